@@ -1,0 +1,138 @@
+package acl_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+const (
+	acme  acl.ID = 0xa
+	other acl.ID = 0xb
+	ann   acl.ID = 0x1
+)
+
+func read(t acl.Type, org, id acl.ID) acl.Permission {
+	return acl.Permission{Action: acl.Read, Resource: acl.Resource{Type: t, OrgID: org, ID: id}}
+}
+
+func write(t acl.Type, org, id acl.ID) acl.Permission {
+	return acl.Permission{Action: acl.Write, Resource: acl.Resource{Type: t, OrgID: org, ID: id}}
+}
+
+func TestSetAllows(t *testing.T) {
+	type rule struct {
+		name string
+		set  acl.Set
+		want acl.Permission
+		ok   bool
+	}
+	allow := func(name string, want acl.Permission, set ...acl.Permission) rule { return rule{name, set, want, true} }
+	deny := func(name string, want acl.Permission, set ...acl.Permission) rule {
+		return rule{name, set, want, false}
+	}
+	for _, r := range []rule{
+		deny("nothing", read(acl.Secrets, acme, 0)),
+		allow("same organization", read(acl.Secrets, acme, 0), read(acl.Secrets, acme, 0)),
+		deny("other organization", read(acl.Secrets, acme, 0), read(acl.Secrets, other, 0)),
+		deny("other action", write(acl.Secrets, acme, 0), read(acl.Secrets, acme, 0)),
+		deny("other type", read(acl.Secrets, acme, 0), read("buckets", acme, 0)),
+		allow("every organization", read(acl.Secrets, acme, 0), read(acl.Secrets, 0, 0)),
+		deny("one secret is not all", read(acl.Secrets, acme, 0), read(acl.Secrets, acme, 1)),
+		allow("one organization by ID", read(acl.Orgs, 0, acme), read(acl.Orgs, 0, acme)),
+		deny("another by ID", read(acl.Orgs, 0, acme), read(acl.Orgs, 0, other)),
+		deny("all when one is had", read(acl.Orgs, 0, 0), read(acl.Orgs, 0, acme)),
+		allow("instance covers all", write(acl.Secrets, acme, 0), acl.Everything()...),
+		deny("operator has no instance", read(acl.Instance, 0, 0), acl.Operator()...),
+		allow("operator makes organizations", write(acl.Orgs, 0, 0), acl.Operator()...),
+		allow("owner writes", write(acl.Secrets, acme, 0), acl.Owner(acme)...),
+		allow("owner renames", write(acl.Orgs, 0, acme), acl.Owner(acme)...),
+		deny("owner makes no organizations", write(acl.Orgs, 0, 0), acl.Owner(acme)...),
+		allow("member reads", read(acl.Secrets, acme, 0), acl.Member(acme)...),
+		deny("member does not write", write(acl.Secrets, acme, 0), acl.Member(acme)...),
+		allow("own account", write(acl.Users, 0, ann), acl.Self(ann)...),
+		deny("others' accounts", read(acl.Users, 0, 2), acl.Self(ann)...),
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			if got := r.set.Allows(r.want); got != r.ok {
+				t.Errorf("Allows(%v) = %v, want %v", r.want, got, r.ok)
+			}
+		})
+	}
+}
+
+func TestSizes(t *testing.T) {
+	if n := len(acl.Operator()); n != 2*(len(acl.Types())-1) {
+		t.Errorf("operator has %d permissions", n)
+	}
+	if n := len(acl.Member(acme)); n != len(acl.Types())-1 {
+		t.Errorf("member has %d permissions", n)
+	}
+	if !acl.Operator().AllowsAll(acl.Owner(acme)) || acl.Owner(acme).AllowsAll(acl.Operator()) {
+		t.Error("an operator is more than an owner")
+	}
+}
+
+func TestStrings(t *testing.T) {
+	for want, p := range map[string]acl.Permission{
+		"read:orgs/000000000000000a/secrets":                  read(acl.Secrets, acme, 0),
+		"write:orgs/000000000000000a":                         write(acl.Orgs, 0, acme),
+		"read:instance":                                       read(acl.Instance, 0, 0),
+		"read:orgs/000000000000000a/secrets/0000000000000001": read(acl.Secrets, acme, 1),
+	} {
+		if p.String() != want {
+			t.Errorf("got %s, want %s", p, want)
+		}
+	}
+}
+
+func TestValid(t *testing.T) {
+	if err := read("cakes", acme, 0).Valid(); !errors.Is(err, acl.ErrType) {
+		t.Errorf("unknown type: %v", err)
+	}
+	if err := (acl.Permission{Action: "eat", Resource: acl.Resource{Type: acl.Secrets}}).Valid(); !errors.Is(err, acl.ErrAction) {
+		t.Errorf("unknown action: %v", err)
+	}
+	for _, p := range append(acl.Operator(), acl.Everything()...) {
+		if err := p.Valid(); err != nil {
+			t.Errorf("%v: %v", p, err)
+		}
+	}
+}
+
+func TestParseID(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want acl.ID
+		err  error
+	}{
+		{"000000000000000a", 0xa, nil},
+		{"000000000000000A", 0xa, nil},
+		{"0000000000000000", 0, acl.ErrID},
+		{"zzzzzzzzzzzzzzzz", 0, acl.ErrID},
+		{"+00000000000000a", 0, acl.ErrID},
+		{"abc", 0, acl.ErrIDLength},
+		{"", 0, acl.ErrIDLength},
+	} {
+		if got, err := acl.ParseID(c.in); got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("ParseID(%q) = %v, %v", c.in, got, err)
+		}
+	}
+}
+
+func FuzzParseID(f *testing.F) {
+	f.Add("000000000000000a")
+	f.Add("ffffffffffffffff")
+	f.Add("0_00000000000001")
+	f.Fuzz(func(t *testing.T, s string) {
+		id, err := acl.ParseID(s)
+		if err != nil {
+			return
+		}
+		again, err := acl.ParseID(id.String())
+		if err != nil || again != id || id == 0 {
+			t.Fatalf("%q gave %v, which parses to %v, %v", s, id, again, err)
+		}
+	})
+}

@@ -1,0 +1,59 @@
+package acl
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// ID names an organization, a user or a token: 64 bits, written as 16
+// hexadecimal digits. The zero ID is invalid.
+type ID uint64
+
+var (
+	// ErrIDLength and ErrID say why a text is no ID. Their texts are part of
+	// InfluxDB's protocol.
+	ErrIDLength = errors.New("id must have a length of 16 bytes")
+	ErrID       = errors.New("invalid ID")
+)
+
+// NewID returns a random ID.
+func NewID() ID {
+	for {
+		var b [8]byte
+		rand.Read(b[:]) // never fails, see crypto/rand
+		if id := ID(binary.BigEndian.Uint64(b[:])); id != 0 {
+			return id
+		}
+	}
+}
+
+// ParseID reads the 16 hexadecimal digits of an ID, in either case.
+func ParseID(s string) (ID, error) {
+	if len(s) != 16 {
+		return 0, ErrIDLength
+	}
+	n, err := strconv.ParseUint(s, 16, 64)
+	if err != nil || n == 0 {
+		return 0, ErrID
+	}
+	return ID(n), nil
+}
+
+func (id ID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+
+// Bytes returns the ID's 8 bytes, which sort as the IDs do.
+func (id ID) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
+
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+func (id *ID) UnmarshalText(b []byte) error {
+	v, err := ParseID(string(b))
+	if err != nil {
+		return err
+	}
+	*id = v
+	return nil
+}

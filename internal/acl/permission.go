@@ -1,0 +1,181 @@
+package acl
+
+import (
+	"errors"
+	"strings"
+)
+
+// Action is what a permission allows.
+type Action string
+
+const (
+	Read  Action = "read"
+	Write Action = "write"
+)
+
+// Actions holds all actions, in the order in which InfluxDB lists them.
+func Actions() []Action { return []Action{Read, Write} }
+
+// Type is the kind of resource that a permission is about.
+type Type string
+
+// The types that are served here. InfluxDB has more, see Types: they are
+// taken and given back, and have no effect.
+const (
+	Authorizations Type = "authorizations"
+	Orgs           Type = "orgs"
+	Users          Type = "users"
+	Secrets        Type = "secrets"
+	// Instance covers every resource. Only the user made at setup has it.
+	Instance Type = "instance"
+)
+
+// Types returns every resource type of InfluxDB 2.x, in its order.
+func Types() []Type {
+	return []Type{
+		Authorizations, "buckets", "dashboards", Orgs, "sources", "tasks", "telegrafs", Users,
+		"variables", "scrapers", Secrets, "labels", "views", "documents", "notificationRules",
+		"notificationEndpoints", "checks", "dbrp", "notebooks", "annotations", "remotes",
+		"replications", Instance,
+	}
+}
+
+// Resource is what a permission is about: a type, and if ID or OrgID is not
+// zero, one resource or those of one organization.
+type Resource struct {
+	Type  Type
+	ID    ID
+	OrgID ID
+}
+
+// String writes a resource as InfluxDB's messages do.
+func (r Resource) String() string {
+	var b strings.Builder
+	if r.OrgID != 0 {
+		b.WriteString("orgs/" + r.OrgID.String() + "/")
+	}
+	b.WriteString(string(r.Type))
+	if r.ID != 0 {
+		b.WriteString("/" + r.ID.String())
+	}
+	return b.String()
+}
+
+// Permission allows an action on a resource.
+type Permission struct {
+	Action   Action
+	Resource Resource
+}
+
+func (p Permission) String() string { return string(p.Action) + ":" + p.Resource.String() }
+
+var (
+	ErrAction = errors.New("unknown action for permission")
+	ErrType   = errors.New("unknown resource type for permission")
+)
+
+// Valid returns ErrType or ErrAction when p is not one of InfluxDB's.
+func (p Permission) Valid() error {
+	known := false
+	for _, t := range Types() {
+		known = known || t == p.Resource.Type
+	}
+	switch {
+	case !known:
+		return ErrType
+	case p.Action != Read && p.Action != Write:
+		return ErrAction
+	}
+	return nil
+}
+
+// Covers reports whether having p is enough where want is asked for. The rule
+// is InfluxDB's (authz.go, "matchesV1"): a permission without ID and OrgID
+// covers all of its type, one with an organization covers that organization's,
+// one with an ID covers that resource wherever it is.
+func (p Permission) Covers(want Permission) bool {
+	switch {
+	case p.Action != want.Action:
+		return false
+	case p.Resource.Type == Instance:
+		return true
+	case p.Resource.Type != want.Resource.Type:
+		return false
+	case p.Resource.ID != 0:
+		return p.Resource.ID == want.Resource.ID
+	case p.Resource.OrgID != 0:
+		return p.Resource.OrgID == want.Resource.OrgID
+	}
+	return true
+}
+
+// Set is a list of permissions; it allows what any of them covers.
+type Set []Permission
+
+// Allows reports whether one of the permissions covers want.
+func (s Set) Allows(want Permission) bool {
+	for _, p := range s {
+		if p.Covers(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// AllowsAll reports whether s covers each of want.
+func (s Set) AllowsAll(want Set) bool {
+	for _, p := range want {
+		if !s.Allows(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// Operator returns what the token made at setup may do: everything but
+// Instance, in all organizations.
+func Operator() Set { return forEach(func(t Type) (Resource, bool) { return Resource{Type: t}, true }) }
+
+// Owner returns what an owner of the organization may do there.
+func Owner(org ID) Set {
+	return forEach(func(t Type) (Resource, bool) { return inOrg(t, org), true })
+}
+
+// Member returns what a member of the organization may do there.
+func Member(org ID) Set {
+	return forEach(func(t Type) (Resource, bool) { return inOrg(t, org), false })
+}
+
+// Self returns what every user may do with the own account.
+func Self(user ID) Set {
+	r := Resource{Type: Users, ID: user}
+	return Set{{Read, r}, {Write, r}}
+}
+
+// Everything returns the permissions of an owner of the whole instance.
+func Everything() Set {
+	r := Resource{Type: Instance}
+	return Set{{Read, r}, {Write, r}}
+}
+
+func inOrg(t Type, org ID) Resource {
+	if t == Orgs {
+		return Resource{Type: t, ID: org}
+	}
+	return Resource{Type: t, OrgID: org}
+}
+
+func forEach(resource func(Type) (r Resource, write bool)) Set {
+	var s Set
+	for _, t := range Types() {
+		if t == Instance {
+			continue
+		}
+		r, write := resource(t)
+		s = append(s, Permission{Read, r})
+		if write {
+			s = append(s, Permission{Write, r})
+		}
+	}
+	return s
+}
