@@ -1,0 +1,333 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+const (
+	// A group that has one of these takes no more requests.
+	groupBytes    = 8 << 20
+	groupRequests = 4096
+
+	// The engine is behind when it has more than this in memory, or more
+	// layers of tables on top of each other.
+	maxUnflushed = 4 * memTableSize
+	maxLayers    = 40
+
+	// engineWait is how long a change waits for an engine that is behind.
+	engineWait = 10 * time.Second
+)
+
+var errBehind = errors.New("the engine is behind with its background work")
+
+// The committer makes changes, in groups: all requests that wait are run one
+// after the other, and what they wrote becomes one batch with one sync of the
+// log.
+//
+// It works in two stages, each with its own goroutine. The executor runs the
+// functions and applies the batch to the engine; the syncer waits until the
+// batch is durable, publishes the new state and answers the callers. While
+// one group is synced the executor runs the next one on top of it. It applies
+// the next one only when the one before is published, so never more than one
+// group is in the engine that is not durable, and the state that is published
+// holds nothing else.
+type committer struct {
+	store  *Store
+	toSync chan *group   // executor to syncer
+	synced chan struct{} // syncer to executor: the group is published, or lost
+	tasks  chan func()   // work for the executor between two groups
+
+	// Of the executor. Its state is here and not on its stack because a
+	// function that ends its goroutine ends the executor, which a new
+	// goroutine then continues.
+	finished bool
+	requests []*request // taken from the queue
+	next     int        // first of requests that was not run
+	closed   bool       // the queue lets nothing more in
+	tx       tx
+	changes  overlay
+	members  []*request // those whose functions were run for the next group
+	inflight bool       // a group is with the syncer
+	task     func()     // waits for the engine to have no group
+	batch    *pebble.Batch
+	batchGen *generation
+}
+
+// A group is what the syncer gets.
+type group struct {
+	gen     *generation
+	batch   *pebble.Batch
+	members []*request
+}
+
+func newCommitter(s *Store) *committer {
+	c := &committer{
+		store:  s,
+		toSync: make(chan *group),
+		synced: make(chan struct{}, 1),
+		tasks:  make(chan func()),
+	}
+	c.tx.changes = &c.changes
+	c.changes.reset()
+	return c
+}
+
+// execute is the executor.
+func (c *committer) execute() {
+	defer func() {
+		if !c.finished {
+			go c.execute()
+			return
+		}
+		close(c.toSync)
+		c.store.loops.Done()
+	}()
+	for {
+		c.runWaiting()
+		switch {
+		case c.inflight:
+			c.wait()
+		case len(c.members) > 0:
+			c.commit()
+		case c.task != nil:
+			task := c.task
+			c.task = nil
+			task()
+		case c.closed && c.next == len(c.requests):
+			c.finished = true
+			return
+		default:
+			c.wait()
+		}
+	}
+}
+
+// wait waits for something to do.
+func (c *committer) wait() {
+	wake, tasks := c.store.queue.wake, c.tasks
+	if c.full() {
+		wake = nil
+	}
+	if c.task != nil {
+		wake, tasks = nil, nil
+	}
+	select {
+	case <-wake:
+	case <-c.synced:
+		c.inflight = false
+	case c.task = <-tasks:
+	}
+}
+
+// full reports whether the group takes no more requests.
+func (c *committer) full() bool {
+	return c.changes.size() >= groupBytes || len(c.members) >= groupRequests
+}
+
+// runWaiting runs the functions that wait.
+func (c *committer) runWaiting() {
+	for c.task == nil && !c.full() {
+		if c.next == len(c.requests) {
+			clear(c.requests)
+			c.requests, c.closed = c.store.queue.take(c.requests)
+			if c.next = 0; len(c.requests) == 0 {
+				return
+			}
+		}
+		r := c.requests[c.next]
+		c.next++
+		if r.state.CompareAndSwap(queued, taken) {
+			c.run(r)
+		}
+	}
+}
+
+// run runs the function of r and makes r a member of the next group. What a
+// function wrote that failed is taken back at once.
+func (c *committer) run(r *request) {
+	returned := false
+	defer func() {
+		if !returned {
+			// Of a function that ends its goroutine there is nothing to
+			// recover, and this goroutine ends.
+			r.panicked = recover()
+			r.exited = r.panicked == nil
+		}
+		c.tx.end()
+		if !returned || r.err != nil {
+			c.changes.rollback()
+		}
+		c.members = append(c.members, r)
+	}()
+	gen := c.store.gen.Load()
+	c.changes.mark()
+	if r.err = r.ctx.Err(); r.err == nil {
+		if err := gen.disk.failure(); err != nil {
+			r.err = unavailable(err)
+		} else {
+			c.tx.src, r.ran = gen.db, true
+			r.err = r.fn(&c.tx)
+		}
+	}
+	returned = true
+}
+
+// commit applies the group to the engine and hands it to the syncer, or
+// answers it where there is nothing to sync. No group is in flight.
+func (c *committer) commit() {
+	gen := c.store.gen.Load()
+	if err := gen.disk.failure(); err != nil {
+		// The functions may have seen a state that was lost.
+		c.refuse(unavailable(err))
+		return
+	}
+	if c.changes.empty() {
+		c.answer(nil)
+		return
+	}
+	if err := c.apply(gen); err != nil {
+		if !isStoreError(err) {
+			err = unavailable(err)
+		}
+		c.refuse(err)
+		return
+	}
+	c.store.counters.groups.Add(1)
+	c.store.counters.changes.Add(uint64(len(c.members)))
+	c.store.counters.logBytes.Add(uint64(c.batch.Len()))
+	c.inflight = true
+	c.toSync <- &group{gen: gen, batch: c.batch, members: c.members}
+	c.members = nil
+	c.changes.reset()
+}
+
+// refuse drops the group and answers all with err.
+func (c *committer) refuse(err error) {
+	c.changes.reset()
+	c.answer(err)
+}
+
+// answer ends the requests of the group, with err when it is not nil.
+func (c *committer) answer(err error) {
+	members := c.members
+	c.members = nil
+	answer(members, err)
+}
+
+func answer(members []*request, err error) {
+	for _, r := range members {
+		if err != nil && r.ran && r.panicked == nil && !r.exited {
+			r.err = err
+		}
+		r.done <- struct{}{}
+	}
+}
+
+// apply puts the group into the engine. It does not wait for the log.
+func (c *committer) apply(gen *generation) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("engine: %v", p)
+			gen.disk.fail(err)
+		}
+	}()
+	if c.batchGen != gen {
+		c.batch, c.batchGen = gen.db.NewBatch(), gen
+	}
+	c.batch.Reset()
+	if err := c.changes.fill(c.batch, gen.db); err != nil {
+		return err
+	}
+	if err := c.store.spaceFor(c.batch.Len()); err != nil {
+		return err
+	}
+	if err := gen.waitForEngine(); err != nil {
+		return err
+	}
+	if c.batch.Empty() {
+		// Only ranges that held nothing; the group still ends as usual.
+		if err := c.batch.LogData(nil, nil); err != nil {
+			return err
+		}
+	}
+	return gen.db.ApplyNoSyncWait(c.batch, pebble.Sync)
+}
+
+// spaceFor makes sure that n more bytes leave the reserve of free space.
+func (s *Store) spaceFor(n int) error {
+	if s.opts.Reserve < 0 {
+		return nil
+	}
+	usage, err := s.opts.FS.GetDiskUsage(s.dir)
+	if err != nil {
+		return nil // a file system that can't tell
+	}
+	// Twice: in the log, and in a table soon after.
+	if need := uint64(s.opts.Reserve) + 2*uint64(n); usage.AvailBytes < need {
+		return unavailable(fmt.Errorf("%d bytes free on the disk, %d needed", usage.AvailBytes, need))
+	}
+	return nil
+}
+
+// waitForEngine waits while the engine is behind with its background work.
+func (gen *generation) waitForEngine() error {
+	if !gen.busy.Load() {
+		return nil
+	}
+	var timeout <-chan time.Time
+	for {
+		gen.busy.Store(false)
+		m := gen.db.Metrics()
+		if m.MemTable.Size <= maxUnflushed && int(m.Levels[0].Sublevels) <= maxLayers {
+			return nil
+		}
+		gen.busy.Store(true)
+		if timeout == nil {
+			timeout = time.After(engineWait)
+		}
+		select {
+		case <-gen.progress:
+		case <-gen.stop:
+			return gen.disk.failure()
+		case <-timeout:
+			return errBehind
+		}
+	}
+}
+
+// sync is the syncer.
+func (c *committer) sync() {
+	defer c.store.loops.Done()
+	for g := range c.toSync {
+		err := g.batch.SyncWait()
+		if failure := g.gen.disk.failure(); failure != nil {
+			err = failure // see disk: the engine is not told
+		}
+		if err == nil {
+			c.store.publish(g.gen)
+			g.gen.touched()
+		} else {
+			err = unavailable(err)
+		}
+		c.synced <- struct{}{}
+		answer(g.members, err)
+	}
+}
+
+// between runs task on the executor's goroutine while no group is in the
+// engine that is not published. It reports whether the task was run, which it
+// is unless the store is closed first.
+func (c *committer) between(task func()) bool {
+	done := make(chan struct{})
+	select {
+	case c.tasks <- func() { defer close(done); task() }:
+		<-done
+		return true
+	case <-c.store.stopping:
+		return false
+	}
+}

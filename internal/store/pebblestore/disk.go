@@ -1,0 +1,532 @@
+package pebblestore
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A disk is the file system as one generation of the engine sees it. It
+// stands between the engine and the real one for the sake of three things:
+//
+//   - The engine can't live with a failed write to its log, its manifest or a
+//     marker: it panics with locks held or ends the process. So such an error
+//     is kept here and the engine is told that all went well. From then on
+//     nothing that the engine does reaches the real file system, as if the
+//     machine had stopped at that moment, and the generation is replaced by a
+//     new one. The committer asks failure before it believes in a sync.
+//   - What was synced is noted in the guard (see guard).
+//   - The tables of a failed generation are kept while it still serves reads.
+type disk struct {
+	vfs.FS
+	dir     string
+	onFail  func(error) // called once, from any goroutine
+	guard   *guard
+	shelter *shelter
+
+	failed  atomic.Pointer[error]
+	closing chan struct{} // closed when the engine is about to be closed
+
+	// opening is set until the engine is open. An engine that is opened
+	// would try for ever to write what was in its log to tables, and leaves
+	// work behind when it gives up. So for this long no file may fail.
+	opening atomic.Bool
+	listed  atomic.Bool // the folder was read
+
+	// gate is held for reading while the real file system is changed, so that
+	// fail can wait for what is under way.
+	gate sync.RWMutex
+
+	newestLog atomic.Pointer[vitalFile]
+
+	logMu   sync.Mutex // held while the file of an old log is changed
+	noReuse bool
+}
+
+var errStopped = errors.New("the store stopped writing after a failure")
+
+// stalePause slows down the engine's retries of work that can't succeed.
+const stalePause = 200 * time.Millisecond
+
+func newDisk(fs vfs.FS, dir string, g *guard, sh *shelter, onFail func(error)) *disk {
+	d := &disk{FS: fs, dir: dir, guard: g, shelter: sh, onFail: onFail, closing: make(chan struct{})}
+	d.opening.Store(true)
+	return d
+}
+
+// failure returns why the disk has stopped, or nil.
+func (d *disk) failure() error {
+	if p := d.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// fail stops the disk because of err.
+func (d *disk) fail(err error) {
+	if d.failed.CompareAndSwap(nil, &err) {
+		d.onFail(err)
+	}
+}
+
+// drain waits until no change is under way on a disk that has failed.
+func (d *disk) drain() {
+	d.gate.Lock()
+	d.gate.Unlock() //nolint:staticcheck // an empty section is the point
+}
+
+// change runs fn, which changes the real file system, unless the disk has
+// stopped. An error of fn stops the disk and is kept from the engine.
+func (d *disk) change(fn func() error) {
+	d.gate.RLock()
+	defer d.gate.RUnlock()
+	if d.failure() != nil {
+		return
+	}
+	if err := fn(); err != nil {
+		d.fail(err)
+	}
+}
+
+// try is like change for what the engine can do without: an error goes to the
+// engine, which tries again later.
+func (d *disk) try(fn func() error) error {
+	err := d.tryNow(fn)
+	if err != nil && !oserror.IsNotExist(err) && !oserror.IsExist(err) {
+		select {
+		case <-time.After(stalePause):
+		case <-d.closing:
+		}
+	}
+	return err
+}
+
+func (d *disk) tryNow(fn func() error) error {
+	d.gate.RLock()
+	defer d.gate.RUnlock()
+	if d.failure() != nil {
+		return errStopped
+	}
+	return fn()
+}
+
+// fileKind says how the engine uses a file.
+type fileKind int
+
+const (
+	tableFile fileKind = iota // tables and all that can be written again
+	logFile
+	manifestFile
+	markerFile
+)
+
+func kindOf(fs vfs.FS, path string) fileKind {
+	switch base := fs.PathBase(path); {
+	case strings.HasSuffix(base, ".log"):
+		return logFile
+	case strings.HasPrefix(base, manifestPrefix):
+		return manifestFile
+	case strings.HasPrefix(base, "marker."):
+		return markerFile
+	}
+	return tableFile
+}
+
+// Create implements vfs.FS.
+func (d *disk) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.open(name, func() (vfs.File, error) { return d.FS.Create(name, cat) })
+}
+
+// ReuseForWrite implements vfs.FS. Only logs are used again.
+func (d *disk) ReuseForWrite(oldname, newname string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	return d.open(newname, func() (vfs.File, error) {
+		d.logMu.Lock()
+		defer d.logMu.Unlock()
+		if err := d.guard.dropLog(d.FS.PathBase(oldname)); err != nil {
+			return nil, err
+		}
+		if d.noReuse {
+			if err := d.FS.Remove(oldname); err != nil {
+				return nil, err
+			}
+			return d.FS.Create(newname, cat)
+		}
+		return d.FS.ReuseForWrite(oldname, newname, cat)
+	})
+}
+
+// freshLogs makes each new log a new file, rather than the file of an old log
+// with its old content.
+func (d *disk) freshLogs(on bool) {
+	d.logMu.Lock()
+	defer d.logMu.Unlock()
+	d.noReuse = on
+}
+
+// emptyLogsBefore empties the logs older than newest, which hold nothing that
+// is needed.
+func (d *disk) emptyLogsBefore(dir, newest string) error {
+	limit, _ := logNumber(newest)
+	return d.tryNow(func() error {
+		d.logMu.Lock()
+		defer d.logMu.Unlock()
+		names, err := d.FS.List(dir)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if n, ok := logNumber(name); !ok || n >= limit {
+				continue
+			}
+			// Create puts a new file in the place of the old one.
+			f, err := d.FS.Create(d.FS.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
+			if err != nil {
+				return err
+			}
+			if err := f.Close(); err != nil {
+				return err
+			}
+		}
+		return syncDir(d.FS, dir)
+	})
+}
+
+func (d *disk) open(name string, open func() (vfs.File, error)) (vfs.File, error) {
+	kind := kindOf(d.FS, name)
+	var f vfs.File
+	if kind == tableFile && !d.opening.Load() {
+		err := d.try(func() (err error) {
+			f, err = open()
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &tableWriter{File: f, disk: d}, nil
+	}
+	d.change(func() (err error) {
+		f, err = open()
+		return err
+	})
+	v := &vitalFile{file: f, disk: d, kind: kind, name: d.FS.PathBase(name)}
+	if f != nil {
+		d.guard.created(kind, v.name)
+		if kind == logFile {
+			d.newestLog.Store(v)
+		}
+	}
+	return v, nil
+}
+
+// Remove implements vfs.FS.
+func (d *disk) Remove(name string) error {
+	switch kind, base := kindOf(d.FS, name), d.FS.PathBase(name); kind {
+	case tableFile:
+		return d.tryNow(func() error { return d.shelter.remove(d.FS, name) })
+	default:
+		// The engine does not need to know whether an old file is gone.
+		d.change(func() error {
+			if kind == logFile {
+				if err := d.guard.dropLog(base); err != nil {
+					return err
+				}
+			}
+			if err := d.FS.Remove(name); err != nil && !oserror.IsNotExist(err) {
+				return err
+			}
+			return nil
+		})
+		return nil
+	}
+}
+
+// List implements vfs.FS.
+func (d *disk) List(dir string) ([]string, error) {
+	names, err := d.FS.List(dir)
+	if err != nil && d.opening.Load() && d.listed.Load() {
+		d.fail(err)
+		return nil, nil
+	}
+	d.listed.Store(true)
+	return names, err
+}
+
+// RemoveAll implements vfs.FS.
+func (d *disk) RemoveAll(name string) error {
+	return d.tryNow(func() error { return d.FS.RemoveAll(name) })
+}
+
+// Rename implements vfs.FS.
+func (d *disk) Rename(oldname, newname string) error {
+	rename := func() error { return d.FS.Rename(oldname, newname) }
+	if d.opening.Load() {
+		d.change(rename)
+		return nil
+	}
+	return d.tryNow(rename)
+}
+
+// Link implements vfs.FS.
+func (d *disk) Link(oldname, newname string) error {
+	return d.tryNow(func() error { return d.FS.Link(oldname, newname) })
+}
+
+// MkdirAll implements vfs.FS.
+func (d *disk) MkdirAll(dir string, perm os.FileMode) error {
+	return d.tryNow(func() error { return d.FS.MkdirAll(dir, perm) })
+}
+
+// OpenReadWrite implements vfs.FS.
+func (d *disk) OpenReadWrite(name string, cat vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	var f vfs.File
+	err := d.tryNow(func() (err error) {
+		f, err = d.FS.OpenReadWrite(name, cat, opts...)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &tableWriter{File: f, disk: d}, nil
+}
+
+// OpenDir implements vfs.FS.
+func (d *disk) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &directory{File: f, disk: d}, nil
+}
+
+// Lock implements vfs.FS. The store holds the real lock over all generations.
+func (d *disk) Lock(string) (io.Closer, error) { return noLock{}, nil }
+
+// Unwrap implements vfs.FS.
+func (d *disk) Unwrap() vfs.FS { return d.FS }
+
+type noLock struct{}
+
+func (noLock) Close() error { return nil }
+
+// tableWriter is a file that the engine can live without.
+type tableWriter struct {
+	vfs.File
+	disk *disk
+}
+
+func (f *tableWriter) Write(p []byte) (n int, err error) {
+	err = f.disk.try(func() (err error) {
+		n, err = f.File.Write(p)
+		return err
+	})
+	return n, err
+}
+
+func (f *tableWriter) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.disk.try(func() (err error) {
+		n, err = f.File.WriteAt(p, off)
+		return err
+	})
+	return n, err
+}
+
+func (f *tableWriter) Preallocate(off, length int64) error {
+	return f.disk.tryNow(func() error { return f.File.Preallocate(off, length) })
+}
+
+func (f *tableWriter) Sync() error     { return f.disk.try(f.File.Sync) }
+func (f *tableWriter) SyncData() error { return f.disk.try(f.File.SyncData) }
+
+func (f *tableWriter) SyncTo(length int64) (full bool, err error) {
+	err = f.disk.try(func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+// directory notes in the guard what a sync of the folder made durable.
+type directory struct {
+	vfs.File
+	disk *disk
+}
+
+func (f *directory) Sync() error {
+	f.disk.change(func() error {
+		if err := f.File.Sync(); err != nil {
+			return err
+		}
+		return f.disk.guard.folderSynced()
+	})
+	return nil
+}
+
+// vitalFile is a log, a manifest or a marker. None of its methods fails. file
+// is nil when it could not be made.
+type vitalFile struct {
+	file vfs.File
+	disk *disk
+	kind fileKind
+	name string
+
+	end    int64        // bytes written
+	synced atomic.Int64 // bytes synced
+}
+
+func (f *vitalFile) change(fn func() error) {
+	f.disk.change(func() error {
+		if f.file == nil {
+			return errStopped
+		}
+		return fn()
+	})
+}
+
+func (f *vitalFile) Write(p []byte) (int, error) {
+	f.change(func() error {
+		n, err := f.file.Write(p)
+		f.end += int64(n)
+		return err
+	})
+	return len(p), nil
+}
+
+func (f *vitalFile) WriteAt(p []byte, off int64) (int, error) {
+	f.change(func() error {
+		_, err := f.file.WriteAt(p, off)
+		return err
+	})
+	return len(p), nil
+}
+
+// Preallocate does nothing: a sync that has to turn preallocated blocks into
+// written ones takes longer than one that appends.
+func (f *vitalFile) Preallocate(int64, int64) error { return nil }
+
+func (f *vitalFile) Sync() error     { f.sync(vfs.File.Sync); return nil }
+func (f *vitalFile) SyncData() error { f.sync(vfs.File.SyncData); return nil }
+
+func (f *vitalFile) sync(sync func(vfs.File) error) {
+	f.change(func() error {
+		end := f.end
+		if err := sync(f.file); err != nil {
+			return err
+		}
+		switch f.kind {
+		case logFile:
+			f.synced.Store(end)
+		case manifestFile:
+			return f.disk.guard.manifestSynced(f.name, end)
+		}
+		return nil
+	})
+}
+
+func (f *vitalFile) SyncTo(length int64) (full bool, err error) {
+	f.change(func() (err error) {
+		full, err = f.file.SyncTo(length)
+		return err
+	})
+	return full, nil
+}
+
+func (f *vitalFile) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	// A file is closed whether or not the disk has stopped.
+	if err := f.file.Close(); err != nil {
+		f.disk.fail(err)
+	}
+	return nil
+}
+
+func (f *vitalFile) Stat() (vfs.FileInfo, error) {
+	if f.file != nil {
+		info, err := f.file.Stat()
+		if err == nil {
+			return info, nil
+		}
+		f.disk.fail(err)
+	}
+	return noInfo{name: f.name}, nil
+}
+
+func (f *vitalFile) Read(p []byte) (int, error) {
+	if f.file == nil {
+		return 0, errStopped
+	}
+	return f.file.Read(p)
+}
+
+func (f *vitalFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.file == nil {
+		return 0, errStopped
+	}
+	return f.file.ReadAt(p, off)
+}
+
+func (f *vitalFile) Prefetch(off, length int64) error { return nil }
+
+func (f *vitalFile) Fd() uintptr {
+	if f.file == nil {
+		return vfs.InvalidFd
+	}
+	return f.file.Fd()
+}
+
+// noInfo describes a file that isn't there.
+type noInfo struct{ name string }
+
+func (i noInfo) Name() string           { return i.name }
+func (i noInfo) Size() int64            { return 0 }
+func (i noInfo) Mode() os.FileMode      { return 0 }
+func (i noInfo) ModTime() time.Time     { return time.Time{} }
+func (i noInfo) IsDir() bool            { return false }
+func (i noInfo) Sys() any               { return nil }
+func (i noInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
+
+// A shelter keeps tables from being removed while a failed generation of the
+// engine, which does not know about the removal, still serves reads.
+type shelter struct {
+	mu      sync.Mutex
+	holders int
+	waiting []string
+}
+
+func (s *shelter) remove(fs vfs.FS, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holders > 0 {
+		s.waiting = append(s.waiting, name)
+		return nil
+	}
+	return fs.Remove(name)
+}
+
+func (s *shelter) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holders++
+}
+
+// release ends a hold and removes what was waiting for it.
+func (s *shelter) release(fs vfs.FS) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holders--; s.holders > 0 {
+		return
+	}
+	for _, name := range s.waiting {
+		// One that stays is removed by the next start.
+		_ = fs.Remove(name)
+	}
+	s.waiting = nil
+}

@@ -1,0 +1,41 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// unavailable says that the store can't do the work now.
+func unavailable(cause error) error {
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, cause)
+}
+
+// corrupt says that what is damaged.
+func corrupt(what string, cause error) error {
+	return &store.CorruptError{What: what, Err: cause}
+}
+
+// readError translates an error that the engine returned for a read.
+func readError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if pebble.IsCorruptionError(err) {
+		what := "a table"
+		if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+			what = filepath.Base(info.Path)
+		}
+		return corrupt(what, err)
+	}
+	return unavailable(err)
+}
+
+// isStoreError reports whether err is already in the store's own terms.
+func isStoreError(err error) bool {
+	var damaged *store.CorruptError
+	return errors.As(err, &damaged) || errors.Is(err, store.ErrUnavailable)
+}

@@ -1,0 +1,32 @@
+package pebblestore
+
+import (
+	"io/fs"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+var errNotExist = fs.ErrNotExist
+
+// makeFolder makes dir and the folders above it that are missing, so that
+// they survive a crash.
+func makeFolder(fsys vfs.FS, dir string) error {
+	missing := []string{dir}
+	parent := fsys.PathDir(dir)
+	for parent != fsys.PathDir(parent) {
+		if _, err := fsys.Stat(parent); err == nil {
+			break
+		}
+		missing = append(missing, parent)
+		parent = fsys.PathDir(parent)
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range missing {
+		if err := syncDir(fsys, fsys.PathDir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

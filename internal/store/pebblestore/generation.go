@@ -1,0 +1,218 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// restAfter is how long no change comes before the guard notes how much of
+// the log is durable.
+const restAfter = time.Second
+
+// nothingFlushed is what Pebble reports for a flush that was not needed.
+const nothingFlushed = "pebble: empty table"
+
+// A generation is one opening of the engine. When its disk fails it takes no
+// more changes, but serves reads until the next generation has taken over and
+// the last View on it has ended.
+type generation struct {
+	db    *pebble.DB
+	disk  *disk
+	guard *guard
+	stop  chan struct{} // closed when the disk has failed
+
+	// busy is set when the engine may have more to do than it should: see
+	// waitForEngine.
+	busy     atomic.Bool
+	progress chan struct{} // gets a value when background work has ended
+
+	refs   atomic.Int64 // epochs, plus one for the store
+	closed chan struct{}
+	close_ func()
+
+	restMu sync.Mutex
+	rest   *time.Timer
+}
+
+// openGeneration opens the engine in the store's folder. The folder must have
+// passed check, or be empty.
+func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
+	var g *guard
+	if fresh {
+		g = newGuard(s.opts.FS, s.dir)
+	} else {
+		if g, err = readGuard(s.opts.FS, s.dir); err != nil {
+			return nil, damage(guardName, err)
+		}
+		if err := check(s.opts.FS, s.dir, g); err != nil {
+			return nil, err
+		}
+		if err := g.open(); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+
+	gen := &generation{
+		guard:    g,
+		stop:     make(chan struct{}),
+		progress: make(chan struct{}, 1),
+		closed:   make(chan struct{}),
+	}
+	gen.disk = newDisk(s.opts.FS, s.dir, g, &s.shelter, func(err error) {
+		s.log.Error("store: the disk failed, changes are refused until it works again", "error", err)
+		s.shelter.hold()
+		close(gen.stop)
+		s.failed(gen)
+	})
+	gen.refs.Store(1)
+	s.gens.Add(1)
+	gen.close_ = func() { gen.close(s) }
+
+	logger := engineLog{log: s.log, fatal: gen.disk.fail}
+	gen.db, err = openEngine(s.dir, engineOptions(gen.disk, s.cache, logger, s.events(gen)))
+	gen.disk.opening.Store(false)
+	if err == nil && fresh {
+		err = g.create(s.dir)
+	}
+	if ferr := gen.disk.failure(); ferr != nil {
+		err = ferr
+	}
+	if err != nil {
+		if gen.db != nil {
+			gen.release()
+			<-gen.closed
+		} else {
+			gen.abandon(s)
+		}
+		if isStoreError(err) {
+			return nil, err
+		}
+		return nil, unavailable(err)
+	}
+	gen.rest = time.AfterFunc(restAfter, gen.atRest)
+	return gen, nil
+}
+
+// openEngine is pebble.Open, which panics on some damage.
+func openEngine(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			db, err = nil, fmt.Errorf("open: %v", p)
+		}
+	}()
+	return pebble.Open(dir, o)
+}
+
+// events returns what the store wants to know from the engine.
+func (s *Store) events(gen *generation) *pebble.EventListener {
+	moved := func() {
+		select {
+		case gen.progress <- struct{}{}:
+		default:
+		}
+	}
+	return &pebble.EventListener{
+		// The default of this one ends the process.
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			s.counters.corruptions.Add(1)
+			s.log.Error("store: damaged data", "path", info.Path, "error", info.Details)
+		},
+		BackgroundError: func(err error) {
+			if !errors.Is(err, errStopped) {
+				s.counters.backgroundErrors.Add(1)
+				s.log.Error("store: background work failed", "error", err)
+			}
+		},
+		FlushEnd: func(info pebble.FlushInfo) {
+			// Pebble gives a flush that had nothing to write, since all of it
+			// was deleted again, an error that it does not export.
+			nothing := info.Err != nil && info.Err.Error() == "pebble: empty table"
+			if info.Err != nil && !nothing && !pebble.IsCorruptionError(info.Err) {
+				// The log would grow without end.
+				gen.disk.fail(info.Err)
+			}
+			gen.busy.Store(true)
+			moved()
+		},
+		CompactionEnd: func(pebble.CompactionInfo) { moved() },
+		WALCreated:    func(pebble.WALCreateInfo) { gen.busy.Store(true) },
+	}
+}
+
+func (gen *generation) acquire() { gen.refs.Add(1) }
+
+func (gen *generation) release() {
+	if gen.refs.Add(-1) == 0 {
+		go gen.close_()
+	}
+}
+
+// close closes the engine. Nobody uses it any more.
+func (gen *generation) close(s *Store) {
+	gen.stopResting()
+	close(gen.disk.closing)
+	if gen.disk.failure() == nil {
+		gen.flush()
+	}
+	func() {
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("store: closing the engine failed", "error", fmt.Sprint(p))
+			}
+		}()
+		if err := gen.db.Close(); err != nil {
+			s.log.Warn("store: closing the engine", "error", err)
+		}
+	}()
+	gen.abandon(s)
+	close(gen.closed)
+}
+
+// abandon frees what the generation holds besides the engine.
+func (gen *generation) abandon(s *Store) {
+	if err := gen.guard.close(); err != nil {
+		s.log.Warn("store: closing the guard", "error", err)
+	}
+	if gen.disk.failure() != nil {
+		s.shelter.release(s.opts.FS)
+	}
+	s.gens.Done()
+}
+
+// flush writes everything to tables, which leaves an empty log: the end of a
+// log is the one place where damage can't be told from a crash.
+func (gen *generation) flush() {
+	done, err := gen.db.AsyncFlush()
+	if err != nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-gen.stop:
+	}
+}
+
+// touched is called after each change; when none comes for a while, atRest
+// is called.
+func (gen *generation) touched() { gen.rest.Reset(restAfter) }
+
+func (gen *generation) atRest() {
+	gen.restMu.Lock()
+	defer gen.restMu.Unlock()
+	if f := gen.disk.newestLog.Load(); f != nil {
+		gen.disk.change(func() error { return gen.guard.logSynced(f.name, f.synced.Load()) })
+	}
+}
+
+func (gen *generation) stopResting() {
+	if gen.rest != nil {
+		gen.rest.Stop()
+	}
+	gen.restMu.Lock() // waits for an atRest under way
+	defer gen.restMu.Unlock()
+}

@@ -1,0 +1,72 @@
+package pebblestore
+
+import "time"
+
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 5 * time.Second
+)
+
+// failed is told when the disk of gen has failed.
+func (s *Store) failed(*generation) {
+	select {
+	case s.sick <- struct{}{}:
+	default:
+	}
+}
+
+// heal replaces the current generation when its disk has failed.
+func (s *Store) heal() {
+	defer s.loops.Done()
+	for {
+		select {
+		case <-s.sick:
+		case <-s.stopping:
+			return
+		}
+		if s.gen.Load().disk.failure() == nil {
+			continue // one that never took over
+		}
+		if !s.replace() {
+			return
+		}
+	}
+}
+
+// replace opens new generations until one takes over. It reports whether one
+// did, which fails only when the store is closed.
+func (s *Store) replace() bool {
+	old := s.gen.Load()
+	old.disk.drain()
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+		select {
+		case <-time.After(pause):
+		case <-s.stopping:
+			return false
+		}
+		next, err := s.reopen()
+		if err != nil {
+			s.log.Warn("store: still refusing changes", "error", err)
+			continue
+		}
+		took := s.committer.between(func() {
+			s.gen.Store(next)
+			s.publish(next)
+		})
+		if !took {
+			next.release()
+			return false
+		}
+		old.release()
+		s.counters.recoveries.Add(1)
+		s.log.Info("store: the disk works again, changes are taken")
+		return true
+	}
+}
+
+func (s *Store) reopen() (*generation, error) {
+	if err := s.spaceFor(memTableSize); err != nil {
+		return nil, err
+	}
+	return s.openGeneration(false)
+}

@@ -1,0 +1,37 @@
+package pebblestore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+)
+
+// engineLog passes what Pebble says to the operator's log. What Pebble does
+// all the time is only of interest for debugging.
+type engineLog struct {
+	log   *slog.Logger
+	fatal func(error)
+}
+
+func (l engineLog) Infof(format string, args ...any) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug("store engine: " + fmt.Sprintf(format, args...))
+	}
+}
+
+func (l engineLog) Errorf(format string, args ...any) {
+	l.log.Warn("store engine: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called where Pebble would end the process. Instead the engine is
+// stopped, and replaced by a new one.
+func (l engineLog) Fatalf(format string, args ...any) {
+	l.fatal(fmt.Errorf("engine: "+format, args...))
+}
+
+// silent is a log that nobody reads.
+type silent struct{}
+
+func (silent) Infof(string, ...any)  {}
+func (silent) Errorf(string, ...any) {}
+func (silent) Fatalf(string, ...any) {}

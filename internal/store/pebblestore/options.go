@@ -1,0 +1,99 @@
+package pebblestore
+
+import (
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+const (
+	defaultCacheSize = 32 << 20
+	defaultReserve   = 32 << 20
+
+	// memTableSize bounds the memory of one memtable and so what is replayed
+	// from the write-ahead log at start.
+	memTableSize = 8 << 20
+
+	// format is pinned, so that a newer Pebble never raises the format of a
+	// folder just by being linked. It includes the log's sync offsets and
+	// checksummed table footers.
+	format = pebble.FormatValueSeparation
+)
+
+// Options are the settings of a store. The zero value of each field means its
+// default.
+type Options struct {
+	// Logger gets what the operator should know: damage, failures of the
+	// disk, recovery. Default: nothing is logged.
+	Logger *slog.Logger
+
+	// CacheSize is the size in bytes of the cache of blocks read from disk.
+	// Default: 32 MiB.
+	CacheSize int64
+
+	// Reserve is the free space in bytes below which changes are refused with
+	// store.ErrUnavailable, so that the engine keeps room for its own work.
+	// Default: 32 MiB; negative: no check.
+	Reserve int64
+
+	// FS is the file system. Default: the operating system's.
+	FS vfs.FS
+}
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
+	}
+	if out.CacheSize <= 0 {
+		out.CacheSize = defaultCacheSize
+	}
+	if out.Reserve == 0 {
+		out.Reserve = defaultReserve
+	}
+	if out.FS == nil {
+		out.FS = vfs.Default
+	}
+	return out
+}
+
+// engineOptions returns how Pebble is run: for small sealed values, small
+// durable changes and little memory.
+func engineOptions(fs vfs.FS, cache *pebble.Cache, logger pebble.Logger, events *pebble.EventListener) *pebble.Options {
+	o := &pebble.Options{
+		FS:                 fs,
+		Cache:              cache,
+		Logger:             logger,
+		EventListener:      events,
+		FormatMajorVersion: format,
+		MemTableSize:       memTableSize,
+		MaxOpenFiles:       512,
+
+		// A stall inside Pebble can't be left when the disk fails, so Pebble
+		// never stalls: the committer waits in its place (see pressure).
+		MemTableStopWritesThreshold: 1 << 10,
+		L0StopWritesThreshold:       1 << 20,
+		L0CompactionThreshold:       2,
+
+		// Smooths the write-out of large changes; small ones are synced
+		// anyway.
+		WALBytesPerSync: 1 << 20,
+	}
+	o.Experimental.EnableColumnarBlocks = func() bool { return true }
+	// Sampling reads for compactions costs time on each read and rewrites
+	// data that is only read.
+	o.Experimental.ReadSamplingMultiplier = -1
+	for i := range o.Levels {
+		o.Levels[i].BlockSize = 8 << 10
+		o.Levels[i].IndexBlockSize = 64 << 10
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	// Sealed bytes don't compress.
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionNone })
+	return o
+}

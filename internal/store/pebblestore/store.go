@@ -1,0 +1,208 @@
+// Package pebblestore keeps a store in a folder of the local disk, with
+// Pebble as the engine. It is the store of a server that runs alone.
+//
+// It guards two things that the engine leaves to its user. Reads only ever
+// show what is durable, so that nothing that was answered can be taken back
+// by a crash. And nothing that goes wrong on the disk ends the process: a
+// failed write refuses changes until the engine could be opened anew, and
+// damaged data is an error that names it.
+//
+// What the bytes mean, and that they are sealed, is the business of the
+// packages above.
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+const lockName = "LOCK"
+
+// Store is a store.Store in a folder. Its methods may be called by several
+// goroutines at once.
+//
+// A View may last long: it keeps its state as it was and holds up no change.
+// What it costs is disk space, for what was overwritten or deleted since it
+// began, and that Close waits for it.
+type Store struct {
+	dir     string
+	opts    Options
+	log     *slog.Logger
+	lock    closer
+	cache   *pebble.Cache
+	shelter shelter
+
+	// published is what Views read; nil once the store is closed.
+	published atomic.Pointer[epoch]
+	live      liveEpochs
+	readers   sync.Pool // of *reader
+
+	queue     queue
+	requests  sync.Pool // of *request
+	committer *committer
+
+	// Only the executor changes gen; gens counts the generations that are
+	// not closed yet.
+	gen      atomic.Pointer[generation]
+	gens     sync.WaitGroup
+	sick     chan struct{} // gets a value when a generation has failed
+	stopping chan struct{} // closed by Close
+	loops    sync.WaitGroup
+
+	compacting chan struct{} // holds a value while Compact runs
+
+	counters counters
+}
+
+type closer interface{ Close() error }
+
+var _ store.Store = (*Store)(nil)
+
+// Open opens the store in dir, or makes one, with mode 0700, when dir does
+// not exist or is empty. opts may be nil.
+//
+// It returns store.ErrLocked when another process has the store open and a
+// *store.CorruptError when it is damaged. Whenever it returns an error, it
+// has changed nothing in a store that was there.
+func Open(dir string, opts *Options) (_ *Store, err error) {
+	s := &Store{
+		dir:      dir,
+		opts:     opts.withDefaults(),
+		sick:     make(chan struct{}, 1),
+		stopping: make(chan struct{}),
+
+		compacting: make(chan struct{}, 1),
+		live:       liveEpochs{revs: map[uint64]struct{}{}},
+	}
+	s.log = s.opts.Logger
+	s.readers.New = func() any { return new(reader) }
+	s.requests.New = func() any { return &request{done: make(chan struct{}, 1)} }
+	s.queue.init()
+
+	fresh, err := s.enter()
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s.cache = pebble.NewCache(s.opts.CacheSize)
+	gen, err := s.openGeneration(fresh)
+	if err != nil {
+		s.cache.Unref()
+		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.lock.Close()))
+	}
+	s.gen.Store(gen)
+	s.published.Store(newEpoch(gen, &s.live, 1))
+
+	s.committer = newCommitter(s)
+	s.loops.Add(3)
+	go s.committer.execute()
+	go s.committer.sync()
+	go s.heal()
+	return s, nil
+}
+
+// enter makes the folder if need be, takes its lock and reports whether a new
+// store is to be made in it.
+func (s *Store) enter() (fresh bool, err error) {
+	fs := s.opts.FS
+	if _, err := fs.Stat(s.dir); errors.Is(err, errNotExist) {
+		if err := makeFolder(fs, s.dir); err != nil {
+			return false, err
+		}
+	} else if err != nil {
+		return false, err
+	}
+	// A first look, so as not to leave a lock in a folder that is not ours.
+	if err := refuseForeign(fs, s.dir); err != nil {
+		return false, err
+	}
+	if s.lock, err = lockFolder(fs, s.dir); err != nil {
+		return false, err
+	}
+	state, leftovers, err := inspect(fs, s.dir)
+	if err == nil && state == folderEmpty {
+		for _, name := range leftovers {
+			if err = fs.Remove(fs.PathJoin(s.dir, name)); err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return false, errors.Join(err, s.lock.Close())
+	}
+	return state == folderEmpty, nil
+}
+
+func refuseForeign(fs vfs.FS, dir string) error {
+	state, _, err := inspect(fs, dir)
+	if err == nil && state == folderForeign {
+		err = fmt.Errorf("%s is not empty and holds no store", dir)
+	}
+	return err
+}
+
+// View implements store.Store. The Reader that fn gets also has a method
+// Revision() uint64: see Store.Revision.
+func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var e *epoch
+	for {
+		if e = s.published.Load(); e == nil {
+			return store.ErrClosed
+		}
+		if e.acquire() {
+			break
+		}
+	}
+	r := s.readers.Get().(*reader)
+	r.src, r.rev = e.snap, e.rev
+	defer func() {
+		r.end()
+		s.readers.Put(r)
+		e.release()
+	}()
+	return fn(r)
+}
+
+// Revision returns a number that changes whenever a change becomes visible.
+// While it stays the same, every View shows the same. It starts anew with
+// each Open.
+func (s *Store) Revision() uint64 {
+	if e := s.published.Load(); e != nil {
+		return e.rev
+	}
+	return 0
+}
+
+// publish makes the current state of gen what Views see. The state must be
+// durable.
+func (s *Store) publish(gen *generation) {
+	old := s.published.Load()
+	s.published.Store(newEpoch(gen, &s.live, old.rev+1))
+	old.retire()
+}
+
+// Close implements store.Store.
+func (s *Store) Close() error {
+	if !s.queue.close() {
+		return store.ErrClosed
+	}
+	close(s.stopping)
+	s.loops.Wait()
+	if e := s.published.Swap(nil); e != nil {
+		e.retire()
+	}
+	s.gen.Load().release()
+	s.gens.Wait()
+	s.cache.Unref()
+	return s.lock.Close()
+}
