@@ -1,0 +1,133 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+)
+
+// file is what the log needs of an open file. It stands here so that tests can
+// fill the disk and break it.
+type file interface {
+	io.Writer
+	io.ReaderAt
+	io.WriterAt
+	Stat() (fs.FileInfo, error)
+	Truncate(size int64) error
+	Datasync() error // what was written is durable, and so is the file's size
+	Lock() error     // ErrLocked when another process holds it
+	Close() error
+}
+
+// osFile is the file of the operating system.
+type osFile struct{ *os.File }
+
+func (f osFile) Datasync() error { return datasync(f.File) }
+func (f osFile) Lock() error     { return lock(f.File) }
+
+func openFile(path string, flag int) (file, error) {
+	f, err := os.OpenFile(path, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// handle is a file that is being written, and which may be synced and left at
+// the same time.
+type handle struct {
+	file
+
+	// mu is held during a sync, so that none begins before the one before it
+	// has told whether it failed.
+	mu     sync.Mutex
+	closed bool
+
+	// failed says that a sync failed. Linux then takes the pages for clean
+	// although they did not reach the disk, and the next sync would succeed
+	// for nothing; see Log.redo.
+	failed atomic.Bool
+}
+
+var errSyncFailed = errors.New("an earlier sync failed")
+
+// sync makes what was written durable. A handle is closed only after that, so
+// for one that is closed there is nothing to do.
+func (h *handle) sync(hook func(Point) error) (fs.FileInfo, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.failed.Load():
+		return nil, errSyncFailed
+	case h.closed:
+		return nil, nil
+	}
+	if err := around(hook, BeforeSync, h.Datasync); err != nil {
+		h.failed.Store(true)
+		return nil, err
+	}
+	return h.Stat()
+}
+
+// stat returns nothing for a handle that is closed.
+func (h *handle) stat() (fs.FileInfo, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, nil
+	}
+	return h.Stat()
+}
+
+func (h *handle) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	return h.Close()
+}
+
+// resolve follows path where it is a symbolic link: rotation renames, and must
+// rename the file and not the link.
+func resolve(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return real, err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return "", fmt.Errorf("%s is a symbolic link to nothing", path)
+	}
+	return path, nil
+}
+
+// wholeEnd returns where the last whole line ends: behind the last newline
+// before size, or 0.
+func wholeEnd(r io.ReaderAt, size int64) (int64, error) {
+	buf := make([]byte, 64<<10)
+	for end := size; end > 0; {
+		start := max(0, end-int64(len(buf)))
+		b := buf[:end-start]
+		if _, err := r.ReadAt(b, start); err != nil && err != io.EOF {
+			return 0, err
+		}
+		for i := len(b) - 1; i >= 0; i-- {
+			if b[i] == '\n' {
+				return start + int64(i) + 1, nil
+			}
+		}
+		end = start
+	}
+	return 0, nil
+}
+
+// syncDir makes what was created and renamed next to path durable.
+func syncDir(path string) error {
+	if err := syncDirectory(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
+	}
+	return nil
+}

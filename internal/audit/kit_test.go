@@ -1,0 +1,316 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// testTime is the time of the records that tests write.
+var testTime = time.Date(2026, 3, 1, 9, 30, 0, 500_000_000, time.UTC)
+
+// logPath returns the path of a log in a directory of its own.
+func logPath(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(tb.TempDir(), "audit.log")
+}
+
+func mustOpen(tb testing.TB, path string, opts *Options) *Log {
+	tb.Helper()
+	l, err := Open(path, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { l.Close() }) // ErrClosed when the test has closed it
+	return l
+}
+
+func mustClose(tb testing.TB, l *Log) {
+	tb.Helper()
+	if err := l.Close(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func mustSync(tb testing.TB, l *Log) Checkpoint {
+	tb.Helper()
+	c, err := l.Sync()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// writer makes records and remembers those that the log took.
+type writer struct {
+	ids  *IDSource
+	took []ID
+}
+
+func newWriter() *writer { return &writer{ids: NewIDs()} }
+
+func (w *writer) body() (ID, []byte) {
+	r := Record{
+		ID: w.ids.Next(), Time: testTime, Action: "secrets.read", Outcome: Allowed,
+		Organization: "0a1b2c3d4e5f6071", User: "0b1b2c3d4e5f6071", Names: []string{"db-password"},
+	}
+	return r.ID, r.Append(nil)
+}
+
+func (w *writer) append(tb testing.TB, l *Log, n int) {
+	tb.Helper()
+	for range n {
+		id, body := w.body()
+		if err := l.Append(body); err != nil {
+			tb.Fatal(err)
+		}
+		w.took = append(w.took, id)
+	}
+}
+
+// newLogWith writes a log of one file with n lines and returns the end of it.
+func newLogWith(tb testing.TB, path string, n int) Checkpoint {
+	tb.Helper()
+	l := mustOpen(tb, path, nil)
+	newWriter().append(tb, l, n)
+	defer mustClose(tb, l)
+	return mustSync(tb, l)
+}
+
+// newRotatedLog writes a log with as many files as there are counts, each with
+// that number of lines, and returns their names in order and the end of it.
+func newRotatedLog(tb testing.TB, path string, counts ...int) (names []string, end Checkpoint) {
+	tb.Helper()
+	at := testTime
+	l := mustOpen(tb, path, &Options{Now: func() time.Time { return at }})
+	w := newWriter()
+	for i, n := range counts {
+		if i > 0 {
+			if err := l.Rotate(); err != nil {
+				tb.Fatal(err)
+			}
+			names = append(names, path+at.Format("-20060102T150405.000000000Z"))
+			at = at.Add(time.Hour)
+		}
+		w.append(tb, l, n)
+	}
+	defer mustClose(tb, l)
+	return append(names, path), mustSync(tb, l)
+}
+
+// readEntries returns all lines of the log.
+func readEntries(tb testing.TB, path string) []Entry {
+	tb.Helper()
+	var entries []Entry
+	err := Tail(context.Background(), path, -1, false, func(line []byte) error {
+		e, err := Parse(line)
+		entries = append(entries, e)
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return entries
+}
+
+// checkLog verifies the log and that it holds each of the IDs exactly once, and
+// besides only what may be there.
+func checkLog(tb testing.TB, path string, since *Checkpoint, ids []ID, maybe ...ID) Report {
+	tb.Helper()
+	report, err := Verify(context.Background(), path, since)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if report.Torn != 0 {
+		tb.Fatalf("the log ends in %d bytes of a torn line", report.Torn)
+	}
+	times := make(map[ID]int)
+	for i, e := range readEntries(tb, path) {
+		times[e.ID]++
+		if want := report.First + uint64(i); e.Seq != want {
+			tb.Fatalf("line %d is numbered %d", want, e.Seq)
+		}
+	}
+	for _, id := range ids {
+		if times[id] != 1 {
+			tb.Fatalf("record %v is in the log %d times", id, times[id])
+		}
+		delete(times, id)
+	}
+	for _, id := range maybe {
+		if times[id] > 1 {
+			tb.Fatalf("record %v is in the log %d times", id, times[id])
+		}
+		delete(times, id)
+	}
+	if len(times) != 0 {
+		tb.Fatalf("%d records are in the log that were not written to it", len(times))
+	}
+	return report
+}
+
+// wantDamage checks that err names the file and the line and says why.
+func wantDamage(tb testing.TB, err error, file string, line int, why string) {
+	tb.Helper()
+	var d *DamageError
+	if !errors.As(err, &d) {
+		tb.Fatalf("got error %v, want damage in %s, line %d", err, file, line)
+	}
+	if filepath.Base(d.File) != filepath.Base(file) || d.Line != line || !bytes.Contains([]byte(d.Error()), []byte(why)) {
+		tb.Fatalf("got %q, want %s, line %d and %q", d, filepath.Base(file), line, why)
+	}
+}
+
+func mustRead(tb testing.TB, name string) []byte {
+	tb.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+func mustWrite(tb testing.TB, name string, b []byte) {
+	tb.Helper()
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// copyLog copies the directory of the log at path, which is what a process that
+// is killed at this moment leaves behind, and returns the copy's path.
+func copyLog(tb testing.TB, path string) string {
+	tb.Helper()
+	to := tb.TempDir()
+	if err := os.CopyFS(to, os.DirFS(filepath.Dir(path))); err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Join(to, filepath.Base(path))
+}
+
+// disk opens files that fail as told.
+type disk struct {
+	mu       sync.Mutex
+	room     int64 // bytes that can still be written; less than 0: any number
+	short    bool  // a write without room returns no error
+	sync     error // of Datasync
+	forget   bool  // a failed Datasync turns what was not synced to zeros
+	truncate error // of Truncate
+	open     error // of opening
+	syncs    int   // counts Datasync
+	rewrote  int   // counts the bytes that WriteAt wrote
+}
+
+func newDisk() *disk { return &disk{room: -1} }
+
+func (d *disk) set(change func(*disk)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change(d)
+}
+
+func (d *disk) openFile(path string, flag int) (file, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open != nil {
+		return nil, d.open
+	}
+	f, err := openFile(path, flag)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{osFile: f.(osFile), disk: d}, nil
+}
+
+type diskFile struct {
+	osFile
+	disk   *disk
+	synced int64
+}
+
+func (f *diskFile) Write(p []byte) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	room := f.disk.room
+	if room < 0 || int64(len(p)) <= room {
+		if room >= 0 {
+			f.disk.room -= int64(len(p))
+		}
+		return f.osFile.Write(p)
+	}
+	n, err := f.osFile.Write(p[:room])
+	f.disk.room = 0
+	if err == nil && !f.disk.short {
+		err = syscall.ENOSPC
+	}
+	return n, err
+}
+
+func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.disk.rewrote += len(p)
+	return f.osFile.WriteAt(p, off)
+}
+
+func (f *diskFile) Truncate(size int64) error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.disk.truncate != nil {
+		return f.disk.truncate
+	}
+	return f.osFile.Truncate(size)
+}
+
+func (f *diskFile) Datasync() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.disk.syncs++
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if f.disk.sync == nil {
+		f.synced = info.Size()
+		return nil // the pages need not reach a disk for these tests
+	}
+	if f.disk.forget {
+		if err := zero(f.Name(), f.synced, info.Size()); err != nil {
+			return err
+		}
+	}
+	return f.disk.sync
+}
+
+// waitQueued waits until n callers of Append are in the queue.
+func waitQueued(l *Log, n int) {
+	for queued := 0; queued < n; runtime.Gosched() {
+		queued = 0
+		l.queue.Lock()
+		for r := l.queue.first; r != nil; r = r.next {
+			queued++
+		}
+		l.queue.Unlock()
+	}
+}
+
+// zero overwrites a part of a file.
+func zero(name string, from, to int64) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, to-from), from); err != nil {
+		return fmt.Errorf("zero: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,183 @@
+package audit
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The outcomes of an access.
+const (
+	Allowed = "allowed"
+	Refused = "refused" // the caller may not
+	Failed  = "failed"  // the caller may, but it did not work
+)
+
+// Record says who did what to what, and with which outcome. It holds metadata
+// alone: never a value, a token or a password. Empty fields are left out of the
+// line, ID, Time, Action and Outcome excepted.
+type Record struct {
+	ID      ID        `json:"id"`
+	Time    time.Time `json:"time"`
+	Action  string    `json:"action"`         // such as "secrets.write"
+	Outcome string    `json:"outcome"`        // Allowed, Refused or Failed
+	Code    string    `json:"code,omitempty"` // the error's code, when not allowed
+
+	// IDs of the organization, of who asks, and of what he showed for it.
+	Organization string `json:"organization,omitempty"`
+	User         string `json:"user,omitempty"`
+	Token        string `json:"token,omitempty"`
+	Session      string `json:"session,omitempty"`
+
+	Protocol string `json:"protocol,omitempty"`
+	Remote   string `json:"remote,omitempty"`  // the client's address
+	Request  string `json:"request,omitempty"` // the request's ID
+	Trace    string `json:"trace,omitempty"`   // the ID of the trace it belongs to
+
+	Version uint64   `json:"version,omitempty"` // of the organization's secrets, made or read
+	Names   []string `json:"names,omitempty"`   // secrets read or set
+	Removed []string `json:"removed,omitempty"` // secrets removed
+	Target  string   `json:"target,omitempty"`  // another object touched, by its ID
+	Detail  string   `json:"detail,omitempty"`
+}
+
+// Append appends the record as a JSON object on one line, which [Log.Append]
+// takes. Whatever bytes the strings hold, the result is valid JSON and printable
+// text: invalid UTF-8 becomes U+FFFD, and what is not printable is escaped, so
+// that a secret's name can't write to the terminal on which the log is read.
+func (r *Record) Append(dst []byte) []byte {
+	dst = append(dst, bodyStart...)
+	dst = hex.AppendEncode(dst, r.ID[:])
+	dst = append(dst, `","time":"`...)
+	dst = appendTime(dst, r.Time)
+	dst = append(dst, `","action":`...)
+	dst = appendString(dst, r.Action)
+	dst = append(dst, `,"outcome":`...)
+	dst = appendString(dst, r.Outcome)
+	dst = appendField(dst, `,"code":`, r.Code)
+	dst = appendField(dst, `,"organization":`, r.Organization)
+	dst = appendField(dst, `,"user":`, r.User)
+	dst = appendField(dst, `,"token":`, r.Token)
+	dst = appendField(dst, `,"session":`, r.Session)
+	dst = appendField(dst, `,"protocol":`, r.Protocol)
+	dst = appendField(dst, `,"remote":`, r.Remote)
+	dst = appendField(dst, `,"request":`, r.Request)
+	dst = appendField(dst, `,"trace":`, r.Trace)
+	if r.Version != 0 {
+		dst = append(dst, `,"version":`...)
+		dst = strconv.AppendUint(dst, r.Version, 10)
+	}
+	dst = appendList(dst, `,"names":`, r.Names)
+	dst = appendList(dst, `,"removed":`, r.Removed)
+	dst = appendField(dst, `,"target":`, r.Target)
+	dst = appendField(dst, `,"detail":`, r.Detail)
+	return append(dst, '}')
+}
+
+// appendTime writes UTC. RFC 3339 has years of four digits; any other year is a
+// broken clock, and shows as year 1.
+func appendTime(dst []byte, t time.Time) []byte {
+	t = t.UTC()
+	if y := t.Year(); y < 0 || y > 9999 {
+		t = time.Time{}
+	}
+	return t.AppendFormat(dst, time.RFC3339Nano)
+}
+
+func appendField(dst []byte, key, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	dst = append(dst, key...)
+	return appendString(dst, value)
+}
+
+func appendList(dst []byte, key string, values []string) []byte {
+	if len(values) == 0 {
+		return dst
+	}
+	dst = append(dst, key...)
+	for i, v := range values {
+		if i == 0 {
+			dst = append(dst, '[')
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, v)
+	}
+	return append(dst, ']')
+}
+
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	done := 0 // s[:done] is in dst
+	for i := 0; i < len(s); {
+		c := s[i]
+		if ' ' <= c && c <= '~' && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		r, size := rune(c), 1
+		if c >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(s[i:])
+			if unicode.IsPrint(r) && !(r == utf8.RuneError && size == 1) {
+				i += size
+				continue
+			}
+		}
+		dst = append(dst, s[done:i]...)
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', c)
+		case r > 0xffff: // a pair of surrogates
+			r -= 0x10000
+			dst = appendEscape(dst, 0xd800|r>>10)
+			dst = appendEscape(dst, 0xdc00|r&0x3ff)
+		default:
+			dst = appendEscape(dst, r)
+		}
+		i += size
+		done = i
+	}
+	dst = append(dst, s[done:]...)
+	return append(dst, '"')
+}
+
+func appendEscape(dst []byte, r rune) []byte {
+	return hex.AppendEncode(append(dst, `\u`...), []byte{byte(r >> 8), byte(r)})
+}
+
+// ParseRecord reads what [Record.Append] wrote. Fields it does not know are
+// left out, so that an older program reads a newer one's log.
+func ParseRecord(body []byte) (Record, error) {
+	id, err := checkBody(body)
+	if err != nil {
+		return Record{}, err
+	}
+	return parseRecord(body, id)
+}
+
+// parseRecord reads an object that was found to have the ID in its place.
+func parseRecord(object []byte, id ID) (Record, error) {
+	var r Record
+	if err := json.Unmarshal(object, &r); err != nil {
+		return Record{}, fmt.Errorf("audit: read record: %w", err)
+	}
+	r.ID = id // a second "id" further on in the object would have won
+	r.Time = r.Time.UTC()
+	if y := r.Time.Year(); y < 0 || y > 9999 {
+		return Record{}, errors.New("audit: read record: time is out of range")
+	}
+	if len(r.Names) == 0 {
+		r.Names = nil
+	}
+	if len(r.Removed) == 0 {
+		r.Removed = nil
+	}
+	return r, nil
+}

@@ -1,0 +1,206 @@
+package audit
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+)
+
+// Recover makes the log whole after a start: it appends those pending records
+// whose ID does not stand in the log behind the checkpoint, and returns how many
+// they were. since is the last checkpoint that [Log.Sync] returned and the
+// caller stored; all that is pending must have been appended after it, if it was
+// appended at all. pending calls yield with the records, whose bodies may be
+// reused when yield returns. All pending records are held in memory.
+//
+// The lines from the checkpoint on are verified. When the log does not hold the
+// checkpoint's line, the error wraps ErrCheckpoint: lines that were durable are
+// gone. The way out is to move what is left of the log away: a log without any
+// line continues from the checkpoint, and the numbers show what is missing.
+//
+// A stream can't be read back. There all pending records are appended.
+func (l *Log) Recover(since Checkpoint, pending func(yield func(id ID, body []byte) error) error) (appended int, err error) {
+	missing, err := collect(pending)
+	if err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.ready(); err != nil {
+		return 0, err
+	}
+	switch {
+	case l.stream():
+	case l.head.Seq == 0 && since.Seq > 0:
+		l.logger.Warn("audit log is empty and continues from the checkpoint; the lines before it are not here",
+			"path", l.path, "checkpoint", since.Seq)
+		l.head, l.synced = since, since
+	case l.head == since: // nothing was written behind the checkpoint
+	case since.Seq > 0 || len(missing.bodies) > 0:
+		if err := l.scan(since, missing.drop); err != nil {
+			return 0, err
+		}
+	}
+	return l.appendAll(missing.bodies)
+}
+
+// appendAll appends the bodies in their order and leaves out what is nil.
+func (l *Log) appendAll(bodies [][]byte) (appended int, err error) {
+	var buf []byte
+	head, n := l.head, 0
+	flush := func() error {
+		if n == 0 {
+			return nil
+		}
+		if err := l.commit(buf, head); err != nil {
+			return err
+		}
+		appended += n
+		buf, n = buf[:0], 0
+		return nil
+	}
+	for _, body := range bodies {
+		if body == nil {
+			continue
+		}
+		buf, head = appendLine(buf, head, body)
+		n++
+		if len(buf) >= maxBatch {
+			if err := flush(); err != nil {
+				return appended, err
+			}
+		}
+	}
+	return appended, flush()
+}
+
+// outbox holds the records that may be missing in the log, in their order.
+type outbox struct {
+	bodies [][]byte // nil for one that was found in the log
+	index  map[ID]int
+}
+
+func collect(pending func(yield func(id ID, body []byte) error) error) (*outbox, error) {
+	o := &outbox{index: make(map[ID]int)}
+	err := pending(func(id ID, body []byte) error {
+		inside, err := checkBody(body)
+		if err != nil {
+			return err
+		}
+		if inside != id {
+			return fmt.Errorf("audit: pending record %v holds the record %v", id, inside)
+		}
+		if _, twice := o.index[id]; !twice {
+			o.index[id] = len(o.bodies)
+			o.bodies = append(o.bodies, bytes.Clone(body))
+		}
+		return nil
+	})
+	return o, err
+}
+
+func (o *outbox) drop(id ID) {
+	if i, ok := o.index[id]; ok {
+		o.bodies[i] = nil
+	}
+}
+
+// scan verifies the log from the checkpoint to its end and calls found with the
+// ID of each line behind the checkpoint.
+func (l *Log) scan(since Checkpoint, found func(ID)) error {
+	if since.Seq > l.head.Seq {
+		return fmt.Errorf("%w: it ends at line %d, and the checkpoint is line %d", ErrCheckpoint, l.head.Seq, since.Seq)
+	}
+	segs, err := openSegments(l.path)
+	if err != nil {
+		return err
+	}
+	defer closeSegments(segs)
+
+	// An operator may have broken, packed or removed what is older: that is for
+	// Verify to say, and does not keep the log from going on.
+	begin := -1
+	for i, s := range segs {
+		if s.first > 0 && (begin < 0 || s.first <= since.Seq) {
+			begin = i
+		}
+	}
+	if begin < 0 {
+		return &DamageError{l.path, 0, errNotLine}
+	}
+	sc := scanner{since: since, due: since.Seq > 0, found: found}
+	switch first := segs[begin].first; {
+	case since.Seq == 0 || first <= since.Seq:
+	case first == since.Seq+1:
+		sc.chain, sc.due = chain{head: since, started: true}, false
+	default:
+		sc.due = false
+		l.logger.Warn("audit log begins behind the checkpoint; pending records may have been in files that were removed",
+			"path", l.path, "checkpoint", since.Seq, "first", first)
+	}
+	for i, s := range segs[begin:] {
+		if s.first == 0 {
+			continue
+		}
+		var ls *lines
+		if i == 0 {
+			ls, err = s.linesNear(since.Seq)
+		} else {
+			ls, err = s.lines()
+		}
+		if err != nil {
+			return err
+		}
+		if err := sc.lines(s.name, ls); err != nil {
+			return err
+		}
+	}
+	if sc.chain.head != l.head {
+		return &DamageError{l.path, 0, fmt.Errorf("the files end at line %d of the log instead of %d", sc.chain.head.Seq, l.head.Seq)}
+	}
+	return nil
+}
+
+// scanner verifies lines and tells the IDs of those behind the checkpoint.
+type scanner struct {
+	chain chain
+	since Checkpoint
+	due   bool // the checkpoint's line has to come
+	found func(ID)
+}
+
+func (sc *scanner) lines(name string, ls *lines) error {
+	for {
+		line, err := ls.next()
+		if err == io.EOF && len(line) == 0 {
+			return nil
+		}
+		if err != nil {
+			return &DamageError{name, ls.n + 1, err}
+		}
+		if err := sc.line(line); err != nil {
+			return &DamageError{name, ls.n, err}
+		}
+	}
+}
+
+func (sc *scanner) line(line []byte) error {
+	if sc.due {
+		if seq, _, ok := parseSeq(line); ok && seq < sc.since.Seq {
+			return nil // near the checkpoint, but before it
+		}
+	}
+	h, err := sc.chain.follow(line)
+	switch {
+	case err != nil:
+		return err
+	case !sc.due:
+		sc.found(h.id)
+	case h.seq > sc.since.Seq:
+		return fmt.Errorf("%w: line %d is missing before line %d", ErrCheckpoint, sc.since.Seq, h.seq)
+	case sc.chain.head != sc.since:
+		return fmt.Errorf("%w: line %d has the hash %v instead of %v", ErrCheckpoint, h.seq, sc.chain.head.Hash, sc.since.Hash)
+	}
+	sc.due = false
+	return nil
+}

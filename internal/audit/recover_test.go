@@ -1,0 +1,509 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pendingOf yields bodies with their IDs, in one buffer that it reuses.
+func pendingOf(bodies ...[]byte) func(func(ID, []byte) error) error {
+	return func(yield func(ID, []byte) error) error {
+		var buf []byte
+		for _, body := range bodies {
+			id, err := checkBody(body)
+			if err != nil {
+				return err
+			}
+			buf = append(buf[:0], body...)
+			if err := yield(id, buf); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func TestRecover(t *testing.T) {
+	// Ten records are appended in three files, and the checkpoint stands after
+	// each of them in turn: what is pending behind it is in the log already.
+	// Two records more are pending and not in the log.
+	for at := range 11 {
+		path := logPath(t)
+		l := mustOpen(t, path, nil)
+		w := newWriter()
+		var since Checkpoint
+		var pending [][]byte
+		for i := range 10 {
+			if i == at {
+				since = mustSync(t, l)
+			}
+			id, body := w.body()
+			if err := l.Append(body); err != nil {
+				t.Fatal(err)
+			}
+			w.took = append(w.took, id)
+			if i >= at {
+				pending = append(pending, body)
+			}
+			if i == 3 || i == 6 {
+				if err := l.Rotate(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if at == 10 {
+			since = mustSync(t, l)
+		}
+		mustClose(t, l)
+		for range 2 {
+			id, body := w.body()
+			w.took = append(w.took, id)
+			pending = append(pending, body)
+		}
+		for round, want := range []int{2, 0, 0} {
+			l := mustOpen(t, path, nil)
+			n, err := l.Recover(since, pendingOf(append(pending, pending[0])...))
+			if n != want || err != nil {
+				t.Fatalf("checkpoint %d, round %d: Recover returns %d, %v", at, round, n, err)
+			}
+			mustSync(t, l)
+			mustClose(t, l)
+		}
+		checkLog(t, path, &since, w.took)
+	}
+}
+
+func TestRecoverManyFromPackedFiles(t *testing.T) {
+	path := logPath(t)
+	l := mustOpen(t, path, nil)
+	w := newWriter()
+	w.append(t, l, 100)
+	since := mustSync(t, l)
+	var pending [][]byte
+	for i := range 3000 {
+		id, body := w.body()
+		w.took = append(w.took, id)
+		pending = append(pending, body)
+		if i%3 > 0 {
+			if err := l.Append(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 1000 {
+			shift(t, path)
+			if err := l.Rotate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	mustClose(t, l)
+	gzipFile(t, path+".1")
+	l = mustOpen(t, path, &Options{MaxBytes: 200_000})
+	if n, err := l.Recover(since, pendingOf(pending...)); n != 1000 || err != nil {
+		t.Fatalf("Recover returns %d, %v", n, err)
+	}
+	end := mustSync(t, l)
+	mustClose(t, l)
+	checkLog(t, path, &end, w.took)
+}
+
+func TestRecoverOlderLogIsBroken(t *testing.T) {
+	// A broken old file is for Verify to report; the server starts.
+	path := logPath(t)
+	names, end := newRotatedLog(t, path, 3, 3, 3)
+	mustWrite(t, names[0], []byte("broken\n"))
+	l := mustOpen(t, path, nil)
+	w := newWriter()
+	w.append(t, l, 1)
+	_, body := w.body()
+	if n, err := l.Recover(end, pendingOf(body)); n != 1 || err != nil {
+		t.Errorf("Recover returns %d, %v", n, err)
+	}
+}
+
+func TestRecoverChecksCheckpoint(t *testing.T) {
+	path := logPath(t)
+	names, end := newRotatedLog(t, path, 4, 4, 4)
+	other := end
+	other.Hash[3] ^= 1
+	for _, tt := range []struct {
+		name  string
+		since Checkpoint
+		edit  func(t *testing.T, path string)
+		err   error
+		why   string
+	}{
+		{"another hash", other, nil, ErrCheckpoint, "instead of"},
+		{"a later line", Checkpoint{Seq: 13}, nil, ErrCheckpoint, "ends at line 12"},
+		{"the end cut away", end, func(t *testing.T, path string) {
+			b := mustRead(t, path)
+			mustWrite(t, path, b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1])
+		}, ErrCheckpoint, "ends at line 11"},
+		{"the file removed", end, func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrCheckpoint, "ends at line 8"},
+		{"the file of the checkpoint removed", Checkpoint{Seq: 6}, func(t *testing.T, path string) {
+			if err := os.Remove(filepath.Join(filepath.Dir(path), filepath.Base(names[1]))); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrCheckpoint, "line 6 is missing before line 9"},
+		{"a line behind it changed", Checkpoint{Seq: 2}, func(t *testing.T, path string) {
+			b := mustRead(t, path)
+			mustWrite(t, path, bytes.Replace(b, []byte("db-"), []byte("DB-"), 1))
+		}, nil, "one of the two was changed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := copyLog(t, path)
+			if tt.since.Hash == (Hash{}) && tt.since.Seq < 12 {
+				tt.since = checkpointOf(t, path, tt.since.Seq)
+			}
+			if tt.edit != nil {
+				tt.edit(t, path)
+			}
+			l, err := Open(path, nil)
+			if err == nil {
+				defer l.Close()
+				_, err = l.Recover(tt.since, pendingOf([]byte(goodBody)))
+			}
+			if tt.err != nil && !errors.Is(err, tt.err) {
+				t.Errorf("got %v", err)
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.why) {
+				t.Errorf("got %v, want %q", err, tt.why)
+			}
+		})
+	}
+}
+
+// checkpointOf returns the checkpoint of a line, from the line after it.
+func checkpointOf(tb testing.TB, path string, seq uint64) Checkpoint {
+	tb.Helper()
+	for _, e := range readEntries(tb, path) {
+		if e.Seq == seq+1 {
+			return Checkpoint{Seq: seq, Hash: e.Prev}
+		}
+	}
+	tb.Fatalf("no line comes after %d", seq)
+	return Checkpoint{}
+}
+
+// When all files are gone, on purpose or not, the numbers go on, so that the gap
+// shows for ever.
+func TestRecoverContinuesWithoutFiles(t *testing.T) {
+	path := logPath(t)
+	since := newLogWith(t, path, 5)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	l := mustOpen(t, path, nil)
+	w := newWriter()
+	id, body := w.body()
+	if n, err := l.Recover(since, pendingOf(body)); n != 1 || err != nil {
+		t.Fatalf("Recover returns %d, %v", n, err)
+	}
+	w.append(t, l, 2)
+	end := mustSync(t, l)
+	mustClose(t, l)
+	for _, check := range []Checkpoint{since, end} {
+		report := checkLog(t, path, &check, append(w.took, id))
+		if report.First != 6 || report.Missing != 5 || report.Lines != 3 {
+			t.Errorf("got %+v", report)
+		}
+	}
+	since.Hash[0] ^= 1
+	if _, err := Verify(t.Context(), path, &since); !errors.Is(err, ErrCheckpoint) {
+		t.Errorf("with a wrong hash: %v", err)
+	}
+	// And once more, from the same checkpoint: there is nothing to do.
+	since.Hash[0] ^= 1
+	l = mustOpen(t, path, nil)
+	if n, err := l.Recover(since, pendingOf(body)); n != 0 || err != nil {
+		t.Errorf("Recover returns %d, %v", n, err)
+	}
+}
+
+// A store that was restored from a backup knows an old checkpoint.
+func TestRecoverAfterOldFilesWereRemoved(t *testing.T) {
+	path := logPath(t)
+	names, _ := newRotatedLog(t, path, 3, 3, 3)
+	since := checkpointOf(t, path, 1)
+	if err := os.Remove(names[0]); err != nil {
+		t.Fatal(err)
+	}
+	l := mustOpen(t, path, nil)
+	_, body := newWriter().body()
+	if n, err := l.Recover(since, pendingOf(body)); n != 1 || err != nil {
+		t.Errorf("Recover returns %d, %v", n, err)
+	}
+}
+
+func TestRecoverRefusesPending(t *testing.T) {
+	l := mustOpen(t, logPath(t), nil)
+	broken := errors.New("broken")
+	for name, pending := range map[string]func(func(ID, []byte) error) error{
+		"another ID": func(yield func(ID, []byte) error) error { return yield(ID{1}, []byte(goodBody)) },
+		"no record":  func(yield func(ID, []byte) error) error { return yield(ID{}, []byte("{}")) },
+		"an error":   func(func(ID, []byte) error) error { return broken },
+	} {
+		if n, err := l.Recover(Checkpoint{}, pending); n != 0 || err == nil {
+			t.Errorf("%s: Recover returns %d, %v", name, n, err)
+		}
+	}
+}
+
+func TestRecoverOnFullDisk(t *testing.T) {
+	path := logPath(t)
+	d := newDisk()
+	l := mustOpen(t, path, &Options{open: d.openFile})
+	w := newWriter()
+	w.append(t, l, 3)
+	since := mustSync(t, l)
+	var pending [][]byte
+	for range 10 {
+		id, body := w.body()
+		w.took = append(w.took, id)
+		pending = append(pending, body)
+	}
+	d.set(func(d *disk) { d.room = 1500 })
+	if n, err := l.Recover(since, pendingOf(pending...)); n != 0 || !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("Recover returns %d, %v", n, err)
+	}
+	d.set(func(d *disk) { d.room = -1 })
+	if n, err := l.Recover(since, pendingOf(pending...)); n != 10 || err != nil {
+		t.Fatalf("Recover returns %d, %v", n, err)
+	}
+	mustClose(t, l)
+	checkLog(t, path, &since, w.took)
+}
+
+// domain does what the domain does: it keeps the records of changes until the
+// log is synced, and the last checkpoint.
+type domain struct {
+	writer *writer
+	outbox map[ID][]byte // durable at once, as a store is
+	since  Checkpoint
+	sure   map[ID]bool // answered: must be in the log
+	reads  map[ID]bool // of those, the ones that are not in the outbox
+	begun  []ID        // reads that were not answered: not in the log
+	maybe  []ID        // those of a process that ended: may be in the log
+}
+
+func newDomain() *domain {
+	return &domain{writer: newWriter(), outbox: map[ID][]byte{}, sure: map[ID]bool{}, reads: map[ID]bool{}}
+}
+
+// clone returns the domain as the next process finds it.
+func (d *domain) clone() *domain {
+	c := *d
+	c.maybe, c.begun = slices.Concat(d.maybe, d.begun), nil
+	c.writer = &writer{ids: NewIDs()}
+	c.outbox, c.sure, c.reads = maps.Clone(d.outbox), maps.Clone(d.sure), maps.Clone(d.reads)
+	return &c
+}
+
+func (d *domain) change(l *Log) error {
+	id, body := d.writer.body()
+	d.outbox[id] = body
+	d.sure[id] = true // durable, and so its record will be in the log
+	return l.Append(body)
+}
+
+func (d *domain) read(l *Log) error {
+	id, body := d.writer.body()
+	d.begun = append(d.begun, id)
+	err := l.Append(body)
+	if err == nil {
+		d.sure[id], d.reads[id] = true, true
+		d.begun = d.begun[:len(d.begun)-1]
+	}
+	return err
+}
+
+func (d *domain) sync(l *Log) error {
+	appended := slices.Collect(maps.Keys(d.outbox))
+	since, err := l.Sync()
+	if err != nil {
+		return err
+	}
+	d.since = since
+	for _, id := range appended {
+		delete(d.outbox, id)
+	}
+	clear(d.reads) // durable from here on
+	return nil
+}
+
+func (d *domain) recover(l *Log) error {
+	ids := slices.SortedFunc(maps.Keys(d.outbox), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+	_, err := l.Recover(d.since, func(yield func(ID, []byte) error) error {
+		for _, id := range ids {
+			if err := yield(id, d.outbox[id]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+func (d *domain) check(tb testing.TB, path string, maybe ...ID) {
+	tb.Helper()
+	checkLog(tb, path, &d.since, slices.Collect(maps.Keys(d.sure)), append(maybe, d.maybe...)...)
+}
+
+// run makes a few accesses of each kind.
+func (d *domain) run(tb testing.TB, l *Log, n int) {
+	tb.Helper()
+	steps := []func(*Log) error{d.change, d.read, d.change, d.sync, d.read, d.read, d.change}
+	for i := range n {
+		if err := steps[i%len(steps)](l); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// crash is what stands on the disk when the process ends at a point.
+type crash struct {
+	point  Point
+	path   string
+	domain *domain
+}
+
+// crashesOf runs work with a log whose options make a picture of the disk at
+// each point that is passed.
+func crashesOf(tb testing.TB, path string, d *domain, work func(opts *Options)) []crash {
+	tb.Helper()
+	var crashes []crash
+	work(&Options{MaxBytes: 1500, open: newDisk().openFile, Hook: func(p Point) error {
+		crashes = append(crashes, crash{p, copyLog(tb, path), d.clone()})
+		return nil
+	}})
+	return crashes
+}
+
+// start is what the server does first; the log may end the process during it.
+func (d *domain) start(tb testing.TB, path string, opts *Options) *Log {
+	tb.Helper()
+	l := mustOpen(tb, path, opts)
+	if err := d.recover(l); err != nil {
+		tb.Fatal(err)
+	}
+	if err := d.sync(l); err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+// A process that ends at any point of the log's work, and again at any point of
+// the start that follows, loses no record and doubles none.
+func TestCrashAtEachPoint(t *testing.T) {
+	passed := make(map[Point]bool)
+	d := newDomain()
+	path := logPath(t)
+	crashes := crashesOf(t, path, d, func(opts *Options) {
+		l := mustOpen(t, path, opts)
+		d.run(t, l, 30)
+		if err := l.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		d.run(t, l, 3)
+		shift(t, path)
+		d.run(t, l, 3)
+		if err := l.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		d.run(t, l, 3)
+		opts.Hook = nil
+	})
+	d.check(t, path)
+	for i, c := range crashes {
+		passed[c.point] = true
+		// The write of a line may be cut anywhere.
+		if c.point == AfterWrite && i%3 == 0 {
+			name := c.path
+			if _, err := os.Stat(name); err != nil {
+				name += ".1"
+			}
+			b := mustRead(t, name)
+			mustWrite(t, name, b[:len(b)-1-i%200])
+		}
+		again := crashesOf(t, c.path, c.domain, func(opts *Options) {
+			mustClose(t, c.domain.start(t, c.path, opts))
+		})
+		c.domain.check(t, c.path)
+		for _, c := range again {
+			passed[c.point] = true
+			l := c.domain.start(t, c.path, &Options{open: newDisk().openFile})
+			c.domain.run(t, l, 3)
+			mustClose(t, l)
+			c.domain.check(t, c.path)
+		}
+	}
+	for p := BeforeWrite; p <= AfterCut; p++ {
+		if !passed[p] {
+			t.Errorf("the process never ended %s", pointNames[p])
+		}
+	}
+}
+
+// A loss of power takes what was not synced: any part of the end of the last
+// file, or leaves zeros in its place. Reads may get lost then, changes not.
+func TestPowerLoss(t *testing.T) {
+	d := newDomain()
+	path := logPath(t)
+	crashes := crashesOf(t, path, d, func(opts *Options) { d.run(t, mustOpen(t, path, opts), 40) })
+	cuts := 0
+	for i, c := range crashes {
+		durable, size := durableSize(t, c.path, c.domain.since.Seq)
+		if durable == size {
+			continue
+		}
+		cuts++
+		cut := durable + int64(i*37)%(size-durable)
+		b := mustRead(t, c.path)
+		if i%2 == 0 {
+			b = b[:cut]
+		} else {
+			clear(b[cut:])
+		}
+		mustWrite(t, c.path, b)
+		maybe := slices.Collect(maps.Keys(c.domain.reads))
+		for _, id := range maybe {
+			delete(c.domain.sure, id)
+		}
+		l := c.domain.start(t, c.path, nil)
+		c.domain.run(t, l, 3)
+		mustClose(t, l)
+		c.domain.check(t, c.path, maybe...)
+	}
+	if cuts < 20 {
+		t.Errorf("only %d crashes left something that was not synced", cuts)
+	}
+}
+
+// durableSize returns how much of the file at path was synced, when the line
+// numbered seq was the last that was, and the file's size.
+func durableSize(tb testing.TB, path string, seq uint64) (durable, size int64) {
+	tb.Helper()
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, 0
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range bytes.Lines(b) {
+		if n, _, ok := parseSeq(line); ok && n <= seq {
+			durable += int64(len(line))
+		}
+	}
+	return durable, int64(len(b))
+}

@@ -1,0 +1,234 @@
+package audit
+
+import (
+	"bufio"
+	"cmp"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// segment is one file of a log, open for reading.
+type segment struct {
+	name  string
+	file  *os.File
+	info  fs.FileInfo
+	gzip  bool   // the operator's rotation packed it
+	first uint64 // the number of its first line; 0 when it has no whole line
+	err   error  // why first could not be read
+}
+
+// openSegments opens all files of the log at path that are not empty, in the
+// order of their lines; behind them come those that have no whole line, and
+// those that can't be read. The log may be written and rotated meanwhile.
+func openSegments(path string) ([]*segment, error) {
+	path, err := resolve(path)
+	if err != nil {
+		return nil, fmt.Errorf("audit: find log: %w", err)
+	}
+	for range 100 {
+		segs, same, err := tryOpenSegments(path)
+		if err == nil && same {
+			return segs, nil
+		}
+		closeSegments(segs)
+		if err != nil {
+			return nil, fmt.Errorf("audit: find log: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("audit: find log: the files of %s are renamed all the time", path)
+}
+
+func closeSegments(segs []*segment) {
+	for _, s := range segs {
+		s.file.Close()
+	}
+}
+
+// tryOpenSegments opens the files and reports whether they still had the same
+// names afterwards: a rotation in between could hide one.
+func tryOpenSegments(path string) (segs []*segment, same bool, err error) {
+	names, err := segmentNames(path)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, name := range names {
+		s, err := openSegment(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return segs, false, nil
+		}
+		if err != nil {
+			return segs, false, err
+		}
+		segs = append(segs, s)
+	}
+	again, err := segmentNames(path)
+	if err != nil || !slices.Equal(names, again) {
+		return segs, false, err
+	}
+	for _, s := range segs {
+		info, err := os.Stat(s.name)
+		if err != nil || !os.SameFile(info, s.info) {
+			return segs, false, nil
+		}
+	}
+	segs = slices.DeleteFunc(segs, func(s *segment) bool {
+		empty := s.info.Size() == 0
+		if empty {
+			s.file.Close()
+		}
+		return empty
+	})
+	slices.SortFunc(segs, func(a, b *segment) int {
+		// Less one, no number is the greatest.
+		return cmp.Or(cmp.Compare(a.first-1, b.first-1), cmp.Compare(a.name, b.name))
+	})
+	return segs, true, nil
+}
+
+// segmentNames lists what belongs to the log by its name: path itself, and path
+// with "-" or "." and a digit behind it, as this package and logrotate name
+// files that they have rotated.
+func segmentNames(path string) ([]string, error) {
+	dir, base := filepath.Split(path)
+	entries, err := os.ReadDir(cmp.Or(dir, "."))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		suffix, ok := strings.CutPrefix(e.Name(), base)
+		if !ok || !e.Type().IsRegular() {
+			continue
+		}
+		rotated := len(suffix) >= 2 && (suffix[0] == '-' || suffix[0] == '.') && '0' <= suffix[1] && suffix[1] <= '9'
+		if suffix == "" || rotated {
+			names = append(names, dir+e.Name())
+		}
+	}
+	return names, nil
+}
+
+func openSegment(name string) (*segment, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &segment{name: name, file: f}
+	if s.info, err = f.Stat(); err != nil {
+		f.Close()
+		return nil, err
+	}
+	var magic [2]byte
+	if _, err := f.ReadAt(magic[:], 0); err == nil {
+		s.gzip = magic == [2]byte{0x1f, 0x8b}
+	}
+	s.first, s.err = s.readFirst()
+	return s, nil
+}
+
+// readFirst returns the number of the first line, or 0 when there is no whole
+// line.
+func (s *segment) readFirst() (uint64, error) {
+	ls, err := s.linesSize(4 << 10)
+	if err != nil {
+		return 0, err
+	}
+	line, err := ls.next()
+	if err == io.EOF {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, &DamageError{s.name, 1, err}
+	}
+	h, err := parseHeader(line[:len(line)-1])
+	if err != nil {
+		return 0, &DamageError{s.name, 1, err}
+	}
+	return h.seq, nil
+}
+
+// lines reads the segment from its beginning.
+func (s *segment) lines() (*lines, error) { return s.linesSize(128 << 10) }
+
+func (s *segment) linesSize(size int) (*lines, error) {
+	if !s.gzip {
+		return newLinesSize(s.section(0), size), nil
+	}
+	r, err := gzip.NewReader(s.section(0))
+	if err != nil {
+		return nil, &DamageError{s.name, 0, err}
+	}
+	return newLinesSize(r, size), nil
+}
+
+// linesNear reads the segment from a line that is not behind the one numbered
+// seq, and not far before it unless the segment is packed.
+func (s *segment) linesNear(seq uint64) (*lines, error) {
+	if s.gzip || seq <= s.first {
+		return s.lines()
+	}
+	off, at, err := s.locate(seq)
+	if err != nil {
+		return nil, err
+	}
+	ls := newLines(s.section(off))
+	ls.n = int(at - s.first) // as it is in a log without damage
+	return ls, nil
+}
+
+func (s *segment) section(off int64) *io.SectionReader {
+	return io.NewSectionReader(s.file, off, math.MaxInt64-off)
+}
+
+// locate searches by halving for the line numbered seq. It returns the offset
+// and the number of a line at it or shortly before.
+func (s *segment) locate(seq uint64) (off int64, at uint64, err error) {
+	const near = 64 << 10
+	low, at, high := int64(0), s.first, s.info.Size()
+	for high-low > near {
+		mid := low + (high-low)/2
+		start, n, err := s.lineBehind(mid, high)
+		switch {
+		case err != nil:
+			return 0, 0, err
+		case start < 0 || n > seq:
+			high = mid
+		default:
+			low, at = start, n
+		}
+	}
+	return low, at, nil
+}
+
+// lineBehind returns offset and number of the first line that begins behind off
+// and before end, or a negative offset when there is none.
+func (s *segment) lineBehind(off, end int64) (start int64, seq uint64, err error) {
+	r := bufio.NewReader(s.section(off))
+	for start = off; ; {
+		part, err := r.ReadSlice('\n')
+		start += int64(len(part))
+		if err == io.EOF || start >= end {
+			return -1, 0, nil
+		}
+		if err == nil {
+			break
+		}
+		if err != bufio.ErrBufferFull {
+			return 0, 0, fmt.Errorf("audit: read log: %w", err)
+		}
+	}
+	text, _ := r.Peek(len(seqStart) + 21)
+	seq, _, ok := parseSeq(text)
+	if !ok {
+		return 0, 0, &DamageError{File: s.name, Err: fmt.Errorf("at byte %d: %w", start, errNotLine)}
+	}
+	return start, seq, nil
+}

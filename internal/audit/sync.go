@@ -1,0 +1,163 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Sync makes durable all that was appended before the call, and returns the
+// checkpoint of the last line of it. Appends go on meanwhile. When nothing was
+// appended since the last call it costs no write to the disk.
+//
+// After an error nothing can be said about what was appended since the last
+// checkpoint, and the next Append or Sync tries to make it good. When that is
+// impossible, or when somebody removed or cut the file while it was written, the
+// log goes on in a new file, that one call returns a *DamageError, and [Verify]
+// shows the gap.
+//
+// A stream can't be synced; there Sync only returns the checkpoint.
+func (l *Log) Sync() (Checkpoint, error) {
+	l.mu.Lock()
+	if err := l.ready(); err != nil {
+		l.mu.Unlock()
+		return Checkpoint{}, err
+	}
+	file, head, size, renamed := l.file, l.head, l.size, l.renamed
+	clean := renamed == l.dirSynced
+	idle := head == l.synced && clean
+	l.mu.Unlock()
+	if l.stream() {
+		return head, nil
+	}
+
+	var info fs.FileInfo
+	var err error
+	if idle {
+		info, err = file.stat()
+	} else {
+		info, err = file.sync(l.hook)
+	}
+	if err == nil && !clean {
+		err = around(l.hook, BeforeDirSync, func() error { return syncDir(l.path) })
+	}
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		return Checkpoint{}, l.fail(fmt.Errorf("sync: %w", err))
+	}
+	l.dirSynced = max(l.dirSynced, renamed)
+	if l.file != file {
+		return head, nil // a rotation has synced it
+	}
+	if err := l.inspect(info, size); err != nil {
+		return Checkpoint{}, err
+	}
+	if size > l.syncedSize {
+		l.synced, l.syncedSize = head, size
+	}
+	return head, nil
+}
+
+// inspect looks for signs that somebody else changed the file, of which size
+// bytes were written at the least.
+func (l *Log) inspect(info fs.FileInfo, size int64) error {
+	switch {
+	case info == nil: // it was closed
+		return nil
+	case removed(info):
+		return l.setAside(errors.New("the file was removed while it was written"))
+	case info.Size() < size:
+		return l.setAside(fmt.Errorf("the file was cut from %d to %d bytes while it was written", size, info.Size()))
+	}
+	return nil
+}
+
+// setAside goes on in a new file when this one is beyond repair.
+func (l *Log) setAside(why error) error {
+	err := &DamageError{File: l.path, Err: why}
+	l.logger.Error("audit log is damaged and goes on in a new file", "path", l.path, "last", l.head.Seq, "error", why)
+	if leaveErr := l.leave(); leaveErr != nil {
+		return l.fail(errors.Join(err, leaveErr))
+	}
+	return err
+}
+
+// redo makes good a sync that failed: it writes the same bytes once more, since
+// the system may have forgotten that they never reached the disk, and syncs.
+func (l *Log) redo() error {
+	if !l.file.failed.Load() {
+		return nil
+	}
+	if err := l.reread(); err != nil {
+		return l.setAside(fmt.Errorf("what was written behind line %d was lost by a failed sync: %w", l.synced.Seq, err))
+	}
+	if err := l.rewrite(); err != nil {
+		return fmt.Errorf("repeat a failed sync: %w", err)
+	}
+	if err := around(l.hook, BeforeSync, l.file.Datasync); err != nil {
+		return fmt.Errorf("repeat a failed sync: %w", err)
+	}
+	l.file.failed.Store(false)
+	l.synced, l.syncedSize = l.head, l.size
+	l.recovered()
+	return nil
+}
+
+// reread checks that the bytes behind the last sync are still what was written.
+func (l *Log) reread() error {
+	c := chain{head: l.synced, started: l.synced.Seq > 0}
+	ls := newLines(io.NewSectionReader(l.file, l.syncedSize, l.size-l.syncedSize))
+	for {
+		line, err := ls.next()
+		if err == io.EOF && len(line) == 0 {
+			break
+		}
+		if err == nil {
+			_, err = c.follow(line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if c.head != l.head {
+		return fmt.Errorf("it ends at line %d instead of %d", c.head.Seq, l.head.Seq)
+	}
+	return nil
+}
+
+// rewrite writes the bytes behind the last sync over themselves.
+func (l *Log) rewrite() error {
+	// The open file only ever appends.
+	f, err := l.open(l.path, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	there, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	here, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(there, here) {
+		return errors.New("the file was moved away")
+	}
+	buf := make([]byte, min(maxBatch, l.size-l.syncedSize))
+	for off := l.syncedSize; off < l.size; {
+		b := buf[:min(int64(len(buf)), l.size-off)]
+		if _, err := l.file.ReadAt(b, off); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(b, off); err != nil {
+			return err
+		}
+		off += int64(len(b))
+	}
+	return nil
+}
