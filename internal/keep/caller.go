@@ -1,0 +1,146 @@
+package keep
+
+import (
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+)
+
+// ID names an organization, a user or a token.
+type ID = acl.ID
+
+// Protocol is the way by which a request came.
+type Protocol string
+
+const (
+	InfluxDB Protocol = "influxdb"
+	Vault    Protocol = "vault"
+	Influxd  Protocol = "influxd" // the address for an influxd: Vault's protocol, merging
+)
+
+// Origin says where a request came from. It is for the audit log and the
+// limits, and decides nothing about permissions.
+type Origin struct {
+	Protocol Protocol
+	Remote   string // the client's address, without port
+	Request  string // the request's ID
+	Trace    string // the trace ID, when the client sent one
+}
+
+// Caller is who asks: a token or a session of a user, or nobody yet. Callers
+// come from Authenticate and Anonymous; the zero Caller may do nothing.
+type Caller struct {
+	Origin Origin
+	// User and Token are zero when there is none.
+	User  ID
+	Token ID
+
+	session     [16]byte // the session's lookup key, for signing out
+	hasSession  bool
+	inactive    bool // the token is switched off: known, but allowed nothing
+	permissions acl.Set
+	names       []string  // name patterns, for a token limited to some names
+	expires     time.Time // zero: never
+	renewable   bool
+}
+
+// Anonymous is a caller who has not said who it is: it may set up a new
+// server, and sign in.
+func Anonymous(o Origin) Caller { return Caller{Origin: o} }
+
+// authorize returns nil when the caller has permission p.
+func (c *Caller) authorize(p acl.Permission) error {
+	if c.inactive {
+		return ErrTokenInactive
+	}
+	if !c.permissions.Allows(p) {
+		return errorf(CodeUnauthorized, "%s is unauthorized", p)
+	}
+	return nil
+}
+
+func (c *Caller) may(a acl.Action, r acl.Resource) error {
+	return c.authorize(acl.Permission{Action: a, Resource: r})
+}
+
+func (c *Caller) mayOrg(a acl.Action, org ID) error {
+	return c.may(a, acl.Resource{Type: acl.Orgs, ID: org})
+}
+
+func (c *Caller) maySecrets(a acl.Action, org ID) error {
+	return c.may(a, acl.Resource{Type: acl.Secrets, OrgID: org})
+}
+
+func (c *Caller) mayUser(a acl.Action, user ID) error {
+	return c.may(a, acl.Resource{Type: acl.Users, ID: user})
+}
+
+// readsAll reports whether the caller may read every resource of a type. One
+// who may not is never told whether a name is taken.
+func (c *Caller) readsAll(t acl.Type) bool { return c.may(acl.Read, acl.Resource{Type: t}) == nil }
+
+// Limited reports whether the caller sees only some of the names.
+func (c *Caller) Limited() bool { return len(c.names) > 0 }
+
+// sees reports whether the caller's token is for this name. It says nothing
+// about reading or writing.
+func (c *Caller) sees(name string) bool {
+	if len(c.names) == 0 {
+		return true
+	}
+	for _, p := range c.names {
+		if matchName(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Caller) unlimited(what string) error {
+	if c.Limited() {
+		return errorf(CodeForbidden, "a token for some names can't %s", what)
+	}
+	return nil
+}
+
+// Operator reports whether the caller may do everything that the token made
+// at setup may.
+func (c *Caller) Operator() bool {
+	return !c.inactive && !c.Limited() && c.permissions.AllowsAll(acl.Operator())
+}
+
+// Permissions returns what the caller may do.
+func (c *Caller) Permissions() acl.Set {
+	if c.inactive {
+		return nil
+	}
+	return c.permissions
+}
+
+// Expires returns when the caller's token ends; zero means never.
+func (c *Caller) Expires() time.Time { return c.expires }
+
+// Renewable reports whether the caller's token can be given more time.
+func (c *Caller) Renewable() bool { return c.renewable }
+
+// record starts the audit record of something this caller asks for.
+func (c *Caller) record(action string, org ID) *audit.Record {
+	r := &audit.Record{
+		Action:   action,
+		Protocol: string(c.Origin.Protocol),
+		Remote:   c.Origin.Remote,
+		Request:  c.Origin.Request,
+		Trace:    c.Origin.Trace,
+	}
+	if org != 0 {
+		r.Organization = org.String()
+	}
+	if c.User != 0 {
+		r.User = c.User.String()
+	}
+	if c.Token != 0 {
+		r.Token = c.Token.String()
+	}
+	return r
+}

@@ -1,0 +1,488 @@
+package keep
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+)
+
+// Change is what a write does to an organization's secrets. It makes one new
+// version, or none.
+type Change struct {
+	Set    map[string]string
+	Remove []string // a name that is not there is no error
+	// Replace makes Set the whole content: names not in it are removed.
+	Replace bool
+
+	// CAS, if not nil, must be the number of the current version; 0 stands
+	// for none.
+	CAS *uint64
+	// Merge takes a stale CAS too: what was changed between the version CAS
+	// and Set is applied to the current version, unless somebody else has
+	// changed one of these names to something else since. Needs Replace.
+	Merge bool
+	// Guard pins the version before when the write may have lost what it
+	// removes: see Config.DropGuard. Needs Replace.
+	Guard bool
+
+	// Adopt makes an organization that is not known, if the caller may write
+	// the secrets of all organizations.
+	Adopt bool
+	// Exists refuses the write when the organization has no visible version.
+	Exists bool
+	// Always makes a version even when nothing changes.
+	Always bool
+}
+
+// Written says what a write did.
+type Written struct {
+	Version VersionInfo       // the current version after it
+	Changed bool              // whether it made a new one
+	Pinned  uint64            // the version that the drop guard pinned, 0 for none
+	Custom  map[string]string // custom_metadata
+}
+
+// Stats counts what is worth a metric.
+type Stats struct {
+	DropGuards     atomic.Int64
+	Merges         atomic.Int64
+	MergeConflicts atomic.Int64
+	Adopted        atomic.Int64
+}
+
+// Stats returns the counters. They may be read at any time.
+func (k *Keep) Stats() *Stats { return &k.stats }
+
+// allowSecrets checks access to an organization's secrets. On InfluxDB's
+// protocol the organization itself must be readable too, as in InfluxDB, and
+// to one who may not read it, it does not exist. On Vault's, a refusal comes
+// before the question whether there is such an organization.
+func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
+	denied := c.maySecrets(a, org)
+	if c.Origin.Protocol == InfluxDB {
+		if c.mayOrg(acl.Read, org) != nil {
+			return ErrOrganizationNotFound
+		}
+	} else if denied != nil {
+		return denied
+	}
+	if _, err := v.org(org); err != nil {
+		return err
+	}
+	return denied
+}
+
+// validate refuses bad names and values, and, before anything is compared
+// with what is there, names that the caller's token is not for.
+func (ch Change) validate(c *Caller) error {
+	for _, name := range ch.Remove {
+		if !c.sees(name) {
+			return errorf(CodeForbidden, "the token is not for secret %q", name)
+		}
+	}
+	for name, value := range ch.Set {
+		if !c.sees(name) {
+			return errorf(CodeForbidden, "the token is not for secret %q", name)
+		}
+		if err := validName("secret name", name); err != nil {
+			return err
+		}
+		if err := validValue(value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Change writes secrets. Needs write on the organization's secrets.
+func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (Written, error) {
+	var out Written
+	rec := c.record("secrets.write", org)
+	rec.Names, rec.Removed = slices.Sorted(maps.Keys(ch.Set)), ch.Remove
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		out = Written{}
+		err := t.allowSecrets(&c, acl.Write, org)
+		if err == ErrOrganizationNotFound && ch.Adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {
+			err = t.adopt(org)
+		}
+		if err != nil {
+			return err
+		}
+		if err := ch.validate(&c); err != nil {
+			return err
+		}
+		w := &writer{tx: t, c: &c, org: org, rec: rec}
+		out, err = w.write(ch)
+		if w.state != nil {
+			out.Custom = w.state.Custom
+		}
+		return err
+	})
+	if err != nil {
+		return Written{}, err
+	}
+	k.changed(org, out)
+	return out, nil
+}
+
+// changed tells those who wait and the operator.
+func (k *Keep) changed(org ID, w Written) {
+	if w.Changed {
+		k.watchers.notify(org)
+	}
+	if w.Version.Merged != 0 {
+		k.stats.Merges.Add(1)
+	}
+	if w.Pinned != 0 {
+		k.stats.DropGuards.Add(1)
+		k.logger.Warn("a write may have dropped secrets, the version before it is pinned",
+			"organization", org, "version", w.Version.Number, "pinned", w.Pinned)
+	}
+}
+
+func (t *tx) adopt(org ID) error {
+	id, err := t.orgByName(org.String())
+	if err != nil {
+		return err
+	}
+	if id != 0 {
+		return ErrOrganizationNotFound // the name is taken by another
+	}
+	_, err = t.createOrg(org, org.String(), "")
+	t.k.stats.Adopted.Add(1)
+	return err
+}
+
+// writer makes one new version of an organization's map.
+type writer struct {
+	*tx
+	c   *Caller
+	org ID
+	rec *audit.Record
+
+	head  headRecord
+	state *stateRecord
+	// stateChanged says that the state must be written too.
+	stateChanged bool
+	// empty says that the current version is hidden, so that the new one
+	// starts from nothing.
+	empty bool
+}
+
+func (w *writer) open() error {
+	h, s, err := w.tx.head(w.org)
+	if err != nil {
+		return err
+	}
+	w.head, w.state = *h, s
+	if w.head.Map == 0 {
+		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Created: w.now}
+	}
+	w.empty = w.head.Current == 0 || w.state.hidden(w.head.Current, w.now)
+	return nil
+}
+
+func (w *writer) write(ch Change) (Written, error) {
+	if err := w.open(); err != nil {
+		return Written{}, err
+	}
+	if ch.Exists && w.empty {
+		return Written{}, ErrVersionNotFound
+	}
+	merged, err := w.checkCAS(&ch)
+	if err != nil {
+		return Written{}, err
+	}
+	changes, values, err := w.diff(ch)
+	if err != nil {
+		return Written{}, err
+	}
+	if len(changes) == 0 && !ch.Always {
+		w.rec.Version, w.rec.Names, w.rec.Removed = w.head.Current, nil, nil
+		return Written{Version: VersionInfo{Number: w.head.Current}}, errUnchanged
+	}
+	pinned := w.guard(ch, changes)
+	info, err := w.commit(changes, values, versionRecord{Merged: merged})
+	return Written{Version: info, Changed: true, Pinned: pinned}, err
+}
+
+// checkCAS compares ch.CAS with the current version. When a stale one is to
+// be merged it turns ch into what was changed since, and returns the version
+// that was read.
+func (w *writer) checkCAS(ch *Change) (merged uint64, err error) {
+	switch {
+	case ch.CAS == nil && w.state.CASRequired:
+		return 0, ErrCASRequired
+	case ch.CAS == nil || *ch.CAS == w.head.Current:
+		return 0, nil
+	case !ch.Merge || *ch.CAS > w.head.Current:
+		return 0, ErrCASMismatch
+	}
+	read := *ch.CAS
+	if read == 0 && w.empty {
+		return 0, nil // it saw nothing, and nothing is what there is to see
+	}
+	delta, err := w.since(read, ch.Set)
+	if err != nil {
+		w.k.stats.MergeConflicts.Add(1)
+		return 0, err
+	}
+	delta.Guard, delta.Always = ch.Guard, ch.Always
+	*ch = delta
+	return max(read, 1), nil
+}
+
+// since returns what differs between the version that was read and what is
+// written, if none of these names was changed to something else in between.
+func (w *writer) since(read uint64, set map[string]string) (Change, error) {
+	before := map[string]string{}
+	if read == 0 {
+		// It saw nothing: the last time there was nothing to see.
+		read = w.lastHidden()
+	} else {
+		if (read < w.head.Floor && !w.state.pinned(read)) || w.state.destroyed(read) {
+			return Change{}, ErrCASMismatch
+		}
+		err := w.scanVersion(w.head.Map, read, func(e entry, value string) error {
+			if w.c.sees(e.name) {
+				before[e.name] = value
+			}
+			return nil
+		})
+		if err != nil {
+			return Change{}, err
+		}
+	}
+	delta := Change{Set: map[string]string{}}
+	for name, value := range set {
+		if was, ok := before[name]; !ok || was != value {
+			delta.Set[name] = value
+		}
+	}
+	for name := range before {
+		if _, ok := set[name]; !ok {
+			delta.Remove = append(delta.Remove, name)
+		}
+	}
+	for name, value := range delta.Set {
+		if err := w.noConflict(name, read, value, true); err != nil {
+			return Change{}, err
+		}
+	}
+	for _, name := range delta.Remove {
+		if err := w.noConflict(name, read, "", false); err != nil {
+			return Change{}, err
+		}
+	}
+	return delta, nil
+}
+
+// lastHidden returns the newest version that shows nothing, 0 for none.
+func (w *writer) lastHidden() uint64 {
+	for n := w.head.Current; n >= w.head.Floor && n > 0; n-- {
+		if w.state.hidden(n, w.now) {
+			return n
+		}
+	}
+	return 0
+}
+
+// noConflict returns ErrCASMismatch when a name was changed after a version,
+// and is not already what it is to become.
+func (w *writer) noConflict(name string, since uint64, value string, present bool) error {
+	last, err := w.touched(w.head.Map, name)
+	if err != nil || last <= since {
+		return err
+	}
+	_, now, ok, err := w.current(name)
+	if err != nil {
+		return err
+	}
+	if ok != present || now != value {
+		return ErrCASMismatch
+	}
+	return nil
+}
+
+// current returns what a name is now; nothing is there when the current
+// version is hidden.
+func (w *writer) current(name string) (entry, string, bool, error) {
+	if w.empty {
+		return entry{}, "", false, nil
+	}
+	return w.secret(w.head.Map, name, w.head.Current)
+}
+
+// diff returns what a change really changes, in byte order of the names.
+func (w *writer) diff(ch Change) (changes []change, values map[string]string, err error) {
+	values = ch.Set
+	for name, value := range ch.Set {
+		_, now, ok, err := w.current(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if ok && now == value {
+			continue
+		}
+		o := opAdd
+		if ok {
+			o = opChange
+		}
+		changes = append(changes, change{name, o})
+	}
+	removed := ch.Remove
+	if ch.Replace && !w.empty {
+		if removed, err = w.missing(ch.Set); err != nil {
+			return nil, nil, err
+		}
+	}
+	slices.Sort(removed)
+	for _, name := range slices.Compact(removed) {
+		_, _, ok, err := w.current(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if ok {
+			changes = append(changes, change{name, opRemove})
+		}
+	}
+	slices.SortFunc(changes, compareNames)
+	return changes, values, nil
+}
+
+// missing lists the names that are there, that the caller sees, and that are
+// not in set.
+func (w *writer) missing(set map[string]string) ([]string, error) {
+	var out []string
+	s, err := w.snapshot(&w.head, w.state, w.head.Current, false)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range s.entries {
+		if _, ok := set[e.name]; !ok && w.c.sees(e.name) {
+			out = append(out, e.name)
+		}
+	}
+	return out, nil
+}
+
+// guard pins the current version when the write may have lost something by
+// accident, and returns its number.
+func (w *writer) guard(ch Change, changes []change) uint64 {
+	if !ch.Guard || w.empty {
+		return 0
+	}
+	removed, lost := 0, false
+	for _, c := range changes {
+		if c.Op == opRemove {
+			removed++
+		}
+		lost = lost || c.Op != opAdd
+	}
+	limit := w.k.dropGuard
+	if limit == 0 {
+		limit = max(1, w.head.Count/2)
+	}
+	if removed <= limit && !(ch.CAS == nil && ch.Replace && lost) {
+		return 0
+	}
+	w.changeState()
+	w.state.Pinned = insert(w.state.Pinned, w.head.Current)
+	return w.head.Current
+}
+
+// commit writes the new version, and prunes those that are too old.
+func (w *writer) commit(changes []change, values map[string]string, r versionRecord) (VersionInfo, error) {
+	m, n := w.head.Map, w.head.Current+1
+	count := w.head.Count
+	if w.empty {
+		count = 0
+		hide, err := w.hide(changes)
+		if err != nil {
+			return VersionInfo{}, err
+		}
+		changes = append(changes, hide...)
+		slices.SortFunc(changes, compareNames)
+	}
+	w.rec.Names, w.rec.Removed = nil, nil
+	for _, c := range changes {
+		switch c.Op {
+		case opAdd:
+			count++
+			w.rec.Names = append(w.rec.Names, c.Name)
+		case opChange:
+			w.rec.Names = append(w.rec.Names, c.Name)
+		case opRemove:
+			count--
+			w.rec.Removed = append(w.rec.Removed, c.Name)
+		}
+		if err := w.put(secretKey(m, w.k.secretHash(m, c.Name), n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
+			return VersionInfo{}, err
+		}
+	}
+	if count > MaxNames {
+		return VersionInfo{}, errorf(CodeInvalid, "an organization can have at most %d secrets", MaxNames)
+	}
+	r.Time, r.User, r.Token, r.Protocol, r.Count = w.now, w.c.User, w.c.Token, w.c.Origin.Protocol, count
+	if err := w.putVersion(m, n, r, changes); err != nil {
+		return VersionInfo{}, err
+	}
+	w.head.Current, w.head.Count, w.head.Updated = n, count, w.now
+	w.rec.Version = n
+	if after := w.state.DeleteVersionAfter; after > 0 {
+		w.changeState()
+		w.state.Deleted[n] = w.now.Add(after)
+	}
+	if err := w.prune(); err != nil {
+		return VersionInfo{}, err
+	}
+	return w.info(n, &r), w.save()
+}
+
+func compareNames(a, b change) int { return strings.Compare(a.Name, b.Name) }
+
+func valueOf(values map[string]string, c change) string {
+	if c.Op.kind() != kindValue {
+		return ""
+	}
+	return values[c.Name]
+}
+
+// hide lists what the hidden current version would show and the new one must
+// not.
+func (w *writer) hide(changes []change) ([]change, error) {
+	if w.head.Current == 0 {
+		return nil, nil
+	}
+	fresh := make(map[string]bool, len(changes))
+	for _, c := range changes {
+		fresh[c.Name] = true
+	}
+	var out []change
+	err := w.scanVersion(w.head.Map, w.head.Current, func(e entry, _ string) error {
+		if !fresh[e.name] {
+			out = append(out, change{e.name, opHide})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// changeState makes the state writable. The one that was read may be shared.
+func (w *writer) changeState() {
+	if !w.stateChanged {
+		w.state, w.stateChanged = w.state.clone(), true
+	}
+}
+
+func (w *writer) save() error {
+	if w.stateChanged {
+		return w.putState(w.org, &w.head, w.state)
+	}
+	return w.putHead(w.org, &w.head)
+}

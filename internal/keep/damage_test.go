@@ -1,0 +1,294 @@
+package keep_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// raw returns all records of a store as they are.
+func raw(t *testing.T, k *keeptest.Kit) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	err := k.Store().View(t.Context(), func(r store.Reader) error {
+		return r.Scan([]byte{0}, nil, func(key, value []byte) (bool, error) {
+			all[string(key)] = bytes.Clone(value)
+			return true, nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func write(t *testing.T, k *keeptest.Kit, key string, value []byte) {
+	t.Helper()
+	err := k.Store().Update(t.Context(), func(w store.Tx) error {
+		if value == nil {
+			return w.Delete([]byte(key))
+		}
+		return w.Set([]byte(key), value)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damageable is a Keep with something in every table, and what it answers
+// when nothing is damaged.
+type damageable struct {
+	*keeptest.Kit
+	session string
+	login   string
+	second  keep.ID // another organization
+	right   map[string]string
+}
+
+func newDamageable(t *testing.T) *damageable {
+	d := &damageable{Kit: keeptest.New(t, nil)}
+	op := d.Operator(t, keep.InfluxDB)
+	o, err := d.CreateOrganization(t.Context(), op, "second", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.second = o.ID
+	for i := range 3 {
+		d.MustChange(t, set("a", fmt.Sprint("value a ", i), "b", "value b"))
+	}
+	if _, err := d.Change(t.Context(), op, d.second, set("a", "value of the second")); err != nil {
+		t.Fatal(err)
+	}
+	ann := mustUser(t, d.Kit, "ann", "battery staple 1")
+	if _, err := d.AddMember(t.Context(), op, d.Org, ann, keep.Member); err != nil {
+		t.Fatal(err)
+	}
+	s, err := d.SignIn(t.Context(), keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "ann", "battery staple 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.session = s.Key
+	reader := d.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(d.Org)})
+	l, err := d.Login(t.Context(), keep.Anonymous(keeptest.Origin(keep.Vault)), reader.ID.String(), reader.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.login = l.Value
+	five := 5
+	if err := d.UpdateSettings(t.Context(), op, d.Org, keep.SettingsUpdate{MaxVersions: &five}); err != nil {
+		t.Fatal(err)
+	}
+	d.remember(t)
+	return d
+}
+
+func (d *damageable) remember(t *testing.T) {
+	d.right = d.answers(t)
+	for what, answer := range d.right {
+		if answer == "" {
+			t.Fatalf("%s has no answer", what)
+		}
+	}
+}
+
+// answers asks for everything that can be asked for. What fails answers with
+// its error's code.
+func (d *damageable) answers(t *testing.T) map[string]string {
+	out := map[string]string{}
+	say := func(what string, v any, err error) {
+		if err != nil {
+			out[what] = "error: " + string(keep.CodeOf(err))
+			return
+		}
+		out[what] = fmt.Sprintf("%v", v)
+	}
+	op, err := d.Authenticate(t.Context(), keeptest.Origin(keep.Vault), d.OperatorToken)
+	say("operator", op.User, err)
+	if err != nil { // who is not known is told nothing at all
+		for question := range d.right {
+			out[question] = "error: unknown"
+		}
+		return out
+	}
+	for name, org := range map[string]keep.ID{"first": d.Org, "second": d.second} {
+		names, err := d.SecretNames(t.Context(), op, org)
+		say(name+" names", names, err)
+		doc, err := d.Document(t.Context(), op, org, 0)
+		say(name+" document", doc.Secrets, err)
+		one, err := d.Values(t.Context(), op, org, []string{"a"}, "")
+		say(name+" value", one.Secrets, err)
+		h, err := d.History(t.Context(), op, org)
+		say(name+" history", h, err)
+		m, err := d.Metadata(t.Context(), op, org)
+		say(name+" settings", m.Settings, err)
+		o, err := d.Organization(t.Context(), op, org)
+		say(name+" organization", o, err)
+	}
+	orgs, err := d.Organizations(t.Context(), op, keep.OrganizationFilter{Name: "acme"})
+	say("by name", orgs, err)
+	users, err := d.Users(t.Context(), op, keep.UserFilter{})
+	say("users", users, err)
+	members, err := d.Members(t.Context(), op, d.Org, keep.Member)
+	say("members", members, err)
+	tokens, err := d.Tokens(t.Context(), op, keep.TokenFilter{})
+	say("tokens", tokens, err)
+	c, err := d.AuthenticateSession(t.Context(), keeptest.Origin(keep.InfluxDB), d.session)
+	say("session", c.User, err)
+	if err == nil {
+		names, err := d.SecretNames(t.Context(), c, d.Org)
+		say("session names", names, err)
+	}
+	c, err = d.Authenticate(t.Context(), keeptest.Origin(keep.Vault), d.login)
+	say("login", c.User, err)
+	return out
+}
+
+// check compares answers with the right ones: each is either right or an
+// error. It returns how many are errors.
+func (d *damageable) check(t *testing.T, what string) (errs int) {
+	t.Helper()
+	for question, answer := range d.answers(t) {
+		switch {
+		case answer == d.right[question]:
+		case len(answer) > 6 && answer[:6] == "error:":
+			errs++
+		default:
+			t.Errorf("%s: %s is answered %s, want %s or an error", what, question, answer, d.right[question])
+		}
+	}
+	return errs
+}
+
+// TestDamagedRecords flips a byte of each record, cuts it, and puts the
+// content of another record in its place.
+func TestDamagedRecords(t *testing.T) {
+	d := newDamageable(t)
+	all := raw(t, d.Kit)
+	keys := slices.Sorted(maps.Keys(all))
+	noticed := map[byte]int{}
+	for i, key := range keys {
+		good := all[key]
+		flipped := bytes.Clone(good)
+		flipped[i%len(flipped)] ^= 1 << (i % 8)
+		for what, bad := range map[string][]byte{
+			"flipped": flipped, "cut": good[:len(good)/2], "empty": {}, "another's": all[keys[(i+1)%len(keys)]],
+		} {
+			write(t, d.Kit, key, bad)
+			errs := d.check(t, fmt.Sprintf("%s record %q", what, key[:1]))
+			if errs > 0 {
+				noticed[key[0]]++
+			}
+			if n := len(d.right); errs == n && !bytes.ContainsAny([]byte(key[:1]), "tTuU") {
+				t.Errorf("%s record %q: nothing works any more", what, key[:1])
+			}
+		}
+		write(t, d.Kit, key, good)
+	}
+	if errs := d.check(t, "all mended"); errs > 0 {
+		t.Errorf("%d answers are still wrong", errs)
+	}
+	for _, key := range keys {
+		// Records of the audit outbox are read at the next start alone.
+		if noticed[key[0]] == 0 && key[0] != 'a' && key[0] != 'z' {
+			t.Errorf("damage in table %q was never noticed", key[:1])
+		}
+	}
+}
+
+// TestRecordsPutBack changes every object, and then puts each record that
+// this rewrote back as it was.
+func TestRecordsPutBack(t *testing.T) {
+	d := newDamageable(t)
+	ctx := t.Context()
+	before := raw(t, d.Kit)
+	op := d.Operator(t, keep.InfluxDB)
+	name, no, seven := "renamed", false, 7
+	tokens, err := d.Tokens(ctx, op, keep.TokenFilter{})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(err)
+	for _, token := range tokens {
+		if token.Permissions.AllowsAll(keeptest.ReadSecrets(d.Org)) && !token.Permissions.AllowsAll(op.Permissions()) {
+			_, err = d.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &no})
+			must(err)
+		}
+	}
+	_, err = d.UpdateOrganization(ctx, op, d.Org, keep.OrganizationUpdate{Description: &name})
+	must(err)
+	users, err := d.Users(ctx, op, keep.UserFilter{Name: "ann"})
+	must(err)
+	must(d.SetPassword(ctx, op, users[0].ID, "battery staple 2")) // ends the session
+	must(d.RemoveMember(ctx, op, d.Org, users[0].ID))
+	_, err = d.AddMember(ctx, op, d.Org, users[0].ID, keep.Owner)
+	must(err)
+	must(d.UpdateSettings(ctx, op, d.Org, keep.SettingsUpdate{MaxVersions: &seven}))
+	must(d.DeleteVersions(ctx, op, d.Org))
+	_, err = d.Change(ctx, op, d.second, set("a", "newer value"))
+	must(err)
+	d.remember(t)
+
+	after := raw(t, d.Kit)
+	tried := map[byte]int{}
+	for key, old := range before {
+		now := after[key]
+		if bytes.Equal(old, now) || key[0] == 'a' || key[0] == 'z' {
+			continue
+		}
+		tried[key[0]]++
+		write(t, d.Kit, key, old)
+		errs := d.check(t, fmt.Sprintf("record of table %q put back", key[:1]))
+		// A record that nothing leads to any more is not looked at.
+		if now != nil && errs == 0 {
+			t.Errorf("table %q: nobody noticed", key[:1])
+		}
+		write(t, d.Kit, key, now)
+	}
+	for _, table := range "hmouUtTbBeE" {
+		if tried[byte(table)] == 0 && table != 'U' && table != 'O' {
+			t.Errorf("no record of table %q was put back", table)
+		}
+	}
+}
+
+// TestCheckFindsDamage damages each record in turn, and expects Check to name
+// something.
+func TestCheckFindsDamage(t *testing.T) {
+	d := newDamageable(t)
+	check := func() (keep.CheckReport, []keep.Damage) {
+		t.Helper()
+		var found []keep.Damage
+		r, err := keep.Check(t.Context(), d.Store(), d.Keys(), func(x keep.Damage) { found = append(found, x) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, found
+	}
+	r, found := check()
+	if len(found) > 0 || r.Organizations != 2 || r.Users != 2 || r.Tokens != 3 || r.Versions != 4 || r.Secrets != 5 {
+		t.Fatalf("undamaged: %+v, %v", r, found)
+	}
+	all := raw(t, d.Kit)
+	for i, key := range slices.Sorted(maps.Keys(all)) {
+		bad := bytes.Clone(all[key])
+		bad[i%len(bad)] ^= 1
+		write(t, d.Kit, key, bad)
+		if _, found := check(); len(found) == 0 {
+			t.Errorf("a flipped bit in table %q was not found", key[:1])
+		}
+		write(t, d.Kit, key, nil)
+		if _, found := check(); len(found) == 0 && !bytes.ContainsAny([]byte(key[:1]), "eEabBtzmT") {
+			t.Errorf("a missing record of table %q was not found", key[:1])
+		}
+		write(t, d.Kit, key, all[key])
+	}
+}

@@ -1,0 +1,407 @@
+package keep_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+)
+
+func TestSetupOnce(t *testing.T) {
+	k := keeptest.New(t, &keeptest.Options{Fresh: true})
+	nobody := keep.Anonymous(keeptest.Origin(keep.InfluxDB))
+	q := keep.SetupRequest{User: "ann", Password: "battery staple", Org: "acme", Bucket: "b"}
+	for _, c := range []struct {
+		name   string
+		change func(*keep.SetupRequest)
+		code   keep.Code
+	}{
+		{"no user", func(q *keep.SetupRequest) { q.User = "" }, keep.CodeUnprocessable},
+		{"no organization", func(q *keep.SetupRequest) { q.Org = "" }, keep.CodeUnprocessable},
+		{"blank organization", func(q *keep.SetupRequest) { q.Org = " " }, keep.CodeInvalid},
+		{"short password", func(q *keep.SetupRequest) { q.Password = "short" }, keep.CodeInvalid},
+		{"long password", func(q *keep.SetupRequest) { q.Password = strings.Repeat("x", 73) }, keep.CodeInvalid},
+	} {
+		bad := q
+		c.change(&bad)
+		if _, err := k.Setup(t.Context(), nobody, bad); keep.CodeOf(err) != c.code {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if allowed, err := k.SetupAllowed(t.Context()); !allowed || err != nil {
+			t.Fatalf("%s left something behind: %v, %v", c.name, allowed, err)
+		}
+	}
+	r, err := k.Setup(t.Context(), nobody, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Setup(t.Context(), nobody, q); keep.CodeOf(err) != keep.CodeConflict {
+		t.Errorf("a second time: %v", err)
+	}
+	k.Reopen(t)
+	c := k.MustCaller(t, keep.InfluxDB, r.Token.Value)
+	if !c.Operator() || c.User != r.User.ID {
+		t.Errorf("the token is of user %v, operator: %v", c.User, c.Operator())
+	}
+	k.CheckHidden(t, []string{r.Token.Value, q.Password}, []string{"acme"})
+}
+
+func TestTokenLife(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.InfluxDB)
+	origin := keeptest.Origin(keep.InfluxDB)
+	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Expires: k.Clock.Now().Add(time.Hour)})
+	if found, err := k.Token(ctx, op, token.ID); err != nil || found.Value != "" {
+		t.Errorf("the token is shown again: %q, %v", found.Value, err)
+	}
+	no := false
+	if _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &no}); err != nil {
+		t.Fatal(err)
+	}
+	c := k.MustCaller(t, keep.InfluxDB, token.Value)
+	if _, err := k.Organization(ctx, c, k.Org); !errors.Is(err, keep.ErrTokenInactive) {
+		t.Errorf("an inactive token: %v", err)
+	}
+	yes := true
+	if _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &yes}); err != nil {
+		t.Fatal(err)
+	}
+	c = k.MustCaller(t, keep.InfluxDB, token.Value)
+	if _, err := k.SecretNames(ctx, c, k.Org); err != nil {
+		t.Errorf("active again: %v", err)
+	}
+	k.Clock.Advance(time.Hour)
+	if _, err := k.Authenticate(ctx, origin, token.Value); !errors.Is(err, keep.ErrUnauthenticated) {
+		t.Errorf("an expired token: %v", err)
+	}
+	if err := k.DeleteToken(ctx, op, token.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.DeleteToken(ctx, op, token.ID); !errors.Is(err, keep.ErrTokenNotFound) {
+		t.Errorf("deleted twice: %v", err)
+	}
+}
+
+func TestTokenGivesNoMoreThanItHas(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	perms := append(keeptest.ReadSecrets(k.Org),
+		acl.Permission{Action: acl.Write, Resource: acl.Resource{Type: acl.Authorizations, OrgID: k.Org}},
+		acl.Permission{Action: acl.Write, Resource: acl.Resource{Type: acl.Users, ID: k.Admin}})
+	soon := k.Clock.Now().Add(time.Hour)
+	limited := k.MustCaller(t, keep.InfluxDB, k.MustToken(t, keep.NewToken{Permissions: perms, Names: []string{"a*"}, Expires: soon}).Value)
+	for _, c := range []struct {
+		name string
+		n    keep.NewToken
+		code keep.Code
+	}{
+		{"the same", keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Names: []string{"a*"}, Expires: soon}, ""},
+		{"more rights", keep.NewToken{Permissions: keeptest.WriteSecrets(k.Org), Names: []string{"a*"}, Expires: soon}, keep.CodeForbidden},
+		{"more names", keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Names: []string{"*"}, Expires: soon}, keep.CodeForbidden},
+		{"all names", keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Expires: soon}, keep.CodeForbidden},
+		{"more time", keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Names: []string{"a*"}, Expires: soon.Add(1)}, keep.CodeForbidden},
+		{"for ever", keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Names: []string{"a*"}}, keep.CodeForbidden},
+		{"instance", keep.NewToken{Permissions: acl.Everything(), Names: []string{"a*"}, Expires: soon}, keep.CodeForbidden},
+	} {
+		c.n.Org, c.n.Active = k.Org, true
+		if _, err := k.CreateToken(ctx, limited, c.n); (err == nil) != (c.code == "") || (err != nil && keep.CodeOf(err) != c.code) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// mustUser makes a user with a password.
+func mustUser(t *testing.T, k *keeptest.Kit, name, password string) keep.ID {
+	t.Helper()
+	op := k.Operator(t, keep.InfluxDB)
+	u, err := k.CreateUser(t.Context(), op, name, true)
+	if err == nil {
+		err = k.SetPassword(t.Context(), op, u.ID, password)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.ID
+}
+
+func TestSessions(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	origin := keeptest.Origin(keep.InfluxDB)
+	op := k.Operator(t, keep.InfluxDB)
+	ann := mustUser(t, k, "ann", "battery staple 1")
+	signIn := func(password string) string {
+		t.Helper()
+		s, err := k.SignIn(ctx, keep.Anonymous(origin), "ann", password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Key
+	}
+	works := func(what, key string, want error) {
+		t.Helper()
+		if _, err := k.AuthenticateSession(ctx, origin, key); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+	}
+	for what, try := range map[string][2]string{"wrong password": {"ann", "wrong"}, "no such user": {"bob", "wrong"}, "no password": {"ann", ""}} {
+		if _, err := k.SignIn(ctx, keep.Anonymous(origin), try[0], try[1]); !errors.Is(err, keep.ErrUnauthenticated) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	s := signIn("battery staple 1")
+	works("new session", s, nil)
+	works("made-up session", "x", keep.ErrUnauthenticated)
+
+	k.Clock.Advance(58 * time.Minute)
+	works("near its end", s, nil) // and so renewed
+	k.Clock.Advance(4 * time.Minute)
+	works("renewed", s, nil)
+	k.Clock.Advance(6 * time.Minute)
+	works("expired", s, keep.ErrUnauthenticated)
+
+	s = signIn("battery staple 1")
+	if err := k.SignOut(ctx, keep.Anonymous(origin), s); err != nil {
+		t.Fatal(err)
+	}
+	works("signed out", s, keep.ErrUnauthenticated)
+
+	s = signIn("battery staple 1")
+	elsewhere := signIn("battery staple 1")
+	c, err := k.AuthenticateSession(ctx, origin, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.ChangePassword(ctx, c, "wrong", "battery staple 2"); err == nil {
+		t.Error("changed the password without the old one")
+	}
+	works("after a refused change", s, nil)
+	if err := k.ChangePassword(ctx, c, "battery staple 1", "battery staple 2"); err != nil {
+		t.Fatal(err)
+	}
+	works("which changed the password", s, nil)
+	works("elsewhere, after a password change", elsewhere, keep.ErrUnauthenticated)
+	if err := k.SetPassword(ctx, op, ann, "battery staple 3"); err != nil {
+		t.Fatal(err)
+	}
+	works("after the password was set", s, keep.ErrUnauthenticated)
+
+	s = signIn("battery staple 3")
+	no := false
+	if _, err := k.UpdateUser(ctx, op, ann, keep.UserUpdate{Active: &no}); err != nil {
+		t.Fatal(err)
+	}
+	works("inactive user", s, keep.ErrUserInactive)
+	if _, err := k.SignIn(ctx, keep.Anonymous(origin), "ann", "battery staple 3"); !errors.Is(err, keep.ErrUnauthenticated) {
+		t.Errorf("an inactive user signs in: %v", err)
+	}
+	if err := k.DeleteUser(ctx, op, ann); err != nil {
+		t.Fatal(err)
+	}
+	works("deleted user", s, keep.ErrUnauthenticated)
+}
+
+func TestSignInIsLimited(t *testing.T) {
+	k := keeptest.New(t, nil)
+	limited := false
+	for range 30 {
+		_, err := k.SignIn(t.Context(), keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "admin", "guess")
+		var e *keep.Error
+		if errors.As(err, &e) && e.Code == keep.CodeTooMany {
+			limited = e.RetryAfter > 0
+			break
+		}
+	}
+	if !limited {
+		t.Error("30 guesses in a moment were all tried")
+	}
+	k.Clock.Advance(time.Minute)
+	if _, err := k.SignIn(t.Context(), keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "admin", k.Password); err != nil {
+		t.Errorf("a minute later: %v", err)
+	}
+}
+
+func TestMembership(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.InfluxDB)
+	ann := mustUser(t, k, "ann", "battery staple 1")
+	s, err := k.SignIn(ctx, keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "ann", "battery staple 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	may := func(what string, read, write bool) {
+		t.Helper()
+		c, err := k.AuthenticateSession(ctx, keeptest.Origin(keep.InfluxDB), s.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.SecretNames(ctx, c, k.Org); (err == nil) != read {
+			t.Errorf("%s: reading: %v", what, err)
+		}
+		if _, err := k.Change(ctx, c, k.Org, set("k", what)); (err == nil) != write {
+			t.Errorf("%s: writing: %v", what, err)
+		}
+	}
+	may("stranger", false, false)
+	if _, err := k.AddMember(ctx, op, k.Org, ann, keep.Member); err != nil {
+		t.Fatal(err)
+	}
+	may("member", true, false)
+	if _, err := k.AddMember(ctx, op, k.Org, ann, keep.Owner); keep.CodeOf(err) != keep.CodeConflict {
+		t.Errorf("a second role: %v", err)
+	}
+	if err := k.RemoveMember(ctx, op, k.Org, ann); err != nil {
+		t.Fatal(err)
+	}
+	may("former member", false, false)
+	if _, err := k.AddMember(ctx, op, k.Org, ann, keep.Owner); err != nil {
+		t.Fatal(err)
+	}
+	may("owner", true, true)
+	if users, err := k.Members(ctx, op, k.Org, keep.Owner); err != nil || len(users) != 2 {
+		t.Errorf("owners are %v, %v", users, err)
+	}
+	if err := k.DeleteOrganization(ctx, op, k.Org); err != nil {
+		t.Fatal(err)
+	}
+	may("owner of what is gone", false, false)
+}
+
+func TestLogin(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.InfluxDB)
+	origin := keeptest.Origin(keep.Vault)
+	k.MustChange(t, set("a", "1"))
+	parent := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Expires: k.Clock.Now().Add(90 * time.Minute)})
+	for what, try := range map[string][2]string{
+		"wrong token": {parent.ID.String(), "nope"}, "wrong ID": {"0000000000000001", parent.Value}, "another's": {parent.ID.String(), k.OperatorToken},
+	} {
+		if _, err := k.Login(ctx, keep.Anonymous(origin), try[0], try[1]); !errors.Is(err, keep.ErrUnauthenticated) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	login, err := k.Login(ctx, keep.Anonymous(origin), parent.ID.String(), parent.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := func(what string, want error) {
+		t.Helper()
+		c, err := k.Authenticate(ctx, origin, login.Value)
+		if err == nil {
+			_, err = k.Document(ctx, c, k.Org, 0)
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+	}
+	reads("new", nil)
+	if tokens, err := k.Tokens(ctx, op, keep.TokenFilter{}); err != nil || len(tokens) != 2 {
+		t.Errorf("%d tokens are listed, %v", len(tokens), err)
+	}
+	k.Clock.Advance(50 * time.Minute)
+	again, err := k.RenewLogin(ctx, k.MustCaller(t, keep.Vault, login.Value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := again.Length; left > 41*time.Minute || left < 39*time.Minute {
+		t.Errorf("renewed for %v, and its parent lives another 40 minutes", left)
+	}
+	k.Clock.Advance(30 * time.Minute)
+	reads("renewed", nil)
+	if err := k.DeleteToken(ctx, op, parent.ID); err != nil {
+		t.Fatal(err)
+	}
+	reads("after its parent", keep.ErrUnauthenticated)
+}
+
+// TestRefusalsTellNothing compares what one who may read nothing is told of
+// what exists and of what does not.
+func TestRefusalsTellNothing(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.InfluxDB)
+	other, err := k.CreateOrganization(ctx, op, "other", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := k.MustToken(t, keep.NewToken{Org: other.ID, Permissions: keeptest.ReadSecrets(other.ID)})
+	reader := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	for _, protocol := range []keep.Protocol{keep.InfluxDB, keep.Vault} {
+		c := k.MustCaller(t, protocol, reader.Value)
+		const unknown = keep.ID(0x77)
+		told := func(v any, err error) string {
+			if err != nil {
+				return strings.ReplaceAll(strings.ReplaceAll(err.Error(), unknown.String(), "ID"), other.ID.String(), "ID")
+			}
+			return "allowed"
+		}
+		for what, ask := range map[string]func(exists bool) string{
+			"secrets": func(e bool) string { return told(k.SecretNames(ctx, c, pick(e, other.ID, unknown))) },
+			"values":  func(e bool) string { return told(k.Values(ctx, c, pick(e, other.ID, unknown), nil, "")) },
+			"write":   func(e bool) string { return told(k.Change(ctx, c, pick(e, other.ID, unknown), set("a", "b"))) },
+			"org":     func(e bool) string { return told(k.Organization(ctx, c, pick(e, other.ID, unknown))) },
+			"org by name": func(e bool) string {
+				return told(k.Organizations(ctx, c, keep.OrganizationFilter{Name: pick(e, "other", "unknown")}))
+			},
+			"org by ID": func(e bool) string {
+				return told(k.Organizations(ctx, c, keep.OrganizationFilter{ID: pick(e, other.ID, unknown)}))
+			},
+			"members": func(e bool) string { return told(k.Members(ctx, c, pick(e, other.ID, unknown), keep.Owner)) },
+			"user by name": func(e bool) string {
+				return told(k.Users(ctx, c, keep.UserFilter{Name: pick(e, "admin", "unknown")}))
+			},
+			"token": func(e bool) string { return told(k.Token(ctx, c, pick(e, hidden.ID, unknown))) },
+			"tokens of an org": func(e bool) string {
+				return told(k.Tokens(ctx, c, keep.TokenFilter{OrgName: pick(e, "other", "unknown")}))
+			},
+			"tokens of a user": func(e bool) string {
+				return told(k.Tokens(ctx, c, keep.TokenFilter{UserName: pick(e, "admin", "unknown")}))
+			},
+		} {
+			if there, not := ask(true), ask(false); there != not {
+				t.Errorf("%s, %s: %q when it exists, %q when not", protocol, what, there, not)
+			}
+		}
+	}
+}
+
+func pick[T any](first bool, a, b T) T {
+	if first {
+		return a
+	}
+	return b
+}
+
+// TestEveryAccessIsAudited counts the lines that each kind of call leaves.
+func TestEveryAccessIsAudited(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.InfluxDB)
+	k.MustChange(t, set("canary-name", "canary-value"))
+	_, err := k.SecretNames(ctx, op, k.Org)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Document(ctx, op, k.Org, 0); err != nil {
+		t.Fatal(err)
+	}
+	reader := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	if _, err := k.Change(ctx, k.MustCaller(t, keep.InfluxDB, reader.Value), k.Org, set("x", "y")); err == nil {
+		t.Fatal("a reader wrote")
+	}
+	if _, err := k.Authenticate(ctx, keeptest.Origin(keep.InfluxDB), "wrong"); err == nil {
+		t.Fatal("a wrong token is known")
+	}
+	report := k.CheckAudit(t)
+	if report.Lines != 7 { // setup, change, list, read, token, refused change, refused token
+		t.Errorf("%d lines: %+v", report.Lines, report)
+	}
+	k.CheckHidden(t, []string{"canary-value", k.OperatorToken, reader.Value, k.Password}, []string{"canary-name"})
+}

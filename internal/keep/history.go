@@ -1,0 +1,378 @@
+package keep
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// VersionInfo describes a version of an organization's secrets.
+type VersionInfo struct {
+	Number    uint64
+	Created   time.Time
+	Deleted   time.Time // when it is, or will be, hidden; zero: never
+	Hidden    bool      // deleted or destroyed: it shows nothing now
+	Destroyed bool
+	Pinned    bool
+	User      ID
+	Token     ID
+	Protocol  Protocol
+	From      uint64 // the version that it rolled back to, 0: none
+	Merged    uint64 // the version that a merged write had read, 0: none
+	Count     int    // names in it
+	// What it changed, in byte order. Filled by History only.
+	Added   []string
+	Changed []string
+	Removed []string
+}
+
+func (w *writer) info(n uint64, r *versionRecord) VersionInfo {
+	return describeVersion(n, r, w.state, w.now)
+}
+
+func describeVersion(n uint64, r *versionRecord, s *stateRecord, now time.Time) VersionInfo {
+	return VersionInfo{
+		Number: n, Created: r.Time, Deleted: s.deletionTime(n), Hidden: s.hidden(n, now),
+		Destroyed: s.destroyed(n), Pinned: s.pinned(n),
+		User: r.User, Token: r.Token, Protocol: r.Protocol, From: r.From, Merged: r.Merged, Count: r.Count,
+	}
+}
+
+// History returns the versions that are kept, newest first. Needs read on the
+// organization's secrets. A caller limited to some names sees only these.
+func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, error) {
+	var out []VersionInfo
+	err := k.read(ctx, c, c.record("secrets.history", org), func(v *view) error {
+		out = nil
+		if err := v.allowSecrets(&c, acl.Read, org); err != nil {
+			return err
+		}
+		h, s, err := v.head(org)
+		if err != nil {
+			return err
+		}
+		for _, n := range slices.Backward(h.versions(s)) {
+			r, err := v.version(h.Map, n)
+			if err != nil {
+				return err
+			}
+			changes, err := v.allChanges(h.Map, n, r)
+			if err != nil {
+				return err
+			}
+			info := describeVersion(n, r, s, v.now)
+			for _, ch := range changes {
+				if !c.sees(ch.Name) {
+					continue
+				}
+				switch ch.Op {
+				case opAdd:
+					info.Added = append(info.Added, ch.Name)
+				case opChange:
+					info.Changed = append(info.Changed, ch.Name)
+				case opRemove:
+					info.Removed = append(info.Removed, ch.Name)
+				}
+			}
+			out = append(out, info)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Metadata is what KV version 2 calls a secret's metadata.
+type Metadata struct {
+	Settings
+	Current         uint64
+	Oldest          uint64 // 0 until a version was pruned
+	MetadataVersion uint64
+	Created         time.Time
+	Updated         time.Time
+	Versions        []VersionInfo // oldest first, without names
+}
+
+// Settings of an organization's versions.
+type Settings struct {
+	MaxVersions        int // 0: DefaultMaxVersions
+	CASRequired        bool
+	DeleteVersionAfter time.Duration
+	Custom             map[string]string
+}
+
+// Metadata returns the settings and the versions. Needs read on the
+// organization's secrets. ErrVersionNotFound when nothing was ever written.
+func (k *Keep) Metadata(ctx context.Context, c Caller, org ID) (Metadata, error) {
+	var out Metadata
+	err := k.read(ctx, c, c.record("secrets.metadata", org), func(v *view) error {
+		if err := v.allowSecrets(&c, acl.Read, org); err != nil {
+			return err
+		}
+		h, s, err := v.head(org)
+		if err != nil {
+			return err
+		}
+		if h.Map == 0 {
+			return ErrVersionNotFound
+		}
+		out = Metadata{
+			Settings: Settings{s.MaxVersions, s.CASRequired, s.DeleteVersionAfter, maps.Clone(s.Custom)},
+			Current:  h.Current, MetadataVersion: s.MetadataVersion, Created: h.Created, Updated: h.Updated,
+		}
+		if h.Oldest > 1 {
+			out.Oldest = h.Oldest
+		}
+		for _, n := range h.versions(s) {
+			r, err := v.version(h.Map, n)
+			if err != nil {
+				return err
+			}
+			out.Versions = append(out.Versions, describeVersion(n, r, s, v.now))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// SettingsUpdate changes what is not nil.
+type SettingsUpdate struct {
+	MaxVersions        *int
+	CASRequired        *bool
+	DeleteVersionAfter *time.Duration
+	Custom             map[string]string // replaces all, when not nil
+	// CustomPatch changes single entries; a nil value removes one.
+	CustomPatch map[string]*string
+	// Exists refuses the change when nothing was ever written.
+	Exists bool
+}
+
+func (u *SettingsUpdate) empty() bool {
+	return u.MaxVersions == nil && u.CASRequired == nil && u.DeleteVersionAfter == nil && u.Custom == nil && u.CustomPatch == nil
+}
+
+const maxMaxVersions = 10_000
+
+func (u *SettingsUpdate) apply(s *stateRecord) error {
+	if u.MaxVersions != nil {
+		if *u.MaxVersions < 0 || *u.MaxVersions > maxMaxVersions {
+			return errorf(CodeInvalid, "max_versions must be between 0 and %d", maxMaxVersions)
+		}
+		s.MaxVersions = *u.MaxVersions
+	}
+	if u.CASRequired != nil {
+		s.CASRequired = *u.CASRequired
+	}
+	if u.DeleteVersionAfter != nil {
+		s.DeleteVersionAfter = max(*u.DeleteVersionAfter, 0)
+	}
+	custom := maps.Clone(s.Custom)
+	if u.Custom != nil {
+		custom = maps.Clone(u.Custom)
+	}
+	for name, value := range u.CustomPatch {
+		if value == nil {
+			delete(custom, name)
+			continue
+		}
+		if custom == nil {
+			custom = make(map[string]string)
+		}
+		custom[name] = *value
+	}
+	// Vault's limits.
+	if len(custom) > 64 {
+		return errorf(CodeInvalid, "custom_metadata can have at most 64 entries")
+	}
+	for name, value := range custom {
+		if name == "" || len(name) > 128 || len(value) > 512 {
+			return errorf(CodeInvalid, "custom_metadata takes names of 1 to 128 and values of up to 512 bytes")
+		}
+	}
+	s.Custom = custom
+	return nil
+}
+
+// UpdateSettings changes how versions are kept. Needs write on the
+// organization's secrets.
+func (k *Keep) UpdateSettings(ctx context.Context, c Caller, org ID, u SettingsUpdate) error {
+	return k.updateState(ctx, c, "secrets.settings", org, "change settings", func(w *writer) error {
+		if u.Exists && w.head.Current == 0 && w.head.StateRevision == 0 {
+			return ErrVersionNotFound
+		}
+		if u.empty() {
+			return errUnchanged
+		}
+		w.changeState()
+		w.state.MetadataVersion++
+		return u.apply(w.state)
+	})
+}
+
+// updateState runs fn on an organization's map and saves head and state. It
+// is for what concerns whole versions, so not for callers who see only some
+// names.
+func (k *Keep) updateState(ctx context.Context, c Caller, action string, org ID, what string, fn func(*writer) error) error {
+	rec := c.record(action, org)
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
+			return err
+		}
+		if err := c.unlimited(what); err != nil {
+			return err
+		}
+		w := &writer{tx: t, c: &c, org: org, rec: rec}
+		if err := w.open(); err != nil {
+			return err
+		}
+		rec.Version = w.head.Current
+		if err := fn(w); err != nil {
+			return err
+		}
+		return w.save()
+	})
+	if err == nil {
+		k.watchers.notify(org)
+	}
+	return err
+}
+
+// DeleteVersions hides versions until they are undeleted; none means the
+// current one. A version that is not kept is no error. Needs write on the
+// organization's secrets.
+func (k *Keep) DeleteVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
+	return k.updateState(ctx, c, "secrets.delete", org, "delete versions", func(w *writer) error {
+		if w.head.Current == 0 {
+			return errUnchanged
+		}
+		if len(versions) == 0 {
+			versions = []uint64{w.head.Current}
+		}
+		w.changeState()
+		for _, n := range versions {
+			if w.head.kept(w.state, n) && !w.state.hidden(n, w.now) {
+				w.state.Deleted[n] = w.now
+			}
+		}
+		return nil
+	})
+}
+
+// UndeleteVersions shows deleted versions again. Needs write on the
+// organization's secrets.
+func (k *Keep) UndeleteVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
+	return k.updateState(ctx, c, "secrets.undelete", org, "undelete versions", func(w *writer) error {
+		if w.head.Current == 0 {
+			return errUnchanged
+		}
+		w.changeState()
+		for _, n := range versions {
+			if !w.state.destroyed(n) {
+				delete(w.state.Deleted, n)
+			}
+		}
+		return nil
+	})
+}
+
+// DestroyVersions removes what only these versions show, for good. Needs
+// write on the organization's secrets.
+func (k *Keep) DestroyVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
+	return k.updateState(ctx, c, "secrets.destroy", org, "destroy versions", func(w *writer) error {
+		if w.head.Current == 0 {
+			return errUnchanged
+		}
+		w.changeState()
+		for _, n := range versions {
+			if w.head.kept(w.state, n) {
+				w.state.Destroyed = insert(w.state.Destroyed, n)
+			}
+		}
+		return w.sweepMap()
+	})
+}
+
+// Dismiss unpins a version that the drop guard has pinned. Needs write on the
+// organization's secrets.
+func (k *Keep) Dismiss(ctx context.Context, c Caller, org ID, version uint64) error {
+	return k.updateState(ctx, c, "secrets.dismiss", org, "dismiss a pinned version", func(w *writer) error {
+		if !w.state.pinned(version) {
+			return ErrVersionNotFound
+		}
+		w.changeState()
+		w.state.Pinned = remove(w.state.Pinned, version)
+		if version >= w.head.Floor {
+			return nil
+		}
+		if err := w.forget(version); err != nil {
+			return err
+		}
+		return w.sweepMap()
+	})
+}
+
+// DeleteAll removes an organization's secrets with all their versions and
+// settings. Needs write on the organization's secrets.
+func (k *Keep) DeleteAll(ctx context.Context, c Caller, org ID) error {
+	err := k.update(ctx, c, c.record("secrets.delete-all", org), func(t *tx) error {
+		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
+			return err
+		}
+		if err := c.unlimited("delete all versions"); err != nil {
+			return err
+		}
+		return t.deleteMap(org)
+	})
+	if err == nil {
+		k.watchers.notify(org)
+	}
+	return err
+}
+
+// Rollback makes a new version with the content of an earlier one. Needs read
+// and write on the organization's secrets.
+func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (Written, error) {
+	var out Written
+	rec := c.record("secrets.rollback", org)
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		out = Written{}
+		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
+			return err
+		}
+		if err := c.maySecrets(acl.Read, org); err != nil {
+			return err
+		}
+		if err := c.unlimited("roll back"); err != nil {
+			return err
+		}
+		w := &writer{tx: t, c: &c, org: org, rec: rec}
+		if err := w.open(); err != nil {
+			return err
+		}
+		if !w.head.kept(w.state, version) || w.state.destroyed(version) {
+			return ErrVersionNotFound
+		}
+		ch := Change{Set: map[string]string{}, Replace: true}
+		err := w.scanVersion(w.head.Map, version, func(e entry, value string) error {
+			ch.Set[e.name] = value
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		changes, values, err := w.diff(ch)
+		if err != nil {
+			return err
+		}
+		out.Changed = true
+		out.Version, err = w.commit(changes, values, versionRecord{From: version})
+		return err
+	})
+	if err != nil {
+		return Written{}, err
+	}
+	k.changed(org, out)
+	return out, nil
+}

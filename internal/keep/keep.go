@@ -1,0 +1,319 @@
+package keep
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Limits of what is kept. They are the same on every protocol.
+const (
+	MaxName  = 1024      // bytes of a secret's name
+	MaxValue = 1 << 20   // bytes of a secret's value
+	MaxNames = 1_000_000 // names in one organization
+)
+
+// Config is what a Keep is made of.
+type Config struct {
+	Store store.Store // required
+	Keys  *seal.Keys  // required
+	Audit *audit.Log  // required
+
+	// Logger is for what an operator should know; never values, names,
+	// tokens or passwords. Default: discard.
+	Logger *slog.Logger
+	// HashAuditNames puts a keyed hash in place of a secret's name in the
+	// audit log.
+	HashAuditNames bool
+	// DropGuard is the number of names that one write to the influxd address
+	// may remove without pinning the version before; 0 means one name, or
+	// half of all when that is more.
+	DropGuard int
+	// SessionLength defaults to one hour.
+	SessionLength time.Duration
+	// PasswordCost is bcrypt's; default bcrypt.DefaultCost. Tests lower it.
+	PasswordCost int
+	// CacheBytes bounds what is remembered of organizations' secrets, in
+	// sealed form; default 64 MiB.
+	CacheBytes int64
+	// SaveKeys makes a changed keyset durable. Without it keys can't be
+	// rotated.
+	SaveKeys func(context.Context, *seal.Keys) error
+	// Now defaults to time.Now.
+	Now func() time.Time
+}
+
+// Keep is the domain's door. Its methods may be called by several goroutines
+// at once.
+type Keep struct {
+	store  store.Store
+	keys   atomic.Pointer[seal.Keys]
+	log    *audit.Log
+	logger *slog.Logger
+	now    func() time.Time
+
+	hashAuditNames bool
+	dropGuard      int
+	sessionLength  time.Duration
+	passwordCost   int
+	dummyPassword  []byte // compared with when there is no user, to take as long
+
+	ids      *audit.IDSource
+	outbox   outbox
+	limiter  *signInLimiter
+	records  recordCache
+	maps     mapCache
+	watchers watchers
+	rotation rotation
+	saveKeys func(context.Context, *seal.Keys) error
+	// keysChange is held while the keyset is replaced.
+	keysChange sync.Mutex
+	stats      Stats
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// Open starts the domain on an open store. What the last run could not put
+// into the audit log any more is put there first.
+func Open(ctx context.Context, c Config) (*Keep, error) {
+	k := &Keep{
+		store:          c.Store,
+		log:            c.Audit,
+		logger:         c.Logger,
+		now:            c.Now,
+		hashAuditNames: c.HashAuditNames,
+		dropGuard:      c.DropGuard,
+		sessionLength:  c.SessionLength,
+		passwordCost:   c.PasswordCost,
+		ids:            audit.NewIDs(),
+		limiter:        newSignInLimiter(),
+	}
+	k.outbox.wake = make(chan struct{}, 1)
+	k.rotation.start = make(chan struct{}, 1)
+	k.saveKeys = c.SaveKeys
+	k.keys.Store(c.Keys)
+	if k.logger == nil {
+		k.logger = slog.New(slog.DiscardHandler)
+	}
+	if k.now == nil {
+		k.now = time.Now
+	}
+	if k.sessionLength == 0 {
+		k.sessionLength = time.Hour
+	}
+	if k.passwordCost == 0 {
+		k.passwordCost = bcrypt.DefaultCost
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 64 << 20
+	}
+	k.maps.limit = c.CacheBytes
+	var err error
+	if k.dummyPassword, err = bcrypt.GenerateFromPassword([]byte("no user has this password"), k.passwordCost); err != nil {
+		return nil, fmt.Errorf("hash a password: %w", err)
+	}
+	if err := k.recoverOutbox(ctx); err != nil {
+		return nil, fmt.Errorf("bring the audit log up to date: %w", err)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	k.stop = stop
+	k.done.Go(func() { k.drainOutbox(background) })
+	k.done.Go(func() { k.sweepSessions(background) })
+	k.done.Go(func() { k.rotate(background) })
+	return k, nil
+}
+
+// Close ends the background work and makes the audit log durable. The store
+// and the log stay open: they are the caller's.
+func (k *Keep) Close() error {
+	k.stop()
+	k.done.Wait()
+	return k.flushOutbox(context.Background())
+}
+
+// errAudit is what everything is answered with while the log can't be
+// written: nothing is done unseen.
+func errAudit(err error) error {
+	return &Error{Code: CodeUnavailable, Message: "the audit log can't be written now, try again", err: err}
+}
+
+// Writable returns an error with CodeUnavailable while the audit log can't be
+// written.
+func (k *Keep) Writable() error {
+	if err := k.log.Err(); err != nil {
+		return errAudit(err)
+	}
+	return nil
+}
+
+// audible refuses to act while the log can't be written. The record of the
+// refusal is what finds out when that is over.
+func (k *Keep) audible(rec *audit.Record) error {
+	if err := k.log.Err(); err != nil {
+		return k.finish(rec, k.now(), errAudit(err))
+	}
+	return nil
+}
+
+// errUnchanged ends an Update that has nothing to write.
+var errUnchanged = errors.New("nothing to change")
+
+// view reads within one store transaction; tx also writes. Both seal and open.
+type view struct {
+	ctx context.Context
+	k   *Keep
+	r   store.Reader
+	now time.Time
+}
+
+type tx struct {
+	view
+	w store.Tx
+}
+
+// read runs fn and, before its result may leave, writes the audit record.
+func (k *Keep) read(ctx context.Context, c Caller, rec *audit.Record, fn func(*view) error) error {
+	if err := k.audible(rec); err != nil {
+		return err
+	}
+	now := k.now()
+	err := k.store.View(ctx, func(r store.Reader) error {
+		return fn(&view{ctx: ctx, k: k, r: r, now: now})
+	})
+	return k.finish(rec, now, domain(err))
+}
+
+// update runs fn in a transaction that also holds the audit record of what it
+// did. fn may run more than once, so it must not keep anything of an earlier
+// run.
+func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(*tx) error) error {
+	if err := k.audible(rec); err != nil {
+		return err
+	}
+	now := k.now()
+	start := *rec
+	start.ID, start.Time, start.Outcome = k.ids.Next(), now, audit.Allowed
+	var line []byte
+	err := k.store.Update(ctx, func(w store.Tx) error {
+		*rec = start
+		t := &tx{view: view{ctx: ctx, k: k, r: w, now: now}, w: w}
+		if err := fn(t); err != nil {
+			return err
+		}
+		k.hideNames(rec)
+		line = rec.Append(line[:0])
+		return t.putOutbox(rec.ID, line)
+	})
+	if err == nil {
+		k.deliver(rec.ID, line)
+		return nil
+	}
+	if errors.Is(err, errUnchanged) {
+		err = nil
+	}
+	return k.finish(rec, now, domain(err))
+}
+
+// finish writes the record of something that changed nothing. When that can't
+// be done the caller gets that error, and so no answer.
+func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
+	rec.ID, rec.Time, rec.Outcome = k.ids.Next(), now, audit.Allowed
+	if err != nil {
+		code := CodeOf(err)
+		rec.Code = string(code)
+		rec.Outcome = audit.Refused
+		if code == CodeInternal || code == CodeUnavailable {
+			rec.Outcome = audit.Failed
+			k.logger.Error("request failed", "action", rec.Action, "request", rec.Request, "code", code, "error", cause(err))
+		}
+	}
+	k.hideNames(rec)
+	if werr := k.log.Append(rec.Append(nil)); werr != nil {
+		return errAudit(werr)
+	}
+	return err
+}
+
+// cause is what the log says of an error that the client is told little of.
+func cause(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return fmt.Errorf("%w: %w", err, inner)
+	}
+	return err
+}
+
+// maxAuditNames bounds a line of the audit log; the version that a larger
+// change made holds all its names.
+const maxAuditNames = 1000
+
+// hideNames bounds the names in a record, and replaces them by keyed hashes
+// when that was asked for.
+func (k *Keep) hideNames(rec *audit.Record) {
+	if n := len(rec.Names) + len(rec.Removed); n > maxAuditNames {
+		rec.Detail = fmt.Sprintf("%d names in all", n)
+		rec.Names = rec.Names[:min(len(rec.Names), maxAuditNames)]
+		rec.Removed = rec.Removed[:min(len(rec.Removed), maxAuditNames)]
+	}
+	if !k.hashAuditNames {
+		return
+	}
+	for _, names := range []*[]string{&rec.Names, &rec.Removed} {
+		hidden := make([]string, len(*names))
+		for i, n := range *names {
+			hidden[i] = fmt.Sprintf("%x", k.keys.Load().Lookup("audit", []byte(n)))
+		}
+		*names = hidden
+	}
+}
+
+// get opens the record at key; ok is false when there is none.
+func (v *view) get(key []byte) (plain []byte, ok bool, err error) {
+	sealed, err := v.r.Get(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	plain, err = v.open(key, sealed)
+	return plain, err == nil, err
+}
+
+func (v *view) open(key, sealed []byte) ([]byte, error) {
+	plain, err := v.k.keys.Load().Open(sealed, key)
+	if err != nil {
+		return nil, damaged(describeKey(key), err)
+	}
+	return plain, nil
+}
+
+func (t *tx) put(key, plain []byte) error {
+	sealed, err := t.k.keys.Load().Seal(plain, key)
+	if err != nil {
+		return err
+	}
+	return t.w.Set(key, sealed)
+}
+
+func (t *tx) putJSON(key []byte, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return t.put(key, b)
+}
+
+func (k *Keep) hash(purpose string, s string) hash {
+	return k.keys.Load().Lookup(purpose, []byte(s))
+}

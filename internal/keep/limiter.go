@@ -1,0 +1,82 @@
+package keep
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// signInLimiter slows down guessing: a few attempts at once, then one every
+// few seconds, for each user name and for each address. User names are held as
+// keyed hashes.
+type signInLimiter struct {
+	mu        sync.Mutex
+	users     map[hash]*rate.Limiter
+	addresses map[string]*rate.Limiter
+}
+
+const (
+	userAttempts    = 10
+	userPace        = 6 * time.Second
+	addressAttempts = 50
+	addressPace     = time.Second
+	maxLimiters     = 10_000
+)
+
+func newSignInLimiter() *signInLimiter {
+	l := &signInLimiter{}
+	l.users, l.addresses = make(map[hash]*rate.Limiter), make(map[string]*rate.Limiter)
+	return l
+}
+
+// wait returns 0 and counts an attempt, or returns how long to wait.
+func (l *signInLimiter) wait(now time.Time, user hash, address string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := limiterFor(l.addresses, address, now, addressPace, addressAttempts)
+	if d := take(a, now); d > 0 {
+		return d
+	}
+	return take(limiterFor(l.users, user, now, userPace, userAttempts), now)
+}
+
+// succeeded forgets the attempts for a user, so that one who signs in often
+// is not taken for one who guesses.
+func (l *signInLimiter) succeeded(user hash) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.users, user)
+}
+
+func limiterFor[K comparable](m map[K]*rate.Limiter, k K, now time.Time, pace time.Duration, burst int) *rate.Limiter {
+	if l, ok := m[k]; ok {
+		return l
+	}
+	if len(m) >= maxLimiters {
+		// Those who have all their attempts back need no memory.
+		for k, l := range m {
+			if l.TokensAt(now) >= float64(l.Burst()) {
+				delete(m, k)
+			}
+		}
+		for k := range m {
+			if len(m) < maxLimiters {
+				break
+			}
+			delete(m, k)
+		}
+	}
+	l := rate.NewLimiter(rate.Every(pace), burst)
+	m[k] = l
+	return l
+}
+
+func take(l *rate.Limiter, now time.Time) time.Duration {
+	r := l.ReserveN(now, 1)
+	if d := r.DelayFrom(now); d > 0 {
+		r.CancelAt(now)
+		return d
+	}
+	return 0
+}

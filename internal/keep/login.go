@@ -1,0 +1,125 @@
+package keep
+
+import (
+	"context"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// A login token stands for the token that it was made with, for an hour at a
+// time. It may do what that token may do at the moment, and never outlives it.
+
+const loginLength = time.Hour
+
+// Login is a login token, in the answer to its creation or renewal.
+type Login struct {
+	ID      ID
+	Value   string // set at creation, and never shown again
+	Expires time.Time
+	Length  time.Duration // left now
+}
+
+func (v *view) loginExpires(parent *tokenRecord) time.Time {
+	end := v.now.Add(loginLength)
+	if !parent.Expires.IsZero() && parent.Expires.Before(end) {
+		end = parent.Expires
+	}
+	return end
+}
+
+// Login makes a login token from a token's ID and the token. Every refusal is
+// ErrUnauthenticated; too many attempts for one token or from one address are
+// CodeTooMany.
+func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login, error) {
+	rec := c.record("tokens.login", 0)
+	if wait := k.limiter.wait(k.now(), k.hash("limiter-token", role), c.Origin.Remote); wait > 0 {
+		return Login{}, k.finish(rec, k.now(), &Error{Code: CodeTooMany, Message: "too many attempts to log in, try again later", RetryAfter: wait})
+	}
+	out := Login{ID: acl.NewID(), Value: newTokenValue()}
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		id, parent, err := t.tokenByValue(secret)
+		if err != nil {
+			return err
+		}
+		if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive ||
+			(!parent.Expires.IsZero() && !t.now.Before(parent.Expires)) || t.activeUser(parent.User) != nil {
+			return ErrUnauthenticated
+		}
+		out.Expires = t.loginExpires(parent)
+		out.Length = out.Expires.Sub(t.now)
+		rec.Token, rec.User, rec.Target = id.String(), parent.User.String(), out.ID.String()
+		return t.putToken(out.ID, nil, &tokenRecord{
+			Hash: t.k.hash("token", out.Value), Org: parent.Org, User: parent.User, Parent: id,
+			Created: t.now, Updated: t.now, Expires: out.Expires,
+		})
+	})
+	if err != nil {
+		return Login{}, err
+	}
+	k.limiter.succeeded(k.hash("limiter-token", role))
+	return out, nil
+}
+
+// RenewLogin gives the caller's login token another hour.
+func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
+	var out Login
+	err := k.update(ctx, c, c.record("tokens.renew", 0), func(t *tx) error {
+		if c.Token == 0 {
+			return ErrUnauthenticated
+		}
+		old, err := t.token(c.Token)
+		if err != nil {
+			return err
+		}
+		if old.Parent == 0 {
+			return errorf(CodeInvalid, "lease is not renewable") // Vault's words
+		}
+		parent, err := t.token(old.Parent)
+		if err != nil {
+			return err
+		}
+		r := *old
+		r.Updated, r.Expires = t.now, t.loginExpires(parent)
+		out = Login{ID: c.Token, Expires: r.Expires, Length: r.Expires.Sub(t.now)}
+		return t.putToken(c.Token, old, &r)
+	})
+	return out, err
+}
+
+// TokenSelf returns the caller's own token, a login token too. Its names and
+// permissions are those that it has now.
+func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
+	var out Token
+	err := k.read(ctx, c, c.record("tokens.read", 0), func(v *view) error {
+		if c.Token == 0 {
+			return ErrUnauthenticated
+		}
+		r, err := v.token(c.Token)
+		if err != nil {
+			return err
+		}
+		out = Token{
+			ID: c.Token, Org: r.Org, User: r.User, Active: !r.Inactive, Description: r.Description,
+			Permissions: c.Permissions(), Created: r.Created, Updated: r.Updated, Expires: r.Expires, Names: c.names,
+		}
+		return nil
+	})
+	return out, err
+}
+
+// RevokeSelf ends the caller's own token for good.
+func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
+	rec := c.record("tokens.delete", 0)
+	rec.Target = c.Token.String()
+	return k.update(ctx, c, rec, func(t *tx) error {
+		if c.Token == 0 {
+			return ErrUnauthenticated
+		}
+		r, err := t.token(c.Token)
+		if err != nil {
+			return err
+		}
+		return t.deleteToken(c.Token, r)
+	})
+}

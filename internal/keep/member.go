@@ -1,0 +1,175 @@
+package keep
+
+import (
+	"context"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// Role is what a user is in an organization.
+type Role string
+
+const (
+	Member Role = "member" // reads
+	Owner  Role = "owner"  // reads and writes
+)
+
+// putMember makes the user a member or owner, in two records: one to list an
+// organization's members by, one to find a user's organizations.
+func (t *tx) putMember(org, user ID, role Role) error {
+	r := memberRecord{Role: role, Revision: uint64(t.now.UnixNano())}
+	if err := t.putJSON(key(tableMember, org, user), r); err != nil {
+		return err
+	}
+	return t.putJSON(key(tableMemberOf, user, org), r)
+}
+
+func (t *tx) deleteMember(org, user ID) error {
+	if err := t.w.Delete(key(tableMember, org, user)); err != nil {
+		return err
+	}
+	return t.w.Delete(key(tableMemberOf, user, org))
+}
+
+// memberships calls fn for each organization of a user.
+func (v *view) memberships(user ID, fn func(org ID, role Role) error) error {
+	return v.members(tableMemberOf, user, fn)
+}
+
+// members walks one of the two tables of memberships and checks each record
+// against its twin in the other.
+func (v *view) members(table byte, first ID, fn func(second ID, role Role) error) error {
+	other := byte(tableMemberOf)
+	if table == tableMemberOf {
+		other = tableMember
+	}
+	return v.r.Scan(key(table, first), key(table, first+1), func(k, sealed []byte) (bool, error) {
+		second, err := idAt(k, 9)
+		if err != nil {
+			return false, err
+		}
+		r, err := decode[memberRecord](v, k, sealed, nil)
+		if err != nil {
+			return false, err
+		}
+		mirror, err := load[memberRecord](v, key(other, second, first))
+		if err != nil {
+			return false, err
+		}
+		if mirror == nil {
+			return false, damaged(describeKey(k), errNoEntry)
+		}
+		if err := twin(describeKey(k), r.Revision, mirror.Revision); err != nil {
+			return false, err
+		}
+		return true, fn(second, r.Role)
+	})
+}
+
+// role returns what the user is in the organization, "" for nothing.
+func (v *view) role(org, user ID) (Role, error) {
+	r, err := load[memberRecord](v, key(tableMember, org, user))
+	if err != nil || r == nil {
+		return "", err
+	}
+	return r.Role, nil
+}
+
+func (t *tx) deleteMembers(org ID) error {
+	return t.eachMember(tableMember, org, func(user ID) error { return t.deleteMember(org, user) })
+}
+
+func (t *tx) deleteMemberships(user ID) error {
+	return t.eachMember(tableMemberOf, user, func(org ID) error { return t.deleteMember(org, user) })
+}
+
+// eachMember collects first, since what is scanned must not change.
+func (t *tx) eachMember(table byte, first ID, fn func(ID) error) error {
+	var seconds []ID
+	err := t.r.Scan(key(table, first), key(table, first+1), func(k, _ []byte) (bool, error) {
+		second, err := idAt(k, 9)
+		seconds = append(seconds, second)
+		return err == nil, err
+	})
+	for _, s := range seconds {
+		if err == nil {
+			err = fn(s)
+		}
+	}
+	return err
+}
+
+// Members returns the users who have the role. Needs read on the
+// organization.
+func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]User, error) {
+	var out []User
+	err := k.read(ctx, c, c.record("members.list", org), func(v *view) error {
+		out = nil
+		if _, err := v.readableOrg(&c, org); err != nil {
+			return err
+		}
+		return v.members(tableMember, org, func(user ID, has Role) error {
+			if has != role {
+				return nil
+			}
+			r, err := v.user(user)
+			if err == nil {
+				out = append(out, r.user(user))
+			}
+			return err
+		})
+	})
+	return out, err
+}
+
+// AddMember gives a user a role. Needs write on the organization.
+func (k *Keep) AddMember(ctx context.Context, c Caller, org, user ID, role Role) (User, error) {
+	var out User
+	rec := c.record("members.add", org)
+	rec.Target, rec.Detail = user.String(), string(role)
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		if _, err := t.readableOrg(&c, org); err != nil {
+			return err
+		}
+		if err := c.mayOrg(acl.Write, org); err != nil {
+			return err
+		}
+		r, err := t.user(user)
+		if err != nil {
+			return err
+		}
+		has, err := t.role(org, user)
+		if err != nil {
+			return err
+		}
+		if has != "" {
+			return errorf(CodeConflict, "user is already %s of the organization", withArticle(has))
+		}
+		out = r.user(user)
+		return t.putMember(org, user, role)
+	})
+	return out, err
+}
+
+func withArticle(r Role) string {
+	if r == Owner {
+		return "an owner"
+	}
+	return "a member"
+}
+
+// RemoveMember takes a user's role away; it is no error when there was none.
+// Needs write on the organization.
+func (k *Keep) RemoveMember(ctx context.Context, c Caller, org, user ID) error {
+	rec := c.record("members.remove", org)
+	rec.Target = user.String()
+	return k.update(ctx, c, rec, func(t *tx) error {
+		if _, err := t.readableOrg(&c, org); err != nil {
+			return err
+		}
+		if err := c.mayOrg(acl.Write, org); err != nil {
+			return err
+		}
+		return t.deleteMember(org, user)
+	})
+}

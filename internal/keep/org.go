@@ -1,0 +1,338 @@
+package keep
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// Organization owns secrets.
+type Organization struct {
+	ID          ID
+	Name        string
+	Description string
+	Created     time.Time
+	Updated     time.Time
+}
+
+// OrganizationFilter chooses organizations; what is zero does not choose.
+type OrganizationFilter struct {
+	ID   ID
+	Name string
+	User ID // those that the user is a member or owner of
+	Page Page
+}
+
+// Page cuts a list. Lists are in the order of IDs.
+type Page struct {
+	Offset     int
+	Limit      int // 0: no limit
+	After      ID
+	Descending bool
+}
+
+// cut applies a page to a list that is sorted by ID.
+func cut[T any](p Page, list []T, id func(T) ID) []T {
+	out := list[:0:0]
+	for _, v := range list {
+		if p.After == 0 || (!p.Descending && id(v) > p.After) || (p.Descending && id(v) < p.After) {
+			out = append(out, v)
+		}
+	}
+	if p.Descending {
+		for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+			out[i], out[j] = out[j], out[i]
+		}
+	}
+	out = out[min(max(p.Offset, 0), len(out)):]
+	if p.Limit > 0 && len(out) > p.Limit {
+		out = out[:p.Limit]
+	}
+	return out
+}
+
+func (r *orgRecord) organization(id ID) Organization {
+	return Organization{ID: id, Name: r.Name, Description: r.Description, Created: r.Created, Updated: r.Updated}
+}
+
+// org returns the organization's record, or ErrOrganizationNotFound.
+func (v *view) org(id ID) (*orgRecord, error) {
+	r, err := load[orgRecord](v, key(tableOrg, id))
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, ErrOrganizationNotFound
+	}
+	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", r.Name)))
+	if err != nil {
+		return nil, err
+	}
+	if entry == nil || entry.ID != id {
+		return nil, damaged("organization "+id.String(), errNoEntry)
+	}
+	return r, twin("organization "+id.String(), r.Revision, entry.Revision)
+}
+
+var errNoEntry = errorf(CodeInternal, "its lookup entry is missing")
+
+// orgByName returns the ID behind a name, 0 when nobody has it.
+func (v *view) orgByName(name string) (ID, error) {
+	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", name)))
+	if err != nil || entry == nil {
+		return 0, err
+	}
+	return entry.ID, nil
+}
+
+// readableOrg finds the organization if it exists and the caller may read
+// it, and says ErrOrganizationNotFound in every other case.
+func (v *view) readableOrg(c *Caller, id ID) (*orgRecord, error) {
+	if c.mayOrg(acl.Read, id) != nil {
+		return nil, ErrOrganizationNotFound
+	}
+	return v.org(id)
+}
+
+func (t *tx) putOrg(id ID, old, r *orgRecord) error {
+	entry := hashKey(tableOrgName, t.k.hash("organization", r.Name))
+	if old == nil || old.Name != r.Name {
+		if e, err := load[entryRecord](&t.view, entry); err != nil {
+			return err
+		} else if e != nil {
+			return errorf(CodeConflict, "organization with name %s already exists", r.Name)
+		}
+	}
+	if old != nil {
+		r.Revision = old.Revision + 1
+		if old.Name != r.Name {
+			if err := t.w.Delete(hashKey(tableOrgName, t.k.hash("organization", old.Name))); err != nil {
+				return err
+			}
+		}
+	}
+	if err := t.putJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
+		return err
+	}
+	return t.putJSON(key(tableOrg, id), r)
+}
+
+func organizationName(name string) (string, error) {
+	name = strings.TrimSpace(name)
+	if name == "" {
+		return "", errorf(CodeInvalid, "org name is empty")
+	}
+	return name, validName("organization name", name)
+}
+
+// CheckOrganization returns nil if the caller may read the organization, and
+// ErrOrganizationNotFound if not or if there is none. Only refusals are
+// audited: what follows a success has a record of its own.
+func (k *Keep) CheckOrganization(ctx context.Context, c Caller, id ID) error {
+	if err := k.audible(c.record("organizations.read", id)); err != nil {
+		return err
+	}
+	err := k.peek(ctx, func(v *view) error {
+		_, err := v.readableOrg(&c, id)
+		return err
+	})
+	if err == nil {
+		return nil
+	}
+	return k.finish(c.record("organizations.read", id), k.now(), domain(err))
+}
+
+// Organization returns one organization. Needs read on it.
+func (k *Keep) Organization(ctx context.Context, c Caller, id ID) (Organization, error) {
+	var out Organization
+	err := k.read(ctx, c, c.record("organizations.read", id), func(v *view) error {
+		if err := c.mayOrg(acl.Read, id); err != nil {
+			return err
+		}
+		r, err := v.org(id)
+		if err != nil {
+			return err
+		}
+		out = r.organization(id)
+		return nil
+	})
+	return out, err
+}
+
+// Organizations returns the organizations that the filter chooses and the
+// caller may read. A caller who may not read all of them gets an empty list
+// for a name or an ID, whether it exists or not.
+func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter) ([]Organization, error) {
+	var out []Organization
+	err := k.read(ctx, c, c.record("organizations.list", f.ID), func(v *view) error {
+		out = nil
+		switch {
+		case f.ID != 0:
+			return v.addOrg(&c, f.ID, ErrOrganizationNotFound, &out)
+		case f.Name != "":
+			id, err := v.orgByName(strings.TrimSpace(f.Name))
+			if err != nil {
+				return err
+			}
+			return v.addOrg(&c, id, errorf(CodeNotFound, "organization name %q not found", f.Name), &out)
+		}
+		ids, err := v.orgIDs(&c, f.User)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if c.mayOrg(acl.Read, id) != nil {
+				continue
+			}
+			r, err := v.org(id)
+			if err != nil {
+				return err
+			}
+			out = append(out, r.organization(id))
+		}
+		out = cut(f.Page, out, func(o Organization) ID { return o.ID })
+		return nil
+	})
+	return out, err
+}
+
+// addOrg appends the organization if it is there and readable. missing is
+// returned only to those who may read all.
+func (v *view) addOrg(c *Caller, id ID, missing error, out *[]Organization) error {
+	if id == 0 || c.mayOrg(acl.Read, id) != nil {
+		if id == 0 && c.readsAll(acl.Orgs) {
+			return missing
+		}
+		return nil
+	}
+	r, err := v.org(id)
+	if err == ErrOrganizationNotFound {
+		return missing
+	}
+	if err != nil {
+		return err
+	}
+	*out = append(*out, r.organization(id))
+	return nil
+}
+
+// orgIDs lists organizations: those of a user, or all; a caller who may not
+// read all gets the own ones.
+func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
+	if user == 0 && !c.readsAll(acl.Orgs) {
+		user = c.User
+	}
+	var ids []ID
+	if user != 0 {
+		err := v.memberships(user, func(org ID, _ Role) error {
+			ids = append(ids, org)
+			return nil
+		})
+		return ids, err
+	}
+	return ids, v.scanIDs(tableOrg, func(id ID) error {
+		ids = append(ids, id)
+		return nil
+	})
+}
+
+// CreateOrganization makes an organization. Needs write on all of them. A
+// user who makes one is its owner.
+func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, description string) (Organization, error) {
+	var out Organization
+	rec := c.record("organizations.create", 0)
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		if err := c.may(acl.Write, acl.Resource{Type: acl.Orgs}); err != nil {
+			return err
+		}
+		var err error
+		if out, err = t.createOrg(acl.NewID(), name, description); err != nil {
+			return err
+		}
+		rec.Organization = out.ID.String()
+		if c.User != 0 {
+			return t.putMember(out.ID, c.User, Owner)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (t *tx) createOrg(id ID, name, description string) (Organization, error) {
+	name, err := organizationName(name)
+	if err != nil {
+		return Organization{}, err
+	}
+	r := &orgRecord{Name: name, Description: description, Created: t.now, Updated: t.now}
+	return r.organization(id), t.putOrg(id, nil, r)
+}
+
+// OrganizationUpdate changes what is not nil.
+type OrganizationUpdate struct {
+	Name        *string
+	Description *string
+}
+
+// UpdateOrganization changes an organization. Needs write on it.
+func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u OrganizationUpdate) (Organization, error) {
+	var out Organization
+	err := k.update(ctx, c, c.record("organizations.update", id), func(t *tx) error {
+		if err := c.mayOrg(acl.Write, id); err != nil {
+			return err
+		}
+		old, err := t.org(id)
+		if err != nil {
+			return err
+		}
+		r := *old
+		r.Updated = t.now
+		if u.Description != nil {
+			r.Description = *u.Description
+		}
+		if u.Name != nil {
+			if r.Name, err = organizationName(*u.Name); err != nil {
+				return err
+			}
+		}
+		out = r.organization(id)
+		return t.putOrg(id, old, &r)
+	})
+	return out, err
+}
+
+// DeleteOrganization removes an organization with its members and secrets,
+// all versions of them. Needs write on it.
+func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
+	return k.update(ctx, c, c.record("organizations.delete", id), func(t *tx) error {
+		if err := c.mayOrg(acl.Write, id); err != nil {
+			return err
+		}
+		r, err := t.org(id)
+		if err != nil {
+			return err
+		}
+		if err := t.w.Delete(hashKey(tableOrgName, t.k.hash("organization", r.Name))); err != nil {
+			return err
+		}
+		if err := t.w.Delete(key(tableOrg, id)); err != nil {
+			return err
+		}
+		if err := t.deleteMembers(id); err != nil {
+			return err
+		}
+		return t.deleteMap(id)
+	})
+}
+
+// scanIDs calls fn with the ID of each record of a table.
+func (v *view) scanIDs(table byte, fn func(ID) error) error {
+	return v.r.Scan(key(table), key(table+1), func(k, _ []byte) (bool, error) {
+		id, err := idAt(k, 1)
+		if err != nil {
+			return false, err
+		}
+		return true, fn(id)
+	})
+}

@@ -1,0 +1,183 @@
+package keep
+
+import (
+	"slices"
+	"time"
+)
+
+// A secret record is visible from its version up to, not including, that of
+// the name's next record. It is needed as long as one of these versions is
+// kept and not destroyed.
+
+const (
+	// maxPruned bounds the work that lowering max_versions puts on one
+	// write; the following writes go on with it.
+	maxPruned = 100
+	// A version that is no longer kept can be merged with for a moment, since
+	// of many who read it and write at the same time the last one comes when
+	// many new versions were made.
+	mergeTime     = time.Minute
+	mergeVersions = 64
+)
+
+// prune lets go of the oldest versions until no more than max_versions are
+// left.
+func (w *writer) prune() error {
+	if keep := uint64(w.state.maxVersions()); w.head.Current > keep {
+		w.head.Oldest = max(w.head.Oldest, w.head.Current-keep+1)
+	}
+	for range maxPruned {
+		if w.head.Floor >= w.head.Oldest {
+			return nil
+		}
+		next, err := w.version(w.head.Map, w.head.Floor+1)
+		if err != nil {
+			return err
+		}
+		if w.head.Oldest-w.head.Floor <= mergeVersions && w.now.Sub(next.Time) < mergeTime {
+			return nil
+		}
+		if err := w.raiseFloor(next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// raiseFloor removes what only the version at the floor needs. next is the
+// version after it.
+func (w *writer) raiseFloor(next *versionRecord) error {
+	old := w.head.Floor
+	w.head.Floor++
+	if err := w.superseded(w.head.Floor, next); err != nil {
+		return err
+	}
+	if w.state.pinned(old) {
+		return nil // its records were kept, and its version record is
+	}
+	return w.forget(old)
+}
+
+// superseded removes the records that were visible up to version n, below
+// which there is nothing any more, apart from those that a pinned version
+// shows.
+func (w *writer) superseded(n uint64, r *versionRecord) error {
+	m := w.head.Map
+	changes, err := w.allChanges(m, n, r)
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		h := w.k.secretHash(m, c.Name)
+		var older []uint64
+		err := w.r.Scan(secretKey(m, h, n-1), secretKey(m, h, 0), func(k, _ []byte) (bool, error) {
+			_, v, _ := parseSecretKey(k)
+			older = append(older, v)
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+		next, left := n, 0
+		for _, v := range older {
+			if w.pinnedIn(v, next) {
+				left++
+			} else if err := w.w.Delete(secretKey(m, h, v)); err != nil {
+				return err
+			}
+			next = v
+		}
+		// That a name is gone must be said only to hide an older record.
+		if left == 0 && c.Op.kind() != kindValue {
+			if err := w.w.Delete(secretKey(m, h, n)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *writer) pinnedIn(from, to uint64) bool {
+	at, _ := slices.BinarySearch(w.state.Pinned, from)
+	return at < len(w.state.Pinned) && w.state.Pinned[at] < to
+}
+
+// forget removes what is known of a version.
+func (w *writer) forget(n uint64) error {
+	if _, has := w.state.Deleted[n]; has || w.state.destroyed(n) {
+		w.changeState()
+		delete(w.state.Deleted, n)
+		w.state.Destroyed = remove(w.state.Destroyed, n)
+	}
+	return w.deleteVersion(w.head.Map, n)
+}
+
+// sweepMap removes all records of a map that no kept version needs. It is for
+// what is rare, destroying and unpinning versions, since it reads all keys.
+func (w *writer) sweepMap() error {
+	type record struct {
+		h hash
+		v uint64
+	}
+	m := w.head.Map
+	var drop []record
+	var group []record // of one name, newest first
+	decide := func() error {
+		next, below := w.head.Current+1, -1 // below: index of the oldest record that is needed
+		needed := make([]bool, len(group))
+		for i, r := range group {
+			if needed[i] = w.neededIn(r.v, next); needed[i] {
+				below = i
+			}
+			next = r.v
+		}
+		for i, r := range group {
+			// A removal is needed while an older value is.
+			if !needed[i] && (i > below || !w.removal(r.h, r.v)) {
+				drop = append(drop, r)
+			}
+		}
+		group = group[:0]
+		return nil
+	}
+	err := w.r.Scan(key(tableSecret, m), key(tableSecret, m+1), func(k, _ []byte) (bool, error) {
+		h, v, ok := parseSecretKey(k)
+		if !ok {
+			return false, damaged(describeKey(k), errSecretRecord)
+		}
+		if len(group) > 0 && group[0].h != h {
+			if err := decide(); err != nil {
+				return false, err
+			}
+		}
+		group = append(group, record{h, v})
+		return true, nil
+	})
+	if err == nil {
+		err = decide()
+	}
+	for _, r := range drop {
+		if err == nil {
+			err = w.w.Delete(secretKey(m, r.h, r.v))
+		}
+	}
+	return err
+}
+
+// neededIn reports whether a kept version from (included) to to (not
+// included) shows its values.
+func (w *writer) neededIn(from, to uint64) bool {
+	for v := max(from, w.head.Floor); v < to && v <= w.head.Current; v++ {
+		if !w.state.destroyed(v) {
+			return true
+		}
+	}
+	return w.pinnedIn(from, to)
+}
+
+// removal reports whether a record says that its name is gone.
+func (w *writer) removal(h hash, v uint64) bool {
+	k := secretKey(w.head.Map, h, v)
+	plain, ok, err := w.get(k)
+	return err == nil && ok && len(plain) > 0 && plain[0] != kindValue
+}

@@ -1,0 +1,96 @@
+package keep
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// Each object of the directory stands in two records, the object and the
+// entry by which it is found (by name, by hash, by user), and both carry the
+// same revision. So one record that is put back from an older copy does not
+// fit its twin any more, and is refused.
+
+type orgRecord struct {
+	Revision    uint64    `json:"rev"`
+	Name        string    `json:"name"`
+	Description string    `json:"description,omitempty"`
+	Created     time.Time `json:"created"`
+	Updated     time.Time `json:"updated"`
+}
+
+type userRecord struct {
+	Revision uint64    `json:"rev"`
+	Name     string    `json:"name"`
+	Inactive bool      `json:"inactive,omitempty"`
+	Owner    bool      `json:"owner,omitempty"` // owns the instance: made at setup
+	Password []byte    `json:"password,omitempty"`
+	Created  time.Time `json:"created"`
+	Updated  time.Time `json:"updated"`
+}
+
+type tokenRecord struct {
+	Revision    uint64             `json:"rev"`
+	Hash        hash               `json:"hash"` // of the token; never the token itself
+	Imported    string             `json:"imported,omitempty"`
+	Org         ID                 `json:"org"`
+	User        ID                 `json:"user"`
+	Inactive    bool               `json:"inactive,omitempty"`
+	Description string             `json:"description,omitempty"`
+	Permissions []permissionRecord `json:"permissions"`
+	Created     time.Time          `json:"created"`
+	Updated     time.Time          `json:"updated"`
+	Expires     time.Time          `json:"expires,omitzero"`
+	Names       []string           `json:"names,omitempty"`
+	Parent      ID                 `json:"parent,omitzero"` // set on a login token
+}
+
+type permissionRecord struct {
+	Action acl.Action `json:"a"`
+	Type   acl.Type   `json:"t"`
+	ID     ID         `json:"i,omitzero"`
+	Org    ID         `json:"o,omitzero"`
+}
+
+type sessionRecord struct {
+	Revision uint64    `json:"rev"`
+	User     ID        `json:"user"`
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires"`
+}
+
+type memberRecord struct {
+	Revision uint64 `json:"rev"`
+	Role     Role   `json:"role"`
+}
+
+// entryRecord is what a name, a hash or a user leads to.
+type entryRecord struct {
+	Revision uint64 `json:"rev"`
+	ID       ID     `json:"id,omitzero"`
+}
+
+// twin checks that two records of one object were written together.
+func twin(what string, object, entry uint64) error {
+	if object != entry {
+		return damaged(what, fmt.Errorf("its records are of revisions %d and %d: one is older than the other", object, entry))
+	}
+	return nil
+}
+
+func toRecords(s acl.Set) []permissionRecord {
+	out := make([]permissionRecord, len(s))
+	for i, p := range s {
+		out[i] = permissionRecord{p.Action, p.Resource.Type, p.Resource.ID, p.Resource.OrgID}
+	}
+	return out
+}
+
+func toSet(r []permissionRecord) acl.Set {
+	out := make(acl.Set, len(r))
+	for i, p := range r {
+		out[i] = acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Type, ID: p.ID, OrgID: p.Org}}
+	}
+	return out
+}

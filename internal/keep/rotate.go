@@ -1,0 +1,220 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// Rotating adds a data key, seals every record anew with it, and drops the
+// keys before it when no record needs them. Nothing but the keyset remembers
+// that this is under way: as long as it has more than one key, there may be
+// records to seal anew, also after a crash.
+
+// KeyStatus says where a rotation is.
+type KeyStatus struct {
+	Keys     []seal.KeyInfo
+	Rotating bool  // records are being sealed anew
+	Done     int64 // records looked at in this pass
+	Total    int64 // records to look at, 0 while it is not known
+	Err      string
+}
+
+type rotation struct {
+	running     atomic.Bool
+	done, total atomic.Int64
+	err         atomic.Pointer[string]
+	start       chan struct{}
+}
+
+// KeyStatus returns the data keys, without anything secret, and how far a
+// rotation is. Needs an operator.
+func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
+	rec := c.record("keys.status", 0)
+	if !c.Operator() {
+		return KeyStatus{}, k.finish(rec, k.now(), ErrNotOperator)
+	}
+	s := KeyStatus{
+		Keys: k.keys.Load().KeyIDs(), Rotating: k.rotation.running.Load(),
+		Done: k.rotation.done.Load(), Total: k.rotation.total.Load(),
+	}
+	if e := k.rotation.err.Load(); e != nil {
+		s.Err = *e
+	}
+	return s, k.finish(rec, k.now(), nil)
+}
+
+// RotateKeys adds a data key, with which everything is sealed from now on, and
+// starts to seal anew what is there. Needs an operator. It is a conflict while
+// a rotation is under way.
+func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
+	rec := c.record("keys.rotate", 0)
+	if !c.Operator() {
+		return k.finish(rec, k.now(), ErrNotOperator)
+	}
+	if k.saveKeys == nil {
+		return k.finish(rec, k.now(), errorf(CodeUnprocessable, "this server can't rotate its keys"))
+	}
+	k.keysChange.Lock()
+	defer k.keysChange.Unlock()
+	now := k.keys.Load()
+	if len(now.KeyIDs()) > 1 {
+		return k.finish(rec, k.now(), errorf(CodeConflict, "a rotation is under way"))
+	}
+	next, err := now.WithNewKey()
+	if err == nil {
+		// Before anything is sealed with it, the key must be safe.
+		err = k.saveKeys(ctx, next)
+	}
+	if err != nil {
+		return k.finish(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved", err: err})
+	}
+	k.keys.Store(next)
+	rec.Detail = fmt.Sprintf("data key %d", next.PrimaryKeyID())
+	select {
+	case k.rotation.start <- struct{}{}:
+	default:
+	}
+	return k.finish(rec, k.now(), nil)
+}
+
+// rotate seals anew whenever the keyset has more than one key.
+func (k *Keep) rotate(ctx context.Context) {
+	for {
+		if len(k.keys.Load().KeyIDs()) > 1 && k.saveKeys != nil {
+			k.rotation.running.Store(true)
+			err := k.sealAnew(ctx)
+			k.rotation.running.Store(false)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				text := domain(err).Error()
+				k.rotation.err.Store(&text)
+				k.logger.Error("sealing anew stopped, it goes on later", "error", err)
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(time.Minute):
+				}
+				continue
+			}
+			k.rotation.err.Store(nil)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.rotation.start:
+		}
+	}
+}
+
+const sealBatch = 256
+
+// sealAnew goes through the store until nothing needs an old key, and then
+// drops the old keys.
+func (k *Keep) sealAnew(ctx context.Context) error {
+	primary := k.keys.Load().PrimaryKeyID()
+	k.rotation.done.Store(0)
+	k.rotation.total.Store(0)
+	var total int64
+	err := k.peek(ctx, func(v *view) error {
+		return v.r.Scan(nil, nil, func(_, _ []byte) (bool, error) { total++; return true, ctx.Err() })
+	})
+	if err != nil {
+		return err
+	}
+	k.rotation.total.Store(total)
+	// What is written after the new key became the primary one is sealed with
+	// it, so one pass finds all, but for transactions that were under way:
+	// hence another pass, until one finds nothing.
+	for found := true; found; {
+		if found, err = k.sealPass(ctx, primary); err != nil {
+			return err
+		}
+	}
+	k.keysChange.Lock()
+	defer k.keysChange.Unlock()
+	keys := k.keys.Load()
+	for _, info := range keys.KeyIDs() {
+		if info.Primary {
+			continue
+		}
+		if keys, err = keys.WithoutKey(info.ID); err != nil {
+			return err
+		}
+	}
+	if err := k.saveKeys(ctx, keys); err != nil {
+		return err
+	}
+	// Snapshots hold records as they were.
+	k.maps.clear()
+	k.keys.Store(keys)
+	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", keys.PrimaryKeyID())
+	return nil
+}
+
+func (k *Keep) sealPass(ctx context.Context, primary uint32) (found bool, err error) {
+	from := []byte(nil)
+	k.rotation.done.Store(0)
+	for {
+		var old [][]byte
+		next := []byte(nil)
+		err := k.peek(ctx, func(v *view) error {
+			n := 0
+			return v.r.Scan(from, nil, func(key, sealed []byte) (bool, error) {
+				if n++; n > 16*sealBatch || len(old) == sealBatch {
+					next = append([]byte(nil), key...)
+					return false, ctx.Err()
+				}
+				k.rotation.done.Add(1)
+				if id, ok := k.keys.Load().KeyID(sealed); ok && id != primary {
+					old = append(old, append([]byte(nil), key...))
+				}
+				return true, nil
+			})
+		})
+		if err != nil {
+			return false, err
+		}
+		if len(old) > 0 {
+			found = true
+			if err := k.sealAgain(ctx, old); err != nil {
+				return false, err
+			}
+		}
+		if next == nil {
+			return found, nil
+		}
+		from = next
+	}
+}
+
+// sealAgain seals single records anew. One that is damaged ends the pass, so
+// that the old key stays until somebody has looked at it.
+func (k *Keep) sealAgain(ctx context.Context, keys [][]byte) error {
+	return k.quietly(ctx, func(t *tx) error {
+		for _, key := range keys {
+			sealed, err := t.r.Get(key)
+			if errors.Is(err, store.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			plain, err := t.open(key, sealed)
+			if err != nil {
+				return err
+			}
+			if err := t.put(key, plain); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

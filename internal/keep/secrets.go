@@ -1,0 +1,312 @@
+package keep
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// Secret is a name with its value.
+type Secret struct {
+	Name    string
+	Value   string
+	Version uint64 // in which the value was written
+}
+
+// Document is what one version of an organization's secrets shows.
+type Document struct {
+	Version VersionInfo
+	Custom  map[string]string // custom_metadata
+	// Secrets are in byte order of their names; none when the version is
+	// hidden.
+	Secrets []Secret
+	// Tag changes whenever what there is to see changes.
+	Tag string
+}
+
+// reading finds what a caller may read of an organization.
+type reading struct {
+	*view
+	head  *headRecord
+	state *stateRecord
+}
+
+func (v *view) reading(c *Caller, org ID) (*reading, error) {
+	if err := v.allowSecrets(c, acl.Read, org); err != nil {
+		return nil, err
+	}
+	h, s, err := v.head(org)
+	if err != nil {
+		return nil, err
+	}
+	return &reading{v, h, s}, nil
+}
+
+func (r *reading) empty() bool {
+	return r.head.Current == 0 || r.state.hidden(r.head.Current, r.now)
+}
+
+// tag identifies a version and whether it can be seen.
+func (r *reading) tag() string {
+	shown := 1
+	if r.empty() {
+		shown = 0
+	}
+	return fmt.Sprintf("%s.%d.%d", r.head.Map, r.head.Current, shown)
+}
+
+// SecretNames returns the names of an organization's secrets, in byte order.
+// Needs read on the organization's secrets. The slice must not be changed.
+func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, error) {
+	var out []string
+	rec := c.record("secrets.list", org)
+	err := k.read(ctx, c, rec, func(v *view) error {
+		out = nil
+		r, err := v.reading(&c, org)
+		if err != nil {
+			return err
+		}
+		rec.Version = r.head.Current
+		if r.empty() {
+			return nil
+		}
+		s, err := r.snapshot(r.head, r.state, r.head.Current, true)
+		if err != nil {
+			return err
+		}
+		out = make([]string, 0, len(s.entries))
+		for _, e := range s.entries {
+			if c.sees(e.name) {
+				out = append(out, e.name)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// SecretOrganizations returns the organizations that have versions of secrets
+// and whose secrets the caller may read, in the order of their IDs.
+func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) {
+	var out []ID
+	err := k.read(ctx, c, c.record("secrets.organizations", 0), func(v *view) error {
+		out = nil
+		if c.inactive {
+			return ErrTokenInactive
+		}
+		return v.scanIDs(tableHead, func(id ID) error {
+			if c.maySecrets(acl.Read, id) != nil {
+				return nil
+			}
+			h, _, err := v.head(id)
+			if err == nil && h.Current > 0 {
+				out = append(out, id)
+			}
+			return err
+		})
+	})
+	return out, err
+}
+
+// Document returns what a version shows; 0 is the current one. Needs read on
+// the organization's secrets. ErrVersionNotFound when there is no such
+// version; a hidden version comes without secrets.
+func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (Document, error) {
+	var out Document
+	rec := c.record("secrets.read", org)
+	err := k.read(ctx, c, rec, func(v *view) error {
+		r, err := v.reading(&c, org)
+		if err != nil {
+			return err
+		}
+		n := version
+		if n == 0 {
+			n = r.head.Current
+		}
+		if !r.head.kept(r.state, n) {
+			return ErrVersionNotFound
+		}
+		out, err = r.document(&c, n, nil)
+		rec.Version, rec.Names = n, namesOf(out.Secrets)
+		return err
+	})
+	return out, err
+}
+
+func namesOf(secrets []Secret) []string {
+	names := make([]string, len(secrets))
+	for i, s := range secrets {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// document reads a version; only, if not nil, chooses names.
+func (r *reading) document(c *Caller, n uint64, only []string) (Document, error) {
+	vr, err := r.version(r.head.Map, n)
+	if err != nil {
+		return Document{}, err
+	}
+	out := Document{Version: describeVersion(n, vr, r.state, r.now), Custom: r.state.Custom, Tag: r.tag()}
+	if out.Version.Hidden {
+		return out, nil
+	}
+	if only != nil {
+		return out, r.choose(c, n, only, &out)
+	}
+	s, err := r.snapshot(r.head, r.state, n, true)
+	if err != nil {
+		return Document{}, err
+	}
+	out.Secrets = make([]Secret, 0, len(s.entries))
+	for _, e := range s.entries {
+		if !c.sees(e.name) {
+			continue
+		}
+		value, err := r.openEntry(s.m, e)
+		if err != nil {
+			return Document{}, err
+		}
+		out.Secrets = append(out.Secrets, Secret{e.name, value, e.version})
+	}
+	return out, nil
+}
+
+// choose reads single names, which costs the same in a small organization and
+// in a large one.
+func (r *reading) choose(c *Caller, n uint64, only []string, out *Document) error {
+	only = slices.Clone(only)
+	slices.Sort(only)
+	for _, name := range slices.Compact(only) {
+		if !c.sees(name) {
+			continue
+		}
+		e, value, ok, err := r.secret(r.head.Map, name, n)
+		if err != nil {
+			return err
+		}
+		if ok {
+			out.Secrets = append(out.Secrets, Secret{name, value, e.version})
+		}
+	}
+	return nil
+}
+
+// Values returns the current values of the names, of all when names is nil;
+// a name that is not there is left out. With a tag that is still right it
+// returns a Document with that Tag and no secrets: nothing has changed. Needs
+// read on the organization's secrets.
+func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag string) (Document, error) {
+	var out Document
+	rec := c.record("secrets.read", org)
+	err := k.read(ctx, c, rec, func(v *view) error {
+		r, err := v.reading(&c, org)
+		if err != nil {
+			return err
+		}
+		rec.Version = r.head.Current
+		out = Document{Tag: r.tag()}
+		if r.empty() || out.Tag == tag {
+			return nil
+		}
+		out, err = r.document(&c, r.head.Current, names)
+		rec.Names = namesOf(out.Secrets)
+		return err
+	})
+	return out, err
+}
+
+// Wait returns when an organization's secrets are no longer those of the tag,
+// or when ctx ends. It is no access: the caller reads afterwards. Needs read
+// on the organization's secrets.
+func (k *Keep) Wait(ctx context.Context, c Caller, org ID, tag string) error {
+	for {
+		changed := k.watchers.on(org)
+		same := false
+		err := k.peek(ctx, func(v *view) error {
+			r, err := v.reading(&c, org)
+			if err == nil {
+				same = r.tag() == tag
+			}
+			return err
+		})
+		if err != nil {
+			return k.finish(c.record("secrets.read", org), k.now(), domain(err))
+		}
+		if !same {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// watchers are those who wait for a change of an organization's secrets.
+type watchers struct {
+	mu   sync.Mutex
+	wait map[ID]chan struct{}
+}
+
+func (w *watchers) on(org ID) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wait == nil {
+		w.wait = make(map[ID]chan struct{})
+	}
+	if w.wait[org] == nil {
+		w.wait[org] = make(chan struct{})
+	}
+	return w.wait[org]
+}
+
+func (w *watchers) notify(org ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ch := w.wait[org]; ch != nil {
+		close(ch)
+		delete(w.wait, org)
+	}
+}
+
+// ResolveOrganization finds an organization by its ID or, when no ID is meant,
+// by its name. An ID is returned whether it exists or not: what is asked next
+// finds out. A name that is not known is ErrOrganizationNotFound to one who
+// may read all secrets, and a refusal to everybody else.
+func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
+	var out ID
+	err := k.peek(ctx, func(v *view) error {
+		byName, err := v.orgByName(ref)
+		if err != nil {
+			return err
+		}
+		out = byName
+		if id, perr := acl.ParseID(ref); perr == nil {
+			if byName == 0 || byName == id {
+				out = id
+				return nil
+			}
+			// Both an ID and another organization's name: the ID wins.
+			if _, err := v.org(id); err == nil {
+				out = id
+			}
+		}
+		if out == 0 {
+			if c.readsAll(acl.Secrets) {
+				return ErrOrganizationNotFound
+			}
+			return errorf(CodeUnauthorized, "read:secrets is unauthorized")
+		}
+		return nil
+	})
+	if err != nil {
+		rec := c.record("organizations.resolve", 0)
+		return 0, k.finish(rec, k.now(), domain(err))
+	}
+	return out, nil
+}

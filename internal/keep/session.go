@@ -1,0 +1,373 @@
+package keep
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// renewBefore is how long before its end a session that is used gets more
+// time, as in InfluxDB.
+const renewBefore = 5 * time.Minute
+
+// Authenticate finds the caller behind a token. An unknown or expired token
+// is ErrUnauthenticated; a token whose user is inactive or gone,
+// ErrUserInactive. An inactive token is a caller who may do nothing.
+// Only refusals are audited: what the caller then does has a record of its
+// own.
+func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller, error) {
+	c := Anonymous(o)
+	if err := k.audible(c.record("authenticate", 0)); err != nil {
+		return c, err
+	}
+	err := k.peek(ctx, func(v *view) error {
+		id, r, err := v.tokenByValue(value)
+		if err != nil {
+			return err
+		}
+		if r == nil || (!r.Expires.IsZero() && !v.now.Before(r.Expires)) {
+			return ErrUnauthenticated
+		}
+		caller := tokenCaller(o, id, r)
+		if r.Parent != 0 {
+			if err := v.boundToParent(&caller, r); err != nil {
+				return err
+			}
+		}
+		if err := v.activeUser(r.User); err != nil {
+			return err
+		}
+		c = caller
+		return nil
+	})
+	if err != nil {
+		return c, k.finish(c.record("authenticate", 0), k.now(), domain(err))
+	}
+	return c, nil
+}
+
+func tokenCaller(o Origin, id ID, r *tokenRecord) Caller {
+	return Caller{
+		Origin: o, User: r.User, Token: id, inactive: r.Inactive,
+		permissions: toSet(r.Permissions), names: r.Names, expires: r.Expires, renewable: r.Parent != 0,
+	}
+}
+
+// boundToParent lets a login token do what the token that it came from may do
+// now, and nothing when that one is gone, inactive or expired.
+func (v *view) boundToParent(c *Caller, r *tokenRecord) error {
+	parent, err := v.token(r.Parent)
+	if errors.Is(err, ErrTokenNotFound) {
+		return ErrUnauthenticated
+	}
+	if err != nil {
+		return err
+	}
+	if parent.Inactive || (!parent.Expires.IsZero() && !v.now.Before(parent.Expires)) {
+		return ErrUnauthenticated
+	}
+	c.permissions, c.names = toSet(parent.Permissions), parent.Names
+	return nil
+}
+
+func (v *view) activeUser(id ID) error {
+	u, err := v.user(id)
+	if errors.Is(err, ErrUserNotFound) || (err == nil && u.Inactive) {
+		return ErrUserInactive
+	}
+	return err
+}
+
+func (k *Keep) sessionHash(value string) hash { return k.hash("session", value) }
+
+// AuthenticateSession finds the caller behind a session's key, and gives the
+// session more time when it is near its end.
+func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) (Caller, error) {
+	c := Anonymous(o)
+	if err := k.audible(c.record("authenticate", 0)); err != nil {
+		return c, err
+	}
+	renew := false
+	err := k.peek(ctx, func(v *view) error {
+		h := k.sessionHash(value)
+		r, err := v.session(h)
+		if err != nil {
+			return err
+		}
+		if err := v.activeUser(r.User); err != nil {
+			return err
+		}
+		perms, err := v.userPermissions(r.User)
+		if err != nil {
+			return err
+		}
+		// In steps, so that not every request of the last minutes writes.
+		renew = r.Expires.Sub(v.now) < renewBefore-renewBefore/10
+		c = Caller{Origin: o, User: r.User, session: h, hasSession: true, permissions: perms, expires: r.Expires}
+		return nil
+	})
+	if err == nil && renew {
+		err = k.renewSession(ctx, c.session)
+	}
+	if err != nil {
+		return Anonymous(o), k.finish(c.record("authenticate", 0), k.now(), domain(err))
+	}
+	return c, nil
+}
+
+// session returns a session that has not ended, or ErrUnauthenticated.
+func (v *view) session(h hash) (*sessionRecord, error) {
+	r, err := load[sessionRecord](v, hashKey(tableSession, h))
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || !v.now.Before(r.Expires) {
+		return nil, ErrUnauthenticated
+	}
+	entry, err := load[entryRecord](v, sessionOfKey(r.User, h))
+	if err != nil {
+		return nil, err
+	}
+	if entry == nil { // signed out, and one record put back
+		return nil, ErrUnauthenticated
+	}
+	return r, twin("a session of user "+r.User.String(), r.Revision, entry.Revision)
+}
+
+func sessionOfKey(user ID, h hash) []byte { return append(key(tableUserOf, user), h[:]...) }
+
+func (t *tx) putSession(h hash, r *sessionRecord) error {
+	if err := t.putJSON(sessionOfKey(r.User, h), entryRecord{Revision: r.Revision}); err != nil {
+		return err
+	}
+	return t.putJSON(hashKey(tableSession, h), r)
+}
+
+func (t *tx) deleteSession(h hash, user ID) error {
+	if err := t.w.Delete(sessionOfKey(user, h)); err != nil {
+		return err
+	}
+	return t.w.Delete(hashKey(tableSession, h))
+}
+
+// endSessions signs a user out everywhere, but for one session.
+func (t *tx) endSessions(user ID, except hash) error {
+	var hashes []hash
+	prefix := key(tableUserOf, user)
+	err := t.r.Scan(prefix, key(tableUserOf, user+1), func(k, _ []byte) (bool, error) {
+		if h := k[len(prefix):]; len(h) == len(except) && hash(h) != except {
+			hashes = append(hashes, hash(h))
+		}
+		return true, nil
+	})
+	for _, h := range hashes {
+		if err == nil {
+			err = t.deleteSession(h, user)
+		}
+	}
+	return err
+}
+
+func (k *Keep) renewSession(ctx context.Context, h hash) error {
+	return k.quietly(ctx, func(t *tx) error {
+		r, err := t.session(h)
+		if err != nil {
+			return err
+		}
+		renewed := *r
+		renewed.Revision++
+		renewed.Expires = t.now.Add(renewBefore)
+		return t.putSession(h, &renewed)
+	})
+}
+
+// userPermissions returns what a user may do without a token: what the
+// memberships give, what the own active tokens give, and the own account.
+func (v *view) userPermissions(id ID) (acl.Set, error) {
+	u, err := v.user(id)
+	if err != nil {
+		return nil, err
+	}
+	var s acl.Set
+	if u.Owner {
+		s = append(s, acl.Everything()...)
+	}
+	err = v.memberships(id, func(org ID, role Role) error {
+		if role == Owner {
+			s = append(s, acl.Owner(org)...)
+		} else {
+			s = append(s, acl.Member(org)...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = v.scanIDs(tableToken, func(token ID) error {
+		r, err := v.token(token)
+		if err != nil {
+			return err
+		}
+		// A token that is limited in time or names gives a session nothing.
+		if r.User == id && !r.Inactive && r.Parent == 0 && r.Expires.IsZero() && len(r.Names) == 0 {
+			s = append(s, toSet(r.Permissions)...)
+		}
+		return nil
+	})
+	return append(s, acl.Self(id)...), err
+}
+
+// Session is a user's sign-in.
+type Session struct {
+	Key     string // shown once; only a keyed hash of it is kept
+	Expires time.Time
+}
+
+// SignIn makes a session for a user with the right password. Every refusal is
+// ErrUnauthenticated, takes as long as any other, and says nothing; too many
+// attempts for one user or from one address are CodeTooMany.
+func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Session, error) {
+	rec := c.record("sessions.create", 0)
+	if wait := k.limiter.wait(k.now(), k.hash("limiter", name), c.Origin.Remote); wait > 0 {
+		return Session{}, k.finish(rec, k.now(), &Error{Code: CodeTooMany, Message: "too many attempts to sign in, try again later", RetryAfter: wait})
+	}
+	var user ID
+	err := k.peek(ctx, func(v *view) (err error) {
+		user, err = v.userByName(name)
+		return err
+	})
+	if err != nil {
+		return Session{}, k.finish(rec, k.now(), domain(err))
+	}
+	right, err := k.passwordOf(ctx, user, password)
+	if err != nil {
+		return Session{}, k.finish(rec, k.now(), err)
+	}
+	s := Session{Key: newTokenValue()}
+	err = k.update(ctx, c, rec, func(t *tx) error {
+		if !right {
+			return ErrUnauthenticated
+		}
+		rec.User = user.String()
+		if err := t.activeUser(user); err != nil {
+			return ErrUnauthenticated
+		}
+		s.Expires = t.now.Add(k.sessionLength)
+		return t.putSession(k.sessionHash(s.Key), &sessionRecord{User: user, Created: t.now, Expires: s.Expires})
+	})
+	if err != nil {
+		return Session{}, err
+	}
+	k.limiter.succeeded(k.hash("limiter", name))
+	return s, nil
+}
+
+// SignOut ends a session.
+func (k *Keep) SignOut(ctx context.Context, c Caller, value string) error {
+	h := k.sessionHash(value)
+	rec := c.record("sessions.delete", 0)
+	return k.update(ctx, c, rec, func(t *tx) error {
+		r, err := t.session(h)
+		if err != nil {
+			return err
+		}
+		rec.User = r.User.String()
+		return t.deleteSession(h, r.User)
+	})
+}
+
+// sweepSessions removes what has expired: sessions and login tokens.
+func (k *Keep) sweepSessions(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := k.sweep(ctx); err != nil && ctx.Err() == nil {
+			k.logger.Warn("expired sessions stay for now", "error", err)
+		}
+	}
+}
+
+func (k *Keep) sweep(ctx context.Context) error {
+	type ended struct {
+		h    hash
+		user ID
+	}
+	var sessions []ended
+	var tokens []ID
+	err := k.peek(ctx, func(v *view) error {
+		sessions, tokens = nil, nil
+		err := v.r.Scan(key(tableSession), key(tableSession+1), func(key, sealed []byte) (bool, error) {
+			plain, err := v.open(key, sealed)
+			if err != nil {
+				return false, err
+			}
+			var r sessionRecord
+			if err := json.Unmarshal(plain, &r); err != nil {
+				return false, damaged(describeKey(key), err)
+			}
+			if !v.now.Before(r.Expires) {
+				sessions = append(sessions, ended{hash(key[1:]), r.User})
+			}
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+		return v.scanIDs(tableToken, func(id ID) error {
+			r, err := v.token(id)
+			if err == nil && r.Parent != 0 && !v.now.Before(r.Expires) {
+				tokens = append(tokens, id)
+			}
+			return err
+		})
+	})
+	if err != nil || len(sessions)+len(tokens) == 0 {
+		return err
+	}
+	return k.quietly(ctx, func(t *tx) error {
+		for _, s := range sessions {
+			if err := t.deleteSession(s.h, s.user); err != nil {
+				return err
+			}
+		}
+		for _, id := range tokens {
+			r, err := t.token(id)
+			if errors.Is(err, ErrTokenNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := t.deleteToken(id, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// peek reads without an audit record, for what is only a step towards
+// something that has one.
+func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
+	now := k.now()
+	return k.store.View(ctx, func(r store.Reader) error {
+		return fn(&view{ctx: ctx, k: k, r: r, now: now})
+	})
+}
+
+// quietly writes without an audit record: upkeep that nobody asked for.
+func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
+	now := k.now()
+	return k.store.Update(ctx, func(w store.Tx) error {
+		return fn(&tx{view: view{ctx: ctx, k: k, r: w, now: now}, w: w})
+	})
+}

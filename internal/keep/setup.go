@@ -1,0 +1,118 @@
+package keep
+
+import (
+	"context"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// SetupRequest is what a new server is set up with.
+type SetupRequest struct {
+	User     string
+	Password string // may be empty: the user then can't sign in
+	Org      string
+	Bucket   string // asked for by InfluxDB's clients; nothing is kept of it
+	Token    string // empty: one is made
+}
+
+// SetupResult is what a new server has after its setup.
+type SetupResult struct {
+	User  User
+	Org   Organization
+	Token Token
+}
+
+// SetupAllowed reports whether the server is not set up yet. Anybody may ask.
+func (k *Keep) SetupAllowed(ctx context.Context) (bool, error) {
+	allowed := false
+	err := k.peek(ctx, func(v *view) (err error) {
+		allowed, err = v.setupAllowed()
+		return err
+	})
+	return allowed, domain(err)
+}
+
+func (v *view) setupAllowed() (bool, error) {
+	empty := true
+	found := func(_, _ []byte) (bool, error) { empty = false; return false, nil }
+	for _, table := range []byte{tableUser, tableOrg} {
+		if err := v.r.Scan(key(table), key(table+1), found); err != nil {
+			return false, err
+		}
+	}
+	return empty, nil
+}
+
+// Setup makes the first user, who owns the instance, the first organization
+// and an operator token. Anybody may do it, once.
+func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult, error) {
+	var out SetupResult
+	var hashed []byte
+	var invalid error
+	if q.Password != "" {
+		hashed, invalid = k.hashPassword(q.Password)
+	}
+	value := q.Token
+	if value == "" {
+		value = newTokenValue()
+	}
+	rec := c.record("setup", 0)
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		allowed, err := t.setupAllowed()
+		if err != nil {
+			return err
+		}
+		if !allowed {
+			return errorf(CodeConflict, "onboarding has already been completed")
+		}
+		if err := q.missing(); err != nil {
+			return err
+		}
+		if err := userName(q.User); err != nil {
+			return err
+		}
+		if invalid != nil {
+			return invalid
+		}
+		user, org, token := acl.NewID(), acl.NewID(), acl.NewID()
+		u := &userRecord{Name: q.User, Owner: true, Password: hashed, Created: t.now, Updated: t.now}
+		if err := t.putUser(user, nil, u); err != nil {
+			return err
+		}
+		if out.Org, err = t.createOrg(org, q.Org, ""); err != nil {
+			return err
+		}
+		if err := t.putMember(org, user, Owner); err != nil {
+			return err
+		}
+		r := &tokenRecord{
+			Hash: t.k.hash("token", value), Org: org, User: user, Description: q.User + "'s Token",
+			Permissions: toRecords(acl.Operator()), Created: t.now, Updated: t.now,
+		}
+		if err := t.putToken(token, nil, r); err != nil {
+			return err
+		}
+		out.User = u.user(user)
+		if out.Token, err = t.describe(token, r); err != nil {
+			return err
+		}
+		out.Token.Value = value
+		rec.Organization, rec.User, rec.Target = org.String(), user.String(), token.String()
+		return nil
+	})
+	return out, err
+}
+
+func (q SetupRequest) missing() error {
+	var fields []string
+	for _, f := range []struct{ name, value string }{{"username", q.User}, {"org", q.Org}, {"bucket", q.Bucket}} {
+		if f.value == "" {
+			fields = append(fields, f.name)
+		}
+	}
+	if len(fields) > 0 {
+		return errorf(CodeUnprocessable, "onboarding failed: missing required fields [%s]", strings.Join(fields, ","))
+	}
+	return nil
+}

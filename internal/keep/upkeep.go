@@ -1,0 +1,72 @@
+package keep
+
+import (
+	"context"
+	"errors"
+)
+
+// compacter is a store that can remove from the disk what was deleted or
+// overwritten.
+type compacter interface {
+	Compact(ctx context.Context) error
+}
+
+// Compact removes for good what is no longer kept: records of versions that
+// were pruned, and their bytes on the disk. Needs an operator.
+func (k *Keep) Compact(ctx context.Context, c Caller) error {
+	rec := c.record("compact", 0)
+	if !c.Operator() {
+		return k.finish(rec, k.now(), ErrNotOperator)
+	}
+	err := k.sweepAll(ctx)
+	if s, ok := k.store.(compacter); ok && err == nil {
+		err = s.Compact(ctx)
+	}
+	return k.finish(rec, k.now(), domain(err))
+}
+
+// ErrNotOperator refuses what only an operator token may do.
+var ErrNotOperator = &Error{Code: CodeUnauthorized, Message: "this requires operator permissions"}
+
+// sweepAll removes, organization by organization, what no kept version needs.
+func (k *Keep) sweepAll(ctx context.Context) error {
+	var orgs []ID
+	err := k.peek(ctx, func(v *view) error {
+		orgs = orgs[:0]
+		return v.scanIDs(tableHead, func(id ID) error {
+			orgs = append(orgs, id)
+			return nil
+		})
+	})
+	for _, org := range orgs {
+		if err != nil {
+			return err
+		}
+		err = k.quietly(ctx, func(t *tx) error {
+			w := &writer{tx: t, c: &Caller{}, org: org}
+			if err := w.open(); err != nil {
+				return err
+			}
+			if w.head.Current == 0 {
+				return errUnchanged
+			}
+			for w.head.Floor < w.head.Oldest {
+				next, err := w.version(w.head.Map, w.head.Floor+1)
+				if err != nil {
+					return err
+				}
+				if err := w.raiseFloor(next); err != nil {
+					return err
+				}
+			}
+			if err := w.sweepMap(); err != nil {
+				return err
+			}
+			return w.save()
+		})
+		if errors.Is(err, errUnchanged) {
+			err = nil
+		}
+	}
+	return err
+}

@@ -1,0 +1,351 @@
+package keep
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// User is somebody who can sign in and own tokens.
+type User struct {
+	ID      ID
+	Name    string
+	Active  bool
+	Created time.Time
+	Updated time.Time
+}
+
+// UserFilter chooses users; what is zero does not choose.
+type UserFilter struct {
+	ID   ID
+	Name string
+	Page Page
+}
+
+func (r *userRecord) user(id ID) User {
+	return User{ID: id, Name: r.Name, Active: !r.Inactive, Created: r.Created, Updated: r.Updated}
+}
+
+// user returns the user's record, or ErrUserNotFound.
+func (v *view) user(id ID) (*userRecord, error) {
+	r, err := load[userRecord](v, key(tableUser, id))
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, ErrUserNotFound
+	}
+	entry, err := load[entryRecord](v, hashKey(tableUserName, v.k.hash("user", r.Name)))
+	if err != nil {
+		return nil, err
+	}
+	if entry == nil || entry.ID != id {
+		return nil, damaged("user "+id.String(), errNoEntry)
+	}
+	return r, twin("user "+id.String(), r.Revision, entry.Revision)
+}
+
+// userByName returns the ID behind a name, 0 when nobody has it.
+func (v *view) userByName(name string) (ID, error) {
+	entry, err := load[entryRecord](v, hashKey(tableUserName, v.k.hash("user", name)))
+	if err != nil || entry == nil {
+		return 0, err
+	}
+	return entry.ID, nil
+}
+
+func (t *tx) putUser(id ID, old, r *userRecord) error {
+	entry := hashKey(tableUserName, t.k.hash("user", r.Name))
+	if old == nil || old.Name != r.Name {
+		if e, err := load[entryRecord](&t.view, entry); err != nil {
+			return err
+		} else if e != nil {
+			return errorf(CodeConflict, "user with name %s already exists", r.Name)
+		}
+	}
+	if old != nil {
+		r.Revision = old.Revision + 1
+		if old.Name != r.Name {
+			if err := t.w.Delete(hashKey(tableUserName, t.k.hash("user", old.Name))); err != nil {
+				return err
+			}
+		}
+	}
+	if err := t.putJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
+		return err
+	}
+	return t.putJSON(key(tableUser, id), r)
+}
+
+// User returns one user. Needs read on it.
+func (k *Keep) User(ctx context.Context, c Caller, id ID) (User, error) {
+	var out User
+	rec := c.record("users.read", 0)
+	rec.Target = id.String()
+	err := k.read(ctx, c, rec, func(v *view) error {
+		if err := c.mayUser(acl.Read, id); err != nil {
+			return err
+		}
+		r, err := v.user(id)
+		if err != nil {
+			return err
+		}
+		out = r.user(id)
+		return nil
+	})
+	return out, err
+}
+
+// Me returns the caller's own user.
+func (k *Keep) Me(ctx context.Context, c Caller) (User, error) {
+	var out User
+	err := k.read(ctx, c, c.record("users.read", 0), func(v *view) error {
+		if c.User == 0 {
+			return ErrUserNotFound
+		}
+		if c.inactive {
+			return ErrTokenInactive
+		}
+		r, err := v.user(c.User)
+		if err != nil {
+			return err
+		}
+		out = r.user(c.User)
+		return nil
+	})
+	return out, err
+}
+
+// Users returns the users that the filter chooses and the caller may read. A
+// caller who may not read all of them gets an empty list for a name or an ID,
+// whether it exists or not.
+func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error) {
+	var out []User
+	err := k.read(ctx, c, c.record("users.list", 0), func(v *view) error {
+		out = nil
+		id := f.ID
+		if id == 0 && f.Name != "" {
+			var err error
+			if id, err = v.userByName(f.Name); err != nil {
+				return err
+			}
+		}
+		if f.ID != 0 || f.Name != "" {
+			if id == 0 || c.mayUser(acl.Read, id) != nil {
+				if id == 0 && c.readsAll(acl.Users) {
+					return ErrUserNotFound
+				}
+				return nil
+			}
+			r, err := v.user(id)
+			if err == nil {
+				out = append(out, r.user(id))
+			}
+			return err
+		}
+		err := v.scanIDs(tableUser, func(id ID) error {
+			if c.mayUser(acl.Read, id) != nil {
+				return nil
+			}
+			r, err := v.user(id)
+			if err == nil {
+				out = append(out, r.user(id))
+			}
+			return err
+		})
+		out = cut(f.Page, out, func(u User) ID { return u.ID })
+		return err
+	})
+	return out, err
+}
+
+// CreateUser makes a user without a password. Needs write on all users.
+func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active bool) (User, error) {
+	var out User
+	rec := c.record("users.create", 0)
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		if err := c.may(acl.Write, acl.Resource{Type: acl.Users}); err != nil {
+			return err
+		}
+		id := acl.NewID()
+		r := &userRecord{Name: name, Inactive: !active, Created: t.now, Updated: t.now}
+		rec.Target, out = id.String(), r.user(id)
+		if err := userName(name); err != nil {
+			return err
+		}
+		return t.putUser(id, nil, r)
+	})
+	return out, err
+}
+
+func userName(name string) error {
+	if name == "" {
+		return errorf(CodeEmptyValue, "key required") // InfluxDB's words
+	}
+	return validName("user name", name)
+}
+
+// UserUpdate changes what is not nil.
+type UserUpdate struct {
+	Name   *string
+	Active *bool
+}
+
+// UpdateUser changes a user. Needs write on it. A user who becomes inactive
+// is signed out everywhere.
+func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (User, error) {
+	var out User
+	rec := c.record("users.update", 0)
+	rec.Target = id.String()
+	err := k.update(ctx, c, rec, func(t *tx) error {
+		if err := c.mayUser(acl.Write, id); err != nil {
+			return err
+		}
+		old, err := t.user(id)
+		if err != nil {
+			return err
+		}
+		r := *old
+		r.Updated = t.now
+		if u.Name != nil {
+			if err := userName(*u.Name); err != nil {
+				return err
+			}
+			r.Name = *u.Name
+		}
+		if u.Active != nil {
+			r.Inactive = !*u.Active
+		}
+		out = r.user(id)
+		return t.putUser(id, old, &r)
+	})
+	return out, err
+}
+
+// DeleteUser removes a user, the sessions and the memberships. Needs write on
+// the user. The user's tokens can do nothing any more.
+func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
+	rec := c.record("users.delete", 0)
+	rec.Target = id.String()
+	return k.update(ctx, c, rec, func(t *tx) error {
+		if err := c.mayUser(acl.Write, id); err != nil {
+			return err
+		}
+		r, err := t.user(id)
+		if err != nil {
+			return err
+		}
+		if err := t.w.Delete(hashKey(tableUserName, t.k.hash("user", r.Name))); err != nil {
+			return err
+		}
+		if err := t.w.Delete(key(tableUser, id)); err != nil {
+			return err
+		}
+		if err := t.endSessions(id, hash{}); err != nil {
+			return err
+		}
+		return t.deleteMemberships(id)
+	})
+}
+
+func (k *Keep) hashPassword(password string) ([]byte, error) {
+	// bcrypt reads 72 bytes at most.
+	if len(password) < 8 || len(password) > 72 {
+		return nil, errorf(CodeInvalid, "passwords must be between 8 and 72 characters long")
+	}
+	return bcrypt.GenerateFromPassword([]byte(password), k.passwordCost)
+}
+
+// SetPassword gives a user a new password and ends the user's sessions. Needs
+// write on the user.
+func (k *Keep) SetPassword(ctx context.Context, c Caller, id ID, password string) error {
+	hashed, invalid := k.hashPassword(password)
+	rec := c.record("users.password", 0)
+	rec.Target = id.String()
+	return k.update(ctx, c, rec, func(t *tx) error {
+		if err := c.mayUser(acl.Write, id); err != nil {
+			return err
+		}
+		old, err := t.user(id)
+		if errors.Is(err, ErrUserNotFound) {
+			return errorf(CodeForbidden, "your userID is incorrect") // InfluxDB's words
+		}
+		if err != nil {
+			return err
+		}
+		if invalid != nil {
+			return invalid
+		}
+		return t.changePassword(id, old, hashed, hash{})
+	})
+}
+
+func (t *tx) changePassword(id ID, old *userRecord, hashed []byte, except hash) error {
+	r := *old
+	r.Password, r.Updated = hashed, t.now
+	if err := t.endSessions(id, except); err != nil {
+		return err
+	}
+	return t.putUser(id, old, &r)
+}
+
+// ChangePassword replaces the caller's own password, if old is right, and ends
+// the caller's other sessions.
+func (k *Keep) ChangePassword(ctx context.Context, c Caller, old, password string) error {
+	right, err := k.passwordOf(ctx, c.User, old)
+	if err != nil {
+		return err
+	}
+	hashed, invalid := k.hashPassword(password)
+	rec := c.record("users.password", 0)
+	return k.update(ctx, c, rec, func(t *tx) error {
+		switch {
+		case c.User == 0:
+			return ErrUnauthenticated
+		case c.mayUser(acl.Write, c.User) != nil:
+			return c.mayUser(acl.Write, c.User)
+		case !right:
+			return errorf(CodeForbidden, "your username or password is incorrect")
+		case invalid != nil:
+			return invalid
+		}
+		r, err := t.user(c.User)
+		if err != nil {
+			return err
+		}
+		return t.changePassword(c.User, r, hashed, c.session)
+	})
+}
+
+// passwordOf reports whether it is the user's password. It takes as long for
+// a user who does not exist or has none.
+func (k *Keep) passwordOf(ctx context.Context, id ID, password string) (bool, error) {
+	hashed := k.dummyPassword
+	exists := false
+	err := k.peek(ctx, func(v *view) error {
+		r, err := v.user(id)
+		if errors.Is(err, ErrUserNotFound) {
+			return nil
+		}
+		if err == nil && len(r.Password) > 0 {
+			hashed, exists = r.Password, true
+		}
+		return err
+	})
+	if err != nil {
+		return false, domain(err)
+	}
+	return bcrypt.CompareHashAndPassword(hashed, []byte(password)) == nil && exists, nil
+}
+
+// idAt reads the ID at a place in a key.
+func idAt(k []byte, at int) (ID, error) {
+	if len(k) < at+8 {
+		return 0, damaged(describeKey(k), errors.New("its key is too short"))
+	}
+	return ID(binary.BigEndian.Uint64(k[at:])), nil
+}

@@ -1,0 +1,332 @@
+package keep
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// The records of an organization's versioned map:
+//
+//	head     one, rewritten with each version: which map, current and oldest version
+//	state    one, rewritten rarely: settings; which versions are deleted, destroyed, pinned
+//	version  one for each kept version, never rewritten: time, actor, changed names
+//	secret   one for each change of a name, never rewritten: value, or that it was removed
+//
+// What is visible in a version is, for each name, its newest secret record
+// that is not newer than the version. A map that was deleted with all its
+// versions gets a new ID, so that no record of the old one fits into the new.
+
+type headRecord struct {
+	Map     ID     `json:"map"`
+	Current uint64 `json:"current"` // 0: no version yet
+	Oldest  uint64 `json:"oldest"`  // the oldest version that is kept, pinned ones apart
+	// Floor is the oldest version whose records are still there, so that a
+	// write by one who read it a moment ago can be merged; see prune.
+	Floor uint64 `json:"floor"`
+	Count int    `json:"count"` // names in the current version
+	// StateRevision is that of the state record; 0: there is none.
+	StateRevision uint64    `json:"state,omitempty"`
+	Created       time.Time `json:"created"`
+	Updated       time.Time `json:"updated"`
+}
+
+type stateRecord struct {
+	Revision           uint64               `json:"rev"`
+	MaxVersions        int                  `json:"max,omitempty"`
+	CASRequired        bool                 `json:"cas,omitempty"`
+	DeleteVersionAfter time.Duration        `json:"after,omitempty"`
+	Custom             map[string]string    `json:"custom,omitempty"`
+	MetadataVersion    uint64               `json:"meta,omitempty"`
+	Deleted            map[uint64]time.Time `json:"deleted,omitempty"`   // when each version is, or will be, hidden
+	Destroyed          []uint64             `json:"destroyed,omitempty"` // sorted
+	Pinned             []uint64             `json:"pinned,omitempty"`    // sorted
+}
+
+type versionRecord struct {
+	Time     time.Time `json:"time"`
+	User     ID        `json:"user,omitzero"`
+	Token    ID        `json:"token,omitzero"`
+	Protocol Protocol  `json:"protocol"`
+	From     uint64    `json:"from,omitempty"` // the version that this one rolled back to
+	Merged   uint64    `json:"merged,omitempty"`
+	Count    int       `json:"count"` // names in this version
+	Changes  []change  `json:"changes,omitempty"`
+	Chunks   uint32    `json:"chunks,omitempty"` // further changes stand in so many records of their own
+}
+
+// change is what a version did to one name.
+type change struct {
+	Name string `json:"n"`
+	Op   op     `json:"o"`
+}
+
+type op string
+
+const (
+	opAdd    op = "+"
+	opChange op = "~"
+	opRemove op = "-"
+	// opHide ends a name that was already out of sight, because the version
+	// before was deleted. It is no change that anybody made.
+	opHide op = "x"
+)
+
+// kind is what the name's secret record says.
+func (o op) kind() byte {
+	switch o {
+	case opRemove:
+		return kindRemoved
+	case opHide:
+		return kindHidden
+	}
+	return kindValue
+}
+
+// DefaultMaxVersions is how many versions are kept when nothing else is set.
+const DefaultMaxVersions = 10
+
+func (s *stateRecord) maxVersions() int {
+	if s.MaxVersions > 0 {
+		return s.MaxVersions
+	}
+	return DefaultMaxVersions
+}
+
+func (s *stateRecord) deletionTime(v uint64) time.Time { return s.Deleted[v] }
+
+// hidden reports whether a version shows nothing: deleted or destroyed.
+func (s *stateRecord) hidden(v uint64, now time.Time) bool {
+	at, deleted := s.Deleted[v]
+	return s.destroyed(v) || (deleted && !now.Before(at))
+}
+
+func (s *stateRecord) destroyed(v uint64) bool {
+	_, found := slices.BinarySearch(s.Destroyed, v)
+	return found
+}
+
+func (s *stateRecord) pinned(v uint64) bool {
+	_, found := slices.BinarySearch(s.Pinned, v)
+	return found
+}
+
+func (s *stateRecord) clone() *stateRecord {
+	c := *s
+	c.Deleted = make(map[uint64]time.Time, len(s.Deleted))
+	for v, at := range s.Deleted {
+		c.Deleted[v] = at
+	}
+	c.Destroyed, c.Pinned = slices.Clone(s.Destroyed), slices.Clone(s.Pinned)
+	return &c
+}
+
+func insert(sorted []uint64, v uint64) []uint64 {
+	at, found := slices.BinarySearch(sorted, v)
+	if found {
+		return sorted
+	}
+	return slices.Insert(sorted, at, v)
+}
+
+func remove(sorted []uint64, v uint64) []uint64 {
+	if at, found := slices.BinarySearch(sorted, v); found {
+		return slices.Delete(sorted, at, at+1)
+	}
+	return sorted
+}
+
+// kept reports whether a version exists.
+func (h *headRecord) kept(s *stateRecord, v uint64) bool {
+	return v > 0 && v <= h.Current && (v >= h.Oldest || s.pinned(v))
+}
+
+// versions lists the versions that exist, oldest first.
+func (h *headRecord) versions(s *stateRecord) []uint64 {
+	var out []uint64
+	for _, p := range s.Pinned {
+		if p < h.Oldest {
+			out = append(out, p)
+		}
+	}
+	for v := max(h.Oldest, 1); v <= h.Current; v++ {
+		out = append(out, v)
+	}
+	return out
+}
+
+// head returns the head and state of an organization's map. Both are new and
+// empty when nothing was ever written.
+func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
+	h, err := loadChecked(v, key(tableHead, org), func(h *headRecord) error { return v.checkHead(org, h) })
+	if err != nil {
+		return nil, nil, err
+	}
+	if h == nil {
+		return &headRecord{}, &stateRecord{}, nil
+	}
+	s, err := load[stateRecord](v, key(tableState, org))
+	if err != nil {
+		return nil, nil, err
+	}
+	if s == nil {
+		s = &stateRecord{}
+	}
+	return h, s, twin("the map of organization "+org.String(), h.StateRevision, s.Revision)
+}
+
+// checkHead refuses a head that is older than the versions it leads to: one
+// put back from an older copy.
+func (v *view) checkHead(org ID, h *headRecord) error {
+	if h.Current == 0 {
+		return nil // only settings were ever written
+	}
+	what := "the version counter of organization " + org.String()
+	if _, err := v.r.Get(versionKey(h.Map, h.Current)); errors.Is(err, store.ErrNotFound) {
+		return damaged(what, fmt.Errorf("there is no version %d", h.Current))
+	} else if err != nil {
+		return err
+	}
+	_, err := v.r.Get(versionKey(h.Map, h.Current+1))
+	if err == nil {
+		return damaged(what, fmt.Errorf("it says %d, and there is a version %d", h.Current, h.Current+1))
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (t *tx) putHead(org ID, h *headRecord) error { return t.putJSON(key(tableHead, org), h) }
+
+// putState writes the state and the head that says which state is the newest.
+func (t *tx) putState(org ID, h *headRecord, s *stateRecord) error {
+	s.Revision++
+	h.StateRevision = s.Revision
+	if err := t.putJSON(key(tableState, org), s); err != nil {
+		return err
+	}
+	return t.putHead(org, h)
+}
+
+func (v *view) version(m ID, n uint64) (*versionRecord, error) {
+	k := versionKey(m, n)
+	plain, ok, err := v.get(k)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, damaged(describeKey(k), store.ErrNotFound)
+	}
+	r := &versionRecord{}
+	if err := json.Unmarshal(plain, r); err != nil {
+		return nil, damaged(describeKey(k), err)
+	}
+	return r, nil
+}
+
+// changesPerChunk keeps records well below what every store takes at once.
+const changesPerChunk = 4096
+
+func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error {
+	r.Changes = changes
+	if len(changes) > changesPerChunk {
+		r.Changes = nil
+		for part := range slices.Chunk(changes, changesPerChunk) {
+			if err := t.putJSON(changesKey(m, n, r.Chunks), part); err != nil {
+				return err
+			}
+			r.Chunks++
+		}
+	}
+	return t.putJSON(versionKey(m, n), r)
+}
+
+// changes returns all that a version did.
+func (v *view) changes(m ID, n uint64) ([]change, error) {
+	r, err := v.version(m, n)
+	if err != nil {
+		return nil, err
+	}
+	return v.allChanges(m, n, r)
+}
+
+func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
+	out := r.Changes
+	for i := range r.Chunks {
+		k := changesKey(m, n, i)
+		plain, ok, err := v.get(k)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, damaged(describeKey(k), store.ErrNotFound)
+		}
+		var part []change
+		if err := json.Unmarshal(plain, &part); err != nil {
+			return nil, damaged(describeKey(k), err)
+		}
+		out = append(out, part...)
+	}
+	return out, nil
+}
+
+func (t *tx) deleteVersion(m ID, n uint64) error {
+	if err := t.w.Delete(versionKey(m, n)); err != nil {
+		return err
+	}
+	return t.w.DeleteRange(changesKey(m, n, 0), changesKey(m, n+1, 0))
+}
+
+// deleteMap removes all of an organization's versions.
+func (t *tx) deleteMap(org ID) error {
+	h, _, err := t.head(org)
+	if err != nil || h.Map == 0 {
+		return err
+	}
+	for _, table := range []byte{tableSecret, tableVersion, tableChanges} {
+		if err := t.w.DeleteRange(key(table, h.Map), key(table, h.Map+1)); err != nil {
+			return err
+		}
+	}
+	if err := t.w.Delete(key(tableState, org)); err != nil {
+		return err
+	}
+	return t.w.Delete(key(tableHead, org))
+}
+
+// What a secret record says of its name.
+const (
+	kindRemoved = 0
+	kindValue   = 1
+	kindHidden  = 2 // see opHide
+)
+
+// A secret record is sealed as: its kind, the name's length, the name, the
+// value.
+func encodeSecret(kind byte, name, value string) []byte {
+	b := make([]byte, 0, 1+binary.MaxVarintLen16+len(name)+len(value))
+	b = append(b, kind)
+	b = binary.AppendUvarint(b, uint64(len(name)))
+	b = append(b, name...)
+	return append(b, value...)
+}
+
+var errSecretRecord = errors.New("not a secret record")
+
+func decodeSecret(b []byte) (kind byte, name, value string, err error) {
+	if len(b) == 0 || b[0] > kindHidden {
+		return 0, "", "", errSecretRecord
+	}
+	n, size := binary.Uvarint(b[1:])
+	if size <= 0 || n > uint64(len(b)-1-size) {
+		return 0, "", "", errSecretRecord
+	}
+	rest := b[1+size:]
+	return b[0], string(rest[:n]), string(rest[n:]), nil
+}

@@ -1,0 +1,290 @@
+// Package keeptest is the test kit for everything above the domain: a real
+// keep.Keep on the embedded store in a folder of the test's own, set up with
+// a user, an organization and an operator token. Imported by tests only.
+package keeptest
+
+import (
+	"bytes"
+	"context"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Options of a Kit; nil is valid.
+type Options struct {
+	// Fresh leaves the server not set up.
+	Fresh bool
+	// Configure changes the domain's configuration before it starts.
+	Configure func(*keep.Config)
+	// Wrap puts something around the store, such as storetest's faults.
+	Wrap func(store.Store) store.Store
+}
+
+// Kit is a Keep with what belongs to it.
+type Kit struct {
+	*keep.Keep
+	Clock *Clock
+	Log   *bytes.Buffer // what the domain logged; read it after Close only
+	Dir   string
+	Audit string // the audit log's file
+
+	// What the setup made, unless Options.Fresh.
+	Org           keep.ID
+	Admin         keep.ID
+	OperatorToken string
+	Password      string // of the user, whose name is "admin"; the organization is "acme"
+
+	opts  Options
+	keys  *seal.Keys
+	store *pebblestore.Store
+	log   *audit.Log
+	once  *sync.Once
+}
+
+// New starts a Keep that ends with the test.
+func New(tb testing.TB, o *Options) *Kit {
+	tb.Helper()
+	k := &Kit{Clock: NewClock(), Dir: tb.TempDir(), Log: &bytes.Buffer{}, Password: "correct horse 1"}
+	if o != nil {
+		k.opts = *o
+	}
+	k.Audit = filepath.Join(k.Dir, "audit.log")
+	kek, err := seal.CreateKeyFile(filepath.Join(tb.TempDir(), "key"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if k.keys, _, err = seal.Create(tb.Context(), kek); err != nil {
+		tb.Fatal(err)
+	}
+	k.open(tb)
+	tb.Cleanup(func() { k.Close(tb) })
+	if !k.opts.Fresh {
+		k.setup(tb)
+	}
+	return k
+}
+
+func (k *Kit) open(tb testing.TB) {
+	tb.Helper()
+	var err error
+	if k.store, err = pebblestore.Open(filepath.Join(k.Dir, "store"), nil); err != nil {
+		tb.Fatal(err)
+	}
+	if k.log, err = audit.Open(k.Audit, nil); err != nil {
+		tb.Fatal(err)
+	}
+	c := keep.Config{
+		Store: k.store, Keys: k.keys, Audit: k.log, Now: k.Clock.Now, PasswordCost: bcrypt.MinCost,
+		Logger: slog.New(slog.NewTextHandler(k.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	if k.opts.Wrap != nil {
+		c.Store = k.opts.Wrap(k.store)
+	}
+	if k.opts.Configure != nil {
+		k.opts.Configure(&c)
+	}
+	if k.Keep, err = keep.Open(context.Background(), c); err != nil {
+		tb.Fatal(err)
+	}
+	k.once = new(sync.Once)
+}
+
+// Close ends the Keep; a second call does nothing.
+func (k *Kit) Close(tb testing.TB) {
+	tb.Helper()
+	k.once.Do(func() {
+		if err := k.Keep.Close(); err != nil {
+			tb.Errorf("close the domain: %v", err)
+		}
+		if err := k.store.Close(); err != nil {
+			tb.Errorf("close the store: %v", err)
+		}
+		if err := k.log.Close(); err != nil {
+			tb.Errorf("close the audit log: %v", err)
+		}
+	})
+}
+
+// Reopen closes the Keep and starts it again on the same data.
+func (k *Kit) Reopen(tb testing.TB) {
+	tb.Helper()
+	k.Close(tb)
+	k.open(tb)
+}
+
+// Store returns the store under the Keep, to look at it or to damage it.
+func (k *Kit) Store() store.Store { return k.store }
+
+// Keys returns what opens the store's records.
+func (k *Kit) Keys() *seal.Keys { return k.keys }
+
+func (k *Kit) setup(tb testing.TB) {
+	tb.Helper()
+	r, err := k.Setup(tb.Context(), keep.Anonymous(Origin(keep.InfluxDB)), keep.SetupRequest{
+		User: "admin", Password: k.Password, Org: "acme", Bucket: "b0",
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	k.Org, k.Admin, k.OperatorToken = r.Org.ID, r.User.ID, r.Token.Value
+}
+
+// Origin is where the kit's callers come from.
+func Origin(p keep.Protocol) keep.Origin { return keep.Origin{Protocol: p, Remote: "192.0.2.1"} }
+
+// MustCaller returns the caller behind a token.
+func (k *Kit) MustCaller(tb testing.TB, p keep.Protocol, token string) keep.Caller {
+	tb.Helper()
+	c, err := k.Authenticate(tb.Context(), Origin(p), token)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// Operator returns a caller who may do everything.
+func (k *Kit) Operator(tb testing.TB, p keep.Protocol) keep.Caller {
+	tb.Helper()
+	return k.MustCaller(tb, p, k.OperatorToken)
+}
+
+// MustToken makes a token with the permissions for the kit's organization,
+// and returns it.
+func (k *Kit) MustToken(tb testing.TB, n keep.NewToken) keep.Token {
+	tb.Helper()
+	if n.Org == 0 {
+		n.Org = k.Org
+	}
+	n.Active = true
+	t, err := k.CreateToken(tb.Context(), k.Operator(tb, keep.InfluxDB), n)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return t
+}
+
+// ReadSecrets and WriteSecrets are what a token needs for an organization's
+// secrets on every protocol.
+func ReadSecrets(org keep.ID) acl.Set {
+	return acl.Set{
+		{Action: acl.Read, Resource: acl.Resource{Type: acl.Orgs, ID: org}},
+		{Action: acl.Read, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}},
+	}
+}
+
+func WriteSecrets(org keep.ID) acl.Set {
+	return append(ReadSecrets(org), acl.Permission{Action: acl.Write, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}})
+}
+
+// MustChange writes secrets as the operator and returns the new version.
+func (k *Kit) MustChange(tb testing.TB, ch keep.Change) uint64 {
+	tb.Helper()
+	w, err := k.Change(tb.Context(), k.Operator(tb, keep.InfluxDB), k.Org, ch)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return w.Version.Number
+}
+
+// MustValues returns what the organization's secrets are now.
+func (k *Kit) MustValues(tb testing.TB) map[string]string {
+	tb.Helper()
+	d, err := k.Values(tb.Context(), k.Operator(tb, keep.InfluxDB), k.Org, nil, "")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return Map(d.Secrets)
+}
+
+// Map turns secrets into a map.
+func Map(secrets []keep.Secret) map[string]string {
+	m := make(map[string]string, len(secrets))
+	for _, s := range secrets {
+		m[s.Name] = s.Value
+	}
+	return m
+}
+
+// CheckHidden closes the Keep and searches everything that it wrote for texts
+// that must not be found: values, tokens and passwords anywhere, names
+// anywhere but in the audit log.
+func (k *Kit) CheckHidden(tb testing.TB, secrets, names []string) {
+	tb.Helper()
+	k.Close(tb)
+	search := func(where string, data []byte, texts []string) {
+		for _, text := range texts {
+			if bytes.Contains(data, []byte(text)) {
+				tb.Errorf("%s holds %q", where, text)
+			}
+		}
+	}
+	files := 0
+	err := filepath.WalkDir(k.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		files++
+		search(path, data, secrets)
+		if filepath.Dir(path) != k.Dir { // the audit log and what it was rotated to
+			search(path, data, names)
+		}
+		return err
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if files < 3 {
+		tb.Fatalf("only %d files found in %s", files, k.Dir)
+	}
+	search("the log", k.Log.Bytes(), append(secrets, names...))
+}
+
+// CheckAudit closes the Keep and verifies the audit log.
+func (k *Kit) CheckAudit(tb testing.TB) audit.Report {
+	tb.Helper()
+	k.Close(tb)
+	r, err := audit.Verify(context.Background(), k.Audit, nil)
+	if err != nil {
+		tb.Errorf("audit log: %v", err)
+	}
+	return r
+}
+
+// Clock is a clock that moves when told to, and by a microsecond each time it
+// is read.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock returns a clock that starts at the present.
+func NewClock() *Clock { return &Clock{now: time.Now().UTC()} }
+
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(time.Microsecond)
+	return c.now
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
