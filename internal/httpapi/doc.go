@@ -1,0 +1,6 @@
+// Package httpapi holds what the HTTP protocols share: tables of routes and
+// the mux made from them, reading of request bodies, strict JSON, and where a
+// request came from.
+//
+// It knows no protocol: what an error looks like is each one's own.
+package httpapi

@@ -1,0 +1,167 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+)
+
+func mux() *httpapi.Mux {
+	say := func(s string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, s+" "+r.PathValue("org")+" "+r.PathValue("name"))
+		}
+	}
+	return httpapi.NewMux([]httpapi.Route{
+		{Method: "GET", Pattern: "/orgs/{org}/secrets", Handler: say("list")},
+		{Method: "PATCH", Pattern: "/orgs/{org}/secrets", Handler: say("patch")},
+		{Method: "DELETE", Pattern: "/orgs/{org}/secrets/{name}", Handler: say("delete")},
+	}, httpapi.MuxConfig{
+		NotFound:   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
+		NotAllowed: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(405) },
+	})
+}
+
+func TestMux(t *testing.T) {
+	m := mux()
+	for _, c := range []struct {
+		method, target string
+		status         int
+		body           string
+	}{
+		{"GET", "/orgs/a/secrets", 200, "list a "},
+		{"HEAD", "/orgs/a/secrets", 200, "list a "},
+		{"GET", "/orgs/a/secrets/", 200, "list a "},
+		{"GET", "/orgs//secrets", 200, "list \x00 "},
+		{"GET", "//orgs/a/secrets", 404, ""},
+		{"DELETE", "/orgs/a/secrets/x%2Fy", 200, "delete a x/y"},
+		{"DELETE", "/orgs/a/secrets/%252F", 200, "delete a %2F"},
+		{"DELETE", "/orgs/a/secrets/%2E%2E", 200, "delete a .."},
+		{"DELETE", "/orgs/a/secrets/..", 200, "delete a .."},
+		{"DELETE", "/orgs/a/secrets/x/y", 404, ""},
+		{"DELETE", "/orgs/a/secrets/a+b", 200, "delete a a+b"},
+		{"PUT", "/orgs/a/secrets", 405, ""},
+		{"GET", "/", 404, ""},
+	} {
+		t.Run(c.method+" "+c.target, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			m.ServeHTTP(w, httptest.NewRequest(c.method, c.target, nil))
+			if w.Code != c.status || w.Body.String() != c.body {
+				t.Errorf("got %d %q, want %d %q", w.Code, w.Body, c.status, c.body)
+			}
+			if allow := w.Header().Get("Allow"); c.status == 405 && allow != "GET, HEAD, PATCH" {
+				t.Errorf("Allow is %q", allow)
+			}
+		})
+	}
+}
+
+func packed(s string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	io.WriteString(z, s)
+	z.Close()
+	return b.String()
+}
+
+func TestReadBody(t *testing.T) {
+	for _, c := range []struct {
+		name, encoding, body, want string
+		err                        error
+	}{
+		{"plain", "", "abc", "abc", nil},
+		{"identity", "identity", "abc", "abc", nil},
+		{"gzip", "gzip", packed("abc"), "abc", nil},
+		{"empty", "", "", "", nil},
+		{"at the limit", "", strings.Repeat("x", 100), strings.Repeat("x", 100), nil},
+		{"over the limit", "", strings.Repeat("x", 101), "", httpapi.ErrTooLarge},
+		{"over the limit once unpacked", "gzip", packed(strings.Repeat("x", 101)), "", httpapi.ErrTooLarge},
+		{"not gzip", "gzip", "abc", "", httpapi.ErrGzip},
+		{"cut gzip", "gzip", packed("abc")[:20], "", httpapi.ErrGzip},
+		{"other", "br", "abc", "", httpapi.ErrEncoding},
+	} {
+		for _, known := range []bool{true, false} {
+			r := httptest.NewRequest("POST", "/", strings.NewReader(c.body))
+			r.Header.Set("Content-Encoding", c.encoding)
+			if !known {
+				r.ContentLength = -1
+			}
+			got, err := httpapi.ReadBody(httptest.NewRecorder(), r, 100)
+			if string(got) != c.want || !errors.Is(err, c.err) {
+				t.Errorf("%s, length known %v: got %q, %v", c.name, known, got, err)
+			}
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	for _, c := range []struct{ in, err string }{
+		{`{"a":"1","b":"2"}`, ""},
+		{`null`, ""},
+		{` {"a":"1"} `, ""},
+		{`{"a":"\ud83d\ude00"}`, ""},
+		{`{"a":"\\ud800"}`, ""},
+		{``, "EOF"},
+		{`{"a":`, "unexpected EOF"},
+		{`{"a":1}`, "json: cannot unmarshal number into Go value of type string"},
+		{`{"a":"1","a":"2"}`, "duplicate name in an object"},
+		{`{"a":"1","\u0061":"2"}`, "duplicate name in an object"},
+		{`{"a":"1"}{"b":"2"}`, "invalid text after the JSON document"},
+		{`{"a":"1"} x`, "invalid text after the JSON document"},
+		{"{\"a\":\"\xff\"}", "invalid UTF-8"},
+		{`{"a":"\ud800"}`, `invalid \u escape: half of a surrogate pair`},
+		{`{"a":"\ud800x"}`, `invalid \u escape: half of a surrogate pair`},
+		{`{"a":"\ude00\ud83d"}`, `invalid \u escape: half of a surrogate pair`},
+	} {
+		var v map[string]string
+		err := httpapi.Decode([]byte(c.in), &v)
+		if got := errText(err); got != c.err {
+			t.Errorf("Decode(%q): %q, want %q", c.in, got, c.err)
+		}
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// FuzzDecode: what is taken means the same to any JSON reader, so that it can
+// be written and read again without a change.
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{`{"a":"1"}`, `{"a":"\ud83d\ude00","b":["x",{"c":null}]}`, `{"a":"1","a":"2"}`, `{"a":"\ud800"}`, "{\"\xff\":1}", `[1,2] `, `{"a":"1"}x`, `""`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var v any
+		if httpapi.Decode(data, &v) != nil {
+			return
+		}
+		if !utf8.Valid(data) {
+			t.Fatalf("took invalid UTF-8: %q", data)
+		}
+		out, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again any
+		if err := httpapi.Decode(out, &again); err != nil {
+			t.Fatalf("%q became %q: %v", data, out, err)
+		}
+		if !reflect.DeepEqual(v, again) {
+			t.Fatalf("%q is read as %v and, written again, as %v", data, v, again)
+		}
+	})
+}

@@ -1,0 +1,126 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Route is a line of a protocol's table of routes.
+type Route struct {
+	Method string
+	// Pattern is a path of http.ServeMux without method, host or trailing
+	// slash: /api/v2/orgs/{orgID}/secrets.
+	Pattern string
+	// Open says that the route is for everybody: no caller has to be known.
+	Open    bool
+	Handler http.HandlerFunc
+}
+
+// MuxConfig says what a Mux does besides finding routes. All are required but
+// Before.
+type MuxConfig struct {
+	NotFound   http.HandlerFunc // no route has the path
+	NotAllowed http.HandlerFunc // none of the path's routes has the method; the Allow header is set
+	// Before runs before a route's handler, or before NotAllowed with a nil
+	// route. It returns the request to go on with, or nil when it has
+	// answered.
+	Before func(w http.ResponseWriter, r *http.Request, route *Route) *http.Request
+}
+
+// Mux serves a table of routes.
+type Mux struct {
+	mux    *http.ServeMux
+	routes []Route
+}
+
+// NewMux makes a mux. A GET route answers HEAD too.
+func NewMux(routes []Route, c MuxConfig) *Mux {
+	m := &Mux{mux: http.NewServeMux(), routes: routes}
+	patterns := map[string]map[string]*Route{}
+	for i := range routes {
+		r := &m.routes[i]
+		if patterns[r.Pattern] == nil {
+			patterns[r.Pattern] = map[string]*Route{}
+		}
+		patterns[r.Pattern][r.Method] = r
+	}
+	for pattern, methods := range patterns {
+		if get := methods[http.MethodGet]; get != nil && methods[http.MethodHead] == nil {
+			methods[http.MethodHead] = get
+		}
+		m.mux.Handle(pattern, dispatch(methods, c))
+	}
+	m.mux.Handle("/", c.NotFound)
+	return m
+}
+
+func dispatch(methods map[string]*Route, c MuxConfig) http.Handler {
+	var names []string
+	for method := range methods {
+		names = append(names, method)
+	}
+	slices.Sort(names)
+	allow := strings.Join(names, ", ")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		route := methods[r.Method]
+		if c.Before != nil {
+			if r = c.Before(w, r, route); r == nil {
+				return
+			}
+		}
+		if route == nil {
+			w.Header().Set("Allow", allow)
+			c.NotAllowed(w, r)
+			return
+		}
+		route.Handler(w, r)
+	})
+}
+
+// Routes returns the table.
+func (m *Mux) Routes() []Route { return m.routes }
+
+// Pattern returns the pattern that a request's path has, "" if none.
+func (m *Mux) Pattern(r *http.Request) string {
+	if _, pattern := m.mux.Handler(canonical(r)); pattern != "/" {
+		return pattern
+	}
+	return ""
+}
+
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, canonical(r)) }
+
+// canonical makes http.ServeMux take a path as it was sent. One slash at the
+// end is ignored. Segments that ServeMux would clean away, and redirect, are
+// spelt so that they are ordinary ones: ".." is a name, and an empty segment
+// an invalid ID.
+func canonical(r *http.Request) *http.Request {
+	path := r.URL.EscapedPath()
+	if !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "/.") {
+		return r
+	}
+	segments := strings.Split(strings.TrimSuffix(path, "/"), "/")
+	for i, s := range segments {
+		switch {
+		case i > 0 && s == "":
+			segments[i] = "%00"
+		case s == "." || s == "..":
+			segments[i] = strings.ReplaceAll(s, ".", "%2E")
+		}
+	}
+	raw := strings.Join(segments, "/")
+	if raw == "" {
+		raw = "/"
+	}
+	plain, err := url.PathUnescape(raw)
+	if err != nil {
+		return r // not possible: net/http has parsed it
+	}
+	u := *r.URL
+	u.Path, u.RawPath = plain, raw
+	c := *r
+	c.URL = &u
+	return &c
+}
