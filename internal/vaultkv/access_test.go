@@ -1,0 +1,207 @@
+package vaultkv_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// bodies that a route takes, so that a refusal is not about the body.
+func bodyFor(method, pattern string) string {
+	switch {
+	case strings.Contains(pattern, "/data/"):
+		return `{"data":{"a":"2"}}`
+	case strings.Contains(pattern, "/delete/"), strings.Contains(pattern, "/undelete/"), strings.Contains(pattern, "/destroy/"):
+		return `{"versions":[1]}`
+	case strings.Contains(pattern, "/metadata/") && method != "GET" && method != "LIST" && method != "DELETE":
+		return `{"max_versions":5}`
+	case strings.HasSuffix(pattern, "capabilities-self"):
+		return `{"paths":["secret/data/x"]}`
+	}
+	return ""
+}
+
+// TestAccess goes through the table of routes: who may not is told the same
+// whether something is there or not, and nothing happens.
+func TestAccess(t *testing.T) {
+	s := newServer(t, nil)
+	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
+	none := s.MustToken(t, keep.NewToken{}).Value
+	reader, other := s.readerToken(t).Value, s.otherToken(t).Value
+	limited := s.writerToken(t, "b*").Value
+	version := func() string {
+		h := s.history(t)
+		return fmt.Sprint(h[0].Number, len(h), h[0].Hidden, h[0].Destroyed)
+	}
+	for _, route := range s.vault.Routes() {
+		t.Run(route.Method+" "+route.Pattern, func(t *testing.T) {
+			ask := func(token, org string) answer {
+				t.Helper()
+				target := strings.NewReplacer("{org...}", org, "{path...}", "secret/data/"+org).Replace(route.Pattern)
+				return s.do(t, route.Method, target, token, bodyFor(route.Method, route.Pattern), "Content-Type", mergePatch)
+			}
+			before := version()
+			if route.Open {
+				if a := ask("", "x"); a.status == 403 {
+					t.Errorf("an open route answers %d %s", a.status, a.text)
+				}
+				return
+			}
+			ask("", s.Org.String()).wantErrors(t, 403, "permission denied")
+			ask("no such token", s.Org.String()).wantErrors(t, 403, "permission denied")
+			if !strings.Contains(route.Pattern, "{org...}") {
+				if strings.HasSuffix(route.Pattern, "-self") {
+					return
+				}
+				if a := ask(none, "x"); a.status == 403 {
+					t.Errorf("a token without permissions: %d %s", a.status, a.text)
+				}
+				return
+			}
+			for _, org := range []string{s.Org.String(), "acme", "no-such-name", "00000000deadbeef"} {
+				ask(none, org).wantErrors(t, 403, "permission denied")
+				ask(other, org).wantErrors(t, 403, "permission denied")
+			}
+			reads := route.Method == "GET" || route.Method == "LIST"
+			if !reads {
+				ask(reader, s.Org.String()).wantErrors(t, 403, "permission denied")
+			} else if a := ask(reader, s.Org.String()); a.status == 403 {
+				t.Errorf("who may read: %d %s", a.status, a.text)
+			}
+			if !reads {
+				// Names out of its sight, or versions as a whole, are not for it.
+				ask(limited, s.Org.String()).wantErrors(t, 403, "permission denied")
+			}
+			if after := version(); after != before {
+				t.Errorf("the versions were %s and are %s", before, after)
+			}
+		})
+	}
+}
+
+// TestMethods: what a path has no route for is refused, and what it has is
+// listed.
+func TestMethods(t *testing.T) {
+	s := newServer(t, nil)
+	methods := map[string][]string{}
+	for _, route := range s.vault.Routes() {
+		methods[route.Pattern] = append(methods[route.Pattern], route.Method)
+		if route.Method == "GET" {
+			methods[route.Pattern] = append(methods[route.Pattern], "HEAD")
+		}
+	}
+	if len(methods) < 40 {
+		t.Fatalf("only %d patterns", len(methods))
+	}
+	for pattern, has := range methods {
+		target := strings.NewReplacer("{org...}", "acme", "{path...}", "secret").Replace(pattern)
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "LIST", "OPTIONS", "TRACE", "FOO"} {
+			if slices.Contains(has, method) {
+				continue
+			}
+			a := s.op(t, method, target, "{}")
+			a.wantErrors(t, 405, "unsupported operation")
+			slices.Sort(has)
+			if allow := a.header.Get("Allow"); allow != strings.Join(has, ", ") {
+				t.Errorf("%s %s: Allow is %q, want %q", method, target, allow, has)
+			}
+			s.do(t, method, target, "", "{}").wantErrors(t, 403, "permission denied")
+		}
+	}
+}
+
+func TestPatternOfRequests(t *testing.T) {
+	s := newServer(t, nil)
+	for target, want := range map[string]string{
+		"/v1/secret/data/acme":           "/v1/secret/data/{org...}",
+		"/v1/secret/data/a%2Fb":          "/v1/secret/data/{org...}",
+		"/influxd/v1/secret/data/a/b/":   "/influxd/v1/secret/data/{org...}",
+		"/v1/secret/metadata/":           "/v1/secret/metadata",
+		"/v1/sys/health":                 "/v1/sys/health",
+		"/v1/nope":                       "",
+		"/v1/secret/undelete/acme?x=y#z": "/v1/secret/undelete/{org...}",
+	} {
+		r, err := http.NewRequest("GET", target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.vault.Pattern(r); got != want {
+			t.Errorf("%s: %q, want %q", target, got, want)
+		}
+	}
+}
+
+// TestWhereATokenStands: in either header, X-Vault-Token first.
+func TestWhereATokenStands(t *testing.T) {
+	s := newServer(t, nil)
+	good, bad := s.OperatorToken, "no such token"
+	for _, c := range []struct {
+		vault, authorization string
+		status               int
+	}{
+		{good, "", 404},
+		{"", "Bearer " + good, 404},
+		{"", "bearer  " + good + " ", 404},
+		{good, "Bearer " + bad, 404},
+		{bad, "Bearer " + good, 403},
+		{"", "Token " + good, 403},
+		{"", "Basic " + good, 403},
+		{"", good, 403},
+		{"", "Bearer", 403},
+		{"", "", 403},
+		{strings.Repeat("x", 4096), "", 403},
+	} {
+		s.do(t, "GET", s.at("data"), c.vault, "", "Authorization", c.authorization).want(t, c.status)
+	}
+	inactive := s.readerToken(t)
+	off := false
+	if _, err := s.UpdateToken(t.Context(), s.Operator(t, keep.InfluxDB), inactive.ID, keep.TokenUpdate{Active: &off}); err != nil {
+		t.Fatal(err)
+	}
+	s.do(t, "GET", s.at("data"), inactive.Value, "").wantErrors(t, 403, "permission denied")
+	s.do(t, "LIST", "/v1/secret/metadata", inactive.Value, "").wantErrors(t, 403, "permission denied")
+}
+
+// TestTokenForSomeNames sees and changes these alone.
+func TestTokenForSomeNames(t *testing.T) {
+	for _, mount := range []string{"", "/influxd"} {
+		s := newServer(t, nil)
+		data, meta := mount+s.at("data"), mount+s.at("metadata")
+		s.op(t, "PUT", data, `{"data":{"db-a":"1","db-b":"1","mail":"hidden"}}`).want(t, 200)
+		token := s.writerToken(t, "db-*").Value
+		ask := func(method, target, body string) answer {
+			t.Helper()
+			return s.do(t, method, target, token, body, "Content-Type", mergePatch)
+		}
+		if got, _ := ask("GET", data, "").document(t); !maps.Equal(got, map[string]string{"db-a": "1", "db-b": "1"}) {
+			t.Errorf("it sees %v", got)
+		}
+		// Its whole document is what it sees; the rest stays.
+		ask("PUT", data, `{"data":{"db-a":"2","db-c":"1"},"options":{"cas":1}}`).want(t, 200)
+		wantValues(t, s, map[string]string{"db-a": "2", "db-c": "1", "mail": "hidden"})
+		ask("PATCH", data, `{"data":{"db-c":null,"db-d":"1"}}`).want(t, 200)
+		wantValues(t, s, map[string]string{"db-a": "2", "db-d": "1", "mail": "hidden"})
+		// A guess is refused whether it is right or wrong, with whatever
+		// check-and-set.
+		for _, options := range []string{`{}`, `{"cas":0}`, `{"cas":1}`, `{"cas":3}`, `{"cas":9}`} {
+			for _, mail := range []string{`"hidden"`, `"wrong"`} {
+				ask("PUT", data, `{"data":{"db-a":"2","db-d":"1","mail":`+mail+`},"options":`+options+`}`).wantErrors(t, 403, "permission denied")
+				ask("PATCH", data, `{"data":{"mail":`+mail+`},"options":`+options+`}`).wantErrors(t, 403, "permission denied")
+			}
+		}
+		for _, name := range []string{"mail", "never"} {
+			ask("PATCH", data, `{"data":{"`+name+`":null}}`).wantErrors(t, 403, "permission denied")
+		}
+		ask("DELETE", data, "").wantErrors(t, 403, "permission denied")
+		ask("POST", mount+s.at("delete"), `{"versions":[1]}`).wantErrors(t, 403, "permission denied")
+		ask("POST", mount+s.at("destroy"), `{"versions":[1]}`).wantErrors(t, 403, "permission denied")
+		ask("DELETE", meta, "").wantErrors(t, 403, "permission denied")
+		ask("POST", meta, `{"max_versions":1}`).wantErrors(t, 403, "permission denied")
+		wantValues(t, s, map[string]string{"db-a": "2", "db-d": "1", "mail": "hidden"})
+	}
+}

@@ -1,0 +1,208 @@
+package vaultkv
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// maxPooledBuffer bounds what an answer may leave behind in memory.
+const maxPooledBuffer = 1 << 20
+
+// respond sends Vault's envelope with the data that fill appends. Answers are
+// put together by hand, since reading a document is what is asked for most.
+func (c *call) respond(status int, warnings []string, fill func([]byte) []byte) error {
+	return c.envelope(status, warnings, fill, []byte("null"))
+}
+
+func (c *call) envelope(status int, warnings []string, fill func([]byte) []byte, auth []byte) error {
+	w := []byte("null")
+	if len(warnings) > 0 {
+		var err error
+		if w, err = json.Marshal(warnings); err != nil {
+			return err
+		}
+	}
+	buffer := c.buffers.Get().(*[]byte)
+	b := append((*buffer)[:0], `{"request_id":"`...)
+	b = append(b, c.id...)
+	b = append(b, `","lease_id":"","renewable":false,"lease_duration":0,"data":`...)
+	b = fill(b)
+	b = append(b, `,"wrap_info":null,"warnings":`...)
+	b = append(b, w...)
+	b = append(b, `,"auth":`...)
+	b = append(b, auth...)
+	b = append(b, '}', '\n')
+	send(c.w, status, b)
+	clear(b) // values stay in memory no longer than they must
+	if cap(b) <= maxPooledBuffer {
+		*buffer = b
+		c.buffers.Put(buffer)
+	}
+	return nil
+}
+
+// respondJSON sends Vault's envelope around data.
+func (c *call) respondJSON(data any, warnings ...string) error {
+	b, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	return c.respond(http.StatusOK, warnings, func(dst []byte) []byte { return append(dst, b...) })
+}
+
+// respondBoth sends data both in the envelope and beside its fields, as the
+// oldest parts of Vault's API do.
+func (c *call) respondBoth(data map[string]any) error {
+	all := map[string]any{
+		"request_id": c.id, "lease_id": "", "renewable": false, "lease_duration": 0,
+		"wrap_info": nil, "warnings": nil, "auth": nil,
+	}
+	for name, value := range data {
+		if _, taken := all[name]; !taken {
+			all[name] = value
+		}
+	}
+	all["data"] = data
+	return c.sendJSON(http.StatusOK, all)
+}
+
+// sendJSON sends an answer that has no envelope.
+func (c *call) sendJSON(status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	send(c.w, status, append(b, '\n'))
+	return nil
+}
+
+// done answers a request that has nothing to say but its warnings.
+func (c *call) done(warnings []string) error {
+	if len(warnings) > 0 {
+		return c.respond(http.StatusOK, warnings, appendNull)
+	}
+	send(c.w, http.StatusNoContent, nil)
+	return nil
+}
+
+func appendNull(b []byte) []byte { return append(b, "null"...) }
+
+// appendDocument writes the data of a document's answer.
+func appendDocument(b []byte, d *keep.Document) []byte {
+	b = append(b, `{"data":`...)
+	if d.Version.Hidden {
+		b = append(b, "null"...)
+	} else {
+		b = append(b, '{')
+		for i := range d.Secrets {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendString(b, d.Secrets[i].Name)
+			b = append(b, ':')
+			b = appendString(b, d.Secrets[i].Value)
+		}
+		b = append(b, '}')
+	}
+	b = append(b, `,"metadata":`...)
+	b = appendVersion(b, &d.Version, d.Custom)
+	return append(b, '}')
+}
+
+// appendVersion writes what is told about one version.
+func appendVersion(b []byte, v *keep.VersionInfo, custom map[string]string) []byte {
+	b = append(b, `{"created_time":`...)
+	b = appendTime(b, v.Created)
+	b = append(b, `,"custom_metadata":`...)
+	b = appendCustom(b, custom)
+	b = append(b, `,"deletion_time":`...)
+	b = appendTime(b, v.Deleted)
+	b = append(b, `,"destroyed":`...)
+	b = appendBool(b, v.Destroyed)
+	b = append(b, `,"version":`...)
+	b = appendUint(b, v.Number)
+	return append(b, '}')
+}
+
+func appendCustom(b []byte, custom map[string]string) []byte {
+	if len(custom) == 0 {
+		return append(b, "null"...)
+	}
+	b = append(b, '{')
+	for i, name := range sortedKeys(custom) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, name)
+		b = append(b, ':')
+		b = appendString(b, custom[name])
+	}
+	return append(b, '}')
+}
+
+// appendTime writes a time, "" for none.
+func appendTime(b []byte, t time.Time) []byte {
+	b = append(b, '"')
+	if !t.IsZero() {
+		b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+	}
+	return append(b, '"')
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString writes s as a JSON string that says to every reader what
+// encoding/json's would say.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			if c >= 0x20 && c != '"' && c != '\\' {
+				i++
+				continue
+			}
+			b = append(b, s[start:i]...)
+			b = appendEscape(b, c)
+			i++
+			start = i
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 {
+			b = append(b, s[start:i]...)
+			b = append(b, "\ufffd"...)
+			start = i + 1
+		}
+		i += size
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}
+
+func appendEscape(b []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(b, '\\', c)
+	case '\n':
+		return append(b, '\\', 'n')
+	case '\r':
+		return append(b, '\\', 'r')
+	case '\t':
+		return append(b, '\\', 't')
+	}
+	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+}
+
+func appendBool(b []byte, v bool) []byte { return strconv.AppendBool(b, v) }
+
+func appendUint(b []byte, v uint64) []byte { return strconv.AppendUint(b, v, 10) }
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

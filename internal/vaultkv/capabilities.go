@@ -1,0 +1,153 @@
+package vaultkv
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// maxCapabilityPaths bounds the work of one question.
+const maxCapabilityPaths = 1000
+
+// may reports whether the caller has a permission on an organization's
+// secrets. It only tells the caller about its own permissions: the domain
+// decides by itself.
+func (c *call) may(a acl.Action, org keep.ID) bool {
+	return c.caller.Permissions().Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}})
+}
+
+// capabilities tells what the caller may do at paths, in Vault's words.
+func (c *call) capabilities() error {
+	f, err := c.fields()
+	if err != nil {
+		return err
+	}
+	paths, err := f.paths()
+	if err != nil {
+		return err
+	}
+	data := make(map[string]any, len(paths)+1)
+	var last []string
+	for _, path := range paths {
+		if last, err = c.capabilitiesAt(path); err != nil {
+			return err
+		}
+		data[path] = last
+	}
+	if len(paths) == 1 {
+		data["capabilities"] = last
+	}
+	return c.respondBoth(data)
+}
+
+// paths reads "paths" or "path": a list, or a string with commas.
+func (f fields) paths() ([]string, error) {
+	var paths []string
+	for _, name := range []string{"paths", "path"} {
+		raw, ok := f[name]
+		if !ok || isNull(raw) {
+			continue
+		}
+		var text string
+		var list []string
+		switch {
+		case json.Unmarshal(raw, &text) == nil:
+			list = strings.Split(text, ",")
+		case json.Unmarshal(raw, &list) != nil:
+			return nil, invalid(`error converting input for field "` + name + `": a list of paths is wanted`)
+		}
+		for _, path := range list {
+			if path = strings.TrimSpace(path); path != "" {
+				paths = append(paths, path)
+			}
+		}
+	}
+	switch {
+	case len(paths) == 0:
+		return nil, invalid("paths must be supplied")
+	case len(paths) > maxCapabilityPaths:
+		return nil, invalid("too many paths")
+	}
+	return paths, nil
+}
+
+// ownCapability is what every token may do with itself, "" at other paths.
+func ownCapability(path string) string {
+	switch path {
+	case "auth/token/lookup-self", "sys/mounts", "secret/config":
+		return "read"
+	case "auth/token/renew-self", "auth/token/revoke-self", "sys/capabilities-self":
+		return "update"
+	case "secret/metadata":
+		return "list"
+	}
+	return ""
+}
+
+func (c *call) capabilitiesAt(path string) ([]string, error) {
+	if c.caller.Operator() {
+		return []string{"root"}, nil
+	}
+	path = strings.Trim(path, "/")
+	if own := ownCapability(path); own != "" {
+		return []string{own}, nil
+	}
+	deny := []string{"deny"}
+	mount, rest, _ := strings.Cut(path, "/")
+	kind, ref, found := strings.Cut(rest, "/")
+	if mount != "secret" || !found {
+		return deny, nil
+	}
+	org, err := c.keep.ResolveOrganization(c.r.Context(), c.caller, ref)
+	if err != nil {
+		switch keep.CodeOf(err) {
+		case keep.CodeUnauthorized, keep.CodeForbidden, keep.CodeNotFound:
+			return deny, nil
+		}
+		return nil, err
+	}
+	if out := c.capabilitiesOf(kind, c.may(acl.Read, org), c.may(acl.Write, org)); len(out) > 0 {
+		return out, nil
+	}
+	return deny, nil
+}
+
+// capabilitiesOf lists what one who may read or write an organization's
+// secrets may do at one of the engine's paths for it, in Vault's order. What
+// concerns whole versions is not for a token that is limited to some names.
+func (c *call) capabilitiesOf(kind string, read, write bool) []string {
+	var out []string
+	whole := write && !c.caller.Limited()
+	switch kind {
+	case "data":
+		if write {
+			out = append(out, "create", "patch", "update")
+		}
+		if whole {
+			out = append(out, "delete")
+		}
+		if read {
+			out = append(out, "list", "read")
+		}
+	case "metadata":
+		if whole {
+			out = append(out, "create", "patch", "update", "delete")
+		}
+		if read {
+			out = append(out, "list", "read")
+		}
+	case "subkeys":
+		if read {
+			out = append(out, "read")
+		}
+	case "delete", "undelete", "destroy":
+		if whole {
+			out = append(out, "update")
+		}
+	}
+	slices.Sort(out)
+	return out
+}

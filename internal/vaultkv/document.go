@@ -1,0 +1,151 @@
+package vaultkv
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+func (c *call) readDocument() error {
+	d, warnings, err := c.document("version")
+	if err != nil {
+		return err
+	}
+	return c.respond(shown(d), warnings, func(b []byte) []byte { return appendDocument(b, d) })
+}
+
+// readSubkeys tells the names without the values. Values are no objects here,
+// so no depth makes a difference.
+func (c *call) readSubkeys() error {
+	if depth := c.r.URL.Query().Get("depth"); depth != "" {
+		if n, err := strconv.Atoi(depth); err != nil || n < 0 {
+			return invalid(`error converting input for field "depth": a whole number is wanted`)
+		}
+	}
+	d, warnings, err := c.document("version", "depth")
+	if err != nil {
+		return err
+	}
+	return c.respond(shown(d), warnings, func(b []byte) []byte {
+		b = append(b, `{"metadata":`...)
+		b = appendVersion(b, &d.Version, d.Custom)
+		b = append(b, `,"subkeys":`...)
+		if d.Version.Hidden {
+			return append(b, "null}"...)
+		}
+		b = append(b, '{')
+		for i := range d.Secrets {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendString(b, d.Secrets[i].Name)
+			b = append(b, ":null"...)
+		}
+		return append(b, "}}"...)
+	})
+}
+
+// shown is the status of an answer with a version: a hidden one is told of,
+// and not found.
+func shown(d *keep.Document) int {
+	if d.Version.Hidden {
+		return http.StatusNotFound
+	}
+	return http.StatusOK
+}
+
+// document reads the version that the query asks for.
+func (c *call) document(parameters ...string) (*keep.Document, []string, error) {
+	var version uint64
+	var warnings []string
+	if c.r.URL.RawQuery != "" {
+		query := c.r.URL.Query()
+		query.Del("list") // false, or it would not have come here
+		var err error
+		if version, err = versionOf(query); err != nil {
+			return nil, nil, err
+		}
+		warnings = warnUnknown(query, parameters...)
+	}
+	org, err := c.organization()
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := c.keep.Document(c.r.Context(), c.caller, org, version)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.merging && d.Version.Hidden {
+		return nil, nil, keep.ErrVersionNotFound
+	}
+	return &d, warnings, nil
+}
+
+func versionOf(query url.Values) (uint64, error) {
+	given := query["version"]
+	if len(given) == 0 || (len(given) == 1 && given[0] == "") {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(given[0], 10, 64)
+	if err != nil || len(given) > 1 {
+		return 0, invalid(`error converting input for field "version": one version number is wanted`)
+	}
+	return n, nil
+}
+
+func (c *call) writeDocument() error {
+	f, err := c.fields()
+	if err != nil {
+		return err
+	}
+	w, err := f.content(false)
+	if err != nil {
+		return err
+	}
+	return c.change(w, keep.Change{
+		Set: w.set, Replace: true, CAS: w.cas,
+		Merge: c.merging, Guard: c.merging, Adopt: true, Always: true,
+	})
+}
+
+func (c *call) patchDocument() error {
+	f, err := c.patchFields()
+	if err != nil {
+		return err
+	}
+	w, err := f.content(true)
+	if err != nil {
+		return err
+	}
+	return c.change(w, keep.Change{Set: w.set, Remove: w.remove, CAS: w.cas, Exists: true, Always: true})
+}
+
+func (c *call) change(w content, ch keep.Change) error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	written, err := c.keep.Change(c.r.Context(), c.caller, org, ch)
+	if err != nil {
+		return err
+	}
+	return c.respond(http.StatusOK, w.warnings, func(b []byte) []byte {
+		return appendVersion(b, &written.Version, written.Custom)
+	})
+}
+
+func (c *call) deleteDocument() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	if err := c.keep.DeleteVersions(c.r.Context(), c.caller, org); err != nil {
+		return err
+	}
+	return c.done(nil)
+}
+
+// noDocument answers a path that names no organization.
+func (c *call) noDocument() error { return keep.ErrVersionNotFound }

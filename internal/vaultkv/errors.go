@@ -1,0 +1,113 @@
+package vaultkv
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// statusError is a refusal that is the protocol's alone.
+type statusError struct {
+	status  int
+	message string
+}
+
+func (e *statusError) Error() string { return e.message }
+
+func invalid(message string) error { return &keep.Error{Code: keep.CodeInvalid, Message: message} }
+
+// statusOf is the table from the domain's codes to HTTP's.
+func statusOf(code keep.Code) int {
+	switch code {
+	case keep.CodeUnauthorized, keep.CodeForbidden:
+		return http.StatusForbidden
+	case keep.CodeInvalid, keep.CodeEmptyValue, keep.CodeConflict, keep.CodeUnprocessable:
+		return http.StatusBadRequest
+	case keep.CodeNotFound:
+		return http.StatusNotFound
+	case keep.CodeTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case keep.CodeTooMany:
+		return http.StatusTooManyRequests
+	case keep.CodeUnavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// fail answers with an error.
+func (c *call) fail(err error) {
+	var s *statusError
+	if errors.As(err, &s) {
+		c.writeErrors(c.w, s.status, s.message)
+		return
+	}
+	var e *keep.Error
+	if !errors.As(err, &e) {
+		e = &keep.Error{Code: keep.CodeInternal}
+	}
+	if e.RetryAfter > 0 {
+		seconds := max(1, math.Ceil(e.RetryAfter.Seconds()))
+		c.w.Header().Set("Retry-After", strconv.FormatFloat(seconds, 'f', 0, 64))
+	}
+	message := e.Message
+	if e.Code == keep.CodeNotFound && !c.writes(err) {
+		message = "" // Vault's way to say that nothing is there
+	}
+	c.WriteError(c.w, c.r, e.Code, message)
+}
+
+// writes reports whether err says that a write had no organization to go to,
+// which a client must be told in words.
+func (c *call) writes(err error) bool {
+	return errors.Is(err, keep.ErrOrganizationNotFound) && c.r.Method != http.MethodGet && c.r.Method != methodList && c.r.Method != http.MethodHead
+}
+
+// WriteError answers with an error in Vault's form. The message is shown to
+// the client, but for a refusal, which says nothing.
+func (h *Handler) WriteError(w http.ResponseWriter, _ *http.Request, code keep.Code, message string) {
+	status := statusOf(code)
+	switch status {
+	case http.StatusForbidden:
+		message = "permission denied"
+	case http.StatusInternalServerError:
+		if message == "" {
+			message = "internal error"
+		}
+	}
+	h.writeErrors(w, status, message)
+}
+
+func (h *Handler) writeErrors(w http.ResponseWriter, status int, message string) {
+	body := struct {
+		Errors []string `json:"errors"`
+	}{[]string{}}
+	if message != "" {
+		body.Errors = append(body.Errors, message)
+	}
+	b, err := json.Marshal(body)
+	if err != nil { // not possible: a struct of strings
+		status, b = http.StatusInternalServerError, []byte(`{"errors":["internal error"]}`)
+	}
+	send(w, status, append(b, '\n'))
+}
+
+// send writes a whole answer.
+func send(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	if len(body) > 0 {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+// seconds is how durations are told: whole ones, rounded down.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -1,0 +1,158 @@
+package vaultkv
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+func (c *call) readMetadata() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	m, err := c.keep.Metadata(c.r.Context(), c.caller, org)
+	if err != nil {
+		return err
+	}
+	return c.respond(http.StatusOK, nil, func(b []byte) []byte { return appendMetadata(b, &m) })
+}
+
+func appendMetadata(b []byte, m *keep.Metadata) []byte {
+	b = append(b, `{"cas_required":`...)
+	b = appendBool(b, m.CASRequired)
+	b = append(b, `,"created_time":`...)
+	b = appendTime(b, m.Created)
+	b = append(b, `,"current_metadata_version":`...)
+	b = appendUint(b, m.MetadataVersion)
+	b = append(b, `,"current_version":`...)
+	b = appendUint(b, m.Current)
+	b = append(b, `,"custom_metadata":`...)
+	b = appendCustom(b, m.Custom)
+	b = append(b, `,"delete_version_after":`...)
+	b = appendString(b, m.DeleteVersionAfter.String())
+	b = append(b, `,"max_versions":`...)
+	b = strconv.AppendInt(b, int64(m.MaxVersions), 10)
+	b = append(b, `,"metadata_cas_required":false,"oldest_version":`...)
+	b = appendUint(b, m.Oldest)
+	b = append(b, `,"updated_time":`...)
+	b = appendTime(b, m.Updated)
+	b = append(b, `,"versions":{`...)
+	for i := range m.Versions {
+		v := &m.Versions[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = appendUint(b, v.Number)
+		b = append(b, `":{"created_time":`...)
+		b = appendTime(b, v.Created)
+		b = append(b, `,"deletion_time":`...)
+		b = appendTime(b, v.Deleted)
+		b = append(b, `,"destroyed":`...)
+		b = appendBool(b, v.Destroyed)
+		b = append(b, '}')
+	}
+	return append(b, '}', '}')
+}
+
+func (c *call) writeMetadata() error {
+	f, err := c.fields()
+	if err != nil {
+		return err
+	}
+	return c.updateSettings(f, false)
+}
+
+func (c *call) patchMetadata() error {
+	f, err := c.patchFields()
+	if err != nil {
+		return err
+	}
+	return c.updateSettings(f, true)
+}
+
+func (c *call) updateSettings(f fields, patch bool) error {
+	update, warnings, err := f.settings(patch)
+	if err != nil {
+		return err
+	}
+	update.Exists = patch
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	if err := c.keep.UpdateSettings(c.r.Context(), c.caller, org, update); err != nil {
+		return err
+	}
+	return c.done(warnings)
+}
+
+func (c *call) deleteMetadata() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	if err := c.keep.DeleteAll(c.r.Context(), c.caller, org); err != nil {
+		return err
+	}
+	return c.done(nil)
+}
+
+// readConfig tells the mount's defaults. Settings belong to each organization
+// here, so there is nothing to write.
+func (c *call) readConfig() error {
+	return c.respondJSON(struct {
+		CASRequired         bool   `json:"cas_required"`
+		DeleteVersionAfter  string `json:"delete_version_after"`
+		MaxVersions         int    `json:"max_versions"`
+		MetadataCASRequired bool   `json:"metadata_cas_required"`
+	}{DeleteVersionAfter: "0s"})
+}
+
+// listDocuments lists the IDs of the organizations that have a document, as
+// far as the caller may read it.
+func (c *call) listDocuments() error {
+	query := c.r.URL.Query()
+	limit := 0
+	if text := query.Get("limit"); text != "" {
+		var err error
+		if limit, err = strconv.Atoi(text); err != nil {
+			return invalid(`error converting input for field "limit": a whole number is wanted`)
+		}
+	}
+	ids, err := c.keep.SecretOrganizations(c.r.Context(), c.caller)
+	if err != nil {
+		return err
+	}
+	keys := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if key := id.String(); key > query.Get("after") {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	if limit > 0 && len(keys) > limit {
+		keys = keys[:limit]
+	}
+	if len(keys) == 0 {
+		return keep.ErrVersionNotFound
+	}
+	return c.respondJSON(map[string]any{"keys": keys}, warnUnknown(query, "list", "after", "limit")...)
+}
+
+// listBelow answers a list of what is below a document: there never is
+// anything.
+func (c *call) listBelow() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	if !c.may(acl.Read, org) {
+		return &keep.Error{Code: keep.CodeForbidden}
+	}
+	return keep.ErrVersionNotFound
+}

@@ -1,0 +1,98 @@
+package vaultkv_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// TestPaths: an organization by ID and by name, whatever is in the name.
+func TestPaths(t *testing.T) {
+	s := newServer(t, nil)
+	op := s.Operator(t, keep.InfluxDB)
+	for _, c := range []struct{ name, path string }{
+		{"acme", "acme"},
+		{"a b", "a%20b"},
+		{"a/b", "a%2Fb"},
+		{"a/b", "a/b"},
+		{"50%", "50%25"},
+		{"%2F", "%252F"},
+		{"..", "%2E%2E"},
+		{"..", ".."},
+		{"a/../b", "a/../b"},
+		{"Öl?", "%C3%96l%3F"},
+		{"data", "data"},
+	} {
+		orgs, err := s.Organizations(t.Context(), op, keep.OrganizationFilter{Name: c.name})
+		if err != nil {
+			o, err := s.CreateOrganization(t.Context(), op, c.name, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			orgs = []keep.Organization{o}
+		}
+		id := orgs[0].ID
+		body := `{"data":{"name":` + toJSON(t, c.name) + `}}`
+		s.op(t, "PUT", "/v1/secret/data/"+c.path, body).want(t, 200)
+		for _, path := range []string{c.path, c.path + "/", id.String(), strings.ToUpper(id.String())} {
+			if got, _ := s.op(t, "GET", "/v1/secret/data/"+path, "").document(t); got["name"] != c.name {
+				t.Errorf("%s is %v, want %q", path, got, c.name)
+			}
+		}
+	}
+	for _, path := range []string{
+		"/v1/secret/data", "/v1/secret/data/", "/v1/secret/data/nobody", "/v1/secret/data//acme", "/v1/secret/data/acme//",
+		"/v1/secret/data/00000000deadbeef", "/v1/secret/data/%00", "/v1/secret/metadata", "/influxd/v1/secret/data/",
+		"/v1/secret/data/" + strings.Repeat("x", 5000),
+	} {
+		s.op(t, "GET", path, "").wantErrors(t, 404)
+	}
+	for _, path := range []string{"/v1", "/v1/", "/v1/nope", "/v1/nope/data/acme", "/v1/secret", "/v1/secret/", "/v1/secret/nope/acme",
+		"/v1/sys/nope", "/v1/auth/nope", "/influxd/v1/nope", "/v1/identity/entity", "/v1/../v1/secret/data/acme"} {
+		a := s.op(t, "GET", path, "").want(t, 404)
+		if text := fmt.Sprint(a.get(t, "errors")); !strings.Contains(text, "no handler for route") {
+			t.Errorf("%s: %s", path, text)
+		}
+		s.do(t, "GET", path, "", "").wantErrors(t, 403, "permission denied")
+	}
+}
+
+// TestEnvelope: what every answer with data has, and its headers.
+func TestEnvelope(t *testing.T) {
+	s := newServer(t, nil)
+	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
+	a := s.op(t, "GET", s.at("data"), "").want(t, 200)
+	if got := strings.Join(slices.Sorted(maps.Keys(a.json)), " "); got != "auth data lease_duration lease_id renewable request_id warnings wrap_info" {
+		t.Errorf("fields are %s", got)
+	}
+	if got := a.header.Get("Content-Length"); got != fmt.Sprint(len(a.text)) {
+		t.Errorf("Content-Length is %s of %d", got, len(a.text))
+	}
+	if got := a.header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("Cache-Control is %q", got)
+	}
+	if b := s.op(t, "GET", s.at("data"), ""); b.json["request_id"] == a.json["request_id"] {
+		t.Error("two requests have one ID")
+	}
+	head := s.do(t, "HEAD", s.at("data"), s.OperatorToken, "")
+	if head.status != 200 {
+		t.Errorf("HEAD: %d", head.status)
+	}
+}
+
+// TestNamespacesAndWrapping: what would have to be ignored is refused.
+func TestNamespacesAndWrapping(t *testing.T) {
+	s := newServer(t, nil)
+	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
+	for ns, status := range map[string]int{"": 200, "root": 200, "/": 200, "root/": 200, "team": 404, "root/team": 404} {
+		s.op(t, "GET", s.at("data"), "", "X-Vault-Namespace", ns).want(t, status)
+	}
+	for ttl, status := range map[string]int{"": 200, "0": 200, "60": 400, "5m": 400} {
+		s.op(t, "GET", s.at("data"), "", "X-Vault-Wrap-TTL", ttl).want(t, status)
+	}
+	s.op(t, "GET", s.at("data"), "", "X-Vault-Request", "true", "X-Vault-AWS-IAM-Server-ID", "x").want(t, 200)
+}

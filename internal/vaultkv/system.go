@@ -1,0 +1,158 @@
+package vaultkv
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// health says whether the server can work, to anybody. As in Vault, the query
+// may choose the status for each answer, which load balancers make use of.
+func (c *call) health() error {
+	query := c.r.URL.Query()
+	active, err := statusIn(query, "activecode", http.StatusOK)
+	if err != nil {
+		return err
+	}
+	fresh, err := statusIn(query, "uninitcode", http.StatusNotImplemented)
+	if err != nil {
+		return err
+	}
+	if err := c.keep.Writable(); err != nil {
+		return err
+	}
+	initialized, err := c.initialized()
+	if err != nil {
+		return err
+	}
+	status := active
+	if !initialized {
+		status = fresh
+	}
+	return c.sendJSON(status, struct {
+		Initialized        bool   `json:"initialized"`
+		Sealed             bool   `json:"sealed"`
+		Standby            bool   `json:"standby"`
+		PerformanceStandby bool   `json:"performance_standby"`
+		PerformanceMode    string `json:"replication_performance_mode"`
+		DRMode             string `json:"replication_dr_mode"`
+		ServerTime         int64  `json:"server_time_utc"`
+		Version            string `json:"version"`
+		ClusterName        string `json:"cluster_name"`
+	}{
+		Initialized: initialized, PerformanceMode: "disabled", DRMode: "disabled",
+		ServerTime: c.config.Now().Unix(), Version: c.config.Version, ClusterName: "fluxkeep",
+	})
+}
+
+// statusIn reads an HTTP status from the query.
+func statusIn(query url.Values, name string, otherwise int) (int, error) {
+	text := query.Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	status, err := strconv.Atoi(text)
+	if err != nil || status < 200 || status > 599 {
+		return 0, invalid("the parameter " + strconv.Quote(name) + " must be an HTTP status")
+	}
+	return status, nil
+}
+
+// initialized reports whether the server is set up.
+func (c *call) initialized() (bool, error) {
+	allowed, err := c.keep.SetupAllowed(c.r.Context())
+	return !allowed, err
+}
+
+// sealStatus says that a running server is never sealed: its keys are opened
+// before it listens.
+func (c *call) sealStatus() error {
+	initialized, err := c.initialized()
+	if err != nil {
+		return err
+	}
+	return c.sendJSON(http.StatusOK, struct {
+		Type         string    `json:"type"`
+		Initialized  bool      `json:"initialized"`
+		Sealed       bool      `json:"sealed"`
+		Threshold    int       `json:"t"`
+		Shares       int       `json:"n"`
+		Progress     int       `json:"progress"`
+		Nonce        string    `json:"nonce"`
+		Version      string    `json:"version"`
+		BuildDate    string    `json:"build_date"`
+		Migration    bool      `json:"migration"`
+		ClusterName  string    `json:"cluster_name"`
+		RecoverySeal bool      `json:"recovery_seal"`
+		StorageType  string    `json:"storage_type"`
+		Started      time.Time `json:"started"`
+	}{
+		Type: "envelope", Initialized: initialized, Threshold: 1, Shares: 1, Version: c.config.Version,
+		ClusterName: "fluxkeep", StorageType: "fluxkeep", Started: c.config.Started,
+	})
+}
+
+// leader is what the command-line tools ask for their status.
+func (c *call) leader() error {
+	return c.sendJSON(http.StatusOK, struct {
+		HAEnabled            bool      `json:"ha_enabled"`
+		IsSelf               bool      `json:"is_self"`
+		ActiveTime           time.Time `json:"active_time"`
+		LeaderAddress        string    `json:"leader_address"`
+		LeaderClusterAddress string    `json:"leader_cluster_address"`
+	}{ActiveTime: c.config.Started})
+}
+
+// mountInfo describes one mount.
+type mountInfo struct {
+	Path        string            `json:"path,omitempty"`
+	Type        string            `json:"type"`
+	Description string            `json:"description"`
+	Accessor    string            `json:"accessor"`
+	Config      mountConfig       `json:"config"`
+	Local       bool              `json:"local"`
+	SealWrap    bool              `json:"seal_wrap"`
+	Options     map[string]string `json:"options"`
+}
+
+type mountConfig struct {
+	DefaultLeaseTTL int  `json:"default_lease_ttl"`
+	MaxLeaseTTL     int  `json:"max_lease_ttl"`
+	ForceNoCache    bool `json:"force_no_cache"`
+}
+
+func secretMount() mountInfo {
+	return mountInfo{
+		Type: "kv", Description: "secrets of organizations", Accessor: "kv_secret",
+		Options: map[string]string{"version": "2"},
+	}
+}
+
+func (c *call) mounts() error { return c.respondBoth(map[string]any{"secret/": secretMount()}) }
+
+// visibleMounts tells clients what there is.
+func (c *call) visibleMounts() error {
+	hour := int(time.Hour / time.Second)
+	return c.respondJSON(map[string]any{
+		"secret": map[string]any{"secret/": secretMount()},
+		"auth": map[string]any{
+			"token/":   mountInfo{Type: "token", Description: "tokens", Accessor: "auth_token"},
+			"approle/": mountInfo{Type: "approle", Description: "a token's ID and the token", Accessor: "auth_approle", Config: mountConfig{hour, hour, false}},
+		},
+	})
+}
+
+// mountOf tells clients which mount a path is in, which is what the
+// command-line tools ask before anything else.
+func (c *call) mountOf() error {
+	path := c.r.PathValue("path")
+	if mount, _, _ := strings.Cut(path, "/"); mount != "secret" {
+		return &statusError{http.StatusForbidden,
+			"preflight capability check returned 403, please ensure client's policies grant access to path " + strconv.Quote(path+"/")}
+	}
+	m := secretMount()
+	m.Path = "secret/"
+	return c.respondJSON(m)
+}
