@@ -207,6 +207,7 @@ type disk struct {
 	open     error // of opening
 	syncs    int   // counts Datasync
 	rewrote  int   // counts the bytes that WriteAt wrote
+	files    int   // counts the files that are open
 }
 
 func newDisk() *disk { return &disk{room: -1} }
@@ -227,6 +228,7 @@ func (d *disk) openFile(path string, flag int) (file, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.files++
 	return &diskFile{osFile: f.(osFile), disk: d}, nil
 }
 
@@ -259,6 +261,13 @@ func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 	defer f.disk.mu.Unlock()
 	f.disk.rewrote += len(p)
 	return f.osFile.WriteAt(p, off)
+}
+
+func (f *diskFile) Close() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.disk.files--
+	return f.osFile.Close()
 }
 
 func (f *diskFile) Truncate(size int64) error {

@@ -36,7 +36,8 @@ type Options struct {
 	// Logger is told what the operator must know; by default nobody is.
 	Logger *slog.Logger
 	// Hook is for tests: it is called at each Point, and its error fails the
-	// step. It is called with the log's lock held and must not call the log.
+	// step. It may be called with the log's locks held, and must not call the
+	// log.
 	Hook func(Point) error
 
 	open func(path string, flag int) (file, error) // for tests

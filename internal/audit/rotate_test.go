@@ -38,6 +38,19 @@ func TestRotateBySize(t *testing.T) {
 	}
 }
 
+func TestRotateClosesFiles(t *testing.T) {
+	d := newDisk()
+	l := mustOpen(t, logPath(t), &Options{MaxBytes: 1000, open: d.openFile})
+	newWriter().append(t, l, 20)
+	if d.files != 1 {
+		t.Errorf("%d files are open", d.files)
+	}
+	mustClose(t, l)
+	if d.files != 0 {
+		t.Errorf("%d files are open after Close", d.files)
+	}
+}
+
 func TestRecordLongerThanFile(t *testing.T) {
 	path := logPath(t)
 	l := mustOpen(t, path, &Options{MaxBytes: 10})

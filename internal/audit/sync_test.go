@@ -48,6 +48,41 @@ func TestAppendDuringSync(t *testing.T) {
 	}
 }
 
+// A sync that is overtaken by a rotation says nothing about the new file.
+func TestRotateDuringSync(t *testing.T) {
+	path := logPath(t)
+	d := newDisk()
+	w := newWriter()
+	var l *Log
+	during := false
+	l = mustOpen(t, path, &Options{open: d.openFile, Hook: func(p Point) error {
+		if during && p == BeforeDirSync {
+			during = false
+			w.append(t, l, 1)
+			return l.Rotate()
+		}
+		return nil
+	}})
+	w.append(t, l, 1)
+	if err := l.Rotate(); err != nil { // leaves a directory to sync
+		t.Fatal(err)
+	}
+	w.append(t, l, 5)
+	during = true
+	if c := mustSync(t, l); c.Seq != 6 {
+		t.Errorf("the checkpoint is %v", c)
+	}
+	w.append(t, l, 1)
+	d.set(func(d *disk) { d.sync = syscall.EIO })
+	if _, err := l.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Sync of the new file returns %v", err)
+	}
+	d.set(func(d *disk) { d.sync = nil })
+	end := mustSync(t, l)
+	mustClose(t, l)
+	checkLog(t, path, &end, w.took)
+}
+
 // After a restart the lines of the process before may not be durable.
 func TestOpenSyncs(t *testing.T) {
 	path := logPath(t)

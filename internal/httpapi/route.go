@@ -95,10 +95,11 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTT
 // canonical makes http.ServeMux take a path as it was sent. One slash at the
 // end is ignored. Segments that ServeMux would clean away, and redirect, are
 // spelt so that they are ordinary ones: ".." is a name, and an empty segment
-// an invalid ID.
+// an invalid ID. A dot segment that is escaped without need, such as %2E%2E,
+// is a name as it stands, as in InfluxDB: the two are different secrets.
 func canonical(r *http.Request) *http.Request {
 	path := r.URL.EscapedPath()
-	if !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "/.") {
+	if !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.Contains(path, "%2") {
 		return r
 	}
 	segments := strings.Split(strings.TrimSuffix(path, "/"), "/")
@@ -108,6 +109,10 @@ func canonical(r *http.Request) *http.Request {
 			segments[i] = "%00"
 		case s == "." || s == "..":
 			segments[i] = strings.ReplaceAll(s, ".", "%2E")
+		case len(s) <= len("%2E%2E") && strings.Contains(s, "%") && strings.Trim(strings.ToUpper(s), "%2E.") == "":
+			if name, err := url.PathUnescape(s); err == nil && (name == "." || name == "..") {
+				segments[i] = strings.ReplaceAll(s, "%", "%25")
+			}
 		}
 	}
 	raw := strings.Join(segments, "/")

@@ -22,6 +22,8 @@ type Change struct {
 	// CAS, if not nil, must be the number of the current version; 0 stands
 	// for none.
 	CAS *uint64
+	// Tag, if not empty, must be the Tag of the current Document.
+	Tag string
 	// Merge takes a stale CAS too: what was changed between the version CAS
 	// and Set is applied to the current version, unless somebody else has
 	// changed one of these names to something else since. Needs Replace.
@@ -45,6 +47,7 @@ type Written struct {
 	Changed bool              // whether it made a new one
 	Pinned  uint64            // the version that the drop guard pinned, 0 for none
 	Custom  map[string]string // custom_metadata
+	Tag     string            // of the Document that is to be seen after it
 }
 
 // Stats counts what is worth a metric.
@@ -102,13 +105,15 @@ func (ch Change) validate(c *Caller) error {
 // Change writes secrets. Needs write on the organization's secrets.
 func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (Written, error) {
 	var out Written
+	adopted := false
 	rec := c.record("secrets.write", org)
 	rec.Names, rec.Removed = slices.Sorted(maps.Keys(ch.Set)), ch.Remove
 	err := k.update(ctx, c, rec, func(t *tx) error {
-		out = Written{}
+		out, adopted = Written{}, false
 		err := t.allowSecrets(&c, acl.Write, org)
 		if err == ErrOrganizationNotFound && ch.Adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {
 			err = t.adopt(org)
+			adopted = true
 		}
 		if err != nil {
 			return err
@@ -119,12 +124,16 @@ func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (Written
 		w := &writer{tx: t, c: &c, org: org, rec: rec}
 		out, err = w.write(ch)
 		if w.state != nil {
-			out.Custom = w.state.Custom
+			out.Custom, out.Tag = w.state.Custom, tag(&w.head, w.state, t.now)
 		}
 		return err
 	})
 	if err != nil {
 		return Written{}, err
+	}
+	if adopted {
+		k.stats.Adopted.Add(1)
+		k.logger.Info("an organization was adopted", "organization", org)
 	}
 	k.changed(org, out)
 	return out, nil
@@ -154,7 +163,6 @@ func (t *tx) adopt(org ID) error {
 		return ErrOrganizationNotFound // the name is taken by another
 	}
 	_, err = t.createOrg(org, org.String(), "")
-	t.k.stats.Adopted.Add(1)
 	return err
 }
 
@@ -169,6 +177,8 @@ type writer struct {
 	state *stateRecord
 	// stateChanged says that the state must be written too.
 	stateChanged bool
+	// unpinned are versions whose records may be needed no more.
+	unpinned []uint64
 	// empty says that the current version is hidden, so that the new one
 	// starts from nothing.
 	empty bool
@@ -216,6 +226,11 @@ func (w *writer) write(ch Change) (Written, error) {
 // that was read.
 func (w *writer) checkCAS(ch *Change) (merged uint64, err error) {
 	switch {
+	case ch.Tag != "":
+		if ch.Tag != tag(&w.head, w.state, w.now) {
+			return 0, ErrCASMismatch
+		}
+		return 0, nil
 	case ch.CAS == nil && w.state.CASRequired:
 		return 0, ErrCASRequired
 	case ch.CAS == nil || *ch.CAS == w.head.Current:
@@ -238,13 +253,11 @@ func (w *writer) checkCAS(ch *Change) (merged uint64, err error) {
 }
 
 // since returns what differs between the version that was read and what is
-// written, if none of these names was changed to something else in between.
+// written. A name is in conflict when it is now neither what it was then nor
+// what it is to become.
 func (w *writer) since(read uint64, set map[string]string) (Change, error) {
 	before := map[string]string{}
-	if read == 0 {
-		// It saw nothing: the last time there was nothing to see.
-		read = w.lastHidden()
-	} else {
+	if read > 0 {
 		if (read < w.head.Floor && !w.state.pinned(read)) || w.state.destroyed(read) {
 			return Change{}, ErrCASMismatch
 		}
@@ -259,54 +272,33 @@ func (w *writer) since(read uint64, set map[string]string) (Change, error) {
 		}
 	}
 	delta := Change{Set: map[string]string{}}
-	for name, value := range set {
-		if was, ok := before[name]; !ok || was != value {
-			delta.Set[name] = value
+	check := func(name, to string, present bool) error {
+		_, now, is, err := w.current(name)
+		was, had := before[name]
+		if err == nil && (is != had || now != was) && (is != present || now != to) {
+			err = ErrCASMismatch
 		}
+		return err
+	}
+	for name, value := range set {
+		if was, had := before[name]; had && was == value {
+			continue
+		}
+		if err := check(name, value, true); err != nil {
+			return Change{}, err
+		}
+		delta.Set[name] = value
 	}
 	for name := range before {
-		if _, ok := set[name]; !ok {
-			delta.Remove = append(delta.Remove, name)
+		if _, stays := set[name]; stays {
+			continue
 		}
-	}
-	for name, value := range delta.Set {
-		if err := w.noConflict(name, read, value, true); err != nil {
+		if err := check(name, "", false); err != nil {
 			return Change{}, err
 		}
-	}
-	for _, name := range delta.Remove {
-		if err := w.noConflict(name, read, "", false); err != nil {
-			return Change{}, err
-		}
+		delta.Remove = append(delta.Remove, name)
 	}
 	return delta, nil
-}
-
-// lastHidden returns the newest version that shows nothing, 0 for none.
-func (w *writer) lastHidden() uint64 {
-	for n := w.head.Current; n >= w.head.Floor && n > 0; n-- {
-		if w.state.hidden(n, w.now) {
-			return n
-		}
-	}
-	return 0
-}
-
-// noConflict returns ErrCASMismatch when a name was changed after a version,
-// and is not already what it is to become.
-func (w *writer) noConflict(name string, since uint64, value string, present bool) error {
-	last, err := w.touched(w.head.Map, name)
-	if err != nil || last <= since {
-		return err
-	}
-	_, now, ok, err := w.current(name)
-	if err != nil {
-		return err
-	}
-	if ok != present || now != value {
-		return ErrCASMismatch
-	}
-	return nil
 }
 
 // current returns what a name is now; nothing is there when the current
@@ -371,6 +363,10 @@ func (w *writer) missing(set map[string]string) ([]string, error) {
 	return out, nil
 }
 
+// maxPinned bounds the versions that the drop guard keeps for somebody to look
+// at. Of more, the oldest are let go.
+const maxPinned = 50
+
 // guard pins the current version when the write may have lost something by
 // accident, and returns its number.
 func (w *writer) guard(ch Change, changes []change) uint64 {
@@ -393,7 +389,18 @@ func (w *writer) guard(ch Change, changes []change) uint64 {
 	}
 	w.changeState()
 	w.state.Pinned = insert(w.state.Pinned, w.head.Current)
+	if len(w.state.Pinned) > maxPinned {
+		// What writes whole documents by the clock would pin without end.
+		w.letGo(w.state.Pinned[0])
+	}
 	return w.head.Current
+}
+
+// letGo unpins a version. What only it needed goes with the next sweep.
+func (w *writer) letGo(n uint64) {
+	w.changeState()
+	w.state.Pinned = remove(w.state.Pinned, n)
+	w.unpinned = append(w.unpinned, n)
 }
 
 // commit writes the new version, and prunes those that are too old.
@@ -439,6 +446,9 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 		w.state.Deleted[n] = w.now.Add(after)
 	}
 	if err := w.prune(); err != nil {
+		return VersionInfo{}, err
+	}
+	if err := w.sweepUnpinned(); err != nil {
 		return VersionInfo{}, err
 	}
 	return w.info(n, &r), w.save()

@@ -177,11 +177,11 @@ func TestSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.ChangePassword(ctx, c, "wrong", "battery staple 2"); err == nil {
+	if err := k.ChangePassword(ctx, c, ann, "wrong", "battery staple 2"); err == nil {
 		t.Error("changed the password without the old one")
 	}
 	works("after a refused change", s, nil)
-	if err := k.ChangePassword(ctx, c, "battery staple 1", "battery staple 2"); err != nil {
+	if err := k.ChangePassword(ctx, c, ann, "battery staple 1", "battery staple 2"); err != nil {
 		t.Fatal(err)
 	}
 	works("which changed the password", s, nil)

@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -89,6 +90,8 @@ func domain(err error) error {
 	switch {
 	case err == nil, errors.As(err, &e):
 		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &Error{Code: CodeUnavailable, Message: "the request was given up", err: err}
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
 		return &Error{Code: CodeUnavailable, Message: "the store can't be written or read now, try again", err: err}
 	case errors.As(err, &corrupt), errors.Is(err, seal.ErrDamaged):

@@ -301,15 +301,8 @@ func (k *Keep) Dismiss(ctx context.Context, c Caller, org ID, version uint64) er
 		if !w.state.pinned(version) {
 			return ErrVersionNotFound
 		}
-		w.changeState()
-		w.state.Pinned = remove(w.state.Pinned, version)
-		if version >= w.head.Floor {
-			return nil
-		}
-		if err := w.forget(version); err != nil {
-			return err
-		}
-		return w.sweepMap()
+		w.letGo(version)
+		return w.sweepUnpinned()
 	})
 }
 

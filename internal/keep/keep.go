@@ -76,6 +76,9 @@ type Keep struct {
 	watchers watchers
 	rotation rotation
 	saveKeys func(context.Context, *seal.Keys) error
+	// previous still has the keys that the last rotation has dropped, for
+	// reads that began before its end; nil soon after.
+	previous atomic.Pointer[seal.Keys]
 	// keysChange is held while the keyset is replaced.
 	keysChange sync.Mutex
 	stats      Stats
@@ -235,6 +238,8 @@ func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
 		rec.Outcome = audit.Refused
 		if code == CodeInternal || code == CodeUnavailable {
 			rec.Outcome = audit.Failed
+		}
+		if rec.Outcome == audit.Failed && !errors.Is(err, context.Canceled) {
 			k.logger.Error("request failed", "action", rec.Action, "request", rec.Request, "code", code, "error", cause(err))
 		}
 	}
@@ -292,6 +297,12 @@ func (v *view) get(key []byte) (plain []byte, ok bool, err error) {
 
 func (v *view) open(key, sealed []byte) ([]byte, error) {
 	plain, err := v.k.keys.Load().Open(sealed, key)
+	if errors.Is(err, seal.ErrUnknownKey) {
+		// A picture of the store from before the end of a rotation.
+		if previous := v.k.previous.Load(); previous != nil {
+			plain, err = previous.Open(sealed, key)
+		}
+	}
 	if err != nil {
 		return nil, damaged(describeKey(key), err)
 	}

@@ -24,6 +24,10 @@ const (
 	maxLimiters     = 10_000
 )
 
+func tooMany(what string, wait time.Duration) error {
+	return &Error{Code: CodeTooMany, Message: "too many " + what + ", try again later", RetryAfter: wait}
+}
+
 func newSignInLimiter() *signInLimiter {
 	l := &signInLimiter{}
 	l.users, l.addresses = make(map[hash]*rate.Limiter), make(map[string]*rate.Limiter)

@@ -34,7 +34,7 @@ func (v *view) loginExpires(parent *tokenRecord) time.Time {
 func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login, error) {
 	rec := c.record("tokens.login", 0)
 	if wait := k.limiter.wait(k.now(), k.hash("limiter-token", role), c.Origin.Remote); wait > 0 {
-		return Login{}, k.finish(rec, k.now(), &Error{Code: CodeTooMany, Message: "too many attempts to log in, try again later", RetryAfter: wait})
+		return Login{}, k.finish(rec, k.now(), tooMany("attempts to log in", wait))
 	}
 	out := Login{ID: acl.NewID(), Value: newTokenValue()}
 	err := k.update(ctx, c, rec, func(t *tx) error {

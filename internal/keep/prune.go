@@ -112,6 +112,25 @@ func (w *writer) forget(n uint64) error {
 	return w.deleteVersion(w.head.Map, n)
 }
 
+// sweepUnpinned removes what only versions that were unpinned needed.
+func (w *writer) sweepUnpinned() error {
+	sweep := false
+	for _, n := range w.unpinned {
+		if n >= w.head.Floor {
+			continue
+		}
+		sweep = true
+		if err := w.forget(n); err != nil {
+			return err
+		}
+	}
+	w.unpinned = nil
+	if !sweep {
+		return nil
+	}
+	return w.sweepMap()
+}
+
 // sweepMap removes all records of a map that no kept version needs. It is for
 // what is rare, destroying and unpinning versions, since it reads all keys.
 func (w *writer) sweepMap() error {

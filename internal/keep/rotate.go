@@ -114,7 +114,11 @@ func (k *Keep) rotate(ctx context.Context) {
 	}
 }
 
-const sealBatch = 256
+const (
+	sealBatch = 256
+	// dropDelay is longer than any request takes.
+	dropDelay = 5 * time.Minute
+)
 
 // sealAnew goes through the store until nothing needs an old key, and then
 // drops the old keys.
@@ -152,9 +156,11 @@ func (k *Keep) sealAnew(ctx context.Context) error {
 	if err := k.saveKeys(ctx, keys); err != nil {
 		return err
 	}
-	// Snapshots hold records as they were.
-	k.maps.clear()
+	before := k.keys.Load()
+	k.previous.Store(before)
 	k.keys.Store(keys)
+	k.maps.clear() // its snapshots hold records as they were
+	time.AfterFunc(dropDelay, func() { k.previous.CompareAndSwap(before, nil) })
 	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", keys.PrimaryKeyID())
 	return nil
 }

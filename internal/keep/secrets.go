@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
@@ -49,13 +50,16 @@ func (r *reading) empty() bool {
 	return r.head.Current == 0 || r.state.hidden(r.head.Current, r.now)
 }
 
-// tag identifies a version and whether it can be seen.
-func (r *reading) tag() string {
+func (r *reading) tag() string { return tag(r.head, r.state, r.now) }
+
+// tag identifies what there is to see: the map, its current version, and
+// whether that one is hidden.
+func tag(h *headRecord, s *stateRecord, now time.Time) string {
 	shown := 1
-	if r.empty() {
+	if h.Current == 0 || s.hidden(h.Current, now) {
 		shown = 0
 	}
-	return fmt.Sprintf("%s.%d.%d", r.head.Map, r.head.Current, shown)
+	return fmt.Sprintf("%s.%d.%d", h.Map, h.Current, shown)
 }
 
 // SecretNames returns the names of an organization's secrets, in byte order.

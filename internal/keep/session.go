@@ -233,7 +233,7 @@ type Session struct {
 func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Session, error) {
 	rec := c.record("sessions.create", 0)
 	if wait := k.limiter.wait(k.now(), k.hash("limiter", name), c.Origin.Remote); wait > 0 {
-		return Session{}, k.finish(rec, k.now(), &Error{Code: CodeTooMany, Message: "too many attempts to sign in, try again later", RetryAfter: wait})
+		return Session{}, k.finish(rec, k.now(), tooMany("attempts to sign in", wait))
 	}
 	var user ID
 	err := k.peek(ctx, func(v *view) (err error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -107,22 +108,6 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 	return e, value, ok, err
 }
 
-// touched returns the version in which somebody changed a name last, 0 when
-// nobody did as far as is known.
-func (v *view) touched(m ID, name string) (uint64, error) {
-	h := v.k.secretHash(m, name)
-	var last uint64
-	err := v.r.Scan(secretKey(m, h, ^uint64(0)), store.PrefixEnd(secretPrefix(m, h)), func(k, sealed []byte) (bool, error) {
-		kind, _, _, err := v.openSecret(k, sealed)
-		if err != nil || kind == kindHidden {
-			return err == nil, err
-		}
-		_, last, _ = parseSecretKey(k)
-		return false, nil
-	})
-	return last, err
-}
-
 func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err error) {
 	plain, err := v.open(k, sealed)
 	if err != nil {
@@ -139,9 +124,9 @@ func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err 
 func (v *view) openEntry(m ID, e entry) (string, error) {
 	k := secretKey(m, v.k.secretHash(m, e.name), e.version)
 	_, _, value, err := v.openSecret(k, e.sealed)
-	if err != nil {
-		// The snapshot may be from before a rotation that has just ended.
-		if now, gerr := v.r.Get(k); gerr == nil && !bytes.Equal(now, e.sealed) {
+	if errors.Is(err, seal.ErrUnknownKey) {
+		// The snapshot is from before a rotation; the store has it anew.
+		if now, gerr := v.r.Get(k); gerr == nil {
 			_, _, value, err = v.openSecret(k, now)
 		}
 	}

@@ -293,32 +293,42 @@ func (t *tx) changePassword(id ID, old *userRecord, hashed []byte, except hash) 
 	return t.putUser(id, old, &r)
 }
 
-// ChangePassword replaces the caller's own password, if old is right, and ends
-// the caller's other sessions.
-func (k *Keep) ChangePassword(ctx context.Context, c Caller, old, password string) error {
-	right, err := k.passwordOf(ctx, c.User, old)
+// ChangePassword replaces a user's password, if old is right, and ends the
+// user's sessions but the one that asked. Needs write on the user. Attempts
+// are limited as those to sign in are.
+func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, password string) error {
+	rec := c.record("users.password", 0)
+	rec.Target = id.String()
+	attempts := k.hash("limiter-password", id.String())
+	if wait := k.limiter.wait(k.now(), attempts, c.Origin.Remote); wait > 0 {
+		return k.finish(rec, k.now(), tooMany("attempts to change the password", wait))
+	}
+	right, err := k.passwordOf(ctx, id, old)
 	if err != nil {
-		return err
+		return k.finish(rec, k.now(), err)
 	}
 	hashed, invalid := k.hashPassword(password)
-	rec := c.record("users.password", 0)
-	return k.update(ctx, c, rec, func(t *tx) error {
+	err = k.update(ctx, c, rec, func(t *tx) error {
+		if err := c.mayUser(acl.Write, id); err != nil {
+			return err
+		}
+		r, err := t.user(id)
 		switch {
-		case c.User == 0:
-			return ErrUnauthenticated
-		case c.mayUser(acl.Write, c.User) != nil:
-			return c.mayUser(acl.Write, c.User)
+		case errors.Is(err, ErrUserNotFound):
+			return errorf(CodeForbidden, "your userID is incorrect") // InfluxDB's words
+		case err != nil:
+			return err
 		case !right:
 			return errorf(CodeForbidden, "your username or password is incorrect")
 		case invalid != nil:
 			return invalid
 		}
-		r, err := t.user(c.User)
-		if err != nil {
-			return err
-		}
-		return t.changePassword(c.User, r, hashed, c.session)
+		return t.changePassword(id, r, hashed, c.session)
 	})
+	if err == nil {
+		k.limiter.succeeded(attempts)
+	}
+	return err
 }
 
 // passwordOf reports whether it is the user's password. It takes as long for

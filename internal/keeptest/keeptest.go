@@ -232,6 +232,18 @@ func (k *Kit) CheckHidden(tb testing.TB, secrets, names []string) {
 			}
 		}
 	}
+	k.eachFile(tb, func(path string, data []byte) {
+		search(path, data, secrets)
+		if filepath.Dir(path) != k.Dir { // the audit log and what it was rotated to
+			search(path, data, names)
+		}
+	})
+	search("the log", k.Log.Bytes(), append(secrets, names...))
+}
+
+// eachFile calls fn with each file of the kit's folder.
+func (k *Kit) eachFile(tb testing.TB, fn func(path string, data []byte)) {
+	tb.Helper()
 	files := 0
 	err := filepath.WalkDir(k.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -239,10 +251,7 @@ func (k *Kit) CheckHidden(tb testing.TB, secrets, names []string) {
 		}
 		data, err := os.ReadFile(path)
 		files++
-		search(path, data, secrets)
-		if filepath.Dir(path) != k.Dir { // the audit log and what it was rotated to
-			search(path, data, names)
-		}
+		fn(path, data)
 		return err
 	})
 	if err != nil {
@@ -251,7 +260,20 @@ func (k *Kit) CheckHidden(tb testing.TB, secrets, names []string) {
 	if files < 3 {
 		tb.Fatalf("only %d files found in %s", files, k.Dir)
 	}
-	search("the log", k.Log.Bytes(), append(secrets, names...))
+}
+
+// CheckAbsent closes the Keep and searches its files for bytes that must not be
+// there.
+func (k *Kit) CheckAbsent(tb testing.TB, texts [][]byte) {
+	tb.Helper()
+	k.Close(tb)
+	k.eachFile(tb, func(path string, data []byte) {
+		for _, text := range texts {
+			if bytes.Contains(data, text) {
+				tb.Errorf("%s holds %x", path, text)
+			}
+		}
+	})
 }
 
 // CheckAudit closes the Keep and verifies the audit log.

@@ -130,6 +130,9 @@ func FuzzPaths(f *testing.F) {
 		if err != nil {
 			t.Skip("net/http does not take it either")
 		}
+		if !strings.HasPrefix(r.URL.Path, "/") {
+			t.Skip("it is no path of ours")
+		}
 		for _, token := range []string{s.OperatorToken, ""} {
 			r := r.Clone(t.Context())
 			r.Header.Set("X-Vault-Token", token)

@@ -34,6 +34,9 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	if r.src == nil {
 		return nil, errEnded
 	}
+	if len(key) == 0 {
+		return nil, store.ErrNotFound // see errEmptyKey
+	}
 	value, closer, err := r.src.Get(key)
 	if err != nil {
 		if errors.Is(err, pebble.ErrNotFound) {
@@ -79,6 +82,9 @@ func (r *reader) iterate(from, to []byte) (*pebble.Iterator, error) {
 	}
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return nil, nil
+	}
+	if len(from) == 0 {
+		from = nil // the engine knows no bound that is empty
 	}
 	it, err := r.src.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	return it, readError(err)

@@ -1,6 +1,8 @@
 package pebblestore
 
 import (
+	"log/slog"
+	"os"
 	"context"
 	"testing"
 
@@ -11,7 +13,7 @@ import (
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(tb testing.TB) storetest.Opener {
 		dir := tb.TempDir()
-		return storetest.OpenerFunc(func(context.Context) (store.Store, error) { return Open(dir, nil) })
+		return storetest.OpenerFunc(func(context.Context) (store.Store, error) { return Open(dir, &Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))}) })
 	})
 }
 

@@ -18,7 +18,11 @@ const (
 	fewKeys = 64
 )
 
-var errTooLarge = errors.New("store: change too large")
+var (
+	errTooLarge = errors.New("store: change too large")
+	// errEmptyKey: neither this engine nor others have a key without bytes.
+	errEmptyKey = errors.New("store: empty key")
+)
 
 // tx is a store.Tx: a reader of the engine below the changes of the group.
 type tx struct {
@@ -47,6 +51,9 @@ func (t *tx) Set(key, value []byte) error {
 	if t.src == nil {
 		return errEnded
 	}
+	if len(key) == 0 {
+		return errEmptyKey
+	}
 	if t.changes.size()+len(key)+len(value) > maxChange {
 		return errTooLarge
 	}
@@ -58,6 +65,9 @@ func (t *tx) Set(key, value []byte) error {
 func (t *tx) Delete(key []byte) error {
 	if t.src == nil {
 		return errEnded
+	}
+	if len(key) == 0 {
+		return nil
 	}
 	if t.changes.size()+len(key) > maxChange {
 		return errTooLarge
@@ -197,6 +207,9 @@ func (o *overlay) fill(batch *pebble.Batch, src pebble.Reader) error {
 // lastKeyAfter returns the first key after the last one at or after from, or
 // nil when there is none.
 func lastKeyAfter(src pebble.Reader, from []byte) ([]byte, error) {
+	if len(from) == 0 {
+		from = nil
+	}
 	it, err := src.NewIter(&pebble.IterOptions{LowerBound: from})
 	if err != nil {
 		return nil, readError(err)

@@ -1,0 +1,228 @@
+package keep_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
+)
+
+func TestBackupAndRestore(t *testing.T) {
+	d := newDamageable(t)
+	op := d.Operator(t, keep.Vault)
+	var file bytes.Buffer
+	if err := d.Backup(t.Context(), op, []byte(`{}`), &file); err != nil {
+		t.Fatal(err)
+	}
+	d.MustChange(t, set("after", "the backup"))
+	for _, text := range []string{"value a", "value b", "acme", "battery", d.OperatorToken} {
+		if bytes.Contains(file.Bytes(), []byte(text)) {
+			t.Errorf("the backup holds %q", text)
+		}
+	}
+	unlock := func(backup.Header) (*seal.Keys, error) { return d.Keys(), nil }
+	n, err := keep.VerifyBackup(bytes.NewReader(file.Bytes()), unlock)
+	if err != nil || n < 20 {
+		t.Fatalf("%d records, %v", n, err)
+	}
+	for cut := 1; cut < file.Len(); cut += 1 + file.Len()/50 {
+		if _, err := keep.VerifyBackup(bytes.NewReader(file.Bytes()[:cut]), unlock); err == nil {
+			t.Fatalf("a backup cut after %d bytes is taken for whole", cut)
+		}
+	}
+	other, _, err := seal.Create(t.Context(), mustKeyFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keep.VerifyBackup(bytes.NewReader(file.Bytes()), func(backup.Header) (*seal.Keys, error) { return other, nil }); err == nil {
+		t.Error("another keyset opens it")
+	}
+
+	s, err := pebblestore.Open(filepath.Join(t.TempDir(), "store"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := keep.Restore(t.Context(), bytes.NewReader(file.Bytes()), s); err != nil {
+		t.Fatal(err)
+	}
+	r, err := keep.Check(t.Context(), s, d.Keys(), func(x keep.Damage) { t.Errorf("restored: %s: %v", x.What, x.Err) })
+	if err != nil || r.Organizations != 2 || r.Versions != 4 {
+		t.Errorf("restored %+v, %v", r, err)
+	}
+
+	reader := d.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(d.Org)})
+	if err := d.Backup(t.Context(), d.MustCaller(t, keep.InfluxDB, reader.Value), nil, io.Discard); !errors.Is(err, keep.ErrNotOperator) {
+		t.Errorf("a backup by a writer: %v", err)
+	}
+}
+
+func mustKeyFile(t *testing.T) *seal.KeyFile {
+	t.Helper()
+	k, err := seal.CreateKeyFile(filepath.Join(t.TempDir(), "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestRotateKeys rotates under load, and ends with one key that opens all.
+func TestRotateKeys(t *testing.T) {
+	var saved []*seal.Keys
+	var mu sync.Mutex
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.SaveKeys = func(_ context.Context, keys *seal.Keys) error {
+			mu.Lock()
+			defer mu.Unlock()
+			saved = append(saved, keys)
+			return nil
+		}
+	}})
+	op := k.Operator(t, keep.InfluxDB)
+	want := map[string]string{}
+	for i := range 400 {
+		want[fmt.Sprint("n", i)] = fmt.Sprint("value ", i)
+	}
+	k.MustChange(t, keep.Change{Set: want})
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := k.Change(t.Context(), op, k.Org, set(fmt.Sprint("w", w), fmt.Sprint(i))); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := k.Values(t.Context(), op, k.Org, nil, ""); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 2 {
+		if err := k.RotateKeys(t.Context(), op); err != nil {
+			t.Fatal(err)
+		}
+		deadline := time.Now().Add(30 * time.Second)
+		for {
+			s, err := k.KeyStatus(t.Context(), op)
+			if err != nil || s.Err != "" {
+				t.Fatal(err, s.Err)
+			}
+			if len(s.Keys) == 1 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("still rotating: %+v", s)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	close(stop)
+	writers.Wait()
+	got := k.MustValues(t)
+	for name, value := range want {
+		if got[name] != value {
+			t.Fatalf("%s is %q after the rotation", name, got[name])
+		}
+	}
+	mu.Lock()
+	last := saved[len(saved)-1]
+	mu.Unlock()
+	if len(saved) != 4 || len(last.KeyIDs()) != 1 {
+		t.Fatalf("%d keysets were saved, the last with %d keys", len(saved), len(last.KeyIDs()))
+	}
+	if _, err := keep.Check(t.Context(), k.Store(), last, func(x keep.Damage) { t.Errorf("%s: %v", x.What, x.Err) }); err != nil {
+		t.Fatal(err)
+	}
+	stale := 0
+	if _, err := keep.Check(t.Context(), k.Store(), k.Keys(), func(keep.Damage) { stale++ }); err != nil || stale == 0 {
+		t.Errorf("the first key still opens everything: %v", err)
+	}
+}
+
+// TestRotationResumes starts with a keyset of two keys, as a crash leaves it.
+func TestRotationResumes(t *testing.T) {
+	var resumed *seal.Keys
+	var keys *seal.Keys
+	done := make(chan *seal.Keys, 1)
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		if resumed != nil {
+			c.Keys = resumed
+		}
+		keys = c.Keys
+		c.SaveKeys = func(_ context.Context, keys *seal.Keys) error { done <- keys; return nil }
+	}})
+	k.MustChange(t, set("a", "1", "b", "2"))
+	var err error
+	if resumed, err = keys.WithNewKey(); err != nil {
+		t.Fatal(err)
+	}
+	k.Reopen(t)
+	select {
+	case one := <-done:
+		if len(one.KeyIDs()) != 1 || one.PrimaryKeyID() != resumed.PrimaryKeyID() {
+			t.Errorf("ended with %v", one.KeyIDs())
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the rotation did not go on")
+	}
+	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"a": "1", "b": "2"}) {
+		t.Errorf("values are %v", got)
+	}
+}
+
+// TestCompactLeavesNothingOld remembers the sealed bytes of values that are
+// then deleted, destroyed and pruned, and looks for them on the disk.
+func TestCompactLeavesNothingOld(t *testing.T) {
+	k := keeptest.New(t, nil)
+	op := k.Operator(t, keep.InfluxDB)
+	k.MustChange(t, set("gone", "x", "destroyed", "y"))
+	old := raw(t, k)
+	k.MustChange(t, keep.Change{Remove: []string{"gone"}})
+	for i := range 30 {
+		k.MustChange(t, set("n", fmt.Sprint(i)))
+	}
+	if err := k.DestroyVersions(t.Context(), op, k.Org, 32); err != nil {
+		t.Fatal(err)
+	}
+	k.MustChange(t, set("destroyed", "z"))
+	for i := range 30 {
+		k.MustChange(t, set("n", fmt.Sprint(i)))
+	}
+	if err := k.Compact(t.Context(), op); err != nil {
+		t.Fatal(err)
+	}
+	now := raw(t, k)
+	var secrets [][]byte
+	for key, sealed := range old {
+		if key[0] == 's' {
+			secrets = append(secrets, sealed)
+			if bytes.Equal(now[key], sealed) {
+				t.Errorf("a secret record of version 1 is still in the store")
+			}
+		}
+	}
+	if len(secrets) != 2 {
+		t.Fatalf("%d secret records at the beginning", len(secrets))
+	}
+	k.CheckAbsent(t, secrets)
+}
