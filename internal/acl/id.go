@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"strconv"
 )
 
@@ -42,7 +41,14 @@ func ParseID(s string) (ID, error) {
 	return ID(n), nil
 }
 
-func (id ID) String() string { return fmt.Sprintf("%016x", uint64(id)) }
+func (id ID) String() string {
+	const digits = "0123456789abcdef"
+	var b [16]byte
+	for i := range b {
+		b[i] = digits[id>>(60-4*i)&15]
+	}
+	return string(b[:])
+}
 
 // Bytes returns the ID's 8 bytes, which sort as the IDs do.
 func (id ID) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }

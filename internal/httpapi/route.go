@@ -99,7 +99,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTT
 // is a name as it stands, as in InfluxDB: the two are different secrets.
 func canonical(r *http.Request) *http.Request {
 	path := r.URL.EscapedPath()
-	if !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.Contains(path, "%2") {
+	if path != "" && !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.Contains(path, "%2") {
 		return r
 	}
 	segments := strings.Split(strings.TrimSuffix(path, "/"), "/")

@@ -47,12 +47,6 @@ func (c *recordCache) keep(key, sealed []byte, decoded any) {
 // load returns the record at key decoded into a T, which all who ask share:
 // it must not be changed. It is nil when there is none.
 func load[T any](v *view, key []byte) (*T, error) {
-	return loadChecked[T](v, key, nil)
-}
-
-// loadChecked is load with a further check of a record that was not seen
-// before.
-func loadChecked[T any](v *view, key []byte, check func(*T) error) (*T, error) {
 	sealed, err := v.r.Get(key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
@@ -60,26 +54,28 @@ func loadChecked[T any](v *view, key []byte, check func(*T) error) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decode(v, key, sealed, check)
+	return decode[T](v, key, sealed)
 }
 
-func decode[T any](v *view, key, sealed []byte, check func(*T) error) (*T, error) {
+func decode[T any](v *view, key, sealed []byte) (*T, error) {
 	if d, ok := v.k.records.find(key, sealed); ok {
 		return d.(*T), nil
 	}
-	plain, err := v.open(key, sealed)
-	if err != nil {
-		return nil, err
-	}
 	d := new(T)
-	if err := json.Unmarshal(plain, d); err != nil {
-		return nil, damaged(describeKey(key), err)
-	}
-	if check != nil {
-		if err := check(d); err != nil {
-			return nil, err
-		}
+	if err := v.openJSON(key, sealed, d); err != nil {
+		return nil, err
 	}
 	v.k.records.keep(key, sealed, d)
 	return d, nil
+}
+
+func (v *view) openJSON(key, sealed []byte, into any) error {
+	plain, err := v.open(key, sealed)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(plain, into); err != nil {
+		return damaged(describeKey(key), err)
+	}
+	return nil
 }

@@ -42,7 +42,10 @@ type Caller struct {
 	permissions acl.Set
 	names       []string  // name patterns, for a token limited to some names
 	expires     time.Time // zero: never
+	until       time.Time // when the caller must be found out anew; zero: never
 	renewable   bool
+	// The IDs as text, for the audit log.
+	userText, tokenText string
 }
 
 // Anonymous is a caller who has not said who it is: it may set up a new
@@ -136,11 +139,6 @@ func (c *Caller) record(action string, org ID) *audit.Record {
 	if org != 0 {
 		r.Organization = org.String()
 	}
-	if c.User != 0 {
-		r.User = c.User.String()
-	}
-	if c.Token != 0 {
-		r.Token = c.Token.String()
-	}
+	r.User, r.Token = c.userText, c.tokenText
 	return r
 }

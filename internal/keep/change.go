@@ -74,10 +74,22 @@ func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
 	} else if denied != nil {
 		return denied
 	}
-	if _, err := v.org(org); err != nil {
+	if err := v.orgExists(org); err != nil {
 		return err
 	}
 	return denied
+}
+
+// orgExists returns ErrOrganizationNotFound when there is none.
+func (v *view) orgExists(org ID) error {
+	if v.at != 0 && v.k.callers.exists(org) {
+		return nil
+	}
+	_, err := v.org(org)
+	if err == nil && v.at != 0 && v.k.alone {
+		v.k.callers.found(org, v.at)
+	}
+	return err
 }
 
 // validate refuses bad names and values, and, before anything is compared
@@ -179,6 +191,7 @@ type writer struct {
 	stateChanged bool
 	// unpinned are versions whose records may be needed no more.
 	unpinned []uint64
+	tag      string // of what there was to see before
 	// empty says that the current version is hidden, so that the new one
 	// starts from nothing.
 	empty bool
@@ -189,7 +202,7 @@ func (w *writer) open() error {
 	if err != nil {
 		return err
 	}
-	w.head, w.state = *h, s
+	w.head, w.state, w.tag = *h, s, tag(h, s, w.now)
 	if w.head.Map == 0 {
 		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Created: w.now}
 	}
@@ -227,7 +240,7 @@ func (w *writer) write(ch Change) (Written, error) {
 func (w *writer) checkCAS(ch *Change) (merged uint64, err error) {
 	switch {
 	case ch.Tag != "":
-		if ch.Tag != tag(&w.head, w.state, w.now) {
+		if ch.Tag != w.tag {
 			return 0, ErrCASMismatch
 		}
 		return 0, nil

@@ -100,6 +100,7 @@ func (d *damageable) remember(t *testing.T) {
 // answers asks for everything that can be asked for. What fails answers with
 // its error's code.
 func (d *damageable) answers(t *testing.T) map[string]string {
+	d.DropCaches()
 	out := map[string]string{}
 	say := func(what string, v any, err error) {
 		if err != nil {

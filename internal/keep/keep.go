@@ -72,6 +72,9 @@ type Keep struct {
 	outbox   outbox
 	limiter  *signInLimiter
 	records  recordCache
+	callers  callerCache
+	alone    bool      // nobody else changes the store
+	lines    sync.Pool // of *[]byte, for audit records
 	maps     mapCache
 	watchers watchers
 	rotation rotation
@@ -106,6 +109,8 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
 	k.keys.Store(c.Keys)
+	_, k.alone = c.Store.(alone)
+	k.lines.New = func() any { return new([]byte) }
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)
 	}
@@ -162,9 +167,9 @@ func (k *Keep) Writable() error {
 
 // audible refuses to act while the log can't be written. The record of the
 // refusal is what finds out when that is over.
-func (k *Keep) audible(rec *audit.Record) error {
+func (k *Keep) audible(c *Caller, action string, org ID) error {
 	if err := k.log.Err(); err != nil {
-		return k.finish(rec, k.now(), errAudit(err))
+		return k.finish(c.record(action, org), k.now(), errAudit(err))
 	}
 	return nil
 }
@@ -178,39 +183,56 @@ type view struct {
 	k   *Keep
 	r   store.Reader
 	now time.Time
+	// at is the state of the directory before the store was read, 0 in a
+	// transaction that writes: it sees what nobody else does yet.
+	at uint64
+	// key is a buffer for keys that are not kept.
+	key []byte
 }
 
 type tx struct {
 	view
 	w store.Tx
+	// directory says that something other than secrets was written.
+	directory bool
+}
+
+// committed is called after every transaction, also one that failed: it may
+// have been applied.
+func (k *Keep) committed(t *tx) {
+	if t.directory {
+		k.callers.changed()
+	}
 }
 
 // read runs fn and, before its result may leave, writes the audit record.
 func (k *Keep) read(ctx context.Context, c Caller, rec *audit.Record, fn func(*view) error) error {
-	if err := k.audible(rec); err != nil {
-		return err
+	if err := k.log.Err(); err != nil {
+		return k.finish(rec, k.now(), errAudit(err))
 	}
-	now := k.now()
+	v := &view{ctx: ctx, k: k, now: k.now(), at: k.callers.at()}
 	err := k.store.View(ctx, func(r store.Reader) error {
-		return fn(&view{ctx: ctx, k: k, r: r, now: now})
+		v.r = r
+		return fn(v)
 	})
-	return k.finish(rec, now, domain(err))
+	return k.finish(rec, v.now, domain(err))
 }
 
 // update runs fn in a transaction that also holds the audit record of what it
 // did. fn may run more than once, so it must not keep anything of an earlier
 // run.
 func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(*tx) error) error {
-	if err := k.audible(rec); err != nil {
-		return err
+	if err := k.log.Err(); err != nil {
+		return k.finish(rec, k.now(), errAudit(err))
 	}
 	now := k.now()
 	start := *rec
 	start.ID, start.Time, start.Outcome = k.ids.Next(), now, audit.Allowed
 	var line []byte
+	t := &tx{view: view{ctx: ctx, k: k, now: now}}
 	err := k.store.Update(ctx, func(w store.Tx) error {
 		*rec = start
-		t := &tx{view: view{ctx: ctx, k: k, r: w, now: now}, w: w}
+		t.w, t.r = w, w
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -218,6 +240,7 @@ func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(
 		line = rec.Append(line[:0])
 		return t.putOutbox(rec.ID, line)
 	})
+	k.committed(t)
 	if err == nil {
 		k.deliver(rec.ID, line)
 		return nil
@@ -244,7 +267,11 @@ func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
 		}
 	}
 	k.hideNames(rec)
-	if werr := k.log.Append(rec.Append(nil)); werr != nil {
+	line := k.lines.Get().(*[]byte)
+	*line = rec.Append((*line)[:0])
+	werr := k.log.Append(*line)
+	k.lines.Put(line)
+	if werr != nil {
 		return errAudit(werr)
 	}
 	return err
@@ -314,7 +341,21 @@ func (t *tx) put(key, plain []byte) error {
 	if err != nil {
 		return err
 	}
+	t.touch(key)
 	return t.w.Set(key, sealed)
+}
+
+// delete removes the record at key, if there is one.
+func (t *tx) delete(key []byte) error {
+	t.touch(key)
+	return t.w.Delete(key)
+}
+
+func (t *tx) touch(key []byte) {
+	switch key[0] {
+	case tableOrg, tableOrgName, tableUser, tableUserName, tableToken, tableTokenHash, tableMember, tableMemberOf:
+		t.directory = true
+	}
 }
 
 func (t *tx) putJSON(key []byte, v any) error {

@@ -58,7 +58,12 @@ func secretPrefix(m ID, h hash) []byte { return append(key(tableSecret, m), h[:]
 // secretKey puts the newest version first, so that a scan from a version
 // finds what was visible then.
 func secretKey(m ID, h hash, v uint64) []byte {
-	return binary.BigEndian.AppendUint64(secretPrefix(m, h), ^v)
+	return appendSecretKey(make([]byte, 0, secretKeyLen), m, h, v)
+}
+
+func appendSecretKey(k []byte, m ID, h hash, v uint64) []byte {
+	k = binary.BigEndian.AppendUint64(append(k, tableSecret), uint64(m))
+	return binary.BigEndian.AppendUint64(append(k, h[:]...), ^v)
 }
 
 const secretKeyLen = 1 + 8 + 16 + 8

@@ -25,10 +25,10 @@ func (t *tx) putMember(org, user ID, role Role) error {
 }
 
 func (t *tx) deleteMember(org, user ID) error {
-	if err := t.w.Delete(key(tableMember, org, user)); err != nil {
+	if err := t.delete(key(tableMember, org, user)); err != nil {
 		return err
 	}
-	return t.w.Delete(key(tableMemberOf, user, org))
+	return t.delete(key(tableMemberOf, user, org))
 }
 
 // memberships calls fn for each organization of a user.
@@ -48,7 +48,7 @@ func (v *view) members(table byte, first ID, fn func(second ID, role Role) error
 		if err != nil {
 			return false, err
 		}
-		r, err := decode[memberRecord](v, k, sealed, nil)
+		r, err := decode[memberRecord](v, k, sealed)
 		if err != nil {
 			return false, err
 		}

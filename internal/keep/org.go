@@ -108,7 +108,7 @@ func (t *tx) putOrg(id ID, old, r *orgRecord) error {
 	if old != nil {
 		r.Revision = old.Revision + 1
 		if old.Name != r.Name {
-			if err := t.w.Delete(hashKey(tableOrgName, t.k.hash("organization", old.Name))); err != nil {
+			if err := t.delete(hashKey(tableOrgName, t.k.hash("organization", old.Name))); err != nil {
 				return err
 			}
 		}
@@ -131,7 +131,7 @@ func organizationName(name string) (string, error) {
 // ErrOrganizationNotFound if not or if there is none. Only refusals are
 // audited: what follows a success has a record of its own.
 func (k *Keep) CheckOrganization(ctx context.Context, c Caller, id ID) error {
-	if err := k.audible(c.record("organizations.read", id)); err != nil {
+	if err := k.audible(&c, "organizations.read", id); err != nil {
 		return err
 	}
 	err := k.peek(ctx, func(v *view) error {
@@ -313,10 +313,10 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 		if err != nil {
 			return err
 		}
-		if err := t.w.Delete(hashKey(tableOrgName, t.k.hash("organization", r.Name))); err != nil {
+		if err := t.delete(hashKey(tableOrgName, t.k.hash("organization", r.Name))); err != nil {
 			return err
 		}
-		if err := t.w.Delete(key(tableOrg, id)); err != nil {
+		if err := t.delete(key(tableOrg, id)); err != nil {
 			return err
 		}
 		if err := t.deleteMembers(id); err != nil {

@@ -21,9 +21,14 @@ const renewBefore = 5 * time.Minute
 // own.
 func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller, error) {
 	c := Anonymous(o)
-	if err := k.audible(c.record("authenticate", 0)); err != nil {
+	if err := k.audible(&c, "authenticate", 0); err != nil {
 		return c, err
 	}
+	sent := k.hash("token", value)
+	if known, ok := k.callers.get(sent, o, k.now()); ok {
+		return known, nil
+	}
+	at := k.callers.at()
 	err := k.peek(ctx, func(v *view) error {
 		id, r, err := v.tokenByValue(value)
 		if err != nil {
@@ -47,13 +52,17 @@ func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller
 	if err != nil {
 		return c, k.finish(c.record("authenticate", 0), k.now(), domain(err))
 	}
+	if k.alone {
+		k.callers.put(sent, at, c)
+	}
 	return c, nil
 }
 
 func tokenCaller(o Origin, id ID, r *tokenRecord) Caller {
 	return Caller{
 		Origin: o, User: r.User, Token: id, inactive: r.Inactive,
-		permissions: toSet(r.Permissions), names: r.Names, expires: r.Expires, renewable: r.Parent != 0,
+		permissions: toSet(r.Permissions), names: r.Names, expires: r.Expires, until: r.Expires, renewable: r.Parent != 0,
+		userText: r.User.String(), tokenText: id.String(),
 	}
 }
 
@@ -71,6 +80,9 @@ func (v *view) boundToParent(c *Caller, r *tokenRecord) error {
 		return ErrUnauthenticated
 	}
 	c.permissions, c.names = toSet(parent.Permissions), parent.Names
+	if !parent.Expires.IsZero() && parent.Expires.Before(c.until) {
+		c.until = parent.Expires
+	}
 	return nil
 }
 
@@ -88,7 +100,7 @@ func (k *Keep) sessionHash(value string) hash { return k.hash("session", value) 
 // session more time when it is near its end.
 func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) (Caller, error) {
 	c := Anonymous(o)
-	if err := k.audible(c.record("authenticate", 0)); err != nil {
+	if err := k.audible(&c, "authenticate", 0); err != nil {
 		return c, err
 	}
 	renew := false
@@ -107,7 +119,7 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 		}
 		// In steps, so that not every request of the last minutes writes.
 		renew = r.Expires.Sub(v.now) < renewBefore-renewBefore/10
-		c = Caller{Origin: o, User: r.User, session: h, hasSession: true, permissions: perms, expires: r.Expires}
+		c = Caller{Origin: o, User: r.User, session: h, hasSession: true, permissions: perms, expires: r.Expires, userText: r.User.String()}
 		return nil
 	})
 	if err == nil && renew {
@@ -148,10 +160,10 @@ func (t *tx) putSession(h hash, r *sessionRecord) error {
 }
 
 func (t *tx) deleteSession(h hash, user ID) error {
-	if err := t.w.Delete(sessionOfKey(user, h)); err != nil {
+	if err := t.delete(sessionOfKey(user, h)); err != nil {
 		return err
 	}
-	return t.w.Delete(hashKey(tableSession, h))
+	return t.delete(hashKey(tableSession, h))
 }
 
 // endSessions signs a user out everywhere, but for one session.
@@ -367,7 +379,11 @@ func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
 // quietly writes without an audit record: upkeep that nobody asked for.
 func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
 	now := k.now()
-	return k.store.Update(ctx, func(w store.Tx) error {
-		return fn(&tx{view: view{ctx: ctx, k: k, r: w, now: now}, w: w})
+	t := &tx{view: view{ctx: ctx, k: k, now: now}}
+	err := k.store.Update(ctx, func(w store.Tx) error {
+		t.w, t.r = w, w
+		return fn(t)
 	})
+	k.committed(t)
+	return err
 }

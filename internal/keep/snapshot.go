@@ -18,11 +18,21 @@ type snapshot struct {
 	m       ID
 	version uint64
 	entries []entry
+	names   []string // of entries, for those who see all
 	bytes   int64
+}
+
+func (s *snapshot) named() *snapshot {
+	s.names = make([]string, len(s.entries))
+	for i, e := range s.entries {
+		s.names[i] = e.name
+	}
+	return s
 }
 
 type entry struct {
 	name    string
+	hash    hash
 	version uint64 // in which the value was written
 	sealed  []byte
 }
@@ -122,15 +132,22 @@ func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err 
 
 // openEntry returns the value of an entry.
 func (v *view) openEntry(m ID, e entry) (string, error) {
-	k := secretKey(m, v.k.secretHash(m, e.name), e.version)
-	_, _, value, err := v.openSecret(k, e.sealed)
+	v.key = appendSecretKey(v.key[:0], m, e.hash, e.version)
+	plain, err := v.open(v.key, e.sealed)
 	if errors.Is(err, seal.ErrUnknownKey) {
 		// The snapshot is from before a rotation; the store has it anew.
-		if now, gerr := v.r.Get(k); gerr == nil {
-			_, _, value, err = v.openSecret(k, now)
+		if now, gerr := v.r.Get(v.key); gerr == nil {
+			plain, err = v.open(v.key, now)
 		}
 	}
-	return value, err
+	if err != nil {
+		return "", err
+	}
+	_, _, value, ok := splitSecret(plain)
+	if !ok {
+		return "", damaged(describeKey(v.key), errSecretRecord)
+	}
+	return string(value), nil
 }
 
 // secretHash binds the hash to the map, so that equal names of two
@@ -160,7 +177,7 @@ func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error
 		if err != nil || kind != kindValue {
 			return err == nil, err
 		}
-		return true, fn(entry{name: name, version: version, sealed: sealed}, value)
+		return true, fn(entry{name: name, hash: h, version: version, sealed: sealed}, value)
 	})
 }
 
@@ -195,6 +212,7 @@ func (v *view) snapshot(h *headRecord, state *stateRecord, at uint64, durable bo
 		return nil, err
 	}
 	slices.SortFunc(s.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	s.named()
 	if durable {
 		v.k.maps.put(s)
 	}
@@ -216,7 +234,7 @@ func (v *view) advance(from *snapshot, to uint64) (*snapshot, error) {
 			}
 		}
 	}
-	return s, nil
+	return s.named(), nil
 }
 
 func (v *view) apply(s *snapshot, name string, n uint64, removed bool) error {
@@ -230,12 +248,12 @@ func (v *view) apply(s *snapshot, name string, n uint64, removed bool) error {
 		}
 		return nil
 	}
-	k := secretKey(s.m, v.k.secretHash(s.m, name), n)
-	sealed, err := v.r.Get(k)
+	h := v.k.secretHash(s.m, name)
+	sealed, err := v.r.Get(secretKey(s.m, h, n))
 	if err != nil {
 		return err
 	}
-	e := entry{name: name, version: n, sealed: bytes.Clone(sealed)}
+	e := entry{name: name, hash: h, version: n, sealed: bytes.Clone(sealed)}
 	s.bytes += e.size()
 	if found {
 		s.entries[at] = e

@@ -94,10 +94,10 @@ func (t *tx) putToken(id ID, old, r *tokenRecord) error {
 }
 
 func (t *tx) deleteToken(id ID, r *tokenRecord) error {
-	if err := t.w.Delete(hashKey(tableTokenHash, r.Hash)); err != nil {
+	if err := t.delete(hashKey(tableTokenHash, r.Hash)); err != nil {
 		return err
 	}
-	return t.w.Delete(key(tableToken, id))
+	return t.delete(key(tableToken, id))
 }
 
 // describe adds the names of the organization and the user. It fails as

@@ -70,7 +70,7 @@ func (t *tx) putUser(id ID, old, r *userRecord) error {
 	if old != nil {
 		r.Revision = old.Revision + 1
 		if old.Name != r.Name {
-			if err := t.w.Delete(hashKey(tableUserName, t.k.hash("user", old.Name))); err != nil {
+			if err := t.delete(hashKey(tableUserName, t.k.hash("user", old.Name))); err != nil {
 				return err
 			}
 		}
@@ -239,10 +239,10 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 		if err != nil {
 			return err
 		}
-		if err := t.w.Delete(hashKey(tableUserName, t.k.hash("user", r.Name))); err != nil {
+		if err := t.delete(hashKey(tableUserName, t.k.hash("user", r.Name))); err != nil {
 			return err
 		}
-		if err := t.w.Delete(key(tableUser, id)); err != nil {
+		if err := t.delete(key(tableUser, id)); err != nil {
 			return err
 		}
 		if err := t.endSessions(id, hash{}); err != nil {

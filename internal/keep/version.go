@@ -160,24 +160,47 @@ func (h *headRecord) versions(s *stateRecord) []uint64 {
 	return out
 }
 
+// mapState is what a head record leads to.
+type mapState struct {
+	head  *headRecord
+	state *stateRecord
+}
+
 // head returns the head and state of an organization's map. Both are new and
-// empty when nothing was ever written.
+// empty when nothing was ever written. The state is never written without the
+// head, so what was read with a head is right as long as the head is the same.
 func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
-	h, err := loadChecked(v, key(tableHead, org), func(h *headRecord) error { return v.checkHead(org, h) })
+	k := key(tableHead, org)
+	sealed, err := v.r.Get(k)
+	if errors.Is(err, store.ErrNotFound) {
+		return &headRecord{}, &stateRecord{}, nil
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	if h == nil {
-		return &headRecord{}, &stateRecord{}, nil
+	if known, ok := v.k.records.find(k, sealed); ok {
+		m := known.(*mapState)
+		return m.head, m.state, nil
+	}
+	m := &mapState{&headRecord{}, &stateRecord{}}
+	if err := v.openJSON(k, sealed, m.head); err != nil {
+		return nil, nil, err
+	}
+	if err := v.checkHead(org, m.head); err != nil {
+		return nil, nil, err
 	}
 	s, err := load[stateRecord](v, key(tableState, org))
 	if err != nil {
 		return nil, nil, err
 	}
-	if s == nil {
-		s = &stateRecord{}
+	if s != nil {
+		m.state = s
 	}
-	return h, s, twin("the map of organization "+org.String(), h.StateRevision, s.Revision)
+	if err := twin("the map of organization "+org.String(), m.head.StateRevision, m.state.Revision); err != nil {
+		return nil, nil, err
+	}
+	v.k.records.keep(k, sealed, m)
+	return m.head, m.state, nil
 }
 
 // checkHead refuses a head that is older than the versions it leads to: one
@@ -320,13 +343,21 @@ func encodeSecret(kind byte, name, value string) []byte {
 var errSecretRecord = errors.New("not a secret record")
 
 func decodeSecret(b []byte) (kind byte, name, value string, err error) {
-	if len(b) == 0 || b[0] > kindHidden {
+	kind, n, v, ok := splitSecret(b)
+	if !ok {
 		return 0, "", "", errSecretRecord
+	}
+	return kind, string(n), string(v), nil
+}
+
+func splitSecret(b []byte) (kind byte, name, value []byte, ok bool) {
+	if len(b) == 0 || b[0] > kindHidden {
+		return 0, nil, nil, false
 	}
 	n, size := binary.Uvarint(b[1:])
 	if size <= 0 || n > uint64(len(b)-1-size) {
-		return 0, "", "", errSecretRecord
+		return 0, nil, nil, false
 	}
 	rest := b[1+size:]
-	return b[0], string(rest[:n]), string(rest[n:]), nil
+	return b[0], rest[:n], rest[n:], true
 }

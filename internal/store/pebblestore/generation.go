@@ -128,7 +128,7 @@ func (s *Store) events(gen *generation) *pebble.EventListener {
 				s.log.Error("store: background work failed", "error", err)
 			}
 		},
-		FlushEnd: func(info pebble.FlushInfo) { s.log.Debug("FLUSH", "i", info.String())
+		FlushEnd: func(info pebble.FlushInfo) {
 			// Pebble gives a flush that had nothing to write, since all of it
 			// was deleted again, an error that it does not export.
 			nothing := info.Err != nil && info.Err.Error() == "pebble: empty table"
@@ -139,7 +139,7 @@ func (s *Store) events(gen *generation) *pebble.EventListener {
 			gen.busy.Store(true)
 			moved()
 		},
-		CompactionEnd: func(i pebble.CompactionInfo) { s.log.Debug("COMPACT", "i", i.String()); moved() },
+		CompactionEnd: func(pebble.CompactionInfo) { moved() },
 		WALCreated:    func(pebble.WALCreateInfo) { gen.busy.Store(true) },
 	}
 }

@@ -84,7 +84,7 @@ func engineOptions(fs vfs.FS, cache *pebble.Cache, logger pebble.Logger, events 
 		// anyway.
 		WALBytesPerSync: 1 << 20,
 	}
-	o.Experimental.EnableColumnarBlocks = func() bool { return false }
+	o.Experimental.EnableColumnarBlocks = func() bool { return true }
 	// Sampling reads for compactions costs time on each read and rewrites
 	// data that is only read.
 	o.Experimental.ReadSamplingMultiplier = -1

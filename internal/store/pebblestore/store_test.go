@@ -1,11 +1,10 @@
 package pebblestore
 
 import (
-	"log/slog"
-	"os"
 	"context"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
@@ -13,9 +12,11 @@ import (
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(tb testing.TB) storetest.Opener {
 		dir := tb.TempDir()
-		return storetest.OpenerFunc(func(context.Context) (store.Store, error) { return Open(dir, &Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))}) })
+		return storetest.OpenerFunc(func(context.Context) (store.Store, error) { return Open(dir, nil) })
 	})
 }
+
+func memFS() *vfs.MemFS { return vfs.NewMem() }
 
 func mustOpen(tb testing.TB, dir string, opts *Options) *Store {
 	tb.Helper()

@@ -185,7 +185,11 @@ func (o *overlay) fill(batch *pebble.Batch, src pebble.Reader) error {
 				continue
 			}
 		}
-		if err := batch.DeleteRange(h.from, to, nil); err != nil {
+		from := h.from
+		if len(from) == 0 {
+			from = []byte{0} // the engine loses tombstones that begin with no key
+		}
+		if err := batch.DeleteRange(from, to, nil); err != nil {
 			return err
 		}
 	}

@@ -31,13 +31,6 @@ func testModel(t *testing.T, o Opener) {
 		default:
 			m.update(t, s)
 		}
-		if got, want := MustDump(t, s), inRange(m.state, nil, nil); !slices.Equal(got, want) {
-			gm := map[string]string{}
-			for _, p := range got { gm[p.Key]=p.Value }
-			for _, p := range want { if gm[p.Key]!=p.Value {t.Log("missing/wrong",p, gm[p.Key])}; delete(gm,p.Key) }
-			t.Log("extra", gm)
-			t.Fatalf("round %d: trace %v", round, m.trace)
-		}
 		if t.Failed() {
 			t.Fatalf("in round %d", round)
 		}
@@ -50,7 +43,6 @@ func testModel(t *testing.T, o Opener) {
 type model struct {
 	rng   *rand.Rand
 	state map[string]string
-	trace []string
 }
 
 var errMine = errors.New("mine")
@@ -58,7 +50,6 @@ var errMine = errors.New("mine")
 func (m *model) update(t *testing.T, s store.Store) {
 	fails := m.rng.IntN(4) == 0
 	var after map[string]string
-	m.trace = nil
 	err := s.Update(t.Context(), func(tx store.Tx) error {
 		after = maps.Clone(m.state)
 		for range m.rng.IntN(20) {
@@ -89,12 +80,10 @@ func (m *model) step(tx store.Tx, state map[string]string) error {
 		for _, p := range inRange(state, from, to) {
 			delete(state, p.Key)
 		}
-		m.trace = append(m.trace, fmt.Sprintf("delrange %q %q", from, to))
 		return tx.DeleteRange(from, to)
 	case 1, 2:
 		k := m.key()
 		delete(state, k)
-		m.trace = append(m.trace, "del "+k)
 		return tx.Delete([]byte(k))
 	case 3:
 		return m.read(tx, state)
@@ -103,7 +92,6 @@ func (m *model) step(tx store.Tx, state map[string]string) error {
 		for i := range 100 {
 			k := fmt.Sprintf("%s%02d", m.key()[:1], i)
 			state[k] = "many"
-			m.trace = append(m.trace, "set "+k)
 			if err := tx.Set([]byte(k), []byte("many")); err != nil {
 				return err
 			}
@@ -112,7 +100,6 @@ func (m *model) step(tx store.Tx, state map[string]string) error {
 	default:
 		k, v := m.key(), fmt.Sprint(m.rng.Uint32())
 		state[k] = v
-		m.trace = append(m.trace, "set "+k)
 		return tx.Set([]byte(k), []byte(v))
 	}
 }
