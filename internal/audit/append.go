@@ -14,10 +14,12 @@ const maxBatch = 1 << 20
 // of them brought. So one write serves many callers, and a lone caller waits for
 // nobody and wakes nobody.
 type request struct {
-	body []byte
-	err  error
-	next *request
-	wake chan bool // true: be the writer; false: err says how it went
+	body    []byte
+	id      ID
+	pending bool
+	err     error
+	next    *request
+	wake    chan bool // true: be the writer; false: err says how it went
 }
 
 // Append adds a record, as made by [Record.Append], to the end of the log. When
@@ -29,16 +31,23 @@ type request struct {
 //
 // An error that wraps ErrUnavailable says that the file can't be written. body
 // is not kept.
-func (l *Log) Append(body []byte) error {
-	if _, err := checkBody(body); err != nil {
+func (l *Log) Append(body []byte) error { return l.append(body, false) }
+
+// AppendPending is Append for a record that the caller also keeps elsewhere
+// until [Log.Settle] names it. One that failed is tried again in the same way.
+func (l *Log) AppendPending(body []byte) error { return l.append(body, true) }
+
+func (l *Log) append(body []byte, pending bool) error {
+	id, err := checkBody(body)
+	if err != nil {
 		return err
 	}
 	r := l.pool.Get().(*request)
-	r.body = body
+	r.body, r.id, r.pending = body, id, pending
 	if l.enqueue(r) || <-r.wake {
 		l.lead(r)
 	}
-	err := r.err
+	err = r.err
 	r.body, r.err, r.next = nil, nil, nil
 	l.pool.Put(r)
 	return err
@@ -115,7 +124,15 @@ func (l *Log) write(batch *request) error {
 	if l.buf = buf; cap(buf) > 4*maxBatch {
 		l.buf = nil
 	}
-	return l.commit(buf, head)
+	if err := l.commit(buf, head); err != nil {
+		return err
+	}
+	for r := batch; r != nil; r = r.next {
+		if r.pending {
+			l.unsettled = append(l.unsettled, settling{r.id, head.Seq})
+		}
+	}
+	return nil
 }
 
 // ready readies the file for the next line, and mends what an earlier failure

@@ -76,7 +76,16 @@ type Log struct {
 	dirSynced  int        // those of them known to be durable
 	half       bool       // there may be something behind size
 	rotateAt   int64      // the size at which to rotate
+	unsettled  []settling // the pending records in the log, in its order
 	buf        []byte
+
+	settle sync.Mutex // held by Settle
+}
+
+// settling is a pending record that is in the log, no further on than at seq.
+type settling struct {
+	id  ID
+	seq uint64
 }
 
 // Open opens the log at path and continues its chain. The rest of a line that a

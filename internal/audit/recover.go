@@ -8,10 +8,10 @@ import (
 
 // Recover makes the log whole after a start: it appends those pending records
 // whose ID does not stand in the log behind the checkpoint, and returns how many
-// they were. since is the last checkpoint that [Log.Sync] returned and the
-// caller stored; all that is pending must have been appended after it, if it was
-// appended at all. pending calls yield with the records, whose bodies may be
-// reused when yield returns. All pending records are held in memory.
+// they were. since is the checkpoint that was stored as [Log.Settle] asks, zero
+// when there is none yet; the next Settle names all that is pending here. pending
+// calls yield with the records, whose bodies may be reused when yield returns.
+// All of them are held in memory.
 //
 // The lines from the checkpoint on are verified. When the log does not hold the
 // checkpoint's line, the error wraps ErrCheckpoint: lines that were durable are
@@ -41,7 +41,12 @@ func (l *Log) Recover(since Checkpoint, pending func(yield func(id ID, body []by
 			return 0, err
 		}
 	}
-	return l.appendAll(missing.bodies)
+	if appended, err = l.appendAll(missing.bodies); err == nil {
+		for _, id := range missing.ids {
+			l.unsettled = append(l.unsettled, settling{id, l.head.Seq})
+		}
+	}
+	return appended, err
 }
 
 // appendAll appends the bodies in their order and leaves out what is nil.
@@ -76,6 +81,7 @@ func (l *Log) appendAll(bodies [][]byte) (appended int, err error) {
 
 // outbox holds the records that may be missing in the log, in their order.
 type outbox struct {
+	ids    []ID
 	bodies [][]byte // nil for one that was found in the log
 	index  map[ID]int
 }
@@ -92,6 +98,7 @@ func collect(pending func(yield func(id ID, body []byte) error) error) (*outbox,
 		}
 		if _, twice := o.index[id]; !twice {
 			o.index[id] = len(o.bodies)
+			o.ids = append(o.ids, id)
 			o.bodies = append(o.bodies, bytes.Clone(body))
 		}
 		return nil

@@ -2,13 +2,16 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 // pendingOf yields bodies with their IDs, in one buffer that it reuses.
@@ -313,7 +316,7 @@ func (d *domain) change(l *Log) error {
 	id, body := d.writer.body()
 	d.outbox[id] = body
 	d.sure[id] = true // durable, and so its record will be in the log
-	return l.Append(body)
+	return l.AppendPending(body)
 }
 
 func (d *domain) read(l *Log) error {
@@ -328,13 +331,12 @@ func (d *domain) read(l *Log) error {
 }
 
 func (d *domain) sync(l *Log) error {
-	appended := slices.Collect(maps.Keys(d.outbox))
-	since, err := l.Sync()
+	since, settled, err := l.Settle()
 	if err != nil {
 		return err
 	}
 	d.since = since
-	for _, id := range appended {
+	for _, id := range settled {
 		delete(d.outbox, id)
 	}
 	clear(d.reads) // durable from here on
@@ -389,7 +391,7 @@ func crashesOf(tb testing.TB, path string, d *domain, work func(opts *Options)) 
 	return crashes
 }
 
-// start is what the server does first; the log may end the process during it.
+// start is what the server does first.
 func (d *domain) start(tb testing.TB, path string, opts *Options) *Log {
 	tb.Helper()
 	l := mustOpen(tb, path, opts)
@@ -450,6 +452,126 @@ func TestCrashAtEachPoint(t *testing.T) {
 	for p := BeforeWrite; p <= AfterCut; p++ {
 		if !passed[p] {
 			t.Errorf("the process never ended %s", pointNames[p])
+		}
+	}
+}
+
+func TestSettle(t *testing.T) {
+	path := logPath(t)
+	l := mustOpen(t, path, nil)
+	w := newWriter()
+	settle := func(want ...ID) Checkpoint {
+		t.Helper()
+		at, got, err := l.Settle()
+		if err != nil || !slices.Equal(got, want) {
+			t.Fatalf("Settle names %v, %v, want %v", got, err, want)
+		}
+		if head := l.Head(); at != head {
+			t.Errorf("the checkpoint is %v instead of %v", at, head)
+		}
+		return at
+	}
+	pending := func() (ID, []byte) {
+		t.Helper()
+		id, body := w.body()
+		if err := l.AppendPending(body); err != nil {
+			t.Fatal(err)
+		}
+		return id, body
+	}
+	settle()
+	a, _ := pending()
+	w.append(t, l, 2)
+	b, _ := pending()
+	mustSync(t, l)
+	since := settle(a, b)
+	settle()
+	c, found := pending()
+	mustClose(t, l)
+
+	l = mustOpen(t, path, nil)
+	d, missing := w.body()
+	if n, err := l.Recover(since, pendingOf(found, missing)); n != 1 || err != nil {
+		t.Fatalf("Recover returns %d, %v", n, err)
+	}
+	e, _ := pending()
+	settle(c, d, e)
+
+	// What may be lost with a file is not named.
+	pending()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	_, ids, err := l.Settle()
+	if wantDamage(t, err, path, 0, "removed"); len(ids) > 0 {
+		t.Errorf("Settle names %v", ids)
+	}
+	f, _ := pending()
+	settle(f)
+}
+
+// Callers that change, read and settle at the same time keep what Recover relies
+// on at every moment: all that is pending is behind the checkpoint, or not in
+// the log.
+func TestSettleWhileAppending(t *testing.T) {
+	path := logPath(t)
+	l := mustOpen(t, path, &Options{MaxBytes: -1, open: newDisk().openFile}) // a copy of one file is a picture of one moment
+	d := newDomain()
+	var mu sync.Mutex // is the store's
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range 8 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				id, body := d.writer.body()
+				mu.Lock()
+				d.outbox[id] = body
+				d.sure[id] = true
+				mu.Unlock()
+				if err := l.AppendPending(body); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(50 * time.Microsecond)
+			}
+		})
+	}
+	wg.Go(func() {
+		var left []ID // of transactions that failed
+		for i := 0; ctx.Err() == nil; i++ {
+			since, settled, err := l.Settle()
+			if err != nil {
+				t.Error(err)
+			}
+			if left = append(left, settled...); i%3 == 0 {
+				continue
+			}
+			mu.Lock()
+			d.since = since
+			for _, id := range left {
+				delete(d.outbox, id)
+			}
+			mu.Unlock()
+			left = nil
+		}
+	})
+	for range 20 {
+		// The store as it is now, and the log as it is a moment later.
+		mu.Lock()
+		next := d.clone()
+		mu.Unlock()
+		copied := copyLog(t, path)
+		l := next.start(t, copied, &Options{open: newDisk().openFile})
+		mustClose(t, l)
+		times := make(map[ID]int)
+		for _, e := range readEntries(t, copied) {
+			times[e.ID]++
+		}
+		for id := range next.sure {
+			if times[id] != 1 {
+				t.Fatalf("record %v is in the log %d times", id, times[id])
+			}
 		}
 	}
 }

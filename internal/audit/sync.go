@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 )
 
 // Sync makes durable all that was appended before the call, and returns the
@@ -62,6 +63,35 @@ func (l *Log) Sync() (Checkpoint, error) {
 	return head, nil
 }
 
+// Settle is Sync for who keeps pending records: it also names those that the
+// checkpoint covers and that no earlier call named. The caller must remove them
+// and store the checkpoint in one transaction, and when that fails, remove them
+// together with those of the next call. Then all that is still pending stands
+// behind the stored checkpoint or not in the log at all, which is what
+// [Log.Recover] goes by; a checkpoint of Sync does not promise that.
+//
+// Pending records that may have been lost with a file are not named. They stay
+// with the caller, and come into the log with the next start.
+func (l *Log) Settle() (Checkpoint, []ID, error) {
+	l.settle.Lock()
+	defer l.settle.Unlock()
+	at, err := l.Sync()
+	if err != nil {
+		return Checkpoint{}, nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ids []ID
+	for _, p := range l.unsettled {
+		if p.seq > at.Seq {
+			break
+		}
+		ids = append(ids, p.id)
+	}
+	l.unsettled = slices.Delete(l.unsettled, 0, len(ids))
+	return at, ids, nil
+}
+
 // inspect looks for signs that somebody else changed the file, of which size
 // bytes were written at the least.
 func (l *Log) inspect(info fs.FileInfo, size int64) error {
@@ -79,6 +109,7 @@ func (l *Log) inspect(info fs.FileInfo, size int64) error {
 // setAside goes on in a new file when this one is beyond repair.
 func (l *Log) setAside(why error) error {
 	err := &DamageError{File: l.path, Err: why}
+	l.unsettled = nil
 	l.logger.Error("audit log is damaged and goes on in a new file", "path", l.path, "last", l.head.Seq, "error", why)
 	if leaveErr := l.leave(); leaveErr != nil {
 		return l.fail(errors.Join(err, leaveErr))

@@ -311,7 +311,7 @@ func TestRandomFaults(t *testing.T) {
 					dsk.set(func(d *disk) { d.room, d.sync, d.truncate = -1, nil, nil })
 					for id, body := range d.outbox {
 						if !inLog(t, path, id) {
-							if err := l.Append(body); err != nil {
+							if err := l.AppendPending(body); err != nil {
 								t.Fatal(err)
 							}
 						}

@@ -17,6 +17,7 @@ const (
 	InfluxDB Protocol = "influxdb"
 	Vault    Protocol = "vault"
 	Influxd  Protocol = "influxd" // the address for an influxd: Vault's protocol, merging
+	offline  Protocol = "offline" // a command on a data folder, see Offline
 )
 
 // Origin says where a request came from. It is for the audit log and the
@@ -51,6 +52,13 @@ type Caller struct {
 // Anonymous is a caller who has not said who it is: it may set up a new
 // server, and sign in.
 func Anonymous(o Origin) Caller { return Caller{Origin: o} }
+
+// Offline is the caller of a command that works on a data folder which no
+// server has open. Who can run it has the data and the key that opens it, so
+// that there is nothing left to refuse. It must never stand for a request.
+func Offline() Caller {
+	return Caller{Origin: Origin{Protocol: offline}, permissions: acl.Everything()}
+}
 
 // authorize returns nil when the caller has permission p.
 func (c *Caller) authorize(p acl.Permission) error {

@@ -32,8 +32,8 @@ type userRecord struct {
 
 type tokenRecord struct {
 	Revision    uint64             `json:"rev"`
-	Hash        hash               `json:"hash"` // of the token; never the token itself
-	Imported    string             `json:"imported,omitempty"`
+	Hash        hash               `json:"hash"`               // of the token; never the token itself
+	Imported    []hash             `json:"imported,omitempty"` // of the forms in which InfluxDB would keep it
 	Org         ID                 `json:"org"`
 	User        ID                 `json:"user"`
 	Inactive    bool               `json:"inactive,omitempty"`

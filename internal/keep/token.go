@@ -71,11 +71,24 @@ func (v *view) token(id ID) (*tokenRecord, error) {
 // tokenByValue finds the token that was sent, nil when there is none.
 func (v *view) tokenByValue(value string) (ID, *tokenRecord, error) {
 	entry, err := load[entryRecord](v, hashKey(tableTokenHash, v.k.hash("token", value)))
+	if err == nil && entry == nil {
+		entry, err = v.importedToken(value)
+	}
 	if err != nil || entry == nil {
 		return 0, nil, err
 	}
 	r, err := v.token(entry.ID)
 	return entry.ID, r, err
+}
+
+// importedToken finds a token of which InfluxDB kept a hash alone.
+func (v *view) importedToken(value string) (*entryRecord, error) {
+	for _, h := range v.k.influxHashes(value) {
+		if entry, err := load[entryRecord](v, hashKey(tableTokenHash, h)); err != nil || entry != nil {
+			return entry, err
+		}
+	}
+	return nil, nil
 }
 
 func (t *tx) putToken(id ID, old, r *tokenRecord) error {

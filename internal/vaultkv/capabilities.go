@@ -10,7 +10,7 @@ import (
 )
 
 // maxCapabilityPaths bounds the work of one question.
-const maxCapabilityPaths = 1000
+const maxCapabilityPaths = 100
 
 // may reports whether the caller has a permission on an organization's
 // secrets. It only tells the caller about its own permissions: the domain

@@ -180,7 +180,8 @@ func TestVaultClientSystem(t *testing.T) {
 		t.Errorf("own policies: %v, %v", policies, err)
 	}
 	c.SetNamespace("team")
-	if _, err := c.KVv2("secret").Get(t.Context(), "acme"); !errors.Is(err, api.ErrSecretNotFound) {
+	var refused *api.ResponseError
+	if _, err := c.KVv2("secret").Get(t.Context(), "acme"); !errors.As(err, &refused) || refused.StatusCode != 400 {
 		t.Errorf("in a namespace: %v", err)
 	}
 }

@@ -119,14 +119,15 @@ func (m *mount) serve(w http.ResponseWriter, r *http.Request, open bool, fn func
 
 func (c *call) prepare(open bool) error {
 	// Neither can be ignored: the client would read in another place than it
-	// believes, or get in plain what it wanted wrapped.
+	// believes, or get in plain what it wanted wrapped. Clients would take a
+	// 404 for a document that is not there, and say no more about it.
 	if ns := strings.Trim(c.r.Header.Get("X-Vault-Namespace"), "/"); ns != "" && ns != "root" {
-		return &statusError{http.StatusNotFound, "namespace not found: this server has the root namespace alone"}
+		return invalid("namespace not found: this server has the root namespace alone")
 	}
 	if ttl := c.r.Header.Get("X-Vault-Wrap-TTL"); ttl != "" && ttl != "0" {
-		return &statusError{http.StatusBadRequest, "response wrapping is not supported"}
+		return invalid("response wrapping is not supported")
 	}
-	if open {
+	if true {
 		return nil
 	}
 	caller, err := c.keep.Authenticate(c.r.Context(), c.origin, c.token)

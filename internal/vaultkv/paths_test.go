@@ -87,7 +87,7 @@ func TestEnvelope(t *testing.T) {
 func TestNamespacesAndWrapping(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
-	for ns, status := range map[string]int{"": 200, "root": 200, "/": 200, "root/": 200, "team": 404, "root/team": 404} {
+	for ns, status := range map[string]int{"": 200, "root": 200, "/": 200, "root/": 200, "team": 400, "root/team": 400} {
 		s.op(t, "GET", s.at("data"), "", "X-Vault-Namespace", ns).want(t, status)
 	}
 	for ttl, status := range map[string]int{"": 200, "0": 200, "60": 400, "5m": 400} {

@@ -1,0 +1,505 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/client"
+)
+
+const token = "s3cr3t-t0ken=="
+
+func newClient(t *testing.T, h http.Handler) *client.Client {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return newClientFor(t, srv.URL)
+}
+
+func newClientFor(t *testing.T, address string) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{URL: address, Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func str(s string) *string { return &s }
+
+// TestRequests compares what each call sends, and what it makes of the answer.
+func TestRequests(t *testing.T) {
+	when := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
+	inactive := client.Inactive
+	for _, c := range []struct {
+		name    string
+		call    func(context.Context, *client.Client) (any, error)
+		want    string // method, target and body
+		status  int
+		answer  string
+		returns any
+	}{
+		{
+			"setup allowed",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.SetupAllowed(ctx) },
+			"GET /api/v2/setup", 200, `{"allowed":true}`, true,
+		}, {
+			"setup",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.Setup(ctx, client.SetupRequest{Username: "admin", Password: "pw", Org: "acme", Bucket: "b"})
+			},
+			`POST /api/v2/setup {"username":"admin","password":"pw","org":"acme","bucket":"b"}`,
+			201, `{"user":{"id":"1","name":"admin"},"org":{"id":"2","name":"acme"},"auth":{"id":"3","token":"T"}}`,
+			client.SetupResult{User: client.User{ID: "1", Name: "admin"}, Org: client.Organization{ID: "2", Name: "acme"}, Auth: client.Token{ID: "3", Token: "T"}},
+		}, {
+			"me",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.Me(ctx) },
+			"GET /api/v2/me", 200, `{"id":"1","name":"admin","status":"active"}`, client.User{ID: "1", Name: "admin", Status: client.Active},
+		}, {
+			"organization by name",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.OrganizationByName(ctx, "a&b c") },
+			"GET /api/v2/orgs?org=a%26b+c", 200, `{"orgs":[{"id":"2","name":"a&b c"}]}`, client.Organization{ID: "2", Name: "a&b c"},
+		}, {
+			"organizations",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.Organizations(ctx) },
+			"GET /api/v2/orgs?limit=100&offset=0", 200, `{"orgs":[{"id":"2","name":"acme","createdAt":"2026-03-01T09:30:00Z"}]}`,
+			[]client.Organization{{ID: "2", Name: "acme", CreatedAt: when}},
+		}, {
+			"create organization",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.CreateOrganization(ctx, "second", "the <second>")
+			},
+			`POST /api/v2/orgs {"name":"second","description":"the <second>"}`, 201, `{"id":"4","name":"second"}`, client.Organization{ID: "4", Name: "second"},
+		}, {
+			"update organization",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.UpdateOrganization(ctx, "4", client.OrganizationUpdate{Description: str("")})
+			},
+			`PATCH /api/v2/orgs/4 {"description":""}`, 200, `{"id":"4","name":"second"}`, client.Organization{ID: "4", Name: "second"},
+		}, {
+			"delete organization",
+			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteOrganization(ctx, "4") },
+			"DELETE /api/v2/orgs/4", 204, "", nil,
+		}, {
+			"add owner",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return nil, c.AddMember(ctx, "4", "5", client.RoleOwner)
+			},
+			`POST /api/v2/orgs/4/owners {"id":"5"}`, 201, `{}`, nil,
+		}, {
+			"remove member",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return nil, c.RemoveMember(ctx, "4", "5", client.RoleMember)
+			},
+			"DELETE /api/v2/orgs/4/members/5", 204, "", nil,
+		}, {
+			"create user",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.CreateUser(ctx, "ann") },
+			`POST /api/v2/users {"name":"ann"}`, 201, `{"id":"5","name":"ann","status":"active"}`, client.User{ID: "5", Name: "ann", Status: client.Active},
+		}, {
+			"make a user inactive",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.UpdateUser(ctx, "5", client.UserUpdate{Status: &inactive})
+			},
+			`PATCH /api/v2/users/5 {"status":"inactive"}`, 200, `{"id":"5","status":"inactive"}`, client.User{ID: "5", Status: client.Inactive},
+		}, {
+			"set password",
+			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.SetPassword(ctx, "5", "pw") },
+			`POST /api/v2/users/5/password {"password":"pw"}`, 204, "", nil,
+		}, {
+			"tokens",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.Tokens(ctx, client.TokenFilter{OrgID: "2"})
+			},
+			"GET /api/v2/authorizations?orgID=2", 200, `{"authorizations":[{"id":"6","names":["db_*"],"expiresAt":"2026-03-01T09:30:00Z"}]}`,
+			[]client.Token{{ID: "6", Names: []string{"db_*"}, ExpiresAt: when}},
+		}, {
+			"create token",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.CreateToken(ctx, client.NewToken{OrgID: "2", Permissions: client.SecretPermissions("2", client.Read), ExpiresAt: when, Names: []string{"db_*"}})
+			},
+			`POST /api/v2/authorizations {"orgID":"2","permissions":[{"action":"read","resource":{"type":"orgs","id":"2"}},{"action":"read","resource":{"type":"secrets","orgID":"2"}}],"expiresAt":"2026-03-01T09:30:00Z","names":["db_*"]}`,
+			201, `{"id":"6","token":"T"}`, client.Token{ID: "6", Token: "T"},
+		}, {
+			"deactivate token",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.UpdateToken(ctx, "6", client.TokenUpdate{Status: &inactive})
+			},
+			`PATCH /api/v2/authorizations/6 {"status":"inactive"}`, 200, `{"id":"6","status":"inactive"}`, client.Token{ID: "6", Status: client.Inactive},
+		}, {
+			"resource types",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.ResourceTypes(ctx) },
+			"GET /api/v2/resources", 200, `["orgs","secrets"]`, []string{"orgs", "secrets"},
+		}, {
+			"names of secrets",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.SecretNames(ctx, "2") },
+			"GET /api/v2/orgs/2/secrets", 200, `{"secrets":["a","b"]}`, []string{"a", "b"},
+		}, {
+			"set secrets",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return nil, c.SetSecrets(ctx, "2", map[string]string{"a": "1", "b": ""})
+			},
+			`PATCH /api/v2/orgs/2/secrets {"a":"1","b":""}`, 204, "", nil,
+		}, {
+			"delete a secret with a slash and a percent sign",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return nil, c.DeleteSecret(ctx, "2", "a/b%2F")
+			},
+			"DELETE /api/v2/orgs/2/secrets/a%2Fb%252F", 204, "", nil,
+		}, {
+			"delete a secret of dots",
+			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteSecret(ctx, "2", "..") },
+			"DELETE /api/v2/orgs/2/secrets/%2E%2E", 204, "", nil,
+		}, {
+			"delete no secrets",
+			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteSecrets(ctx, "2") },
+			`POST /api/v2/orgs/2/secrets/delete {"secrets":[]}`, 204, "", nil,
+		}, {
+			"history",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.History(ctx, "2") },
+			"GET /api/v2/orgs/2/secrets/history", 200, `{"versions":[{"version":7,"added":["a"],"count":3,"pinned":true,"rolledBackTo":5,"deletedAt":"2026-03-01T09:30:00Z"}]}`,
+			[]client.Version{{Number: 7, Added: []string{"a"}, Count: 3, Pinned: true, RolledBackTo: 5, DeletedAt: when}},
+		}, {
+			"rollback",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.Rollback(ctx, "2", 5) },
+			`POST /api/v2/orgs/2/secrets/rollback {"version":5}`, 200, `{"version":8,"changed":true}`, client.Written{Version: 8, Changed: true},
+		}, {
+			"dismiss",
+			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.Dismiss(ctx, "2", 5) },
+			`POST /api/v2/orgs/2/secrets/dismiss {"version":5}`, 204, "", nil,
+		}, {
+			"write values",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.WriteValues(ctx, "2", map[string]*string{"a": str("<1>"), "b": nil}, nil)
+			},
+			`PATCH /api/v2/orgs/2/secrets/values {"a":"<1>","b":null}`, 200, `{"version":8,"changed":true}`, client.Written{Version: 8, Changed: true},
+		}, {
+			"replace values by none",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.ReplaceValues(ctx, "2", nil, nil) },
+			`PUT /api/v2/orgs/2/secrets/values {}`, 200, `{"version":9,"changed":true}`, client.Written{Version: 9, Changed: true},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got string
+			cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				got = strings.TrimSpace(r.Method + " " + r.RequestURI + " " + string(body))
+				if a := r.Header.Get("Authorization"); a != "Token "+token {
+					t.Errorf("Authorization is %q", a)
+				}
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(c.status)
+				io.WriteString(w, c.answer)
+			}))
+			v, err := c.call(t.Context(), cl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != c.want {
+				t.Errorf("sent %s\nwant %s", got, c.want)
+			}
+			if !reflect.DeepEqual(v, c.returns) {
+				t.Errorf("returned %+v\nwant     %+v", v, c.returns)
+			}
+		})
+	}
+}
+
+// TestPages reads a list that is longer than a page.
+func TestPages(t *testing.T) {
+	cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var offset, limit int
+		fmt.Sscan(r.FormValue("offset"), &offset)
+		fmt.Sscan(r.FormValue("limit"), &limit)
+		var users []client.User
+		for i := offset; i < min(offset+limit, 250); i++ {
+			users = append(users, client.User{ID: fmt.Sprint(i)})
+		}
+		json.NewEncoder(w).Encode(map[string]any{"users": users})
+	}))
+	users, err := cl.Users(t.Context())
+	if err != nil || len(users) != 250 || users[249].ID != "249" {
+		t.Fatalf("got %d users, %v", len(users), err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, c := range []client.Config{
+		{},
+		{URL: "localhost:8086"},
+		{URL: "ftp://localhost"},
+		{URL: "http://"},
+		{URL: "http://user:" + token + "@localhost"},
+		{URL: "http://host:port:" + token},
+		{URL: "http://localhost?token=" + token},
+		{URL: "http://localhost", Token: token + "\n"},
+		{URL: "http://localhost", Token: token + "\u00e9"},
+	} {
+		_, err := client.New(c)
+		if err == nil {
+			t.Errorf("%+v was taken", c)
+		} else if strings.Contains(err.Error(), token) {
+			t.Errorf("the error shows a secret: %v", err)
+		}
+	}
+}
+
+func TestURLWithPath(t *testing.T) {
+	var got string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.RequestURI
+		io.WriteString(w, `{}`)
+	}))
+	defer srv.Close()
+	if _, err := newClientFor(t, srv.URL+"/keep%2Fer/").Me(t.Context()); err != nil || got != "/keep%2Fer/api/v2/me" {
+		t.Errorf("asked %s, %v", got, err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		status int
+		header http.Header
+		body   string
+		want   client.Error
+	}{
+		{"code and message", 404, nil, `{"code":"not found","message":"organization not found"}`, client.Error{Code: client.ErrNotFound, Message: "organization not found"}},
+		{"code in the header", 401, http.Header{"X-Platform-Error-Code": {"forbidden"}}, `x`, client.Error{Code: client.ErrForbidden, Message: "the server answered 401 Unauthorized"}},
+		{"not ours", 502, nil, `<html>`, client.Error{Code: client.ErrInternal, Message: "the server answered 502 Bad Gateway"}},
+		{"one code for a change in between", 412, nil, `{"code":"conflict","message":"changed"}`, client.Error{Code: client.ErrChanged, Message: "changed"}},
+		{"empty", 413, nil, "", client.Error{Code: client.ErrRequestTooLarge, Message: "the server answered 413 Request Entity Too Large"}},
+		{"redirect", 302, http.Header{"Location": {"https://other.example/api/v2/me?x=1"}}, "", client.Error{Code: client.ErrInvalid, Message: "the server redirects to https://other.example; a token is not sent there"}},
+		{"unexpected not modified", 304, nil, "", client.Error{Code: client.ErrInvalid, Message: "the server redirects to another place; a token is not sent there"}},
+		{"repeats the token", 400, nil, `{"code":"invalid","message":"no such token: ` + token + `"}`, client.Error{Code: client.ErrInvalid, Message: "no such token: [token]"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				for k, v := range c.header {
+					w.Header()[k] = v
+				}
+				w.WriteHeader(c.status)
+				io.WriteString(w, c.body)
+			}))
+			_, err := cl.Me(t.Context())
+			var got *client.Error
+			if !errors.As(err, &got) {
+				t.Fatalf("got %v", err)
+			}
+			c.want.Status = c.status
+			if *got != c.want {
+				t.Errorf("got %+v, want %+v", *got, c.want)
+			}
+			if !errors.Is(err, c.want.Code) || errors.Is(err, client.ErrNotImplemented) {
+				t.Errorf("errors.Is is wrong about %v", err)
+			}
+		})
+	}
+}
+
+// TestErrorsShowNothing: what goes wrong on the way shows neither the token
+// nor a name nor what the answer held.
+func TestErrorsShowNothing(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		io.WriteString(w, `{"a":"v4lue`)
+	}))
+	defer cut.Close()
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"a":["v4lue", 12345678901234567890]}`)
+	}))
+	defer other.Close()
+	for _, address := range []string{gone.URL, cut.URL, other.URL} {
+		_, _, err := newClientFor(t, address).Values(t.Context(), "o", &client.ValuesQuery{Names: []string{"n4me"}})
+		if err == nil {
+			t.Fatal("no error")
+		}
+		for _, secret := range []string{token, "n4me", "v4lue", "123456"} {
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("the error shows %q: %v", secret, err)
+			}
+		}
+	}
+}
+
+func TestClientShowsNoToken(t *testing.T) {
+	c := newClientFor(t, "http://localhost")
+	for _, s := range []string{fmt.Sprint(c), fmt.Sprintf("%+v %#v %s", c, c, c)} {
+		if strings.Contains(s, token) {
+			t.Errorf("printed, the client is %s", s)
+		}
+	}
+}
+
+func TestEmptyIDs(t *testing.T) {
+	cl := newClient(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked %s", r.RequestURI) }))
+	_, err1 := cl.SecretNames(t.Context(), "")
+	err2 := cl.DeleteSecret(t.Context(), "o", "")
+	_, _, err3 := cl.Values(t.Context(), "", nil)
+	for _, err := range []error{err1, err2, err3} {
+		if !errors.Is(err, client.ErrEmptyValue) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestRetry(t *testing.T) {
+	read := func(ctx context.Context, c *client.Client) error { _, err := c.Me(ctx); return err }
+	set := func(ctx context.Context, c *client.Client) error {
+		return c.SetSecrets(ctx, "o", map[string]string{"a": "1"})
+	}
+	create := func(ctx context.Context, c *client.Client) error { _, err := c.CreateUser(ctx, "ann"); return err }
+	for _, c := range []struct {
+		name       string
+		call       func(context.Context, *client.Client) error
+		status     int
+		failures   int // answers before one that is good
+		retryAfter string
+		requests   int32
+		ok         bool
+	}{
+		{"a read, unavailable", read, 503, 2, "", 3, true},
+		{"a write, too many", set, 429, 1, "", 2, true},
+		{"waits as asked", read, 429, 1, "1", 2, true},
+		{"gives up", read, 503, 9, "", 4, false},
+		{"not what would happen twice", create, 503, 1, "", 1, false},
+		{"not for hours", read, 503, 1, "7200", 1, false},
+		{"not other errors", read, 500, 1, "", 1, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int32
+			cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if body, _ := io.ReadAll(r.Body); r.Method == "PATCH" && string(body) != "{\"a\":\"1\"}\n" {
+					t.Errorf("sent %q", body)
+				}
+				if int(requests.Add(1)) <= c.failures {
+					w.Header().Set("Retry-After", c.retryAfter)
+					w.WriteHeader(c.status)
+					return
+				}
+				io.WriteString(w, "{}")
+			}))
+			start := time.Now()
+			err := c.call(t.Context(), cl)
+			if (err == nil) != c.ok || requests.Load() != c.requests {
+				t.Errorf("%d requests, error %v", requests.Load(), err)
+			}
+			if c.retryAfter == "1" && time.Since(start) < time.Second {
+				t.Error("did not wait for as long as it was asked to")
+			}
+		})
+	}
+}
+
+func TestRetryEndsWithContext(t *testing.T) {
+	cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "20")
+		w.WriteHeader(503)
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	start := time.Now()
+	_, err := cl.Me(ctx)
+	var e *client.Error
+	if !errors.As(err, &e) || e.RetryAfter != 20*time.Second {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %s to find that there is no time to wait", took)
+	}
+}
+
+func TestSession(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /api/v2/signin", func(w http.ResponseWriter, r *http.Request) {
+		if u, p, _ := r.BasicAuth(); u != "ann" || p != "pw" {
+			t.Errorf("signed in as %q", r.Header.Get("Authorization"))
+		}
+		http.SetCookie(w, &http.Cookie{Name: "influxdb-oss-session", Value: "S", Path: "/api/"})
+		w.WriteHeader(204)
+	})
+	mux.HandleFunc("GET /api/v2/me", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"name":%q}`, r.Header.Get("Cookie")+"|"+r.Header.Get("Authorization"))
+	})
+	mux.HandleFunc("POST /api/v2/signout", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
+	cl := newClient(t, mux)
+	if err := cl.SignIn(t.Context(), "ann", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	if me, err := cl.Me(t.Context()); err != nil || me.Name != "influxdb-oss-session=S|" {
+		t.Errorf("signed in: %q, %v", me.Name, err)
+	}
+	if err := cl.SignOut(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if me, err := cl.Me(t.Context()); err != nil || me.Name != "|Token "+token {
+		t.Errorf("signed out: %q, %v", me.Name, err)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, `{"version":1,"changed":true}`)
+	}))
+	var calls, last, total int64
+	big := strings.Repeat("x", 1<<20)
+	_, err := cl.ReplaceValues(t.Context(), "o", map[string]string{"a": big}, &client.WriteOptions{Progress: func(sent, all int64) {
+		if sent < last {
+			t.Errorf("went back from %d to %d", last, sent)
+		}
+		calls, last, total = calls+1, sent, all
+	}})
+	if err != nil || calls < 2 || last != total || total < 1<<20 {
+		t.Errorf("%d calls, %d of %d, %v", calls, last, total, err)
+	}
+}
+
+// FuzzSecretPath: a name travels in a path so that the server reads it back.
+func FuzzSecretPath(f *testing.F) {
+	for _, s := range []string{"a", "with/slash", "..", ".", "%2F", "a b+c", "ü😀", "?x#y", "delete", "\n", "//"} {
+		f.Add(s)
+	}
+	var got string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.URL.EscapedPath()
+		w.WriteHeader(204)
+	}))
+	f.Cleanup(srv.Close)
+	cl, err := client.New(client.Config{URL: srv.URL})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if name == "" {
+			return
+		}
+		if err := cl.DeleteSecret(t.Context(), "o", name); err != nil {
+			t.Fatal(err)
+		}
+		segments := strings.Split(got, "/")
+		if len(segments) != 7 {
+			t.Fatalf("%q has the path %s", name, got)
+		}
+		if back, err := url.PathUnescape(segments[6]); err != nil || back != name {
+			t.Fatalf("%q came back as %q (%s), %v", name, back, got, err)
+		}
+		if segments[6] == ".." || segments[6] == "." {
+			t.Fatalf("%q is a step in %s", name, got)
+		}
+	})
+}

@@ -1,0 +1,301 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	maxAttempts = 4
+	firstDelay  = 250 * time.Millisecond
+	maxDelay    = 30 * time.Second // a server that asks for more gets no second try
+)
+
+// call is one request.
+type call struct {
+	method string
+	path   string // below the server's URL, escaped
+	query  url.Values
+	header http.Header
+	in     any // sent as JSON, unless nil
+	out    any // read from JSON, unless nil
+	// once says that the request must not be sent twice, because the second
+	// one would do something else.
+	once bool
+	// accept is a status besides 2xx that is no error.
+	accept   int
+	progress func(sent, total int64)
+	basic    *basicAuth // instead of the token
+}
+
+type basicAuth struct{ user, password string }
+
+// answer is what callers need of a response besides its body.
+type answer struct {
+	status  int
+	header  http.Header
+	cookies []*http.Cookie
+}
+
+// do sends a request, again if need be, and reads the answer.
+func (c *Client) do(ctx context.Context, r call) (answer, error) {
+	var body []byte
+	if r.in != nil {
+		var err error
+		if body, err = encode(r.in); err != nil {
+			return answer{}, err
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		a, err := c.try(ctx, &r, body)
+		var refused *Error
+		if r.once || attempt == maxAttempts || !errors.As(err, &refused) || !refused.temporary() {
+			return a, err
+		}
+		wait := refused.RetryAfter
+		if wait == 0 {
+			wait = jitter(firstDelay << (attempt - 1))
+		}
+		if deadline, ok := ctx.Deadline(); wait > maxDelay || ok && time.Until(deadline) < wait {
+			return a, err
+		}
+		if sleep(ctx, wait) != nil {
+			return a, err
+		}
+	}
+}
+
+// encode writes JSON as it is, without escapes for HTML, which would make a
+// large import larger.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode the request: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func (e *Error) temporary() bool {
+	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
+}
+
+// jitter spreads those who wait, so that they do not all come back at once.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func (c *Client) try(ctx context.Context, r *call, body []byte) (answer, error) {
+	req, err := c.request(ctx, r, body)
+	if err != nil {
+		return answer{}, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return answer{}, c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	a := answer{resp.StatusCode, resp.Header, resp.Cookies()}
+	if resp.StatusCode == r.accept && r.accept != 0 {
+		return a, nil
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return a, c.refusal(resp)
+	}
+	if r.out == nil || resp.StatusCode == http.StatusNoContent {
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // so that the connection can be used again
+		return a, nil
+	}
+	return a, c.decode(resp.Body, r.out)
+}
+
+func (c *Client) request(ctx context.Context, r *call, body []byte) (*http.Request, error) {
+	u := *c.base
+	raw := c.base.EscapedPath() + r.path
+	plain, err := url.PathUnescape(raw)
+	if err != nil {
+		return nil, fmt.Errorf("make the request's path: %w", err)
+	}
+	u.Path, u.RawPath, u.RawQuery = plain, raw, r.query.Encode()
+	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", err)
+	}
+	if body != nil {
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return newBody(body, r.progress), nil }
+		req.Body, _ = req.GetBody()
+		req.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.agent)
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	c.authenticate(req, r)
+	return req, nil
+}
+
+func (c *Client) authenticate(req *http.Request, r *call) {
+	switch session := c.signedIn(); {
+	case r.basic != nil:
+		req.SetBasicAuth(r.basic.user, r.basic.password)
+		if session != nil {
+			req.AddCookie(session)
+		}
+	case session != nil:
+		req.AddCookie(session)
+	case c.token != "":
+		req.Header.Set("Authorization", "Token "+c.token)
+	}
+}
+
+// newBody reads a body and tells how far it was read.
+func newBody(data []byte, progress func(sent, total int64)) io.ReadCloser {
+	if progress == nil {
+		return io.NopCloser(bytes.NewReader(data))
+	}
+	return &countingBody{r: bytes.NewReader(data), total: int64(len(data)), progress: progress}
+}
+
+type countingBody struct {
+	r        *bytes.Reader
+	total    int64
+	progress func(sent, total int64)
+}
+
+func (b *countingBody) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.progress(b.total-int64(b.r.Len()), b.total)
+	return n, err
+}
+
+func (b *countingBody) Close() error { return nil }
+
+// unreachable is the error of a request that got no answer. It leaves out the
+// path and the query, which hold names of secrets.
+func (c *Client) unreachable(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	return fmt.Errorf("ask %s: %w", c.URL(), err)
+}
+
+// errAnswer hides what encoding/json says, which can quote what it has read.
+var errAnswer = errors.New("the answer is not what a Fluxkeep server sends")
+
+func (c *Client) decode(body io.Reader, out any) error {
+	b := &failingReader{r: body}
+	if err := json.NewDecoder(b).Decode(out); err != nil {
+		if b.err != nil {
+			return fmt.Errorf("read the answer of %s: %w", c.URL(), b.err)
+		}
+		return fmt.Errorf("ask %s: %w", c.URL(), errAnswer)
+	}
+	return nil
+}
+
+// failingReader keeps the connection's error apart from the decoder's.
+type failingReader struct {
+	r   io.Reader
+	err error
+}
+
+func (f *failingReader) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if err != nil && err != io.EOF {
+		f.err = err
+	}
+	return n, err
+}
+
+// path joins segments to a path below /api/v2. None may be empty: it would
+// make another path.
+func path(segments ...string) (string, error) {
+	var b strings.Builder
+	b.WriteString("/api/v2")
+	for _, s := range segments {
+		if s == "" {
+			return "", &Error{Status: http.StatusBadRequest, Code: ErrEmptyValue, Message: "an ID or a name is empty"}
+		}
+		b.WriteByte('/')
+		b.WriteString(escape(s))
+	}
+	return b.String(), nil
+}
+
+// escape makes a name one segment of a path. A name of dots is spelt so that
+// nothing on the way takes it for a step up.
+func escape(name string) string {
+	if name == "." || name == ".." {
+		return strings.ReplaceAll(name, ".", "%2E")
+	}
+	return url.PathEscape(name)
+}
+
+// get reads one thing.
+func (c *Client) get(ctx context.Context, out any, query url.Values, segments ...string) error {
+	return c.send(ctx, call{method: http.MethodGet, query: query, out: out}, segments...)
+}
+
+// send is do for calls of whose answer only the body counts.
+func (c *Client) send(ctx context.Context, r call, segments ...string) error {
+	p, err := path(segments...)
+	if err != nil {
+		return err
+	}
+	r.path = p
+	_, err = c.do(ctx, r)
+	return err
+}
+
+const pageSize = 100 // InfluxDB's largest
+
+// pages reads a list to its end. read gets a page's query and returns how many
+// entries the page had.
+func pages(query url.Values, read func(url.Values) (int, error)) error {
+	if query == nil {
+		query = url.Values{}
+	}
+	for offset := 0; ; {
+		query.Set("limit", fmt.Sprint(pageSize))
+		query.Set("offset", fmt.Sprint(offset))
+		n, err := read(query)
+		if err != nil || n < pageSize {
+			return err
+		}
+		offset += n
+	}
+}
+
+// values makes a query of names and values, leaving out what is empty.
+func values(pairs ...string) url.Values {
+	q := url.Values{}
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] != "" {
+			q.Set(pair[0], pair[1])
+		}
+	}
+	return q
+}

@@ -1,0 +1,131 @@
+// Package fluxkeep_test guards what no single package can: which way imports
+// go.
+package fluxkeep_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/fluxkeep/fluxkeep/"
+
+// layers says for each package which of the project's packages it may import,
+// directly or not, outside its tests. A package that is not here may not
+// exist; a name that ends with /... stands for all below it.
+var layers = map[string][]string{
+	"cmd/fluxkeep":               {"..."},
+	"internal/cli":               {"..."},
+	"internal/cli/process":       {},
+	"internal/cli/profile":       {},
+	"internal/cli/secretfile":    {"internal/httpapi"},
+	"internal/server":            {"internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/keep", "internal/backup", "internal/acl", "internal/audit", "internal/seal", "internal/store", "internal/store/pebblestore"},
+	"internal/influxv2":          {"internal/httpapi", "internal/keep", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/vaultkv":           {"internal/httpapi", "internal/keep", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/httpapi":           {},
+	"internal/keep":              {"internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/backup":            {},
+	"internal/influxbolt":        {"internal/acl"},
+	"internal/acl":               {},
+	"internal/audit":             {"internal/acl"},
+	"internal/seal":              {},
+	"internal/store":             {},
+	"internal/store/pebblestore": {"internal/store"},
+	"client":                     {},
+}
+
+// direct names what may be imported only by those listed, so that nobody
+// reaches past the domain's door.
+var direct = map[string][]string{
+	"internal/store":             {"internal/keep", "internal/server", "internal/cli", "internal/store/pebblestore"},
+	"internal/store/pebblestore": {"internal/server", "internal/cli"},
+	"internal/seal":              {"internal/keep", "internal/server", "internal/cli"},
+	"internal/audit":             {"internal/keep", "internal/server", "internal/cli"},
+	"internal/backup":            {"internal/keep", "internal/cli", "internal/server"},
+	"internal/influxbolt":        {"internal/cli"},
+	"internal/influxv2":          {"internal/server"},
+	"internal/vaultkv":           {"internal/server"},
+	"internal/server":            {"internal/cli"},
+	"internal/cli":               {"cmd/fluxkeep"},
+}
+
+// kits are imported by tests only.
+var kits = []string{"internal/keeptest", "internal/store/storetest"}
+
+type pkg struct {
+	ImportPath    string
+	GoFiles       []string
+	Imports, Deps []string
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,GoFiles,Imports,Deps", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func ours(imports []string) (out []string) {
+	for _, i := range imports {
+		if name, ok := strings.CutPrefix(i, module); ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func TestImports(t *testing.T) {
+	packages := list(t)
+	if len(packages) < len(layers) {
+		t.Fatalf("only %d packages", len(packages))
+	}
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		if len(p.GoFiles) == 0 || slices.Contains(kits, name) {
+			continue
+		}
+		if standsAlone(name) {
+			continue
+		}
+		allowed, known := layers[name]
+		if !known {
+			t.Errorf("package %s has no place in the layers", name)
+			continue
+		}
+		for _, dep := range ours(p.Deps) {
+			if slices.Contains(kits, dep) {
+				t.Errorf("%s imports the test kit %s", name, dep)
+			} else if !slices.Contains(allowed, dep) && !slices.Contains(allowed, "...") {
+				t.Errorf("%s must not depend on %s", name, dep)
+			}
+		}
+		for _, dep := range ours(p.Imports) {
+			if by, limited := direct[dep]; limited && !slices.Contains(by, name) {
+				t.Errorf("%s must not import %s itself", name, dep)
+			}
+		}
+	}
+}
+
+// standsAlone is true for programs beside the product: benchmarks and
+// attacks. Nothing imports them.
+func standsAlone(name string) bool {
+	top, _, _ := strings.Cut(name, "/")
+	return slices.Contains([]string{"bench", "e2e", path.Clean(module)}, top)
+}

@@ -1,0 +1,212 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func newAuditCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "audit",
+		Short: "Read and verify the audit log",
+		Long: `Read and verify the audit log of a server on this machine. Each line says who did
+what to which secrets, when, from where and by which protocol, whether it was allowed
+or not; none has a value. Each carries the hash of the one before.
+
+These commands need no server and no token, but the right to read the file. They take
+the server's settings from flags, FLUXKEEP_… variables and its configuration file.`,
+		Example: `  fluxkeep audit verify --data-dir /var/lib/fluxkeep
+  fluxkeep audit tail --data-dir /var/lib/fluxkeep --follow`,
+	},
+		newAuditVerifyCommand(),
+		newAuditTailCommand(),
+	)
+}
+
+// addLogFlags adds the server's flags that say where the log is.
+func addLogFlags(fs *pflag.FlagSet, c *server.Config) {
+	addServerFlags(fs, c, "config", "data-dir", "audit-log")
+}
+
+// addKeyFlags adds the server's flags that say what opens the store.
+func addKeyFlags(fs *pflag.FlagSet, c *server.Config) {
+	addServerFlags(fs, c, "key-provider", "key-file", "passphrase-file", "transit-address", "transit-token-file",
+		"transit-key", "transit-mount", "transit-namespace", "aws-kms-key", "gcp-kms-key")
+}
+
+func addServerFlags(fs *pflag.FlagSet, c *server.Config, names ...string) {
+	for _, name := range names {
+		fs.AddFlag(c.Flags().Lookup(name))
+	}
+}
+
+func newAuditVerifyCommand() *cobra.Command {
+	var o output
+	var since string
+	c := server.NewConfig()
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Find out whether a line of the audit log was changed, removed or added",
+		Long: `Read the audit log to its end, over all its files, and find out whether a line was
+changed, removed, put in or moved. The server may be running.
+
+The chain of hashes alone can't show that the end of the log was cut away. The store
+vouches for the log up to a checkpoint, which is compared too, when the server is
+stopped and the key is at hand. --since compares a checkpoint that an earlier run of
+this command has printed, kept somewhere else: that works at any time, and even
+against somebody who can write both the log and the store.
+
+The exit status is 0 when all is as it was written, and 1 when not.`,
+		Example: `  fluxkeep audit verify --data-dir /var/lib/fluxkeep
+  fluxkeep audit verify --data-dir /var/lib/fluxkeep --json | jq -r .checkpoint`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.Load(server.Environment); err != nil {
+				return err
+			}
+			return verifyAudit(cmd, &o, c, since)
+		},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&since, "since", "", "`checkpoint` that the log must hold, NUMBER:HASH")
+	fs.BoolVar(&o.json, "json", false, "print JSON")
+	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print the checkpoint alone")
+	addLogFlags(fs, c)
+	addKeyFlags(fs, c)
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	return cmd
+}
+
+// auditReport is what verify prints.
+type auditReport struct {
+	Log        string    `json:"log"`
+	Files      int       `json:"files"`
+	Lines      uint64    `json:"lines"`
+	First      uint64    `json:"first"`
+	From       time.Time `json:"from,omitzero"`
+	To         time.Time `json:"to,omitzero"`
+	Checkpoint string    `json:"checkpoint"`        // of the last line
+	Vouched    string    `json:"vouched,omitempty"` // the checkpoint of the store
+	Missing    uint64    `json:"missing,omitempty"` // lines in older files, which are not here
+}
+
+func verifyAudit(cmd *cobra.Command, o *output, c *server.Config, since string) error {
+	if c.AuditLog == "-" {
+		return withHint(errors.New("the audit log goes to standard output, not to a file"), "give the file that it was written to with --audit-log")
+	}
+	var check *audit.Checkpoint
+	if since != "" {
+		check = new(audit.Checkpoint)
+		if err := check.UnmarshalText([]byte(since)); err != nil {
+			return usageError(cmd, err)
+		}
+	}
+	vouched, err := storeCheckpoint(cmd, o, c)
+	if err != nil {
+		return err
+	}
+	report, err := verifyAgainst(cmd.Context(), c.AuditLog, check, vouched)
+	if err != nil {
+		var damage *audit.DamageError
+		if errors.As(err, &damage) {
+			return withHint(err, "the log is not what the server wrote; the lines before that place are")
+		}
+		return err
+	}
+	r := auditReport{
+		Log: c.AuditLog, Files: report.Files, Lines: report.Lines, First: report.First,
+		From: report.FirstTime, To: report.LastTime, Checkpoint: report.Last.String(), Missing: report.Missing,
+	}
+	if vouched != nil {
+		r.Vouched = vouched.String()
+	}
+	return r.print(cmd, o, report.Torn)
+}
+
+// verifyAgainst verifies the log once for each checkpoint that it must hold.
+func verifyAgainst(ctx context.Context, path string, checks ...*audit.Checkpoint) (report audit.Report, err error) {
+	done := false
+	for _, check := range checks {
+		if check == nil {
+			continue
+		}
+		if report, err = audit.Verify(ctx, path, check); err != nil {
+			return report, err
+		}
+		done = true
+	}
+	if done {
+		return report, nil
+	}
+	return audit.Verify(ctx, path, nil)
+}
+
+func (r auditReport) print(cmd *cobra.Command, o *output, torn int64) error {
+	switch {
+	case o.json:
+		return printJSON(cmd.OutOrStdout(), r)
+	case o.quiet:
+		return printLines(cmd.OutOrStdout(), []string{r.Checkpoint})
+	}
+	w := cmd.OutOrStdout()
+	fmt.Fprintf(w, "%s is whole: %s in %s", printable(r.Log), count(int(r.Lines), "line"), count(r.Files, "file"))
+	if r.Lines > 0 {
+		fmt.Fprintf(w, ", number %d of %s to number %d of %s", r.First, formatTime(r.From), r.First+r.Lines-1, formatTime(r.To))
+	}
+	fmt.Fprintf(w, "\ncheckpoint %s\n", r.Checkpoint)
+	if r.Vouched != "" {
+		fmt.Fprintf(w, "the store vouches for it up to %s\n", r.Vouched)
+	}
+	if r.Missing > 0 {
+		o.note(cmd, "The log begins with line %d: nothing is known of the lines before.", r.First)
+	}
+	if torn > 0 {
+		o.note(cmd, "The last line has no end yet: the server is writing it, or ended while it did.")
+	}
+	return nil
+}
+
+func newAuditTailCommand() *cobra.Command {
+	var lines int
+	var follow bool
+	c := server.NewConfig()
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Print the last lines of the audit log",
+		Long: `Print the last lines of the audit log, over its files, each a JSON object; with
+--follow, go on printing what is added, also when the log begins a new file. The
+lines are not verified.`,
+		Example: `  fluxkeep audit tail --data-dir /var/lib/fluxkeep
+  fluxkeep audit tail --data-dir /var/lib/fluxkeep --lines 100 | jq 'select(.outcome == "refused")'
+  fluxkeep audit tail --data-dir /var/lib/fluxkeep --follow`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.Load(server.Environment); err != nil {
+				return err
+			}
+			w := cmd.OutOrStdout()
+			err := audit.Tail(cmd.Context(), c.AuditLog, lines, follow, func(line []byte) error {
+				_, err := fmt.Fprintf(w, "%s\n", line)
+				return err
+			})
+			if follow && errors.Is(err, context.Canceled) {
+				return nil // how one ends it
+			}
+			return err
+		},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.IntVarP(&lines, "lines", "n", 10, "`number` of lines; -1 for all")
+	fs.BoolVarP(&follow, "follow", "f", false, "go on with what is added")
+	addLogFlags(fs, c)
+	return cmd
+}

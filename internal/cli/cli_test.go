@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"fluxkeep": func() { os.Exit(Main()) },
+	})
+}
+
+// canary is part of every value and password in the scripts. It must not get
+// into a log.
+const canary = "s3cret"
+
+// TestScripts runs the scripts of testdata/script. Besides testscript's own
+// they have these commands:
+//
+//	server [FLAG…]    starts a server; $SERVER is its URL, the same after a stop
+//	setup             starts a server and sets it up: user admin, organization acme
+//	stop [SIGNAL]     ends the server, with TERM unless said otherwise
+//	await FILE REGEXP waits until the file has text that fits
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("INFLUX_CONFIGS_PATH", filepath.Join(e.WorkDir, "configs"))
+			s := &scriptServer{}
+			e.Values[serverKey{}] = s
+			e.Defer(s.end)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"server": cmdServer,
+			"setup":  cmdSetup,
+			"stop":   cmdStop,
+			"await":  cmdAwait,
+		},
+	})
+}
+
+type serverKey struct{}
+
+// scriptServer is a real server in a process of its own.
+type scriptServer struct {
+	cmd     *exec.Cmd
+	address string
+	log     *os.File
+}
+
+func serverOf(ts *testscript.TestScript) *scriptServer {
+	return ts.Value(serverKey{}).(*scriptServer)
+}
+
+var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+
+func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
+	s := serverOf(ts)
+	if neg || s.cmd != nil {
+		ts.Fatalf("usage: server [flag…], once")
+	}
+	if s.address == "" {
+		s.address = "127.0.0.1:0"
+	}
+	path, err := lookIn(ts.Getenv("PATH"), "fluxkeep")
+	ts.Check(err)
+	args = append([]string{"serve", "--data-dir", ts.MkAbs("data"), "--http-bind-address", s.address}, args...)
+	s.cmd = exec.Command(path, args...)
+	s.cmd.Env = []string{"HOME=" + ts.MkAbs("."), "PATH=" + ts.Getenv("PATH")}
+	s.log, err = os.OpenFile(ts.MkAbs("server.log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	ts.Check(err)
+	r, err := s.cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(s.cmd.Start())
+	found := make(chan string)
+	go s.copyLog(r, found)
+	select {
+	case s.address = <-found:
+	case <-time.After(30 * time.Second):
+	}
+	if s.address == "" {
+		ts.Fatalf("the server did not start: %s", ts.ReadFile("server.log"))
+	}
+	ts.Setenv("SERVER", "http://"+s.address)
+}
+
+// copyLog copies the server's log, and sends the address that it listens on,
+// or nothing when it ends without one.
+func (s *scriptServer) copyLog(r io.Reader, found chan<- string) {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		fmt.Fprintln(s.log, lines.Text())
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil && found != nil {
+			found <- m[1]
+			found = nil
+		}
+	}
+	if found != nil {
+		found <- ""
+	}
+}
+
+func lookIn(path, name string) (string, error) {
+	for _, dir := range filepath.SplitList(path) {
+		file := filepath.Join(dir, name)
+		if info, err := os.Stat(file); err == nil && !info.IsDir() {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}
+
+func cmdSetup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: setup")
+	}
+	cmdServer(ts, false, nil)
+	ts.Check(os.WriteFile(ts.MkAbs("password"), []byte(canary+" password"), 0o600))
+	ts.Check(ts.Exec("fluxkeep", "setup", "--host", ts.Getenv("SERVER"), "--username", "admin", "--org", "acme",
+		"--password-file", "password", "--quiet"))
+}
+
+func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
+	s := serverOf(ts)
+	if neg || s.cmd == nil || len(args) > 1 {
+		ts.Fatalf("usage: stop [signal], after server")
+	}
+	sig := syscall.SIGTERM
+	if len(args) == 1 && args[0] == "KILL" {
+		sig = syscall.SIGKILL
+	}
+	ts.Check(s.cmd.Process.Signal(sig))
+	err := s.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && (sig != syscall.SIGKILL || !errors.As(err, &exit)) {
+		ts.Fatalf("the server ended with %v: %s", err, ts.ReadFile("server.log"))
+	}
+	s.cmd = nil
+	checkLog(ts, "server.log")
+	checkLog(ts, "data/audit.log")
+}
+
+// checkLog makes sure that no value and no password is in a log.
+func checkLog(ts *testscript.TestScript, name string) {
+	if strings.Contains(ts.ReadFile(name), canary) {
+		ts.Fatalf("%s has a value or a password in it:\n%s", name, ts.ReadFile(name))
+	}
+}
+
+func (s *scriptServer) end() {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	}
+}
+
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await file regexp")
+	}
+	want, err := regexp.Compile(args[1])
+	ts.Check(err)
+	var text []byte
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if text, _ = os.ReadFile(ts.MkAbs(args[0])); want.Match(text) {
+			return
+		}
+	}
+	ts.Fatalf("%s does not have %s:\n%s", args[0], args[1], text)
+}

@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"crypto/tls"
+	"errors"
+	"os"
+	"runtime"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/cli/profile"
+	"github.com/spf13/cobra"
+)
+
+// remote is what the commands that work with a server share.
+type remote struct {
+	output
+	flags profile.Flags
+}
+
+// addTo adds the flags to a command and those below it.
+func (r *remote) addTo(cmd *cobra.Command) {
+	fs := cmd.PersistentFlags()
+	fs.SortFlags = false
+	r.output.addFlags(fs)
+	r.flags.Add(fs)
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	_ = cmd.RegisterFlagCompletionFunc("org", r.completeOrgs)
+	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
+}
+
+// session is a server that can be asked, with what to ask about.
+type session struct {
+	*client.Client
+	settings profile.Settings
+}
+
+// connect finds the server, and signs in if that is what the profile says.
+func (r *remote) connect(cmd *cobra.Command) (*session, error) {
+	s, err := profile.Resolve(&r.flags, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	if s.Token == "" && s.User == "" {
+		return nil, withHint(errors.New("there is no token to show to the server"),
+			`set INFLUX_TOKEN, give --token, or run "fluxkeep setup" on a new server`)
+	}
+	c, err := newClient(s)
+	if err != nil {
+		return nil, err
+	}
+	if s.User != "" {
+		if err := c.SignIn(cmd.Context(), s.User, s.Password); err != nil {
+			return nil, err
+		}
+	}
+	return &session{c, s}, nil
+}
+
+func newClient(s profile.Settings) (*client.Client, error) {
+	c, err := client.New(client.Config{
+		URL: s.Host, Token: s.Token,
+		TLS:       &tls.Config{InsecureSkipVerify: s.SkipVerify}, // off unless asked for
+		UserAgent: "fluxkeep/" + readVersion().Version + " (" + runtime.GOOS + ")",
+	})
+	if err != nil {
+		from := ""
+		if s.TokenFrom != "" {
+			from = "; the token is that of " + s.TokenFrom
+		}
+		return nil, withHint(err, "--host, INFLUX_HOST or the profile says where the server is%s", from)
+	}
+	return c, nil
+}
+
+// organization finds the organization that the command is about.
+func (s *session) organization(cmd *cobra.Command) (client.Organization, error) {
+	switch {
+	case s.settings.OrgID != "":
+		return client.Organization{ID: s.settings.OrgID, Name: s.settings.OrgID}, nil
+	case s.settings.Org != "":
+		return s.OrganizationByName(cmd.Context(), s.settings.Org)
+	}
+	return client.Organization{}, withHint(errors.New("no organization is given"),
+		`give --org NAME, set INFLUX_ORG, or put it into the profile; "fluxkeep org list" shows them`)
+}
+
+// open connects and finds the organization.
+func (r *remote) open(cmd *cobra.Command) (*session, client.Organization, error) {
+	s, err := r.connect(cmd)
+	if err != nil {
+		return nil, client.Organization{}, err
+	}
+	org, err := s.organization(cmd)
+	return s, org, err
+}
+
+// findOrg finds an organization by its ID or its name. What looks like an ID
+// is one, if there is an organization that has it.
+func (s *session) findOrg(cmd *cobra.Command, ref string) (client.Organization, error) {
+	if _, err := acl.ParseID(ref); err == nil {
+		org, err := s.Organization(cmd.Context(), ref)
+		if err == nil || !errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrUnauthorized) {
+			return org, err
+		}
+	}
+	return s.OrganizationByName(cmd.Context(), ref)
+}
+
+// findUser finds a user by its ID or its name, like findOrg.
+func (s *session) findUser(cmd *cobra.Command, ref string) (client.User, error) {
+	if _, err := acl.ParseID(ref); err == nil {
+		user, err := s.User(cmd.Context(), ref)
+		if err == nil || !errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrUnauthorized) {
+			return user, err
+		}
+	}
+	return s.UserByName(cmd.Context(), ref)
+}

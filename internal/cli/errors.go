@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/cli/process"
+	"github.com/fluxkeep/fluxkeep/internal/cli/profile"
+	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
+)
+
+// hinted is an error with what to do about it.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.err.Error() }
+func (h *hinted) Unwrap() error { return h.err }
+
+func withHint(err error, format string, args ...any) error {
+	return &hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// printError says what went wrong and what to do next.
+func printError(w io.Writer, err error) {
+	fmt.Fprintf(w, "fluxkeep: %s\n", oneLine(err.Error()))
+	if h := hintFor(err); h != "" {
+		fmt.Fprintf(w, "hint: %s\n", oneLine(h))
+	}
+}
+
+// hintFor finds a hint: the one that the command gave, or the one for this
+// kind of error.
+func hintFor(err error) string {
+	var h *hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	var refused *client.Error
+	if errors.As(err, &refused) {
+		return refusalHint(refused)
+	}
+	var (
+		ambiguous *profile.AmbiguousError
+		unknown   *profile.UnknownError
+		clash     *process.ClashError
+		name      *secretfile.NameError
+		dns       *net.DNSError
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		expired   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &ambiguous):
+		return "choose one with --active-config NAME or INFLUX_ACTIVE_CONFIG"
+	case errors.As(err, &unknown) && len(unknown.Names) > 0:
+		return "the profiles are: " + strings.Join(unknown.Names, ", ")
+	case errors.As(err, &clash):
+		return "rename one of them, or choose with --only"
+	case errors.As(err, &name):
+		return "use --format json or --format yaml, which hold any name"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return `is the server running? "fluxkeep serve" starts one; --host or INFLUX_HOST says where it is`
+	case errors.As(err, &dns):
+		return "is the host's name right? --host or INFLUX_HOST says where the server is"
+	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &expired):
+		return "trust the certificate's authority, for one command with SSL_CERT_FILE=FILE; --skip-verify trusts anybody"
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return "the server speaks no TLS: use http:// in place of https://"
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return "the server did not answer in time: is it reachable? --host or INFLUX_HOST says where it is"
+	case errors.Is(err, fs.ErrPermission):
+		return "run it as the user who owns the file, or change the file's mode"
+	}
+	return ""
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// refusalHint tells apart the refusals of a server.
+func refusalHint(e *client.Error) string {
+	switch {
+	case e.Code == client.ErrUnauthorized && e.Message == "unauthorized access":
+		return "the server does not know the token, or it has expired: see --token, INFLUX_TOKEN and the profiles in ~/.influxdbv2/configs"
+	case e.Code == client.ErrUnauthorized && strings.Contains(e.Message, "inactive"):
+		return `"fluxkeep token activate ID", with another token, makes it active again`
+	case e.Code == client.ErrUnauthorized:
+		return `the token may not do that: "fluxkeep token create", with one that may, makes another`
+	case e.Code == client.ErrForbidden && strings.Contains(e.Message, "inactive"):
+		return `"fluxkeep user activate NAME", with another user's token, makes the user active again`
+	case e.Code == client.ErrNotFound && strings.Contains(e.Message, "user"):
+		return `"fluxkeep user list" shows the users`
+	case e.Code == client.ErrNotFound && strings.Contains(e.Message, "authorization"):
+		return `"fluxkeep token list" shows the tokens and their IDs`
+	case e.Code == client.ErrNotFound && strings.Contains(e.Message, "version"):
+		return `"fluxkeep secret history" shows the versions that are kept`
+	case e.Code == client.ErrNotFound:
+		return `"fluxkeep org list" shows the organizations that the token may read`
+	case e.Code == client.ErrChanged:
+		return "nothing was written: run the command again"
+	case e.Code == client.ErrTooManyRequests:
+		return "wait a little, then try again"
+	case e.Code == client.ErrUnavailable:
+		return "try again in a moment; if it stays, see the server's log"
+	case e.Code == client.ErrInternal:
+		return "see the server's log, which says more"
+	case e.Code == client.ErrConflict && strings.Contains(e.Message, "onboarding"):
+		return `the server was set up before: "fluxkeep user", "org" and "token" make more`
+	}
+	return ""
+}

@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
+)
+
+func newOrgMembersCommand(r *remote) *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "members",
+		Short: "Manage who belongs to an organization",
+		Long: `Manage the users who belong to the organization that --org names. A member may read
+its secrets, an owner may write them too.`,
+		Example: `  fluxkeep org members list --org acme
+  fluxkeep org members add ann --org acme --owner
+  fluxkeep org members remove ann --org acme`,
+	},
+		newOrgMembersListCommand(r),
+		newOrgMembersAddCommand(r),
+		newOrgMembersRemoveCommand(r),
+	)
+}
+
+func newOrgMembersListCommand(r *remote) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List owners and members",
+		Long:    `List the owners and the members of an organization. --quiet prints their IDs.`,
+		Example: `  fluxkeep org members list --org acme`,
+		Args:    arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, org, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			members, err := s.Members(cmd.Context(), org.ID)
+			if err != nil {
+				return err
+			}
+			t := table{header: []string{"ID", "NAME", "ROLE", "STATUS"}}
+			for _, m := range members {
+				t.add(m.ID, m.ID, m.Name, string(m.Role), string(m.Status))
+			}
+			return r.print(cmd, orEmpty(members), &t)
+		},
+	}
+}
+
+func newOrgMembersAddCommand(r *remote) *cobra.Command {
+	var owner bool
+	cmd := &cobra.Command{
+		Use:   "add USER",
+		Short: "Make a user a member or an owner",
+		Long: `Make a user, named by name or ID, a member of an organization, or with --owner an
+owner.`,
+		Example: `  fluxkeep org members add ann --org acme
+  fluxkeep org members add ben --org acme --owner`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: onlyFirst(r.completeUsers),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, org, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			user, err := s.findUser(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			role := client.RoleMember
+			if owner {
+				role = client.RoleOwner
+			}
+			if err := s.AddMember(cmd.Context(), org.ID, user.ID, role); err != nil {
+				return err
+			}
+			r.note(cmd, "%s is now %s of %s.", printable(user.Name), role, printable(org.Name))
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&owner, "owner", false, "make an owner, who may write too")
+	return cmd
+}
+
+func newOrgMembersRemoveCommand(r *remote) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:     "remove USER",
+		Aliases: []string{"rm"},
+		Short:   "Take a user out of an organization",
+		Long: `Take a user, named by name or ID, out of an organization, whatever the role. The
+user's tokens stay what they are. At a terminal it asks first, unless --yes is given.`,
+		Example:           `  fluxkeep org members remove ann --org acme`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: onlyFirst(r.completeUsers),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, org, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			user, err := s.findUser(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			if err := confirm(cmd, yes, "Take %s out of %s?", printable(user.Name), printable(org.Name)); err != nil {
+				return err
+			}
+			// One call takes either role away.
+			if err := s.RemoveMember(cmd.Context(), org.ID, user.ID, client.RoleMember); err != nil {
+				return err
+			}
+			r.note(cmd, "%s no longer belongs to %s.", printable(user.Name), printable(org.Name))
+			return nil
+		},
+	}
+	addYes(cmd, &yes)
+	return cmd
+}

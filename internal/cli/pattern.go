@@ -1,0 +1,71 @@
+package cli
+
+import "strings"
+
+func matchesAny(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if matches(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches reports whether a name fits a pattern, in which * stands for any
+// text. A name with a * in it is its own pattern.
+func matches(pattern, name string) bool {
+	if pattern == name {
+		return true
+	}
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return false
+	}
+	rest, ok := strings.CutPrefix(name, parts[0])
+	if !ok {
+		return false
+	}
+	for _, part := range parts[1 : len(parts)-1] {
+		at := strings.Index(rest, part)
+		if at < 0 {
+			return false
+		}
+		rest = rest[at+len(part):]
+	}
+	return strings.HasSuffix(rest, parts[len(parts)-1])
+}
+
+// exact returns the patterns if the server can choose by them: when they are
+// names. Otherwise it returns nil, which stands for all names.
+func exact(patterns []string) []string {
+	for _, p := range patterns {
+		if strings.Contains(p, "*") {
+			return nil
+		}
+	}
+	return patterns
+}
+
+// chosen returns the secrets that fit the patterns; none means all. It is an
+// error when a name without a * is not there.
+func chosen(patterns []string, secrets map[string]string) (map[string]string, error) {
+	if len(patterns) == 0 {
+		return secrets, nil
+	}
+	out := make(map[string]string)
+	for name, value := range secrets {
+		if matchesAny(patterns, name) {
+			out[name] = value
+		}
+	}
+	var missing []string
+	for _, p := range patterns {
+		if _, ok := out[p]; !ok && !strings.Contains(p, "*") {
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, missingError(missing)
+	}
+	return out, nil
+}

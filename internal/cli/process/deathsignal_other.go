@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package process
+
+import "syscall"
+
+// setDeathSignal does nothing: only Linux can.
+func setDeathSignal(*syscall.SysProcAttr) {}

@@ -1,0 +1,34 @@
+//go:build !unix
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// Become runs the command and ends this process with its exit status, which
+// is as near as this system comes to replacing a process. It returns only when
+// the command can't be started.
+func Become(path string, args, env []string) error {
+	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err == nil || errors.As(err, &exit) {
+		os.Exit(cmd.ProcessState.ExitCode())
+	}
+	return fmt.Errorf("run %s: %w", args[0], err)
+}
+
+// Run is not there: it needs process groups and signals.
+func (s *Supervisor) Run(context.Context, []string, <-chan Change) (int, error) {
+	return 0, fmt.Errorf("watch over a command: %w", errors.ErrUnsupported)
+}
+
+// ParseSignal finds no signal: this system has none to send.
+func ParseSignal(s string) (os.Signal, error) {
+	return nil, fmt.Errorf("send signal %q: %w", s, errors.ErrUnsupported)
+}

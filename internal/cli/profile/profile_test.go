@@ -1,0 +1,322 @@
+package profile
+
+import (
+	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+const twoProfiles = `# servers of mine
+[default]
+  url = "http://file:1" # here
+  token = "file-token"
+  org = "file-org"
+  active = true
+
+[other]
+  url = "http://other:2"
+  token = "other-token"
+  org = "other-org"
+  previous = true
+`
+
+// TestResolve: flags win over the environment, that over the file, and that
+// over the defaults, for each setting by itself.
+func TestResolve(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args string
+		env  map[string]string
+		file string
+		want Settings
+		err  string
+	}{
+		{name: "nothing", want: Settings{Host: DefaultHost}},
+		{
+			name: "file", file: twoProfiles,
+			want: Settings{Host: "http://file:1", Token: "file-token", Org: "file-org", TokenFrom: `profile "default"`},
+		}, {
+			name: "environment over file", file: twoProfiles,
+			env:  map[string]string{"INFLUX_HOST": "http://env:1", "INFLUX_TOKEN": "env-token", "INFLUX_ORG": "env-org"},
+			want: Settings{Host: "http://env:1", Token: "env-token", Org: "env-org", TokenFrom: "INFLUX_TOKEN"},
+		}, {
+			name: "flags over environment and file", file: twoProfiles,
+			args: "--host http://flag:1 --token flag-token --org flag-org",
+			env:  map[string]string{"INFLUX_HOST": "http://env:1", "INFLUX_TOKEN": "env-token", "INFLUX_ORG": "env-org"},
+			want: Settings{Host: "http://flag:1", Token: "flag-token", Org: "flag-org", TokenFrom: "--token"},
+		}, {
+			name: "short flags", args: "-t flag-token -o flag-org -c other", file: twoProfiles,
+			want: Settings{Host: "http://other:2", Token: "flag-token", Org: "flag-org", TokenFrom: "--token"},
+		}, {
+			name: "each by itself", file: twoProfiles, args: "--org flag-org", env: map[string]string{"INFLUX_TOKEN": "env-token"},
+			want: Settings{Host: "http://file:1", Token: "env-token", Org: "flag-org", TokenFrom: "INFLUX_TOKEN"},
+		}, {
+			name: "an ID over a name that comes later", args: "--org-id 0000000000000001", file: twoProfiles, env: map[string]string{"INFLUX_ORG": "env-org"},
+			want: Settings{Host: "http://file:1", Token: "file-token", OrgID: "0000000000000001", TokenFrom: `profile "default"`},
+		}, {
+			name: "a name over an ID that comes later", args: "--org flag-org", env: map[string]string{"INFLUX_ORG_ID": "0000000000000001"},
+			want: Settings{Host: DefaultHost, Org: "flag-org"},
+		}, {
+			name: "the ID of two in the environment", env: map[string]string{"INFLUX_ORG_ID": "0000000000000001", "INFLUX_ORG": "env-org"},
+			want: Settings{Host: DefaultHost, OrgID: "0000000000000001"},
+		}, {
+			name: "the ID and the name as flags", args: "--org-id 0000000000000001 --org a", err: "one is enough",
+		}, {
+			name: "the profile that is named", file: twoProfiles, env: map[string]string{"INFLUX_ACTIVE_CONFIG": "other"},
+			want: Settings{Host: "http://other:2", Token: "other-token", Org: "other-org", TokenFrom: `profile "other"`},
+		}, {
+			name: "the flag names another profile", file: twoProfiles, args: "-c default", env: map[string]string{"INFLUX_ACTIVE_CONFIG": "other"},
+			want: Settings{Host: "http://file:1", Token: "file-token", Org: "file-org", TokenFrom: `profile "default"`},
+		}, {
+			name: "no such profile", file: twoProfiles, args: "-c none", err: `has no profile "none"`,
+		}, {
+			name: "one profile that is not active", file: "[a]\nurl = \"http://a\"\n",
+			want: Settings{Host: "http://a"},
+		}, {
+			name: "which profile?", file: "[a]\nurl = \"http://a\"\n[b]\nurl = \"http://b\"\n", err: "more than one profile to choose from: a, b",
+		}, {
+			name: "two are active", file: "[a]\nactive = true\n[b]\nactive = true\n[c]\n", err: "more than one profile to choose from: a, b",
+		}, {
+			name: "no matter which profile", file: "[a]\nurl = \"http://a\"\n[b]\nurl = \"http://b\"\n",
+			args: "--host http://flag:1 --token flag-token",
+			want: Settings{Host: "http://flag:1", Token: "flag-token", TokenFrom: "--token"},
+		}, {
+			name: "a broken file that does not count", file: "[a", args: "--host http://flag:1 --token flag-token --org o",
+			want: Settings{Host: "http://flag:1", Token: "flag-token", Org: "o", TokenFrom: "--token"},
+		}, {
+			name: "a broken file", file: "[a]\ntoken = \"s3cret\nurl = 1", err: "line 2 is not valid TOML",
+		}, {
+			name: "a token that is a number", file: "[a]\ntoken = 12345\n", err: `profile "a": token must be a string`,
+		}, {
+			name: "a key outside of a profile", file: "token = \"s3cret\"\n", err: `"token" stands outside of a profile`,
+		}, {
+			name: "user and password", file: "[a]\ncookie = \"" + base64.StdEncoding.EncodeToString([]byte("ann:p:w")) + "\"\n",
+			want: Settings{Host: DefaultHost, User: "ann", Password: "p:w", TokenFrom: `profile "a"`},
+		}, {
+			name: "skip-verify from the environment", env: map[string]string{"INFLUX_SKIP_VERIFY": "true"},
+			want: Settings{Host: DefaultHost, SkipVerify: true},
+		}, {
+			name: "skip-verify by flag", args: "--skip-verify=false", env: map[string]string{"INFLUX_SKIP_VERIFY": "true"},
+			want: Settings{Host: DefaultHost},
+		}, {
+			name: "skip-verify is not yes", env: map[string]string{"INFLUX_SKIP_VERIFY": "yes"}, err: "must be true or false",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "configs")
+			if c.file != "" {
+				if err := os.WriteFile(path, []byte(c.file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var f Flags
+			fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+			f.Add(fs)
+			if err := fs.Parse(strings.Fields(c.args)); err != nil {
+				t.Fatal(err)
+			}
+			got, err := Resolve(&f, func(name string) string {
+				if name == "INFLUX_CONFIGS_PATH" {
+					return path
+				}
+				return c.env[name]
+			})
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("got error %v, want %q", err, c.err)
+				}
+				if strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "12345") {
+					t.Errorf("the error shows what the file holds: %v", err)
+				}
+				return
+			}
+			if err != nil || got != c.want {
+				t.Errorf("got  %+v, %v\nwant %+v", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestAdd(t *testing.T) {
+	added := Profile{URL: "http://new", Token: "new-token==", Org: "new-org"}
+	const block = "[new]\n  active = true\n  org = \"new-org\"\n  token = \"new-token==\"\n  url = \"http://new\"\n"
+	for _, c := range []struct {
+		name    string
+		old     string
+		replace bool
+		want    string
+		err     error
+	}{
+		{"first", "", false, block, nil},
+		{"one more", twoProfiles, false, `# servers of mine
+[default]
+  url = "http://file:1" # here
+  token = "file-token"
+  org = "file-org"
+  previous = true
+
+[other]
+  url = "http://other:2"
+  token = "other-token"
+  org = "other-org"
+
+` + block, nil},
+		{"taken", "[new]\nurl = \"x\"\n", false, "", errExists},
+		{"replaced", "[new]\nurl = \"x\"\nactive = true\n\n# of a\n[a]\nurl = \"y\"\nfuture = 1\n", true, "[a]\nurl = \"y\"\nfuture = 1\n\n" + block, nil},
+		{"written in another way", "a = { url = \"x\", active = true }\n", false, "[a]\n  previous = true\n  url = \"x\"\n\n" + block, nil},
+		{"text that looks like a key", "[a]\nurl = '''\nactive = true\n'''\n", false, "[a]\nurl = '''\nactive = true\n'''\n\n" + block, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := add([]byte(c.old), "new", added, c.replace)
+			if !errors.Is(err, c.err) {
+				t.Fatalf("got %v", err)
+			}
+			if c.name == "text that looks like a key" {
+				// Rewritten, so compared by its meaning.
+				got, want := mustDecode(t, got), mustDecode(t, []byte(c.want))
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("got %v, want %v", got, want)
+				}
+				return
+			}
+			if string(got) != c.want {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+}
+
+func mustDecode(t *testing.T, text []byte) map[string]any {
+	t.Helper()
+	m, err := decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestWriter(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "new", "configs")
+	w, err := NewWriter(path, "default", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(Profile{URL: "http://a", Token: "t", Org: "o"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("mode is %v, %v", info.Mode(), err)
+	}
+	f, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Profile{Name: "default", URL: "http://a", Token: "t", Org: "o", Active: true}
+	if p, ok, err := f.Active(); err != nil || !ok || p != want {
+		t.Errorf("got %+v, %v", p, err)
+	}
+
+	var exists *ExistsError
+	if _, err := NewWriter(path, "default", false); !errors.As(err, &exists) {
+		t.Errorf("a second time: %v", err)
+	}
+	if _, err := NewWriter(path, "list", false); err == nil {
+		t.Error("took a name that influx can't use")
+	}
+
+	// A file behind a symbolic link stays behind it, and giving up leaves
+	// nothing.
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if w, err = NewWriter(link, "second", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if w, err = NewWriter(link, "second", false); err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Write(Profile{URL: "http://b"}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("the link is %v, %v", info.Mode(), err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// FuzzParse: any file gives profiles or an error that shows nothing of it.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"", twoProfiles, "[a]\ntoken = 1\n", "a = 1", "[a", "a.b.c = true", "[[a]]\n", "[a]\nactive = \"true\"\n", "\xff"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		profiles, err := parse(data)
+		if err != nil {
+			return
+		}
+		for name, p := range profiles {
+			if p.Name != name {
+				t.Errorf("profile %q is named %q", name, p.Name)
+			}
+		}
+		file := &File{Profiles: profiles}
+		if p, ok, err := file.Active(); err == nil && ok && !reflect.DeepEqual(p, profiles[p.Name]) {
+			t.Errorf("the active profile %+v is not one of the file", p)
+		}
+	})
+}
+
+// FuzzAdd: a profile that is added is there and the only one that is active,
+// and all that was there is kept.
+func FuzzAdd(f *testing.F) {
+	for _, s := range []string{"", twoProfiles, "[new]\nactive=true\n", "a = { active = true }\n", "[a]\nx = '''\nactive = true\n[new]\n'''\n", "[a]\n[a.b]\nactive = true\n", "[\"a b\"]\nurl='x'", "# only a comment", "[a] # x\r\nactive = true\r\n", "[a]\nactive = true # yes\nprevious = true"} {
+		f.Add([]byte(s), "new", "token")
+	}
+	f.Add([]byte(twoProfiles), "a.b \"c\"\n", "to\"ken\\")
+	f.Fuzz(func(t *testing.T, old []byte, name, token string) {
+		before, err := parse(old)
+		if err != nil {
+			return
+		}
+		p := Profile{URL: "http://new", Token: token, Org: "o"}
+		text, err := add(old, name, p, true)
+		if err != nil {
+			t.Skip(err) // what TOML can't hold
+		}
+		after, err := parse(text)
+		if err != nil {
+			t.Fatalf("%q became %q: %v", old, text, err)
+		}
+		p.Name, p.Active = name, true
+		before[name] = p
+		for n, b := range before {
+			if n != name {
+				b.Active = false
+			}
+			if after[n] != b {
+				t.Errorf("profile %q was %+v and is %+v", n, b, after[n])
+			}
+		}
+		if len(after) != len(before) {
+			t.Errorf("%d profiles became %d", len(before), len(after))
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package profile
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// DefaultHost is where a server is when nothing says so.
+const DefaultHost = "http://localhost:8086"
+
+// Flags are what the command line says about the connection. They have the
+// names that influx gives them.
+type Flags struct {
+	Host         string
+	Token        string
+	Org          string
+	OrgID        string
+	ActiveConfig string
+	ConfigsPath  string
+	SkipVerify   bool
+
+	skipVerify *pflag.Flag // to know whether it was set
+}
+
+// Add adds the flags.
+func (f *Flags) Add(fs *pflag.FlagSet) {
+	f.AddServer(fs)
+	fs.StringVarP(&f.Token, "token", "t", "", "`token` to use [$INFLUX_TOKEN]")
+	fs.StringVarP(&f.Org, "org", "o", "", "`name` of the organization [$INFLUX_ORG]")
+	fs.StringVar(&f.OrgID, "org-id", "", "`ID` of the organization [$INFLUX_ORG_ID]")
+}
+
+// AddServer adds those that say where the server is, and not who asks.
+func (f *Flags) AddServer(fs *pflag.FlagSet) {
+	fs.StringVar(&f.Host, "host", "", "`URL` of the server (default "+DefaultHost+") [$INFLUX_HOST]")
+	fs.BoolVar(&f.SkipVerify, "skip-verify", false, "trust any TLS certificate: whoever answers gets the token [$INFLUX_SKIP_VERIFY]")
+	fs.StringVarP(&f.ActiveConfig, "active-config", "c", "", "`name` of the profile to use [$INFLUX_ACTIVE_CONFIG]")
+	fs.StringVar(&f.ConfigsPath, "configs-path", "", "`file` with the influx CLI's profiles (default ~/.influxdbv2/configs) [$INFLUX_CONFIGS_PATH]")
+	f.skipVerify = fs.Lookup("skip-verify")
+}
+
+// Settings say which server to talk to, and how.
+type Settings struct {
+	Host  string
+	Token string
+	// User and Password are set instead of a Token by a profile that signs in.
+	User, Password string
+	// Org is the organization's name, OrgID its ID; at most one of them is
+	// set.
+	Org, OrgID string
+	SkipVerify bool
+
+	// TokenFrom says where the token comes from, for a message about one that
+	// is refused.
+	TokenFrom string
+}
+
+// Path returns the configs file that the flags and the environment name.
+func (f *Flags) Path(getenv func(string) string) (string, error) {
+	if path := cmp.Or(f.ConfigsPath, getenv("INFLUX_CONFIGS_PATH")); path != "" {
+		return path, nil
+	}
+	return DefaultPath()
+}
+
+// Resolve finds each setting where it stands first: in a flag, in the
+// environment, in the profile, or as a default.
+func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
+	if f.Org != "" && f.OrgID != "" {
+		return Settings{}, errors.New("both --org and --org-id are given: one is enough")
+	}
+	p, err := f.profile(getenv)
+	if err != nil {
+		return Settings{}, err
+	}
+	s := Settings{Host: cmp.Or(f.Host, getenv("INFLUX_HOST"), p.URL, DefaultHost)}
+	if s.SkipVerify, err = f.skip(getenv); err != nil {
+		return Settings{}, err
+	}
+	s.setOrg(f.Org, f.OrgID)
+	s.setOrg(getenv("INFLUX_ORG"), getenv("INFLUX_ORG_ID"))
+	s.setOrg(p.Org, "")
+	switch {
+	case f.Token != "":
+		s.Token, s.TokenFrom = f.Token, "--token"
+	case getenv("INFLUX_TOKEN") != "":
+		s.Token, s.TokenFrom = getenv("INFLUX_TOKEN"), "INFLUX_TOKEN"
+	case p.Token != "":
+		s.Token, s.TokenFrom = p.Token, fmt.Sprintf("profile %q", p.Name)
+	case p.Cookie != "":
+		s.TokenFrom = fmt.Sprintf("profile %q", p.Name)
+		if s.User, s.Password, err = credentials(p.Cookie); err != nil {
+			return Settings{}, fmt.Errorf("%s: %w", s.TokenFrom, err)
+		}
+	}
+	return s, nil
+}
+
+// ResolveServer finds only where the server is. A profile counts if it is
+// named: the active one is that of another server, when this one is new.
+func ResolveServer(f *Flags, getenv func(string) string) (Settings, error) {
+	var p Profile
+	if f.named(getenv) != "" {
+		var err error
+		if p, err = f.profile(getenv); err != nil {
+			return Settings{}, err
+		}
+	}
+	s := Settings{Host: cmp.Or(f.Host, getenv("INFLUX_HOST"), p.URL, DefaultHost)}
+	var err error
+	s.SkipVerify, err = f.skip(getenv)
+	return s, err
+}
+
+// setOrg takes an organization from one place, unless an earlier place had
+// one. The ID wins over the name.
+func (s *Settings) setOrg(name, id string) {
+	switch {
+	case s.Org != "" || s.OrgID != "":
+	case id != "":
+		s.OrgID = id
+	default:
+		s.Org = name
+	}
+}
+
+// named returns the name of the profile that is asked for, "" for none.
+func (f *Flags) named(getenv func(string) string) string {
+	return cmp.Or(f.ActiveConfig, getenv("INFLUX_ACTIVE_CONFIG"))
+}
+
+// profile returns the profile to use, or an empty one. The file is not even
+// looked for when nothing of it could count.
+func (f *Flags) profile(getenv func(string) string) (Profile, error) {
+	name := f.named(getenv)
+	has := func(flag string, variables ...string) bool {
+		for _, v := range variables {
+			flag = cmp.Or(flag, getenv(v))
+		}
+		return flag != ""
+	}
+	complete := has(f.Host, "INFLUX_HOST") && has(f.Token, "INFLUX_TOKEN")
+	if name == "" && complete && has(f.Org+f.OrgID, "INFLUX_ORG", "INFLUX_ORG_ID") {
+		return Profile{}, nil
+	}
+	path, err := f.Path(getenv)
+	if err != nil {
+		return Profile{}, err
+	}
+	file, err := Load(path)
+	if err != nil {
+		return Profile{}, err
+	}
+	if name != "" {
+		p, ok := file.Profiles[name]
+		if !ok {
+			return Profile{}, &UnknownError{path, name, file.Names()}
+		}
+		return p, nil
+	}
+	p, _, err := file.Active()
+	if err != nil && complete {
+		return Profile{}, nil // an organization is all that the profile could give
+	}
+	return p, err
+}
+
+func (f *Flags) skip(getenv func(string) string) (bool, error) {
+	v := getenv("INFLUX_SKIP_VERIFY")
+	if f.SkipVerify || v == "" || f.skipVerify != nil && f.skipVerify.Changed {
+		return f.SkipVerify, nil
+	}
+	skip, err := strconv.ParseBool(v)
+	if err != nil {
+		return false, errors.New("INFLUX_SKIP_VERIFY must be true or false")
+	}
+	return skip, nil
+}
+
+// credentials reads what influx keeps of a user and a password.
+func credentials(cookie string) (user, password string, err error) {
+	plain, err := base64.StdEncoding.DecodeString(cookie)
+	if err != nil {
+		return "", "", errors.New("its cookie is not in base64")
+	}
+	user, password, ok := strings.Cut(string(plain), ":")
+	if !ok {
+		return "", "", errors.New("its cookie has no password")
+	}
+	return user, password, nil
+}

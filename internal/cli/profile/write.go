@@ -1,0 +1,195 @@
+package profile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// ExistsError says that a profile is there already.
+type ExistsError struct {
+	File string
+	Name string
+}
+
+func (e *ExistsError) Error() string {
+	return fmt.Sprintf("the configs file %s has a profile %q already", e.File, e.Name)
+}
+
+// Writer adds one profile to a configs file. What can go wrong goes wrong in
+// NewWriter, so that a token that exists once is not lost for want of a place
+// to keep it.
+type Writer struct {
+	path    string // the file itself, behind symbolic links
+	name    string
+	replace bool
+	temp    *os.File
+}
+
+// reserved are names that influx takes for something else.
+var reserved = []string{"-", "list", "update", "set", "delete", "switch", "create"}
+
+// NewWriter prepares to add a profile of that name. One that is there is an
+// ExistsError, unless it is to be replaced.
+func NewWriter(path, name string, replace bool) (*Writer, error) {
+	if name == "" || slices.Contains(reserved, name) {
+		return nil, fmt.Errorf("%q can't be the name of a profile", name)
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	f, err := Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := f.Profiles[name]; ok && !replace {
+		return nil, &ExistsError{path, name}
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("write the configs file: %w", err)
+	}
+	temp, err := os.CreateTemp(dir, ".configs-*") // mode 0600
+	if err != nil {
+		return nil, fmt.Errorf("write the configs file: %w", err)
+	}
+	return &Writer{path, name, replace, temp}, nil
+}
+
+// Close gives up, unless Write was called.
+func (w *Writer) Close() error {
+	if w.temp == nil {
+		return nil
+	}
+	err := errors.Join(w.temp.Close(), os.Remove(w.temp.Name()))
+	w.temp = nil
+	return err
+}
+
+// Write adds the profile, makes it the active one, and keeps all that was in
+// the file. The file gets mode 0600.
+func (w *Writer) Write(p Profile) error {
+	old, err := os.ReadFile(w.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the configs file: %w", err)
+	}
+	text, err := add(old, w.name, p, w.replace)
+	if errors.Is(err, errExists) {
+		return &ExistsError{w.path, w.name}
+	}
+	if err != nil {
+		return fmt.Errorf("write the configs file %s: %w", w.path, err)
+	}
+	if err := w.commit(text); err != nil {
+		return fmt.Errorf("write the configs file: %w", err)
+	}
+	return nil
+}
+
+func (w *Writer) commit(text []byte) error {
+	_, werr := w.temp.Write(text)
+	if err := errors.Join(werr, w.temp.Sync(), w.temp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(w.temp.Name(), w.path); err != nil {
+		return err
+	}
+	w.temp = nil
+	return nil
+}
+
+var errExists = errors.New("the profile exists")
+
+// add returns the text of a configs file with one more profile, which is
+// active. It edits the text, to keep comments and layout. When the edited text
+// does not mean what it must, because the file is written in an unusual way,
+// the file is written anew.
+func add(text []byte, name string, p Profile, replace bool) ([]byte, error) {
+	want, err := decode(text)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := want[name]; ok && !replace {
+		return nil, errExists
+	}
+	for n, v := range want {
+		table, ok := v.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("%q stands outside of a profile", n)
+		}
+		was := table["active"] == true
+		delete(table, "active")
+		delete(table, "previous")
+		if was && n != name {
+			table["previous"] = true
+		}
+	}
+	// As influx writes it.
+	table := map[string]any{"url": p.URL, "token": p.Token, "org": p.Org, "active": true}
+	want[name] = table
+	tail, err := encode(map[string]any{name: table})
+	if err != nil {
+		return nil, err
+	}
+	edited := without(text, name)
+	if len(edited) > 0 && !bytes.HasSuffix(edited, []byte("\n\n")) {
+		edited = append(bytes.TrimRight(edited, "\n"), "\n\n"...)
+	}
+	edited = append(edited, tail...)
+	if means(edited, want) {
+		return edited, nil
+	}
+	if edited, err = encode(want); err == nil && !means(edited, want) {
+		err = errors.New("TOML can't hold it")
+	}
+	return edited, err
+}
+
+func means(text []byte, want map[string]any) bool {
+	got, err := decode(text)
+	return err == nil && reflect.DeepEqual(got, want)
+}
+
+func encode(tables map[string]any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := toml.NewEncoder(&b).Encode(tables); err != nil {
+		return nil, fmt.Errorf("encode the profiles: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+var (
+	header   = regexp.MustCompile(`^\s*\[\s*("?)([^\[\]"]*?)("?)\s*\]\s*(#.*)?$`)
+	active   = regexp.MustCompile(`^(\s*)active(\s*=\s*)true\b`)
+	inactive = regexp.MustCompile(`^\s*(active\s*=\s*false|previous\s*=\s*(true|false))\s*$`)
+)
+
+// without takes a profile out of a text, and marks no other as active, only as
+// the one that was active before, as influx does.
+func without(text []byte, name string) []byte {
+	var out bytes.Buffer
+	skip := false
+	for line := range strings.Lines(string(text)) {
+		bare := strings.TrimRight(line, "\r\n")
+		if m := header.FindStringSubmatch(bare); m != nil {
+			skip = m[2] == name
+		}
+		switch {
+		case skip, inactive.MatchString(bare):
+			continue
+		case active.MatchString(bare):
+			line = active.ReplaceAllString(line, "${1}previous${2}true")
+		}
+		out.WriteString(line)
+	}
+	return out.Bytes()
+}

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Main runs the command that the arguments of the process name, and returns
+// the exit status.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+
+	cmd, err := NewRootCommand().ExecuteContextC(ctx)
+	var exit *exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit) && exit.err == nil:
+		return exit.status
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "fluxkeep: interrupted")
+		return 130
+	}
+	printError(cmd.ErrOrStderr(), err)
+	if exit != nil {
+		return exit.status
+	}
+	return 1
+}
+
+// exitError ends the process with a status, and with a message if there is an
+// error too.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// NewRootCommand makes the command line. Each call makes a new one, which
+// shares nothing with the others.
+func NewRootCommand() *cobra.Command {
+	root := group(&cobra.Command{
+		Use:   "fluxkeep",
+		Short: "Keep the secrets of InfluxDB",
+		Long: `Fluxkeep keeps the secrets of people who run InfluxDB: encrypted, versioned and
+audited. It speaks InfluxDB's Secrets API, so that the influx CLI and InfluxDB's
+client libraries work with it as they are, and Vault's protocol, so that influxd,
+Telegraf and Vault's tools read from it.
+
+"fluxkeep serve" runs the server. Every other command but audit talks to one. It
+finds the server and the token where the influx CLI does: in flags, in INFLUX_…
+variables, or in the active profile of ~/.influxdbv2/configs.`,
+		Example: `  # run a server, and set it up in another terminal
+  fluxkeep serve
+  fluxkeep setup --username admin --org acme
+
+  # keep a secret and read it
+  fluxkeep secret set db_password
+  fluxkeep secret get db_password --show
+
+  # give a program what it needs
+  fluxkeep run --only db_password -- psql`,
+	},
+		newServeCommand(),
+		newSetupCommand(),
+		newSecretCommand(),
+		newOrgCommand(),
+		newUserCommand(),
+		newTokenCommand(),
+		newRunCommand(),
+		newAuditCommand(),
+		newCompletionCommand(),
+		newVersionCommand(),
+	)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpFunc(showHelp)
+	root.SetUsageFunc(showUsage)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
+	return root
+}
+
+// group makes a command of commands: alone it shows its help, and a word that
+// is none of them is an error.
+func group(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(commands...)
+	cmd.Use += " COMMAND"
+	cmd.DisableFlagsInUseLine = true
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		err := fmt.Errorf("%q is no command of %q", args[0], cmd.CommandPath())
+		cmd.SuggestionsMinimumDistance = 2
+		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+			return withHint(err, "did you mean %s?", strings.Join(like, " or "))
+		}
+		return usageError(cmd, err)
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
+
+// arguments checks how many arguments there are; most is -1 for any number.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usageError(cmd, errors.New("an argument is missing"))
+		case most >= 0 && len(args) > most:
+			return usageError(cmd, fmt.Errorf("the argument %q is one too many", args[most]))
+		}
+		return nil
+	}
+}
+
+// usageError points to a command's help.
+func usageError(cmd *cobra.Command, err error) error {
+	return withHint(err, "usage: %s; more with --help", cmd.UseLine())
+}

@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newSecretCommand() *cobra.Command {
+	r := &remote{}
+	cmd := group(&cobra.Command{
+		Use:   "secret",
+		Short: "Keep secrets: list, set, get, delete, roll back, import, export",
+		Long: `Keep the secrets of an organization. Every change makes one new version of all of
+them, of which the last ten are kept, so that any can be brought back.
+
+Values never appear on a terminal, nor in the shell's history, unless asked for.`,
+		Example: `  fluxkeep secret set db_password
+  fluxkeep secret list
+  fluxkeep secret get db_password | psql-login
+  fluxkeep secret history
+  fluxkeep secret rollback 7`,
+	},
+		newSecretListCommand(r),
+		newSecretSetCommand(r),
+		newSecretGetCommand(r),
+		newSecretDeleteCommand(r),
+		newSecretHistoryCommand(r),
+		newSecretRollbackCommand(r),
+		newSecretDismissCommand(r),
+		newSecretImportCommand(r),
+		newSecretExportCommand(r),
+	)
+	r.addTo(cmd)
+	return cmd
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
+	"github.com/spf13/cobra"
+)
+
+type secretExport struct {
+	r      *remote
+	format string
+	only   []string
+	force  bool
+	show   bool
+}
+
+func newSecretExportCommand(r *remote) *cobra.Command {
+	ex := secretExport{r: r}
+	cmd := &cobra.Command{
+		Use:   "export [FILE]",
+		Short: "Write secrets with their values to a dotenv, JSON or YAML file",
+		Long: `Write secrets with their values to a file, which only its owner can read, or to
+standard output. On a terminal that needs --show. A file that is there is not
+overwritten without --force.
+
+"fluxkeep secret import" reads back exactly what was written, whatever the values
+hold. A dotenv file is one for a shell too; it can hold names of letters, digits,
+underscores, dots and hyphens only.
+
+Such a file is not encrypted: think of where it lies and who backs it up.`,
+		Example: `  fluxkeep secret export secrets.env
+  fluxkeep secret export backup.yaml --force
+  fluxkeep secret export --only 'db_*' --format json | jq keys`,
+		Args: arguments(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := "-"
+			if len(args) == 1 {
+				path = args[0]
+			}
+			return ex.run(cmd, path)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&ex.format, "format", "", "`format` to write: dotenv, json or yaml (default what the file's name tells)")
+	flags.StringSliceVar(&ex.only, "only", nil, "`names` to export, in which * stands for any text (default all)")
+	flags.BoolVar(&ex.force, "force", false, "overwrite the file")
+	flags.BoolVar(&ex.show, "show", false, "print values on a terminal too")
+	registerFormats(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("only", r.completeSecrets)
+	return cmd
+}
+
+func (ex *secretExport) run(cmd *cobra.Command, path string) error {
+	format, err := ex.chooseFormat(path)
+	if err != nil {
+		return err
+	}
+	if path == "-" {
+		if err := refuseTerminal(cmd, ex.show, "an export"); err != nil {
+			return err
+		}
+	}
+	s, org, err := ex.r.open(cmd)
+	if err != nil {
+		return err
+	}
+	secrets, err := choose(cmd, s, org, ex.only)
+	if err != nil {
+		return err
+	}
+	text, err := secretfile.Append(nil, format, secrets)
+	if err != nil {
+		return err
+	}
+	if path == "-" {
+		_, err := cmd.OutOrStdout().Write(text)
+		return err
+	}
+	if err := writePrivate(path, text, ex.force); err != nil {
+		return err
+	}
+	ex.r.note(cmd, "Exported %s of %s to %s, in plain text.", count(len(secrets), "secret"), printable(org.Name), printable(path))
+	return nil
+}
+
+func (ex *secretExport) chooseFormat(path string) (secretfile.Format, error) {
+	switch {
+	case ex.format != "":
+		return secretfile.ParseFormat(ex.format)
+	case ex.r.json:
+		return secretfile.JSON, nil
+	}
+	return secretfile.FormatOf(path), nil
+}
+
+// choose reads the secrets that the patterns choose; none means all. A name
+// without a * has to be there.
+func choose(cmd *cobra.Command, s *session, org client.Organization, patterns []string) (map[string]string, error) {
+	v, _, err := s.Values(cmd.Context(), org.ID, &client.ValuesQuery{Names: exact(patterns)})
+	if err != nil {
+		return nil, err
+	}
+	return chosen(patterns, v.Secrets)
+}
+
+// writePrivate writes a file that only its owner can read, whole or not at
+// all.
+func writePrivate(path string, data []byte, overwrite bool) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	exists := errors.Is(err, fs.ErrExist)
+	if exists && !overwrite {
+		return withHint(fmt.Errorf("%s exists", path), "overwrite it with --force")
+	}
+	if exists {
+		f, err = os.CreateTemp(filepath.Dir(path), ".fluxkeep-*") // mode 0600
+	}
+	if err != nil {
+		return err
+	}
+	_, werr := f.Write(data)
+	err = errors.Join(werr, f.Sync(), f.Close())
+	if err == nil && exists {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
+)
+
+func newSecretGetCommand(r *remote) *cobra.Command {
+	var show bool
+	cmd := &cobra.Command{
+		Use:   "get NAME…",
+		Short: "Print the value of a secret",
+		Long: `Print the value of a secret, to the byte, without a line break added. On a terminal
+that needs --show. With --json, print an object of names and values, of more than
+one secret if need be.
+
+A secret that is not there is an error, and the exit status is 1.`,
+		Example: `  # hand it to a program
+  PGPASSWORD=$(fluxkeep secret get db_password) psql
+
+  # see it
+  fluxkeep secret get db_password --show
+
+  # several at once
+  fluxkeep secret get db_user db_password --json | jq -r .db_user`,
+		Args:              arguments(1, -1),
+		ValidArgsFunction: r.completeSecrets,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if len(names) > 1 && !r.json {
+				return withHint(errors.New("more than one value could not be told apart"), "add --json, or see fluxkeep secret export")
+			}
+			if err := refuseTerminal(cmd, show, "a value"); err != nil {
+				return err
+			}
+			s, org, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			v, _, err := s.Values(cmd.Context(), org.ID, &client.ValuesQuery{Names: names})
+			if err != nil {
+				return err
+			}
+			if missing := missingOf(names, v.Secrets); len(missing) > 0 {
+				return missingError(missing)
+			}
+			if r.json {
+				return printJSON(cmd.OutOrStdout(), v.Secrets)
+			}
+			return printValue(cmd.OutOrStdout(), v.Secrets[names[0]])
+		},
+	}
+	cmd.Flags().BoolVar(&show, "show", false, "print on a terminal too")
+	return cmd
+}
+
+func missingOf(names []string, secrets map[string]string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { _, ok := secrets[n]; return ok })
+}
+
+func missingError(names []string) error {
+	err := error(&client.Error{
+		Status: http.StatusNotFound, Code: client.ErrNotFound,
+		Message: fmt.Sprintf("there is no secret %s", some(names, 10)),
+	})
+	return withHint(err, `"fluxkeep secret list" shows the names that there are`)
+}
+
+// printValue prints a value as it is. A terminal gets the line break that its
+// next line needs.
+func printValue(w io.Writer, value string) error {
+	if isTerminal(w) && !strings.HasSuffix(value, "\n") {
+		value += "\n"
+	}
+	_, err := io.WriteString(w, value)
+	return err
+}

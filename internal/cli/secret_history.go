@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
+)
+
+func newSecretHistoryCommand(r *remote) *cobra.Command {
+	var names bool
+	cmd := &cobra.Command{
+		Use:     "history",
+		Aliases: []string{"log"},
+		Short:   "Show the versions that are kept",
+		Long: `Show the versions of an organization's secrets that are kept, the newest first: when
+each was made, by whom, by which protocol, and which names it added (+), changed (~)
+and removed (-). There are no values in it.
+
+A version is pinned when the one after it, written by an influxd or by "telegraf
+secrets set", may have dropped secrets by accident. It is kept until somebody rolls
+back to it or not, and dismisses it.`,
+		Example: `  fluxkeep secret history
+  fluxkeep secret history --names
+  fluxkeep secret history --json | jq '.[0].removed'`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, org, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			history, err := s.History(cmd.Context(), org.ID)
+			if err != nil {
+				return err
+			}
+			who := newActors(s)
+			most := 3
+			if names {
+				most = 1 << 30
+			}
+			t := table{header: []string{"VERSION", "CREATED", "BY", "VIA", "SECRETS", "CHANGES", "REMARKS"}}
+			for _, v := range history {
+				n := strconv.FormatUint(v.Number, 10)
+				t.add(n, n, formatTime(v.CreatedAt), printable(who.name(cmd, v.UserID)), v.Protocol,
+					strconv.Itoa(v.Count), changesOf(v, most), remarks(v))
+			}
+			if err := r.print(cmd, orEmpty(history), &t); err != nil {
+				return err
+			}
+			if pinned := slices.IndexFunc(history, func(v client.Version) bool { return v.Pinned }); pinned >= 0 {
+				n := history[pinned].Number
+				r.note(cmd, "Version %d is pinned, because the one after it may have dropped secrets:\n"+
+					`"fluxkeep secret rollback %d" brings it back, "fluxkeep secret dismiss %d" lets it go.`, n, n, n)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&names, "names", false, "show all names, not only the first few")
+	return cmd
+}
+
+// changesOf writes what a version changed: +added ~changed -removed.
+func changesOf(v client.Version, most int) string {
+	var parts []string
+	for _, list := range []struct {
+		sign  string
+		names []string
+	}{{"+", v.Added}, {"~", v.Changed}, {"-", v.Removed}} {
+		for i, n := range list.names {
+			if i == most {
+				parts = append(parts, fmt.Sprintf("%s%d more", list.sign, len(list.names)-most))
+				break
+			}
+			parts = append(parts, list.sign+printable(n))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func remarks(v client.Version) string {
+	var out []string
+	if v.RolledBackTo != 0 {
+		out = append(out, fmt.Sprintf("back to %d", v.RolledBackTo))
+	}
+	if v.MergedFrom != 0 {
+		out = append(out, fmt.Sprintf("merged with what came after %d", v.MergedFrom))
+	}
+	if v.Pinned {
+		out = append(out, "pinned")
+	}
+	switch {
+	case v.Destroyed:
+		out = append(out, "destroyed")
+	case !v.DeletedAt.IsZero():
+		out = append(out, "deleted "+formatTime(v.DeletedAt))
+	}
+	return strings.Join(out, ", ")
+}

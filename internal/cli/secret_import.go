@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/spf13/cobra"
+)
+
+type secretImport struct {
+	r       *remote
+	format  string
+	replace bool
+	dryRun  bool
+	yes     bool
+}
+
+func newSecretImportCommand(r *remote) *cobra.Command {
+	im := secretImport{r: r}
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Set the secrets of a dotenv, JSON or YAML file",
+		Long: `Set all secrets of a file, in one version: either all of them are set or none. First
+it shows which names would be added, changed and removed, without values, and asks at
+a terminal whether to go on. When somebody else changes the secrets in between,
+nothing is written.
+
+Without --replace, secrets that are not in the file stay. With it, they are removed.
+
+The format is told by the file's name: .json, .yaml or .yml, and dotenv for any other;
+or by --format. In a dotenv file nothing is expanded: a $ is a $. "-" stands for
+standard input.`,
+		Example: `  # look first
+  fluxkeep secret import .env --dry-run
+
+  # make the organization's secrets exactly those of the file
+  fluxkeep secret import secrets.yaml --replace
+
+  # from one organization to another
+  fluxkeep secret export --org a --json | fluxkeep secret import - --format json --org b`,
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error { return im.run(cmd, args[0]) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&im.format, "format", "", "`format` of the file: dotenv, json or yaml (default what its name tells)")
+	fs.BoolVar(&im.replace, "replace", false, "remove what is not in the file")
+	fs.BoolVar(&im.dryRun, "dry-run", false, "show what would change, and change nothing")
+	addYes(cmd, &im.yes)
+	registerFormats(cmd)
+	return cmd
+}
+
+func registerFormats(cmd *cobra.Command) {
+	var names []string
+	for _, f := range secretfile.Formats() {
+		names = append(names, string(f))
+	}
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (im *secretImport) run(cmd *cobra.Command, path string) error {
+	secrets, err := im.read(cmd, path)
+	if err != nil {
+		return err
+	}
+	s, org, err := im.r.open(cmd)
+	if err != nil {
+		return err
+	}
+	p, err := im.preview(cmd, s, org, secrets)
+	if err != nil {
+		return err
+	}
+	switch {
+	case im.dryRun && im.r.json:
+		return printJSON(cmd.OutOrStdout(), p)
+	case im.dryRun:
+		return p.print(cmd.OutOrStdout(), 1<<30)
+	case p == nil || !p.empty():
+		if err := im.ask(cmd, org, p); err != nil {
+			return err
+		}
+	}
+	w, err := im.write(cmd, s, org, secrets, p)
+	if err != nil {
+		return err
+	}
+	return im.r.written(cmd, org, w, "Imported "+count(len(secrets), "secret"), printable(org.Name)+" has all of this already")
+}
+
+// read reads the file and checks what it holds, while it can still be said
+// which name is wrong.
+func (im *secretImport) read(cmd *cobra.Command, path string) (map[string]string, error) {
+	format := secretfile.FormatOf(path)
+	if im.format != "" {
+		var err error
+		if format, err = secretfile.ParseFormat(im.format); err != nil {
+			return nil, err
+		}
+	}
+	var data []byte
+	var err error
+	if path == "-" {
+		var text string
+		text, err = readAll(cmd.InOrStdin())
+		data = []byte(text)
+	} else {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := secretfile.Parse(format, data)
+	if err != nil {
+		return nil, withHint(fmt.Errorf("%s: %w", path, err), "it was read as %s; --format says what it is", format)
+	}
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		if err := checkSecret(name, secrets[name]); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return secrets, nil
+}
+
+// checkSecret says what the server would, and of which secret.
+func checkSecret(name, value string) error {
+	switch {
+	case name == "":
+		return errors.New("a name is empty")
+	case len(name) > keep.MaxName || !utf8.ValidString(name) || slices.Contains([]byte(name), 0):
+		return fmt.Errorf("the name %s… can't be one of a secret: it has more than %d bytes, or a NUL", printable(name[:min(len(name), 20)]), keep.MaxName)
+	case len(value) > keep.MaxValue:
+		return fmt.Errorf("the value of %s has %d bytes, and %d is the most", printable(name), len(value), keep.MaxValue)
+	}
+	return nil
+}
+
+// importPreview says what an import would do. It has no values.
+type importPreview struct {
+	Added     []string `json:"added"`
+	Changed   []string `json:"changed"`
+	Removed   []string `json:"removed"`
+	Unchanged int      `json:"unchanged"`
+
+	etag string
+}
+
+func (p *importPreview) empty() bool { return len(p.Added)+len(p.Changed)+len(p.Removed) == 0 }
+
+// maxChosen is the number of names up to which they are asked for one by one,
+// and beyond which it is cheaper to ask for all.
+const maxChosen = 50
+
+// preview compares the file with what there is. It is nil when the token may
+// not read that.
+func (im *secretImport) preview(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string) (*importPreview, error) {
+	q := &client.ValuesQuery{}
+	if !im.replace && len(secrets) <= maxChosen {
+		q.Names = orEmpty(slices.Sorted(maps.Keys(secrets)))
+	}
+	v, _, err := s.Values(cmd.Context(), org.ID, q)
+	switch {
+	case errors.Is(err, client.ErrUnauthorized) && !im.dryRun && isPermission(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	p := &importPreview{Added: []string{}, Changed: []string{}, Removed: []string{}, etag: v.ETag}
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		was, ok := v.Secrets[name]
+		switch {
+		case !ok:
+			p.Added = append(p.Added, name)
+		case was != secrets[name]:
+			p.Changed = append(p.Changed, name)
+		default:
+			p.Unchanged++
+		}
+	}
+	if im.replace {
+		for _, name := range slices.Sorted(maps.Keys(v.Secrets)) {
+			if _, ok := secrets[name]; !ok {
+				p.Removed = append(p.Removed, name)
+			}
+		}
+	}
+	return p, nil
+}
+
+// isPermission tells a token that may not read from one that is not known.
+func isPermission(err error) bool {
+	var e *client.Error
+	return errors.As(err, &e) && e.Message != "unauthorized access"
+}
+
+func (p *importPreview) print(w io.Writer, most int) error {
+	for _, list := range []struct {
+		sign  string
+		names []string
+	}{{"+", p.Added}, {"~", p.Changed}, {"-", p.Removed}} {
+		for i, n := range list.names {
+			if i == most {
+				fmt.Fprintf(w, "%s … and %d more\n", list.sign, len(list.names)-most)
+				break
+			}
+			fmt.Fprintf(w, "%s %s\n", list.sign, printable(n))
+		}
+	}
+	_, err := fmt.Fprintf(w, "%d to add, %d to change, %d to remove, %d as they are\n", len(p.Added), len(p.Changed), len(p.Removed), p.Unchanged)
+	return err
+}
+
+// ask shows the preview and asks whether to go on.
+func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *importPreview) error {
+	if p == nil {
+		warn(cmd, "the token may not read: what this will change is not known")
+	} else if !im.r.json && !im.r.quiet {
+		if err := p.print(cmd.ErrOrStderr(), 20); err != nil {
+			return err
+		}
+	}
+	return confirm(cmd, im.yes, "Import into %s?", printable(org.Name))
+}
+
+// write sends what differs, on condition that it still does, or all when that
+// is not known.
+func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string, p *importPreview) (client.Written, error) {
+	o := &client.WriteOptions{Progress: newProgress(cmd.ErrOrStderr(), im.r.json || im.r.quiet)}
+	if p == nil && im.replace {
+		return s.ReplaceValues(cmd.Context(), org.ID, secrets, o)
+	}
+	change := make(map[string]*string)
+	if p == nil {
+		p = &importPreview{Added: slices.Collect(maps.Keys(secrets))}
+	}
+	o.IfMatch = p.etag
+	for _, name := range slices.Concat(p.Added, p.Changed) {
+		value := secrets[name]
+		change[name] = &value
+	}
+	for _, name := range p.Removed {
+		change[name] = nil
+	}
+	w, err := s.WriteValues(cmd.Context(), org.ID, change, o)
+	if errors.Is(err, client.ErrChanged) {
+		err = withHint(errors.New("somebody has changed the secrets since they were compared with the file"), "nothing was written: run the command again")
+	}
+	return w, err
+}
+
+// newProgress returns a function that shows how far a large request is, or nil
+// when nobody would see it.
+func newProgress(w io.Writer, off bool) func(sent, total int64) {
+	if off || !isTerminal(w) {
+		return nil
+	}
+	const large, mega, pause = 1 << 20, 1 << 20, 100 * time.Millisecond
+	var shown time.Time
+	return func(sent, total int64) {
+		now := time.Now()
+		if total < large || sent < total && now.Sub(shown) < pause {
+			return
+		}
+		shown = now
+		fmt.Fprintf(w, "\rsent %.1f of %.1f MiB (%d%%)", float64(sent)/mega, float64(total)/mega, 100*sent/total)
+		if sent == total {
+			fmt.Fprintln(w)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
+)
+
+func newSecretRollbackCommand(r *remote) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "rollback VERSION",
+		Short: "Bring back an earlier version",
+		Long: `Make a new version with the content of an earlier one, so that exactly its secrets
+are there again. Nothing is lost: the versions in between are kept, and it can be
+rolled back itself.
+
+At a terminal it shows the names that were touched since, and asks first, unless
+--yes is given.`,
+		Example: `  fluxkeep secret history
+  fluxkeep secret rollback 7`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: onlyFirst(r.completeVersions),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			version, err := parseVersion(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			s, org, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			history, err := s.History(cmd.Context(), org.ID)
+			if err != nil {
+				return err
+			}
+			at := slices.IndexFunc(history, func(v client.Version) bool { return v.Number == version })
+			if at < 0 {
+				return &client.Error{Status: http.StatusNotFound, Code: client.ErrNotFound, Message: fmt.Sprintf("version %d is not kept", version)}
+			}
+			touched := touchedSince(history, version)
+			if err := confirm(cmd, yes, "Roll %s back to version %d of %s, with %s? Touched since: %s.", printable(org.Name), version,
+				formatTime(history[at].CreatedAt), count(history[at].Count, "secret"), some(touched, 10)); err != nil {
+				return err
+			}
+			w, err := s.Rollback(cmd.Context(), org.ID, version)
+			if err != nil {
+				return err
+			}
+			if err := r.written(cmd, org, w, fmt.Sprintf("Rolled back to version %d", version), "That is what there is"); err != nil {
+				return err
+			}
+			if history[at].Pinned {
+				r.note(cmd, "Version %d is still pinned; let it go with: fluxkeep secret dismiss %d", version, version)
+			}
+			return nil
+		},
+	}
+	addYes(cmd, &yes)
+	return cmd
+}
+
+// touchedSince lists the names that versions after the one given have changed.
+func touchedSince(history []client.Version, version uint64) []string {
+	names := make(map[string]bool)
+	for _, v := range history {
+		if v.Number <= version {
+			continue
+		}
+		for _, list := range [][]string{v.Added, v.Changed, v.Removed} {
+			for _, n := range list {
+				names[n] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func parseVersion(cmd *cobra.Command, s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n == 0 {
+		return 0, usageError(cmd, fmt.Errorf("%q is no version: it is a number from 1 on", s))
+	}
+	return n, nil
+}
+
+func newSecretDismissCommand(r *remote) *cobra.Command {
+	return &cobra.Command{
+		Use:   "dismiss VERSION",
+		Short: "Let go of a pinned version",
+		Long: `Say that a pinned version is not needed any more. It then goes when it is old enough,
+like any other. See "fluxkeep secret history".`,
+		Example:           `  fluxkeep secret dismiss 7`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: onlyFirst(r.completeVersions),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			version, err := parseVersion(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			s, org, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			if err := s.Dismiss(cmd.Context(), org.ID, version); err != nil {
+				return err
+			}
+			r.note(cmd, "Version %d of %s is no longer pinned.", version, printable(org.Name))
+			return nil
+		},
+	}
+}

@@ -1,0 +1,206 @@
+package secretfile
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The form of dotenv that is read here is what most tools agree on, and a
+// shell too:
+//
+//	# a comment
+//	export NAME=plain text   # and a comment behind a space
+//	NAME='as it is, over several lines if need be'
+//	NAME="the same, with \n \r \t \\ \" \$ and \` for what they stand for"
+//
+// Nothing is expanded: a $ is a $. A value that means something else to one
+// tool than to another is no place for a secret.
+
+// dotenvName is what all tools take as a name.
+var dotenvName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
+// escapes are those that double quotes know. Any other backslash is one.
+var escapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', '\\': '\\', '"': '"', '$': '$', '`': '`'}
+
+type dotenvParser struct {
+	text string
+	at   int
+	line int
+}
+
+func parseDotenv(text string) (map[string]string, error) {
+	p := dotenvParser{text: text, line: 1}
+	out := make(map[string]string)
+	lines := make(map[string]int)
+	for p.skipToName(); p.at < len(p.text); p.skipToName() {
+		line := p.line
+		name, value, err := p.assignment()
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		if first, ok := lines[name]; ok {
+			return nil, fmt.Errorf("line %d: %s stands on line %d already", line, name, first)
+		}
+		out[name], lines[name] = value, line
+	}
+	return out, nil
+}
+
+// skipToName skips empty lines and comments.
+func (p *dotenvParser) skipToName() {
+	for p.at < len(p.text) {
+		switch p.text[p.at] {
+		case '\n':
+			p.line++
+			p.at++
+		case ' ', '\t', '\r':
+			p.at++
+		case '#':
+			p.toLineEnd()
+		default:
+			return
+		}
+	}
+}
+
+// toLineEnd returns the rest of the line.
+func (p *dotenvParser) toLineEnd() string {
+	rest := p.text[p.at:]
+	if end := strings.IndexByte(rest, '\n'); end >= 0 {
+		rest = rest[:end]
+	}
+	p.at += len(rest)
+	return rest
+}
+
+func (p *dotenvParser) blanks() {
+	p.at += len(p.text[p.at:]) - len(strings.TrimLeft(p.text[p.at:], " \t"))
+}
+
+func (p *dotenvParser) word() string {
+	rest := p.text[p.at:]
+	end := strings.IndexAny(rest, " \t\r\n=#'\"")
+	if end < 0 {
+		end = len(rest)
+	}
+	p.at += end
+	return rest[:end]
+}
+
+func (p *dotenvParser) assignment() (name, value string, err error) {
+	name = p.word()
+	before := p.at
+	if p.blanks(); name == "export" && p.at > before && !p.next('=') {
+		name = p.word()
+		p.blanks()
+	}
+	if !dotenvName.MatchString(name) || !p.next('=') {
+		return "", "", fmt.Errorf("this is not NAME=value")
+	}
+	p.at++
+	p.blanks()
+	value, err = p.value()
+	return name, value, err
+}
+
+func (p *dotenvParser) next(c byte) bool { return p.at < len(p.text) && p.text[p.at] == c }
+
+func (p *dotenvParser) value() (string, error) {
+	switch {
+	case p.next('\''):
+		return p.quoted('\'')
+	case p.next('"'):
+		return p.quoted('"')
+	}
+	line := p.toLineEnd()
+	for i := range len(line) {
+		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
+			line = line[:i]
+			break
+		}
+	}
+	return strings.Trim(line, " \t\r"), nil
+}
+
+// quoted reads up to the closing quote, over lines if need be.
+func (p *dotenvParser) quoted(quote byte) (string, error) {
+	var b strings.Builder
+	for p.at++; p.at < len(p.text); p.at++ {
+		c := p.text[p.at]
+		switch {
+		case c == quote:
+			p.at++
+			return b.String(), p.lineEnds()
+		case c == '\\' && quote == '"' && p.at+1 < len(p.text) && escapes[p.text[p.at+1]] != 0:
+			p.at++
+			c = escapes[p.text[p.at]]
+		case c == '\n':
+			p.line++
+		}
+		b.WriteByte(c)
+	}
+	return "", fmt.Errorf("the closing %c is missing", quote)
+}
+
+// lineEnds makes sure that only a comment is left of the line.
+func (p *dotenvParser) lineEnds() error {
+	rest := strings.TrimSpace(p.toLineEnd())
+	if rest != "" && rest[0] != '#' {
+		return fmt.Errorf("there is text behind the closing quote")
+	}
+	return nil
+}
+
+// dotenvPlain is what needs no quotes, in a shell neither.
+var dotenvPlain = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
+
+func appendDotenv(dst []byte, secrets map[string]string) ([]byte, error) {
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		if !dotenvName.MatchString(name) {
+			return nil, &NameError{Format: Dotenv, Name: name}
+		}
+		dst = append(dst, name...)
+		dst = append(dst, '=')
+		dst = appendQuoted(dst, secrets[name])
+		dst = append(dst, '\n')
+	}
+	return dst, nil
+}
+
+// appendQuoted writes a value in the simplest form that all tools read in the
+// same way.
+func appendQuoted(dst []byte, value string) []byte {
+	switch {
+	case dotenvPlain.MatchString(value):
+		return append(dst, value...)
+	case !strings.ContainsAny(value, "'\\\r"):
+		dst = append(dst, '\'')
+		dst = append(dst, value...)
+		return append(dst, '\'')
+	}
+	dst = append(dst, '"')
+	for i := range len(value) {
+		switch c := value[i]; c {
+		case '\\', '"', '$', '`':
+			dst = append(dst, '\\', c)
+		case '\r':
+			dst = append(dst, `\r`...)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+// NameError says that a format can't hold a name.
+type NameError struct {
+	Format Format
+	Name   string
+}
+
+func (e *NameError) Error() string {
+	return fmt.Sprintf("%s can't hold the name %q", e.Format, e.Name)
+}

@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/spf13/pflag"
+)
+
+// serveLog is a log that can be read while it is written.
+type serveLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *serveLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *serveLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func runServe(ctx context.Context, w io.Writer, args ...string) error {
+	root := NewRootCommand()
+	root.SetArgs(append([]string{"serve"}, args...))
+	root.SetOut(io.Discard)
+	root.SetErr(w)
+	return root.ExecuteContext(ctx)
+}
+
+// The server runs with a data folder alone, says where it is, and ends without
+// an error when it is told to.
+func TestServe(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := new(serveLog)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- runServe(ctx, log, "--data-dir", filepath.Join(t.TempDir(), "data"), "--http-bind-address", "127.0.0.1:0")
+	}()
+	for end := time.Now().Add(15 * time.Second); !strings.Contains(log.String(), "msg=listening"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it does not listen: %s", log)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if !strings.Contains(log.String(), "version="+readVersion().Version) {
+		t.Errorf("it does not say which version it is: %s", log)
+	}
+}
+
+func TestServeErrors(t *testing.T) {
+	foreign := t.TempDir()
+	config := filepath.Join(t.TempDir(), "fluxkeep.toml")
+	for path, text := range map[string]string{
+		filepath.Join(foreign, "letters.txt"): "hello", config: "log-level = \"info\"\nlog-levle = \"info\"\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		env  map[string]string
+		args []string
+		want string
+	}{
+		{"unknown flag", nil, []string{"--nonsense"}, "unknown flag: --nonsense"},
+		{"an argument", nil, []string{"now"}, `"now" is one too many`},
+		{"wrong flag", nil, []string{"--audit-names=none"}, "must be plain or hashed"},
+		{"wrong variable", map[string]string{"FLUXKEEP_LOG_LEVEL": "loud"}, nil, "FLUXKEEP_LOG_LEVEL must be"},
+		{"wrong file", nil, []string{"--config", config}, `fluxkeep.toml:2: there is no setting "log-levle"`},
+		{"wrong file in a variable", map[string]string{"FLUXKEEP_CONFIG": config}, nil, `fluxkeep.toml:2: there is no setting "log-levle"`},
+		{"another's folder", nil, []string{"--data-dir", foreign}, "no data folder of Fluxkeep"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			log := new(serveLog)
+			err := runServe(t.Context(), log, append([]string{"--http-bind-address=127.0.0.1:0"}, tt.args...)...)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want one with %s", err, tt.want)
+			}
+			if log.String() != "" {
+				t.Errorf("it wrote %q beside its error", log)
+			}
+		})
+	}
+}
+
+// Every setting is a flag, and none is without a word about it.
+func TestServeFlags(t *testing.T) {
+	cmd := newServeCommand()
+	server.NewConfig().Flags().VisitAll(func(f *pflag.Flag) {
+		flag := cmd.Flags().Lookup(f.Name)
+		if flag == nil {
+			t.Errorf("--%s is missing", f.Name)
+		} else if flag.Usage == "" {
+			t.Errorf("--%s has no description", f.Name)
+		}
+	})
+}

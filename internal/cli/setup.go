@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/cli/profile"
+	"github.com/spf13/cobra"
+)
+
+type setupCommand struct {
+	output
+	flags    profile.Flags
+	request  client.SetupRequest
+	password input
+	name     string
+	force    bool
+}
+
+func newSetupCommand() *cobra.Command {
+	var s setupCommand
+	cmd := &cobra.Command{
+		Use:   "setup",
+		Short: "Set up a new server: first user, first organization, first token",
+		Long: `Set up a server that is new: make the first user, the first organization and an
+operator token, which may do everything, and write a profile with that token into
+the influx CLI's configs file, so that "fluxkeep" and "influx" work from then on.
+What the file has already is kept; a profile of the same name is not overwritten
+without --force.
+
+What is not given by a flag is asked for. Without a terminal, the password is read
+from standard input.`,
+		Example: `  # ask for what is needed
+  fluxkeep setup
+
+  # everything given, the password from a file
+  fluxkeep setup --username admin --org acme --password-file pw.txt
+
+  # another server, as a profile of its own
+  fluxkeep setup --host https://keep.example.com --name production`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.password.hasValue = cmd.Flags().Changed("password")
+			return s.run(cmd)
+		},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVarP(&s.request.Username, "username", "u", "", "`name` of the first user")
+	fs.StringVarP(&s.password.value, "password", "p", "", "`password` of the first user, which the list of processes then shows")
+	fs.StringVar(&s.password.file, "password-file", "", "`file` with the password of the first user, exactly; \"-\" for standard input")
+	fs.StringVarP(&s.request.Org, "org", "o", "", "`name` of the first organization")
+	fs.StringVarP(&s.request.Bucket, "bucket", "b", "default", "`name` of a bucket, which the protocol asks for and nobody keeps")
+	fs.StringVarP(&s.request.Token, "token", "t", "", "operator `token` to make (default a random one) [$INFLUX_TOKEN]")
+	fs.StringVarP(&s.name, "name", "n", "default", "`name` of the profile to write")
+	fs.BoolVarP(&s.force, "force", "f", false, "overwrite a profile of that name")
+	s.flags.AddServer(fs)
+	s.output.addFlags(fs)
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	cmd.MarkFlagsMutuallyExclusive("password", "password-file")
+	return cmd
+}
+
+func (s *setupCommand) run(cmd *cobra.Command) error {
+	settings, err := profile.ResolveServer(&s.flags, os.Getenv)
+	if err != nil {
+		return err
+	}
+	c, err := newClient(settings)
+	if err != nil {
+		return err
+	}
+	allowed, err := c.SetupAllowed(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if !allowed {
+		return withHint(fmt.Errorf("the server at %s was set up before", settings.Host),
+			`sign in with a token of it: "influx config create" makes a profile, or set INFLUX_TOKEN`)
+	}
+	w, err := s.writer()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := s.ask(cmd); err != nil {
+		return err
+	}
+	result, err := c.Setup(cmd.Context(), s.request)
+	if err != nil {
+		return err
+	}
+	if err := w.Write(profile.Profile{URL: settings.Host, Token: result.Auth.Token, Org: result.Org.Name}); err != nil {
+		// The token exists nowhere else.
+		fmt.Fprintln(cmd.OutOrStdout(), result.Auth.Token)
+		return withHint(err, "the server is set up: keep the operator token that stands above")
+	}
+	return s.report(cmd, result)
+}
+
+func (s *setupCommand) writer() (*profile.Writer, error) {
+	path, err := s.flags.Path(os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	w, err := profile.NewWriter(path, s.name, s.force)
+	var exists *profile.ExistsError
+	if errors.As(err, &exists) {
+		return nil, withHint(err, "give the new one another --name, or overwrite with --force")
+	}
+	return w, err
+}
+
+// ask completes the request.
+func (s *setupCommand) ask(cmd *cobra.Command) error {
+	q := &s.request
+	q.Token = cmp.Or(q.Token, os.Getenv("INFLUX_TOKEN"))
+	for _, f := range []struct {
+		value        *string
+		prompt, flag string
+	}{{&q.Username, "Name of the first user: ", "--username"}, {&q.Org, "Name of the first organization: ", "--org"}} {
+		if *f.value == "" && interactive(cmd) {
+			var err error
+			if *f.value, err = ask(cmd, f.prompt); err != nil {
+				return err
+			}
+		}
+		if *f.value == "" {
+			return usageError(cmd, fmt.Errorf("%s is missing", f.flag))
+		}
+	}
+	var err error
+	q.Password, err = s.password.read(cmd, "Password", true)
+	if err == nil && q.Password == "" {
+		err = withHint(errors.New("the password is empty"), "give it by standard input or --password-file")
+	}
+	return err
+}
+
+func (s *setupCommand) report(cmd *cobra.Command, r client.SetupResult) error {
+	t := table{header: []string{"USER", "ORGANIZATION", "ORGANIZATION ID", "PROFILE"}}
+	t.add(r.Org.ID, r.User.Name, r.Org.Name, r.Org.ID, s.name)
+	value := struct {
+		User    string `json:"user"`
+		UserID  string `json:"userID"`
+		Org     string `json:"organization"`
+		OrgID   string `json:"orgID"`
+		Profile string `json:"profile"`
+	}{r.User.Name, r.User.ID, r.Org.Name, r.Org.ID, s.name}
+	if err := s.print(cmd, value, &t); err != nil {
+		return err
+	}
+	s.note(cmd, "The operator token is in the profile %q; store secrets with: fluxkeep secret set NAME", s.name)
+	return nil
+}

@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
+)
+
+func newTokenCommand() *cobra.Command {
+	r := &remote{}
+	cmd := group(&cobra.Command{
+		Use:     "token",
+		Aliases: []string{"auth"},
+		Short:   "Manage API tokens",
+		Long: `Manage API tokens, which InfluxDB calls authorizations: what programs show to the
+server, and Vault's tools too. Each has permissions of its own, and may be limited in
+time and to some names.`,
+		Example: `  fluxkeep token create --read-secrets --description telegraf
+  fluxkeep token list
+  fluxkeep token deactivate 0b1c2d3e4f5a6b7c`,
+	},
+		newTokenListCommand(r),
+		newTokenCreateCommand(r),
+		newTokenStatusCommand(r, client.Active),
+		newTokenStatusCommand(r, client.Inactive),
+		newTokenDeleteCommand(r),
+	)
+	r.addTo(cmd)
+	return cmd
+}
+
+func (r *remote) printTokens(cmd *cobra.Command, value any, tokens ...client.Token) error {
+	t := table{header: []string{"ID", "DESCRIPTION", "USER", "ORGANIZATION", "MAY", "NAMES", "STATUS", "EXPIRES"}}
+	for _, k := range tokens {
+		t.add(k.ID, k.ID, k.Description, k.User, k.Org, permissionsOf(k), strings.Join(k.Names, " "), string(k.Status), formatTime(k.ExpiresAt))
+	}
+	return r.print(cmd, value, &t)
+}
+
+// permissionsOf says in a few words what a token may do with secrets, which is
+// what it is for here.
+func permissionsOf(t client.Token) string {
+	covers := func(action client.Action, kind, org string) bool {
+		return slices.ContainsFunc(t.Permissions, func(p client.Permission) bool {
+			return p.Action == action && p.Resource.Type == kind && p.Resource.OrgID == org && p.Resource.ID == ""
+		})
+	}
+	all := func(org string) bool {
+		return covers(client.Write, "secrets", org) && covers(client.Read, "secrets", org) && covers(client.Write, "authorizations", org)
+	}
+	var words []string
+	switch {
+	case all("") && covers(client.Write, "orgs", ""):
+		return "everything"
+	case all(t.OrgID):
+		return "everything in the organization"
+	}
+	for _, action := range []client.Action{client.Read, client.Write} {
+		switch {
+		case covers(action, "secrets", ""):
+			words = append(words, string(action)+" all secrets")
+		case covers(action, "secrets", t.OrgID):
+			words = append(words, string(action)+" secrets")
+		}
+	}
+	if len(words) == 0 {
+		return count(len(t.Permissions), "permission")
+	}
+	return strings.Join(words, ", ")
+}
+
+func newTokenListCommand(r *remote) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List tokens",
+		Long: `List the tokens that the token in use may read; with --org or --org-id, those of that
+organization. The tokens themselves are not shown: the server does not have them.
+--quiet prints their IDs.`,
+		Example: `  fluxkeep token list
+  fluxkeep token list --org acme --json`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := r.connect(cmd)
+			if err != nil {
+				return err
+			}
+			var f client.TokenFilter
+			if cmd.Flags().Changed("org") || cmd.Flags().Changed("org-id") {
+				org, err := s.organization(cmd)
+				if err != nil {
+					return err
+				}
+				f.OrgID = org.ID
+			}
+			tokens, err := s.Tokens(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			return r.printTokens(cmd, orEmpty(tokens), tokens...)
+		},
+	}
+}
+
+// newTokenStatusCommand makes the command that makes tokens active or
+// inactive.
+func newTokenStatusCommand(r *remote, status client.Status) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "activate ID…",
+		Short:   "Make tokens work again",
+		Long:    `Make tokens that were deactivated work again.`,
+		Example: `  fluxkeep token activate 0b1c2d3e4f5a6b7c`,
+		Args:    arguments(1, -1),
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			s, err := r.connect(cmd)
+			if err != nil {
+				return err
+			}
+			tokens := []client.Token{}
+			for _, id := range ids {
+				t, err := s.UpdateToken(cmd.Context(), id, client.TokenUpdate{Status: &status})
+				if err != nil {
+					return err
+				}
+				tokens = append(tokens, t)
+			}
+			return r.printTokens(cmd, tokens, tokens...)
+		},
+		ValidArgsFunction: r.completeTokens,
+	}
+	if status == client.Inactive {
+		cmd.Use, cmd.Short = "deactivate ID…", "Make tokens stop to work"
+		cmd.Long = `Make tokens stop to work, until "fluxkeep token activate". What was made from them by
+a login stops too.`
+		cmd.Example = `  fluxkeep token deactivate 0b1c2d3e4f5a6b7c`
+	}
+	return cmd
+}
+
+func newTokenDeleteCommand(r *remote) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:     "delete ID…",
+		Aliases: []string{"rm"},
+		Short:   "Delete tokens",
+		Long: `Delete tokens for good. At a terminal it shows what they are and asks first, unless
+--yes is given.`,
+		Example:           `  fluxkeep token delete 0b1c2d3e4f5a6b7c`,
+		Args:              arguments(1, -1),
+		ValidArgsFunction: r.completeTokens,
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			s, err := r.connect(cmd)
+			if err != nil {
+				return err
+			}
+			if interactive(cmd) && !yes {
+				for _, id := range ids {
+					t, err := s.Token(cmd.Context(), id)
+					if err != nil {
+						return err
+					}
+					if err := confirm(cmd, yes, "Delete token %s (%s, user %s), for good?", id, printable(t.Description), printable(t.User)); err != nil {
+						return err
+					}
+				}
+			}
+			for _, id := range ids {
+				if err := s.DeleteToken(cmd.Context(), id); err != nil {
+					return err
+				}
+				r.note(cmd, "Deleted token %s.", id)
+			}
+			return nil
+		},
+	}
+	addYes(cmd, &yes)
+	return cmd
+}

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
+)
+
+type tokenCreate struct {
+	r                   *remote
+	read, write         bool
+	allAccess, operator bool
+	description         string
+	user                string
+	expires             string
+	names               []string
+}
+
+func newTokenCreateCommand(r *remote) *cobra.Command {
+	c := tokenCreate{r: r}
+	cmd := &cobra.Command{
+		Use:   "create",
+		Short: "Make a token",
+		Long: `Make a token for the organization, and print it. This is the only time that it is
+shown: the server keeps a keyed hash of it.
+
+What it may do is for flags to say. --read-secrets is what a reader needs (Flux,
+Telegraf, "fluxkeep run"), --write-secrets what only writes. A token can't be given
+more than the token has that makes it.
+
+--name limits it to some secrets, by patterns in which * stands for any text; to it,
+there are no others. --expires ends it: after a time such as 12h, 30d or 2w, or at a
+date such as 2030-01-31 or 2030-01-31T12:00:00Z.
+
+--quiet prints the token alone.`,
+		Example: `  # for a reader
+  fluxkeep token create --read-secrets --description telegraf
+
+  # for one that sets two kinds of secrets, for a month
+  fluxkeep token create --read-secrets --write-secrets --name 'db_*' --name smtp_password --expires 30d
+
+  # into a file
+  (umask 077 && fluxkeep token create --read-secrets --quiet > token)`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd) },
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.BoolVar(&c.read, "read-secrets", false, "read names and values of secrets")
+	fs.BoolVar(&c.write, "write-secrets", false, "set and delete secrets")
+	fs.BoolVar(&c.allAccess, "all-access", false, "do everything in the organization")
+	fs.BoolVar(&c.operator, "operator", false, "do everything in all organizations")
+	fs.StringArrayVar(&c.names, "name", nil, "`pattern` of the secrets that it is for; may be given more than once (default all)")
+	fs.StringVar(&c.expires, "expires", "", "`time` after which, or at which, it ends (default never)")
+	fs.StringVarP(&c.description, "description", "d", "", "what it is for, in `words`")
+	fs.StringVarP(&c.user, "user", "u", "", "`user` whose token it is (default the caller)")
+	cmd.MarkFlagsOneRequired("read-secrets", "write-secrets", "all-access", "operator")
+	cmd.MarkFlagsMutuallyExclusive("all-access", "operator")
+	_ = cmd.RegisterFlagCompletionFunc("user", r.completeUsers)
+	_ = cmd.RegisterFlagCompletionFunc("name", r.completeSecrets)
+	return cmd
+}
+
+func (c *tokenCreate) run(cmd *cobra.Command) error {
+	expires, err := parseExpiry(c.expires, time.Now())
+	if err != nil {
+		return usageError(cmd, err)
+	}
+	s, org, err := c.r.open(cmd)
+	if err != nil {
+		return err
+	}
+	n := client.NewToken{OrgID: org.ID, Description: c.description, ExpiresAt: expires, Names: c.names}
+	if c.user != "" {
+		u, err := s.findUser(cmd, c.user)
+		if err != nil {
+			return err
+		}
+		n.UserID = u.ID
+	}
+	if n.Permissions, err = c.permissions(cmd, s, org.ID); err != nil {
+		return err
+	}
+	t, err := s.CreateToken(cmd.Context(), n)
+	if err != nil {
+		return err
+	}
+	out := table{header: []string{"ID", "DESCRIPTION", "EXPIRES", "TOKEN"}}
+	out.add(t.Token, t.ID, t.Description, formatTime(t.ExpiresAt), t.Token)
+	if err := c.r.print(cmd, t, &out); err != nil {
+		return err
+	}
+	c.r.note(cmd, "The token is not shown again: keep it now.")
+	return nil
+}
+
+func (c *tokenCreate) permissions(cmd *cobra.Command, s *session, orgID string) ([]client.Permission, error) {
+	if c.allAccess || c.operator {
+		return c.everything(cmd, s, orgID)
+	}
+	var actions []client.Action
+	if c.read {
+		actions = append(actions, client.Read)
+	}
+	if c.write {
+		actions = append(actions, client.Write)
+	}
+	return client.SecretPermissions(orgID, actions...), nil
+}
+
+// everything returns the permissions for all types of resource, in the
+// organization or in all.
+func (c *tokenCreate) everything(cmd *cobra.Command, s *session, orgID string) ([]client.Permission, error) {
+	types, err := s.ResourceTypes(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	var out []client.Permission
+	for _, kind := range types {
+		r := client.Resource{Type: kind, OrgID: orgID}
+		switch {
+		case kind == "instance": // not for tokens
+			continue
+		case c.operator:
+			r.OrgID = ""
+		case kind == "orgs":
+			r = client.Resource{Type: kind, ID: orgID}
+		}
+		out = append(out, client.Permission{Action: client.Read, Resource: r}, client.Permission{Action: client.Write, Resource: r})
+	}
+	return out, nil
+}
+
+var errExpiry = errors.New("--expires must be a time such as 12h, 30d or 2w, or a date such as 2030-01-31 or 2030-01-31T12:00:00Z")
+
+// parseExpiry reads when a token ends; zero is never.
+func parseExpiry(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return later(t.UTC(), now)
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return later(now.Add(d).UTC().Truncate(time.Second), now)
+	}
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 16)
+	if err != nil {
+		return time.Time{}, errExpiry
+	}
+	days := map[byte]int{'d': 1, 'w': 7}[s[len(s)-1]]
+	if days == 0 {
+		return time.Time{}, errExpiry
+	}
+	return later(now.AddDate(0, 0, int(n)*days).UTC().Truncate(time.Second), now)
+}
+
+func later(t, now time.Time) (time.Time, error) {
+	if !t.After(now) {
+		return time.Time{}, fmt.Errorf("--expires: %s is not in the future", formatTime(t))
+	}
+	return t, nil
+}

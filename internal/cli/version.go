@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// versionInfo says which program this is.
+type versionInfo struct {
+	Version  string `json:"version"`
+	Commit   string `json:"commit,omitempty"`
+	Time     string `json:"time,omitempty"` // of the commit
+	Modified bool   `json:"modified,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+// readVersion reads what the Go tool has put into the binary.
+func readVersion() versionInfo {
+	v := versionInfo{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	if b.Main.Version != "" {
+		v.Version = b.Main.Version
+	}
+	for _, s := range b.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			v.Commit = s.Value
+		case "vcs.time":
+			v.Time = s.Value
+		case "vcs.modified":
+			v.Modified = s.Value == "true"
+		}
+	}
+	return v
+}
+
+func newVersionCommand() *cobra.Command {
+	var o output
+	cmd := &cobra.Command{
+		Use:   "version",
+		Short: "Show which version this is",
+		Long: `Show the version of this program, the commit it was built from, and the version
+of Go that it was built with.`,
+		Example: `  fluxkeep version
+  fluxkeep version --json`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := readVersion()
+			switch {
+			case o.json:
+				return printJSON(cmd.OutOrStdout(), v)
+			case o.quiet:
+				return printLines(cmd.OutOrStdout(), []string{v.Version})
+			}
+			text := "fluxkeep " + v.Version
+			if v.Commit != "" {
+				text += " (commit " + v.Commit
+				if v.Modified {
+					text += ", modified"
+				}
+				text += ")"
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", text, v.Go, v.Platform)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print the version alone")
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	return cmd
+}

@@ -1,0 +1,334 @@
+package influxbolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"slices"
+)
+
+// bbolt trusts its file. It follows each page number and each offset that it
+// finds, so that a damaged page ends in a loop, in bytes of another page or of
+// the process's memory, or in a fault that ends the process. Hence the pages
+// that are about to be read are checked first, as far as bbolt relies on them.
+//
+// The format is that of bbolt's internal/common, version 2: integers in the
+// machine's byte order, offsets counted from the element that has them.
+const (
+	pageHeader  = 16 // ID, flags, number of elements, number of further pages
+	elementSize = 16 // of both kinds
+	bucketSize  = 16 // root page, sequence
+
+	branchPage   = 0x01
+	leafPage     = 0x02
+	freelistPage = 0x10
+	bucketFlag   = 0x01 // on a leaf's element: its value is a bucket
+
+	noFreelist = ^uint64(0) // in a file whose writer keeps no list
+
+	minPageSize = 1024
+	// A tree has two keys or more on each branch, so that no file on earth
+	// has one this high.
+	maxDepth = 64
+)
+
+// meta is what one of the file's two first pages says. Each change writes the
+// older of them anew.
+type meta struct {
+	root     uint64 // the page at the top of the list of buckets
+	freelist uint64
+	count    uint64 // pages in use, bolt's high-water mark
+	change   uint64 // the number of the change
+}
+
+// readMetas returns those of the two that are whole.
+func readMetas(file io.ReaderAt, pageSize int) []meta {
+	const sum = 56 // the offset of the checksum, which is of all before it
+	var out []meta
+	for n := range 2 {
+		b := make([]byte, sum+8)
+		if _, err := file.ReadAt(b, int64(n*pageSize)+pageHeader); err != nil {
+			continue
+		}
+		h := fnv.New64a()
+		h.Write(b[:sum])
+		number := func(at int) uint64 { return binary.NativeEndian.Uint64(b[at:]) }
+		if h.Sum64() == number(sum) {
+			out = append(out, meta{root: number(16), freelist: number(32), count: number(40), change: number(48)})
+		}
+	}
+	return out
+}
+
+// pages checks trees of pages.
+type pages struct {
+	file     io.ReaderAt
+	pageSize int64
+	count    uint64
+	// seen are the pages that may not be met (again): those of the trees, and
+	// those that are free.
+	seen        map[uint64]bool
+	freeUnknown bool
+}
+
+// element is what a page holds: a key with a value, or with a child page.
+type element struct {
+	key, value []byte
+	bucket     bool
+	child      uint64
+}
+
+func newPages(file io.ReaderAt, size int64, m meta, pageSize int) (*pages, error) {
+	p := &pages{file: file, pageSize: int64(pageSize), count: m.count, seen: make(map[uint64]bool), freeUnknown: m.freelist == noFreelist}
+	switch {
+	case p.pageSize < minPageSize || p.pageSize&(p.pageSize-1) != 0:
+		return nil, fmt.Errorf("%w: its pages have %d bytes", ErrDamaged, pageSize)
+	case m.count > uint64(size/p.pageSize):
+		return nil, fmt.Errorf("%w: it should have %d pages and has %d: it was cut", ErrDamaged, m.count, size/p.pageSize)
+	case p.freeUnknown:
+		return p, nil
+	}
+	return p, p.readFreelist(m.freelist)
+}
+
+// readFreelist reads which pages are free. They hold what was there before a
+// change, and so look well.
+func (p *pages) readFreelist(id uint64) error {
+	page, err := p.read(id, freelistPage)
+	if err != nil {
+		return fmt.Errorf("list of free pages: %w", err)
+	}
+	list := page[pageHeader:]
+	n := uint64(binary.NativeEndian.Uint16(page[10:]))
+	if n == 0xffff { // too many for the header
+		n, list = binary.NativeEndian.Uint64(list), list[8:]
+	}
+	if n > uint64(len(list)/8) {
+		return fmt.Errorf("%w: its list of free pages is cut", ErrDamaged)
+	}
+	for i := range n {
+		p.seen[binary.NativeEndian.Uint64(list[8*i:])] = true
+	}
+	return nil
+}
+
+// check goes through all trees. It returns an error when one of the buckets
+// with the names can't be read, and else what is odd about the others, or
+// about the file.
+func (p *pages) check(root uint64, names []string) (odd []string, err error) {
+	var needed, others []element
+	err = p.tree(root, nil, nil, 0, 0, func(e element) error {
+		switch {
+		case !e.bucket:
+			return fmt.Errorf("%w: there is no bucket where one should be", ErrDamaged)
+		case slices.Contains(names, string(e.key)):
+			needed = append(needed, e)
+		default:
+			others = append(others, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range needed {
+		if err := p.bucket(e.value); err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", e.key, err)
+		}
+	}
+	for _, e := range others {
+		if err := p.bucket(e.value); err != nil {
+			odd = append(odd, fmt.Sprintf("bucket %s, of which nothing is taken: %v", quote(string(e.key)), err))
+		}
+	}
+	if lost := p.lost(); len(odd) == 0 && lost > 0 {
+		odd = append(odd, fmt.Sprintf("the file has %s to which nothing leads: there may be records that were not found", count(lost, "page")))
+	}
+	return odd, nil
+}
+
+// lost returns how many pages are neither free nor in a tree. A page number
+// that was damaged can lead to a smaller part of its own tree, which by
+// itself looks well.
+func (p *pages) lost() int {
+	if p.freeUnknown {
+		return 0
+	}
+	n := 0
+	for id := uint64(2); id < p.count; id++ {
+		if !p.seen[id] {
+			n++
+		}
+	}
+	return n
+}
+
+// bucket checks what a bucket holds: the tree at its root page or, in a small
+// one, the page that follows in its value. InfluxDB puts no bucket into another.
+func (p *pages) bucket(value []byte) error {
+	if len(value) < bucketSize {
+		return fmt.Errorf("%w: it is too short", ErrDamaged)
+	}
+	if root := binary.NativeEndian.Uint64(value); root != 0 {
+		// What fits into the value, such as nothing, has no page of its own.
+		return p.tree(root, nil, nil, 0, 1, noBucket)
+	}
+	page := value[bucketSize:]
+	if len(page) < pageHeader || flags(page) != leafPage {
+		return fmt.Errorf("%w: it holds no page", ErrDamaged)
+	}
+	list, end, err := elements(page)
+	if err == nil && end != len(page) {
+		err = fmt.Errorf("%w: its page is of another length", ErrDamaged)
+	}
+	if err != nil {
+		return err
+	}
+	return leaves(list, nil, nil, noBucket)
+}
+
+func noBucket(e element) error {
+	if e.bucket {
+		return fmt.Errorf("%w: there is a bucket in it", ErrDamaged)
+	}
+	return nil
+}
+
+// tree checks the page and those below it: each is there once and has an
+// element, or least of them, its elements lie within it, and its keys are in
+// order and from low to, not including, high; nil is no bound. It calls leaf
+// with each element of the leaves.
+func (p *pages) tree(id uint64, low, high []byte, depth, least int, leaf func(element) error) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%w: page %d is too deep in its tree", ErrDamaged, id)
+	}
+	page, err := p.read(id, leafPage, branchPage)
+	if err != nil {
+		return err
+	}
+	isLeaf := flags(page) == leafPage
+	list, _, err := elements(page)
+	switch {
+	case err != nil:
+	case len(list) < least || (!isLeaf && len(list) == 0):
+		err = fmt.Errorf("%w: it is empty", ErrDamaged)
+	case isLeaf:
+		err = leaves(list, low, high, leaf)
+	default:
+		err = ordered(list, low, high)
+	}
+	if err != nil {
+		return fmt.Errorf("page %d: %w", id, err)
+	}
+	if isLeaf {
+		return nil
+	}
+	for i, e := range list {
+		end := high
+		if i+1 < len(list) {
+			end = list[i+1].key
+		}
+		if err := p.tree(e.child, e.key, end, depth+1, 1, leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func leaves(list []element, low, high []byte, leaf func(element) error) error {
+	if err := ordered(list, low, high); err != nil {
+		return err
+	}
+	for _, e := range list {
+		if err := leaf(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ordered(list []element, low, high []byte) error {
+	for i, e := range list {
+		switch {
+		case i > 0 && bytes.Compare(e.key, list[i-1].key) <= 0,
+			i == 0 && low != nil && bytes.Compare(e.key, low) < 0,
+			high != nil && bytes.Compare(e.key, high) >= 0:
+			return fmt.Errorf("%w: its keys are out of order", ErrDamaged)
+		}
+	}
+	return nil
+}
+
+// read returns a page of one of the kinds, with the pages that continue it.
+func (p *pages) read(id uint64, kinds ...uint16) ([]byte, error) {
+	// The first two pages are no part of a tree.
+	if id < 2 || id >= p.count {
+		return nil, fmt.Errorf("%w: it leads to a page %d, and has %d", ErrDamaged, id, p.count)
+	}
+	header := make([]byte, pageHeader)
+	at := int64(id) * p.pageSize
+	if _, err := p.file.ReadAt(header, at); err != nil {
+		return nil, fmt.Errorf("read page %d: %w", id, err)
+	}
+	more := uint64(binary.NativeEndian.Uint32(header[12:]))
+	switch {
+	case binary.NativeEndian.Uint64(header) != id:
+		return nil, fmt.Errorf("%w: another page is in the place of page %d", ErrDamaged, id)
+	case !slices.Contains(kinds, flags(header)):
+		return nil, fmt.Errorf("%w: page %d is of another kind", ErrDamaged, id)
+	case more >= p.count-id:
+		return nil, fmt.Errorf("%w: page %d goes on beyond the end", ErrDamaged, id)
+	}
+	for i := id; i <= id+more; i++ {
+		if p.seen[i] {
+			return nil, fmt.Errorf("%w: page %d is free or in another place too", ErrDamaged, i)
+		}
+		p.seen[i] = true
+	}
+	page := make([]byte, (int64(more)+1)*p.pageSize)
+	if _, err := p.file.ReadAt(page, at); err != nil {
+		return nil, fmt.Errorf("read page %d: %w", id, err)
+	}
+	return page, nil
+}
+
+func flags(page []byte) uint16 { return binary.NativeEndian.Uint16(page[8:]) }
+
+// elements returns what a leaf or a branch holds, and where that ends. bbolt writes the keys and
+// values one after the other behind the elements, so that one that begins
+// elsewhere than where the one before it ends has a damaged length.
+func elements(page []byte) (list []element, end int, err error) {
+	count := int(binary.NativeEndian.Uint16(page[10:]))
+	if pageHeader+count*elementSize > len(page) {
+		return nil, 0, fmt.Errorf("%w: it can't hold %d elements", ErrDamaged, count)
+	}
+	list = make([]element, count)
+	next := int64(pageHeader + count*elementSize)
+	for i := range list {
+		// Offsets are from the element's own place.
+		place := pageHeader + i*elementSize
+		rest := page[place:]
+		number := func(n int) int64 { return int64(binary.NativeEndian.Uint32(rest[4*n:])) }
+		var e element
+		var at, keyLen, valueLen int64
+		if flags(page) == branchPage {
+			at, keyLen = number(0), number(1)
+			e.child = binary.NativeEndian.Uint64(rest[8:])
+		} else {
+			if number(0)&^bucketFlag != 0 {
+				return nil, 0, fmt.Errorf("%w: an element is of no known kind", ErrDamaged)
+			}
+			e.bucket = number(0) == bucketFlag
+			at, keyLen, valueLen = number(1), number(2), number(3)
+		}
+		if keyLen == 0 || int64(place)+at != next || at+keyLen+valueLen > int64(len(rest)) {
+			return nil, 0, fmt.Errorf("%w: an element is not in its place", ErrDamaged)
+		}
+		next += keyLen + valueLen
+		e.key, e.value = rest[at:at+keyLen], rest[at+keyLen:at+keyLen+valueLen]
+		list[i] = e
+	}
+	return list, int(next), nil
+}

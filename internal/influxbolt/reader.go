@@ -1,0 +1,217 @@
+package influxbolt
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	bolt "go.etcd.io/bbolt"
+)
+
+// reader fills Contents from buckets that are known to be sound.
+type reader struct {
+	tx  *bolt.Tx
+	out *Contents
+	at  map[acl.ID]int // where each user is in out.Users
+}
+
+func (r *reader) skip(format string, args ...any) {
+	r.out.Skipped = append(r.out.Skipped, fmt.Sprintf(format, args...))
+}
+
+func (r *reader) read() error {
+	for _, read := range []func() error{r.organizations, r.users, r.passwords, r.members, r.tokens, r.secrets, r.legacy} {
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each calls fn with the records of a bucket, none when there is no such
+// bucket. The bytes are good until fn returns.
+func (r *reader) each(bucket string, fn func(key, value []byte)) error {
+	b := r.tx.Bucket([]byte(bucket))
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(k, v []byte) error {
+		fn(k, v)
+		return nil
+	})
+}
+
+// damaged tells of a record that was not taken.
+func (r *reader) damaged(kind, bucket string, id acl.ID, err error) {
+	if id == 0 {
+		r.skip("a record of bucket %s: %v", bucket, err)
+		return
+	}
+	r.skip("%s %s: %v", kind, id, err)
+}
+
+// indexed reports whether an index leads from a text to an ID.
+func (r *reader) indexed(index, text string, id acl.ID) bool {
+	b := r.tx.Bucket([]byte(index))
+	if b == nil {
+		return false
+	}
+	found, err := recordID(b.Get([]byte(text)))
+	return err == nil && found == id
+}
+
+func (r *reader) organizations() error {
+	return r.each(bucketOrganizations, func(k, v []byte) {
+		o, err := decodeOrganization(k, v)
+		if err != nil {
+			r.damaged("organization", bucketOrganizations, o.ID, err)
+			return
+		}
+		if !r.indexed(indexOrganizations, strings.TrimSpace(o.Name), o.ID) {
+			r.skip("organization %s: taken as %s, which is not its name in InfluxDB's index", o.ID, quote(o.Name))
+		}
+		r.out.Organizations = append(r.out.Organizations, o)
+	})
+}
+
+func (r *reader) users() error {
+	r.at = make(map[acl.ID]int)
+	return r.each(bucketUsers, func(k, v []byte) {
+		u, err := decodeUser(k, v)
+		if err != nil {
+			r.damaged("user", bucketUsers, u.ID, err)
+			return
+		}
+		if !r.indexed(indexUsers, u.Name, u.ID) {
+			r.skip("user %s: taken as %s, which is not its name in InfluxDB's index", u.ID, quote(u.Name))
+		}
+		r.at[u.ID] = len(r.out.Users)
+		r.out.Users = append(r.out.Users, u)
+	})
+}
+
+// user returns a user that was taken, nil for another.
+func (r *reader) user(id acl.ID) *User {
+	if i, ok := r.at[id]; ok {
+		return &r.out.Users[i]
+	}
+	return nil
+}
+
+func (r *reader) passwords() error {
+	return r.each(bucketPasswords, func(k, v []byte) {
+		id, hash, err := decodePassword(k, v)
+		u := r.user(id)
+		switch {
+		case u == nil: // a password of nobody opens nothing
+		case err != nil:
+			r.skip("user %s: taken without a password: %v", id, err)
+		default:
+			u.Password = hash
+		}
+	})
+}
+
+func (r *reader) members() error {
+	others := map[string]int{}
+	err := r.each(bucketMembers, func(k, v []byte) {
+		m, err := decodeMapping(k, v)
+		switch {
+		case err != nil && m.User != 0:
+			r.skip("what user %s is to resource %s: %v", m.User, m.Resource, err)
+		case err != nil:
+			r.damaged("", bucketMembers, 0, err)
+		case m.Type == string(acl.Orgs):
+			r.out.Members = append(r.out.Members, Member{m.Resource, m.User, m.Owner})
+		case m.Type == string(acl.Instance) && m.Owner:
+			if u := r.user(m.User); u != nil {
+				u.Owner = true
+				return
+			}
+			r.skip("user %s, who owns the instance: there is no such user", m.User)
+		default:
+			others[m.Type]++
+		}
+	})
+	for _, resource := range slices.Sorted(maps.Keys(others)) {
+		r.skip("%s of users to resources of type %s, which Fluxkeep has not", count(others[resource], "mapping"), quote(resource))
+	}
+	return err
+}
+
+func (r *reader) tokens() error {
+	return r.each(bucketTokens, func(k, v []byte) {
+		t, unknown, err := decodeToken(k, v)
+		if err == nil {
+			// InfluxDB finds a token by its index alone.
+			index, text := indexTokens, t.Value
+			if t.Value == "" {
+				index, text = indexHashes, t.Hash
+			}
+			if !r.indexed(index, text, t.ID) {
+				err = errIndex
+			}
+		}
+		if err != nil {
+			r.damaged("token", bucketTokens, t.ID, err)
+			return
+		}
+		if len(unknown) > 0 {
+			r.skip("token %s: taken without %s: %s", t.ID, count(len(unknown), "permission"), strings.Join(unique(unknown), ", "))
+		}
+		r.out.Tokens = append(r.out.Tokens, t)
+	})
+}
+
+func (r *reader) secrets() error {
+	r.out.Secrets = make(map[acl.ID]map[string]string)
+	return r.each(bucketSecrets, func(k, v []byte) {
+		org, name, value, err := decodeSecret(k, v)
+		switch {
+		case err != nil && org != 0:
+			r.skip("secret %s of organization %s: %v", quote(name), org, err)
+			return
+		case err != nil:
+			r.damaged("", bucketSecrets, 0, err)
+			return
+		}
+		if r.out.Secrets[org] == nil {
+			r.out.Secrets[org] = make(map[string]string)
+		}
+		r.out.Secrets[org][name] = value
+	})
+}
+
+func (r *reader) legacy() error {
+	n := 0
+	err := r.each(legacyTokens, func(_, _ []byte) { n++ })
+	if n > 0 {
+		r.skip("%s for the API of InfluxDB 1.x, which Fluxkeep has not", count(n, "token"))
+	}
+	return err
+}
+
+// maxQuoted bounds what a line tells of a name.
+const maxQuoted = 100
+
+// quote makes a name fit for a line of text, whatever bytes it has.
+func quote(name string) string {
+	if len(name) > maxQuoted {
+		return fmt.Sprintf("%q…", name[:maxQuoted])
+	}
+	return fmt.Sprintf("%q", name)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func unique(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
+}

@@ -1,0 +1,67 @@
+package influxv2
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+const contentJSON = "application/json; charset=utf-8"
+
+// marshal writes JSON as InfluxDB's handlers do: indented with tabs, and
+// without a line break at the end.
+func marshal(v any) ([]byte, error) { return json.MarshalIndent(v, "", "\t") }
+
+// respond answers with JSON.
+func (c *call) respond(status int, v any) error {
+	b, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	send(c.w, status, b)
+	return nil
+}
+
+// respondLine answers with JSON on one line, as InfluxDB does outside its
+// handlers of resources.
+func (c *call) respondLine(status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	send(c.w, status, append(b, '\n'))
+	return nil
+}
+
+func (c *call) noContent() error {
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// send writes a whole answer.
+func send(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", contentJSON)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body) // an error is the connection's, and nobody is left to tell
+}
+
+// maxPooledBuffer bounds what an answer may leave behind in memory.
+const maxPooledBuffer = 1 << 20
+
+// respondBuffered answers with what fill appends. It is for what is asked for
+// most.
+func (c *call) respondBuffered(fill func([]byte) []byte) error {
+	buffer := c.buffers.Get().(*[]byte)
+	b := fill((*buffer)[:0])
+	send(c.w, http.StatusOK, b)
+	clear(b) // values stay in memory no longer than they must
+	if cap(b) <= maxPooledBuffer {
+		*buffer = b
+		c.buffers.Put(buffer)
+	}
+	return nil
+}

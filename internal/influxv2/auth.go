@@ -1,0 +1,110 @@
+package influxv2
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// sessionCookie is the name under which InfluxDB's clients keep a session.
+const sessionCookie = "influxdb-oss-session"
+
+type callKey struct{}
+
+// before finds out who makes a request. It is the one place where that
+// happens: no handler of a route that is not open runs without a caller.
+func (h *Handler) before(w http.ResponseWriter, r *http.Request, route *httpapi.Route) *http.Request {
+	c := &call{Handler: h, w: w}
+	if route != nil && route.Open {
+		c.caller = keep.Anonymous(originOf(r))
+	} else {
+		var err error
+		if c.caller, err = h.authenticate(r); err != nil {
+			h.refuse(w, r, err)
+			return nil
+		}
+	}
+	c.r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	return c.r
+}
+
+// handler makes an http.HandlerFunc of a method that answers or returns why
+// it can't.
+func (h *Handler) handler(fn func(*call) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, ok := r.Context().Value(callKey{}).(*call)
+		if !ok { // not possible: before runs before every handler
+			h.fail(w, r, keep.ErrUnauthenticated)
+			return
+		}
+		if err := fn(c); err != nil {
+			h.fail(w, r, err)
+		}
+	}
+}
+
+func originOf(r *http.Request) keep.Origin {
+	o := httpapi.OriginOf(r.Context())
+	return keep.Origin{Protocol: keep.InfluxDB, Remote: o.Remote, Request: o.Request, Trace: o.Trace}
+}
+
+// authenticate finds the caller by the token in the header or, when there is
+// none, by the session in the cookie.
+func (h *Handler) authenticate(r *http.Request) (keep.Caller, error) {
+	if token, ok := tokenIn(r.Header.Get("Authorization")); ok {
+		return h.keep.Authenticate(r.Context(), originOf(r), token)
+	}
+	if session, err := r.Cookie(sessionCookie); err == nil {
+		return h.keep.AuthenticateSession(r.Context(), originOf(r), session.Value)
+	}
+	return keep.Caller{}, keep.ErrUnauthenticated
+}
+
+// tokenIn takes the token out of an Authorization header: after Token or
+// Bearer, in any case, and one space, everything belongs to the token.
+func tokenIn(header string) (string, bool) {
+	for _, scheme := range [...]string{"Token ", "Bearer "} {
+		if len(header) > len(scheme) && strings.EqualFold(header[:len(scheme)], scheme) {
+			return header[len(scheme):], true
+		}
+	}
+	return "", false
+}
+
+// notFound answers where there is no route. Below /api/v2 only known callers
+// are told so, as in InfluxDB.
+func (h *Handler) notFound(w http.ResponseWriter, r *http.Request) {
+	if isAPI(r) {
+		if _, err := h.authenticate(r); err != nil {
+			h.refuse(w, r, err)
+			return
+		}
+		if resource, ok := unserved(r.URL.Path); ok {
+			h.WriteError(w, r, codeNotImplemented, "this server keeps secrets and has no "+resource)
+			return
+		}
+	}
+	h.WriteError(w, r, keep.CodeNotFound, "path not found")
+}
+
+func (h *Handler) notAllowed(w http.ResponseWriter, r *http.Request) {
+	h.WriteError(w, r, codeMethodNotAllowed, "allow: "+w.Header().Get("Allow"))
+}
+
+// unserved reports whether a path is one of InfluxDB's that have no place
+// here, and names what it is for.
+func unserved(path string) (string, bool) {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, apiPath+"/"), "/")
+	switch first {
+	case "annotations", "backup", "buckets", "checks", "dashboards", "dbrps", "flags", "labels", "notebooks",
+		"notificationEndpoints", "notificationRules", "remotes", "replications", "restore", "scrapers", "scripts",
+		"sources", "stacks", "tasks", "telegraf", "telegrafs", "templates", "variables", "views":
+		return first, true
+	case "delete", "query", "write":
+		return "time series", true
+	}
+	return "", false
+}

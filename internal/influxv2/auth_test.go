@@ -1,0 +1,190 @@
+package influxv2_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/influxv2"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+)
+
+// paths fills the wildcards of a pattern with IDs that are right.
+func (a *api) path(pattern string) string {
+	return strings.NewReplacer("{orgID}", a.Org.String(), "{userID}", a.Admin.String(), "{authID}", "0000000000000001", "{secretID}", "k").Replace(pattern)
+}
+
+const refusedLine = `{"code":"unauthorized","message":"unauthorized access"}`
+
+// TestNobody: without a caller there is nothing but what is open.
+func TestNobody(t *testing.T) {
+	a := newAPI(t, nil)
+	for _, r := range a.handler.Routes() {
+		if r.Open {
+			continue
+		}
+		for _, header := range []string{"", "Token nope", basic("admin", a.Password), a.OperatorToken, "Token  " + a.OperatorToken} {
+			w := a.do(t, r.Method, a.path(r.Pattern), `{}`, "Authorization", header)
+			if w.Code != 401 || w.Body.String() != refusedLine {
+				t.Errorf("%s %s with %q: %d %s", r.Method, r.Pattern, header, w.Code, w.Body)
+			}
+		}
+		// A method that the path does not have tells nothing either.
+		if w := a.do(t, "BREW", a.path(r.Pattern), "", "Authorization", ""); w.Code != 401 && !strings.HasPrefix(r.Pattern, "/ping") {
+			t.Errorf("BREW %s: %d", r.Pattern, w.Code)
+		}
+	}
+	for _, path := range []string{"/api/v2/nope", "/api/v2/buckets", "/api/v2/orgs/zz/secrets", "/api/v2/../v1", "/api/v2//orgs"} {
+		if w := a.do(t, "GET", path, "", "Authorization", ""); w.Code != 401 || w.Body.String() != refusedLine {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	if w := a.do(t, "GET", "/nope", "", "Authorization", ""); w.Code != 404 {
+		t.Errorf("outside the API: %d", w.Code)
+	}
+}
+
+func TestTokenIn(t *testing.T) {
+	for _, c := range []struct {
+		header, token string
+		ok            bool
+	}{
+		{"Token abc", "abc", true},
+		{"Bearer abc", "abc", true},
+		{"tOkEn abc", "abc", true},
+		{"bearer abc", "abc", true},
+		{"Token  abc", " abc", true},
+		{"Token a b", "a b", true},
+		{"Token abc ", "abc ", true},
+		{"", "", false},
+		{"Token", "", false},
+		{"Token ", "", false},
+		{"Bearer ", "", false},
+		{"abc", "", false},
+		{" Token abc", "", false},
+		{"Token\tabc", "", false},
+		{"Tokenabc", "", false},
+		{"Basic YTpi", "", false},
+		{"Digest abc", "", false},
+	} {
+		if token, ok := influxv2.TokenIn(c.header); token != c.token || ok != c.ok {
+			t.Errorf("%q: %q, %v", c.header, token, ok)
+		}
+	}
+}
+
+func FuzzTokenIn(f *testing.F) {
+	for _, s := range []string{"Token abc", "bearer x", "Token", "Token  a", "Basic YTpi", "", "ToKeN \xff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		token, ok := influxv2.TokenIn(header)
+		if !ok {
+			if token != "" {
+				t.Fatalf("%q: a token %q that is none", header, token)
+			}
+			return
+		}
+		scheme := strings.TrimSuffix(header, token)
+		if token == "" || !(strings.EqualFold(scheme, "Token ") || strings.EqualFold(scheme, "Bearer ")) {
+			t.Fatalf("%q: %q after %q", header, token, scheme)
+		}
+	})
+}
+
+// TestHeaderAndCookie: a token wins over a session; what is no token does not.
+func TestHeaderAndCookie(t *testing.T) {
+	a := newAPI(t, nil)
+	cookie := sessionOf(a)
+	for _, c := range []struct {
+		authorization, cookie string
+		status                int
+	}{
+		{"", cookie, 200},
+		{"Token nope", cookie, 401},
+		{"Bearer nope", cookie, 401},
+		{"Token " + a.OperatorToken, "influxdb-oss-session=nope", 200},
+		{basic("admin", "wrong"), cookie, 200},
+		{"Digest x", cookie, 200},
+		{"Token", cookie, 200},
+		{"", "influxdb-oss-session=nope", 401},
+		{"", "influxdb-oss-session=", 401},
+		{"", "session" + cookie, 401},
+	} {
+		if w := a.do(t, "GET", "/api/v2/me", "", "Authorization", c.authorization, "Cookie", c.cookie); w.Code != c.status {
+			t.Errorf("Authorization %q, Cookie %.30q: status %d, want %d", c.authorization, c.cookie, w.Code, c.status)
+		}
+	}
+}
+
+func TestSignInCookie(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		k := keeptest.New(t, nil)
+		h := influxv2.New(k.Keep, influxv2.Config{Secure: func(*http.Request) bool { return secure }})
+		r := httptest.NewRequest("POST", "/api/v2/signin", nil)
+		r.SetBasicAuth("admin", k.Password)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		cookies := w.Result().Cookies()
+		if w.Code != 204 || len(cookies) != 1 {
+			t.Fatalf("status %d, cookies %v", w.Code, cookies)
+		}
+		c := cookies[0]
+		if c.Name != "influxdb-oss-session" || c.Path != "/api/" || !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Secure != secure || c.Expires.Before(time.Now()) {
+			t.Errorf("cookie %v", c)
+		}
+	}
+}
+
+// TestSignInLimit: who guesses is told to wait, in seconds.
+func TestSignInLimit(t *testing.T) {
+	a := newAPI(t, nil)
+	for range 100 {
+		w := a.do(t, "POST", "/api/v2/signin", "", "Authorization", basic("admin", "wrong"))
+		if w.Code == 401 {
+			continue
+		}
+		want(t, w, 429, keep.CodeTooMany)
+		if s := w.Header().Get("Retry-After"); s == "" || s == "0" || strings.Trim(s, "0123456789") != "" {
+			t.Errorf("Retry-After %q", s)
+		}
+		return
+	}
+	t.Error("100 wrong passwords, and no limit")
+}
+
+// TestExpiredAndLimitedTokens use what InfluxDB's tokens do not have.
+func TestExpiredAndLimitedTokens(t *testing.T) {
+	a := newAPI(t, nil)
+	a.MustChange(t, keep.Change{Set: map[string]string{"db_password": "1", "other": "2"}})
+	limited := a.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(a.Org), Names: []string{"db_*"}, Expires: a.Clock.Now().Add(time.Hour)})
+	as := []string{"Authorization", "Token " + limited.Value}
+	if w := a.do(t, "GET", a.secrets(""), "", as...); !strings.Contains(w.Body.String(), "db_password") || strings.Contains(w.Body.String(), "other") {
+		t.Errorf("list: %s", w.Body)
+	}
+	if w := a.do(t, "GET", a.secrets("/values"), "", as...); w.Body.String() != "{\n\t\"db_password\": \"1\"\n}" {
+		t.Errorf("values: %s", w.Body)
+	}
+	want(t, a.do(t, "PATCH", a.secrets(""), `{"other":"3"}`, as...), 403, keep.CodeForbidden)
+	want(t, a.do(t, "DELETE", a.secrets("/other"), "", as...), 403, keep.CodeForbidden)
+	want(t, a.do(t, "POST", a.secrets("/rollback"), `{"version":1}`, as...), 403, keep.CodeForbidden)
+	if w := a.do(t, "GET", "/api/v2/authorizations/"+limited.ID.String(), ""); !strings.Contains(w.Body.String(), `"db_*"`) || !strings.Contains(w.Body.String(), `"expiresAt": "`) {
+		t.Errorf("token: %s", w.Body)
+	}
+	a.Clock.Advance(2 * time.Hour)
+	want(t, a.do(t, "GET", a.secrets(""), "", as...), 401, keep.CodeUnauthorized)
+}
+
+// TestConfigIsForOperators also for tokens that may do much.
+func TestConfigIsForOperators(t *testing.T) {
+	a := newAPI(t, nil)
+	if w := a.do(t, "GET", "/api/v2/config", ""); w.Code != 200 || w.Body.String() != "{\n\t\"config\": {\n\t\t\"data-dir\": \"data\"\n\t}\n}" {
+		t.Errorf("operator: %d %s", w.Code, w.Body)
+	}
+	owner := a.MustToken(t, keep.NewToken{Permissions: acl.Owner(a.Org)})
+	want(t, a.do(t, "GET", "/api/v2/config", "", "Authorization", "Token "+owner.Value), 401, keep.CodeUnauthorized)
+}

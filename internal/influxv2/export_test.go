@@ -1,0 +1,45 @@
+package influxv2
+
+import (
+	"io"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// StatusOf opens the table of codes to the tests.
+func StatusOf(code string) int { return statusOf(keep.Code(code)) }
+
+// Codes returns all codes.
+func Codes() []keep.Code { return codes() }
+
+// MaxImports is how many imports are read at a time.
+const MaxImports = maxImports
+
+// DecodeSecrets opens the decoder of PATCH secrets.
+func DecodeSecrets(body []byte) (map[string]string, error) { return decodeSecrets(body) }
+
+// DecodeNames opens the decoder of POST secrets/delete.
+func DecodeNames(body []byte) ([]string, error) { return decodeNames(body) }
+
+// ReadObject reads an object from a reader, as an import is read.
+func ReadObject(r io.Reader, fn func(string, *string) error) error {
+	return newObjectReader(r).each(fn)
+}
+
+// ParseObject reads an object that is in memory.
+func ParseObject(body []byte, fn func(string, *string) error) error {
+	return newObject(body).each(fn)
+}
+
+// AppendSecretList and AppendSecrets open what writes JSON by hand.
+func AppendSecretList(org keep.ID, names []string) []byte { return appendSecretList(nil, org, names) }
+func AppendSecrets(secrets []keep.Secret) []byte          { return appendSecrets(nil, secrets) }
+
+// TokenIn opens the parser of the Authorization header.
+func TokenIn(header string) (string, bool) { return tokenIn(header) }
+
+// ParseETag opens the parser of ETags.
+func ParseETag(s string) (tag, view string, ok bool) { return parseETag(s) }
+
+// SetMaxImport makes imports short enough for tests.
+func (h *Handler) SetMaxImport(n int64) { h.maxImport = n }

@@ -1,0 +1,122 @@
+package influxv2
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// Config says what a Handler tells about the server. Nothing in it is
+// required.
+type Config struct {
+	// Version and Commit say which program this is.
+	Version, Commit string
+	// Started is when the server was started.
+	Started time.Time
+	// Ready returns why the server can't do its work, nil when it can.
+	Ready func() error
+	// Settings returns the configuration as operators may see it: without
+	// secrets.
+	Settings func() map[string]any
+	// Secure reports whether the client's connection is encrypted, so that a
+	// session's cookie is for such connections only. By default that is a
+	// request that came over TLS; behind a proxy the server knows more.
+	Secure func(*http.Request) bool
+	// Done, when it is closed, ends the requests that wait for a change.
+	Done <-chan struct{}
+}
+
+// Handler serves /api/v2, /health, /ready and /ping. It may be used by
+// several goroutines at once.
+type Handler struct {
+	keep    *keep.Keep
+	config  Config
+	mux     *httpapi.Mux
+	links   []byte
+	buffers sync.Pool     // of *[]byte, for answers
+	imports chan struct{} // held by each import that is being read
+	// maxImport is how long an import may be, packed and unpacked.
+	maxImport int64
+
+	// Values of headers that are on every answer.
+	build, version, noStore []string
+}
+
+// protocolVersion is the InfluxDB whose protocol this is. Clients read it from
+// a header, and some compare it.
+const protocolVersion = "v2.8.0"
+
+// New makes a Handler.
+func New(k *keep.Keep, c Config) *Handler {
+	if c.Ready == nil {
+		c.Ready = func() error { return nil }
+	}
+	if c.Settings == nil {
+		c.Settings = func() map[string]any { return nil }
+	}
+	if c.Secure == nil {
+		c.Secure = func(r *http.Request) bool { return r.TLS != nil }
+	}
+	h := &Handler{
+		keep: k, config: c, links: serviceLinks(),
+		imports: make(chan struct{}, maxImports), maxImport: maxImportBody,
+		build: []string{"OSS"}, version: []string{protocolVersion}, noStore: []string{"no-store"},
+	}
+	if c.Version != "" {
+		h.version[0] += "+fluxkeep." + c.Version
+	}
+	h.buffers.New = func() any { return new([]byte) }
+	h.mux = httpapi.NewMux(h.routes(), httpapi.MuxConfig{
+		NotFound:   h.notFound,
+		NotAllowed: h.notAllowed,
+		Before:     h.before,
+	})
+	return h
+}
+
+// Routes returns the table of what is served.
+func (h *Handler) Routes() []httpapi.Route { return h.mux.Routes() }
+
+// Pattern returns the pattern of the route that serves a request, "" for none.
+func (h *Handler) Pattern(r *http.Request) string { return h.mux.Pattern(r) }
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.setHeaders(w, r)
+	if isAPI(r) && preflight(w, r) {
+		return
+	}
+	h.mux.ServeHTTP(w, r)
+}
+
+// setHeaders sets what is on every answer, errors included.
+func (h *Handler) setHeaders(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header["X-Influxdb-Build"] = h.build
+	header["X-Influxdb-Version"] = h.version
+	header["Cache-Control"] = h.noStore
+	if isAPI(r) {
+		allowOrigin(header, r)
+	}
+}
+
+const apiPath = "/api/v2"
+
+func isAPI(r *http.Request) bool {
+	rest, ok := strings.CutPrefix(r.URL.Path, apiPath)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// call is one request and who makes it.
+type call struct {
+	*Handler
+	w      http.ResponseWriter
+	r      *http.Request
+	caller keep.Caller
+}
+
+func (c *call) ctx() context.Context { return c.r.Context() }

@@ -1,0 +1,89 @@
+package influxv2
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+type versionsBody struct {
+	Versions []versionBody `json:"versions"`
+}
+
+// versionBody describes a version. What is empty is left out.
+type versionBody struct {
+	Version      uint64        `json:"version"`
+	CreatedAt    time.Time     `json:"createdAt"`
+	UserID       keep.ID       `json:"userID,omitzero"`
+	TokenID      keep.ID       `json:"tokenID,omitzero"`
+	Protocol     keep.Protocol `json:"protocol,omitempty"`
+	Added        []string      `json:"added,omitempty"`
+	Changed      []string      `json:"changed,omitempty"`
+	Removed      []string      `json:"removed,omitempty"`
+	Count        int           `json:"count"`
+	DeletedAt    time.Time     `json:"deletedAt,omitzero"`
+	Destroyed    bool          `json:"destroyed,omitempty"`
+	Pinned       bool          `json:"pinned,omitempty"`
+	RolledBackTo uint64        `json:"rolledBackTo,omitempty"`
+	MergedFrom   uint64        `json:"mergedFrom,omitempty"`
+}
+
+func (c *call) history() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	versions, err := c.keep.History(c.ctx(), c.caller, org)
+	if err != nil {
+		return hidden(err)
+	}
+	out := versionsBody{make([]versionBody, 0, len(versions))}
+	for _, v := range versions {
+		out.Versions = append(out.Versions, versionBody{
+			Version: v.Number, CreatedAt: v.Created.UTC(), UserID: v.User, TokenID: v.Token, Protocol: v.Protocol,
+			Added: v.Added, Changed: v.Changed, Removed: v.Removed, Count: v.Count,
+			DeletedAt: v.Deleted.UTC(), Destroyed: v.Destroyed, Pinned: v.Pinned, RolledBackTo: v.From, MergedFrom: v.Merged,
+		})
+	}
+	return c.respond(http.StatusOK, out)
+}
+
+func (c *call) rollback() error {
+	return c.withVersion(func(org keep.ID, version uint64) error {
+		w, err := c.keep.Rollback(c.ctx(), c.caller, org, version)
+		if err != nil {
+			return err
+		}
+		return c.respondWritten(w)
+	})
+}
+
+// dismiss lets go of a version that was pinned because the one after it may
+// have dropped secrets by accident.
+func (c *call) dismiss() error {
+	return c.withVersion(func(org keep.ID, version uint64) error {
+		if err := c.keep.Dismiss(c.ctx(), c.caller, org, version); err != nil {
+			return err
+		}
+		return c.noContent()
+	})
+}
+
+// withVersion reads the body that names a version.
+func (c *call) withVersion(do func(org keep.ID, version uint64) error) error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	var body struct {
+		Version uint64 `json:"version"`
+	}
+	if err := c.decode(&body, badJSON); err != nil {
+		return c.wrong(org, err)
+	}
+	if body.Version == 0 {
+		return c.wrong(org, invalid("version is missing"))
+	}
+	return hidden(do(org, body.Version))
+}

@@ -1,0 +1,70 @@
+package influxv2
+
+import (
+	"net/http"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+type memberAnswer struct {
+	Role keep.Role `json:"role"`
+	userAnswer
+}
+
+type membersAnswer struct {
+	Links map[string]string `json:"links"`
+	Users []memberAnswer    `json:"users"`
+}
+
+func (c *call) listMembers(role keep.Role) error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	users, err := c.keep.Members(c.ctx(), c.caller, org, role)
+	if err != nil {
+		return hidden(err)
+	}
+	self := "/api/v2/orgs/" + org.String() + "/" + string(role) + "s"
+	out := membersAnswer{map[string]string{"self": self}, make([]memberAnswer, len(users))}
+	for i, u := range users {
+		out.Users[i] = memberAnswer{role, userAnswerOf(u)}
+	}
+	return c.respond(http.StatusOK, out)
+}
+
+func (c *call) addMember(role keep.Role) error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	var body userBody
+	if err := c.decode(&body, badPlain); err != nil {
+		return c.wrong(org, err)
+	}
+	if body.ID == 0 {
+		return c.wrong(org, invalid("user id missing or invalid"))
+	}
+	u, err := c.keep.AddMember(c.ctx(), c.caller, org, body.ID, role)
+	if err != nil {
+		return hidden(err)
+	}
+	return c.respond(http.StatusCreated, memberAnswer{role, userAnswerOf(u)})
+}
+
+// removeMember takes the user's role away, whichever it is: as in InfluxDB,
+// the path's word does not choose.
+func (c *call) removeMember() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	user, err := c.id("userID")
+	if err != nil {
+		return c.wrong(org, err)
+	}
+	if err := c.keep.RemoveMember(c.ctx(), c.caller, org, user); err != nil {
+		return hidden(err)
+	}
+	return c.noContent()
+}

@@ -1,0 +1,79 @@
+package influxv2
+
+import (
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+type passwordBody struct {
+	Password string `json:"password"`
+}
+
+// passwordResetBody is the same, under the name that it has in InfluxDB's
+// messages where the old password is asked for.
+type passwordResetBody struct {
+	Password string `json:"password"`
+}
+
+// passwordUser reads the ID of the user whose password is to change. InfluxDB
+// looks at the body first, here as nowhere else.
+func (c *call) passwordUser() (keep.ID, error) {
+	id, err := c.id("userID")
+	if err != nil {
+		err = invalid("invalid user ID provided in route")
+	}
+	return id, err
+}
+
+func (c *call) setPassword() error {
+	var body passwordBody
+	if err := c.decode(&body, badPlain); err != nil {
+		return err
+	}
+	id, err := c.passwordUser()
+	if err != nil {
+		return err
+	}
+	if err := c.keep.SetPassword(c.ctx(), c.caller, id, body.Password); err != nil {
+		return err
+	}
+	return c.noContent()
+}
+
+// oldAndNew reads the old password from the header and the new one from the
+// body. Who asks is known from a session: the header holds no token then.
+func (c *call) oldAndNew() (old, password string, err error) {
+	_, old, ok := c.r.BasicAuth()
+	if !ok {
+		return "", "", invalid(badPasswordReset + "invalid basic auth")
+	}
+	var body passwordResetBody
+	err = c.decode(&body, badPasswordReset)
+	return old, body.Password, err
+}
+
+func (c *call) changeOwnPassword() error {
+	old, password, err := c.oldAndNew()
+	if err != nil {
+		return err
+	}
+	return c.replacePassword(c.caller.User, old, password)
+}
+
+func (c *call) changePassword() error {
+	old, password, err := c.oldAndNew()
+	if err != nil {
+		return err
+	}
+	id, err := c.passwordUser()
+	if err != nil {
+		return err
+	}
+	return c.replacePassword(id, old, password)
+}
+
+func (c *call) replacePassword(id keep.ID, old, password string) error {
+	if err := c.keep.ChangePassword(c.ctx(), c.caller, id, old, password); err != nil {
+		return err
+	}
+	return c.noContent()
+}

@@ -1,0 +1,81 @@
+package influxv2
+
+import (
+	"net/http"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// routes is the table of what is served. openapi.json describes the same; a
+// test compares the two.
+func (h *Handler) routes() []httpapi.Route {
+	var table []httpapi.Route
+	add := func(open bool, method, path string, fn func(*call) error) {
+		table = append(table, httpapi.Route{Method: method, Pattern: path, Open: open, Handler: h.handler(fn)})
+	}
+	// public is for everybody, api for a known caller.
+	public := func(method, path string, fn func(*call) error) { add(true, method, path, fn) }
+	api := func(method, path string, fn func(*call) error) { add(false, method, apiPath+path, fn) }
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+
+	public(get, "/ping", (*call).ping)
+	public(http.MethodOptions, "/ping", (*call).pingOptions)
+	public(get, "/health", (*call).health)
+	public(get, "/ready", (*call).ready)
+	public(get, apiPath, (*call).serveLinks)
+	public(get, apiPath+"/swagger.json", (*call).serveDescription)
+	public(get, apiPath+"/setup", (*call).setupAllowed)
+	public(post, apiPath+"/setup", (*call).setup)
+	public(post, apiPath+"/signin", (*call).signIn)
+	public(post, apiPath+"/signout", (*call).signOut)
+
+	api(get, "/me", (*call).me)
+	api(put, "/me/password", (*call).changeOwnPassword)
+	api(get, "/users", (*call).listUsers)
+	api(post, "/users", (*call).createUser)
+	api(get, "/users/{userID}", (*call).getUser)
+	api(patch, "/users/{userID}", (*call).updateUser)
+	api(del, "/users/{userID}", (*call).deleteUser)
+	api(post, "/users/{userID}/password", (*call).setPassword)
+	api(put, "/users/{userID}/password", (*call).changePassword)
+
+	api(get, "/orgs", (*call).listOrganizations)
+	api(post, "/orgs", (*call).createOrganization)
+	api(get, "/orgs/{orgID}", (*call).getOrganization)
+	api(patch, "/orgs/{orgID}", (*call).updateOrganization)
+	api(del, "/orgs/{orgID}", (*call).deleteOrganization)
+	for _, role := range []keep.Role{keep.Member, keep.Owner} {
+		path := "/orgs/{orgID}/" + string(role) + "s"
+		api(get, path, func(c *call) error { return c.listMembers(role) })
+		api(post, path, func(c *call) error { return c.addMember(role) })
+		api(del, path+"/{userID}", (*call).removeMember)
+	}
+
+	const secrets = "/orgs/{orgID}/secrets"
+	api(get, secrets, (*call).listSecrets)
+	api(patch, secrets, (*call).patchSecrets)
+	api(del, secrets+"/{secretID}", (*call).deleteSecret)
+	api(post, secrets+"/delete", (*call).deleteSecrets)
+	// InfluxDB has none of these.
+	api(get, secrets+"/values", (*call).getValues)
+	api(patch, secrets+"/values", (*call).patchValues)
+	api(put, secrets+"/values", (*call).putValues)
+	api(get, secrets+"/history", (*call).history)
+	api(post, secrets+"/rollback", (*call).rollback)
+	api(post, secrets+"/dismiss", (*call).dismiss)
+	// The words above are names of secrets too. A longer pattern takes the
+	// path away from {secretID}.
+	for _, name := range []string{"delete", "values", "history", "rollback", "dismiss"} {
+		api(del, secrets+"/"+name, func(c *call) error { return c.deleteNamed(name) })
+	}
+
+	api(get, "/authorizations", (*call).listTokens)
+	api(post, "/authorizations", (*call).createToken)
+	api(get, "/authorizations/{authID}", (*call).getToken)
+	api(patch, "/authorizations/{authID}", (*call).updateToken)
+	api(del, "/authorizations/{authID}", (*call).deleteToken)
+	api(get, "/resources", (*call).listResources)
+	api(get, "/config", (*call).getConfig)
+	return table
+}

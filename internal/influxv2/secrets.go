@@ -1,0 +1,67 @@
+package influxv2
+
+import (
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+func (c *call) listSecrets() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	names, err := c.keep.SecretNames(c.ctx(), c.caller, org)
+	if err != nil {
+		return hidden(err)
+	}
+	return c.respondBuffered(func(b []byte) []byte { return appendSecretList(b, org, names) })
+}
+
+func (c *call) patchSecrets() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	body, err := c.readBody(maxSecretsBody)
+	if err != nil {
+		return c.wrong(org, err)
+	}
+	secrets, err := decodeSecrets(body)
+	if err != nil {
+		return c.wrong(org, err)
+	}
+	return c.change(org, keep.Change{Set: secrets})
+}
+
+func (c *call) deleteSecret() error { return c.deleteNamed(c.r.PathValue("secretID")) }
+
+func (c *call) deleteNamed(name string) error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	return c.change(org, keep.Change{Remove: []string{name}})
+}
+
+func (c *call) deleteSecrets() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	body, err := c.readBody(maxSecretsBody)
+	if err != nil {
+		return c.wrong(org, err)
+	}
+	names, err := decodeNames(body)
+	if err != nil {
+		return c.wrong(org, err)
+	}
+	return c.change(org, keep.Change{Remove: names})
+}
+
+// change writes, and answers as InfluxDB does: with nothing.
+func (c *call) change(org keep.ID, ch keep.Change) error {
+	if _, err := c.keep.Change(c.ctx(), c.caller, org, ch); err != nil {
+		return hidden(err)
+	}
+	return c.noContent()
+}

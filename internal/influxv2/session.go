@@ -1,0 +1,36 @@
+package influxv2
+
+import (
+	"net/http"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// signIn makes a session and puts its key into a cookie.
+func (c *call) signIn() error {
+	user, password, ok := c.r.BasicAuth()
+	if !ok {
+		return keep.ErrUnauthenticated
+	}
+	s, err := c.keep.SignIn(c.ctx(), c.caller, user, password)
+	if err != nil {
+		return err
+	}
+	http.SetCookie(c.w, &http.Cookie{
+		Name: sessionCookie, Value: s.Key, Path: "/api/", Expires: s.Expires,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: c.config.Secure(c.r),
+	})
+	return c.noContent()
+}
+
+// signOut needs no caller but the session itself, which it ends.
+func (c *call) signOut() error {
+	session, err := c.r.Cookie(sessionCookie)
+	if err != nil {
+		return keep.ErrUnauthenticated
+	}
+	if err := c.keep.SignOut(c.ctx(), c.caller, session.Value); err != nil {
+		return err
+	}
+	return c.noContent()
+}

@@ -1,0 +1,137 @@
+package influxv2
+
+import (
+	"crypto/sha512"
+	"encoding/base64"
+	"net/http"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+func (c *call) setupAllowed() error {
+	allowed, err := c.keep.SetupAllowed(c.ctx())
+	if err != nil {
+		return err
+	}
+	return c.respond(http.StatusOK, struct {
+		Allowed bool `json:"allowed"`
+	}{allowed})
+}
+
+type setupBody struct {
+	User                   string `json:"username"`
+	Password               string `json:"password"`
+	Org                    string `json:"org"`
+	Bucket                 string `json:"bucket"`
+	RetentionPeriodSeconds int64  `json:"retentionPeriodSeconds"`
+	// RetentionPeriodHrs counts nanoseconds, in InfluxDB too.
+	RetentionPeriodHrs int64  `json:"retentionPeriodHrs"`
+	Token              string `json:"token"`
+}
+
+func (b *setupBody) retention() time.Duration {
+	if b.RetentionPeriodSeconds > 0 {
+		return time.Duration(b.RetentionPeriodSeconds) * time.Second
+	}
+	return time.Duration(b.RetentionPeriodHrs)
+}
+
+// setup answers with the bucket that was asked for, since InfluxDB's clients
+// look at it. There are no buckets here, and nothing is kept of it.
+func (c *call) setup() error {
+	var body setupBody
+	if err := c.decode(&body, badPlain); err != nil {
+		return err
+	}
+	r, err := c.keep.Setup(c.ctx(), c.caller, keep.SetupRequest{
+		User: body.User, Password: body.Password, Org: body.Org, Bucket: body.Bucket, Token: body.Token,
+	})
+	if err != nil {
+		return err
+	}
+	return c.respond(http.StatusCreated, setupAnswer{
+		User: userAnswerOf(r.User), Bucket: bucketAnswerOf(&r, &body), Org: organizationAnswerOf(r.Org),
+		Auth: setupTokenAnswer{
+			ID: r.Token.ID, Token: r.Token.Value, HashedToken: hashedToken(r.Token.Value),
+			Status: statusWord(r.Token.Active), Description: r.Token.Description, OrgID: r.Token.Org, UserID: r.Token.User,
+			Permissions: plainPermissions(r.Token.Permissions), CreatedAt: r.Token.Created.UTC(), UpdatedAt: r.Token.Updated.UTC(),
+			Links: tokenLinks(&r.Token),
+		},
+	})
+}
+
+// hashedToken is what InfluxDB would keep of a token. It is part of the answer
+// and kept nowhere: the domain has a keyed hash of its own.
+func hashedToken(token string) string {
+	sum := sha512.Sum512([]byte(token))
+	return "$influxdb2-sha512$" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+type setupAnswer struct {
+	User   userAnswer         `json:"user"`
+	Bucket bucketAnswer       `json:"bucket"`
+	Org    organizationAnswer `json:"org"`
+	Auth   setupTokenAnswer   `json:"auth"`
+}
+
+// setupTokenAnswer is a token as setup shows it, and nothing else does.
+type setupTokenAnswer struct {
+	ID          keep.ID            `json:"id"`
+	Token       string             `json:"token"`
+	HashedToken string             `json:"hashedToken"`
+	Status      status             `json:"status"`
+	Description string             `json:"description"`
+	OrgID       keep.ID            `json:"orgID"`
+	UserID      keep.ID            `json:"userID"`
+	Permissions []permissionAnswer `json:"permissions"`
+	CreatedAt   time.Time          `json:"createdAt"`
+	UpdatedAt   time.Time          `json:"updatedAt"`
+	Links       map[string]string  `json:"links"`
+}
+
+type bucketAnswer struct {
+	ID             keep.ID           `json:"id"`
+	OrgID          keep.ID           `json:"orgID"`
+	Type           string            `json:"type"`
+	Name           string            `json:"name"`
+	RetentionRules []retentionRule   `json:"retentionRules"`
+	CreatedAt      time.Time         `json:"createdAt"`
+	UpdatedAt      time.Time         `json:"updatedAt"`
+	Links          map[string]string `json:"links"`
+	Labels         []string          `json:"labels"`
+}
+
+type retentionRule struct {
+	Type                      string `json:"type"`
+	EverySeconds              int64  `json:"everySeconds"`
+	ShardGroupDurationSeconds int64  `json:"shardGroupDurationSeconds"`
+}
+
+func bucketAnswerOf(r *keep.SetupResult, body *setupBody) bucketAnswer {
+	id, org, every := acl.NewID(), r.Org.ID.String(), body.retention()
+	path := "/api/v2/buckets/" + id.String()
+	return bucketAnswer{
+		ID: id, OrgID: r.Org.ID, Type: "user", Name: body.Bucket,
+		RetentionRules: []retentionRule{{"expire", int64(every.Round(time.Second) / time.Second), int64(shardDuration(every) / time.Second)}},
+		CreatedAt:      r.Org.Created.UTC(), UpdatedAt: r.Org.Created.UTC(),
+		Links: map[string]string{
+			"self": path, "org": "/api/v2/orgs/" + org, "members": path + "/members", "owners": path + "/owners",
+			"labels": path + "/labels", "write": "/api/v2/write?org=" + org + "&bucket=" + id.String(),
+		},
+		Labels: []string{},
+	}
+}
+
+// shardDuration is how InfluxDB would divide a bucket's data.
+func shardDuration(retention time.Duration) time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case retention == 0 || retention >= 180*day:
+		return 7 * day
+	case retention >= 2*day:
+		return day
+	}
+	return time.Hour
+}

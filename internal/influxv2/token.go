@@ -1,0 +1,291 @@
+package influxv2
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// A token is what InfluxDB's API calls an authorization.
+
+type tokenAnswer struct {
+	ID          keep.ID            `json:"id"`
+	Token       string             `json:"token"` // in the answer to its creation only
+	Status      status             `json:"status"`
+	Description string             `json:"description"`
+	OrgID       keep.ID            `json:"orgID"`
+	Org         string             `json:"org"`
+	UserID      keep.ID            `json:"userID"`
+	User        string             `json:"user"`
+	Permissions []permissionAnswer `json:"permissions"`
+	Links       map[string]string  `json:"links"`
+	CreatedAt   time.Time          `json:"createdAt"`
+	UpdatedAt   time.Time          `json:"updatedAt"`
+	// InfluxDB has neither.
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	Names     []string  `json:"names,omitempty"`
+}
+
+type permissionAnswer struct {
+	Action   acl.Action     `json:"action"`
+	Resource resourceAnswer `json:"resource"`
+}
+
+type resourceAnswer struct {
+	Type  acl.Type `json:"type"`
+	ID    keep.ID  `json:"id,omitzero"`
+	OrgID keep.ID  `json:"orgID,omitzero"`
+	Name  string   `json:"name,omitempty"`
+	Org   string   `json:"org,omitempty"`
+}
+
+type tokensAnswer struct {
+	Links          map[string]string `json:"links"`
+	Authorizations []tokenAnswer     `json:"authorizations"`
+}
+
+func tokenLinks(t *keep.Token) map[string]string {
+	return map[string]string{
+		"self": "/api/v2/authorizations/" + t.ID.String(),
+		"user": "/api/v2/users/" + t.User.String(),
+	}
+}
+
+func plainPermissions(set acl.Set) []permissionAnswer {
+	out := make([]permissionAnswer, len(set))
+	for i, p := range set {
+		out[i] = permissionAnswer{p.Action, resourceAnswer{Type: p.Resource.Type, ID: p.Resource.ID, OrgID: p.Resource.OrgID}}
+	}
+	return out
+}
+
+func tokenAnswerOf(ctx context.Context, t *keep.Token, names *resourceNames) (tokenAnswer, error) {
+	permissions, err := names.permissions(ctx, t)
+	return tokenAnswer{
+		ID: t.ID, Token: t.Value, Status: statusWord(t.Active), Description: t.Description,
+		OrgID: t.Org, Org: t.OrgName, UserID: t.User, User: t.UserName, Permissions: permissions, Links: tokenLinks(t),
+		CreatedAt: t.Created.UTC(), UpdatedAt: t.Updated.UTC(), ExpiresAt: t.Expires.UTC(), Names: t.Names,
+	}, err
+}
+
+// resourceNames finds the names of the organizations and users that
+// permissions are about. What is gone, or what the caller may not read, has
+// none.
+type resourceNames struct {
+	*call
+	known map[acl.Resource]string
+}
+
+func (c *call) resourceNames() *resourceNames {
+	return &resourceNames{c, map[acl.Resource]string{}}
+}
+
+// permissions returns a token's permissions with the names of what they are
+// about.
+func (n *resourceNames) permissions(ctx context.Context, t *keep.Token) ([]permissionAnswer, error) {
+	n.known[acl.Resource{Type: acl.Orgs, ID: t.Org}] = t.OrgName
+	n.known[acl.Resource{Type: acl.Users, ID: t.User}] = t.UserName
+	out := plainPermissions(t.Permissions)
+	for i := range out {
+		r := &out[i].Resource
+		var err error
+		if r.ID != 0 && (r.Type == acl.Orgs || r.Type == acl.Users) {
+			if r.Name, err = n.find(ctx, acl.Resource{Type: r.Type, ID: r.ID}); err != nil {
+				return nil, err
+			}
+		}
+		if r.OrgID != 0 {
+			if r.Org, err = n.find(ctx, acl.Resource{Type: acl.Orgs, ID: r.OrgID}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+func (n *resourceNames) find(ctx context.Context, r acl.Resource) (name string, err error) {
+	if name, ok := n.known[r]; ok {
+		return name, nil
+	}
+	if n.caller.Permissions().Allows(acl.Permission{Action: acl.Read, Resource: r}) {
+		switch r.Type {
+		case acl.Orgs:
+			var o keep.Organization
+			o, err = n.keep.Organization(ctx, n.caller, r.ID)
+			name = o.Name
+		case acl.Users:
+			var u keep.User
+			u, err = n.keep.User(ctx, n.caller, r.ID)
+			name = u.Name
+		}
+	}
+	if err != nil && keep.CodeOf(err) != keep.CodeNotFound {
+		return "", err
+	}
+	n.known[r] = name
+	return name, nil
+}
+
+func (c *call) respondToken(status int, t *keep.Token) error {
+	answer, err := tokenAnswerOf(c.ctx(), t, c.resourceNames())
+	if err != nil {
+		return err
+	}
+	return c.respond(status, answer)
+}
+
+func (c *call) listTokens() error {
+	q, err := c.query()
+	if err != nil {
+		return err
+	}
+	var f keep.TokenFilter
+	for _, p := range []struct {
+		name string
+		id   *keep.ID
+	}{{"userID", &f.User}, {"orgID", &f.Org}, {"id", &f.ID}} {
+		if *p.id, err = optionalID(q, p.name, ""); err != nil {
+			return err
+		}
+	}
+	f.UserName, f.OrgName = q.Get("user"), q.Get("org")
+	tokens, err := c.keep.Tokens(c.ctx(), c.caller, f)
+	if err != nil {
+		return err
+	}
+	out := tokensAnswer{map[string]string{"self": "/api/v2/authorizations"}, make([]tokenAnswer, len(tokens))}
+	names := c.resourceNames()
+	for i := range tokens {
+		if out.Authorizations[i], err = tokenAnswerOf(c.ctx(), &tokens[i], names); err != nil {
+			return err
+		}
+	}
+	return c.respond(http.StatusOK, out)
+}
+
+func (c *call) getToken() error {
+	id, err := c.id("authID")
+	if err != nil {
+		return err
+	}
+	t, err := c.keep.Token(c.ctx(), c.caller, id)
+	if err != nil {
+		return err
+	}
+	return c.respondToken(http.StatusOK, &t)
+}
+
+type tokenBody struct {
+	Status      status           `json:"status"`
+	OrgID       keep.ID          `json:"orgID"`
+	UserID      keep.ID          `json:"userID"`
+	Description string           `json:"description"`
+	Permissions []permissionBody `json:"permissions"`
+	// InfluxDB has neither.
+	ExpiresAt *string  `json:"expiresAt"`
+	Names     []string `json:"names"`
+}
+
+type permissionBody struct {
+	Action   acl.Action   `json:"action"`
+	Resource resourceBody `json:"resource"`
+}
+
+type resourceBody struct {
+	Type  acl.Type `json:"type"`
+	ID    keep.ID  `json:"id"`
+	OrgID keep.ID  `json:"orgID"`
+}
+
+func (c *call) createToken() error {
+	var body tokenBody
+	if err := c.decode(&body, badTokenJSON); err != nil {
+		return err
+	}
+	n, err := body.newToken()
+	if err != nil {
+		return err
+	}
+	t, err := c.keep.CreateToken(c.ctx(), c.caller, n)
+	if err != nil {
+		return err
+	}
+	return c.respondToken(http.StatusCreated, &t)
+}
+
+// newToken checks the body in InfluxDB's order.
+func (b *tokenBody) newToken() (keep.NewToken, error) {
+	n := keep.NewToken{Org: b.OrgID, User: b.UserID, Active: b.Status != inactive, Description: b.Description, Names: b.Names}
+	if len(b.Permissions) == 0 {
+		return n, invalid("authorization must include permissions")
+	}
+	for _, p := range b.Permissions {
+		permission := acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Resource.Type, ID: p.Resource.ID, OrgID: p.Resource.OrgID}}
+		switch err := permission.Valid(); {
+		case errors.Is(err, acl.ErrType):
+			return n, invalid("invalid resource type for permission: " + err.Error())
+		case err != nil:
+			return n, invalid("invalid action type for permission: " + err.Error())
+		}
+		n.Permissions = append(n.Permissions, permission)
+	}
+	if b.OrgID == 0 {
+		return n, invalid("org id required: invalid ID")
+	}
+	if b.Status != "" {
+		if err := b.Status.check(); err != nil {
+			return n, err
+		}
+	}
+	if b.ExpiresAt != nil {
+		expires, err := time.Parse(time.RFC3339, *b.ExpiresAt)
+		if err != nil {
+			return n, invalid("expiresAt must be a time such as 2030-01-31T12:00:00Z")
+		}
+		n.Expires = expires
+	}
+	return n, nil
+}
+
+type tokenUpdateBody struct {
+	Status      *status `json:"status"`
+	Description *string `json:"description"`
+}
+
+func (c *call) updateToken() error {
+	id, err := c.id("authID")
+	if err != nil {
+		return err
+	}
+	var body tokenUpdateBody
+	if err := c.decode(&body, badPlain); err != nil {
+		return err
+	}
+	if body.Status != nil && body.Status.check() != nil {
+		// InfluxDB looks for the token first.
+		if _, err := c.keep.Token(c.ctx(), c.caller, id); err != nil {
+			return err
+		}
+		return invalid("encodeAuthorization: unknown authorization status")
+	}
+	t, err := c.keep.UpdateToken(c.ctx(), c.caller, id, keep.TokenUpdate{Active: body.Status.isActive(), Description: body.Description})
+	if err != nil {
+		return err
+	}
+	return c.respondToken(http.StatusOK, &t)
+}
+
+func (c *call) deleteToken() error {
+	id, err := c.id("authID")
+	if err != nil {
+		return err
+	}
+	if err := c.keep.DeleteToken(c.ctx(), c.caller, id); err != nil {
+		return err
+	}
+	return c.noContent()
+}

@@ -1,0 +1,229 @@
+package influxv2
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// maxWait is how long a request may wait for a change.
+const maxWait = 5 * time.Minute
+
+// getValues answers with the secrets' values, all or those that the parameter
+// name chooses. With If-None-Match it answers 304 while nothing has changed,
+// and with the parameter wait it waits for a change first.
+func (c *call) getValues() error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	q, err := c.valuesQuery()
+	if err != nil {
+		return c.wrong(org, err)
+	}
+	view := c.view(q.names)
+	known, err := c.knownTag(org, view)
+	if err != nil {
+		return hidden(err)
+	}
+	d, err := c.keep.Values(c.ctx(), c.caller, org, q.names, known)
+	if err == nil && d.Tag == known && q.wait > 0 {
+		if err = c.wait(org, known, q.wait); err == nil {
+			d, err = c.keep.Values(c.ctx(), c.caller, org, q.names, known)
+		}
+	}
+	if err != nil {
+		return hidden(err)
+	}
+	c.w.Header().Set("ETag", etag(d.Tag, view))
+	if d.Tag == known {
+		c.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	return c.respondBuffered(func(b []byte) []byte { return appendSecrets(b, d.Secrets) })
+}
+
+type valuesQuery struct {
+	names []string // nil for all
+	wait  time.Duration
+}
+
+func (c *call) valuesQuery() (out valuesQuery, err error) {
+	q, err := c.query()
+	if err != nil {
+		return out, err
+	}
+	out.names = q["name"]
+	if v := q.Get("wait"); v != "" {
+		if out.wait, err = time.ParseDuration(v); err != nil || out.wait < 0 || out.wait > maxWait {
+			return out, invalid("wait must be a duration from 0s to 5m, such as 30s")
+		}
+	}
+	return out, nil
+}
+
+// wait returns when the organization's secrets are no longer those of the tag,
+// when the time is over, or when the server ends.
+func (c *call) wait(org keep.ID, tag string, d time.Duration) error {
+	c.extend(d + time.Minute)
+	ctx, cancel := context.WithTimeout(c.ctx(), d)
+	defer cancel()
+	if c.config.Done != nil {
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			select {
+			case <-c.config.Done:
+				cancel()
+			case <-stop:
+			}
+		}()
+	}
+	return c.keep.Wait(ctx, c.caller, org, tag)
+}
+
+// extend gives a request more time than the server gives all. A writer that
+// knows no deadlines has none to move.
+func (c *call) extend(d time.Duration) {
+	rc, end := http.NewResponseController(c.w), time.Now().Add(d)
+	_ = rc.SetReadDeadline(end)
+	_ = rc.SetWriteDeadline(end)
+}
+
+// An ETag is the domain's tag, which changes with every version, and what
+// tells the views of one version apart: the names that were chosen, and the
+// token when it is for some names only.
+
+func (c *call) view(names []string) string {
+	if names == nil && !c.caller.Limited() {
+		return ""
+	}
+	sum := sha256.New()
+	if c.caller.Limited() {
+		sum.Write(c.caller.Token.Bytes())
+	}
+	sorted := slices.Clone(names)
+	slices.Sort(sorted)
+	for _, name := range slices.Compact(sorted) {
+		sum.Write(binary.AppendUvarint(nil, uint64(len(name))))
+		io.WriteString(sum, name)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+func etag(tag, view string) string {
+	if view != "" {
+		tag += "-" + view
+	}
+	return `"` + tag + `"`
+}
+
+// knownTag returns the tag of the version that the client has, "" for none.
+func (c *call) knownTag(org keep.ID, view string) (string, error) {
+	for _, header := range c.r.Header.Values("If-None-Match") {
+		for part := range strings.SplitSeq(header, ",") {
+			part = strings.TrimPrefix(strings.TrimSpace(part), "W/")
+			if part == "*" { // whatever there is now
+				d, err := c.keep.Values(c.ctx(), c.caller, org, []string{}, "")
+				return d.Tag, err
+			}
+			if tag, v, ok := parseETag(part); ok && v == view {
+				return tag, nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// parseETag takes an ETag apart; ok is false for what is none of ours.
+func parseETag(s string) (tag, view string, ok bool) {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' || strings.Count(s, `"`) != 2 {
+		return "", "", false
+	}
+	tag, view, _ = strings.Cut(s[1:len(s)-1], "-")
+	return tag, view, strings.Count(tag, ".") == 2
+}
+
+// ifMatch makes a change conditional, as the header If-Match says.
+func (c *call) ifMatch(ch *keep.Change) error {
+	headers := c.r.Header.Values("If-Match")
+	if len(headers) == 0 {
+		return nil
+	}
+	if headers[0] == "*" {
+		ch.Exists = true
+		return nil
+	}
+	tag, _, ok := parseETag(headers[0])
+	if !ok || len(headers) > 1 {
+		return invalid("If-Match must be one ETag of the organization's values, or *")
+	}
+	ch.Tag = tag
+	return nil
+}
+
+func (c *call) patchValues() error { return c.writeValues(false) }
+func (c *call) putValues() error   { return c.writeValues(true) }
+
+// writeValues reads an import and makes one version of it.
+func (c *call) writeValues(replace bool) error {
+	org, err := c.organization()
+	if err != nil {
+		return err
+	}
+	// An import may be long. Who may not write is told before it is read.
+	if !c.mayWrite(org) {
+		if _, err := c.keep.Change(c.ctx(), c.caller, org, keep.Change{}); err != nil {
+			return hidden(err)
+		}
+	}
+	ch := keep.Change{Replace: replace}
+	if err := c.ifMatch(&ch); err != nil {
+		return c.wrong(org, err)
+	}
+	if err := c.readImport(&ch); err != nil {
+		return c.wrong(org, err)
+	}
+	w, err := c.keep.Change(c.ctx(), c.caller, org, ch)
+	if err != nil {
+		return hidden(lateWrite(ch, err))
+	}
+	return c.respondWritten(w)
+}
+
+func (c *call) mayWrite(org keep.ID) bool {
+	return c.caller.Permissions().AllowsAll(acl.Set{
+		{Action: acl.Read, Resource: acl.Resource{Type: acl.Orgs, ID: org}},
+		{Action: acl.Write, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}},
+	})
+}
+
+// lateWrite tells that If-Match was not right.
+func lateWrite(ch keep.Change, err error) error {
+	if (ch.Tag != "" && errors.Is(err, keep.ErrCASMismatch)) || (ch.Exists && errors.Is(err, keep.ErrVersionNotFound)) {
+		return &keep.Error{Code: codePrecondition, Message: "the secrets are no longer those of If-Match"}
+	}
+	return err
+}
+
+// respondWritten says what a write did. The ETag is that of all values after
+// it.
+func (c *call) respondWritten(w keep.Written) error {
+	c.w.Header().Set("ETag", etag(w.Tag, c.view(nil)))
+	return c.respond(http.StatusOK, writtenBody{w.Version.Number, w.Changed})
+}
+
+type writtenBody struct {
+	Version uint64 `json:"version"`
+	Changed bool   `json:"changed"`
+}

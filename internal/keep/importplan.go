@@ -1,0 +1,218 @@
+package keep
+
+import (
+	"errors"
+	"slices"
+)
+
+func (i *importer) remember(kind string, id ID, name string) func() {
+	return func() { i.made[kind+" "+id.String()], i.made[kind+" named "+name] = id, id }
+}
+
+func (i *importer) planOrg(v *view, o Organization) (planned, error) {
+	p := planned{ImportRemark: ImportRemark{Kind: ImportOrganizationKind, ID: o.ID, Org: o.ID, Name: o.Name}}
+	name, err := organizationName(o.Name)
+	if err != nil {
+		return p.left(ImportRefused, "%v", err)
+	}
+	old, err := v.org(o.ID)
+	if err == nil {
+		return p.compared(differing(
+			difference{"name", old.Name != name},
+			difference{"description", old.Description != o.Description},
+		))
+	}
+	if !errors.Is(err, ErrOrganizationNotFound) {
+		return p, err
+	}
+	has, err := v.orgByName(name)
+	if err != nil {
+		return p, err
+	}
+	if has == 0 {
+		has = i.made[ImportOrganizationKind+" named "+name]
+	}
+	if has != 0 {
+		return p.left(ImportConflict, "its name is that of organization %s", has)
+	}
+	return p.taken(func(t *tx) error {
+		r := &orgRecord{Name: name, Description: o.Description, Created: o.Created, Updated: o.Updated}
+		if r.Created.IsZero() {
+			r.Created = t.now
+		}
+		if r.Updated.Before(r.Created) {
+			r.Updated = r.Created
+		}
+		return t.putOrg(o.ID, nil, r)
+	}, i.remember(ImportOrganizationKind, o.ID, name))
+}
+
+func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
+	p := planned{ImportRemark: ImportRemark{Kind: ImportUserKind, ID: u.ID, Name: u.Name}}
+	if err := userName(u.Name); err != nil {
+		return p.left(ImportRefused, "%v", err)
+	}
+	old, err := v.user(u.ID)
+	if err == nil {
+		return p.compared(differing(
+			difference{"name", old.Name != u.Name},
+			difference{"status", old.Inactive == u.Active},
+			difference{"password", string(old.Password) != string(u.Password)},
+			difference{"role in the instance", old.Owner != u.Owner},
+		))
+	}
+	if !errors.Is(err, ErrUserNotFound) {
+		return p, err
+	}
+	has, err := v.userByName(u.Name)
+	if err != nil {
+		return p, err
+	}
+	if has == 0 {
+		has = i.made[ImportUserKind+" named "+u.Name]
+	}
+	if has != 0 {
+		return p.left(ImportConflict, "its name is that of user %s", has)
+	}
+	return p.taken(func(t *tx) error {
+		return t.putUser(u.ID, nil, &userRecord{
+			Name: u.Name, Inactive: !u.Active, Owner: u.Owner, Password: u.Password, Created: t.now, Updated: t.now,
+		})
+	}, i.remember(ImportUserKind, u.ID, u.Name))
+}
+
+type difference struct {
+	what  string
+	there bool
+}
+
+func differing(list ...difference) []string {
+	var out []string
+	for _, d := range list {
+		if d.there {
+			out = append(out, d.what)
+		}
+	}
+	return out
+}
+
+// lacksOrg says that an organization is not there and would not be, or
+// nothing.
+func (i *importer) lacksOrg(v *view, id ID) (string, error) {
+	if i.made[ImportOrganizationKind+" "+id.String()] != 0 {
+		return "", nil
+	}
+	_, err := v.org(id)
+	if errors.Is(err, ErrOrganizationNotFound) {
+		return "organization " + id.String() + " is not here", nil
+	}
+	return "", err
+}
+
+func (i *importer) lacksUser(v *view, id ID) (string, error) {
+	if i.made[ImportUserKind+" "+id.String()] != 0 {
+		return "", nil
+	}
+	_, err := v.user(id)
+	if errors.Is(err, ErrUserNotFound) {
+		return "user " + id.String() + " is not here", nil
+	}
+	return "", err
+}
+
+func (i *importer) planMember(v *view, m ImportMember) (planned, error) {
+	p := planned{ImportRemark: ImportRemark{Kind: ImportMemberKind, ID: m.User, Org: m.Org, Name: string(m.Role)}}
+	lacks, err := i.lacksOrg(v, m.Org)
+	if err == nil && lacks == "" {
+		lacks, err = i.lacksUser(v, m.User)
+	}
+	if err != nil {
+		return p, err
+	}
+	if lacks != "" {
+		return p.left(ImportRefused, "%s", lacks)
+	}
+	has, err := v.role(m.Org, m.User)
+	switch {
+	case err != nil:
+		return p, err
+	case has == m.Role:
+		return p.left(ImportUnchanged, "")
+	case has != "":
+		return p.left(ImportDifferent, "is %s here", withArticle(has))
+	}
+	return p.taken(func(t *tx) error { return t.putMember(m.Org, m.User, m.Role) }, nil)
+}
+
+func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
+	p := planned{ImportRemark: ImportRemark{Kind: ImportTokenKind, ID: t.ID, Org: t.Org, Name: t.Description}}
+	hashes := i.k.importedHashes(t)
+	old, err := v.token(t.ID)
+	if err == nil {
+		return p.compared(differing(
+			difference{"token", !slices.ContainsFunc(append(old.Imported, old.Hash), func(h hash) bool { return slices.Contains(hashes, h) })},
+			difference{"owner", old.Org != t.Org || old.User != t.User},
+			difference{"status", old.Inactive == t.Active},
+			difference{"description", old.Description != t.Description},
+			difference{"set of permissions", !slices.Equal(toSet(old.Permissions), t.Permissions) || len(old.Names) > 0 || !old.Expires.IsZero()},
+		))
+	}
+	if !errors.Is(err, ErrTokenNotFound) {
+		return p, err
+	}
+	for _, h := range hashes {
+		entry, err := load[entryRecord](v, hashKey(tableTokenHash, h))
+		if err != nil {
+			return p, err
+		}
+		has := i.tokens[h]
+		if entry != nil {
+			has = entry.ID
+		}
+		if has != 0 {
+			return p.left(ImportConflict, "it is the same as token %s", has)
+		}
+	}
+	lacks, err := i.lacksUser(v, t.User)
+	if err != nil {
+		return p, err
+	}
+	if lacks != "" {
+		return p.left(ImportRefused, "%s", lacks)
+	}
+	if lacks, err = i.lacksOrg(v, t.Org); err != nil {
+		return p, err
+	}
+	if lacks != "" && slices.ContainsFunc(i.in.Organizations, func(o Organization) bool { return o.ID == t.Org }) {
+		return p.left(ImportRefused, "%s", lacks)
+	}
+	if lacks != "" {
+		// Its organization was deleted. It still worked there, so it has to
+		// work here.
+		p.Reason = lacks + ", nor was it there: the token works, and no list shows it"
+	}
+	return p.taken(func(x *tx) error { return x.putImportedToken(t, hashes) }, func() { i.tokens[hashes[0]] = t.ID })
+}
+
+func (t *tx) putImportedToken(n ImportToken, hashes []hash) error {
+	r := &tokenRecord{
+		Hash: hashes[0], Imported: hashes[1:], Org: n.Org, User: n.User, Inactive: !n.Active,
+		Description: n.Description, Permissions: toRecords(n.Permissions), Created: n.Created, Updated: n.Updated,
+	}
+	if r.Created.IsZero() {
+		r.Created = t.now
+	}
+	if r.Updated.Before(r.Created) {
+		r.Updated = r.Created
+	}
+	return t.putToken(n.ID, nil, r)
+}
+
+// importedHashes returns the keyed hash by which the token is found, and then
+// those by which it is known again when InfluxDB keeps it in another form.
+func (k *Keep) importedHashes(t ImportToken) []hash {
+	if t.Value == "" {
+		return []hash{k.hash(influxToken, t.Hash)}
+	}
+	return append([]hash{k.hash("token", t.Value)}, k.influxHashes(t.Value)...)
+}

@@ -1,0 +1,158 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+)
+
+// plannedSecrets is what is to be done with an organization's secrets.
+type plannedSecrets struct {
+	org       ID
+	version   uint64 // the current one
+	add       map[string]string
+	unchanged int
+	different int
+	refused   int
+	remarks   []ImportRemark
+}
+
+func (p *plannedSecrets) remark(name string, o ImportOutcome, reason string) {
+	p.remarks = append(p.remarks, ImportRemark{Kind: ImportSecretKind, Org: p.org, Name: name, Outcome: o, Reason: reason})
+}
+
+func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
+	p := &plannedSecrets{org: org, add: make(map[string]string)}
+	secrets := i.in.Secrets[org]
+	lacks, err := i.lacksOrg(v, org)
+	if err != nil {
+		return nil, err
+	}
+	if lacks != "" {
+		p.refused = len(secrets)
+		p.remark("", ImportRefused, lacks)
+		return p, nil
+	}
+	now, err := v.currentSecrets(org)
+	if err != nil {
+		return nil, err
+	}
+	p.version = now.head.Current
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		value := secrets[name]
+		if err := errors.Join(validName("secret name", name), validValue(value)); err != nil {
+			p.refused++
+			p.remark(name, ImportRefused, err.Error())
+			continue
+		}
+		has, ok, err := now.find(name)
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok:
+			p.add[name] = value
+		case has == value:
+			p.unchanged++
+		default:
+			p.different++
+			p.remark(name, ImportDifferent, "has another value here")
+		}
+	}
+	return p, nil
+}
+
+func (i *importer) noteSecrets(p *plannedSecrets) {
+	i.count(ImportSecretKind, ImportNew, len(p.add))
+	i.count(ImportSecretKind, ImportUnchanged, p.unchanged)
+	i.count(ImportSecretKind, ImportDifferent, p.different)
+	i.count(ImportSecretKind, ImportRefused, p.refused)
+	i.report.Remarks = append(i.report.Remarks, p.remarks...)
+}
+
+func (i *importer) applySecrets(ctx context.Context, org ID) error {
+	var p *plannedSecrets
+	var out Written
+	err := i.k.updateEach(ctx, i.c, func(t *tx) (_ []*audit.Record, err error) {
+		out = Written{}
+		if p, err = i.planSecrets(&t.view, org); err != nil || len(p.add) == 0 {
+			return nil, err
+		}
+		rec := i.c.record("import", org)
+		rec.Detail = ImportSecretKind
+		w := &writer{tx: t, c: i.c, org: org, rec: rec}
+		out, err = w.write(Change{Set: p.add, CAS: &p.version})
+		return []*audit.Record{rec}, err
+	})
+	if err != nil {
+		return err
+	}
+	i.k.changed(org, out)
+	i.noteSecrets(p)
+	return nil
+}
+
+// currentSecrets finds single secrets in an organization's current version.
+type currentSecrets struct {
+	*reading
+}
+
+func (v *view) currentSecrets(org ID) (currentSecrets, error) {
+	h, s, err := v.head(org)
+	return currentSecrets{&reading{view: v, head: h, state: s}}, err
+}
+
+func (c currentSecrets) find(name string) (string, bool, error) {
+	if c.empty() {
+		return "", false, nil
+	}
+	_, value, ok, err := c.secret(c.head.Map, name, c.head.Current)
+	return value, ok, err
+}
+
+// ImportComparison counts the secrets of an import by what is here.
+type ImportComparison struct {
+	Equal     int
+	Different int
+	Missing   int
+}
+
+// CompareSecrets compares each secret of an import with the one that is here,
+// by keyed hashes. Needs an operator.
+func (k *Keep) CompareSecrets(ctx context.Context, c Caller, in Import) (ImportComparison, error) {
+	var out ImportComparison
+	if !c.Operator() {
+		return out, k.finish(c.record("import", 0), k.now(), ErrNotOperator)
+	}
+	for _, org := range slices.Sorted(maps.Keys(in.Secrets)) {
+		rec := c.record("import", org)
+		rec.Detail, rec.Names = "compare", slices.Sorted(maps.Keys(in.Secrets[org]))
+		err := k.read(ctx, c, rec, func(v *view) error {
+			now, err := v.currentSecrets(org)
+			if err != nil {
+				return err
+			}
+			rec.Version = now.head.Current
+			for name, value := range in.Secrets[org] {
+				has, ok, err := now.find(name)
+				switch {
+				case err != nil:
+					return err
+				case !ok:
+					out.Missing++
+				case k.hash("compare", has) == k.hash("compare", value):
+					out.Equal++
+				default:
+					out.Different++
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}

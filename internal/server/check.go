@@ -1,0 +1,160 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+)
+
+// check finds what no setting's own type can tell.
+func (c *Config) check() error {
+	for _, check := range []func() error{
+		c.checkAddresses, c.checkTLS, c.checkLimits, c.checkTracing, c.checkKey,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wrong makes the error for a setting, and says where its value stands.
+func (c *Config) wrong(setting, format string, args ...any) error {
+	return &ConfigError{setting, fmt.Sprintf(format, args...), c.sources[setting]}
+}
+
+func (c *Config) checkAddresses() error {
+	if _, _, err := net.SplitHostPort(c.BindAddress); err != nil {
+		return c.wrong("http-bind-address", "must be HOST:PORT, such as 127.0.0.1:8086")
+	}
+	if c.PprofAddress == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.PprofAddress)
+	if err != nil {
+		return c.wrong("pprof-address", "must be HOST:PORT, such as 127.0.0.1:6060")
+	}
+	if !loopback(host) {
+		return c.wrong("pprof-address", "must be on this machine only, such as 127.0.0.1:6060: profiles can show what is in memory")
+	}
+	return nil
+}
+
+// loopback reports whether only this machine reaches a listener on host.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+func (c *Config) checkTLS() error {
+	switch {
+	case c.TLSCert != "" && c.TLSKey == "":
+		return c.wrong("tls-key", "is needed beside --tls-cert")
+	case c.TLSKey != "" && c.TLSCert == "":
+		return c.wrong("tls-cert", "is needed beside --tls-key")
+	}
+	return nil
+}
+
+func (c *Config) checkLimits() error {
+	for _, d := range []struct {
+		setting string
+		value   time.Duration
+	}{
+		{"session-length", c.SessionLength},
+		{"read-header-timeout", c.ReadHeaderTimeout},
+		{"read-timeout", c.ReadTimeout},
+		{"write-timeout", c.WriteTimeout},
+		{"idle-timeout", c.IdleTimeout},
+		{"shutdown-timeout", c.ShutdownTimeout},
+	} {
+		if d.value <= 0 {
+			return c.wrong(d.setting, "must be more than 0")
+		}
+	}
+	switch {
+	case c.MaxConnections < 1:
+		return c.wrong("max-connections", "must be at least 1")
+	case !(c.RateLimit >= 0 && c.RateLimit <= 1e9): // not a number is neither
+		return c.wrong("rate-limit", "must be a number of requests a second, 0 for no limit")
+	case c.DropGuard < 0:
+		return c.wrong("drop-guard", "must not be less than 0")
+	case c.AuditMaxSize != 0 && c.AuditMaxSize < 1<<16:
+		return c.wrong("audit-max-size", "must be at least 64KiB, or 0 for no limit")
+	}
+	return nil
+}
+
+func (c *Config) checkTracing() error {
+	if !(c.TraceSampleRatio >= 0 && c.TraceSampleRatio <= 1) {
+		return c.wrong("trace-sample-ratio", "must be a number from 0 to 1")
+	}
+	if c.TraceEndpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(c.TraceEndpoint)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return c.wrong("trace-endpoint", "must be a URL such as http://127.0.0.1:4318")
+	}
+	if u.User != nil {
+		return c.wrong("trace-endpoint", "must not hold a user or a password")
+	}
+	return nil
+}
+
+type keyKind struct {
+	kind  string
+	needs []string
+	takes []string
+}
+
+// keySettings says which settings belong to which kind of key-encryption key.
+var keySettings = []keyKind{
+	{seal.KindKeyFile, nil, []string{"key-file"}},
+	{seal.KindPassphrase, []string{"passphrase-file"}, nil},
+	{seal.KindTransit, []string{"transit-address", "transit-token-file", "transit-key"}, []string{"transit-mount", "transit-namespace"}},
+	{seal.KindAWSKMS, []string{"aws-kms-key"}, nil},
+	{seal.KindGCPKMS, []string{"gcp-kms-key"}, nil},
+}
+
+// checkKey finds out which kind of key is meant, and that all it needs is
+// there and nothing of another kind.
+func (c *Config) checkKey() error {
+	kind := c.Key.Provider
+	for _, k := range keySettings {
+		for _, setting := range slices.Concat(k.needs, k.takes) {
+			switch {
+			case !c.given(setting):
+			case kind == "":
+				kind = k.kind
+			case kind != k.kind:
+				return c.wrong(setting, "is for a key-encryption key of kind %s, and %s is asked for too: give one", k.kind, kind)
+			}
+		}
+	}
+	if kind == "" {
+		kind = seal.KindKeyFile
+	}
+	known := slices.IndexFunc(keySettings, func(k keyKind) bool { return k.kind == kind })
+	if known < 0 {
+		return c.wrong("key-provider", "must be key-file, passphrase, transit, aws-kms or gcp-kms")
+	}
+	for _, setting := range keySettings[known].needs {
+		if !c.given(setting) {
+			return c.wrong(setting, "is needed for a key-encryption key of kind %s", kind)
+		}
+	}
+	c.Key.Provider = kind
+	return nil
+}
+
+// given reports whether a setting of text has one.
+func (c *Config) given(setting string) bool { return c.flags.Lookup(setting).Value.String() != "" }

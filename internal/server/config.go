@@ -1,0 +1,154 @@
+package server
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// Config says how a server runs. NewConfig gives it its defaults, and Load
+// fills it from the environment and a file. Nothing in it is secret: keys,
+// passphrases and tokens are named by the files that hold them.
+type Config struct {
+	// Version and Commit say which program this is.
+	Version, Commit string
+
+	File string // the configuration file, "" for none
+
+	BindAddress    string
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts
+	TLSCert        string
+	TLSKey         string
+	TLSMinVersion  string
+
+	DataDir string
+	Key     KeyConfig
+
+	AuditLog     string // "" for audit.log in the data folder, "-" for standard output
+	AuditNames   string
+	AuditMaxSize int64 // 0 for no rotation by size
+
+	SessionLength time.Duration
+	DropGuard     int
+
+	MaxConnections    int
+	RateLimit         float64 // requests a second from one address, 0 for no limit
+	ReadHeaderTimeout time.Duration
+	ReadTimeout       time.Duration
+	WriteTimeout      time.Duration
+	IdleTimeout       time.Duration
+	ShutdownTimeout   time.Duration
+
+	LogLevel  slog.Level
+	LogFormat string
+
+	TraceEndpoint    string
+	TraceSampleRatio float64
+	PprofAddress     string
+
+	testOnlyPasswordCost int // bcrypt's, 0 for the domain's default
+
+	flags   *pflag.FlagSet
+	sources map[string]source // by flag, where it was not the command line
+}
+
+// KeyConfig says where the key-encryption key is.
+type KeyConfig struct {
+	Provider       string // "" for what the other fields say
+	File           string // "" for the file key in the data folder
+	PassphraseFile string
+
+	TransitAddress   string
+	TransitTokenFile string
+	TransitKey       string
+	TransitMount     string
+	TransitNamespace string
+
+	AWSKMSKey string
+	GCPKMSKey string
+}
+
+// The choices of settings that have a few.
+const (
+	namesPlain  = "plain"
+	namesHashed = "hashed"
+	formatText  = "text"
+	formatJSON  = "json"
+	tls12       = "1.2"
+	tls13       = "1.3"
+)
+
+// NewConfig returns a Config with the defaults.
+func NewConfig() *Config {
+	c := &Config{sources: map[string]source{}}
+	c.flags = pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	c.flags.SortFlags = false
+	c.addFlags(c.flags)
+	return c
+}
+
+// Flags returns a flag for each setting. A command adds them to its own.
+func (c *Config) Flags() *pflag.FlagSet { return c.flags }
+
+func (c *Config) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&c.File, "config", "", "read settings from a TOML `file`: one key for each flag, such as log-level = \"debug\"")
+
+	fs.StringVar(&c.BindAddress, "http-bind-address", "127.0.0.1:8086", "serve HTTP on this `address`")
+	fs.Var((*prefixes)(&c.TrustedProxies), "trusted-proxies", "`networks` of reverse proxies whose X-Forwarded-For tells the client's address, such as 10.0.0.0/8")
+	fs.StringVar(&c.TLSCert, "tls-cert", "", "`file` with the TLS certificate and its chain, in PEM; it is read again when it changes")
+	fs.StringVar(&c.TLSKey, "tls-key", "", "`file` with the certificate's key, in PEM")
+	fs.Var(newChoice(&c.TLSMinVersion, tls12, tls12, tls13), "tls-min-version", "oldest TLS `version` to speak: 1.2 or 1.3")
+
+	fs.StringVar(&c.DataDir, "data-dir", "", "`folder` for all that is kept (default $HOME/.fluxkeep)")
+	fs.StringVar(&c.Key.Provider, "key-provider", "", "`kind` of key-encryption key: key-file, passphrase, transit, aws-kms or gcp-kms (default key-file, or what the other flags say)")
+	fs.StringVar(&c.Key.File, "key-file", "", "`file` with the key-encryption key, made on the first start; keep it off the data disk (default DATA-DIR/key)")
+	fs.StringVar(&c.Key.PassphraseFile, "passphrase-file", "", "`file` with a passphrase to derive the key-encryption key from")
+	fs.StringVar(&c.Key.TransitAddress, "transit-address", "", "`URL` of the Vault or OpenBao server whose transit engine holds the key-encryption key")
+	fs.StringVar(&c.Key.TransitTokenFile, "transit-token-file", "", "`file` with the token for it; it is read at each use")
+	fs.StringVar(&c.Key.TransitKey, "transit-key", "", "`name` of the key in the transit engine")
+	fs.StringVar(&c.Key.TransitMount, "transit-mount", "", "`path` of the transit engine (default transit)")
+	fs.StringVar(&c.Key.TransitNamespace, "transit-namespace", "", "`namespace` of the transit engine")
+	fs.StringVar(&c.Key.AWSKMSKey, "aws-kms-key", "", "`ARN` of the key-encryption key in AWS KMS")
+	fs.StringVar(&c.Key.GCPKMSKey, "gcp-kms-key", "", "resource `name` of the key-encryption key in Google Cloud KMS")
+
+	fs.StringVar(&c.AuditLog, "audit-log", "", "`file` for the audit log, \"-\" for standard output (default DATA-DIR/audit.log)")
+	fs.Var(newChoice(&c.AuditNames, namesPlain, namesPlain, namesHashed), "audit-names", "`how` the audit log names secrets: plain or hashed")
+	fs.Var(newSize(&c.AuditMaxSize, 128<<20), "audit-max-size", "`size` at which the audit log begins a new file, such as 64MiB; 0 for never")
+
+	fs.DurationVar(&c.SessionLength, "session-length", time.Hour, "`time` that a sign-in lasts")
+	fs.IntVar(&c.DropGuard, "drop-guard", 0, "`number` of names that one write to the influxd address may remove before the version in front of it is pinned (default one, or half of all)")
+
+	fs.IntVar(&c.MaxConnections, "max-connections", 4096, "`number` of connections at a time; more wait until one ends")
+	fs.Float64Var(&c.RateLimit, "rate-limit", 0, "`requests` a second from one address, 0 for no limit")
+	fs.DurationVar(&c.ReadHeaderTimeout, "read-header-timeout", 10*time.Second, "`time` for a request's header and for the TLS handshake")
+	fs.DurationVar(&c.ReadTimeout, "read-timeout", time.Minute, "`time` for a request's body")
+	fs.DurationVar(&c.WriteTimeout, "write-timeout", time.Minute, "`time` in which a client has to take an answer")
+	fs.DurationVar(&c.IdleTimeout, "idle-timeout", 2*time.Minute, "`time` that a connection may wait for the next request")
+	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "`time` that requests in flight have to finish when the server ends")
+
+	fs.Var(newLevel(&c.LogLevel, slog.LevelInfo), "log-level", "least `level` that is logged: debug, info, warn or error")
+	fs.Var(newChoice(&c.LogFormat, formatText, formatText, formatJSON), "log-format", "`format` of the log: text or json")
+
+	fs.StringVar(&c.TraceEndpoint, "trace-endpoint", "", "`URL` of an OTLP/HTTP collector to send traces to, such as http://127.0.0.1:4318")
+	fs.Float64Var(&c.TraceSampleRatio, "trace-sample-ratio", 1, "`share` of traces to send, from 0 to 1, unless the client has decided")
+	fs.StringVar(&c.PprofAddress, "pprof-address", "", "serve Go's profiles on this loopback `address`")
+}
+
+// complete puts in the defaults that depend on other settings.
+func (c *Config) complete() error {
+	if c.DataDir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return c.wrong("data-dir", "is needed: there is no home folder to keep data in")
+		}
+		c.DataDir = filepath.Join(home, ".fluxkeep")
+	}
+	if c.AuditLog == "" {
+		c.AuditLog = filepath.Join(c.DataDir, "audit.log")
+	}
+	return nil
+}

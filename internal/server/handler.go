@@ -1,0 +1,266 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/netip"
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// protocol is a handler of one of the protocols.
+type protocol interface {
+	http.Handler
+	Routes() []httpapi.Route
+	// Pattern returns the pattern of the route that a path has, "" if none.
+	Pattern(*http.Request) string
+	// WriteError answers with an error in the protocol's own form.
+	WriteError(w http.ResponseWriter, r *http.Request, code keep.Code, message string)
+}
+
+// handler stands in front of the protocols and does for each request what does
+// not depend on its meaning. All requests pass here, so it allocates little
+// and looks nothing up that can be looked up before.
+type handler struct {
+	influx  protocol
+	vault   protocol
+	metrics http.Handler
+
+	logger       *slog.Logger
+	ids          *requestIDs
+	requests     *requestMetrics
+	tracing      *tracing     // nil for none
+	limiter      *rateLimiter // nil for none
+	trusted      []netip.Prefix
+	readTimeout  time.Duration
+	writeTimeout time.Duration
+	tls          bool
+	version      []string // value of X-Influxdb-Version
+
+	inFlight atomic.Int64
+	draining atomic.Bool
+}
+
+const metricsPath = "/metrics"
+
+// influxVersion is what clients are told of the InfluxDB whose API this is.
+// They look at the first number. influxv2 says the same on its own answers.
+func influxVersion(version string) string {
+	const protocol = "v2.8.0"
+	if version == "" {
+		return protocol
+	}
+	return protocol + "+fluxkeep." + version
+}
+
+// Headers of every answer. The slices are shared by all answers, which net/http
+// never changes in place.
+var (
+	headerNoSniff  = []string{"nosniff"}
+	headerNoStore  = []string{"no-store"}
+	headerNoSource = []string{"default-src 'none'; frame-ancestors 'none'"}
+	headerHSTS     = []string{"max-age=31536000"}
+	headerBuild    = []string{"OSS"}
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	response
+	origin httpapi.Origin
+	start  time.Time
+	span   trace.Span // nil when nothing is traced
+	broken bool       // the handler panicked in the middle of its answer
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.inFlight.Add(1)
+	defer h.inFlight.Add(-1)
+	x := &exchange{start: time.Now()}
+	x.ResponseWriter, x.timeout = w, h.writeTimeout
+	x.origin.Remote, x.origin.Request = remoteAddr(r, h.trusted), h.ids.next()
+	h.setHeaders(w.Header(), x.origin.Request)
+
+	incoming := incomingTrace(r.Header)
+	if incoming.IsValid() {
+		x.origin.Trace = incoming.TraceID().String()
+	}
+	ctx := r.Context()
+	if h.tracing != nil {
+		ctx, x.span = h.tracing.start(r, incoming)
+		x.origin.Trace = x.span.SpanContext().TraceID().String()
+	}
+	r = r.WithContext(httpapi.WithOrigin(ctx, &x.origin))
+
+	to := h.protocolOf(r.URL.Path)
+	defer h.finish(x, r, to)
+	if h.refuse(x, r, to) {
+		return
+	}
+	if r.ContentLength != 0 {
+		// For the body alone: a deadline for the whole request would cut short
+		// those that wait.
+		if d, ok := w.(interface{ SetReadDeadline(time.Time) error }); ok {
+			_ = d.SetReadDeadline(x.start.Add(h.readTimeout)) // fails on a closed connection, as the read will
+		}
+	}
+	if r.URL.Path == metricsPath {
+		h.serveMetrics(x, r)
+		return
+	}
+	to.ServeHTTP(x, r)
+}
+
+// setHeaders sets what is on every answer. A web page that is served here sets
+// a policy of its own.
+func (h *handler) setHeaders(header http.Header, request string) {
+	header["X-Content-Type-Options"] = headerNoSniff
+	header["Cache-Control"] = headerNoStore
+	header["Content-Security-Policy"] = headerNoSource
+	header["X-Influxdb-Build"] = headerBuild
+	header["X-Influxdb-Version"] = h.version
+	header["X-Request-Id"] = []string{request}
+	if h.tls {
+		header["Strict-Transport-Security"] = headerHSTS
+	}
+}
+
+func (h *handler) protocolOf(path string) protocol {
+	if strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/influxd/v1/") {
+		return h.vault
+	}
+	return h.influx
+}
+
+// probe reports whether a path is for those who watch the server. They are
+// answered whatever the server's state.
+func probe(path string) bool {
+	return path == "/health" || path == "/ready" || path == "/ping" || path == metricsPath
+}
+
+// refuse answers requests that come too late or too often.
+func (h *handler) refuse(x *exchange, r *http.Request, to protocol) bool {
+	if probe(r.URL.Path) {
+		return false
+	}
+	if h.draining.Load() {
+		x.Header().Set("Connection", "close")
+		to.WriteError(x, r, keep.CodeUnavailable, "the server is shutting down")
+		return true
+	}
+	if h.limiter == nil {
+		return false
+	}
+	wait := h.limiter.wait(x.origin.Remote, x.start)
+	if wait <= 0 {
+		return false
+	}
+	h.requests.limited.Inc()
+	x.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	to.WriteError(x, r, keep.CodeTooMany, "too many requests from this address, try again later")
+	return true
+}
+
+// serveMetrics answers anybody, as InfluxDB does, so that a collector needs no
+// token: there is no name and no value in any metric, and no organization, user
+// or client either. Whom that tells too much must not reach the address, or
+// only through a proxy that keeps the path to itself.
+func (h *handler) serveMetrics(x *exchange, r *http.Request) {
+	r.Pattern = metricsPath
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		x.Header().Set("Allow", "GET, HEAD")
+		h.influx.WriteError(x, r, codeNotAllowed, "method not allowed")
+		return
+	}
+	h.metrics.ServeHTTP(x, r)
+}
+
+// codeNotAllowed is a code of InfluxDB's API that the domain has no use for.
+const codeNotAllowed keep.Code = "method not allowed"
+
+// finish ends an exchange: it answers for a handler that panicked, and counts,
+// traces and logs what was answered.
+func (h *handler) finish(x *exchange, r *http.Request, to protocol) {
+	fault := recover()
+	if fault != nil {
+		h.recovered(x, r, to, fault)
+	}
+	switch {
+	case x.status != 0:
+	case fault == nil:
+		x.WriteHeader(http.StatusOK) // as net/http would, but in time
+	default:
+		x.status = http.StatusInternalServerError // the client gets no answer
+	}
+	took := time.Since(x.start)
+	route := h.requests.route(h.patternOf(r, to))
+	route.done(r.Method, x.status, took)
+	if x.span != nil {
+		h.tracing.end(x.span, r.Method, route.pattern, x.status)
+	}
+	if ctx := r.Context(); h.logger.Enabled(ctx, slog.LevelDebug) {
+		h.logger.LogAttrs(ctx, slog.LevelDebug, "request",
+			slog.String("method", methodNames[methodIndex(r.Method)]), slog.String("route", route.pattern),
+			slog.Int("status", x.status), slog.Duration("took", took), slog.Int64("bytes", x.bytes),
+			slog.String("request", x.origin.Request), slog.String("trace", x.origin.Trace))
+	}
+	if x.broken {
+		panic(http.ErrAbortHandler) // ends the connection: the client must not take half an answer for a whole one
+	}
+}
+
+// patternOf returns the pattern of the route that answered. The protocol's mux
+// has left it in the request, unless it had to change the request.
+func (h *handler) patternOf(r *http.Request, to protocol) string {
+	if r.Pattern != "" {
+		return r.Pattern
+	}
+	return to.Pattern(r)
+}
+
+// recovered answers for a handler that panicked. What it panicked with may hold
+// anything, so only its type is logged, or its text if the runtime made it.
+func (h *handler) recovered(x *exchange, r *http.Request, to protocol, fault any) {
+	x.broken = x.status != 0 || fault == http.ErrAbortHandler
+	if fault == http.ErrAbortHandler {
+		return // the handler's own way to end the connection
+	}
+	h.requests.panics.Inc()
+	what := fmt.Sprintf("%T", fault)
+	if err, ok := fault.(runtime.Error); ok {
+		what = err.Error()
+	}
+	h.logger.Error("panic while answering a request", "request", x.origin.Request,
+		"route", h.patternOf(r, to), "panic", what, "stack", callers())
+	if !x.broken {
+		to.WriteError(x, r, keep.CodeInternal, "an internal error has occurred")
+	}
+}
+
+// callers lists the functions that led to a panic, without their arguments.
+func callers() string {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])])
+	var b strings.Builder
+	for {
+		f, more := frames.Next()
+		if f.Function != "" && !strings.HasPrefix(f.Function, "runtime.") {
+			if b.Len() > 0 {
+				b.WriteString(" < ")
+			}
+			fmt.Fprintf(&b, "%s (%s:%d)", path.Base(f.Function), path.Base(f.File), f.Line)
+		}
+		if !more {
+			return b.String()
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+)
+
+// maxKeyset bounds what is read as a keyset; seal has the exact limit.
+const maxKeyset = 2 << 20
+
+// keyConfig says where the key-encryption key is.
+func (c *Config) keyConfig() seal.Config {
+	k := &c.Key
+	return seal.Config{
+		Kind:       k.Provider,
+		KeyFile:    c.keyFile(),
+		Passphrase: seal.CredentialFile(k.PassphraseFile),
+		Transit: seal.TransitConfig{
+			Address: k.TransitAddress, Token: seal.CredentialFile(k.TransitTokenFile),
+			Key: k.TransitKey, Mount: k.TransitMount, Namespace: k.TransitNamespace,
+		},
+		AWSKMS: seal.AWSKMSConfig{KeyARN: k.AWSKMSKey},
+		GCPKMS: seal.GCPKMSConfig{Key: k.GCPKMSKey},
+	}
+}
+
+func (c *Config) keyFile() string {
+	if c.Key.File != "" {
+		return c.Key.File
+	}
+	return filepath.Join(c.DataDir, keyName)
+}
+
+// ownFiles are the files that the configuration names. They may lie in a data
+// folder that is empty otherwise.
+func (c *Config) ownFiles() []string {
+	var files []string
+	for _, name := range []string{c.File, c.TLSCert, c.TLSKey, c.Key.File, c.Key.PassphraseFile, c.Key.TransitTokenFile} {
+		if name == "" {
+			continue
+		}
+		if abs, err := filepath.Abs(name); err == nil {
+			files = append(files, abs)
+		}
+	}
+	return files
+}
+
+// openKeys opens the data keys of a whole folder. It changes nothing.
+func openKeys(ctx context.Context, f *folder, c *Config) (*seal.Keys, error) {
+	wrapped, err := readKeyset(f)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open the data folder: %s is missing: without it no data can be read", f.file(keysetName))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the data folder: %w", err)
+	}
+	// Before the key is asked for: no key opens a document that is damaged.
+	if _, err := seal.Describe(wrapped); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.file(keysetName), err)
+	}
+	provider, err := seal.OpenProvider(ctx, c.keyConfig())
+	if c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
+		return nil, &missingKeyError{c.keyFile()}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return seal.Load(ctx, wrapped, provider)
+}
+
+// missingKeyError says that a whole folder's key file is not there.
+type missingKeyError struct{ path string }
+
+func (e *missingKeyError) Error() string {
+	return "the key file " + e.path + " is missing: without it no data can be read"
+}
+
+func (e *missingKeyError) Unwrap() error { return fs.ErrNotExist }
+
+func readKeyset(f *folder) ([]byte, error) {
+	info, err := os.Stat(f.file(keysetName))
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxKeyset {
+		return nil, fmt.Errorf("%s is damaged: it has %d bytes", f.file(keysetName), info.Size())
+	}
+	return os.ReadFile(f.file(keysetName))
+}
+
+// makeKeys makes the folder and its data keys, which are durable when it
+// returns, or goes on where an earlier start was cut short. Whether there is a
+// usable key-encryption key is found out first, so that without one nothing is
+// made at all.
+func makeKeys(ctx context.Context, f *folder, c *Config) (*seal.Keys, error) {
+	provider, err := seal.OpenProvider(ctx, c.keyConfig())
+	missing := c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
+		return nil, err
+	}
+	if wrapped, err := readKeyset(f); err == nil && f.state == folderMaking {
+		return goOn(ctx, f, wrapped, provider)
+	}
+	var keys *seal.Keys
+	var wrapped []byte
+	if !missing {
+		if keys, wrapped, err = seal.Create(ctx, provider); err != nil {
+			return nil, err
+		}
+	}
+	if f.state == folderEmpty {
+		if err := f.begin(c.ownFiles()); err != nil {
+			return nil, err
+		}
+	}
+	if missing {
+		if provider, err = makeKeyFile(c.keyFile()); err != nil {
+			return nil, err
+		}
+		if keys, wrapped, err = seal.Create(ctx, provider); err != nil {
+			return nil, err
+		}
+	}
+	if err := writeFile(f.file(keysetName), wrapped); err != nil {
+		return nil, fmt.Errorf("write the keyset: %w", err)
+	}
+	return keys, nil
+}
+
+// goOn opens the data keys that a start made before it was cut short.
+func goOn(ctx context.Context, f *folder, wrapped []byte, provider seal.Provider) (*seal.Keys, error) {
+	err := fmt.Errorf("the key file is missing: %w", fs.ErrNotExist)
+	if provider != nil {
+		var keys *seal.Keys
+		if keys, err = seal.Load(ctx, wrapped, provider); err == nil {
+			return keys, nil
+		}
+	}
+	return nil, fmt.Errorf("%w; %s comes from a first start that did not end, and there is nothing in it: remove it and start again", err, f.path)
+}
+
+// makeKeyFile makes a key file that is there whole or not at all. A crash can
+// leave what it has begun, under another name.
+func makeKeyFile(path string) (seal.Provider, error) {
+	temp := path + newSuffix
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("make the key file: %w", err)
+	}
+	key, err := seal.CreateKeyFile(temp)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return nil, fmt.Errorf("make the key file: %w", err)
+	}
+	if err := syncFolder(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("make the key file: %w", err)
+	}
+	return key, nil
+}

@@ -1,0 +1,173 @@
+package server
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// closedWithin checks that the server ends a connection, and returns what it
+// has sent before.
+func closedWithin(t *testing.T, c net.Conn, d time.Duration) string {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(c)
+	if e, ok := err.(net.Error); ok && e.Timeout() {
+		t.Fatalf("the connection is still open after %v", d)
+	}
+	return string(b)
+}
+
+func TestSlowHeader(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-header-timeout=200ms")
+	for _, text := range []string{"", "GET /health HTTP/1.1\r\n", "GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "} {
+		closedWithin(t, slowRequest(t, ts.Addr().String(), text), 10*time.Second)
+	}
+}
+
+func TestIdle(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--idle-timeout=200ms")
+	c := slowRequest(t, ts.Addr().String(), "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+	if got := closedWithin(t, c, 10*time.Second); !strings.HasPrefix(got, "HTTP/1.1 204") {
+		t.Errorf("answered %q", got)
+	}
+}
+
+func TestSlowBody(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=300ms")
+	ts.setUp(t)
+	c := slowRequest(t, ts.Addr().String(), fmt.Sprintf(
+		"PATCH %s HTTP/1.1\r\nHost: x\r\nAuthorization: Token %s\r\nContent-Length: 100\r\n\r\n{", ts.secrets(), ts.token))
+	got := closedWithin(t, c, 10*time.Second)
+	if strings.HasPrefix(got, "HTTP/1.1 2") {
+		t.Errorf("answered %q", got)
+	}
+	// A body that has all its time is taken, also when it comes in parts.
+	c = slowRequest(t, ts.Addr().String(), fmt.Sprintf(
+		"PATCH %s HTTP/1.1\r\nHost: x\r\nAuthorization: Token %s\r\nContent-Length: 9\r\n\r\n{\"a\"", ts.secrets(), ts.token))
+	time.Sleep(20 * time.Millisecond)
+	if _, err := io.WriteString(c, `:"b"}`); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || res.StatusCode != 204 {
+		t.Errorf("answered %v, %v", res, err)
+	}
+}
+
+// A request may wait longer than any of its parts may take.
+func TestWaitingIsNotSlow(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=100ms", "--write-timeout=100ms", "--read-header-timeout=100ms")
+	ts.setUp(t)
+	ts.putSecret(t, "a", "b")
+	tag := ts.do(t, "GET", ts.secrets()+"/values", "").header.Get("ETag")
+	if a := ts.do(t, "GET", ts.secrets()+"/values?wait=600ms", "", "If-None-Match", tag); a.status != http.StatusNotModified {
+		t.Errorf("answered %d %s", a.status, a.body)
+	}
+}
+
+// A client that does not take its answer does not hold a connection for ever.
+func TestSlowReader(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--write-timeout=300ms")
+	ts.setUp(t)
+	for i := range 24 {
+		ts.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", 1<<20))
+	}
+	c := slowRequest(t, ts.Addr().String(), fmt.Sprintf("GET %s/values HTTP/1.1\r\nHost: x\r\nAuthorization: Token %s\r\n\r\n", ts.secrets(), ts.token))
+	eventually(t, "a request in flight", func() bool { return ts.handler.inFlight.Load() == 1 })
+	eventually(t, "the end of it", func() bool { return ts.handler.inFlight.Load() == 0 })
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return // it was cut off before its beginning arrived
+	}
+	if n, err := io.Copy(io.Discard, res.Body); err == nil {
+		t.Errorf("all %d bytes arrived", n)
+	}
+}
+
+func TestLargeHeader(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"))
+	if a := ts.do(t, "GET", "/health", "", "X-Large", strings.Repeat("x", 60<<10)); a.status != 200 {
+		t.Errorf("60 KiB: %d", a.status)
+	}
+	// The connection may end before the client has sent all, and so sees no answer.
+	if a, err := ts.try("GET", "/health", "", "X-Large", strings.Repeat("x", 80<<10)); err == nil && a.status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("80 KiB: %d", a.status)
+	}
+	// The longest name, every byte of it escaped.
+	ts.setUp(t)
+	if a := ts.do(t, "DELETE", ts.secrets()+"/"+strings.Repeat("%41", 1024), ""); a.status != 204 {
+		t.Errorf("the longest name: %d %s", a.status, a.body)
+	}
+}
+
+// Above the limit, connections wait and are answered when others end.
+func TestConnectionLimit(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=2")
+	ping := "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+	answered := func(c net.Conn, d time.Duration) bool {
+		t.Helper()
+		if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		return err == nil && res.StatusCode == 204
+	}
+	first, second := slowRequest(t, ts.Addr().String(), ping), slowRequest(t, ts.Addr().String(), ping)
+	if !answered(first, 10*time.Second) || !answered(second, 10*time.Second) {
+		t.Fatal("two connections are not answered")
+	}
+	third := slowRequest(t, ts.Addr().String(), ping)
+	if answered(third, 200*time.Millisecond) {
+		t.Fatal("the third connection is answered")
+	}
+	if n := ts.listener.open.Load(); n != 2 {
+		t.Errorf("%d connections are open", n)
+	}
+	first.Close()
+	if !answered(third, 10*time.Second) {
+		t.Error("the third connection is not answered when the first has ended")
+	}
+	if ts.listener.full.Load() == 0 || !strings.Contains(ts.log.String(), "limit of connections is reached") {
+		t.Errorf("that connections waited is not counted or not logged: %s", ts.log)
+	}
+	second.Close()
+	third.Close()
+	eventually(t, "all connections closed", func() bool { return ts.listener.open.Load() == 0 })
+}
+
+// Waiting for a slot does not keep the server from ending.
+func TestConnectionLimitEnd(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=1")
+	slowRequest(t, ts.Addr().String(), "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+	eventually(t, "the limit", func() bool { return ts.listener.full.Load() > 0 })
+	ts.stop(t)
+}
+
+// The limiter answers in the form of each protocol, on a real server.
+func TestRateLimitForms(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--rate-limit=0.001")
+	for range 10 {
+		ts.do(t, "GET", "/api/v2/setup", "")
+	}
+	a := ts.do(t, "GET", "/api/v2/setup", "")
+	if a.status != 429 || a.header.Get("X-Platform-Error-Code") != "too many requests" || a.header.Get("Retry-After") == "" ||
+		!strings.Contains(a.body, `"code": "too many requests"`) {
+		t.Errorf("InfluxDB's: %d %v %s", a.status, a.header, a.body)
+	}
+	a = ts.do(t, "GET", "/v1/sys/health", "")
+	if a.status != 429 || a.header.Get("Retry-After") == "" || !strings.HasPrefix(a.body, `{"errors":["`) {
+		t.Errorf("Vault's: %d %v %s", a.status, a.header, a.body)
+	}
+	if a := ts.do(t, "GET", "/health", ""); a.status != 200 {
+		t.Errorf("/health: %d", a.status)
+	}
+}

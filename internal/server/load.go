@@ -1,0 +1,189 @@
+package server
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// envPrefix begins the names of the environment variables that hold settings.
+const envPrefix = "FLUXKEEP_"
+
+// ConfigError says which setting is wrong, and where it stands.
+type ConfigError struct {
+	Setting string
+	Problem string // such as "must be more than 0"
+	from    source
+}
+
+func (e *ConfigError) Error() string {
+	switch e.from.kind {
+	case fromEnvironment:
+		return e.from.where + " " + e.Problem
+	case fromFile:
+		return e.from.where + ": " + e.Setting + " " + e.Problem
+	}
+	return "--" + e.Setting + " " + e.Problem
+}
+
+// source is where a setting's value came from, when it is neither the default
+// nor the command line.
+type source struct {
+	kind  sourceKind
+	where string // the variable, or the file and the line
+}
+
+type sourceKind int
+
+const (
+	fromElsewhere sourceKind = iota
+	fromFile
+	fromEnvironment
+)
+
+// EnvName returns the environment variable that holds a flag's setting.
+func EnvName(flag string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Load takes what the command line did not say from the environment, and what
+// neither said from the file; then it checks the whole. It comes after the
+// flags were parsed. A variable that is empty says nothing.
+func (c *Config) Load(lookup func(string) (string, bool)) error {
+	var err error
+	c.flags.VisitAll(func(f *pflag.Flag) {
+		if err != nil || f.Changed {
+			return
+		}
+		name := EnvName(f.Name)
+		v, ok := lookup(name)
+		if !ok || v == "" {
+			return
+		}
+		if serr := f.Value.Set(v); serr != nil {
+			err = &ConfigError{f.Name, plainProblem(f, serr), source{fromEnvironment, name}}
+			return
+		}
+		c.sources[f.Name] = source{fromEnvironment, name}
+	})
+	if err != nil {
+		return err
+	}
+	if c.File != "" {
+		entries, err := readConfigFile(c.File)
+		if err != nil {
+			return err
+		}
+		if err := c.apply(entries); err != nil {
+			return err
+		}
+	}
+	if err := c.complete(); err != nil {
+		return err
+	}
+	return c.check()
+}
+
+// apply takes settings from the file.
+func (c *Config) apply(entries []fileEntry) error {
+	for _, e := range entries {
+		f, err := c.known(e)
+		if err != nil {
+			return err
+		}
+		if f.Changed || c.sources[f.Name].kind == fromEnvironment {
+			// It still has to be right, or it breaks a start without the flag.
+			if err := NewConfig().set(e); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.set(e); err != nil {
+			return err
+		}
+		c.sources[f.Name] = source{fromFile, e.where()}
+	}
+	return nil
+}
+
+func (c *Config) known(e fileEntry) (*pflag.Flag, error) {
+	f := c.flags.Lookup(e.key)
+	if f == nil || f.Name == "config" {
+		return nil, fmt.Errorf("%s: there is no setting %q", e.where(), e.key)
+	}
+	return f, nil
+}
+
+func (c *Config) set(e fileEntry) error {
+	f, err := c.known(e)
+	if err != nil {
+		return err
+	}
+	text, err := e.text()
+	if err == nil {
+		err = f.Value.Set(text)
+	}
+	if err != nil {
+		return &ConfigError{e.key, plainProblem(f, err), source{fromFile, e.where()}}
+	}
+	return nil
+}
+
+// plainProblem says what is wrong with a value in words for people, where the
+// standard library's are for programmers.
+func plainProblem(f *pflag.Flag, err error) string {
+	switch f.Value.Type() {
+	case "int":
+		return "must be a whole number"
+	case "float64":
+		return "must be a number"
+	case "duration":
+		return "must be a duration such as 90s, 5m or 1h30m"
+	}
+	return err.Error()
+}
+
+// Reload reads the file again and takes over what can change while the server
+// runs. It returns the names of the settings that have changed in the file and
+// need a restart.
+func (c *Config) Reload() (restart []string, err error) {
+	if c.File == "" {
+		return nil, nil
+	}
+	entries, err := readConfigFile(c.File)
+	if err != nil {
+		return nil, err
+	}
+	fresh := NewConfig()
+	if err := fresh.apply(entries); err != nil {
+		return nil, err
+	}
+	c.flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "config" || c.sources[f.Name].kind == fromEnvironment {
+			return
+		}
+		now := fresh.flags.Lookup(f.Name)
+		switch {
+		case now.Value.String() == c.written(f):
+		case f.Name == "log-level":
+			c.LogLevel = fresh.LogLevel
+			c.sources[f.Name] = fresh.sources[f.Name]
+		default:
+			restart = append(restart, f.Name)
+		}
+	})
+	return restart, nil
+}
+
+// written returns a setting without what complete has put in.
+func (c *Config) written(f *pflag.Flag) string {
+	if c.sources[f.Name].kind == fromElsewhere {
+		return f.DefValue
+	}
+	return f.Value.String()
+}
+
+// Environment looks settings up in the process's environment.
+func Environment(name string) (string, bool) { return os.LookupEnv(name) }

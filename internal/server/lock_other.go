@@ -1,0 +1,9 @@
+//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
+
+package server
+
+import "os"
+
+// lockFile does nothing where a folder can't be locked. The store's own lock
+// keeps other processes out there.
+func lockFile(*os.File) error { return nil }

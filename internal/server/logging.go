@@ -1,0 +1,39 @@
+package server
+
+import (
+	"bytes"
+	"io"
+	"log"
+	"log/slog"
+)
+
+// NewLogger returns the logger that the configuration asks for, and the level
+// that it goes by, which can be changed while it is used.
+func NewLogger(w io.Writer, c *Config) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(c.LogLevel)
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == formatJSON {
+		return slog.New(slog.NewJSONHandler(w, options)), level
+	}
+	return slog.New(slog.NewTextHandler(w, options)), level
+}
+
+// discardLog is for work that is not the server's.
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// connectionLog takes what net/http has to say about connections. Clients that
+// fail at TLS are of interest to few; that no more files can be opened, to all.
+func connectionLog(l *slog.Logger) *log.Logger { return log.New(connectionWriter{l}, "", 0) }
+
+type connectionWriter struct{ logger *slog.Logger }
+
+func (w connectionWriter) Write(p []byte) (int, error) {
+	text := string(bytes.TrimSpace(p))
+	if bytes.Contains(p, []byte("TLS handshake error")) {
+		w.logger.Debug(text)
+	} else {
+		w.logger.Warn(text)
+	}
+	return len(p), nil
+}

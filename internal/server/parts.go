@@ -1,0 +1,126 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
+)
+
+// parts are what a server keeps its data with.
+type parts struct {
+	folder *folder
+	keys   *seal.Keys
+	store  *pebblestore.Store
+	audit  *audit.Log
+	keep   *keep.Keep
+	newLog bool // the audit log was made by this start
+}
+
+// openParts opens the data folder and all in it, or makes it on a first start.
+//
+// What can be wrong is looked for first where looking changes nothing: format,
+// keyset, key, audit log, and last the store, which looks for itself before it
+// changes anything. So a start that finds one of them damaged leaves the folder
+// as it was.
+func openParts(ctx context.Context, c *Config, logger *slog.Logger) (p *parts, err error) {
+	path, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the data folder: %w", err)
+	}
+	p = new(parts)
+	defer func() {
+		if err != nil {
+			p.undo(c)
+			p = nil
+		}
+	}()
+	if p.folder, err = openFolder(path, c.ownFiles()); err != nil {
+		return p, err
+	}
+	if err := p.folder.checkStore(); err != nil {
+		return p, err
+	}
+	if p.folder.state == folderWhole {
+		p.keys, err = openKeys(ctx, p.folder, c)
+	} else {
+		p.keys, err = makeKeys(ctx, p.folder, c)
+	}
+	if err != nil {
+		return p, err
+	}
+	if err := p.openAudit(c, logger); err != nil {
+		return p, err
+	}
+	if err := p.openStore(logger); err != nil {
+		return p, err
+	}
+	p.keep, err = keep.Open(ctx, keep.Config{
+		Store: p.store, Keys: p.keys, Audit: p.audit, Logger: logger,
+		HashAuditNames: c.AuditNames == namesHashed,
+		DropGuard:      c.DropGuard,
+		SessionLength:  c.SessionLength,
+		PasswordCost:   c.testOnlyPasswordCost,
+	})
+	if err != nil {
+		return p, err
+	}
+	if p.folder.state != folderWhole {
+		if err := p.folder.finish(); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func (p *parts) openAudit(c *Config, logger *slog.Logger) (err error) {
+	size := c.AuditMaxSize
+	if size == 0 {
+		size = -1
+	}
+	_, missing := os.Stat(c.AuditLog)
+	p.newLog = errors.Is(missing, fs.ErrNotExist)
+	p.audit, err = audit.Open(c.AuditLog, &audit.Options{MaxBytes: size, Logger: logger})
+	return err
+}
+
+func (p *parts) openStore(logger *slog.Logger) (err error) {
+	p.store, err = pebblestore.Open(p.folder.file(storeName), &pebblestore.Options{Logger: logger})
+	return err
+}
+
+// undo closes what a start has opened that failed. The first error says more
+// than those that come here.
+func (p *parts) undo(c *Config) {
+	empty := p.newLog && p.audit != nil && p.audit.Head() == audit.Checkpoint{}
+	_ = p.close()
+	if empty {
+		_ = os.Remove(c.AuditLog)
+	}
+}
+
+// close closes what is open, in the opposite order.
+func (p *parts) close() error {
+	var errs []error
+	if p.keep != nil {
+		errs = append(errs, p.keep.Close())
+	}
+	if p.audit != nil {
+		errs = append(errs, p.audit.Close())
+	}
+	if p.store != nil {
+		errs = append(errs, p.store.Close())
+	}
+	if p.folder != nil {
+		errs = append(errs, p.folder.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"hash/maphash"
+	"math"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// rateLimiter counts requests by address. IPv6 addresses of one network of 64
+// bits count as one, since one client has them all.
+type rateLimiter struct {
+	limit  rate.Limit
+	burst  int
+	seed   maphash.Seed
+	shards [16]limiterShard
+}
+
+type limiterShard struct {
+	mu      sync.Mutex
+	clients map[netip.Addr]*rate.Limiter
+}
+
+// maxLimited bounds the addresses that one shard remembers.
+const maxLimited = 8192
+
+// newRateLimiter allows so many requests a second, and twice as many at once:
+// at least 10, since one command of a client may take several.
+func newRateLimiter(perSecond float64) *rateLimiter {
+	l := &rateLimiter{
+		limit: rate.Limit(perSecond),
+		burst: int(max(10, math.Ceil(2*perSecond))),
+		seed:  maphash.MakeSeed(),
+	}
+	for i := range l.shards {
+		l.shards[i].clients = make(map[netip.Addr]*rate.Limiter)
+	}
+	return l
+}
+
+// wait returns 0 and counts a request, or returns how long the client should
+// wait. Clients whose address is not known count as one.
+func (l *rateLimiter) wait(remote string, now time.Time) time.Duration {
+	addr, err := netip.ParseAddr(remote)
+	if err != nil {
+		addr = netip.Addr{}
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			addr = p.Addr()
+		}
+	}
+	s := &l.shards[maphash.Comparable(l.seed, addr)%uint64(len(l.shards))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	client := s.clients[addr]
+	if client == nil {
+		s.makeRoom(now)
+		client = rate.NewLimiter(l.limit, l.burst)
+		s.clients[addr] = client
+	}
+	r := client.ReserveN(now, 1)
+	d := r.DelayFrom(now)
+	if d > 0 {
+		r.CancelAt(now)
+	}
+	return d
+}
+
+// makeRoom forgets first those who have all their requests back, and so are as
+// good as new, and then anyone: an eighth at a time, so that a flood of new
+// addresses does not make it look at all of them each time.
+func (s *limiterShard) makeRoom(now time.Time) {
+	if len(s.clients) < maxLimited {
+		return
+	}
+	for addr, c := range s.clients {
+		if c.TokensAt(now) >= float64(c.Burst()) {
+			delete(s.clients, addr)
+		}
+	}
+	for addr := range s.clients {
+		if len(s.clients) <= maxLimited-maxLimited/8 {
+			return
+		}
+		delete(s.clients, addr)
+	}
+}

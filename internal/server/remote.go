@@ -1,0 +1,72 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// remoteAddr returns the client's address: that of the connection, or behind a
+// proxy that is trusted, the last address in X-Forwarded-For that is none of a
+// trusted proxy. What stands before it can be made up by the client.
+func remoteAddr(r *http.Request, trusted []netip.Prefix) string {
+	peer := hostOf(r.RemoteAddr)
+	if len(trusted) == 0 || !isTrusted(peer, trusted) {
+		return peer
+	}
+	lines := r.Header["X-Forwarded-For"]
+	for i := len(lines) - 1; i >= 0; i-- {
+		for rest := lines[i]; rest != ""; {
+			var last string
+			if at := strings.LastIndexByte(rest, ','); at >= 0 {
+				rest, last = rest[:at], rest[at+1:]
+			} else {
+				rest, last = "", rest
+			}
+			addr, err := netip.ParseAddr(hostOf(strings.TrimSpace(last)))
+			if err != nil {
+				return peer // nothing before it can be believed
+			}
+			peer = addr.Unmap().WithZone("").String()
+			if !isTrusted(peer, trusted) {
+				return peer
+			}
+		}
+	}
+	return peer
+}
+
+// hostOf cuts a port off an address, and the brackets of IPv6.
+func hostOf(addr string) string {
+	if rest, ok := strings.CutPrefix(addr, "["); ok {
+		host, _, _ := strings.Cut(rest, "]")
+		return host
+	}
+	if host, _, ok := strings.Cut(addr, ":"); ok && strings.Count(addr, ":") == 1 {
+		return host
+	}
+	return addr
+}
+
+func isTrusted(host string, trusted []netip.Prefix) bool {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	addr = addr.Unmap().WithZone("")
+	for _, p := range trusted {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// secure reports whether the client's connection is encrypted, as far as to a
+// proxy that is trusted.
+func secure(r *http.Request, trusted []netip.Prefix) bool {
+	if r.TLS != nil {
+		return true
+	}
+	return len(trusted) > 0 && isTrusted(hostOf(r.RemoteAddr), trusted) && r.Header.Get("X-Forwarded-Proto") == "https"
+}

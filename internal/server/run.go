@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Run runs a server until ctx ends or the process is told to end, by SIGTERM
+// or an interrupt; a second of these ends it at once. SIGHUP makes it read
+// again what can change. Its log goes to w.
+func Run(ctx context.Context, c *Config, w io.Writer) error {
+	logger, level := NewLogger(w, c)
+
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	s, err := Start(ctx, c, logger, level)
+	if err != nil {
+		return err
+	}
+	for {
+		select {
+		case <-hangups:
+			s.Reload()
+			continue
+		case err = <-s.Failed():
+		case <-ctx.Done():
+		}
+		break
+	}
+	// From here on a signal does what it does by default: end the process.
+	// That is safe at any time, because what was answered is durable.
+	stop()
+	end, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
+	defer cancel()
+	if serr := s.Shutdown(end); err == nil {
+		err = serr
+	}
+	if err == nil {
+		logger.Info("shut down")
+	}
+	return err
+}

@@ -1,0 +1,302 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/influxv2"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/vaultkv"
+)
+
+const (
+	// maxHeader bounds a request's header. The longest name takes 3 KiB in a
+	// path.
+	maxHeader = 64 << 10
+	// certificatePoll is how often the files of the certificate are looked at.
+	certificatePoll = 5 * time.Second
+	// drainPoll is how often a server that ends looks whether requests are
+	// still in flight.
+	drainPoll = 5 * time.Millisecond
+)
+
+// Server is a server that runs.
+type Server struct {
+	config      *Config
+	logger      *slog.Logger
+	level       *slog.LevelVar
+	parts       *parts
+	listener    *listener
+	certificate *certificate // nil without TLS
+	tracing     *tracing     // nil for none
+	handler     *handler
+	http        *http.Server
+	profiles    *http.Server // nil for none
+	settings    atomic.Pointer[map[string]any]
+
+	stopping   chan struct{} // closed when the server begins to end
+	stopOnce   sync.Once
+	background context.CancelFunc
+	loops      sync.WaitGroup
+	failed     chan error // gets the error of a listener that fails
+	closeOnce  sync.Once
+	closeErr   error
+}
+
+// Start opens everything and serves. level is the one that logger goes by.
+// When Start returns an error, nothing is open, and a data folder that was
+// there is as it was.
+func Start(ctx context.Context, c *Config, logger *slog.Logger, level *slog.LevelVar) (*Server, error) {
+	logger, held := holdLog(logger)
+	s := &Server{
+		config: c, logger: logger, level: level,
+		stopping: make(chan struct{}), failed: make(chan error, 2), background: func() {},
+	}
+	if err := s.open(ctx); err != nil {
+		_ = s.release(context.Background()) // the first error says more
+		return nil, err
+	}
+	held.release()
+	s.serve()
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) (err error) {
+	c := s.config
+	if c.TLSCert != "" {
+		if s.certificate, err = openCertificate(c.TLSCert, c.TLSKey, s.logger); err != nil {
+			return err
+		}
+	}
+	// Before the data folder, which an address that is taken should not
+	// change. Connections wait until it is open.
+	l, err := net.Listen("tcp", c.BindAddress)
+	if err != nil {
+		return err
+	}
+	s.listener = limitListener(l, c.MaxConnections, s.logger)
+	var profiles net.Listener
+	if c.PprofAddress != "" {
+		if profiles, err = net.Listen("tcp", c.PprofAddress); err != nil {
+			return fmt.Errorf("serve profiles: %w", err)
+		}
+		s.profiles = pprofServer()
+	}
+	if s.parts, err = openParts(ctx, c, s.logger); err == nil {
+		err = s.assemble(ctx)
+	}
+	if profiles != nil {
+		if err != nil {
+			return errors.Join(err, profiles.Close())
+		}
+		s.loops.Go(func() { s.serveUntilClosed("profiles", func() error { return s.profiles.Serve(profiles) }) })
+	}
+	return err
+}
+
+// assemble puts the handlers together.
+func (s *Server) assemble(ctx context.Context) (err error) {
+	c := s.config
+	if s.tracing, err = openTracing(ctx, c, s.logger); err != nil {
+		return fmt.Errorf("open tracing: %w", err)
+	}
+	started := time.Now()
+	h := &handler{
+		logger: s.logger, ids: newRequestIDs(), tracing: s.tracing, trusted: c.TrustedProxies,
+		readTimeout: c.ReadTimeout, writeTimeout: c.WriteTimeout, tls: s.certificate != nil,
+		version: []string{influxVersion(c.Version)},
+		influx: influxv2.New(s.parts.keep, influxv2.Config{
+			Version: c.Version, Commit: c.Commit, Started: started, Ready: s.ready, Done: s.stopping,
+			Settings: func() map[string]any { return *s.settings.Load() },
+			Secure:   func(r *http.Request) bool { return secure(r, c.TrustedProxies) },
+		}),
+		vault: vaultkv.New(s.parts.keep, vaultkv.Config{Version: c.Version, Started: started}),
+	}
+	if c.RateLimit > 0 {
+		h.limiter = newRateLimiter(c.RateLimit)
+	}
+	h.requests = newRequestMetrics(patterns(h.influx, h.vault), func() float64 { return float64(h.inFlight.Load()) })
+	s.handler = h
+	s.takeSettings()
+	registry, err := newRegistry(s)
+	if err != nil {
+		return fmt.Errorf("gather metrics: %w", err)
+	}
+	h.metrics = metricsHandler(registry)
+	s.http = &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: c.ReadHeaderTimeout,
+		IdleTimeout:       c.IdleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          connectionLog(s.logger),
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: c.WriteTimeout},
+	}
+	if s.certificate != nil {
+		s.http.TLSConfig = tlsConfig(s.certificate, c.TLSMinVersion)
+	}
+	return nil
+}
+
+func (s *Server) takeSettings() {
+	settings := s.config.settings()
+	s.settings.Store(&settings)
+}
+
+// patterns lists the patterns of all routes.
+func patterns(protocols ...protocol) []string {
+	all := []string{metricsPath}
+	for _, p := range protocols {
+		for _, r := range p.Routes() {
+			all = append(all, r.Pattern)
+		}
+	}
+	return all
+}
+
+// serve begins to answer.
+func (s *Server) serve() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.background = cancel
+	if s.certificate != nil {
+		s.loops.Go(func() { s.certificate.watch(ctx, certificatePoll) })
+	}
+	s.loops.Go(func() {
+		s.serveUntilClosed("HTTP", func() error {
+			if s.certificate != nil {
+				return s.http.ServeTLS(s.listener, "", "")
+			}
+			return s.http.Serve(s.listener)
+		})
+	})
+	s.announce()
+}
+
+func (s *Server) serveUntilClosed(what string, serve func() error) {
+	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+		s.failed <- fmt.Errorf("serve %s: %w", what, err)
+	}
+}
+
+// announce logs where the server is, and what its operator should think about.
+func (s *Server) announce() {
+	c, addr := s.config, s.Addr()
+	s.logger.Info("listening", "address", addr.String(), "tls", s.certificate != nil, "data", s.parts.folder.path, "version", c.Version)
+	if host := hostOf(addr.String()); s.certificate == nil && !loopback(host) {
+		s.logger.Warn("TLS is off, and the address can be reached from other machines: tokens and secrets cross the network in clear; use --tls-cert and --tls-key, or a proxy that speaks TLS")
+	}
+	if s.parts.folder.hasKey(c) {
+		s.logger.Warn("the key-encryption key lies beside the data that it protects: move it to another disk, keep a copy, and name it with --key-file", "file", c.keyFile())
+	}
+}
+
+// Addr returns the address that the server listens on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Failed returns a channel that gets an error when the server can't go on.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// ready returns why the server can't do its work, nil when it can.
+func (s *Server) ready() error {
+	if s.handler.draining.Load() {
+		return &keep.Error{Code: keep.CodeUnavailable, Message: "the server is shutting down"}
+	}
+	return s.parts.keep.Writable()
+}
+
+// Reload reads the TLS certificate again, begins a new file of the audit log,
+// or opens the one that was put in its place, and takes over from the
+// configuration file what can change.
+func (s *Server) Reload() {
+	if s.certificate != nil {
+		s.certificate.refresh()
+	}
+	if err := s.parts.audit.Rotate(); err != nil {
+		s.logger.Error("audit log can't be rotated and goes on in the same file", "error", err)
+	}
+	restart, err := s.config.Reload()
+	if err != nil {
+		s.logger.Error("configuration can't be read, the old one stays in use", "error", err)
+		return
+	}
+	s.level.Set(s.config.LogLevel)
+	s.takeSettings()
+	for _, setting := range restart {
+		s.logger.Warn("this setting has changed in the file, and needs a restart", "setting", setting)
+	}
+	s.logger.Info("reloaded", "level", s.config.LogLevel.String())
+}
+
+// Shutdown ends the server: requests in flight are finished, new ones get 503,
+// and then everything is closed. When ctx ends first, what is still in flight
+// is cut off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.handler.draining.Store(true)
+	s.stopOnce.Do(func() { close(s.stopping) })
+	s.logger.Info("shutting down", "requests", s.handler.inFlight.Load())
+	s.drain(ctx)
+	if n := s.handler.inFlight.Load(); n > 0 {
+		s.logger.Warn("requests are cut off", "requests", n)
+	}
+	return s.close(ctx)
+}
+
+// drain waits until no request is in flight, or until ctx ends.
+func (s *Server) drain(ctx context.Context) {
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	for s.handler.inFlight.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// Close ends the server at once.
+func (s *Server) Close() error {
+	s.handler.draining.Store(true)
+	s.stopOnce.Do(func() { close(s.stopping) })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return s.close(ctx)
+}
+
+func (s *Server) close(ctx context.Context) error {
+	s.closeOnce.Do(func() { s.closeErr = s.release(ctx) })
+	return s.closeErr
+}
+
+// release closes all that is open.
+func (s *Server) release(ctx context.Context) error {
+	s.background()
+	if s.http != nil {
+		// Shutdown lets the answers that are being sent go out.
+		if err := s.http.Shutdown(ctx); err != nil {
+			_ = s.http.Close() // closes connections, which may be gone
+		}
+	}
+	if s.profiles != nil {
+		_ = s.profiles.Close()
+	}
+	var errs []error
+	if s.listener != nil {
+		_ = s.listener.Close() // the HTTP server may have done that
+	}
+	s.loops.Wait()
+	if s.parts != nil {
+		errs = append(errs, s.parts.close())
+	}
+	// Last, since it may wait for a collector that is not there.
+	if err := s.tracing.close(ctx); err != nil && ctx.Err() == nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,26 @@
+package server
+
+import (
+	"net/url"
+
+	"github.com/spf13/pflag"
+)
+
+// settings returns all settings by the names of their flags, for operators to
+// look at. None of them is secret, and what an address should not hold is left
+// out all the same.
+func (c *Config) settings() map[string]any {
+	all := map[string]any{}
+	c.flags.VisitAll(func(f *pflag.Flag) { all[f.Name] = f.Value.String() })
+	all["drop-guard"] = c.DropGuard
+	all["max-connections"] = c.MaxConnections
+	all["rate-limit"] = c.RateLimit
+	all["trace-sample-ratio"] = c.TraceSampleRatio
+	for _, address := range []string{"transit-address", "trace-endpoint"} {
+		if u, err := url.Parse(all[address].(string)); err == nil && u.User != nil {
+			u.User = nil
+			all[address] = u.String()
+		}
+	}
+	return all
+}

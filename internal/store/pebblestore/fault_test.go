@@ -1,0 +1,448 @@
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
+)
+
+// faults is a file system that fails where and while a test wants it to.
+type faults struct {
+	vfs.FS
+	fail atomic.Pointer[func(errorfs.Op) bool]
+	hits atomic.Int64
+	with error
+}
+
+func newFaults(base vfs.FS, with error) *faults {
+	f := &faults{with: with}
+	f.FS = errorfs.Wrap(base, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if fail := f.fail.Load(); fail != nil && (*fail)(op) {
+			f.hits.Add(1)
+			return &os.PathError{Op: "test", Path: filepath.Base(op.Path), Err: f.with}
+		}
+		return nil
+	}))
+	return f
+}
+
+func (f *faults) Unwrap() vfs.FS { return f.FS }
+
+func (f *faults) set(fail func(errorfs.Op) bool) { f.fail.Store(&fail) }
+func (f *faults) clear()                         { f.fail.Store(nil) }
+
+func writes(op errorfs.Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite }
+
+func on(kind fileKind) func(errorfs.Op) bool {
+	return func(op errorfs.Op) bool { return writes(op) && kindOf(vfs.Default, op.Path) == kind }
+}
+
+func ofKind(kinds ...errorfs.OpKind) func(errorfs.Op) bool {
+	return func(op errorfs.Op) bool {
+		for _, k := range kinds {
+			if op.Kind == k {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func both(a, b func(errorfs.Op) bool) func(errorfs.Op) bool {
+	return func(op errorfs.Op) bool { return a(op) && b(op) }
+}
+
+func named(part string, what func(errorfs.Op) bool) func(errorfs.Op) bool {
+	return func(op errorfs.Op) bool { return strings.Contains(filepath.Base(op.Path), part) && what(op) }
+}
+
+// every makes one in n of the failures happen.
+func every(n int64, what func(errorfs.Op) bool) func(errorfs.Op) bool {
+	var count atomic.Int64
+	return func(op errorfs.Op) bool { return what(op) && count.Add(1)%n == 0 }
+}
+
+// TestFaults lets the disk fail in many ways under load. All the while reads
+// must work, and changes end well or with ErrUnavailable; afterwards the
+// store must work again by itself, with all that was acknowledged.
+func TestFaults(t *testing.T) {
+	syncs := ofKind(errorfs.OpFileSync, errorfs.OpFileSyncData)
+	cases := []struct {
+		name string
+		with error
+		fail func(errorfs.Op) bool
+	}{
+		{"everything", syscall.EIO, writes},
+		{"disk full", syscall.ENOSPC, ofKind(errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFilePreallocate, errorfs.OpFileWriteAt)},
+		{"log", syscall.EIO, on(logFile)},
+		{"log sync", syscall.EIO, both(on(logFile), syncs)},
+		{"log sync, sometimes", syscall.EIO, every(20, both(on(logFile), syncs))},
+		{"log create", syscall.EIO, both(on(logFile), ofKind(errorfs.OpCreate, errorfs.OpReuseForWrite))},
+		{"log close", syscall.EIO, both(on(logFile), ofKind(errorfs.OpFileClose))},
+		{"log write, sometimes", syscall.ENOSPC, every(30, both(on(logFile), ofKind(errorfs.OpFileWrite)))},
+		{"manifest", syscall.EIO, on(manifestFile)},
+		{"manifest write", syscall.ENOSPC, both(on(manifestFile), ofKind(errorfs.OpFileWrite))},
+		{"manifest sync", syscall.EIO, both(on(manifestFile), syncs)},
+		{"marker", syscall.EIO, on(markerFile)},
+		{"tables", syscall.EIO, named(tableSuffix, writes)},
+		{"tables write, sometimes", syscall.ENOSPC, every(3, named(tableSuffix, ofKind(errorfs.OpFileWrite)))},
+		{"options", syscall.EIO, named("OPTIONS", writes)},
+		{"temporary files", syscall.EIO, named(".dbtmp", writes)},
+		{"guard", syscall.EIO, named(guardName, writes)},
+		{"guard, sometimes", syscall.EIO, every(2, named(guardName, writes))},
+		{"folder sync", syscall.EIO, named("db", syncs)},
+		{"removal", syscall.EIO, ofKind(errorfs.OpRemove)},
+		{"sometimes", syscall.EIO, every(100, writes)},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			fs := newFaults(vfs.Default, c.with)
+			dir := filepath.Join(t.TempDir(), "db")
+			s := mustOpen(t, dir, &Options{FS: fs})
+			underFaults(t, s, fs, c.fail)
+			storetest.MustClose(t, s)
+			if t.Failed() {
+				return
+			}
+			// And with nothing in memory.
+			s = mustOpen(t, dir, nil)
+			s.View(t.Context(), func(r store.Reader) error { return r.Scan(nil, nil, all) })
+		})
+	}
+}
+
+func all(_, _ []byte) (bool, error) { return true, nil }
+
+func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool) {
+	const workers = 8
+	l := newLedger(workers)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var workersDone, readersDone sync.WaitGroup
+	var refused, served atomic.Int64
+	stop := make(chan struct{})
+	for w := range workers {
+		workersDone.Go(func() {
+			// Large enough for logs and tables to change often.
+			pad := make([]byte, 60_000)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := l.change(ctx, s, w, pad)
+				switch {
+				case errors.Is(err, store.ErrUnavailable):
+					refused.Add(1)
+					time.Sleep(5 * time.Millisecond)
+				case err != nil:
+					t.Errorf("update: %v", err)
+					return
+				}
+				if w == 0 {
+					// Keep the store small.
+					err := s.Update(ctx, func(tx store.Tx) error {
+						return tx.DeleteRange([]byte("0/log/"), []byte("7/log0"))
+					})
+					if err != nil && !errors.Is(err, store.ErrUnavailable) {
+						t.Errorf("delete: %v", err)
+					}
+				}
+			}
+		})
+	}
+	readersDone.Go(func() {
+		for w := 0; ctx.Err() == nil; w = (w + 1) % workers {
+			known := l.known()[w]
+			n, err := l.state(ctx, s, w)
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				t.Errorf("view: %v", err)
+			case n < known:
+				t.Errorf("worker %d: view shows change %d after %d", w, n, known)
+			default:
+				l.seen[w].Store(n)
+			}
+			served.Add(1)
+		}
+	})
+	// A View that lasts over it all.
+	pinned := make(chan error, 1)
+	readersDone.Go(func() {
+		pinned <- s.View(ctx, func(r store.Reader) error {
+			var first []string
+			for i := 0; ; i++ {
+				var now []string
+				err := r.Scan(nil, nil, func(k, v []byte) (bool, error) {
+					now = append(now, fmt.Sprintf("%s %d", k, len(v)))
+					return true, nil
+				})
+				if err != nil {
+					return err
+				}
+				if i == 0 {
+					first = now
+				} else if strings.Join(first, ",") != strings.Join(now, ",") {
+					return errors.New("a long view changed")
+				}
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		})
+	})
+
+	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	for range 3 {
+		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
+		fs.set(fail)
+		time.Sleep(time.Duration(100+rng.IntN(300)) * time.Millisecond)
+		before := served.Load()
+		time.Sleep(100 * time.Millisecond)
+		if served.Load() == before {
+			t.Error("no reads while the disk fails")
+		}
+		fs.clear()
+		mustRecover(t, s)
+		l.check(t, s, l.known())
+	}
+	close(stop)
+	workersDone.Wait()
+	l.check(t, s, l.known())
+	cancel()
+	readersDone.Wait()
+	if err := <-pinned; err != nil {
+		t.Errorf("long view: %v", err)
+	}
+	m := s.Metrics()
+	t.Logf("%d faults, %d refused, %d recoveries, %d reads, %d changes", fs.hits.Load(), refused.Load(), m.Recoveries, served.Load(), m.Changes)
+	if fs.hits.Load() == 0 {
+		t.Error("no fault came up")
+	}
+}
+
+// mustRecover waits until s takes changes again.
+func mustRecover(t *testing.T, s *Store) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("probe"), []byte("v")) })
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Fatalf("update: %v", err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the store did not recover: %v", err)
+		}
+	}
+}
+
+// TestFaultsAtOpen lets the opening of a store fail at each of its steps: it
+// must end with an error, and the next one must find everything.
+func TestFaultsAtOpen(t *testing.T) {
+	for _, fresh := range []bool{true, false} {
+		t.Run(fmt.Sprintf("fresh=%t", fresh), func(t *testing.T) {
+			failed := 0
+			for n := int64(1); ; n++ {
+				dir := filepath.Join(t.TempDir(), "db")
+				if !fresh {
+					crashedStore(t, dir)
+				}
+				fs := newFaults(vfs.Default, syscall.EIO)
+				var count atomic.Int64
+				fs.set(func(errorfs.Op) bool { return count.Add(1) == n })
+				s, err := Open(dir, &Options{FS: fs})
+				fs.clear()
+				if err == nil {
+					// The step may be one that the store can do without.
+					mustRecover(t, s)
+					storetest.MustClose(t, s)
+				} else {
+					failed++
+				}
+				s, err = Open(dir, nil)
+				if err != nil {
+					t.Fatalf("open after a fault at step %d: %v", n, err)
+				}
+				if !fresh {
+					checkCrashedStore(t, s)
+				}
+				storetest.MustSet(t, s, "x", "y")
+				storetest.MustClose(t, s)
+				if count.Load() < n {
+					t.Logf("%d steps, %d of them fatal", n-1, failed)
+					return
+				}
+			}
+		})
+	}
+}
+
+// crashedStore leaves a store in dir as a crash leaves it, with a log to be
+// replayed.
+func crashedStore(tb testing.TB, dir string) {
+	tb.Helper()
+	live := filepath.Join(tb.TempDir(), "live")
+	s := mustOpen(tb, live, nil)
+	for i := range 100 {
+		storetest.MustSet(tb, s, fmt.Sprintf("k%03d", i), fmt.Sprintf("value %d", i))
+		if i == 50 {
+			if err := s.Compact(tb.Context()); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+	copyDir(tb, live, dir)
+	storetest.MustClose(tb, s)
+}
+
+func checkCrashedStore(tb testing.TB, s *Store) {
+	tb.Helper()
+	storetest.MustView(tb, s, func(r store.Reader) error {
+		for i := range 100 {
+			v, err := r.Get(fmt.Appendf(nil, "k%03d", i))
+			if err != nil {
+				return err
+			}
+			if want := fmt.Sprintf("value %d", i); string(v) != want {
+				tb.Errorf("key %d is %q, want %q", i, v, want)
+			}
+		}
+		return nil
+	})
+}
+
+func copyDir(tb testing.TB, from, to string) {
+	tb.Helper()
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, e.Name()), b, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// TestReserve refuses changes, but no reads, when the disk has little space.
+func TestReserve(t *testing.T) {
+	fs := &lowSpace{FS: vfs.Default}
+	fs.free.Store(1 << 30)
+	s := mustOpen(t, t.TempDir(), &Options{FS: fs, Reserve: 10 << 20})
+	storetest.MustSet(t, s, "a", "1")
+	fs.free.Store(10 << 20)
+	err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("a"), []byte("2")) })
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("update: %v", err)
+	}
+	if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
+		t.Errorf("got %v", got)
+	}
+	fs.free.Store(11 << 20)
+	storetest.MustSet(t, s, "a", "3")
+	if m := s.Metrics(); m.Recoveries != 0 {
+		t.Errorf("%d recoveries", m.Recoveries)
+	}
+}
+
+type lowSpace struct {
+	vfs.FS
+	free atomic.Uint64
+}
+
+func (f *lowSpace) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: f.free.Load(), TotalBytes: 1 << 40}, nil
+}
+
+// TestFullDisk fills a real file system.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=48m"); err != nil {
+		t.Skipf("needs to mount a file system: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	for _, reserve := range []int64{8 << 20, -1} {
+		t.Run(fmt.Sprintf("reserve=%d", reserve), func(t *testing.T) {
+			db := filepath.Join(dir, fmt.Sprintf("db%d", reserve))
+			s := mustOpen(t, db, &Options{Reserve: reserve})
+			acked := 0
+			value := make([]byte, 100_000)
+			var err error
+			for range 2000 {
+				err = s.Update(t.Context(), func(tx store.Tx) error {
+					value[0] = byte(acked)
+					return tx.Set(fmt.Appendf(nil, "k%05d", acked), value)
+				})
+				if err != nil {
+					break
+				}
+				acked++
+			}
+			if !errors.Is(err, store.ErrUnavailable) {
+				t.Fatalf("after %d changes: %v", acked, err)
+			}
+			check := func(s *Store) {
+				t.Helper()
+				storetest.MustView(t, s, func(r store.Reader) error {
+					for i := range acked {
+						v, err := r.Get(fmt.Appendf(nil, "k%05d", i))
+						if err != nil {
+							return err
+						}
+						if v[0] != byte(i) {
+							t.Errorf("key %d is wrong", i)
+						}
+					}
+					return nil
+				})
+			}
+			check(s)
+			time.Sleep(300 * time.Millisecond)
+			check(s)
+			t.Logf("full after %d changes, %d recoveries", acked, s.Metrics().Recoveries)
+			if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=200m"); err != nil {
+				t.Fatal(err)
+			}
+			mustRecover(t, s)
+			check(s)
+			storetest.MustClose(t, s)
+			s = mustOpen(t, db, nil)
+			check(s)
+			storetest.MustClose(t, s)
+			if err := os.RemoveAll(db); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=48m"); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
