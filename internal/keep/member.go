@@ -59,7 +59,7 @@ func (v *view) members(table byte, first ID, fn func(second ID, role Role) error
 		if mirror == nil {
 			return false, damaged(describeKey(k), errNoEntry)
 		}
-		if err := twin(describeKey(k), r.Revision, mirror.Revision); err != nil {
+		if err := twin(k, r.Revision, mirror.Revision); err != nil {
 			return false, err
 		}
 		return true, fn(second, r.Role)

@@ -59,7 +59,8 @@ func (r *orgRecord) organization(id ID) Organization {
 
 // org returns the organization's record, or ErrOrganizationNotFound.
 func (v *view) org(id ID) (*orgRecord, error) {
-	r, err := load[orgRecord](v, key(tableOrg, id))
+	k := key(tableOrg, id)
+	r, err := load[orgRecord](v, k)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +74,7 @@ func (v *view) org(id ID) (*orgRecord, error) {
 	if entry == nil || entry.ID != id {
 		return nil, damaged("organization "+id.String(), errNoEntry)
 	}
-	return r, twin("organization "+id.String(), r.Revision, entry.Revision)
+	return r, twin(k, r.Revision, entry.Revision)
 }
 
 var errNoEntry = errorf(CodeInternal, "its lookup entry is missing")

@@ -71,10 +71,11 @@ type entryRecord struct {
 	ID       ID     `json:"id,omitzero"`
 }
 
-// twin checks that two records of one object were written together.
-func twin(what string, object, entry uint64) error {
+// twin checks that two records of one object, which stands at key, were
+// written together.
+func twin(key []byte, object, entry uint64) error {
 	if object != entry {
-		return damaged(what, fmt.Errorf("its records are of revisions %d and %d: one is older than the other", object, entry))
+		return damaged(describeKey(key), fmt.Errorf("its records are of revisions %d and %d: one is older than the other", object, entry))
 	}
 	return nil
 }

@@ -153,21 +153,14 @@ func namesOf(secrets []Secret) []string {
 
 // document reads a version; only, if not nil, chooses names.
 func (r *reading) document(c *Caller, n uint64, only []string) (Document, error) {
-	vr, err := r.version(r.head.Map, n)
-	if err != nil {
-		return Document{}, err
-	}
-	out := Document{Version: describeVersion(n, vr, r.state, r.now), Custom: r.state.Custom, Tag: r.tag()}
-	if out.Version.Hidden {
-		return out, nil
-	}
-	if only != nil {
-		return out, r.choose(c, n, only, &out)
+	if r.state.hidden(n, r.now) || only != nil {
+		return r.part(c, n, only)
 	}
 	s, err := r.snapshot(r.head, r.state, n, true)
 	if err != nil {
 		return Document{}, err
 	}
+	out := r.describe(n, s.record)
 	out.Secrets = make([]Secret, 0, len(s.entries))
 	for _, e := range s.entries {
 		if !c.sees(e.name) {
@@ -180,6 +173,23 @@ func (r *reading) document(c *Caller, n uint64, only []string) (Document, error)
 		out.Secrets = append(out.Secrets, Secret{e.name, value, e.version})
 	}
 	return out, nil
+}
+
+func (r *reading) describe(n uint64, vr *versionRecord) Document {
+	return Document{Version: describeVersion(n, vr, r.state, r.now), Custom: r.state.Custom, Tag: r.tag()}
+}
+
+// part reads what a version shows of some names, or that it is hidden.
+func (r *reading) part(c *Caller, n uint64, only []string) (Document, error) {
+	vr, err := r.version(r.head.Map, n)
+	if err != nil {
+		return Document{}, err
+	}
+	out := r.describe(n, vr)
+	if out.Version.Hidden {
+		return out, nil
+	}
+	return out, r.choose(c, n, only, &out)
 }
 
 // choose reads single names, which costs the same in a small organization and

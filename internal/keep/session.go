@@ -147,7 +147,7 @@ func (v *view) session(h hash) (*sessionRecord, error) {
 	if entry == nil { // signed out, and one record put back
 		return nil, ErrUnauthenticated
 	}
-	return r, twin("a session of user "+r.User.String(), r.Revision, entry.Revision)
+	return r, twin(hashKey(tableSession, h), r.Revision, entry.Revision)
 }
 
 func sessionOfKey(user ID, h hash) []byte { return append(key(tableUserOf, user), h[:]...) }

@@ -17,17 +17,25 @@ import (
 type snapshot struct {
 	m       ID
 	version uint64
+	record  *versionRecord // without its changes
 	entries []entry
 	names   []string // of entries, for those who see all
 	bytes   int64
 }
 
-func (s *snapshot) named() *snapshot {
+// complete fills in what does not depend on the entries' order of arrival.
+func (v *view) complete(s *snapshot) (*snapshot, error) {
+	r, err := v.version(s.m, s.version)
+	if err != nil {
+		return nil, err
+	}
+	r.Changes = nil
+	s.record = r
 	s.names = make([]string, len(s.entries))
 	for i, e := range s.entries {
 		s.names[i] = e.name
 	}
-	return s
+	return s, nil
 }
 
 type entry struct {
@@ -212,7 +220,9 @@ func (v *view) snapshot(h *headRecord, state *stateRecord, at uint64, durable bo
 		return nil, err
 	}
 	slices.SortFunc(s.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	s.named()
+	if s, err = v.complete(s); err != nil {
+		return nil, err
+	}
 	if durable {
 		v.k.maps.put(s)
 	}
@@ -234,7 +244,7 @@ func (v *view) advance(from *snapshot, to uint64) (*snapshot, error) {
 			}
 		}
 	}
-	return s.named(), nil
+	return v.complete(s)
 }
 
 func (v *view) apply(s *snapshot, name string, n uint64, removed bool) error {

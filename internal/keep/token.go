@@ -51,7 +51,8 @@ type NewToken struct {
 
 // token returns the token's record, or ErrTokenNotFound.
 func (v *view) token(id ID) (*tokenRecord, error) {
-	r, err := load[tokenRecord](v, key(tableToken, id))
+	k := key(tableToken, id)
+	r, err := load[tokenRecord](v, k)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func (v *view) token(id ID) (*tokenRecord, error) {
 	if entry == nil || entry.ID != id {
 		return nil, damaged("token "+id.String(), errNoEntry)
 	}
-	return r, twin("token "+id.String(), r.Revision, entry.Revision)
+	return r, twin(k, r.Revision, entry.Revision)
 }
 
 // tokenByValue finds the token that was sent, nil when there is none.

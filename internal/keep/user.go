@@ -32,7 +32,8 @@ func (r *userRecord) user(id ID) User {
 
 // user returns the user's record, or ErrUserNotFound.
 func (v *view) user(id ID) (*userRecord, error) {
-	r, err := load[userRecord](v, key(tableUser, id))
+	k := key(tableUser, id)
+	r, err := load[userRecord](v, k)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func (v *view) user(id ID) (*userRecord, error) {
 	if entry == nil || entry.ID != id {
 		return nil, damaged("user "+id.String(), errNoEntry)
 	}
-	return r, twin("user "+id.String(), r.Revision, entry.Revision)
+	return r, twin(k, r.Revision, entry.Revision)
 }
 
 // userByName returns the ID behind a name, 0 when nobody has it.

@@ -196,7 +196,7 @@ func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
 	if s != nil {
 		m.state = s
 	}
-	if err := twin("the map of organization "+org.String(), m.head.StateRevision, m.state.Revision); err != nil {
+	if err := twin(key(tableState, org), m.head.StateRevision, m.state.Revision); err != nil {
 		return nil, nil, err
 	}
 	v.k.records.keep(k, sealed, m)
