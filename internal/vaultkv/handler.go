@@ -127,7 +127,7 @@ func (c *call) prepare(open bool) error {
 	if ttl := c.r.Header.Get("X-Vault-Wrap-TTL"); ttl != "" && ttl != "0" {
 		return invalid("response wrapping is not supported")
 	}
-	if true {
+	if open {
 		return nil
 	}
 	caller, err := c.keep.Authenticate(c.r.Context(), c.origin, c.token)
