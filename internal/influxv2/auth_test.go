@@ -3,6 +3,7 @@ package influxv2_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +188,34 @@ func TestConfigIsForOperators(t *testing.T) {
 	}
 	owner := a.MustToken(t, keep.NewToken{Permissions: acl.Owner(a.Org)})
 	want(t, a.do(t, "GET", "/api/v2/config", "", "Authorization", "Token "+owner.Value), 401, keep.CodeUnauthorized)
+}
+
+// TestRefusalsAreAudited also where nobody said who it is.
+func TestRefusalsAreAudited(t *testing.T) {
+	a := newAPI(t, nil)
+	for i, headers := range [][]string{
+		{"Authorization", ""},
+		{"Authorization", "Token nope"},
+		{"Authorization", "", "Cookie", "influxdb-oss-session=nope"},
+	} {
+		before := auditLines(t, a)
+		a.do(t, "GET", a.secrets(""), "", headers...)
+		if after := auditLines(t, a); len(after) != len(before)+1 || !strings.Contains(after[len(after)-1], `"refused"`) || !strings.Contains(after[len(after)-1], `"req-1"`) {
+			t.Errorf("%d: %d lines, then %d, the last %s", i, len(before), len(after), after[len(after)-1])
+		}
+	}
+	before := auditLines(t, a)
+	a.do(t, "GET", a.secrets(""), "")
+	if after := auditLines(t, a); len(after) != len(before)+1 || !strings.Contains(after[len(after)-1], `"trace-1"`) {
+		t.Errorf("%d lines, then %d, the last %s", len(before), len(after), after[len(after)-1])
+	}
+}
+
+func auditLines(t *testing.T, a *api) []string {
+	t.Helper()
+	data, err := os.ReadFile(a.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(data)), "\n")
 }

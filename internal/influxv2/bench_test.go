@@ -134,7 +134,8 @@ func TestListAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if own := whole - domain; own > 12 {
+	// 20 and 7; the race detector empties pools now and then.
+	if own := whole - domain; own > 12 || whole > 32 {
 		t.Errorf("%v allocations, %v of them the domain's", whole, domain)
 	}
 }

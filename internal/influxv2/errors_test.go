@@ -73,6 +73,18 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
+// TestVersionHeader: clients that parse the version as a semantic one can.
+func TestVersionHeader(t *testing.T) {
+	k := keeptest.New(t, nil)
+	for version, want := range map[string]string{"": "v2.8.0", "1.2.3": "v2.8.0+fluxkeep.1.2.3", "(devel)": "v2.8.0+fluxkeep.devel", "\n": "v2.8.0"} {
+		w := httptest.NewRecorder()
+		influxv2.New(k.Keep, influxv2.Config{Version: version}).ServeHTTP(w, httptest.NewRequest("GET", "/ping", nil))
+		if got := w.Header().Get("X-Influxdb-Version"); got != want {
+			t.Errorf("%q: %q, want %q", version, got, want)
+		}
+	}
+}
+
 // bodyRoutes are the routes that read a body, with one that is right.
 func (a *api) bodyRoutes() map[string]string {
 	org := a.Org.String()

@@ -51,6 +51,21 @@ type Handler struct {
 // a header, and some compare it.
 const protocolVersion = "v2.8.0"
 
+// headerVersion adds the program's version as what semantic versioning calls
+// build metadata, which may hold letters, digits and hyphens only.
+func headerVersion(program string) string {
+	clean := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' || r == '-' || r == '.' {
+			return r
+		}
+		return -1
+	}, program)
+	if clean == "" {
+		return protocolVersion
+	}
+	return protocolVersion + "+fluxkeep." + clean
+}
+
 // New makes a Handler.
 func New(k *keep.Keep, c Config) *Handler {
 	if c.Ready == nil {
@@ -65,10 +80,7 @@ func New(k *keep.Keep, c Config) *Handler {
 	h := &Handler{
 		keep: k, config: c, links: serviceLinks(),
 		imports: make(chan struct{}, maxImports), maxImport: maxImportBody,
-		build: []string{"OSS"}, version: []string{protocolVersion}, noStore: []string{"no-store"},
-	}
-	if c.Version != "" {
-		h.version[0] += "+fluxkeep." + c.Version
+		build: []string{"OSS"}, version: []string{headerVersion(c.Version)}, noStore: []string{"no-store"},
 	}
 	h.buffers.New = func() any { return new([]byte) }
 	h.mux = httpapi.NewMux(h.routes(), httpapi.MuxConfig{
