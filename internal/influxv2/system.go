@@ -129,8 +129,12 @@ func (c *call) listResources() error {
 }
 
 func (c *call) getConfig() error {
-	if !c.caller.Operator() {
+	err := c.keep.AllowOperator(c.ctx(), c.caller, "configuration.read")
+	if errors.Is(err, keep.ErrNotOperator) {
 		return &keep.Error{Code: keep.CodeUnauthorized, Message: "access to /api/v2/config requires operator permissions"}
+	}
+	if err != nil {
+		return err
 	}
 	return c.respond(http.StatusOK, map[string]any{"config": c.config.Settings()})
 }

@@ -1,0 +1,120 @@
+package influxv2
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// What operators do to a running server stands below /api/v2/fluxkeep, where
+// InfluxDB has nothing.
+
+// errKeysChanged ends a backup whose keyset may not open all its records.
+var errKeysChanged = &keep.Error{Code: keep.CodeUnavailable, Message: "the data keys were changed meanwhile, try again", RetryAfter: time.Second}
+
+// backup streams everything that is kept, sealed as it is.
+func (c *call) backup() error {
+	var keyset []byte
+	// Only an operator makes the server read a file; the domain refuses others.
+	if c.caller.Operator() {
+		var err error
+		if keyset, err = c.readKeyset(); err != nil {
+			return err
+		}
+	}
+	w := &backupWriter{c: c, keyset: keyset}
+	err := c.keep.Backup(c.ctx(), c.caller, keyset, w)
+	if err != nil && w.begun {
+		// The status has gone out: only a broken connection tells the client
+		// that this is no backup.
+		panic(http.ErrAbortHandler)
+	}
+	return err
+}
+
+func (c *call) readKeyset() ([]byte, error) {
+	if c.config.Keyset == nil {
+		return nil, &keep.Error{Code: codeNotImplemented, Message: "this server can't be backed up"}
+	}
+	keyset, err := c.config.Keyset()
+	if err != nil {
+		return nil, fmt.Errorf("read the keyset: %w", err)
+	}
+	return keyset, nil
+}
+
+// backupWriter is the answer with a backup. The server gives the client time
+// for each piece anew, so a long backup is not cut short, and a client that
+// takes nothing any more is.
+type backupWriter struct {
+	c      *call
+	keyset []byte
+	begun  bool
+}
+
+// Write answers. The first piece comes when the store's snapshot has been
+// taken: if the keyset is still what it was before that, it has the keys of all
+// records in the snapshot.
+func (w *backupWriter) Write(p []byte) (int, error) {
+	if !w.begun {
+		keyset, err := w.c.readKeyset()
+		if err != nil {
+			return 0, err
+		}
+		if !bytes.Equal(keyset, w.keyset) {
+			return 0, errKeysChanged
+		}
+		h := w.c.w.Header()
+		h.Set("Content-Type", "application/octet-stream")
+		name := time.Now().UTC().Format("fluxkeep-20060102T150405Z.backup")
+		h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+		w.begun = true
+	}
+	return w.c.w.Write(p)
+}
+
+type keysBody struct {
+	Keys []keyBody `json:"keys"`
+	// Rotating is true as long as records may need a key that is not primary.
+	Rotating bool   `json:"rotating"`
+	Done     int64  `json:"done"`
+	Total    int64  `json:"total"`
+	Error    string `json:"error,omitempty"`
+}
+
+type keyBody struct {
+	ID        string    `json:"id"`
+	Primary   bool      `json:"primary"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+func (c *call) keyStatus() error { return c.answerKeys(http.StatusOK) }
+
+func (c *call) rotateKeys() error {
+	if err := c.keep.RotateKeys(c.ctx(), c.caller); err != nil {
+		return err
+	}
+	return c.answerKeys(http.StatusAccepted)
+}
+
+func (c *call) answerKeys(status int) error {
+	s, err := c.keep.KeyStatus(c.ctx(), c.caller)
+	if err != nil {
+		return err
+	}
+	body := keysBody{Keys: make([]keyBody, len(s.Keys)), Rotating: len(s.Keys) > 1, Done: s.Done, Total: s.Total, Error: s.Err}
+	for i, k := range s.Keys {
+		body.Keys[i] = keyBody{fmt.Sprintf("%08x", k.ID), k.Primary, k.Created}
+	}
+	return c.respond(status, body)
+}
+
+func (c *call) compact() error {
+	if err := c.keep.Compact(c.ctx(), c.caller); err != nil {
+		return err
+	}
+	return c.noContent()
+}
