@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 	"github.com/fluxkeep/fluxkeep/internal/store"
@@ -473,10 +475,38 @@ func TestImportCutShort(t *testing.T) {
 				t.Fatalf("cut at %d: %+v, %v", n, report, err)
 			}
 			k.CheckAudit(t)
+			checkEachOnce(t, k.Audit, in)
 		}
 	}
 	if cuts < 10 {
 		t.Errorf("only %d cuts", cuts)
+	}
+}
+
+// checkEachOnce looks for one audit record of each object that was made.
+func checkEachOnce(t *testing.T, path string, in keep.Import) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := map[string]int{}
+	for line := range bytes.Lines(data) {
+		var r audit.Record
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Action == "import" && r.Outcome == audit.Allowed && (r.Target != "" || r.Detail == keep.ImportSecretKind) {
+			made[r.Detail+" "+r.Organization+" "+r.Target]++
+		}
+	}
+	if want := len(in.Organizations) + len(in.Users) + len(in.Members) + len(in.Tokens) + len(in.Secrets); len(made) != want {
+		t.Errorf("%d objects have an audit record, want %d: %v", len(made), want, made)
+	}
+	for what, n := range made {
+		if n != 1 {
+			t.Errorf("%d audit records of %s", n, what)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package keep
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -17,11 +18,14 @@ import (
 
 // outbox is the part in memory.
 type outbox struct {
-	mu      sync.Mutex
-	written []audit.ID // in the log, which is not synced yet
-	missed  []missedRecord
-	wake    chan struct{}
-	flush   sync.Mutex // one flush at a time
+	mu     sync.Mutex
+	fresh  int // records delivered since the last flush
+	missed []missedRecord
+	wake   chan struct{}
+
+	flush   sync.Mutex       // held while one flush runs; guards what follows
+	settled []audit.ID       // in the log's durable part, and still in the store
+	stored  audit.Checkpoint // the checkpoint in the store
 }
 
 // missedRecord is one that the log could not take. It is in the store too.
@@ -43,15 +47,13 @@ func (t *tx) putOutbox(id audit.ID, line []byte) error { return t.put(outboxKey(
 // the record is safe in the store, and goes into the log as soon as it can be
 // written; until then nothing else is answered.
 func (k *Keep) deliver(id audit.ID, line []byte) {
-	err := k.log.Append(line)
+	err := k.log.AppendPending(line)
 	o := &k.outbox
 	o.mu.Lock()
-	if err == nil {
-		o.written = append(o.written, id)
-	} else {
+	if o.fresh++; err != nil {
 		o.missed = append(o.missed, missedRecord{id, line})
 	}
-	full := len(o.written) >= outboxFull
+	full := o.fresh >= outboxFull
 	o.mu.Unlock()
 	if err != nil {
 		k.logger.Error("audit log can't be written, its records wait in the store", "error", err)
@@ -80,49 +82,53 @@ func (k *Keep) drainOutbox(ctx context.Context) {
 	}
 }
 
-// flushOutbox makes the log durable and removes from the store what it holds.
+// flushOutbox makes the log durable, removes from the store the records that
+// it holds, and stores how far it is.
 func (k *Keep) flushOutbox(ctx context.Context) error {
 	o := &k.outbox
 	o.flush.Lock()
 	defer o.flush.Unlock()
-	o.mu.Lock()
-	written, missed := o.written, o.missed
-	o.written, o.missed = nil, nil
-	o.mu.Unlock()
-
-	var err error
-	for len(missed) > 0 && err == nil {
-		if err = k.log.Append(missed[0].line); err == nil {
-			written, missed = append(written, missed[0].id), missed[1:]
-		}
+	if err := k.retryMissed(); err != nil {
+		return err
 	}
-	if len(written) > 0 && err == nil {
-		if err = k.clearOutbox(ctx, written); err == nil {
-			written = nil
-		}
-	}
-	o.mu.Lock()
-	o.written, o.missed = append(o.written, written...), append(o.missed, missed...)
-	o.mu.Unlock()
-	return err
-}
-
-// clearOutbox syncs the log and removes from the store the records that it
-// holds.
-func (k *Keep) clearOutbox(ctx context.Context, written []audit.ID) error {
-	at, err := k.log.Sync()
+	at, ids, err := k.log.Settle()
 	if err != nil {
 		return fmt.Errorf("sync the audit log: %w", err)
 	}
-	return k.store.Update(ctx, func(w store.Tx) error {
-		t := &tx{view: view{ctx: ctx, k: k, r: w}, w: w}
-		for _, id := range written {
-			if err := w.Delete(outboxKey(id)); err != nil {
+	o.settled = append(o.settled, ids...)
+	if at == o.stored && len(o.settled) == 0 {
+		return nil
+	}
+	err = k.quietly(ctx, func(t *tx) error {
+		for _, id := range o.settled {
+			if err := t.delete(outboxKey(id)); err != nil {
 				return err
 			}
 		}
 		return t.putJSON(key(tableCheckpoint), at)
 	})
+	if err == nil {
+		o.settled, o.stored = nil, at
+	}
+	return err
+}
+
+// retryMissed appends what the log could not take before.
+func (k *Keep) retryMissed() error {
+	o := &k.outbox
+	o.mu.Lock()
+	missed := o.missed
+	o.missed, o.fresh = nil, 0
+	o.mu.Unlock()
+	for i, m := range missed {
+		if err := k.log.AppendPending(m.line); err != nil {
+			o.mu.Lock()
+			o.missed = append(missed[i:], o.missed...)
+			o.mu.Unlock()
+			return err
+		}
+	}
+	return nil
 }
 
 // AuditCheckpoint returns the place in the audit log that the store vouches
@@ -159,31 +165,26 @@ func (k *Keep) recoverOutbox(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var ids []audit.ID
-	pending := func(yield func(audit.ID, []byte) error) error {
-		ids = ids[:0]
-		return k.store.View(ctx, func(r store.Reader) error {
-			v := &view{ctx: ctx, k: k, r: r}
-			return r.Scan(key(tableOutbox), key(tableOutbox+1), func(key, sealed []byte) (bool, error) {
+	k.outbox.stored = since
+	n, err := k.log.Recover(since, func(yield func(audit.ID, []byte) error) error {
+		return k.peek(ctx, func(v *view) error {
+			return v.r.Scan(key(tableOutbox), key(tableOutbox+1), func(key, sealed []byte) (bool, error) {
 				line, err := v.open(key, sealed)
 				if err != nil {
 					return false, err
 				}
-				id := audit.ID(key[1:])
-				ids = append(ids, id)
-				return true, yield(id, line)
+				if len(key) != 1+len(audit.ID{}) {
+					return false, damaged(describeKey(key), errors.New("its key is no record ID"))
+				}
+				return true, yield(audit.ID(key[1:]), line)
 			})
 		})
-	}
-	n, err := k.log.Recover(since, pending)
+	})
 	if err != nil {
 		return err
 	}
 	if n > 0 {
 		k.logger.Info("audit records brought over from the store", "records", n)
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	return k.clearOutbox(ctx, ids)
+	return k.flushOutbox(ctx)
 }
