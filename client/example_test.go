@@ -22,7 +22,7 @@ func exampleServer() *httptest.Server {
 	mux.HandleFunc("GET /api/v2/orgs", func(w http.ResponseWriter, r *http.Request) {
 		if name := r.FormValue("org"); name != "acme" {
 			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprintf(w, `{"code":"not found","message":"organization name %q not found"}`, name)
+			_ = json.NewEncoder(w).Encode(map[string]string{"code": "not found", "message": fmt.Sprintf("organization name %q not found", name)})
 			return
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"orgs": []client.Organization{{ID: org, Name: "acme"}}})

@@ -27,8 +27,9 @@ type call struct {
 	path   string // below the server's URL, escaped
 	query  url.Values
 	header http.Header
-	in     any // sent as JSON, unless nil
-	out    any // read from JSON, unless nil
+	in     any       // sent as JSON, unless nil
+	out    any       // read from JSON, unless nil
+	to     io.Writer // gets the answer as it is, unless nil
 	// once says that the request must not be sent twice, because the second
 	// one would do something else.
 	once bool
@@ -122,6 +123,9 @@ func (c *Client) try(ctx context.Context, r *call, body []byte) (answer, error) 
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return a, c.refusal(resp)
 	}
+	if r.to != nil {
+		return a, c.copy(r.to, resp.Body)
+	}
 	if r.out == nil || resp.StatusCode == http.StatusNoContent {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // so that the connection can be used again
 		return a, nil
@@ -214,6 +218,16 @@ func (c *Client) decode(body io.Reader, out any) error {
 		return fmt.Errorf("ask %s: %w", c.URL(), errAnswer)
 	}
 	return nil
+}
+
+// copy copies an answer that is no JSON.
+func (c *Client) copy(to io.Writer, body io.Reader) error {
+	b := &failingReader{r: body}
+	_, err := io.Copy(to, b)
+	if b.err != nil {
+		return fmt.Errorf("read the answer of %s: %w", c.URL(), b.err)
+	}
+	return err
 }
 
 // failingReader keeps the connection's error apart from the decoder's.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/cli/profile"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -34,6 +36,8 @@ const canary = "s3cret"
 //	setup             starts a server and sets it up: user admin, organization acme
 //	stop [SIGNAL]     ends the server, with TERM unless said otherwise
 //	await FILE REGEXP waits until the file has text that fits
+//	influxd JSON      writes a whole document, as an influxd does
+//	damage FOLDER     changes a byte of every secret record of a data folder
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -47,10 +51,12 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": cmdServer,
-			"setup":  cmdSetup,
-			"stop":   cmdStop,
-			"await":  cmdAwait,
+			"server":  cmdServer,
+			"setup":   cmdSetup,
+			"stop":    cmdStop,
+			"await":   cmdAwait,
+			"influxd": cmdInfluxd,
+			"damage":  cmdDamage,
 		},
 	})
 }
@@ -167,6 +173,27 @@ func (s *scriptServer) end() {
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
+	}
+}
+
+// cmdInfluxd writes without check-and-set, as influxd's notification endpoints
+// do.
+func cmdInfluxd(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: influxd json")
+	}
+	file, err := profile.Load(ts.Getenv("INFLUX_CONFIGS_PATH"))
+	ts.Check(err)
+	body := strings.NewReader(`{"data":` + args[0] + `}`)
+	r, err := http.NewRequest(http.MethodPut, ts.Getenv("SERVER")+"/influxd/v1/secret/data/acme", body)
+	ts.Check(err)
+	r.Header.Set("X-Vault-Token", file.Profiles["default"].Token)
+	resp, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(resp.Body)
+		ts.Fatalf("the server answered %s: %s", resp.Status, text)
 	}
 }
 

@@ -65,9 +65,10 @@ audited. It speaks InfluxDB's Secrets API, so that the influx CLI and InfluxDB's
 client libraries work with it as they are, and Vault's protocol, so that influxd,
 Telegraf and Vault's tools read from it.
 
-"fluxkeep serve" runs the server. Every other command but audit talks to one. It
-finds the server and the token where the influx CLI does: in flags, in INFLUX_…
-variables, or in the active profile of ~/.influxdbv2/configs.`,
+"fluxkeep serve" runs the server. The commands audit, doctor, restore and key rewrap
+work on its files. Every other command talks to a server, which it finds, with the
+token, where the influx CLI does: in flags, in INFLUX_… variables, or in the active
+profile of ~/.influxdbv2/configs.`,
 		Example: `  # run a server, and set it up in another terminal
   fluxkeep serve
   fluxkeep setup --username admin --org acme
@@ -87,6 +88,11 @@ variables, or in the active profile of ~/.influxdbv2/configs.`,
 		newTokenCommand(),
 		newRunCommand(),
 		newAuditCommand(),
+		newBackupCommand(),
+		newRestoreCommand(),
+		newKeyCommand(),
+		newCompactCommand(),
+		newDoctorCommand(),
 		newCompletionCommand(),
 		newVersionCommand(),
 	)

@@ -3,6 +3,7 @@ package influxbolt
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -61,6 +62,10 @@ func readMetas(file io.ReaderAt, pageSize int) []meta {
 	}
 	return out
 }
+
+// errTwice says that two places lead to a page, or that it is free. Nobody
+// can say which of them is right.
+var errTwice = fmt.Errorf("%w: it is used twice", ErrDamaged)
 
 // pages checks trees of pages.
 type pages struct {
@@ -139,7 +144,11 @@ func (p *pages) check(root uint64, names []string) (odd []string, err error) {
 		}
 	}
 	for _, e := range others {
-		if err := p.bucket(e.value); err != nil {
+		err := p.bucket(e.value)
+		if errors.Is(err, errTwice) {
+			return nil, err // it may be a needed bucket that has a wrong page
+		}
+		if err != nil {
 			odd = append(odd, fmt.Sprintf("bucket %s, of which nothing is taken: %v", quote(string(e.key)), err))
 		}
 	}
@@ -283,7 +292,7 @@ func (p *pages) read(id uint64, kinds ...uint16) ([]byte, error) {
 	}
 	for i := id; i <= id+more; i++ {
 		if p.seen[i] {
-			return nil, fmt.Errorf("%w: page %d is free or in another place too", ErrDamaged, i)
+			return nil, fmt.Errorf("page %d: %w", i, errTwice)
 		}
 		p.seen[i] = true
 	}

@@ -118,7 +118,8 @@ func TestBadBodies(t *testing.T) {
 	routes := a.bodyRoutes()
 	for _, r := range a.handler.Routes() {
 		key := r.Method + " " + r.Pattern
-		reads := r.Method == "PUT" || r.Method == "PATCH" || r.Method == "POST" && r.Pattern != "/api/v2/signin" && r.Pattern != "/api/v2/signout"
+		bodiless := []string{"/api/v2/signin", "/api/v2/signout", rotatePath, compactPath}
+		reads := r.Method == "PUT" || r.Method == "PATCH" || r.Method == "POST" && !slices.Contains(bodiless, r.Pattern)
 		if _, ok := routes[key]; !ok && reads && routes[key+" (session)"] == "" {
 			t.Errorf("%s is not tested", key)
 		}

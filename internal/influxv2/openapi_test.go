@@ -163,7 +163,7 @@ func TestDescriptionIsTrue(t *testing.T) {
 		})
 	}
 	t.Run("ours", func(t *testing.T) {
-		a := newAPI(t, nil)
+		a := newAPI(t, rotatable())
 		v := newValidator(t, a)
 		for _, q := range ourRequests(t, a) {
 			r := httptest.NewRequest(q.method, q.target, strings.NewReader(q.body))
@@ -229,6 +229,10 @@ func ourRequests(t *testing.T, a *api) []request {
 		{"GET", "/api/v2/authorizations", "", 200, nil},
 		{"POST", "/api/v2/authorizations", fmt.Sprintf(`{"orgID":%q,"permissions":[{"action":"read","resource":{"type":"secrets"}}],"expiresAt":"soon"}`, a.Org), 400, nil},
 		{"GET", "/api/v2/config", "", 200, nil},
+		{"GET", "/api/v2/fluxkeep/backup", "", 200, nil},
+		{"GET", "/api/v2/fluxkeep/keys", "", 200, nil},
+		{"POST", "/api/v2/fluxkeep/keys/rotate", "", 202, nil},
+		{"POST", "/api/v2/fluxkeep/compact", "", 204, nil},
 		{"GET", "/api/v2/swagger.json", "", 200, nil},
 		{"OPTIONS", "/ping", "", 200, nil},
 		{"GET", "/api/v2/buckets", "", 501, nil},

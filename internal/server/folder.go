@@ -39,10 +39,16 @@ const (
 	formatNumber = 1
 	formatStart  = "fluxkeep data folder, format "
 	formatMaking = ", being made"
+	// formatRestoring is in a folder that a backup is restored into. Nobody
+	// may take that for data before it is whole.
+	formatRestoring = ", being restored"
 )
 
 // ErrLocked says that another process has the data folder open.
 var ErrLocked = errors.New("in use by another process")
+
+// errRestoring says that a restore was cut short.
+var errRestoring = errors.New("a restore into it did not end: remove all that is in it, and restore again")
 
 // folderState says how far a data folder is.
 type folderState int
@@ -135,6 +141,8 @@ func parseFormat(text string) (folderState, error) {
 		return folderWhole, nil
 	case rest == strconv.Itoa(formatNumber)+formatMaking+"\n":
 		return folderMaking, nil
+	case rest == strconv.Itoa(formatNumber)+formatRestoring+"\n":
+		return 0, errRestoring
 	}
 	return 0, fmt.Errorf("its file %s is damaged", formatName)
 }

@@ -247,6 +247,11 @@ func TestFolderLocked(t *testing.T) {
 	first.stop(t)
 	running := start(t, dir)
 	eventually(t, "the first server's records", func() bool { return running.ready() == nil })
+	eventually(t, "the first server's rest", func() bool {
+		before := snapshot(t, dir) // its store still tidies up after the start
+		time.Sleep(300 * time.Millisecond)
+		return len(differences(before, snapshot(t, dir))) == 0
+	})
 	refused(t, dir, ErrLocked.Error())
 	if _, err := tryStart(t, testConfig(t, dir)); !errors.Is(err, ErrLocked) {
 		t.Errorf("error %v", err)

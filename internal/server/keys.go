@@ -52,8 +52,14 @@ func (c *Config) ownFiles() []string {
 	return files
 }
 
+// openedKeys are the data keys, and the provider that wraps them.
+type openedKeys struct {
+	*seal.Keys
+	provider seal.Provider
+}
+
 // openKeys opens the data keys of a whole folder. It changes nothing.
-func openKeys(ctx context.Context, f *folder, c *Config) (*seal.Keys, error) {
+func openKeys(ctx context.Context, f *folder, c *Config) (*openedKeys, error) {
 	wrapped, err := readKeyset(f)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open the data folder: %s is missing: without it no data can be read", f.file(keysetName))
@@ -65,6 +71,12 @@ func openKeys(ctx context.Context, f *folder, c *Config) (*seal.Keys, error) {
 	if _, err := seal.Describe(wrapped); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.file(keysetName), err)
 	}
+	return unlock(ctx, wrapped, c)
+}
+
+// unlock opens wrapped data keys with the key-encryption key that the
+// configuration names.
+func unlock(ctx context.Context, wrapped []byte, c *Config) (*openedKeys, error) {
 	provider, err := seal.OpenProvider(ctx, c.keyConfig())
 	if c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
 		return nil, &missingKeyError{c.keyFile()}
@@ -72,7 +84,23 @@ func openKeys(ctx context.Context, f *folder, c *Config) (*seal.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	return seal.Load(ctx, wrapped, provider)
+	keys, err := seal.Load(ctx, wrapped, provider)
+	if err != nil {
+		return nil, err
+	}
+	return &openedKeys{keys, provider}, nil
+}
+
+// saveKeys makes changed data keys durable.
+func saveKeys(ctx context.Context, f *folder, keys *seal.Keys, provider seal.Provider) error {
+	wrapped, err := keys.Wrap(ctx, provider)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(f.file(keysetName), wrapped); err != nil {
+		return fmt.Errorf("write the keyset: %w", err)
+	}
+	return nil
 }
 
 // missingKeyError says that a whole folder's key file is not there.
@@ -99,7 +127,7 @@ func readKeyset(f *folder) ([]byte, error) {
 // returns, or goes on where an earlier start was cut short. Whether there is a
 // usable key-encryption key is found out first, so that without one nothing is
 // made at all.
-func makeKeys(ctx context.Context, f *folder, c *Config) (*seal.Keys, error) {
+func makeKeys(ctx context.Context, f *folder, c *Config) (*openedKeys, error) {
 	provider, err := seal.OpenProvider(ctx, c.keyConfig())
 	missing := c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)
 	if err != nil && !missing {
@@ -131,16 +159,16 @@ func makeKeys(ctx context.Context, f *folder, c *Config) (*seal.Keys, error) {
 	if err := writeFile(f.file(keysetName), wrapped); err != nil {
 		return nil, fmt.Errorf("write the keyset: %w", err)
 	}
-	return keys, nil
+	return &openedKeys{keys, provider}, nil
 }
 
 // goOn opens the data keys that a start made before it was cut short.
-func goOn(ctx context.Context, f *folder, wrapped []byte, provider seal.Provider) (*seal.Keys, error) {
+func goOn(ctx context.Context, f *folder, wrapped []byte, provider seal.Provider) (*openedKeys, error) {
 	err := fmt.Errorf("the key file is missing: %w", fs.ErrNotExist)
 	if provider != nil {
 		var keys *seal.Keys
 		if keys, err = seal.Load(ctx, wrapped, provider); err == nil {
-			return keys, nil
+			return &openedKeys{keys, provider}, nil
 		}
 	}
 	return nil, fmt.Errorf("%w; %s comes from a first start that did not end, and there is nothing in it: remove it and start again", err, f.path)

@@ -11,32 +11,55 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
+// lockData locks a data folder that has data and that no server has open. The
+// error is ErrLocked when one has, and fs.ErrNotExist when there is no data.
+func lockData(c *Config) (*folder, error) {
+	path, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the data folder: %w", err)
+	}
+	f, err := openFolder(path, c.ownFiles())
+	if err != nil {
+		return nil, err
+	}
+	if f.state != folderWhole {
+		return nil, errors.Join(fmt.Errorf("%s holds no data: %w", path, fs.ErrNotExist), f.close())
+	}
+	return f, nil
+}
+
+// openData opens the folder, the keys and the store of a server that is
+// stopped, but neither the audit log nor the domain.
+func openData(ctx context.Context, c *Config) (p *parts, err error) {
+	p = new(parts)
+	defer func() {
+		if err != nil {
+			_ = p.close() // the first error says more
+			p = nil
+		}
+	}()
+	if p.folder, err = lockData(c); err != nil {
+		return p, err
+	}
+	if err := p.folder.checkStore(); err != nil {
+		return p, err
+	}
+	if p.keys, err = openKeys(ctx, p.folder, c); err != nil {
+		return p, err
+	}
+	return p, p.openStore(discardLog())
+}
+
 // AuditCheckpoint returns the place in the audit log that the store of a data
 // folder vouches for, zero when there is none yet. It is for who verifies the
 // log without the server. The error is ErrLocked while a server has the folder
 // open, and fs.ErrNotExist when there is no data in it or its key file is not
 // at hand.
 func AuditCheckpoint(ctx context.Context, c *Config) (at audit.Checkpoint, err error) {
-	path, err := filepath.Abs(c.DataDir)
+	p, err := openData(ctx, c)
 	if err != nil {
-		return at, fmt.Errorf("open the data folder: %w", err)
+		return at, err
 	}
-	p := new(parts)
 	defer func() { err = errors.Join(err, p.close()) }()
-	if p.folder, err = openFolder(path, c.ownFiles()); err != nil {
-		return at, err
-	}
-	if p.folder.state != folderWhole {
-		return at, fmt.Errorf("%s holds no data: %w", path, fs.ErrNotExist)
-	}
-	if err := p.folder.checkStore(); err != nil {
-		return at, err
-	}
-	if p.keys, err = openKeys(ctx, p.folder, c); err != nil {
-		return at, err
-	}
-	if err := p.openStore(discardLog()); err != nil {
-		return at, err
-	}
 	return keep.AuditCheckpoint(ctx, p.store, p.keys)
 }

@@ -18,7 +18,7 @@ import (
 // parts are what a server keeps its data with.
 type parts struct {
 	folder *folder
-	keys   *seal.Keys
+	keys   *openedKeys
 	store  *pebblestore.Store
 	audit  *audit.Log
 	keep   *keep.Keep
@@ -64,7 +64,10 @@ func openParts(ctx context.Context, c *Config, logger *slog.Logger) (p *parts, e
 		return p, err
 	}
 	p.keep, err = keep.Open(ctx, keep.Config{
-		Store: p.store, Keys: p.keys, Audit: p.audit, Logger: logger,
+		Store: p.store, Keys: p.keys.Keys, Audit: p.audit, Logger: logger,
+		SaveKeys: func(ctx context.Context, keys *seal.Keys) error {
+			return saveKeys(ctx, p.folder, keys, p.keys.provider)
+		},
 		HashAuditNames: c.AuditNames == namesHashed,
 		DropGuard:      c.DropGuard,
 		SessionLength:  c.SessionLength,

@@ -25,6 +25,8 @@ const (
 	// drainPoll is how often a server that ends looks whether requests are
 	// still in flight.
 	drainPoll = 5 * time.Millisecond
+	// tracesEnd bounds the wait for a collector that takes the last traces.
+	tracesEnd = 3 * time.Second
 )
 
 // Server is a server that runs.
@@ -115,6 +117,7 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 		influx: influxv2.New(s.parts.keep, influxv2.Config{
 			Version: c.Version, Commit: c.Commit, Started: started, Ready: s.ready, Done: s.stopping,
 			Settings: func() map[string]any { return *s.settings.Load() },
+			Keyset:   func() ([]byte, error) { return readKeyset(s.parts.folder) },
 			Secure:   func(r *http.Request) bool { return secure(r, c.TrustedProxies) },
 		}),
 		vault: vaultkv.New(s.parts.keep, vaultkv.Config{Version: c.Version, Started: started}),
@@ -207,7 +210,13 @@ func (s *Server) ready() error {
 	if s.handler.draining.Load() {
 		return &keep.Error{Code: keep.CodeUnavailable, Message: "the server is shutting down"}
 	}
-	return s.parts.keep.Writable()
+	if err := s.parts.keep.Writable(); err != nil {
+		return err
+	}
+	if !s.parts.store.Metrics().Available {
+		return &keep.Error{Code: keep.CodeUnavailable, Message: "the store can't be written now"}
+	}
+	return nil
 }
 
 // Reload reads the TLS certificate again, begins a new file of the audit log,
@@ -295,8 +304,10 @@ func (s *Server) release(ctx context.Context) error {
 		errs = append(errs, s.parts.close())
 	}
 	// Last, since it may wait for a collector that is not there.
-	if err := s.tracing.close(ctx); err != nil && ctx.Err() == nil {
-		errs = append(errs, err)
+	ctx, cancel := context.WithTimeout(ctx, tracesEnd)
+	defer cancel()
+	if err := s.tracing.close(ctx); err != nil {
+		s.logger.Warn("the last traces can't be sent", "error", err)
 	}
 	return errors.Join(errs...)
 }

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -176,6 +178,25 @@ func TestTracingNoCollector(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "traces can't be sent") {
 		t.Errorf("logged %s", log)
+	}
+}
+
+// Nor does it hold up the end.
+func TestTracingEndsWithoutCollector(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--trace-endpoint=http://"+l.Addr().String())
+	ts.setUp(t)
+	begin := time.Now()
+	ts.stop(t)
+	if took := time.Since(begin); took > 3*tracesEnd {
+		t.Errorf("it took %v", took)
+	}
+	if !strings.Contains(ts.log.String(), "traces can't be sent") {
+		t.Errorf("logged %s", ts.log)
 	}
 }
 

@@ -43,11 +43,11 @@ func inspect(fs vfs.FS, dir string) (state folderState, leftovers []string, err 
 			// A store that holds data is complete.
 			return 0, nil, corrupt(guardName, errors.New("missing"))
 		case strings.HasSuffix(name, logSuffix):
-			info, err := fs.Stat(fs.PathJoin(dir, name))
+			empty, err := isEmptyLog(fs, fs.PathJoin(dir, name))
 			if err != nil {
 				return 0, nil, err
 			}
-			if info.Size() > 0 {
+			if !empty {
 				return 0, nil, corrupt(guardName, errors.New("missing"))
 			}
 		case strings.HasPrefix(name, manifestPrefix), strings.HasPrefix(name, "marker."),
@@ -58,6 +58,21 @@ func inspect(fs vfs.FS, dir string) (state folderState, leftovers []string, err 
 		leftovers = append(leftovers, name)
 	}
 	return folderEmpty, leftovers, nil
+}
+
+// isEmptyLog reports whether a log has no record.
+func isEmptyLog(fs vfs.FS, path string) (bool, error) {
+	num, ok := logNumber(fs.PathBase(path))
+	if !ok {
+		return false, nil
+	}
+	f, err := fs.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	res, err := scanRecords(f, num)
+	return res.end == 0 && res.resumes < 0, err
 }
 
 func isTable(name string) bool { return strings.HasSuffix(name, tableSuffix) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -76,45 +77,57 @@ func every(n int64, what func(errorfs.Op) bool) func(errorfs.Op) bool {
 	return func(op errorfs.Op) bool { return what(op) && count.Add(1)%n == 0 }
 }
 
+// reopened makes one sync of a log fail first, so that the engine is opened
+// anew.
+func reopened(what func(errorfs.Op) bool) func(errorfs.Op) bool {
+	var done atomic.Bool
+	logSync := both(on(logFile), ofKind(errorfs.OpFileSync, errorfs.OpFileSyncData))
+	return func(op errorfs.Op) bool {
+		if logSync(op) {
+			return done.CompareAndSwap(false, true)
+		}
+		return done.Load() && what(op)
+	}
+}
+
 // TestFaults lets the disk fail in many ways under load. All the while reads
 // must work, and changes end well or with ErrUnavailable; afterwards the
 // store must work again by itself, with all that was acknowledged.
 func TestFaults(t *testing.T) {
 	syncs := ofKind(errorfs.OpFileSync, errorfs.OpFileSyncData)
 	cases := []struct {
-		name string
-		with error
-		fail func(errorfs.Op) bool
+		name   string
+		with   error
+		fail   func(errorfs.Op) bool
+		reopen bool // open the engine anew for it
 	}{
-		{"everything", syscall.EIO, writes},
-		{"disk full", syscall.ENOSPC, ofKind(errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFilePreallocate, errorfs.OpFileWriteAt)},
-		{"log", syscall.EIO, on(logFile)},
-		{"log sync", syscall.EIO, both(on(logFile), syncs)},
-		{"log sync, sometimes", syscall.EIO, every(20, both(on(logFile), syncs))},
-		{"log create", syscall.EIO, both(on(logFile), ofKind(errorfs.OpCreate, errorfs.OpReuseForWrite))},
-		{"log close", syscall.EIO, both(on(logFile), ofKind(errorfs.OpFileClose))},
-		{"log write, sometimes", syscall.ENOSPC, every(30, both(on(logFile), ofKind(errorfs.OpFileWrite)))},
-		{"manifest", syscall.EIO, on(manifestFile)},
-		{"manifest write", syscall.ENOSPC, both(on(manifestFile), ofKind(errorfs.OpFileWrite))},
-		{"manifest sync", syscall.EIO, both(on(manifestFile), syncs)},
-		{"marker", syscall.EIO, on(markerFile)},
-		{"tables", syscall.EIO, named(tableSuffix, writes)},
-		{"tables write, sometimes", syscall.ENOSPC, every(3, named(tableSuffix, ofKind(errorfs.OpFileWrite)))},
-		{"options", syscall.EIO, named("OPTIONS", writes)},
-		{"temporary files", syscall.EIO, named(".dbtmp", writes)},
-		{"guard", syscall.EIO, named(guardName, writes)},
-		{"guard, sometimes", syscall.EIO, every(2, named(guardName, writes))},
-		{"folder sync", syscall.EIO, named("db", syncs)},
-		{"removal", syscall.EIO, ofKind(errorfs.OpRemove)},
-		{"sometimes", syscall.EIO, every(100, writes)},
+		{"everything", syscall.EIO, writes, false},
+		{"disk full", syscall.ENOSPC, ofKind(errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFilePreallocate, errorfs.OpFileWriteAt), false},
+		{"log", syscall.EIO, on(logFile), false},
+		{"log sync", syscall.EIO, both(on(logFile), syncs), false},
+		{"log sync, sometimes", syscall.EIO, every(20, both(on(logFile), syncs)), false},
+		{"log create", syscall.EIO, both(on(logFile), ofKind(errorfs.OpCreate, errorfs.OpReuseForWrite)), false},
+		{"log write, sometimes", syscall.ENOSPC, every(30, both(on(logFile), ofKind(errorfs.OpFileWrite))), false},
+		{"manifest", syscall.EIO, on(manifestFile), false},
+		{"manifest write", syscall.ENOSPC, both(on(manifestFile), ofKind(errorfs.OpFileWrite)), false},
+		{"manifest sync", syscall.EIO, both(on(manifestFile), syncs), false},
+		{"marker", syscall.EIO, on(markerFile), true},
+		{"tables", syscall.EIO, named(tableSuffix, writes), false},
+		{"tables write, sometimes", syscall.ENOSPC, every(3, named(tableSuffix, ofKind(errorfs.OpFileWrite))), false},
+		{"temporary files", syscall.EIO, named(".dbtmp", writes), true},
+		{"guard", syscall.EIO, named(guardName, writes), false},
+		{"guard, sometimes", syscall.EIO, every(2, named(guardName, writes)), false},
+		{"folder sync", syscall.EIO, named("db", syncs), true},
+		{"removal", syscall.EIO, ofKind(errorfs.OpRemove), true},
+		{"sometimes", syscall.EIO, every(100, writes), false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			fs := newFaults(vfs.Default, c.with)
 			dir := filepath.Join(t.TempDir(), "db")
-			s := mustOpen(t, dir, &Options{FS: fs})
-			underFaults(t, s, fs, c.fail)
+			s := mustOpen(t, dir, &Options{FS: fs, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+			underFaults(t, s, fs, c.fail, c.reopen)
 			storetest.MustClose(t, s)
 			if t.Failed() {
 				return
@@ -128,10 +141,10 @@ func TestFaults(t *testing.T) {
 
 func all(_, _ []byte) (bool, error) { return true, nil }
 
-func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool) {
+func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool, reopen bool) {
 	const workers = 8
 	l := newLedger(workers)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var workersDone, readersDone sync.WaitGroup
 	var refused, served atomic.Int64
@@ -139,7 +152,7 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool)
 	for w := range workers {
 		workersDone.Go(func() {
 			// Large enough for logs and tables to change often.
-			pad := make([]byte, 60_000)
+			pad := make([]byte, 100_000)
 			for {
 				select {
 				case <-stop:
@@ -155,10 +168,10 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool)
 					t.Errorf("update: %v", err)
 					return
 				}
-				if w == 0 {
+				if l.tried[w].Load()%10 == 0 {
 					// Keep the store small.
 					err := s.Update(ctx, func(tx store.Tx) error {
-						return tx.DeleteRange([]byte("0/log/"), []byte("7/log0"))
+						return tx.DeleteRange(fmt.Appendf(nil, "%d/log/", w), fmt.Appendf(nil, "%d/log0", w))
 					})
 					if err != nil && !errors.Is(err, store.ErrUnavailable) {
 						t.Errorf("delete: %v", err)
@@ -214,13 +227,17 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool)
 	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	for range 3 {
 		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
-		fs.set(fail)
-		time.Sleep(time.Duration(100+rng.IntN(300)) * time.Millisecond)
-		before := served.Load()
-		time.Sleep(100 * time.Millisecond)
-		if served.Load() == before {
-			t.Error("no reads while the disk fails")
+		hits := fs.hits.Load()
+		if reopen {
+			fs.set(reopened(fail))
+			hits++
+		} else {
+			fs.set(fail)
 		}
+		time.Sleep(time.Duration(100+rng.IntN(300)) * time.Millisecond)
+		waitFor(t, "a fault", func() bool { return fs.hits.Load() > hits })
+		reads := served.Load()
+		waitFor(t, "reads while the disk fails", func() bool { return served.Load() > reads+10 })
 		fs.clear()
 		mustRecover(t, s)
 		l.check(t, s, l.known())
@@ -235,8 +252,14 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool)
 	}
 	m := s.Metrics()
 	t.Logf("%d faults, %d refused, %d recoveries, %d reads, %d changes", fs.hits.Load(), refused.Load(), m.Recoveries, served.Load(), m.Changes)
-	if fs.hits.Load() == 0 {
-		t.Error("no fault came up")
+}
+
+func waitFor(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited too long for %s", what)
+		}
 	}
 }
 

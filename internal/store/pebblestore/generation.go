@@ -76,11 +76,12 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 	logger := engineLog{log: s.log, fatal: gen.disk.fail}
 	gen.db, err = openEngine(s.dir, engineOptions(gen.disk, s.cache, logger, s.events(gen)))
 	gen.disk.opening.Store(false)
-	if err == nil && fresh {
-		err = g.create(s.dir)
+	if failure := gen.disk.failure(); failure != nil {
+		err = failure
 	}
-	if ferr := gen.disk.failure(); ferr != nil {
-		err = ferr
+	if err == nil && fresh {
+		// Only now, since the guard says that the store is complete.
+		err = g.create(s.dir)
 	}
 	if err != nil {
 		if gen.db != nil {

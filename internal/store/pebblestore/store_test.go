@@ -2,7 +2,12 @@ package pebblestore
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
@@ -16,8 +21,6 @@ func TestStore(t *testing.T) {
 	})
 }
 
-func memFS() *vfs.MemFS { return vfs.NewMem() }
-
 func mustOpen(tb testing.TB, dir string, opts *Options) *Store {
 	tb.Helper()
 	s, err := Open(dir, opts)
@@ -26,4 +29,215 @@ func mustOpen(tb testing.TB, dir string, opts *Options) *Store {
 	}
 	tb.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+func TestRevision(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), nil)
+	inView := func() (rev uint64) {
+		storetest.MustView(t, s, func(r store.Reader) error {
+			rev = r.(interface{ Revision() uint64 }).Revision()
+			return nil
+		})
+		return rev
+	}
+	first := s.Revision()
+	if got := inView(); got != first {
+		t.Errorf("revision %d in a view of revision %d", got, first)
+	}
+	storetest.MustSet(t, s, "a", "1")
+	second := s.Revision()
+	if second == first || inView() != second {
+		t.Errorf("revision %d after a change, %d before", second, first)
+	}
+	failed := errors.New("mine")
+	if err := s.Update(t.Context(), func(tx store.Tx) error {
+		must(t, tx.Set([]byte("a"), []byte("2")))
+		return failed
+	}); err != failed {
+		t.Errorf("update: %v", err)
+	}
+	storetest.MustUpdate(t, s, func(store.Tx) error { return nil })
+	if got := s.Revision(); got != second {
+		t.Errorf("revision %d after calls that change nothing, %d before", got, second)
+	}
+	storetest.MustView(t, s, func(r store.Reader) error {
+		storetest.MustSet(t, s, "a", "3")
+		if got := r.(interface{ Revision() uint64 }).Revision(); got != second {
+			t.Errorf("the revision of a view changed from %d to %d", second, got)
+		}
+		return nil
+	})
+}
+
+// slowSync is a file system whose syncs of logs wait for the test.
+type slowSync struct {
+	vfs.FS
+	hold    atomic.Bool
+	waiting chan struct{} // gets a value for each sync that waits
+	resume  chan struct{}
+}
+
+func (f *slowSync) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, cat)
+	if err != nil || kindOf(f.FS, name) != logFile {
+		return file, err
+	}
+	return &slowFile{file, f}, nil
+}
+
+type slowFile struct {
+	vfs.File
+	fs *slowSync
+}
+
+func (f *slowFile) SyncData() error {
+	if f.fs.hold.Load() {
+		f.fs.waiting <- struct{}{}
+		<-f.fs.resume
+	}
+	return f.File.SyncData()
+}
+
+// TestOnlyDurableIsShown stops the disk in the middle of a commit: no View
+// may show the change, while the next function runs on top of it.
+func TestOnlyDurableIsShown(t *testing.T) {
+	fs := &slowSync{FS: vfs.Default, waiting: make(chan struct{}, 9), resume: make(chan struct{})}
+	s := mustOpen(t, t.TempDir(), &Options{FS: fs})
+	storetest.MustSet(t, s, "a", "1")
+	shown := func() string {
+		got := storetest.MustDump(t, s)
+		return got[0].Value
+	}
+	fs.hold.Store(true)
+	revision := s.Revision()
+	done := make(chan error, 2)
+	update := func(want, value string) {
+		done <- s.Update(t.Context(), func(tx store.Tx) error {
+			if got, err := tx.Get([]byte("a")); err != nil || string(got) != want {
+				t.Errorf("update sees %q, %v, want %q", got, err, want)
+			}
+			return tx.Set([]byte("a"), []byte(value))
+		})
+	}
+	go update("1", "2")
+	<-fs.waiting
+	ran := make(chan struct{})
+	go func() {
+		done <- s.Update(t.Context(), func(tx store.Tx) error {
+			defer close(ran)
+			got, err := tx.Get([]byte("a"))
+			if err != nil || string(got) != "2" {
+				t.Errorf("update sees %q, %v, want 2", got, err)
+			}
+			return tx.Set([]byte("a"), []byte("3"))
+		})
+	}()
+	<-ran // while the first is not durable
+	time.Sleep(20 * time.Millisecond)
+	if got := shown(); got != "1" || s.Revision() != revision {
+		t.Errorf("view shows %q, which is not durable", got)
+	}
+	select {
+	case err := <-done:
+		t.Errorf("an update ended before it was durable: %v", err)
+	default:
+	}
+	fs.resume <- struct{}{}
+	must(t, <-done)
+	<-fs.waiting
+	if got := shown(); got != "2" {
+		t.Errorf("view shows %q, want 2", got)
+	}
+	fs.hold.Store(false)
+	fs.resume <- struct{}{}
+	must(t, <-done)
+	if got := shown(); got != "3" {
+		t.Errorf("view shows %q, want 3", got)
+	}
+}
+
+// TestGroups checks that callers that come together share a sync.
+func TestGroups(t *testing.T) {
+	fs := &slowSync{FS: vfs.Default, waiting: make(chan struct{}, 99), resume: make(chan struct{}, 99)}
+	s := mustOpen(t, t.TempDir(), &Options{FS: fs})
+	fs.hold.Store(true)
+	const callers = 50
+	var wg sync.WaitGroup
+	var ran atomic.Int64
+	for i := range callers {
+		wg.Go(func() {
+			storetest.MustUpdate(t, s, func(tx store.Tx) error {
+				ran.Add(1)
+				return tx.Set(fmt.Append(nil, i), []byte("v"))
+			})
+		})
+	}
+	<-fs.waiting
+	// All others run while the first group is synced.
+	waitFor(t, "all functions", func() bool { return ran.Load() == callers })
+	fs.hold.Store(false)
+	fs.resume <- struct{}{}
+	wg.Wait()
+	if m := s.Metrics(); m.Changes != callers || m.Groups > 2 {
+		t.Errorf("%d changes in %d groups", m.Changes, m.Groups)
+	}
+}
+
+func TestEmptyKey(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), nil)
+	err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set(nil, []byte("v")) })
+	if !errors.Is(err, errEmptyKey) {
+		t.Errorf("set: %v", err)
+	}
+	storetest.MustUpdate(t, s, func(tx store.Tx) error { return tx.Delete(nil) })
+	storetest.MustView(t, s, func(r store.Reader) error {
+		if _, err := r.Get(nil); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("get: %v", err)
+		}
+		return nil
+	})
+}
+
+// TestUsedAfterEnd uses transactions after their functions have returned.
+func TestUsedAfterEnd(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), nil)
+	var reader store.Reader
+	storetest.MustView(t, s, func(r store.Reader) error { reader = r; return nil })
+	if _, err := reader.Get([]byte("a")); !errors.Is(err, errEnded) {
+		t.Errorf("get: %v", err)
+	}
+	if err := reader.Scan(nil, nil, all); !errors.Is(err, errEnded) {
+		t.Errorf("scan: %v", err)
+	}
+	var writer store.Tx
+	storetest.MustUpdate(t, s, func(tx store.Tx) error { writer = tx; return nil })
+	for name, err := range map[string]error{
+		"set":          writer.Set([]byte("a"), nil),
+		"delete":       writer.Delete([]byte("a")),
+		"delete range": writer.DeleteRange(nil, nil),
+		"scan":         writer.Scan(nil, nil, all),
+	} {
+		if !errors.Is(err, errEnded) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), nil)
+	for i := range 10 {
+		storetest.MustSet(t, s, fmt.Sprint(i), "v")
+	}
+	m := s.Metrics()
+	if m.Changes != 10 || m.Groups != 10 || m.LogBytes == 0 || m.MemoryBytes == 0 || m.DiskBytes == 0 || !m.Available {
+		t.Errorf("%+v", m)
+	}
+	must(t, s.Compact(t.Context()))
+	if m := s.Metrics(); m.Flushes == 0 || m.TableBytes == 0 {
+		t.Errorf("%+v", m)
+	}
+	storetest.MustClose(t, s)
+	if m := s.Metrics(); m.Changes != 10 || m.Available {
+		t.Errorf("after close: %+v", m)
+	}
 }

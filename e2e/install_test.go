@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// unavailable skips a test that lacks a program which is not part of this
+// project, or fails it where all have to run.
+func unavailable(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("FLUXKEEP_E2E") == "require" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// find finds a program, and skips the test if there is none.
+func find(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		unavailable(t, "%s is not installed", name)
+	}
+	return path
+}
+
+// given finds a program that a variable names, or that is in PATH. No package
+// registry has it, so that its absence is no failure anywhere.
+func given(t testing.TB, variable, name string) string {
+	t.Helper()
+	if path := os.Getenv(variable); path != "" {
+		return path
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("there is no %s: no package registry has it, and neither %s nor PATH names one", name, variable)
+	}
+	return path
+}
+
+// installed returns the folder of what install puts there. It stays in the
+// user's cache, under a name that what changes must change too, and is there
+// whole or not at all.
+func installed(t testing.TB, name string, install func(dir string) error) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("nothing is installed in short mode")
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		unavailable(t, "there is no folder for what this test needs: %v", err)
+	}
+	cache = filepath.Join(cache, "fluxkeep-e2e")
+	dir := filepath.Join(cache, name)
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		unavailable(t, "make a folder for what this test needs: %v", err)
+	}
+	temp, err := os.MkdirTemp(cache, "installing-")
+	if err != nil {
+		unavailable(t, "make a folder for what this test needs: %v", err)
+	}
+	defer os.RemoveAll(temp)
+	if err := install(temp); err != nil {
+		unavailable(t, "install %s: %v", name, err)
+	}
+	if err := os.Rename(temp, dir); err != nil {
+		if _, there := os.Stat(dir); there != nil { // or another run was faster
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// keyOf names a version by the files that pin it.
+func keyOf(t testing.TB, more string, files ...string) string {
+	t.Helper()
+	sum := sha256.New()
+	io.WriteString(sum, more)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum.Write(b)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:6])
+}
+
+// installer runs an installer in a folder. It has the user's own environment,
+// which says where registries are.
+func installer(dir string, name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
+	}
+	return nil
+}
+
+// python returns a Python interpreter, and the folder with the packages that
+// testdata/python/requirements.txt names.
+func python(t testing.TB) (interpreter, packages string) {
+	t.Helper()
+	out, err := exec.Command(find(t, "python3"), "-c", "import sys; print(sys.executable); print(sys.version)").Output()
+	if err != nil {
+		unavailable(t, "python3 does not run: %v", err)
+	}
+	interpreter, version, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	requirements, err := filepath.Abs("testdata/python/requirements.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return interpreter, installed(t, "python-"+keyOf(t, version, requirements), func(dir string) error {
+		return installer(dir, interpreter, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check",
+			"--target", dir, "-r", requirements)
+	})
+}
+
+// node returns Node.js, and the folder with the packages that
+// testdata/js/package-lock.json names.
+func node(t testing.TB) (interpreter, packages string) {
+	t.Helper()
+	interpreter = find(t, "node")
+	npm := find(t, "npm")
+	files := []string{"testdata/js/package.json", "testdata/js/package-lock.json"}
+	dir := installed(t, "js-"+keyOf(t, "", files...), func(dir string) error {
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(dir, filepath.Base(f)), b, 0o600); err != nil {
+				return err
+			}
+		}
+		return installer(dir, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error")
+	})
+	return interpreter, filepath.Join(dir, "node_modules")
+}
+
+const telegrafVersion = "v1.37.2"
+
+// telegraf returns a Telegraf, built from its module with what the tests use
+// of it.
+func telegraf(t testing.TB) string {
+	t.Helper()
+	dir := installed(t, "telegraf-"+telegrafVersion, func(dir string) error {
+		cmd := exec.Command("go", "mod", "download", "-json", "github.com/influxdata/telegraf@"+telegrafVersion)
+		cmd.Dir = dir // outside of this module, whose dependency it is not
+		out, err := cmd.Output()
+		var module struct{ Dir, Error string }
+		if jerr := json.Unmarshal(out, &module); err != nil || jerr != nil || module.Error != "" {
+			return fmt.Errorf("download: %w %s", errors.Join(err, jerr), module.Error)
+		}
+		// It is built in a copy of its own folder, so that its own go.mod
+		// says which versions of everything it is made of.
+		source := filepath.Join(dir, "source")
+		if err := os.CopyFS(source, os.DirFS(module.Dir)); err != nil {
+			return err
+		}
+		if err := installer(source, "env", "CGO_ENABLED=0", "GOWORK=off", "go", "build", "-buildvcs=false", "-trimpath",
+			"-tags", "custom,secretstores.vault,secretstores.http,inputs.http,inputs.mock,outputs.file",
+			"-ldflags", "-s -w -X github.com/influxdata/telegraf/internal.Version="+strings.TrimPrefix(telegrafVersion, "v"),
+			"-o", filepath.Join(dir, "telegraf"), "./cmd/telegraf"); err != nil {
+			return err
+		}
+		return os.RemoveAll(source)
+	})
+	return filepath.Join(dir, "telegraf")
+}
+
+// fluxProgram returns the program of the module flux, which evaluates Flux
+// scripts.
+func fluxProgram(t testing.TB) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("nothing is installed in short mode")
+	}
+	dir := t.TempDir()
+	// The versions that this project needs may have gone up since the
+	// module's files were written. That is no reason to change them here.
+	for _, f := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join("flux", f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, f), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := installer("flux", "go", "mod", "download", "-modfile="+filepath.Join(dir, "go.mod"), "github.com/influxdata/flux"); err != nil {
+		unavailable(t, "Flux can't be had: %v", err)
+	}
+	path := filepath.Join(dir, "flux")
+	if err := installer("flux", "env", "CGO_ENABLED=0", "go", "build", "-mod=mod", "-modfile="+filepath.Join(dir, "go.mod"), "-o", path, "."); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

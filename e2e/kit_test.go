@@ -1,0 +1,106 @@
+// Package e2e runs the program as people run it, with the programs that they
+// use with it: InfluxDB's command line and client libraries, Vault's, Telegraf,
+// Flux, and influxd where there is one. It knows the program by its command
+// line and its protocols alone. What a single package promises is tested there.
+//
+// A test installs what it needs into the user's cache folder, and is skipped
+// with the reason when that can't be had. With FLUXKEEP_E2E=require it fails
+// instead. With -short nothing is installed.
+//
+// FLUXKEEP_INFLUX_CLI and FLUXKEEP_INFLUXD name an influx and an influxd, which
+// no package registry has. They are looked for in PATH too.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// program is the path of the program under test. TestMain sets it.
+var program string
+
+func TestMain(m *testing.M) {
+	status, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func buildAndRun(m *testing.M) (status int, err error) {
+	dir, err := os.MkdirTemp("", "fluxkeep-e2e-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	program = filepath.Join(dir, "fluxkeep")
+	args := []string{"build", "-o", program}
+	cgo := "CGO_ENABLED=0"
+	if race {
+		// The race detector's runtime is C.
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	build := exec.Command("go", append(args, "../cmd/fluxkeep")...)
+	build.Env = append(os.Environ(), cgo)
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return m.Run(), nil
+}
+
+// command prepares a program to run in an environment that holds nothing of
+// this machine's InfluxDB, Vault or Fluxkeep. It is killed when the test takes
+// far too long.
+func command(t testing.TB, home string, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(cleanEnviron(), "HOME="+home)
+	cmd.Dir = home
+	return cmd
+}
+
+func cleanEnviron() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		foreign := false
+		for _, prefix := range []string{"INFLUX", "FLUXKEEP", "VAULT_", "BAO_", "TELEGRAF_", "HOME=", "XDG_"} {
+			foreign = foreign || strings.HasPrefix(v, prefix)
+		}
+		if !foreign {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// output runs a command, which must succeed, and returns what it prints.
+func output(t testing.TB, cmd *exec.Cmd) string {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s%s", strings.Join(cmd.Args, " "), err, stdout.String(), stderr.String())
+	}
+	return stdout.String()
+}
+
+// eventually waits until ok is true. The machine may be busy, so the limit is
+// one for what never happens.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after a minute there is still no %s", what)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/spf13/cobra"
+)
+
+func newDoctorCommand() *cobra.Command {
+	o := newOffline()
+	cmd := &cobra.Command{
+		Use:   "doctor --data-dir DIR",
+		Short: "Read all data of a stopped server and list what is damaged",
+		Long: `Read all that is in a data folder while no server has it open: open every record,
+compare records that belong together, and verify the audit log. What is damaged is
+listed, by kinds and IDs; names and values are not shown. Nothing is repaired and no
+data is changed.
+
+The exit status is 0 when all is well, and 1 when something is damaged or could not
+be looked at.`,
+		Example: `  fluxkeep doctor --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key
+  fluxkeep doctor --data-dir /var/lib/fluxkeep --json | jq '.damage[].what'`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.load(); err != nil {
+				return err
+			}
+			return examine(cmd, o)
+		},
+	}
+	addServerFlags(o.addTo(cmd), o.config, "audit-log")
+	return cmd
+}
+
+// doctorReport is what doctor prints as JSON.
+type doctorReport struct {
+	DataDir       string         `json:"dataDir"`
+	Records       int            `json:"records"`
+	Organizations int            `json:"organizations"`
+	Versions      int            `json:"versions"`
+	Secrets       int            `json:"secrets"` // of all versions
+	Users         int            `json:"users"`
+	Tokens        int            `json:"tokens"`
+	AuditLines    uint64         `json:"auditLines"`
+	Damage        []doctorDamage `json:"damage"`
+}
+
+type doctorDamage struct {
+	What    string `json:"what"`
+	Problem string `json:"problem"`
+}
+
+func examine(cmd *cobra.Command, o *offline) error {
+	r := doctorReport{DataDir: o.config.DataDir, Damage: []doctorDamage{}}
+	t := table{header: []string{"DAMAGED", "PROBLEM"}}
+	done, err := server.Examine(cmd.Context(), o.config, func(d keep.Damage) {
+		problem := oneLine(d.Err.Error())
+		r.Damage = append(r.Damage, doctorDamage{d.What, problem})
+		t.add(d.What, d.What, problem)
+	})
+	r.Records, r.Organizations, r.Versions, r.Secrets = done.Records, done.Organizations, done.Versions, done.Secrets
+	r.Users, r.Tokens, r.AuditLines = done.Users, done.Tokens, done.Lines
+	if len(r.Damage) > 0 || o.json && err == nil {
+		if perr := o.print(cmd, r, &t); perr != nil {
+			return perr
+		}
+	}
+	switch {
+	case errors.Is(err, server.ErrLocked):
+		return withHint(err, "stop the server first")
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(err, "--data-dir says where the data is, and --key-file where the key is")
+	case err != nil:
+		return err
+	case len(r.Damage) > 0:
+		return withHint(fmt.Errorf("damage found in %s: %s", o.config.DataDir, count(len(r.Damage), "place")),
+			"keep a copy of the folder; what is not listed can still be read; a backup has the rest")
+	}
+	o.note(cmd, "All is well: %s of %s, %s of the audit log.",
+		count(done.Records, "record"), count(done.Organizations, "organization"), count(int(done.Lines), "line"))
+	return nil
+}

@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
+)
+
+func newKeyCommand() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "key",
+		Short: "Look after the keys that encrypt what is kept",
+		Long: `Look after the keys that encrypt what is kept. Data keys encrypt the data; they lie
+beside it, wrapped by the key-encryption key, which lies elsewhere: in a file, in a
+passphrase, or at a key management service.
+
+"rotate" exchanges the data key while the server runs, "rewrap" the key-encryption
+key while it is stopped.`,
+		Example: `  fluxkeep key status
+  fluxkeep key rotate --wait
+  fluxkeep key rewrap --data-dir /var/lib/fluxkeep --key-file old.key --new-key-file new.key`,
+	},
+		newKeyStatusCommand(),
+		newKeyRotateCommand(),
+		newKeyRewrapCommand(),
+	)
+}
+
+func newKeyStatusCommand() *cobra.Command {
+	r := &remote{}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the data keys, and how far a rotation is",
+		Long: `Show the data keys of a server: their IDs, never the keys themselves, and which of
+them encrypts what is written now. While there is more than one, a rotation is under
+way. It needs an operator's token.`,
+		Example: `  fluxkeep key status`,
+		Args:    arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := r.connect(cmd)
+			if err != nil {
+				return err
+			}
+			keys, err := s.DataKeys(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return r.printKeys(cmd, keys)
+		},
+	}
+	r.addToOperator(cmd)
+	return cmd
+}
+
+func (r *remote) printKeys(cmd *cobra.Command, keys client.DataKeys) error {
+	t := table{header: []string{"DATA KEY", "CREATED", "USE"}}
+	for _, k := range keys.Keys {
+		use := "encrypts what is written"
+		if !k.Primary {
+			use = "until all is encrypted anew"
+		}
+		t.add(k.ID, k.ID, formatTime(k.CreatedAt), use)
+	}
+	if err := r.print(cmd, keys, &t); err != nil {
+		return err
+	}
+	switch {
+	case keys.Error != "":
+		warn(cmd, "encrypting anew has stopped, and goes on later: %s", keys.Error)
+	case keys.Rotating:
+		r.note(cmd, "A rotation is under way: %d of %d records.", keys.Done, keys.Total)
+	}
+	return nil
+}
+
+type keyRotate struct {
+	remote
+	wait bool
+}
+
+func newKeyRotateCommand() *cobra.Command {
+	var k keyRotate
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Encrypt everything with a new data key",
+		Long: `Make a new data key, which encrypts what is written from then on. The server also
+encrypts anew what it has, in the background, and drops the old key when nothing needs
+it any more. A server that is ended meanwhile goes on when it starts again. It needs
+an operator's token.
+
+Backups from before still open: each has the data keys of its time with it.`,
+		Example: `  fluxkeep key rotate
+  fluxkeep key rotate --wait`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return k.run(cmd) },
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().BoolVar(&k.wait, "wait", false, "end when everything is encrypted with the new key")
+	k.addToOperator(cmd)
+	return cmd
+}
+
+func (k *keyRotate) run(cmd *cobra.Command) error {
+	s, err := k.connect(cmd)
+	if err != nil {
+		return err
+	}
+	keys, err := s.RotateKeys(cmd.Context())
+	if errors.Is(err, client.ErrConflict) {
+		return withHint(err, `"fluxkeep key status" shows how far it is`)
+	}
+	if err == nil && k.wait {
+		keys, err = awaitRotation(cmd.Context(), s.DataKeys, rotationProgress(cmd.ErrOrStderr(), k.json || k.quiet))
+	}
+	if err != nil {
+		return err
+	}
+	return k.printKeys(cmd, keys)
+}
+
+// rotationPoll is how often the server is asked how far it is. Each time is a
+// line in the audit log.
+const rotationPoll = time.Second
+
+// awaitRotation asks until a single key is left, or until the server says why
+// it does not get on.
+func awaitRotation(ctx context.Context, ask func(context.Context) (client.DataKeys, error), show func(done, total int64, last bool)) (client.DataKeys, error) {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, rotationPoll) {
+		keys, err := ask(ctx)
+		if err != nil {
+			return keys, err
+		}
+		show(keys.Done, keys.Total, !keys.Rotating)
+		switch {
+		case !keys.Rotating:
+			return keys, nil
+		case keys.Error != "":
+			return keys, withHint(fmt.Errorf("encrypting anew has stopped: %s", keys.Error),
+				`the server tries again every minute; "fluxkeep doctor" finds what is damaged`)
+		}
+		select {
+		case <-ctx.Done():
+			return keys, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// rotationProgress shows on a terminal how far a rotation is.
+func rotationProgress(w io.Writer, off bool) func(done, total int64, last bool) {
+	if off || !isTerminal(w) {
+		return func(int64, int64, bool) {}
+	}
+	return func(done, total int64, last bool) {
+		if total == 0 {
+			return
+		}
+		if last {
+			done = total
+		}
+		fmt.Fprintf(w, "\rencrypted anew %d of %d records", done, total)
+		if last {
+			fmt.Fprintln(w)
+		}
+	}
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"errors"
+
+	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// newKeyPrefix is on the flags that name the key-encryption key to come.
+const newKeyPrefix = "new-"
+
+type keyRewrap struct {
+	*offline
+	to *server.Config
+}
+
+func newKeyRewrapCommand() *cobra.Command {
+	k := keyRewrap{newOffline(), server.NewConfig()}
+	cmd := &cobra.Command{
+		Use:   "rewrap --data-dir DIR",
+		Short: "Exchange the key-encryption key of a stopped server",
+		Long: `Exchange the key-encryption key of a server that is stopped, or where it comes from:
+from a key file to another one, to a passphrase, or to a key management service. The
+data is not touched, only its keys are wrapped anew, so this takes no time. A new key
+file that is not there is made; keep a copy of it.
+
+What was written is tried with the new key before it takes the place of the old. The
+old key still opens the backups from before: destroy it when those are gone.`,
+		Example: `  fluxkeep key rewrap --data-dir /var/lib/fluxkeep --key-file old.key --new-key-file new.key
+  fluxkeep key rewrap --data-dir /var/lib/fluxkeep --key-file old.key --new-passphrase-file pass
+  fluxkeep serve --data-dir /var/lib/fluxkeep --passphrase-file pass`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return k.run(cmd) },
+	}
+	fs := k.addTo(cmd)
+	shared := pflag.NewFlagSet("", pflag.ContinueOnError)
+	addKeyFlags(shared, k.to)
+	shared.VisitAll(func(f *pflag.Flag) {
+		again := *f
+		again.Name, again.Usage = newKeyPrefix+f.Name, newKeyUsage[f.Name]
+		fs.AddFlag(&again)
+	})
+	return cmd
+}
+
+// newKeyUsage are the words for the server's flags when they name the new key.
+var newKeyUsage = map[string]string{
+	"key-provider":       "`kind` of the new key-encryption key (default what the other flags say)",
+	"key-file":           "`file` with the new key-encryption key, made if it is not there",
+	"passphrase-file":    "`file` with the new passphrase",
+	"transit-address":    "`URL` of the Vault or OpenBao server that holds the new key",
+	"transit-token-file": "`file` with the token for it",
+	"transit-key":        "`name` of the new key in the transit engine",
+	"transit-mount":      "`path` of the transit engine (default transit)",
+	"transit-namespace":  "`namespace` of the transit engine",
+	"aws-kms-key":        "`ARN` of the new key in AWS KMS",
+	"gcp-kms-key":        "resource `name` of the new key in Google Cloud KMS",
+}
+
+func (k *keyRewrap) run(cmd *cobra.Command) error {
+	given := false
+	for name := range newKeyUsage {
+		given = given || cmd.Flags().Changed(newKeyPrefix+name)
+	}
+	if !given {
+		return usageError(cmd, errors.New("the new key-encryption key is missing: give --new-key-file, --new-passphrase-file or the flags of another provider"))
+	}
+	if err := k.load(); err != nil {
+		return err
+	}
+	// No environment and no file: those say what the server has now.
+	k.to.DataDir = k.config.DataDir
+	if err := k.to.Load(func(string) (string, bool) { return "", false }); err != nil {
+		var wrong *server.ConfigError
+		if errors.As(err, &wrong) {
+			wrong.Setting = newKeyPrefix + wrong.Setting
+		}
+		return err
+	}
+	done, err := server.Rewrap(cmd.Context(), k.config, k.to)
+	switch {
+	case errors.Is(err, server.ErrLocked):
+		return withHint(err, "stop the server first")
+	case err != nil:
+		return err
+	}
+	return k.report(cmd, done)
+}
+
+func (k *keyRewrap) report(cmd *cobra.Command, done server.Rewrapped) error {
+	t := table{header: []string{"KEY-ENCRYPTION KEY", "PROVIDER", "ID"}}
+	t.add(done.Before.KeyID, "before", done.Before.Kind, done.Before.KeyID)
+	t.add(done.After.KeyID, "now", done.After.Kind, done.After.KeyID)
+	if k.quiet {
+		t.ids = t.ids[1:]
+	}
+	type key struct {
+		Provider string `json:"provider"`
+		ID       string `json:"id"`
+	}
+	value := struct {
+		Before  key    `json:"before"`
+		Now     key    `json:"now"`
+		NewFile string `json:"newKeyFile,omitempty"`
+	}{key{done.Before.Kind, done.Before.KeyID}, key{done.After.Kind, done.After.KeyID}, done.NewKeyFile}
+	if err := k.print(cmd, value, &t); err != nil {
+		return err
+	}
+	if done.NewKeyFile != "" {
+		k.note(cmd, "Made the key file %s: keep a copy, without it nothing can be read.", printable(done.NewKeyFile))
+	}
+	k.note(cmd, "Start the server with the new key from now on.")
+	return nil
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/spf13/cobra"
+)
+
+func newRestoreCommand() *cobra.Command {
+	o := newOffline()
+	cmd := &cobra.Command{
+		Use:   "restore FILE --data-dir DIR",
+		Short: "Put a backup into an empty data folder",
+		Long: `Put a backup into a data folder that is empty or not there yet. No server is needed,
+but the key-encryption key that the server of the backup had; without it the command
+says which one that is.
+
+The whole backup is read and every record of it opened before anything is written. A
+backup that is damaged or partial is refused, and then nothing has changed. It holds
+neither sessions nor the audit log.`,
+		Example: `  fluxkeep restore fluxkeep.backup --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key
+  fluxkeep serve --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key`,
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.load(); err != nil {
+				return err
+			}
+			return restoreBackup(cmd, o, args[0])
+		},
+	}
+	o.addTo(cmd)
+	return cmd
+}
+
+// restoreReport says what was restored.
+type restoreReport struct {
+	DataDir   string    `json:"dataDir"`
+	CreatedAt time.Time `json:"createdAt"` // of the backup
+	Records   int       `json:"records"`
+}
+
+func restoreBackup(cmd *cobra.Command, o *offline, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+		return withHint(errors.New("a backup is restored from a file, since it is read twice"), "write it to a file first")
+	}
+	done, err := server.Restore(cmd.Context(), o.config, f)
+	if err != nil {
+		return restoreHint(err)
+	}
+	switch {
+	case o.json:
+		return printJSON(cmd.OutOrStdout(), restoreReport{o.config.DataDir, done.Created, done.Records})
+	case o.quiet:
+		return printLines(cmd.OutOrStdout(), []string{o.config.DataDir})
+	}
+	o.note(cmd, "Restored %s of %s into %s.", count(done.Records, "record"), formatTime(done.Created), printable(o.config.DataDir))
+	return nil
+}
+
+func restoreHint(err error) error {
+	var key *server.BackupKeyError
+	switch {
+	case errors.As(err, &key):
+		return withHint(err, "nothing was changed; give that key with --key-file, --passphrase-file or the flags of its provider")
+	case errors.Is(err, backup.ErrDamaged):
+		return withHint(err, "nothing was changed; take another backup, or copy this one again from where it is whole")
+	case errors.Is(err, backup.ErrNewerFormat):
+		return withHint(err, "nothing was changed; restore it with the version that wrote it, or a newer one")
+	}
+	return err
+}

@@ -1,0 +1,271 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+const (
+	backupPath = "/api/v2/fluxkeep/backup"
+	keysPath   = "/api/v2/fluxkeep/keys"
+)
+
+// backup takes a backup of a running server.
+func (ts *testServer) backup(t testing.TB) []byte {
+	t.Helper()
+	a := ts.do(t, "GET", backupPath, "")
+	if a.status != http.StatusOK {
+		t.Fatalf("backup: %d %s", a.status, a.body)
+	}
+	return []byte(a.body)
+}
+
+// restored restores a backup into a new folder.
+func restored(t testing.TB, file []byte, args ...string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	if _, err := Restore(t.Context(), testConfig(t, dir, args...), bytes.NewReader(file)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// values reads all values of the organization.
+func (ts *testServer) values(t testing.TB) map[string]string {
+	t.Helper()
+	a := ts.do(t, "GET", ts.secrets()+"/values", "")
+	var out map[string]string
+	if err := json.Unmarshal([]byte(a.body), &out); err != nil || a.status != http.StatusOK {
+		t.Fatalf("values: %d %s", a.status, a.body)
+	}
+	return out
+}
+
+// TestBackupUnderLoad takes backups while writers change two secrets at a time
+// and the data key is rotated over and over. Each is one moment: every writer's
+// two secrets are alike, not older than what was acknowledged before the
+// backup and not newer than what was sent until its end.
+func TestBackupUnderLoad(t *testing.T) {
+	const writers, backups, turns = 8, 6, 5
+	key := "--key-file=" + filepath.Join(t.TempDir(), "key")
+	ts := start(t, filepath.Join(t.TempDir(), "data"), key)
+	ts.setUp(t)
+	var sent, acked [writers]atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	for w := range writers {
+		busy.Go(func() {
+			for i := int64(1); ctx.Err() == nil; i++ {
+				sent[w].Store(i)
+				a, err := ts.try("PATCH", ts.secrets(), fmt.Sprintf(`{"left%d":"%d","right%d":"%d"}`, w, i, w, i))
+				if err != nil || a.status != http.StatusNoContent {
+					t.Errorf("PATCH: %d %s %v", a.status, a.body, err)
+					return
+				}
+				acked[w].Store(i)
+			}
+		})
+	}
+	var rotations atomic.Int64
+	busy.Go(func() {
+		for ctx.Err() == nil {
+			a, err := ts.try("POST", keysPath+"/rotate", "")
+			switch {
+			case err != nil || a.status != http.StatusAccepted && a.status != http.StatusUnprocessableEntity:
+				t.Errorf("rotate: %d %s %v", a.status, a.body, err)
+				return
+			case a.status == http.StatusAccepted:
+				rotations.Add(1)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	type picture struct {
+		file          []byte
+		least, utmost [writers]int64
+	}
+	var pictures []picture
+	changed := 0
+	for end := time.Now().Add(30 * time.Second); len(pictures) < backups || rotations.Load() < turns; {
+		if time.Now().After(end) {
+			t.Fatalf("only %d backups and %d rotations", len(pictures), rotations.Load())
+		}
+		var p picture
+		for w := range writers {
+			p.least[w] = acked[w].Load()
+		}
+		a := ts.do(t, "GET", backupPath, "")
+		for w := range writers {
+			p.utmost[w] = sent[w].Load()
+		}
+		switch {
+		case a.status == http.StatusServiceUnavailable && strings.Contains(a.body, "keys were changed"):
+			changed++ // a client tries again
+		case a.status != http.StatusOK:
+			t.Fatalf("backup: %d %s", a.status, a.body)
+		default:
+			p.file = []byte(a.body)
+			pictures = append(pictures, p)
+			pictures = pictures[max(0, len(pictures)-2*backups):]
+		}
+	}
+	cancel()
+	busy.Wait()
+	t.Logf("%d rotations, %d backups, %d refused because of one", rotations.Load(), len(pictures), changed)
+	for i, p := range pictures {
+		again := start(t, restored(t, p.file, key), key)
+		again.token, again.org = ts.token, ts.org
+		got := again.values(t)
+		for w := range writers {
+			var n int64
+			if v, ok := got[fmt.Sprint("left", w)]; ok {
+				if _, err := fmt.Sscan(v, &n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got[fmt.Sprint("left", w)] != got[fmt.Sprint("right", w)] || n < p.least[w] || n > p.utmost[w] {
+				t.Errorf("backup %d: writer %d has %q and %q, want %d to %d alike", i, w,
+					got[fmt.Sprint("left", w)], got[fmt.Sprint("right", w)], p.least[w], p.utmost[w])
+			}
+		}
+		again.stop(t)
+	}
+}
+
+// secondReading is a file that is another one when it is read again.
+type secondReading struct {
+	*bytes.Reader
+	then []byte
+}
+
+func (s *secondReading) Seek(offset int64, whence int) (int64, error) {
+	s.Reader = bytes.NewReader(s.then)
+	return s.Reader.Seek(offset, whence)
+}
+
+// TestRestoreTakesBack: a restore that fails in the middle leaves nothing,
+// neither in a folder that was there nor above one that was not.
+func TestRestoreTakesBack(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "kek")
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--key-file="+key)
+	ts.setUp(t)
+	for i := range 40 {
+		ts.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", 200_000))
+	}
+	file := ts.backup(t)
+	ts.stop(t)
+
+	for name, then := range map[string][]byte{
+		"cut":     file[:len(file)-10],
+		"changed": append(bytes.Clone(file[:len(file)-1]), file[len(file)-1]^1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			dir := filepath.Join(root, "a", "b")
+			_, err := Restore(t.Context(), testConfig(t, dir, "--key-file="+key), &secondReading{bytes.NewReader(file), then})
+			if !errors.Is(err, backup.ErrDamaged) {
+				t.Errorf("error %v", err)
+			}
+			if left := snapshot(t, root); len(left) != 1 {
+				t.Errorf("it left %v", left)
+			}
+
+			dir = t.TempDir()
+			content, err := os.ReadFile(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, keyName), string(content))
+			_, err = Restore(t.Context(), testConfig(t, dir), &secondReading{bytes.NewReader(file), then})
+			if !errors.Is(err, backup.ErrDamaged) {
+				t.Errorf("error %v", err)
+			}
+			if left := snapshot(t, dir); len(left) != 2 || left["/"+keyName] == "" {
+				t.Errorf("it left %v", left)
+			}
+		})
+	}
+	t.Run("interrupted", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		dir := filepath.Join(t.TempDir(), "data")
+		if _, err := Restore(ctx, testConfig(t, dir, "--key-file="+key), bytes.NewReader(file)); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		if left := snapshot(t, dir); len(left) != 0 {
+			t.Errorf("it left %v", left)
+		}
+	})
+}
+
+// TestRestoreCutShort: a folder that a restore was killed in is nobody's data.
+func TestRestoreCutShort(t *testing.T) {
+	dir, _ := wholeFolder(t)
+	replace(t, filepath.Join(dir, formatName), "format 1", "format 1"+formatRestoring)
+	refused(t, dir, "a restore into it did not end")
+	if _, err := Restore(t.Context(), testConfig(t, dir), strings.NewReader("")); !errors.Is(err, errRestoring) {
+		t.Errorf("another restore: %v", err)
+	}
+}
+
+// TestBackupToSlowClient: a client that is slow, but goes on, gets its backup;
+// one that takes nothing any more is let go.
+func TestBackupToSlowClient(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--write-timeout=1s")
+	ts.setUp(t)
+	for i := range 16 {
+		ts.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", keep.MaxValue))
+	}
+	open := func() *http.Response {
+		req, err := http.NewRequest("GET", ts.url+backupPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Token "+ts.token)
+		res, err := (&http.Client{Transport: &http.Transport{}}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	slow := open()
+	defer slow.Body.Close()
+	begin := time.Now()
+	in, out := io.Pipe()
+	go func() {
+		for {
+			time.Sleep(250 * time.Millisecond)
+			if _, err := io.CopyN(out, slow.Body, 1<<20); err != nil {
+				out.CloseWithError(err)
+				return
+			}
+		}
+	}()
+	records := 0
+	err := backup.Read(in, func(backup.Header) error { return nil }, func(_, _ []byte) error { records++; return nil })
+	if took := time.Since(begin); err != nil || took < 2*time.Second {
+		t.Errorf("%d records after %v: %v", records, took, err)
+	}
+
+	dead := open()
+	defer dead.Body.Close()
+	eventually(t, "the end of the backup that nobody takes", func() bool { return ts.handler.inFlight.Load() == 0 })
+	if _, err := io.Copy(io.Discard, dead.Body); err == nil {
+		t.Error("the client took half a backup for a whole one")
+	}
+}

@@ -1,0 +1,97 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+)
+
+// Rewrapped says which key-encryption key a data folder needed before, and
+// which one it needs now.
+type Rewrapped struct {
+	Before, After seal.Info
+	NewKeyFile    string // that was made, "" for none
+}
+
+// Rewrap wraps the data keys of a data folder, which no server has open, with
+// another key-encryption key: the one that to names. The data stays as it is. A
+// key file that is not there yet is made. What Rewrap has written opens with
+// the new key; when it fails, the folder is as it was.
+func Rewrap(ctx context.Context, c, to *Config) (done Rewrapped, err error) {
+	f, err := lockData(c)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	keys, err := openKeys(ctx, f, c)
+	if err != nil {
+		return done, err
+	}
+	old, err := readKeyset(f)
+	if err != nil {
+		return done, err
+	}
+	if done.Before, err = seal.Describe(old); err != nil {
+		return done, err
+	}
+	if done.NewKeyFile, err = makeMissingKey(ctx, to); err != nil {
+		return done, err
+	}
+	defer func() {
+		if err != nil && done.NewKeyFile != "" {
+			_ = os.Remove(done.NewKeyFile) // nothing is wrapped with it
+		}
+	}()
+	wrapped, err := wrapFor(ctx, keys.Keys, to)
+	if err != nil {
+		return done, err
+	}
+	if done.After, err = seal.Describe(wrapped); err != nil {
+		return done, err
+	}
+	if err := writeFile(f.file(keysetName), wrapped); err != nil {
+		return done, fmt.Errorf("write the keyset: %w", err)
+	}
+	return done, nil
+}
+
+// makeMissingKey makes the key file that c names, if it names one that is not
+// there, and returns its path.
+func makeMissingKey(ctx context.Context, c *Config) (string, error) {
+	if c.Key.Provider != seal.KindKeyFile {
+		return "", nil
+	}
+	_, err := seal.OpenProvider(ctx, c.keyConfig())
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if _, err := makeKeyFile(c.keyFile()); err != nil {
+		return "", err
+	}
+	return c.keyFile(), nil
+}
+
+// wrapFor wraps data keys with the key-encryption key that c names, and makes
+// sure that it opens them again, asked for anew.
+func wrapFor(ctx context.Context, keys *seal.Keys, c *Config) ([]byte, error) {
+	provider, err := seal.OpenProvider(ctx, c.keyConfig())
+	if err != nil {
+		return nil, err
+	}
+	wrapped, err := keys.Wrap(ctx, provider)
+	if err != nil {
+		return nil, err
+	}
+	again, err := unlock(ctx, wrapped, c)
+	if err != nil {
+		return nil, fmt.Errorf("try the new key-encryption key: %w", err)
+	}
+	if again.PrimaryKeyID() != keys.PrimaryKeyID() || len(again.KeyIDs()) != len(keys.KeyIDs()) {
+		return nil, errors.New("try the new key-encryption key: other data keys came out")
+	}
+	return wrapped, nil
+}

@@ -1,0 +1,415 @@
+package pebblestore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
+)
+
+const damageKeys = 3000
+
+func damageKey(i int) []byte   { return fmt.Appendf(nil, "key/%05d", i) }
+func damageValue(i int) []byte { return bytes.Repeat(fmt.Appendf(nil, "value %05d;", i), 10) }
+
+// damageStores makes stores in all the states that a folder can be in and
+// returns their folders.
+func damageStores(tb testing.TB) map[string]string {
+	tb.Helper()
+	dir := tb.TempDir()
+	live := filepath.Join(dir, "live")
+	s := mustOpen(tb, live, nil)
+	set := func(from, to int) {
+		for i := from; i < to; {
+			storetest.MustUpdate(tb, s, func(tx store.Tx) error {
+				for end := min(i+50, to); i < end; i++ {
+					if err := tx.Set(damageKey(i), damageValue(i)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+	}
+	folders := map[string]string{}
+	keep := func(name string) {
+		folders[name] = filepath.Join(dir, name)
+		copyDir(tb, live, folders[name])
+	}
+	set(0, damageKeys/2)
+	if err := s.Compact(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	set(damageKeys/2, damageKeys*3/4)
+	reopenRaw := func() {
+		storetest.MustClose(tb, s)
+		s = mustOpen(tb, live, nil)
+	}
+	reopenRaw()
+	set(damageKeys*3/4, damageKeys)
+	time.Sleep(restAfter + 300*time.Millisecond)
+	keep("crashed") // with a log to be replayed, all of it known to be durable
+	storetest.MustClose(tb, s)
+	keep("closed")
+	return folders
+}
+
+// readAll reads all keys by Get and Scan. It returns how many were damaged.
+func readAll(tb testing.TB, s *Store) (damaged int) {
+	tb.Helper()
+	storetest.MustView(tb, s, func(r store.Reader) error {
+		var de *store.CorruptError
+		// Not each one: the engine takes its time for a damaged block, to
+		// look for the bit that was flipped.
+		for i := 0; i < damageKeys; i += 7 {
+			v, err := r.Get(damageKey(i))
+			switch {
+			case errors.As(err, &de):
+				damaged++
+				if de.What == "" {
+					tb.Errorf("%v does not say what", err)
+				}
+			case err != nil:
+				tb.Errorf("key %d: %v", i, err)
+			case !bytes.Equal(v, damageValue(i)):
+				tb.Errorf("key %d has the value %q", i, v)
+			}
+		}
+		i := 0
+		err := r.Scan(nil, nil, func(k, v []byte) (bool, error) {
+			if !bytes.Equal(k, damageKey(i)) || !bytes.Equal(v, damageValue(i)) {
+				tb.Errorf("scan: key %d is %q=%q", i, k, v)
+			}
+			i++
+			return true, nil
+		})
+		switch {
+		case errors.As(err, &de):
+			if damaged == 0 {
+				damaged++
+			}
+		case err != nil:
+			tb.Errorf("scan: %v", err)
+		case i != damageKeys:
+			tb.Errorf("scan ended after %d keys without an error", i)
+		case damaged > 0:
+			tb.Errorf("scan found no damage, get did")
+		}
+		return nil
+	})
+	return damaged
+}
+
+// folderState returns all that is in a folder.
+func contents(tb testing.TB, dir string) map[string]string {
+	tb.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed by the engine since
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all[e.Name()] = string(b)
+	}
+	return all
+}
+
+// openDamaged opens a damaged folder. When that fails it must name the damage
+// and leave the folder as it is.
+func openDamaged(tb testing.TB, dir string) (*Store, error) {
+	tb.Helper()
+	before := contents(tb, dir)
+	s, err := Open(dir, nil)
+	if err != nil {
+		var de *store.CorruptError
+		if !errors.As(err, &de) {
+			tb.Errorf("open: %v", err)
+		}
+		after := contents(tb, dir)
+		if !maps.Equal(before, after) {
+			tb.Errorf("open failed with %v and changed the folder from %v to %v", err,
+				slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// TestDamage damages one thing at a time.
+func TestDamage(t *testing.T) {
+	folders := damageStores(t)
+	flip := func(b []byte, at int) []byte { b = bytes.Clone(b); b[at] ^= 0x10; return b }
+	middle := func(b []byte) []byte { return flip(b, len(b)/2) }
+	remove := func([]byte) []byte { return nil }
+	cut := func(n int) func([]byte) []byte { return func(b []byte) []byte { return b[:len(b)-n] } }
+	cases := []struct {
+		folder, file, name string
+		damage             func([]byte) []byte
+		opens              bool
+	}{
+		{"crashed", ".log", "first byte of the log", func(b []byte) []byte { return flip(b, 0) }, false},
+		{"crashed", ".log", "middle of the log", middle, false},
+		{"crashed", ".log", "number in the log", func(b []byte) []byte { return flip(b, 7) }, false},
+		{"crashed", ".log", "end of the log", func(b []byte) []byte { return flip(b, len(b)-1) }, false},
+		{"crashed", ".log", "log cut off", cut(100), false},
+		{"crashed", ".log", "log gone", remove, false},
+		{"crashed", ".log", "log zeroed", func(b []byte) []byte { return make([]byte, len(b)) }, false},
+		{"crashed", "MANIFEST", "middle of the manifest", middle, false},
+		{"crashed", "MANIFEST", "end of the manifest", func(b []byte) []byte { return flip(b, len(b)-1) }, false},
+		{"crashed", "MANIFEST", "manifest cut off", cut(1), false},
+		{"crashed", "MANIFEST", "manifest gone", remove, false},
+		{"crashed", "MANIFEST", "manifest empty", func([]byte) []byte { return []byte{} }, false},
+		{"crashed", "marker.manifest", "marker gone", remove, false},
+		{"crashed", "marker.format", "format marker gone", remove, false},
+		{"crashed", ".sst", "table gone", remove, false},
+		{"crashed", ".sst", "table cut off", cut(1), false},
+		{"crashed", ".sst", "middle of a table", middle, true},
+		{"crashed", ".sst", "end of a table", func(b []byte) []byte { return flip(b, len(b)-3) }, true},
+		{"crashed", guardName, "guard gone", remove, false},
+		{"crashed", guardName, "guard empty", func([]byte) []byte { return []byte{} }, false},
+		{"crashed", guardName, "one slot of the guard", func(b []byte) []byte { return flip(b, 20) }, true},
+		{"crashed", guardName, "both slots of the guard", func(b []byte) []byte { return flip(flip(b, 20), guardSlot+20) }, false},
+		{"closed", "MANIFEST", "manifest of a closed store", middle, false},
+		{"closed", ".sst", "table of a closed store", middle, true},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "db")
+			copyDir(t, folders[c.folder], dir)
+			found := false
+			for name, content := range contents(t, dir) {
+				if !strings.HasPrefix(name, c.file) && !strings.HasSuffix(name, c.file) ||
+					len(content) == 0 && !strings.HasPrefix(name, "marker") {
+					continue
+				}
+				found = true
+				path := filepath.Join(dir, name)
+				if b := c.damage([]byte(content)); b == nil {
+					must(t, os.Remove(path))
+				} else {
+					must(t, os.WriteFile(path, b, 0o600))
+				}
+			}
+			if !found {
+				t.Fatalf("no file %s to damage", c.file)
+			}
+			s, err := openDamaged(t, dir)
+			if (err == nil) != c.opens {
+				t.Fatalf("open: %v", err)
+			}
+			if err != nil {
+				t.Log(err)
+				return
+			}
+			damaged := readAll(t, s)
+			if (c.file == tableSuffix) != (damaged > 0) || damaged > damageKeys/10 {
+				t.Errorf("%d of %d keys are damaged", damaged, damageKeys)
+			}
+			// Changes still work, and so does what they wrote.
+			storetest.MustSet(t, s, "x", "y")
+			storetest.MustClose(t, s)
+			s = mustOpen(t, dir, nil)
+			if again := readAllBut(t, s, "x"); again != damaged {
+				t.Errorf("%d keys are damaged after reopening, %d before", again, damaged)
+			}
+		})
+	}
+}
+
+// readAllBut deletes key and then reads all.
+func readAllBut(tb testing.TB, s *Store, key string) int {
+	tb.Helper()
+	storetest.MustUpdate(tb, s, func(tx store.Tx) error { return tx.Delete([]byte(key)) })
+	return readAll(tb, s)
+}
+
+// TestDamageAnywhere flips random bits in random files.
+func TestDamageAnywhere(t *testing.T) {
+	folders := damageStores(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	rounds := 300
+	if testing.Short() {
+		rounds = 40
+	}
+	refused, hidden := 0, 0
+	for range rounds {
+		folder := folders[[]string{"crashed", "closed"}[rng.IntN(2)]]
+		dir := filepath.Join(t.TempDir(), "db")
+		copyDir(t, folder, dir)
+		all := contents(t, dir)
+		names := slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(n string) bool { return len(all[n]) == 0 })
+		name := names[rng.IntN(len(names))]
+		b := []byte(all[name])
+		at, bit := rng.IntN(len(b)), rng.IntN(8)
+		b[at] ^= 1 << bit
+		must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+
+		s, err := openDamaged(t, dir)
+		if err != nil {
+			refused++
+		} else {
+			if readAll(t, s) == 0 {
+				hidden++
+			}
+			storetest.MustSet(t, s, "x", "y")
+			storetest.MustClose(t, s)
+		}
+		if t.Failed() {
+			t.Fatalf("bit %d of byte %d of %d in %s (%s)", bit, at, len(b), name, filepath.Base(folder))
+		}
+		must(t, os.RemoveAll(dir))
+	}
+	t.Logf("%d folders were refused, %d showed no damage", refused, hidden)
+}
+
+// TestTornTail leaves the last change of a log cut off in all ways, as a
+// crash does: the store must open, with all changes but that one.
+func TestTornTail(t *testing.T) {
+	dir := t.TempDir()
+	live := filepath.Join(dir, "live")
+	s := mustOpen(t, live, nil)
+	log := func() string { return filepath.Join(live, s.gen.Load().disk.newestLog.Load().name) }
+	// Not at rest: what counts is the state just before the last change.
+	storetest.MustSet(t, s, "a", "1")
+	storetest.MustSet(t, s, "b", "2")
+	before, err := os.ReadFile(log())
+	must(t, err)
+	storetest.MustSet(t, s, "c", strings.Repeat("3", 70_000)) // several blocks
+	after, err := os.ReadFile(log())
+	must(t, err)
+	crashed := filepath.Join(dir, "crashed")
+	copyDir(t, live, crashed)
+	name := filepath.Base(log())
+	storetest.MustClose(t, s)
+
+	rng := rand.New(rand.NewPCG(1, 2))
+	tails := map[string][]byte{"nothing": before}
+	for _, n := range []int{1, 7, 18, 19, 30, 4096, blockSize - 1, blockSize, blockSize + 1, 2 * blockSize, len(after) - len(before) - 1} {
+		n = min(n, len(after)-len(before)-1)
+		tails[fmt.Sprintf("first %d bytes", n)] = after[:len(before)+n]
+		zeros := append(bytes.Clone(after[:len(before)+n]), make([]byte, len(after)-len(before)-n)...)
+		tails[fmt.Sprintf("first %d bytes and zeros", n)] = zeros
+		garbage := bytes.Clone(zeros)
+		for i := len(before) + n; i < len(garbage); i++ {
+			garbage[i] = byte(rng.Uint32())
+		}
+		tails[fmt.Sprintf("first %d bytes and garbage", n)] = garbage
+		late := append(bytes.Clone(before), make([]byte, len(after)-len(before))...)
+		copy(late[len(before)+n:], after[len(before)+n:])
+		tails[fmt.Sprintf("all but the first %d bytes", n)] = late
+	}
+	for what, content := range tails {
+		t.Run(what, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "db")
+			copyDir(t, crashed, dir)
+			must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+			s, err := Open(dir, nil)
+			must(t, err)
+			defer s.Close()
+			got := storetest.MustDump(t, s)
+			if len(got) != 2 || got[0].Value != "1" || got[1].Value != "2" {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+// TestLocked opens a store that is open already, here and elsewhere.
+func TestLocked(t *testing.T) {
+	const env = "PEBBLESTORE_TEST_LOCKED"
+	if dir := os.Getenv(env); dir != "" {
+		if _, err := Open(dir, nil); errors.Is(err, store.ErrLocked) {
+			os.Exit(7)
+		}
+		os.Exit(8)
+	}
+	dir := t.TempDir()
+	s := mustOpen(t, dir, nil)
+	if _, err := Open(dir, nil); !errors.Is(err, store.ErrLocked) {
+		t.Errorf("open in the same process: %v", err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestLocked$")
+	cmd.Env = append(os.Environ(), env+"="+dir)
+	var exit *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+		t.Errorf("open in another process: %v", err)
+	}
+	storetest.MustSet(t, s, "a", "1")
+	storetest.MustClose(t, s)
+	s = mustOpen(t, dir, nil)
+	storetest.MustSet(t, s, "a", "2")
+}
+
+// TestNewerFormat opens a folder of a newer version.
+func TestNewerFormat(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	s := mustOpen(t, dir, nil)
+	storetest.MustSet(t, s, "a", "1")
+	storetest.MustClose(t, s)
+	marker := fmt.Sprintf("marker.format-version.000099.%03d", pebble.FormatNewest+1)
+	must(t, os.WriteFile(filepath.Join(dir, marker), nil, 0o600))
+	before := contents(t, dir)
+	_, err := Open(dir, nil)
+	var de *store.CorruptError
+	if err == nil || errors.As(err, &de) || errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "another version") {
+		t.Errorf("open: %v", err)
+	}
+	if after := contents(t, dir); !maps.Equal(before, after) {
+		t.Error("the folder was changed")
+	}
+}
+
+// TestForeignFolder opens folders that are not the store's.
+func TestForeignFolder(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("mine"), 0o600))
+	before := contents(t, dir)
+	if _, err := Open(dir, nil); err == nil {
+		t.Error("open made a store between foreign files")
+	}
+	if after := contents(t, dir); !maps.Equal(before, after) {
+		t.Errorf("the folder was changed: %v", slices.Sorted(maps.Keys(after)))
+	}
+	if _, err := Open(filepath.Join(dir, "notes.txt"), nil); err == nil {
+		t.Error("open took a file for a folder")
+	}
+}
+
+// TestNewFolder checks the mode of a new folder.
+func TestNewFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	mustOpen(t, dir, nil)
+	info, err := os.Stat(dir)
+	must(t, err)
+	if mode := info.Mode().Perm(); mode != 0o700 {
+		t.Errorf("mode is %v", mode)
+	}
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
