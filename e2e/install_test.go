@@ -151,13 +151,16 @@ func node(t testing.TB) (interpreter, packages string) {
 	return interpreter, filepath.Join(dir, "node_modules")
 }
 
-const telegrafVersion = "v1.37.2"
+const (
+	telegrafVersion = "v1.37.2"
+	telegrafParts   = "custom,secretstores.vault,secretstores.http,inputs.http,inputs.mock,outputs.file,parsers.json,serializers.influx"
+)
 
 // telegraf returns a Telegraf, built from its module with what the tests use
 // of it.
 func telegraf(t testing.TB) string {
 	t.Helper()
-	dir := installed(t, "telegraf-"+telegrafVersion, func(dir string) error {
+	dir := installed(t, "telegraf-"+telegrafVersion+"-"+keyOf(t, telegrafParts), func(dir string) error {
 		cmd := exec.Command("go", "mod", "download", "-json", "github.com/influxdata/telegraf@"+telegrafVersion)
 		cmd.Dir = dir // outside of this module, whose dependency it is not
 		out, err := cmd.Output()
@@ -172,7 +175,7 @@ func telegraf(t testing.TB) string {
 			return err
 		}
 		if err := installer(source, "env", "CGO_ENABLED=0", "GOWORK=off", "go", "build", "-buildvcs=false", "-trimpath",
-			"-tags", "custom,secretstores.vault,secretstores.http,inputs.http,inputs.mock,outputs.file",
+			"-tags", telegrafParts,
 			"-ldflags", "-s -w -X github.com/influxdata/telegraf/internal.Version="+strings.TrimPrefix(telegrafVersion, "v"),
 			"-o", filepath.Join(dir, "telegraf"), "./cmd/telegraf"); err != nil {
 			return err

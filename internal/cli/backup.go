@@ -120,7 +120,7 @@ type backupReport struct {
 }
 
 func (r backupReport) String() string {
-	return fmt.Sprintf("%s, %.1f MiB, which need the %s key %s", count(r.Records, "record"), float64(r.Bytes)/(1<<20), r.Provider, r.KeyID)
+	return fmt.Sprintf("%s, %.1f KiB, which need the %s key %s", count(r.Records, "record"), float64(r.Bytes)/(1<<10), r.Provider, r.KeyID)
 }
 
 // receive copies the backup from the server, and reads what it copies.

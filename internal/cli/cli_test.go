@@ -32,9 +32,10 @@ const canary = "s3cret"
 // TestScripts runs the scripts of testdata/script. Besides testscript's own
 // they have these commands:
 //
-//	server [FLAG…]    starts a server; $SERVER is its URL, the same after a stop
+//	server [FLAG…]    starts a server; $SERVER is its URL, the same after a shutdown
 //	setup             starts a server and sets it up: user admin, organization acme
-//	stop [SIGNAL]     ends the server, with TERM unless said otherwise
+//	shutdown [SIGNAL] ends the server, with TERM unless said otherwise; stop,
+//	                  which is testscript's own, would end the script
 //	await FILE REGEXP waits until the file has text that fits
 //	influxd JSON      writes a whole document, as an influxd does
 //	damage FOLDER     changes a byte of every secret record of a data folder
@@ -51,12 +52,12 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server":  cmdServer,
-			"setup":   cmdSetup,
-			"stop":    cmdStop,
-			"await":   cmdAwait,
-			"influxd": cmdInfluxd,
-			"damage":  cmdDamage,
+			"server":   cmdServer,
+			"setup":    cmdSetup,
+			"shutdown": cmdShutdown,
+			"await":    cmdAwait,
+			"influxd":  cmdInfluxd,
+			"damage":   cmdDamage,
 		},
 	})
 }
@@ -142,10 +143,10 @@ func cmdSetup(ts *testscript.TestScript, neg bool, args []string) {
 		"--password-file", "password", "--quiet"))
 }
 
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
+func cmdShutdown(ts *testscript.TestScript, neg bool, args []string) {
 	s := serverOf(ts)
 	if neg || s.cmd == nil || len(args) > 1 {
-		ts.Fatalf("usage: stop [signal], after server")
+		ts.Fatalf("usage: shutdown [signal], after server")
 	}
 	sig := syscall.SIGTERM
 	if len(args) == 1 && args[0] == "KILL" {

@@ -78,7 +78,7 @@ func examine(cmd *cobra.Command, o *offline) error {
 		return err
 	case len(r.Damage) > 0:
 		return withHint(fmt.Errorf("damage found in %s: %s", o.config.DataDir, count(len(r.Damage), "place")),
-			"keep a copy of the folder; what is not listed can still be read; a backup has the rest")
+			"keep a copy of the folder; what is not listed can still be read; an earlier backup may have the rest")
 	}
 	o.note(cmd, "All is well: %s of %s, %s of the audit log.",
 		count(done.Records, "record"), count(done.Organizations, "organization"), count(int(done.Lines), "line"))

@@ -52,7 +52,7 @@ back to it or not, and dismisses it.`,
 			}
 			if pinned := slices.IndexFunc(history, func(v client.Version) bool { return v.Pinned }); pinned >= 0 {
 				n := history[pinned].Number
-				r.note(cmd, "Version %d is pinned, because the one after it may have dropped secrets:\n"+
+				r.note(cmd, "Version %d is pinned, because the one after it may have dropped secrets: "+
 					`"fluxkeep secret rollback %d" brings it back, "fluxkeep secret dismiss %d" lets it go.`, n, n, n)
 			}
 			return nil

@@ -36,6 +36,8 @@ type Caller struct {
 	// User and Token are zero when there is none.
 	User  ID
 	Token ID
+	// Parent is the token that Token, a login token, stands for; else zero.
+	Parent ID
 
 	session     [16]byte // the session's lookup key, for signing out
 	hasSession  bool
@@ -46,7 +48,16 @@ type Caller struct {
 	until       time.Time // when the caller must be found out anew; zero: never
 	renewable   bool
 	// The IDs as text, for the audit log.
-	userText, tokenText string
+	userText, tokenText, loginText string
+}
+
+// actor is the token that is named as the author of what the caller writes:
+// login tokens come and go.
+func (c *Caller) actor() ID {
+	if c.Parent != 0 {
+		return c.Parent
+	}
+	return c.Token
 }
 
 // Anonymous is a caller who has not said who it is: it may set up a new
@@ -147,6 +158,6 @@ func (c *Caller) record(action string, org ID) *audit.Record {
 	if org != 0 {
 		r.Organization = org.String()
 	}
-	r.User, r.Token = c.userText, c.tokenText
+	r.User, r.Token, r.Session = c.userText, c.tokenText, c.loginText
 	return r
 }

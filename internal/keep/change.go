@@ -448,7 +448,7 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 	if count > MaxNames {
 		return VersionInfo{}, errorf(CodeInvalid, "an organization can have at most %d secrets", MaxNames)
 	}
-	r.Time, r.User, r.Token, r.Protocol, r.Count = w.now, w.c.User, w.c.Token, w.c.Origin.Protocol, count
+	r.Time, r.User, r.Token, r.Protocol, r.Count = w.now, w.c.User, w.c.actor(), w.c.Origin.Protocol, count
 	if err := w.putVersion(m, n, r, changes); err != nil {
 		return VersionInfo{}, err
 	}

@@ -302,7 +302,18 @@ func TestLogin(t *testing.T) {
 		}
 	}
 	reads("new", nil)
-	if tokens, err := k.Tokens(ctx, op, keep.TokenFilter{}); err != nil || len(tokens) != 2 {
+	writer := k.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(k.Org)})
+	other, err := k.Login(ctx, keep.Anonymous(origin), writer.ID.String(), writer.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Change(ctx, k.MustCaller(t, keep.Vault, other.Value), k.Org, set("by", "a login token")); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := k.History(ctx, op, k.Org); err != nil || h[0].Token != writer.ID {
+		t.Errorf("the version is told to be of token %v, %v; want the one that logged in", h[0].Token, err)
+	}
+	if tokens, err := k.Tokens(ctx, op, keep.TokenFilter{}); err != nil || len(tokens) != 3 {
 		t.Errorf("%d tokens are listed, %v", len(tokens), err)
 	}
 	k.Clock.Advance(50 * time.Minute)

@@ -80,6 +80,8 @@ func (v *view) boundToParent(c *Caller, r *tokenRecord) error {
 		return ErrUnauthenticated
 	}
 	c.permissions, c.names = toSet(parent.Permissions), parent.Names
+	c.Parent = r.Parent
+	c.tokenText, c.loginText = r.Parent.String(), c.tokenText
 	if !parent.Expires.IsZero() && parent.Expires.Before(c.until) {
 		c.until = parent.Expires
 	}

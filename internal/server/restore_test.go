@@ -18,6 +18,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
 const (
@@ -43,6 +44,22 @@ func restored(t testing.TB, file []byte, args ...string) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// opens checks that every record of a backup opens with the keyset in it.
+func opens(t testing.TB, file []byte, args ...string) {
+	t.Helper()
+	c := testConfig(t, t.TempDir(), args...)
+	_, err := keep.VerifyBackup(bytes.NewReader(file), func(h backup.Header) (*seal.Keys, error) {
+		keys, err := unlock(t.Context(), h.Keyset, c)
+		if err != nil {
+			return nil, err
+		}
+		return keys.Keys, nil
+	})
+	if err != nil {
+		t.Errorf("a backup does not open: %v", err)
+	}
 }
 
 // values reads all values of the organization.
@@ -120,6 +137,7 @@ func TestBackupUnderLoad(t *testing.T) {
 			t.Fatalf("backup: %d %s", a.status, a.body)
 		default:
 			p.file = []byte(a.body)
+			opens(t, p.file, key)
 			pictures = append(pictures, p)
 			pictures = pictures[max(0, len(pictures)-2*backups):]
 		}

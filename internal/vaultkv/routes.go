@@ -52,6 +52,7 @@ func (m *mount) routes() []httpapi.Route {
 
 	public("sys/health", (*call).health, get)
 	public("sys/seal-status", (*call).sealStatus, get)
+	public("sys/init", (*call).initStatus, get)
 	public("sys/leader", (*call).leader, get)
 	route("sys/mounts", (*call).mounts, get)
 	route("sys/internal/ui/mounts", (*call).visibleMounts, get)

@@ -68,6 +68,18 @@ func (c *call) initialized() (bool, error) {
 
 // sealStatus says that a running server is never sealed: its keys are opened
 // before it listens.
+// initStatus says whether the server was set up, as Vault says whether it was
+// initialized.
+func (c *call) initStatus() error {
+	initialized, err := c.initialized()
+	if err != nil {
+		return err
+	}
+	return c.sendJSON(http.StatusOK, struct {
+		Initialized bool `json:"initialized"`
+	}{initialized})
+}
+
 func (c *call) sealStatus() error {
 	initialized, err := c.initialized()
 	if err != nil {

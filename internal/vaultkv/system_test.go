@@ -19,6 +19,9 @@ func TestHealth(t *testing.T) {
 		t.Errorf("before the setup: %s", a.text)
 	}
 	health("?uninitcode=204").want(t, 204)
+	if a := s.do(t, "GET", "/v1/sys/init", "", "").want(t, 200); a.get(t, "initialized") != false {
+		t.Errorf("sys/init: %s", a.text)
+	}
 	if a := s.do(t, "GET", "/v1/sys/seal-status", "", "").want(t, 200); a.get(t, "initialized") != false {
 		t.Errorf("before the setup: %s", a.text)
 	}

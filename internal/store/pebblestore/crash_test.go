@@ -113,7 +113,7 @@ func TestCrash(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	rounds := 30
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		rounds = 5
 	}
 	const workers = 8
@@ -184,7 +184,7 @@ func TestKill(t *testing.T) {
 		return
 	}
 	rounds := 10
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		rounds = 3
 	}
 	dir := t.TempDir()

@@ -256,7 +256,7 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool,
 
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited too long for %s", what)
 		}
@@ -286,7 +286,11 @@ func TestFaultsAtOpen(t *testing.T) {
 	for _, fresh := range []bool{true, false} {
 		t.Run(fmt.Sprintf("fresh=%t", fresh), func(t *testing.T) {
 			failed := 0
-			for n := int64(1); ; n++ {
+			stride := int64(1)
+			if testing.Short() || raceEnabled {
+				stride = 7
+			}
+			for n := int64(1); ; n += stride {
 				dir := filepath.Join(t.TempDir(), "db")
 				if !fresh {
 					crashedStore(t, dir)

@@ -74,7 +74,10 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 	gen.close_ = func() { gen.close(s) }
 
 	logger := engineLog{log: s.log, fatal: gen.disk.fail}
-	gen.db, err = openEngine(s.dir, engineOptions(gen.disk, s.cache, logger, s.events(gen)))
+	o := engineOptions(gen.disk, s.cache, logger, s.events(gen))
+	compactions := newScheduler()
+	o.Experimental.CompactionScheduler = compactions
+	gen.db, err = openEngine(s.dir, o)
 	gen.disk.opening.Store(false)
 	if failure := gen.disk.failure(); failure != nil {
 		err = failure
@@ -95,6 +98,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 		}
 		return nil, unavailable(err)
 	}
+	compactions.start()
 	gen.rest = time.AfterFunc(restAfter, gen.atRest)
 	return gen, nil
 }
@@ -132,7 +136,7 @@ func (s *Store) events(gen *generation) *pebble.EventListener {
 		FlushEnd: func(info pebble.FlushInfo) {
 			// Pebble gives a flush that had nothing to write, since all of it
 			// was deleted again, an error that it does not export.
-			nothing := info.Err != nil && info.Err.Error() == "pebble: empty table"
+			nothing := info.Err != nil && info.Err.Error() == nothingFlushed
 			if info.Err != nil && !nothing && !pebble.IsCorruptionError(info.Err) {
 				// The log would grow without end.
 				gen.disk.fail(info.Err)

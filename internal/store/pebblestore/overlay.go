@@ -79,9 +79,6 @@ func (o *overlay) rollback() {
 	o.mark()
 }
 
-// changed reports whether the current function wrote anything.
-func (o *overlay) changed() bool { return len(o.undo) > 0 || o.spansSet }
-
 // empty reports whether the group changes nothing.
 func (o *overlay) empty() bool { return o.dirty == 0 }
 

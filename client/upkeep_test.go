@@ -1,0 +1,93 @@
+package client_test
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/client"
+)
+
+func upkeepClient(t *testing.T, h http.HandlerFunc) *client.Client {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	c, err := client.New(client.Config{URL: srv.URL, Token: "operator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestBackup: the answer comes as it is; a server that asks for patience is
+// asked again, and nothing of its refusal is in the backup.
+func TestBackup(t *testing.T) {
+	asked := 0
+	c := upkeepClient(t, func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked == 1 {
+			w.Header().Set("Retry-After", "0")
+			http.Error(w, `{"code":"unavailable","message":"try again"}`, http.StatusServiceUnavailable)
+			return
+		}
+		if r.URL.Path != "/api/v2/fluxkeep/backup" || r.Header.Get("Authorization") != "Token operator" {
+			t.Errorf("asked for %s as %q", r.URL, r.Header.Get("Authorization"))
+		}
+		w.Write([]byte("\x00bytes, and no JSON"))
+	})
+	var b bytes.Buffer
+	if err := c.Backup(t.Context(), &b); err != nil || b.String() != "\x00bytes, and no JSON" || asked != 2 {
+		t.Errorf("%q after %d requests, %v", b.String(), asked, err)
+	}
+}
+
+type fullDisk struct{}
+
+var errFull = errors.New("disk full")
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
+
+func TestBackupFails(t *testing.T) {
+	c := upkeepClient(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte("begun"))
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	var b bytes.Buffer
+	if err := c.Backup(t.Context(), &b); err == nil || !strings.Contains(err.Error(), "read the answer") {
+		t.Errorf("an answer cut short: %v", err)
+	}
+	if err := c.Backup(t.Context(), fullDisk{}); !errors.Is(err, errFull) {
+		t.Errorf("a disk that is full: %v", err)
+	}
+	c = upkeepClient(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, `{"code":"unauthorized","message":"this requires operator permissions"}`, http.StatusUnauthorized)
+	})
+	b.Reset()
+	if err := c.Backup(t.Context(), &b); !errors.Is(err, client.ErrUnauthorized) || b.Len() > 0 {
+		t.Errorf("a refusal: %v, %q", err, b.String())
+	}
+}
+
+// TestRotateKeys: a rotation is asked for once, because asking again could
+// begin another.
+func TestRotateKeys(t *testing.T) {
+	asked := 0
+	c := upkeepClient(t, func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if r.Method == http.MethodPost {
+			http.Error(w, `{}`, http.StatusServiceUnavailable)
+			return
+		}
+		w.Write([]byte(`{"keys":[{"id":"0a0b0c0d","primary":true,"createdAt":"2024-05-06T07:08:09Z"}],"rotating":true,"done":1,"total":2}`))
+	})
+	if _, err := c.RotateKeys(t.Context()); !errors.Is(err, client.ErrUnavailable) || asked != 1 {
+		t.Errorf("%d requests, %v", asked, err)
+	}
+	keys, err := c.DataKeys(t.Context())
+	if err != nil || len(keys.Keys) != 1 || keys.Keys[0].ID != "0a0b0c0d" || !keys.Keys[0].Primary || !keys.Rotating || keys.Total != 2 {
+		t.Errorf("%+v, %v", keys, err)
+	}
+}

@@ -1,0 +1,227 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
+	"github.com/influxdata/influxdb-client-go/v2/domain"
+)
+
+// influxd is a real influxd whose secrets are in a server.
+type influxd struct {
+	goClient
+	orgID, bucket string
+}
+
+// startInfluxd runs an influxd with a new data folder, and sets it up.
+func startInfluxd(t *testing.T, s *server, path string) influxd {
+	t.Helper()
+	dir := t.TempDir()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, dir, path, "--reporting-disabled", "--secret-store", "vault", "--http-bind-address", address,
+		"--engine-path", filepath.Join(dir, "engine"), "--bolt-path", filepath.Join(dir, "bolt"), "--sqlite-path", filepath.Join(dir, "sqlite"))
+	cmd.Env = append(cmd.Env, "VAULT_ADDR="+s.url+"/influxd", "VAULT_TOKEN="+s.token)
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
+			t.Logf("influxd says:\n%s", text)
+		}
+		_ = log.Close()
+	})
+	anonymous := influxdb2.NewClient("http://"+address, "")
+	eventually(t, "answer of influxd", func() bool {
+		ok, err := anonymous.Ping(t.Context())
+		return err == nil && ok
+	})
+	setup, err := anonymous.Setup(t.Context(), "admin", "password of influxd", "influxd's own", "metrics", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := influxdb2.NewClientWithOptions("http://"+address, *setup.Auth.Token, influxdb2.DefaultOptions().SetHTTPRequestTimeout(60))
+	return influxd{goClient{c, s}, *setup.Org.Id, "metrics"}
+}
+
+// secretOf evaluates secrets.get in influxd.
+func (i influxd) secretOf(t *testing.T, name string) (string, error) {
+	t.Helper()
+	return i.query(t, fmt.Sprintf(`
+import "array"
+import "influxdata/influxdb/secrets"
+array.from(rows: [{_value: secrets.get(key: %q)}])`, name))
+}
+
+// query returns the last value that a query gives.
+func (i influxd) query(t *testing.T, flux string) (value string, err error) {
+	t.Helper()
+	result, err := i.QueryAPI("influxd's own").Query(t.Context(), flux)
+	if err != nil {
+		return "", err
+	}
+	for result.Next() {
+		value = fmt.Sprint(result.Record().Value())
+	}
+	return value, errors.Join(result.Err(), result.Close())
+}
+
+func (i influxd) wantNames(t *testing.T, want map[string]string) {
+	t.Helper()
+	if got := i.secretNames(t, i.orgID); !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
+		t.Errorf("influxd lists %q, want the names of %q", got, want)
+	}
+	i.s.wantValues(want)
+}
+
+// TestInfluxd runs an unmodified influxd on the server: its API, queries, a
+// task and a notification endpoint.
+func TestInfluxd(t *testing.T) {
+	t.Parallel()
+	path := given(t, "FLUXKEEP_INFLUXD", "influxd")
+	s := startSetUp(t)
+	i := startInfluxd(t, s, path)
+	s.orgID, s.org = i.orgID, i.orgID // adopted with the first write
+
+	if got := i.secretNames(t, i.orgID); len(got) > 0 {
+		t.Errorf("a new influxd lists %q", got)
+	}
+	want := map[string]string{s.secretName("db"): s.private("pw")}
+	if err := i.patchSecrets(t, i.orgID, want); err != nil {
+		t.Fatal(err)
+	}
+	i.wantNames(t, want)
+	if got, err := i.secretOf(t, s.secretName("db")); err != nil || got != s.private("pw") {
+		t.Errorf("secrets.get gives %q, %v", got, err)
+	}
+	if _, err := i.secretOf(t, s.secretName("none")); err == nil {
+		t.Error("secrets.get of what is not there is no error")
+	}
+
+	i.concurrentPatches(t, want)
+	i.task(t, want)
+	i.deletedDocument(t, want)
+	i.notificationEndpoint(t, want)
+}
+
+// concurrentPatches: each reads the same document, which all then write.
+func (i influxd) concurrentPatches(t *testing.T, want map[string]string) {
+	for round := range 5 {
+		var wg sync.WaitGroup
+		for n := range writerCount {
+			name, value := i.s.secretName(fmt.Sprint("writer", n)), i.s.private(fmt.Sprintf("%d-%d", n, round))
+			want[name] = value
+			wg.Go(func() {
+				if err := i.patchSecrets(t, i.orgID, map[string]string{name: value}); err != nil {
+					t.Errorf("writer %d, round %d: %v", n, round, err)
+				}
+			})
+		}
+		wg.Wait()
+		i.wantNames(t, want)
+	}
+}
+
+// task lets a task write a secret's value into a bucket, second after second,
+// while the secret changes and the server crashes.
+func (i influxd) task(t *testing.T, want map[string]string) {
+	name := i.s.secretName("db")
+	task, err := i.TasksAPI().CreateTaskByFlux(t.Context(), fmt.Sprintf(`
+import "array"
+import "influxdata/influxdb/secrets"
+option task = {name: "copies a secret", every: 1s}
+array.from(rows: [{_time: now(), _measurement: "m", _field: "f", _value: secrets.get(key: %q)}]) |> to(bucket: %q)`, name, i.bucket), i.orgID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := func(value string) bool {
+		got, err := i.query(t, fmt.Sprintf(`from(bucket: %q) |> range(start: -1h) |> last()`, i.bucket))
+		return err == nil && got == value
+	}
+	eventually(t, "value that the task wrote", func() bool { return written(want[name]) })
+	i.s.kill()
+	eventually(t, "run of the task that fails", func() bool {
+		runs, err := i.TasksAPI().FindRuns(t.Context(), task, nil)
+		return err == nil && slices.ContainsFunc(runs, func(r domain.Run) bool { return r.Status != nil && *r.Status == domain.RunStatusFailed })
+	})
+	i.s.again()
+	want[name] = i.s.private("pw after the crash")
+	if err := i.patchSecrets(t, i.orgID, map[string]string{name: want[name]}); err != nil {
+		t.Errorf("after the crash: %v", err)
+	}
+	eventually(t, "value that the task wrote after the crash", func() bool { return written(want[name]) })
+	if err := i.TasksAPI().DeleteTask(t.Context(), task); err != nil {
+		t.Error(err)
+	}
+	i.wantNames(t, want)
+}
+
+// deletedDocument deletes the document by Vault's protocol, and rolls it back.
+func (i influxd) deletedDocument(t *testing.T, want map[string]string) {
+	history, err := i.s.operator().History(t.Context(), i.orgID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.s.vault(i.s.token).KVv2("secret").Delete(t.Context(), i.orgID); err != nil {
+		t.Fatal(err)
+	}
+	i.wantNames(t, nil)
+	alone := map[string]string{i.s.secretName("alone"): i.s.private("v")}
+	if err := i.patchSecrets(t, i.orgID, alone); err != nil {
+		t.Errorf("after the deletion: %v", err)
+	}
+	i.wantNames(t, alone)
+	i.s.fluxkeep("", "secret", "rollback", fmt.Sprint(history[0].Number), "--yes")
+	i.wantNames(t, want)
+	if got, err := i.secretOf(t, i.s.secretName("db")); err != nil || got != want[i.s.secretName("db")] {
+		t.Errorf("after the rollback secrets.get gives %q, %v", got, err)
+	}
+}
+
+// notificationEndpoint makes a notification endpoint, whose token influxd
+// writes in the place of all secrets there are (InfluxDB issue 19081).
+func (i influxd) notificationEndpoint(t *testing.T, want map[string]string) {
+	body := fmt.Sprintf(`{"type":"http","name":"hook","orgID":%q,"status":"active","url":"http://127.0.0.1:1","method":"POST","authMethod":"bearer","token":%q}`,
+		i.orgID, i.s.private("token of the endpoint"))
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, i.HTTPService().ServerAPIURL()+"notificationEndpoints", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Content-Type", "application/json")
+	if err := i.HTTPService().DoHTTPRequest(q, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	history, err := i.s.operator().History(t.Context(), i.orgID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := i.secretNames(t, i.orgID); len(got) != 1 || len(history[0].Removed) != len(want) || !history[1].Pinned {
+		t.Errorf("influxd lists %q after versions %+v", got, history[:2])
+	}
+	i.s.fluxkeep("", "secret", "rollback", fmt.Sprint(history[1].Number), "--yes")
+	i.wantNames(t, want)
+	i.s.fluxkeep("", "secret", "dismiss", fmt.Sprint(history[1].Number))
+}
