@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ type influxCLI struct {
 func (c influxCLI) run(args ...string) (shown, printed string, ok bool) {
 	c.s.t.Helper()
 	cmd := command(c.s.t, c.s.home, c.path, args...)
-	cmd.Env = append(cmd.Env, "INFLUX_HOST="+c.s.url, "INFLUX_CONFIGS_PATH="+filepath.Join(c.s.home, "configs"))
+	cmd.Env = append(cmd.Env, "INFLUX_HOST="+c.s.url)
 	out, err := cmd.CombinedOutput()
 	printed = string(out)
 	for _, token := range chosenToken.FindAllString(printed, -1) {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,8 +36,7 @@ func startInfluxd(t *testing.T, s *server, path string) influxd {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(t, dir, path, "--reporting-disabled", "--secret-store", "vault", "--http-bind-address", address,
-		"--engine-path", filepath.Join(dir, "engine"), "--bolt-path", filepath.Join(dir, "bolt"), "--sqlite-path", filepath.Join(dir, "sqlite"))
+	cmd := command(t, dir, path, "--secret-store", "vault", "--http-bind-address", address)
 	cmd.Env = append(cmd.Env, "VAULT_ADDR="+s.url+"/influxd", "VAULT_TOKEN="+s.token)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
@@ -50,7 +50,11 @@ func startInfluxd(t *testing.T, s *server, path string) influxd {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
-			t.Logf("influxd says:\n%s", text)
+			for line := range strings.Lines(string(text)) {
+				if !strings.Contains(line, "lvl=info") {
+					t.Logf("influxd says: %s", line)
+				}
+			}
 		}
 		_ = log.Close()
 	})
@@ -91,7 +95,9 @@ func (i influxd) query(t *testing.T, flux string) (value string, err error) {
 
 func (i influxd) wantNames(t *testing.T, want map[string]string) {
 	t.Helper()
-	if got := i.secretNames(t, i.orgID); !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
+	got := i.secretNames(t, i.orgID)
+	slices.Sort(got) // influxd does not, with this store
+	if !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
 		t.Errorf("influxd lists %q, want the names of %q", got, want)
 	}
 	i.s.wantValues(want)
@@ -125,6 +131,7 @@ func TestInfluxd(t *testing.T) {
 	i.task(t, want)
 	i.deletedDocument(t, want)
 	i.notificationEndpoint(t, want)
+	i.massDeletion(t, want)
 }
 
 // concurrentPatches: each reads the same document, which all then write.
@@ -201,27 +208,66 @@ func (i influxd) deletedDocument(t *testing.T, want map[string]string) {
 	}
 }
 
-// notificationEndpoint makes a notification endpoint, whose token influxd
-// writes in the place of all secrets there are (InfluxDB issue 19081).
+// notificationEndpoint makes, changes and removes a notification endpoint,
+// whose token influxd keeps as a secret too.
 func (i influxd) notificationEndpoint(t *testing.T, want map[string]string) {
-	body := fmt.Sprintf(`{"type":"http","name":"hook","orgID":%q,"status":"active","url":"http://127.0.0.1:1","method":"POST","authMethod":"bearer","token":%q}`,
-		i.orgID, i.s.private("token of the endpoint"))
-	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, i.HTTPService().ServerAPIURL()+"notificationEndpoints", strings.NewReader(body))
-	if err != nil {
+	endpoint := func(method, path, token string) (id string) {
+		t.Helper()
+		body := fmt.Sprintf(`{"type":"http","name":"hook","orgID":%q,"status":"active","url":"http://127.0.0.1:1","method":"POST","authMethod":"bearer","token":%q}`,
+			i.orgID, token)
+		q, err := http.NewRequestWithContext(t.Context(), method, i.HTTPService().ServerAPIURL()+"notificationEndpoints"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Header.Set("Content-Type", "application/json")
+		var made struct{ ID string }
+		if err := i.HTTPService().DoHTTPRequest(q, nil, func(r *http.Response) error {
+			if r.StatusCode == http.StatusNoContent {
+				return nil
+			}
+			return json.NewDecoder(r.Body).Decode(&made)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return made.ID
+	}
+	id := endpoint(http.MethodPost, "", i.s.private("token of the endpoint"))
+	want[id+"-token"] = i.s.private("token of the endpoint")
+	i.wantNames(t, want)
+	endpoint(http.MethodPut, "/"+id, i.s.private("new token of the endpoint"))
+	want[id+"-token"] = i.s.private("new token of the endpoint")
+	i.wantNames(t, want)
+	endpoint(http.MethodDelete, "/"+id, "")
+	i.wantNames(t, want) // influxd leaves the token behind
+}
+
+// massDeletion deletes more than half of all secrets, which may have been an
+// accident and can be undone.
+func (i influxd) massDeletion(t *testing.T, want map[string]string) {
+	var most []string
+	left := map[string]string{}
+	for name, value := range want {
+		if len(most) <= len(want)/2 {
+			most = append(most, name)
+		} else {
+			left[name] = value
+		}
+	}
+	if err := i.APIClient().PostOrgsIDSecrets(t.Context(), &domain.PostOrgsIDSecretsAllParams{
+		OrgID: i.orgID, Body: domain.PostOrgsIDSecretsJSONRequestBody{Secrets: &most},
+	}); err != nil {
 		t.Fatal(err)
 	}
-	q.Header.Set("Content-Type", "application/json")
-	if err := i.HTTPService().DoHTTPRequest(q, nil, nil); err != nil {
-		t.Fatal(err)
-	}
+	i.wantNames(t, left)
 	history, err := i.s.operator().History(t.Context(), i.orgID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := i.secretNames(t, i.orgID); len(got) != 1 || len(history[0].Removed) != len(want) || !history[1].Pinned {
-		t.Errorf("influxd lists %q after versions %+v", got, history[:2])
+	if !history[1].Pinned || len(history[0].Removed) != len(most) {
+		t.Fatalf("the last two versions are %+v", history[:2])
 	}
-	i.s.fluxkeep("", "secret", "rollback", fmt.Sprint(history[1].Number), "--yes")
+	pinned := fmt.Sprint(history[1].Number)
+	i.s.fluxkeep("", "secret", "rollback", pinned, "--yes")
 	i.wantNames(t, want)
-	i.s.fluxkeep("", "secret", "dismiss", fmt.Sprint(history[1].Number))
+	i.s.fluxkeep("", "secret", "dismiss", pinned)
 }

@@ -64,7 +64,12 @@ func command(t testing.TB, home string, name string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(cleanEnviron(), "HOME="+home)
+	cmd.Env = append(cleanEnviron(), "HOME="+home,
+		// InfluxDB's programs look up the home folder elsewhere.
+		"INFLUX_CONFIGS_PATH="+filepath.Join(home, "configs"),
+		"INFLUXD_ENGINE_PATH="+filepath.Join(home, "engine"), "INFLUXD_BOLT_PATH="+filepath.Join(home, "bolt"),
+		"INFLUXD_SQLITE_PATH="+filepath.Join(home, "sqlite"),
+		"INFLUXD_HTTP_BIND_ADDRESS=127.0.0.1:8086", "INFLUXD_REPORTING_DISABLED=true")
 	cmd.Dir = home
 	return cmd
 }

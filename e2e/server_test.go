@@ -41,6 +41,11 @@ type server struct {
 // start runs a server that is not set up.
 func start(t testing.TB, args ...string) *server {
 	t.Helper()
+	return startAt(t, "127.0.0.1:0", args...)
+}
+
+func startAt(t testing.TB, address string, args ...string) *server {
+	t.Helper()
 	dir := t.TempDir()
 	s := &server{
 		t: t, dir: filepath.Join(dir, "data"), home: filepath.Join(dir, "home"), logFile: filepath.Join(dir, "log"),
@@ -57,7 +62,7 @@ func start(t testing.TB, args ...string) *server {
 		s.checkNothingReadable()
 		s.checkLog()
 	})
-	s.serve("127.0.0.1:0")
+	s.serve(address)
 	return s
 }
 
@@ -104,7 +109,9 @@ func (s *server) tryServe(address string) bool {
 	go func(cmd *exec.Cmd, exited chan<- error) { exited <- cmd.Wait() }(s.cmd, s.exited)
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if url := listening(s.log()[from:]); url != "" {
-			s.url = url
+			if s.url != url { // others may be using it, when it is the same again
+				s.url = url
+			}
 			return true
 		}
 		select {

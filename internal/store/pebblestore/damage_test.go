@@ -305,8 +305,7 @@ func TestTornTail(t *testing.T) {
 
 	rng := rand.New(rand.NewPCG(1, 2))
 	tails := map[string][]byte{"nothing": before}
-	for _, n := range []int{1, 7, 18, 19, 30, 4096, blockSize - 1, blockSize, blockSize + 1, 2 * blockSize, len(after) - len(before) - 1} {
-		n = min(n, len(after)-len(before)-1)
+	for _, n := range []int{1, 18, 19, 4096, blockSize, len(after) - len(before) - 1} {
 		tails[fmt.Sprintf("first %d bytes", n)] = after[:len(before)+n]
 		zeros := append(bytes.Clone(after[:len(before)+n]), make([]byte, len(after)-len(before)-n)...)
 		tails[fmt.Sprintf("first %d bytes and zeros", n)] = zeros

@@ -1,0 +1,247 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The documents say which of their code blocks are run here, by a comment in
+// front of them, which no reader sees:
+//
+//	<!-- tried -->                   run it
+//	<!-- tried with telegraf -->     run it if there is a telegraf
+//	<!-- tried, server 8087 -->      leave it running, and go on when it answers
+//	<!-- tried, background -->       leave it running
+//	<!-- tried, file NAME -->        make a file of it
+//
+// All blocks of a document are run in one folder, one after the other, by one
+// shell. Who is asked for a password there answers. A document that has
+//
+//	<!-- tried on a server -->
+//
+// begins with a server at the default address, set up, with an organization
+// called acme.
+
+const (
+	onServer = "<!-- tried on a server -->"
+	answer   = "correct horse"
+)
+
+// block is a code block that is to be tried.
+type block struct {
+	line       int
+	text       string
+	needs      []string
+	port       string // to wait for
+	background bool
+	file       string
+}
+
+var triedComment = regexp.MustCompile(`^<!-- tried((?: with \w+|, with \w+|, server \d+|, background|, file \S+)*) -->$`)
+
+// triedBlocks finds the blocks of a document that are to be tried.
+func triedBlocks(t testing.TB, document string) []block {
+	t.Helper()
+	var blocks []block
+	lines := strings.Split(document, "\n")
+	for i := 0; i < len(lines); i++ {
+		if !strings.HasPrefix(lines[i], "<!-- tried") || lines[i] == onServer {
+			continue
+		}
+		m := triedComment.FindStringSubmatch(lines[i])
+		if m == nil {
+			t.Fatalf("line %d: what is %s?", i+1, lines[i])
+		}
+		b := block{line: i + 1}
+		for option := range strings.SplitSeq(strings.Trim(m[1], " ,"), ", ") {
+			kind, value, _ := strings.Cut(option, " ")
+			switch kind {
+			case "with":
+				b.needs = append(b.needs, value)
+			case "server":
+				b.port, b.background = value, true
+			case "background":
+				b.background = true
+			case "file":
+				b.file = value
+			}
+		}
+		b.text, i = codeBlock(lines, i+1)
+		if b.text == "" {
+			t.Fatalf("line %d: no code block follows", b.line)
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// codeBlock returns the code block that begins at a line or below empty ones,
+// and the last line of it.
+func codeBlock(lines []string, i int) (string, int) {
+	for i < len(lines) && lines[i] == "" {
+		i++
+	}
+	var text []string
+	if i < len(lines) && strings.HasPrefix(lines[i], "```") {
+		for i++; i < len(lines) && lines[i] != "```"; i++ {
+			text = append(text, lines[i])
+		}
+		return strings.Join(text, "\n"), i
+	}
+	for ; i < len(lines) && (lines[i] == "" || strings.HasPrefix(lines[i], "    ")); i++ {
+		text = append(text, strings.TrimPrefix(lines[i], "    "))
+	}
+	return strings.TrimRight(strings.Join(text, "\n"), "\n"), i - 1
+}
+
+// script makes one script of the blocks whose programs are there.
+func script(blocks []block, has func(program string) bool) (text string, skipped []block) {
+	var s strings.Builder
+	// Each job is a process group of its own, and ends with the script.
+	s.WriteString("set -euo pipefail\nset -m\ntrap 'for p in $(jobs -p); do kill -- -$p; done; wait' EXIT\n")
+	for _, b := range blocks {
+		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) {
+			skipped = append(skipped, b)
+			continue
+		}
+		fmt.Fprintf(&s, "echo '== line %d'\n", b.line)
+		switch {
+		case b.file != "":
+			fmt.Fprintf(&s, "cat > %s <<'END OF FILE'\n%s\nEND OF FILE\n", b.file, b.text)
+		case b.background:
+			fmt.Fprintf(&s, "{\n%s\n} </dev/null &\n", b.text)
+		default:
+			fmt.Fprintf(&s, "{\n%s\n} <<<%q\n", b.text, answer)
+		}
+		if b.port != "" {
+			fmt.Fprintf(&s, "until curl -sf http://127.0.0.1:%s/api/v2/setup >/dev/null; do kill -0 $! && sleep 0.1; done\n", b.port)
+		}
+	}
+	return s.String(), skipped
+}
+
+func TestDocuments(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("../README.md"); err == nil {
+		pages = append(pages, "../README.md")
+	}
+	tried := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := triedBlocks(t, string(text))
+		if len(blocks) == 0 {
+			continue
+		}
+		tried++
+		// Not at once: the pages use the same ports.
+		t.Run(filepath.Base(page), func(t *testing.T) { tryPage(t, string(text), blocks) })
+	}
+	if tried < 3 {
+		t.Errorf("only %d documents are tried", tried)
+	}
+}
+
+func tryPage(t *testing.T, text string, blocks []block) {
+	bash := find(t, "bash")
+	find(t, "curl")
+	for _, port := range []string{"8086", "8087"} {
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			unavailable(t, "the page's port is in use: %v", err)
+		}
+		_ = l.Close() // nothing was accepted
+	}
+	home, bin := t.TempDir(), t.TempDir()
+	has := programsIn(t, bin)
+	if strings.Contains(text, onServer) {
+		serveDefault(t, home)
+	}
+	program, skipped := script(blocks, has)
+	for _, b := range skipped {
+		t.Logf("line %d is skipped: it needs %s", b.line, strings.Join(b.needs, " and "))
+	}
+	cmd := command(t, home, bash, "-c", program)
+	cmd.Env = append(cmd.Env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("%v after the last line above that begins with ==", err)
+	}
+}
+
+// programsIn links the programs that documents use into a folder, and returns
+// what says whether there is one.
+func programsIn(t *testing.T, bin string) func(string) bool {
+	t.Helper()
+	link := func(name, path string) {
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("fluxkeep", program)
+	found := map[string]bool{}
+	return func(name string) bool {
+		if there, known := found[name]; known {
+			return there
+		}
+		path := map[string]string{"influx": os.Getenv("FLUXKEEP_INFLUX_CLI"), "influxd": os.Getenv("FLUXKEEP_INFLUXD")}[name]
+		if name == "telegraf" {
+			path = telegraf(t)
+		}
+		if path != "" {
+			link(name, path)
+		} else if _, err := exec.LookPath(name); err != nil {
+			found[name] = false
+			return false
+		}
+		found[name] = true
+		return true
+	}
+}
+
+// serveDefault runs a server where clients look for one, with a profile for
+// them in the home folder.
+func serveDefault(t *testing.T, home string) {
+	t.Helper()
+	s := startAt(t, "127.0.0.1:8086")
+	s.user, s.password, s.org = "admin", answer, "acme"
+	cmd := command(t, home, program, "setup", "--username", s.user, "--org", s.org)
+	cmd.Stdin = strings.NewReader(s.password)
+	output(t, cmd)
+	if allowed, err := s.client("").SetupAllowed(t.Context()); err != nil || allowed {
+		t.Fatalf("the server can be set up still: %v, %v", allowed, err)
+	}
+}
+
+// TestTriedBlocks makes sure that what is marked in a document is found.
+func TestTriedBlocks(t *testing.T) {
+	got := triedBlocks(t, strings.Join([]string{
+		"# Title", "", "<!-- tried -->", "", "    one", "", "      two", "", "text", "", "    not this one", "",
+		"<!-- tried with a, with b, server 8087 -->", "```sh", "three", "```", "<!-- tried, file x.conf -->", "    four", "<!-- tried, background -->", "    five",
+	}, "\n"))
+	want := []block{
+		{line: 3, text: "one\n\n  two"},
+		{line: 13, text: "three", needs: []string{"a", "b"}, port: "8087", background: true},
+		{line: 17, text: "four", file: "x.conf"},
+		{line: 19, text: "five", background: true},
+	}
+	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+		t.Errorf("found %+v\nwant %+v", got, want)
+	}
+	if _, skipped := script(got, func(p string) bool { return p == "a" }); len(skipped) != 1 || skipped[0].line != 13 {
+		t.Errorf("skipped without b: %+v", skipped)
+	}
+}
