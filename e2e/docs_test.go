@@ -21,8 +21,9 @@ import (
 //	<!-- tried, background -->       leave it running
 //	<!-- tried, file NAME -->        make a file of it
 //
-// All blocks of a document are run in one folder, one after the other, by one
-// shell. Who is asked for a password there answers. A document that has
+// All blocks of a document are run one after the other, by one shell, in one
+// folder, where the sources are too. What is asked there gets an answer. A
+// document that has
 //
 //	<!-- tried on a server -->
 //
@@ -105,7 +106,7 @@ func codeBlock(lines []string, i int) (string, int) {
 func script(blocks []block, has func(program string) bool) (text string, skipped []block) {
 	var s strings.Builder
 	// Each job is a process group of its own, and ends with the script.
-	s.WriteString("set -euo pipefail\nset -m\ntrap 'for p in $(jobs -p); do kill -- -$p; done; wait' EXIT\n")
+	s.WriteString("set -euo pipefail\nset -m\ntrap 'for p in $(jobs -p); do kill -- -$p; done 2>/dev/null || true; wait' EXIT\n")
 	for _, b := range blocks {
 		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) {
 			skipped = append(skipped, b)
@@ -156,7 +157,9 @@ func TestDocuments(t *testing.T) {
 
 func tryPage(t *testing.T, text string, blocks []block) {
 	bash := find(t, "bash")
-	find(t, "curl")
+	for _, tool := range []string{"curl", "jq"} {
+		find(t, tool)
+	}
 	for _, port := range []string{"8086", "8087"} {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
@@ -169,11 +172,13 @@ func tryPage(t *testing.T, text string, blocks []block) {
 	if strings.Contains(text, onServer) {
 		serveDefault(t, home)
 	}
+	sources := sources(t, home)
 	program, skipped := script(blocks, has)
 	for _, b := range skipped {
 		t.Logf("line %d is skipped: it needs %s", b.line, strings.Join(b.needs, " and "))
 	}
 	cmd := command(t, home, bash, "-c", program)
+	cmd.Env = append(cmd.Env, sources...)
 	cmd.Env = append(cmd.Env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
@@ -210,6 +215,30 @@ func programsIn(t *testing.T, bin string) func(string) bool {
 		found[name] = true
 		return true
 	}
+}
+
+// sources links the sources into a folder. It returns what Go needs in the
+// environment to build them as it does here.
+func sources(t *testing.T, dir string) (env []string) {
+	t.Helper()
+	for _, name := range []string{"cmd", "internal", "client", "go.mod", "go.sum"} {
+		path, err := filepath.Abs(filepath.Join("..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := []string{"GOCACHE", "GOENV", "GOMODCACHE", "GOPATH"}
+	out, err := exec.Command("go", append([]string{"env"}, names...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, value := range strings.Split(strings.TrimSpace(string(out)), "\n") {
+		env = append(env, names[i]+"="+value)
+	}
+	return env
 }
 
 // serveDefault runs a server where clients look for one, with a profile for

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/client"
 )
 
 // An influxd with --secret-store vault has one habit: it reads an
@@ -19,7 +21,7 @@ import (
 // readDocument reads as influxd does. What it must not get is an error too: a
 // 404 that has data makes influxd fail from then on.
 func (s *server) readDocument(token string) (data map[string]string, version int, err error) {
-	status, answer, err := s.do(http.MethodGet, "/influxd/v1/secret/data/"+s.orgID, token, nil)
+	status, answer, err := s.do(http.MethodGet, "/v1/secret/data/"+s.orgID, token, nil)
 	if err != nil {
 		return nil, 0, unanswered{err}
 	}
@@ -44,7 +46,7 @@ func (s *server) writeDocument(token string, data map[string]string, cas int) (v
 	if err != nil {
 		return 0, err
 	}
-	status, answer, err := s.do(http.MethodPut, "/influxd/v1/secret/data/"+s.orgID, token, body)
+	status, answer, err := s.do(http.MethodPut, "/v1/secret/data/"+s.orgID, token, body)
 	if err != nil {
 		return 0, unanswered{err}
 	}
@@ -219,6 +221,8 @@ func TestInfluxdHabit(t *testing.T) {
 			t.Errorf("%s is %q, acknowledged after the last deletion was %q", name, now[name], value)
 		}
 	}
+	// Now that the organization is known, a token for it alone is enough.
+	w.token = s.newToken(client.Read, client.Write).Token
 	w.run("after", 1, func() {})
 	s.wantValues(w.last)
 
