@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -238,52 +237,5 @@ func TestRestoreCutShort(t *testing.T) {
 	refused(t, dir, "a restore into it did not end")
 	if _, err := Restore(t.Context(), testConfig(t, dir), strings.NewReader("")); !errors.Is(err, errRestoring) {
 		t.Errorf("another restore: %v", err)
-	}
-}
-
-// TestBackupToSlowClient: a client that is slow, but goes on, gets its backup;
-// one that takes nothing any more is let go.
-func TestBackupToSlowClient(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--write-timeout=1s")
-	ts.setUp(t)
-	for i := range 16 {
-		ts.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", keep.MaxValue))
-	}
-	open := func() *http.Response {
-		req, err := http.NewRequest("GET", ts.url+backupPath, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Token "+ts.token)
-		res, err := (&http.Client{Transport: &http.Transport{}}).Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res
-	}
-	slow := open()
-	defer slow.Body.Close()
-	begin := time.Now()
-	in, out := io.Pipe()
-	go func() {
-		for {
-			time.Sleep(250 * time.Millisecond)
-			if _, err := io.CopyN(out, slow.Body, 1<<20); err != nil {
-				out.CloseWithError(err)
-				return
-			}
-		}
-	}()
-	records := 0
-	err := backup.Read(in, func(backup.Header) error { return nil }, func(_, _ []byte) error { records++; return nil })
-	if took := time.Since(begin); err != nil || took < 2*time.Second {
-		t.Errorf("%d records after %v: %v", records, took, err)
-	}
-
-	dead := open()
-	defer dead.Body.Close()
-	eventually(t, "the end of the backup that nobody takes", func() bool { return ts.handler.inFlight.Load() == 0 })
-	if _, err := io.Copy(io.Discard, dead.Body); err == nil {
-		t.Error("the client took half a backup for a whole one")
 	}
 }
