@@ -21,7 +21,7 @@ import (
 // readDocument reads as influxd does. What it must not get is an error too: a
 // 404 that has data makes influxd fail from then on.
 func (s *server) readDocument(token string) (data map[string]string, version int, err error) {
-	status, answer, err := s.do(http.MethodGet, "/v1/secret/data/"+s.orgID, token, nil)
+	status, answer, err := s.do(http.MethodGet, "/influxd/v1/secret/data/"+s.orgID, token, nil)
 	if err != nil {
 		return nil, 0, unanswered{err}
 	}
@@ -46,7 +46,7 @@ func (s *server) writeDocument(token string, data map[string]string, cas int) (v
 	if err != nil {
 		return 0, err
 	}
-	status, answer, err := s.do(http.MethodPut, "/v1/secret/data/"+s.orgID, token, body)
+	status, answer, err := s.do(http.MethodPut, "/influxd/v1/secret/data/"+s.orgID, token, body)
 	if err != nil {
 		return 0, unanswered{err}
 	}
