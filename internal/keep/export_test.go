@@ -8,3 +8,6 @@ func (k *Keep) DropCaches() {
 	k.maps.clear()
 	k.callers.changed()
 }
+
+// DescribeKey names a record.
+func DescribeKey(key string) string { return describeKey([]byte(key)) }
