@@ -11,9 +11,14 @@ import (
 // change there, whatever it is, makes all of it forgotten.
 type callerCache struct {
 	directory atomic.Uint64 // counts the changes of the directory
-	mu        sync.RWMutex
-	callers   map[hash]knownCaller
-	orgs      map[ID]uint64 // organizations that exist, and when that was seen
+	// doubts counts the changes of the directory that may show later, settled
+	// those of them of which it is known that they have or never will.
+	// While the two differ nothing is answered from here.
+	doubts  atomic.Uint64
+	settled atomic.Uint64
+	mu      sync.RWMutex
+	callers map[hash]knownCaller
+	orgs    map[ID]uint64 // organizations that exist, and when that was seen
 }
 
 type knownCaller struct {
@@ -32,11 +37,28 @@ func (c *callerCache) at() uint64 { return c.directory.Load() + 1 }
 // is told that it is.
 func (c *callerCache) changed() { c.directory.Add(1) }
 
+func (c *callerCache) inDoubt() bool { return c.settled.Load() != c.doubts.Load() }
+
+// settle is called when a change has succeeded that began when there were so
+// many doubts. What was seen meanwhile may not be true any more.
+func (c *callerCache) settle(doubts uint64) {
+	for {
+		settled := c.settled.Load()
+		if settled >= doubts {
+			return
+		}
+		c.changed()
+		if c.settled.CompareAndSwap(settled, doubts) {
+			return
+		}
+	}
+}
+
 func (c *callerCache) get(h hash, o Origin, now time.Time) (Caller, bool) {
 	c.mu.RLock()
 	known, ok := c.callers[h]
 	c.mu.RUnlock()
-	if !ok || known.directory != c.at() {
+	if !ok || known.directory != c.at() || c.inDoubt() {
 		return Caller{}, false
 	}
 	// Of login tokens the parent's end counts too.
@@ -62,7 +84,7 @@ func (c *callerCache) exists(org ID) bool {
 	c.mu.RLock()
 	seen := c.orgs[org]
 	c.mu.RUnlock()
-	return seen == c.at()
+	return seen == c.at() && !c.inDoubt()
 }
 
 func (c *callerCache) found(org ID, at uint64) {
@@ -75,5 +97,6 @@ func (c *callerCache) found(org ID, at uint64) {
 }
 
 // alone is a store that nobody else changes, so that what this process has
-// done is all that was done.
+// done is all that was done. When one of its changes has succeeded, what came
+// of those that failed before it began does not change any more.
 type alone interface{ Revision() uint64 }

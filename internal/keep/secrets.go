@@ -291,6 +291,16 @@ func (w *watchers) notify(org ID) {
 	}
 }
 
+// notifyAll is for changes of which it is no longer known what they were.
+func (w *watchers) notifyAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ch := range w.wait {
+		close(ch)
+	}
+	clear(w.wait)
+}
+
 // ResolveOrganization finds an organization by its ID or, when no ID is meant,
 // by its name. An ID is returned whether it exists or not: what is asked next
 // finds out. A name that is not known is ErrOrganizationNotFound to one who

@@ -380,12 +380,7 @@ func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
 
 // quietly writes without an audit record: upkeep that nobody asked for.
 func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
-	now := k.now()
-	t := &tx{view: view{ctx: ctx, k: k, now: now}}
-	err := k.store.Update(ctx, func(w store.Tx) error {
-		t.w, t.r = w, w
-		return fn(t)
-	})
-	k.committed(t)
+	t := &tx{view: view{ctx: ctx, k: k}}
+	_, err := k.transact(ctx, t, fn)
 	return err
 }

@@ -222,6 +222,11 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 			r.Inactive = !*u.Active
 		}
 		out = r.user(id)
+		if r.Inactive && !old.Inactive {
+			if err := t.endSessions(id, hash{}); err != nil {
+				return err
+			}
+		}
 		return t.putUser(id, old, &r)
 	})
 	return out, err
