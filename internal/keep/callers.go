@@ -16,6 +16,10 @@ type callerCache struct {
 	// While the two differ nothing is answered from here.
 	doubts  atomic.Uint64
 	settled atomic.Uint64
+	// pending are changes that may be seen already and are not counted yet.
+	// While there is one, somebody may have been told of it, so that nobody
+	// may be answered from here any more.
+	pending atomic.Int64
 	mu      sync.RWMutex
 	callers map[hash]knownCaller
 	orgs    map[ID]uint64 // organizations that exist, and when that was seen
@@ -37,7 +41,11 @@ func (c *callerCache) at() uint64 { return c.directory.Load() + 1 }
 // is told that it is.
 func (c *callerCache) changed() { c.directory.Add(1) }
 
-func (c *callerCache) inDoubt() bool { return c.settled.Load() != c.doubts.Load() }
+// inDoubt is asked before directory is compared: if not, all changes that
+// anybody can have seen by then are counted there.
+func (c *callerCache) inDoubt() bool {
+	return c.pending.Load() != 0 || c.settled.Load() != c.doubts.Load()
+}
 
 // settle is called when a change has succeeded that began when there were so
 // many doubts. What was seen meanwhile may not be true any more.
@@ -55,10 +63,13 @@ func (c *callerCache) settle(doubts uint64) {
 }
 
 func (c *callerCache) get(h hash, o Origin, now time.Time) (Caller, bool) {
+	if c.inDoubt() {
+		return Caller{}, false
+	}
 	c.mu.RLock()
 	known, ok := c.callers[h]
 	c.mu.RUnlock()
-	if !ok || known.directory != c.at() || c.inDoubt() {
+	if !ok || known.directory != c.at() {
 		return Caller{}, false
 	}
 	// Of login tokens the parent's end counts too.
@@ -81,10 +92,13 @@ func (c *callerCache) put(h hash, at uint64, caller Caller) {
 
 // exists reports whether an organization is known to exist.
 func (c *callerCache) exists(org ID) bool {
+	if c.inDoubt() {
+		return false
+	}
 	c.mu.RLock()
 	seen := c.orgs[org]
 	c.mu.RUnlock()
-	return seen == c.at() && !c.inDoubt()
+	return seen == c.at()
 }
 
 func (c *callerCache) found(org ID, at uint64) {

@@ -20,7 +20,14 @@ import (
 // between.
 func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtful bool, err error) {
 	seen := k.callers.doubts.Load()
-	written := false
+	written, pending := false, false
+	// Also when fn panics.
+	defer func() {
+		if pending {
+			k.callers.changed()
+			k.callers.pending.Add(-1)
+		}
+	}()
 	err = k.store.Update(ctx, func(w store.Tx) error {
 		t.w, t.r, t.now = w, w, k.now()
 		written = false
@@ -28,14 +35,15 @@ func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtfu
 			return err
 		}
 		written = true
+		if t.directory && !pending {
+			pending = true
+			k.callers.pending.Add(1)
+		}
 		return nil
 	})
 	doubtful = err != nil && written
-	if t.directory {
-		if doubtful {
-			k.callers.doubts.Add(1)
-		}
-		k.callers.changed()
+	if doubtful && pending {
+		k.callers.doubts.Add(1)
 	}
 	if err == nil {
 		k.callers.settle(seen)

@@ -24,7 +24,6 @@ type account struct {
 type accountState struct {
 	token, active bool // the token exists, and is active
 	user          bool // is active
-	session       bool
 	member        bool
 	victim        bool
 }
@@ -57,7 +56,7 @@ func (op *accountOp) String() string { return fmt.Sprintf("%s %t of %d", op.kind
 
 func accountLaw() law {
 	return law{
-		start: func() any { return accountState{true, true, true, true, false, true} },
+		start: func() any { return accountState{token: true, active: true, user: true, victim: true} },
 		equal: func(a, b any) bool { return a == b },
 		step: func(state any, o operation) (any, any) {
 			s, op := state.(accountState), o.(*accountOp)
@@ -74,7 +73,6 @@ func accountLaw() law {
 				s.token = false
 			case setUser:
 				s.user = op.on
-				s.session = s.session && op.on
 			case setMember:
 				s.member = op.on
 			case deleteOrg:
@@ -97,7 +95,7 @@ func (s accountState) use(kind accountKind) string {
 		return "there"
 	case kind == readOrg:
 		return "gone"
-	case kind == useSession && !s.session, kind != useSession && !s.token, kind == useLogin && !s.active:
+	case kind != useSession && !s.token, kind == useLogin && !s.active:
 		return "unknown"
 	case !s.user:
 		return "user inactive"

@@ -196,8 +196,8 @@ type UserUpdate struct {
 	Active *bool
 }
 
-// UpdateUser changes a user. Needs write on it. A user who becomes inactive
-// is signed out everywhere.
+// UpdateUser changes a user. Needs write on it. The sessions and tokens of a
+// user who is inactive can do nothing.
 func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (User, error) {
 	var out User
 	rec := c.record("users.update", 0)
@@ -222,11 +222,6 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 			r.Inactive = !*u.Active
 		}
 		out = r.user(id)
-		if r.Inactive && !old.Inactive {
-			if err := t.endSessions(id, hash{}); err != nil {
-				return err
-			}
-		}
 		return t.putUser(id, old, &r)
 	})
 	return out, err

@@ -32,9 +32,16 @@ const (
 // Faulty returns a store on top of s whose calls of Update fail as choose
 // says, which gets the number of the call, from 1. Calls whose function fails
 // are not touched, and Views never fail. choose is not called by two
-// goroutines at once.
+// goroutines at once; without one, only contexts of WithFault fail.
 func Faulty(s store.Store, choose func(call int) Fault) store.Store {
 	return &faulty{Store: s, choose: choose}
+}
+
+type faultKey struct{}
+
+// WithFault returns a context in which each change of a Faulty store fails so.
+func WithFault(ctx context.Context, f Fault) context.Context {
+	return context.WithValue(ctx, faultKey{}, f)
 }
 
 // EveryNth chooses fault for every nth call.
@@ -74,7 +81,10 @@ func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
 	f.mu.Lock()
 	f.calls++
 	call := f.calls
-	fault := f.choose(call)
+	fault, chosen := ctx.Value(faultKey{}).(Fault)
+	if !chosen && f.choose != nil {
+		fault = f.choose(call)
+	}
 	f.mu.Unlock()
 
 	broken := fmt.Errorf("%w: fault of the test in call %d", store.ErrUnavailable, call)

@@ -48,9 +48,9 @@ func TestFaulty(t *testing.T) {
 
 // TestLate: what is late shows when the next change begins, before that one.
 func TestLate(t *testing.T) {
-	s := storetest.Faulty(mustOpen(t), storetest.EveryNth(2, storetest.Late))
+	s := storetest.Faulty(mustOpen(t), nil)
 	storetest.MustSet(t, s, "a", "1")
-	err := s.Update(t.Context(), func(tx store.Tx) error {
+	err := s.Update(storetest.WithFault(t.Context(), storetest.Late), func(tx store.Tx) error {
 		if err := tx.DeleteRange([]byte("a"), []byte("b")); err != nil {
 			return err
 		}
