@@ -267,8 +267,11 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 			return ErrUnauthenticated
 		}
 		rec.User = user.String()
-		if err := t.activeUser(user); err != nil {
+		switch err := t.activeUser(user); {
+		case errors.Is(err, ErrUserInactive):
 			return ErrUnauthenticated
+		case err != nil:
+			return err
 		}
 		s.Expires = t.now.Add(k.sessionLength)
 		return t.putSession(k.sessionHash(s.Key), &sessionRecord{User: user, Created: t.now, Expires: s.Expires})
