@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
@@ -101,8 +102,10 @@ func TestWaitersLearnOfDoubt(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	// The outbox is looked after in the background.
-	if err := k.Wait(t.Context(), op, k.Org, d.Tag); err != nil {
-		t.Fatal(err)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := k.Wait(ctx, op, k.Org, d.Tag); err != nil || ctx.Err() != nil {
+		t.Fatalf("waited in vain: %v", err)
 	}
 	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"a": "1"}) {
 		t.Errorf("the secrets are %v", got)
