@@ -9,13 +9,17 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// recordCache remembers what sealed records of the directory (organizations,
-// users, tokens, memberships) decode to. An entry is used only while the
-// store holds the very bytes that it was decoded from, so it can't say what
-// is no longer true, and nothing has to be dropped when something changes.
+// recordCache remembers what sealed records decode to: those of the directory
+// (organizations, users, tokens, memberships), and the heads and versions of
+// maps. An entry is used only while the store holds the very bytes that it was
+// decoded from, so it can't say what is no longer true, and nothing has to be
+// dropped when something changes. So what is written may be put here at once,
+// whether it comes to be durable or not: no two sealed records are equal.
 type recordCache struct {
-	mu      sync.RWMutex
-	entries map[string]cachedRecord
+	mu sync.RWMutex
+	// What is found in old moves to young. When young is full it becomes the
+	// old, so what was not used for long goes.
+	young, old map[string]cachedRecord
 }
 
 type cachedRecord struct {
@@ -23,25 +27,42 @@ type cachedRecord struct {
 	decoded any
 }
 
-const maxCachedRecords = 20_000
+const maxYoungRecords = 10_000
 
 func (c *recordCache) find(key, sealed []byte) (any, bool) {
 	c.mu.RLock()
-	e, ok := c.entries[string(key)]
+	e, ok := c.young[string(key)]
+	again := false
+	if !ok {
+		e, again = c.old[string(key)]
+	}
 	c.mu.RUnlock()
-	if !ok || !bytes.Equal(e.sealed, sealed) {
+	if !ok && !again || !bytes.Equal(e.sealed, sealed) {
 		return nil, false
+	}
+	if again {
+		c.keep(key, e.sealed, e.decoded)
 	}
 	return e.decoded, true
 }
 
+// keep remembers a record. Neither the bytes nor what they decode to may be
+// changed any more.
 func (c *recordCache) keep(key, sealed []byte, decoded any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.entries == nil || len(c.entries) >= maxCachedRecords {
-		c.entries = make(map[string]cachedRecord) // rare, and cheaper than to know what was used last
+	if c.young == nil || len(c.young) >= maxYoungRecords {
+		c.young, c.old = make(map[string]cachedRecord), c.young
 	}
-	c.entries[string(key)] = cachedRecord{bytes.Clone(sealed), decoded}
+	c.young[string(key)] = cachedRecord{sealed, decoded}
+}
+
+// forget drops what is not needed any more.
+func (c *recordCache) forget(key []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, string(key))
+	delete(c.old, string(key))
 }
 
 // load returns the record at key decoded into a T, which all who ask share:
@@ -65,7 +86,7 @@ func decode[T any](v *view, key, sealed []byte) (*T, error) {
 	if err := v.openJSON(key, sealed, d); err != nil {
 		return nil, err
 	}
-	v.k.records.keep(key, sealed, d)
+	v.k.records.keep(key, bytes.Clone(sealed), d)
 	return d, nil
 }
 

@@ -327,7 +327,7 @@ func (w *writer) current(name string) (entry, string, bool, error) {
 func (w *writer) diff(ch Change) (changes []change, values map[string]string, err error) {
 	values = ch.Set
 	for name, value := range ch.Set {
-		_, now, ok, err := w.current(name)
+		e, now, ok, err := w.current(name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -338,7 +338,7 @@ func (w *writer) diff(ch Change) (changes []change, values map[string]string, er
 		if ok {
 			o = opChange
 		}
-		changes = append(changes, change{name, o})
+		changes = append(changes, change{name, o, e.version})
 	}
 	removed := ch.Remove
 	if ch.Replace && !w.empty {
@@ -348,12 +348,12 @@ func (w *writer) diff(ch Change) (changes []change, values map[string]string, er
 	}
 	slices.Sort(removed)
 	for _, name := range slices.Compact(removed) {
-		_, _, ok, err := w.current(name)
+		e, _, ok, err := w.current(name)
 		if err != nil {
 			return nil, nil, err
 		}
 		if ok {
-			changes = append(changes, change{name, opRemove})
+			changes = append(changes, change{name, opRemove, e.version})
 		}
 	}
 	slices.SortFunc(changes, compareNames)
@@ -422,12 +422,10 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 	count := w.head.Count
 	if w.empty {
 		count = 0
-		hide, err := w.hide(changes)
-		if err != nil {
+		var err error
+		if changes, err = w.hide(changes); err != nil {
 			return VersionInfo{}, err
 		}
-		changes = append(changes, hide...)
-		slices.SortFunc(changes, compareNames)
 	}
 	w.rec.Names, w.rec.Removed = nil, nil
 	for _, c := range changes {
@@ -451,6 +449,9 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 	r.Time, r.User, r.Token, r.Protocol, r.Count = w.now, w.c.User, w.c.actor(), w.c.Origin.Protocol, count
 	if err := w.putVersion(m, n, r, changes); err != nil {
 		return VersionInfo{}, err
+	}
+	if len(changes) > changesPerChunk {
+		w.head.Large = n
 	}
 	w.head.Current, w.head.Count, w.head.Updated = n, count, w.now
 	w.rec.Version = n
@@ -476,24 +477,26 @@ func valueOf(values map[string]string, c change) string {
 	return values[c.Name]
 }
 
-// hide lists what the hidden current version would show and the new one must
-// not.
+// hide adds to the changes what the hidden current version would show and the
+// new one must not.
 func (w *writer) hide(changes []change) ([]change, error) {
 	if w.head.Current == 0 {
-		return nil, nil
+		return changes, nil
 	}
-	fresh := make(map[string]bool, len(changes))
-	for _, c := range changes {
-		fresh[c.Name] = true
+	fresh := make(map[string]int, len(changes))
+	for i, c := range changes {
+		fresh[c.Name] = i
 	}
-	var out []change
 	err := w.scanVersion(w.head.Map, w.head.Current, func(e entry, _ string) error {
-		if !fresh[e.name] {
-			out = append(out, change{e.name, opHide})
+		if i, ok := fresh[e.name]; ok {
+			changes[i].Before = e.version
+		} else {
+			changes = append(changes, change{e.name, opHide, e.version})
 		}
 		return nil
 	})
-	return out, err
+	slices.SortFunc(changes, compareNames)
+	return changes, err
 }
 
 // changeState makes the state writable. The one that was read may be shared.
@@ -505,7 +508,7 @@ func (w *writer) changeState() {
 
 func (w *writer) save() error {
 	if w.stateChanged {
-		return w.putState(w.org, &w.head, w.state)
+		return w.putState(w.org, w.head, w.state)
 	}
-	return w.putHead(w.org, &w.head)
+	return w.putHead(w.org, w.head, w.state)
 }

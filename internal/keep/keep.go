@@ -337,12 +337,18 @@ func (v *view) open(key, sealed []byte) ([]byte, error) {
 }
 
 func (t *tx) put(key, plain []byte) error {
+	_, err := t.seal(key, plain)
+	return err
+}
+
+// seal is put for who wants to know the sealed bytes.
+func (t *tx) seal(key, plain []byte) ([]byte, error) {
 	sealed, err := t.k.keys.Load().Seal(plain, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.touch(key)
-	return t.w.Set(key, sealed)
+	return sealed, t.w.Set(key, sealed)
 }
 
 // delete removes the record at key, if there is one.
@@ -359,11 +365,16 @@ func (t *tx) touch(key []byte) {
 }
 
 func (t *tx) putJSON(key []byte, v any) error {
+	_, err := t.sealJSON(key, v)
+	return err
+}
+
+func (t *tx) sealJSON(key []byte, v any) ([]byte, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return t.put(key, b)
+	return t.seal(key, b)
 }
 
 func (k *Keep) hash(purpose string, s string) hash {

@@ -62,39 +62,44 @@ func (w *writer) raiseFloor(next *versionRecord) error {
 // which there is nothing any more, apart from those that a pinned version
 // shows.
 func (w *writer) superseded(n uint64, r *versionRecord) error {
-	m := w.head.Map
-	changes, err := w.allChanges(m, n, r)
+	changes, err := w.allChanges(w.head.Map, n, r)
 	if err != nil {
 		return err
 	}
 	for _, c := range changes {
-		h := w.k.secretHash(m, c.Name)
-		var older []uint64
-		err := w.r.Scan(secretKey(m, h, n-1), secretKey(m, h, 0), func(k, _ []byte) (bool, error) {
-			_, v, _ := parseSecretKey(k)
-			older = append(older, v)
-			return true, nil
-		})
-		if err != nil {
-			return err
-		}
-		next, left := n, 0
-		for _, v := range older {
-			if w.pinnedIn(v, next) {
-				left++
-			} else if err := w.w.Delete(secretKey(m, h, v)); err != nil {
+		h := w.k.secretHash(w.head.Map, c.Name)
+		left := c.Before != 0 && w.pinnedIn(c.Before, n)
+		if c.Before != 0 && !left {
+			if err := w.w.Delete(secretKey(w.head.Map, h, c.Before)); err != nil {
 				return err
 			}
-			next = v
+		}
+		if c.Op.kind() == kindValue {
+			continue
 		}
 		// That a name is gone must be said only to hide an older record.
-		if left == 0 && c.Op.kind() != kindValue {
-			if err := w.w.Delete(secretKey(m, h, n)); err != nil {
+		if !left && len(w.state.Pinned) > 0 {
+			if left, err = w.olderThan(h, n); err != nil {
+				return err
+			}
+		}
+		if !left {
+			if err := w.w.Delete(secretKey(w.head.Map, h, n)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// olderThan reports whether a name has a record below version n.
+func (w *writer) olderThan(h hash, n uint64) (found bool, err error) {
+	m := w.head.Map
+	err = w.r.Scan(secretKey(m, h, n-1), secretKey(m, h, 0), func([]byte, []byte) (bool, error) {
+		found = true
+		return false, nil
+	})
+	return found, err
 }
 
 func (w *writer) pinnedIn(from, to uint64) bool {
@@ -109,7 +114,7 @@ func (w *writer) forget(n uint64) error {
 		delete(w.state.Deleted, n)
 		w.state.Destroyed = remove(w.state.Destroyed, n)
 	}
-	return w.deleteVersion(w.head.Map, n)
+	return w.deleteVersion(&w.head, n)
 }
 
 // sweepUnpinned removes what only versions that were unpinned needed.

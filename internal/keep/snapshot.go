@@ -29,8 +29,9 @@ func (v *view) complete(s *snapshot) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Changes = nil
-	s.record = r
+	info := *r
+	info.Changes = nil
+	s.record = &info
 	s.names = make([]string, len(s.entries))
 	for i, e := range s.entries {
 		s.names[i] = e.name

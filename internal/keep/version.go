@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,8 @@ type headRecord struct {
 	// Floor is the oldest version whose records are still there, so that a
 	// write by one who read it a moment ago can be merged; see prune.
 	Floor uint64 `json:"floor"`
+	// Large is the newest version whose changes stand in records of their own.
+	Large uint64 `json:"large,omitempty"`
 	Count int    `json:"count"` // names in the current version
 	// StateRevision is that of the state record; 0: there is none.
 	StateRevision uint64    `json:"state,omitempty"`
@@ -64,6 +67,10 @@ type versionRecord struct {
 type change struct {
 	Name string `json:"n"`
 	Op   op     `json:"o"`
+	// Before is the version of the name's record that this one takes the
+	// place of, 0 if there is none, or one that only says that the name is
+	// gone.
+	Before uint64 `json:"b,omitempty"`
 }
 
 type op string
@@ -199,7 +206,7 @@ func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
 	if err := twin(key(tableState, org), m.head.StateRevision, m.state.Revision); err != nil {
 		return nil, nil, err
 	}
-	v.k.records.keep(k, sealed, m)
+	v.k.records.keep(k, bytes.Clone(sealed), m)
 	return m.head, m.state, nil
 }
 
@@ -225,32 +232,36 @@ func (v *view) checkHead(org ID, h *headRecord) error {
 	return err
 }
 
-func (t *tx) putHead(org ID, h *headRecord) error { return t.putJSON(key(tableHead, org), h) }
+// putHead writes the head. The state is the one that the head says is the
+// newest.
+func (t *tx) putHead(org ID, h headRecord, s *stateRecord) error {
+	k := key(tableHead, org)
+	sealed, err := t.sealJSON(k, h)
+	if err != nil {
+		return err
+	}
+	t.k.records.keep(k, sealed, &mapState{&h, s})
+	return nil
+}
 
 // putState writes the state and the head that says which state is the newest.
-func (t *tx) putState(org ID, h *headRecord, s *stateRecord) error {
+func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 	s.Revision++
 	h.StateRevision = s.Revision
 	if err := t.putJSON(key(tableState, org), s); err != nil {
 		return err
 	}
-	return t.putHead(org, h)
+	return t.putHead(org, h, s)
 }
 
+// version returns a version's record, which is shared.
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	k := versionKey(m, n)
-	plain, ok, err := v.get(k)
-	if err != nil {
-		return nil, err
+	r, err := load[versionRecord](v, k)
+	if err == nil && r == nil {
+		err = damaged(describeKey(k), store.ErrNotFound)
 	}
-	if !ok {
-		return nil, damaged(describeKey(k), store.ErrNotFound)
-	}
-	r := &versionRecord{}
-	if err := json.Unmarshal(plain, r); err != nil {
-		return nil, damaged(describeKey(k), err)
-	}
-	return r, nil
+	return r, err
 }
 
 // changesPerChunk keeps records well below what every store takes at once.
@@ -267,7 +278,13 @@ func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error
 			r.Chunks++
 		}
 	}
-	return t.putJSON(versionKey(m, n), r)
+	k := versionKey(m, n)
+	sealed, err := t.sealJSON(k, &r)
+	if err != nil {
+		return err
+	}
+	t.k.records.keep(k, sealed, &r)
+	return nil
 }
 
 // changes returns all that a version did.
@@ -299,11 +316,13 @@ func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
 	return out, nil
 }
 
-func (t *tx) deleteVersion(m ID, n uint64) error {
-	if err := t.w.Delete(versionKey(m, n)); err != nil {
+func (t *tx) deleteVersion(h *headRecord, n uint64) error {
+	k := versionKey(h.Map, n)
+	t.k.records.forget(k)
+	if err := t.w.Delete(k); err != nil || n > h.Large {
 		return err
 	}
-	return t.w.DeleteRange(changesKey(m, n, 0), changesKey(m, n+1, 0))
+	return t.w.DeleteRange(changesKey(h.Map, n, 0), changesKey(h.Map, n+1, 0))
 }
 
 // deleteMap removes all of an organization's versions.
