@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"sync"
 
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
@@ -15,33 +14,26 @@ import (
 // decoded from, so it can't say what is no longer true, and nothing has to be
 // dropped when something changes. So what is written may be put here at once,
 // whether it comes to be durable or not: no two sealed records are equal.
-type recordCache struct {
-	mu sync.RWMutex
-	// What is found in old moves to young. When young is full it becomes the
-	// old, so what was not used for long goes.
-	young, old map[string]cachedRecord
-}
+type recordCache struct{ recent[place, cachedRecord] }
 
 type cachedRecord struct {
 	sealed  []byte
 	decoded any
 }
 
-const maxYoungRecords = 10_000
+// place is a key of the store as the key of a map.
+type place [40]byte
+
+// placeOf is for keys, which are all shorter than a place.
+func placeOf(key []byte) (p place) {
+	p[len(p)-1] = byte(copy(p[:len(p)-1], key))
+	return p
+}
 
 func (c *recordCache) find(key, sealed []byte) (any, bool) {
-	c.mu.RLock()
-	e, ok := c.young[string(key)]
-	again := false
-	if !ok {
-		e, again = c.old[string(key)]
-	}
-	c.mu.RUnlock()
-	if !ok && !again || !bytes.Equal(e.sealed, sealed) {
+	e, ok := c.get(placeOf(key))
+	if !ok || !bytes.Equal(e.sealed, sealed) {
 		return nil, false
-	}
-	if again {
-		c.keep(key, e.sealed, e.decoded)
 	}
 	return e.decoded, true
 }
@@ -49,20 +41,7 @@ func (c *recordCache) find(key, sealed []byte) (any, bool) {
 // keep remembers a record. Neither the bytes nor what they decode to may be
 // changed any more.
 func (c *recordCache) keep(key, sealed []byte, decoded any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.young == nil || len(c.young) >= maxYoungRecords {
-		c.young, c.old = make(map[string]cachedRecord), c.young
-	}
-	c.young[string(key)] = cachedRecord{sealed, decoded}
-}
-
-// forget drops what is not needed any more.
-func (c *recordCache) forget(key []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.young, string(key))
-	delete(c.old, string(key))
+	c.put(placeOf(key), cachedRecord{sealed, decoded})
 }
 
 // load returns the record at key decoded into a T, which all who ask share:

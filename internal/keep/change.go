@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // Change is what a write does to an organization's secrets. It makes one new
@@ -82,11 +84,11 @@ func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
 
 // orgExists returns ErrOrganizationNotFound when there is none.
 func (v *view) orgExists(org ID) error {
-	if v.at != 0 && v.k.callers.exists(org) {
+	if v.k.callers.exists(org, v.at) {
 		return nil
 	}
 	_, err := v.org(org)
-	if err == nil && v.at != 0 && v.k.alone {
+	if err == nil && v.k.alone {
 		v.k.callers.found(org, v.at)
 	}
 	return err
@@ -320,8 +322,31 @@ func (w *writer) current(name string) (entry, string, bool, error) {
 	if w.empty {
 		return entry{}, "", false, nil
 	}
-	return w.secret(w.head.Map, name, w.head.Current)
+	m := w.head.Map
+	if !w.k.alone {
+		return w.secret(m, name, w.head.Current)
+	}
+	// With the version at hand, one record is looked up; without it, all that
+	// the engine has of the name is looked through.
+	prefix := placeOf(secretPrefix(m, w.k.secretHash(m, name)))
+	if n, known := w.k.newest.get(prefix); known {
+		e, value, ok, err := w.secretAt(m, name, n)
+		if !errors.Is(err, store.ErrNotFound) {
+			return e, value, ok, err
+		}
+	}
+	e, value, ok, err := w.secret(m, name, w.head.Current)
+	if err == nil && e.version > 0 {
+		w.k.newest.put(prefix, e.version)
+	}
+	return e, value, ok, err
 }
+
+// newestCache has, for names, the version of the newest record, or a later one
+// that was to be written and then was not: so if there is a record of that
+// version it is the newest. That holds where one process writes all versions.
+// The key is what all records of a name begin with.
+type newestCache struct{ recent[place, uint64] }
 
 // diff returns what a change really changes, in byte order of the names.
 func (w *writer) diff(ch Change) (changes []change, values map[string]string, err error) {
@@ -439,9 +464,11 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 			count--
 			w.rec.Removed = append(w.rec.Removed, c.Name)
 		}
-		if err := w.put(secretKey(m, w.k.secretHash(m, c.Name), n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
+		h := w.k.secretHash(m, c.Name)
+		if err := w.put(secretKey(m, h, n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
 			return VersionInfo{}, err
 		}
+		w.k.newest.put(placeOf(secretPrefix(m, h)), n)
 	}
 	if count > MaxNames {
 		return VersionInfo{}, errorf(CodeInvalid, "an organization can have at most %d secrets", MaxNames)

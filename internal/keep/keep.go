@@ -73,6 +73,7 @@ type Keep struct {
 	limiter  *signInLimiter
 	records  recordCache
 	callers  callerCache
+	newest   newestCache
 	alone    bool      // nobody else changes the store
 	lines    sync.Pool // of *[]byte, for audit records
 	maps     mapCache
@@ -105,6 +106,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		ids:            audit.NewIDs(),
 		limiter:        newSignInLimiter(),
 	}
+	k.records.size, k.callers.callers.size, k.callers.orgs.size, k.newest.size = 10_000, 10_000, 10_000, 50_000
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
@@ -183,8 +185,8 @@ type view struct {
 	k   *Keep
 	r   store.Reader
 	now time.Time
-	// at is the state of the directory before the store was read, 0 in a
-	// transaction that writes: it sees what nobody else does yet.
+	// at is the state of the directory before the store was read, 0 when that
+	// can't be told.
 	at uint64
 	// key is a buffer for keys that are not kept.
 	key []byte
@@ -233,6 +235,9 @@ func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(
 	err := k.store.Update(ctx, func(w store.Tx) error {
 		*rec = start
 		t.w, t.r = w, w
+		if k.alone {
+			t.at = k.callers.atChange()
+		}
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -360,7 +365,10 @@ func (t *tx) delete(key []byte) error {
 func (t *tx) touch(key []byte) {
 	switch key[0] {
 	case tableOrg, tableOrgName, tableUser, tableUserName, tableToken, tableTokenHash, tableMember, tableMemberOf:
-		t.directory = true
+		if !t.directory {
+			t.directory, t.at = true, 0
+			t.k.callers.changing()
+		}
 	}
 }
 

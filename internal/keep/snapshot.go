@@ -113,18 +113,33 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 	h := v.k.secretHash(m, name)
 	prefix := secretPrefix(m, h)
 	err = v.r.Scan(secretKey(m, h, at), store.PrefixEnd(prefix), func(k, sealed []byte) (bool, error) {
-		_, version, _ := parseSecretKey(k)
-		kind, has, val, err := v.openSecret(k, sealed)
-		if err != nil {
-			return false, err
-		}
-		if has != name {
-			return false, damaged(describeKey(k), errors.New("it is of another name"))
-		}
-		e, value, ok = entry{name: has, version: version}, val, kind == kindValue
-		return false, nil
+		e, value, ok, err = v.found(name, k, sealed)
+		return false, err
 	})
 	return e, value, ok, err
+}
+
+// secretAt is secret for a name that was written in that very version; else
+// it returns store.ErrNotFound.
+func (v *view) secretAt(m ID, name string, version uint64) (e entry, value string, ok bool, err error) {
+	k := secretKey(m, v.k.secretHash(m, name), version)
+	sealed, err := v.r.Get(k)
+	if err != nil {
+		return entry{}, "", false, err
+	}
+	return v.found(name, k, sealed)
+}
+
+func (v *view) found(name string, k, sealed []byte) (e entry, value string, ok bool, err error) {
+	_, version, _ := parseSecretKey(k)
+	kind, has, value, err := v.openSecret(k, sealed)
+	if err != nil {
+		return entry{}, "", false, err
+	}
+	if has != name {
+		return entry{}, "", false, damaged(describeKey(k), errors.New("it is of another name"))
+	}
+	return entry{name: has, version: version}, value, kind == kindValue, nil
 }
 
 func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err error) {

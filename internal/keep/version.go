@@ -318,7 +318,7 @@ func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
 
 func (t *tx) deleteVersion(h *headRecord, n uint64) error {
 	k := versionKey(h.Map, n)
-	t.k.records.forget(k)
+	t.k.records.forget(placeOf(k))
 	if err := t.w.Delete(k); err != nil || n > h.Large {
 		return err
 	}
