@@ -5,5 +5,6 @@ func (k *Keep) DropCaches() {
 	k.records.clear()
 	k.callers.clear()
 	k.newest.clear()
+	k.heads.clear()
 	k.maps.clear()
 }

@@ -74,6 +74,7 @@ type Keep struct {
 	records  recordCache
 	callers  callerCache
 	newest   newestCache
+	heads    recent[ID, seenHead]
 	alone    bool      // nobody else changes the store
 	lines    sync.Pool // of *[]byte, for audit records
 	maps     mapCache
@@ -106,7 +107,8 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		ids:            audit.NewIDs(),
 		limiter:        newSignInLimiter(),
 	}
-	k.records.size, k.callers.callers.size, k.callers.orgs.size, k.newest.size = 10_000, 10_000, 10_000, 50_000
+	k.records.size, k.callers.callers.size, k.callers.orgs.size = 10_000, 10_000, 10_000
+	k.newest.size, k.heads.size = 50_000, 10_000
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
@@ -188,8 +190,19 @@ type view struct {
 	// at is the state of the directory before the store was read, 0 when that
 	// can't be told.
 	at uint64
+	// revision is that of the state that is read, 0 where that can't be told
+	// or may still change.
+	revision uint64
 	// key is a buffer for keys that are not kept.
 	key []byte
+}
+
+// use reads from r, which is durable.
+func (v *view) use(r store.Reader) {
+	v.r = r
+	if a, ok := r.(alone); ok {
+		v.revision = a.Revision()
+	}
 }
 
 type tx struct {
@@ -214,7 +227,7 @@ func (k *Keep) read(ctx context.Context, c Caller, rec *audit.Record, fn func(*v
 	}
 	v := &view{ctx: ctx, k: k, now: k.now(), at: k.callers.at()}
 	err := k.store.View(ctx, func(r store.Reader) error {
-		v.r = r
+		v.use(r)
 		return fn(v)
 	})
 	return k.finish(rec, v.now, domain(err))

@@ -177,37 +177,58 @@ type mapState struct {
 // empty when nothing was ever written. The state is never written without the
 // head, so what was read with a head is right as long as the head is the same.
 func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
+	if v.revision != 0 {
+		if seen, ok := v.k.heads.get(org); ok && seen.revision == v.revision {
+			return seen.head, seen.state, nil
+		}
+	}
+	m, err := v.mapState(org)
+	if err != nil {
+		return nil, nil, err
+	}
+	if v.revision != 0 {
+		v.k.heads.put(org, seenHead{m, v.revision})
+	}
+	return m.head, m.state, nil
+}
+
+// seenHead is a head as one revision of the store has it.
+type seenHead struct {
+	*mapState
+	revision uint64
+}
+
+func (v *view) mapState(org ID) (*mapState, error) {
 	k := key(tableHead, org)
 	sealed, err := v.r.Get(k)
 	if errors.Is(err, store.ErrNotFound) {
-		return &headRecord{}, &stateRecord{}, nil
+		return &mapState{&headRecord{}, &stateRecord{}}, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if known, ok := v.k.records.find(k, sealed); ok {
-		m := known.(*mapState)
-		return m.head, m.state, nil
+		return known.(*mapState), nil
 	}
 	m := &mapState{&headRecord{}, &stateRecord{}}
 	if err := v.openJSON(k, sealed, m.head); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := v.checkHead(org, m.head); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s, err := load[stateRecord](v, key(tableState, org))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if s != nil {
 		m.state = s
 	}
 	if err := twin(key(tableState, org), m.head.StateRevision, m.state.Revision); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	v.k.records.keep(k, bytes.Clone(sealed), m)
-	return m.head, m.state, nil
+	return m, nil
 }
 
 // checkHead refuses a head that is older than the versions it leads to: one
