@@ -15,7 +15,13 @@ type callerCache struct {
 	ended     atomic.Uint64 // those of them whose end directory has counted
 
 	callers recent[hash, knownCaller]
-	orgs    recent[ID, uint64] // when an organization was seen
+	orgs    recent[ID, uint64]      // when an organization was seen
+	refs    recent[string, seenRef] // what was meant by an ID or a name
+}
+
+type seenRef struct {
+	id ID
+	at uint64
 }
 
 type knownCaller struct {
@@ -83,6 +89,7 @@ func (c *callerCache) found(org ID, at uint64) {
 func (c *callerCache) clear() {
 	c.callers.clear()
 	c.orgs.clear()
+	c.refs.clear()
 }
 
 // alone is a store that nobody else changes, so that what this process has

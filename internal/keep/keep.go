@@ -78,6 +78,7 @@ type Keep struct {
 	alone    bool      // nobody else changes the store
 	lines    sync.Pool // of *[]byte, for audit records
 	maps     mapCache
+	memory   *seal.Memory // seals what is remembered of values
 	watchers watchers
 	rotation rotation
 	saveKeys func(context.Context, *seal.Keys) error
@@ -107,8 +108,8 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		ids:            audit.NewIDs(),
 		limiter:        newSignInLimiter(),
 	}
-	k.records.size, k.callers.callers.size, k.callers.orgs.size = 10_000, 10_000, 10_000
-	k.newest.size, k.heads.size = 50_000, 10_000
+	k.records.size, k.newest.size, k.heads.size = 10_000, 50_000, 10_000
+	k.callers.callers.size, k.callers.orgs.size, k.callers.refs.size = 10_000, 10_000, 1_000
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
@@ -132,6 +133,9 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	}
 	k.maps.limit = c.CacheBytes
 	var err error
+	if k.memory, err = seal.NewMemory(); err != nil {
+		return nil, err
+	}
 	if k.dummyPassword, err = bcrypt.GenerateFromPassword([]byte("no user has this password"), k.passwordCost); err != nil {
 		return nil, fmt.Errorf("hash a password: %w", err)
 	}

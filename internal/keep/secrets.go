@@ -2,8 +2,9 @@ package keep
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,11 +56,12 @@ func (r *reading) tag() string { return tag(r.head, r.state, r.now) }
 // tag identifies what there is to see: the map, its current version, and
 // whether that one is hidden.
 func tag(h *headRecord, s *stateRecord, now time.Time) string {
-	shown := 1
+	b := append(make([]byte, 0, 48), h.Map.String()...)
+	b = strconv.AppendUint(append(b, '.'), h.Current, 10)
 	if h.Current == 0 || s.hidden(h.Current, now) {
-		shown = 0
+		return string(append(b, ".0"...))
 	}
-	return fmt.Sprintf("%s.%d.%d", h.Map, h.Current, shown)
+	return string(append(b, ".1"...))
 }
 
 // SecretNames returns the names of an organization's secrets, in byte order.
@@ -136,8 +138,8 @@ func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (
 		if !r.head.kept(r.state, n) {
 			return ErrVersionNotFound
 		}
-		out, err = r.document(&c, n, nil)
-		rec.Version, rec.Names = n, namesOf(out.Secrets)
+		rec.Version = n
+		out, rec.Names, err = r.document(&c, n, nil)
 		return err
 	})
 	return out, err
@@ -151,28 +153,35 @@ func namesOf(secrets []Secret) []string {
 	return names
 }
 
-// document reads a version; only, if not nil, chooses names.
-func (r *reading) document(c *Caller, n uint64, only []string) (Document, error) {
+// document reads a version; only, if not nil, chooses names. It also returns
+// the names of what was read, which must not be changed.
+func (r *reading) document(c *Caller, n uint64, only []string) (Document, []string, error) {
 	if r.state.hidden(n, r.now) || only != nil {
-		return r.part(c, n, only)
+		out, err := r.part(c, n, only)
+		return out, namesOf(out.Secrets), err
 	}
 	s, err := r.snapshot(r.head, r.state, n, true)
 	if err != nil {
-		return Document{}, err
+		return Document{}, nil, err
 	}
 	out := r.describe(n, s.record)
-	out.Secrets = make([]Secret, 0, len(s.entries))
+	if !c.Limited() {
+		out.Secrets, err = r.secrets(s)
+		return out, s.names, err
+	}
+	var names []string
 	for _, e := range s.entries {
 		if !c.sees(e.name) {
 			continue
 		}
 		value, err := r.openEntry(s.m, e)
 		if err != nil {
-			return Document{}, err
+			return Document{}, nil, err
 		}
 		out.Secrets = append(out.Secrets, Secret{e.name, value, e.version})
+		names = append(names, e.name)
 	}
-	return out, nil
+	return out, names, nil
 }
 
 func (r *reading) describe(n uint64, vr *versionRecord) Document {
@@ -229,8 +238,7 @@ func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag
 		if r.empty() || out.Tag == tag {
 			return nil
 		}
-		out, err = r.document(&c, r.head.Current, names)
-		rec.Names = namesOf(out.Secrets)
+		out, rec.Names, err = r.document(&c, r.head.Current, names)
 		return err
 	})
 	return out, err
@@ -296,6 +304,14 @@ func (w *watchers) notify(org ID) {
 // finds out. A name that is not known is ErrOrganizationNotFound to one who
 // may read all secrets, and a refusal to everybody else.
 func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
+	at := k.callers.at()
+	if known, _ := k.callers.refs.get(ref); known.at == at {
+		return known.id, nil
+	}
+	return k.resolve(ctx, c, ref, at)
+}
+
+func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID, error) {
 	var out ID
 	err := k.peek(ctx, func(v *view) error {
 		byName, err := v.orgByName(ref)
@@ -324,6 +340,9 @@ func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (I
 	if err != nil {
 		rec := c.record("organizations.resolve", 0)
 		return 0, k.finish(rec, k.now(), domain(err))
+	}
+	if k.alone {
+		k.callers.refs.put(strings.Clone(ref), seenRef{out, at})
 	}
 	return out, nil
 }

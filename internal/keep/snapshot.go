@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
@@ -21,6 +22,7 @@ type snapshot struct {
 	entries []entry
 	names   []string // of entries, for those who see all
 	bytes   int64
+	values  atomic.Pointer[sealedValues] // once they were asked for
 }
 
 // complete fills in what does not depend on the entries' order of arrival.
@@ -46,7 +48,8 @@ type entry struct {
 	sealed  []byte
 }
 
-func (e entry) size() int64 { return int64(len(e.name)+len(e.sealed)) + 64 }
+// size is what an entry takes in memory, with its part of sealedValues.
+func (e entry) size() int64 { return int64(len(e.name)+2*len(e.sealed)) + 64 }
 
 // mapCache keeps the newest snapshots, those used last, up to a limit in
 // bytes. A snapshot is identified by map and version, and neither a version's
