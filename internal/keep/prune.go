@@ -30,7 +30,7 @@ func (w *writer) prune() error {
 		if w.head.Floor >= w.head.Oldest {
 			return nil
 		}
-		next, err := w.version(w.head.Map, w.head.Floor+1)
+		next, err := w.recentVersion(w.head.Map, w.head.Floor+1)
 		if err != nil {
 			return err
 		}

@@ -275,6 +275,18 @@ func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 	return t.putHead(org, h, s)
 }
 
+// recentVersion is version for who writes, for a version that was written some
+// time ago. Where one process writes all versions, what it remembers of one is
+// what it wrote last, and that needs no second look.
+func (t *tx) recentVersion(m ID, n uint64) (*versionRecord, error) {
+	if t.k.alone {
+		if known, ok := t.k.records.get(placeOf(versionKey(m, n))); ok {
+			return known.decoded.(*versionRecord), nil
+		}
+	}
+	return t.version(m, n)
+}
+
 // version returns a version's record, which is shared.
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	k := versionKey(m, n)
