@@ -201,7 +201,7 @@ func (r *importResult) take(report keep.ImportReport) {
 		if m.ID != 0 {
 			o.ID = m.ID.String()
 		}
-		if m.Org != 0 {
+		if m.Org != 0 && m.Org != m.ID {
 			o.Organization = m.Org.String()
 		}
 		r.Objects[i] = o
