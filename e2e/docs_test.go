@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -28,11 +29,17 @@ import (
 //	<!-- tried on a server -->
 //
 // begins with a server at the default address, set up, with an organization
-// called acme.
+// called acme; one that has
+//
+//	<!-- tried beside an InfluxDB -->
+//
+// begins with the data of an InfluxDB that is stopped, and the profile of
+// somebody who used it.
 
 const (
-	onServer = "<!-- tried on a server -->"
-	answer   = "correct horse"
+	onServer       = "<!-- tried on a server -->"
+	besideInfluxDB = "<!-- tried beside an InfluxDB -->"
+	answer         = "correct horse"
 )
 
 // block is a code block that is to be tried.
@@ -53,7 +60,7 @@ func triedBlocks(t testing.TB, document string) []block {
 	var blocks []block
 	lines := strings.Split(document, "\n")
 	for i := 0; i < len(lines); i++ {
-		if !strings.HasPrefix(lines[i], "<!-- tried") || lines[i] == onServer {
+		if !strings.HasPrefix(lines[i], "<!-- tried") || lines[i] == onServer || lines[i] == besideInfluxDB {
 			continue
 		}
 		m := triedComment.FindStringSubmatch(lines[i])
@@ -172,6 +179,9 @@ func tryPage(t *testing.T, text string, blocks []block) {
 	if strings.Contains(text, onServer) {
 		serveDefault(t, home)
 	}
+	if strings.Contains(text, besideInfluxDB) {
+		leaveInfluxDB(t, home)
+	}
 	sources := sources(t, home)
 	program, skipped := script(blocks, has)
 	for _, b := range skipped {
@@ -252,6 +262,37 @@ func serveDefault(t *testing.T, home string) {
 	output(t, cmd)
 	if allowed, err := s.client("").SetupAllowed(t.Context()); err != nil || allowed {
 		t.Fatalf("the server can be set up still: %v, %v", allowed, err)
+	}
+}
+
+// leaveInfluxDB puts where InfluxDB and its command line have theirs a bolt
+// file that a real one wrote, and the profile of its owner.
+func leaveInfluxDB(t *testing.T, home string) {
+	t.Helper()
+	const files = "../internal/influxbolt/testdata/hashed-tokens"
+	data, err := os.ReadFile(files + ".bolt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listing, err := os.ReadFile(files + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var has struct {
+		Organizations []struct{ Name string }
+		Tokens        []struct{ Token string }
+	}
+	if err := json.Unmarshal(listing, &has); err != nil {
+		t.Fatal(err)
+	}
+	profile := fmt.Sprintf("[default]\n  url = \"http://localhost:8086\"\n  token = %q\n  org = %q\n  active = true\n", has.Tokens[0].Token, has.Organizations[0].Name)
+	if err := os.Mkdir(filepath.Join(home, ".influxdbv2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{filepath.Join(".influxdbv2", "influxd.bolt"): data, "configs": []byte(profile)} {
+		if err := os.WriteFile(filepath.Join(home, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -232,7 +232,11 @@ func foreignPermissions(set acl.Set) string {
 	if len(types) > most {
 		types, more = types[:most], " and more"
 	}
-	return fmt.Sprintf("%d of its %d permissions are for what is not kept here: %s", n, len(set), strings.Join(types, ", ")+more)
+	which := "all its permissions are"
+	if n < len(set) {
+		which = fmt.Sprintf("%d of its %d permissions are", n, len(set))
+	}
+	return which + " for what is not kept here: " + strings.Join(types, ", ") + more
 }
 
 func (t *tx) putImportedToken(n ImportToken, hashes []hash) error {
