@@ -60,7 +60,6 @@ or the work can't be done.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	fs.StringVar(&im.bolt, "bolt-path", "", "InfluxDB's bolt `file`, influxd.bolt")
 	fs.BoolVar(&im.apply, "apply", false, "do it, instead of showing what would be done")
 	fs.BoolVar(&im.json, "json", false, "print JSON")

@@ -98,11 +98,21 @@ profile of ~/.influxdbv2/configs.`,
 		newVersionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	inOrder(root)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpFunc(showHelp)
 	root.SetUsageFunc(showUsage)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
 	return root
+}
+
+// inOrder lets help show flags in the order in which they were added, which is
+// by what they are about, and not by the alphabet.
+func inOrder(cmd *cobra.Command) {
+	cmd.Flags().SortFlags, cmd.PersistentFlags().SortFlags = false, false
+	for _, c := range cmd.Commands() {
+		inOrder(c)
+	}
 }
 
 // group makes a command of commands: alone it shows its help, and a word that
