@@ -98,7 +98,8 @@ func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, err
 }
 
 // SecretOrganizations returns the organizations that have versions of secrets
-// and whose secrets the caller may read, in the order of their IDs.
+// or settings for them, and whose secrets the caller may read, in the order of
+// their IDs.
 func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) {
 	var out []ID
 	err := k.read(ctx, c, c.record("secrets.organizations", 0), func(v *view) error {
@@ -111,7 +112,7 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) 
 				return nil
 			}
 			h, _, err := v.head(id)
-			if err == nil && h.Current > 0 {
+			if err == nil && h.Map != 0 {
 				out = append(out, id)
 			}
 			return err

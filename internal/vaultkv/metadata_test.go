@@ -67,6 +67,20 @@ func TestVersionLists(t *testing.T) {
 	s.op(t, "DELETE", "/v1/secret/metadata/other", "").want(t, 204)
 }
 
+// TestMetadataAloneIsListed: a document that has settings and no version yet
+// is there, for who lists as for who asks for it.
+func TestMetadataAloneIsListed(t *testing.T) {
+	s := newServer(t, nil)
+	s.op(t, "LIST", "/v1/secret/metadata", "").wantErrors(t, 404)
+	s.op(t, "POST", s.at("metadata"), `{"max_versions":3}`).want(t, 204)
+	a := s.op(t, "LIST", "/v1/secret/metadata", "").want(t, 200)
+	if got := fmt.Sprint(a.get(t, "data", "keys")); got != fmt.Sprintf("[%s]", s.Org) {
+		t.Errorf("listed are %s", got)
+	}
+	s.op(t, "DELETE", s.at("metadata"), "").want(t, 204)
+	s.op(t, "LIST", "/v1/secret/metadata", "").wantErrors(t, 404)
+}
+
 func TestMetadata(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "GET", s.at("metadata"), "").wantErrors(t, 404)
