@@ -301,3 +301,23 @@ func TestImportInfluxDBKeys(t *testing.T) {
 		t.Errorf("a second time: %+v", r.Counts)
 	}
 }
+
+// TestImportInfluxDBComparison: what was taken and is not what the file has
+// makes the command fail.
+func TestImportInfluxDBComparison(t *testing.T) {
+	counts := map[string]importCounts{"secrets": {New: 2, Unchanged: 3, Different: 4}}
+	for _, c := range []struct {
+		compared *importCompared
+		want     string
+	}{
+		{nil, ""}, // a dry run
+		{&importCompared{Equal: 5, Different: 4}, ""},
+		{&importCompared{Equal: 4, Different: 5}, "5 secrets should be here as they are in the file, and 4 are"},
+		{&importCompared{Equal: 4, Different: 4, Missing: 1}, "5 secrets should be here as they are in the file, and 4 are"},
+	} {
+		err := (&importResult{Counts: counts, Compared: c.compared}).verify()
+		if (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+			t.Errorf("%+v: %v", c.compared, err)
+		}
+	}
+}

@@ -156,6 +156,13 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRead(t, path)
+	// Who opens it to write waits for those who read; Read does not.
+	reader, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	mustRead(t, path)
 }
 
 func TestForeignFiles(t *testing.T) {
