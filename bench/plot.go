@@ -134,6 +134,7 @@ func growthPlot(servers []*sized) plotted {
 			of   func(*sized) []float64
 		}{
 			{"start to the first answer", func(s *sized) []float64 { return s.start }},
+			{"first PATCH after it", func(s *sized) []float64 { return s.firstPatch }},
 			{"PATCH of one, one client", func(s *sized) []float64 { return s.patchOne }},
 			{"read of one value, one client", func(s *sized) []float64 { return s.readOne }},
 		} {
@@ -149,7 +150,7 @@ func growthPlot(servers []*sized) plotted {
 // roomForLegend keeps the legend above the lines of a logarithmic plot.
 func roomForLegend(p *plot.Plot) {
 	p.Y.Min /= 2
-	p.Y.Max *= 20
+	p.Y.Max *= 30
 }
 
 func listPlot(servers []*sized) plotted {

@@ -51,6 +51,3 @@ func (ss samples) rates() []float64 { return ss.each(func(s sample) float64 { re
 func (ss samples) p99s() []float64 {
 	return ss.each(func(s sample) float64 { return s.p99.Seconds() })
 }
-func (ss samples) means() []float64 {
-	return ss.each(func(s sample) float64 { return s.mean.Seconds() })
-}

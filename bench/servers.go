@@ -91,7 +91,8 @@ func (b *bench) startInfluxDB(ctx context.Context) (*influxdb, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.await(ctx, "/health", nil); err != nil {
+	// /health answers before the API does.
+	if err := s.await(ctx, "/api/v2/setup", nil); err != nil {
 		return nil, err
 	}
 	if err := s.setUp(ctx, newPassword()); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -21,24 +20,27 @@ func soak(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer s.stop()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 
-	loads := s.mixedLoad()
-	rates, errs := make([]float64, len(loads)), make([]error, len(loads))
+	loads := s.mixedLoad(b.soak)
+	rates := make([]float64, len(loads))
 	var all sync.WaitGroup
 	for i, t := range loads {
 		prepared := b.prepare(t)
 		all.Go(func() {
 			x, err := b.run(ctx, prepared, b.soak)
-			if rates[i], errs[i] = x.rate, err; err != nil {
-				cancel() // the others need not go on
+			if rates[i] = x.rate; err != nil {
+				cancel(err) // the others need not go on
 			}
 		})
 	}
 	points, err := s.watch(ctx, b.soak)
 	all.Wait()
-	if err := errors.Join(append(errs, err)...); err != nil {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	total := 0.0
@@ -51,10 +53,10 @@ func soak(ctx context.Context, b *bench) error {
 
 // mixedLoad is every kind of request, with pauses: what counts is how many
 // there were, not how fast.
-func (s *fluxkeep) mixedLoad() []target {
+func (s *fluxkeep) mixedLoad(d time.Duration) []target {
 	signIn := s.target(1, http.MethodPost, "/api/v2/signin", "")
 	signIn.header = map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(adminName+":"+s.password))}
-	signIn.pause = 1500 * time.Millisecond // one address may sign in once a second
+	signIn.pause = min(d/4, 1500*time.Millisecond) // one address may sign in once a second
 	loads := []target{
 		s.listing(16), s.reading(8), s.patching(8),
 		document(8, s.api.url, "/v1/secret/data/"+s.org, s.token),

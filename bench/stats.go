@@ -56,9 +56,8 @@ func number(x float64) string {
 	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {
 		return fmt.Sprint(x)
 	}
+	x, _ = strconv.ParseFloat(strconv.FormatFloat(x, 'e', 2, 64), 64) // rounds, and can't fail
 	digits := 2 - int(math.Floor(math.Log10(math.Abs(x))))
-	scale := math.Pow(10, float64(digits))
-	x = math.Round(x*scale) / scale
 	return thousands(strconv.FormatFloat(x, 'f', max(0, digits), 64))
 }
 

@@ -48,9 +48,19 @@ type sample struct {
 
 // load has wrk send requests for a time. A refused request, or one without
 // answer, is an error: a server that refuses is fast.
+//
+// When no request is answered in time, there is more time.
 func (b *bench) load(ctx context.Context, t target, d time.Duration) (sample, error) {
-	return b.run(ctx, b.prepare(t), d)
+	for ; ; d *= 5 {
+		s, err := b.run(ctx, b.prepare(t), d)
+		if !errors.Is(err, errNoAnswer) || d > time.Minute {
+			return s, err
+		}
+		b.say("  %s %s with %d clients: no request was answered in %v", t.method, t.path, t.clients, d)
+	}
 }
+
+var errNoAnswer = errors.New("no request was answered")
 
 // numbered is a target with a number that no other load of this run has, so
 // that it writes what no other has written. Loads are prepared by one goroutine
@@ -175,7 +185,7 @@ func parseWrk(out []byte) (s sample, err error) {
 		return s, fmt.Errorf("%d of %d requests failed: %s", failed, r.Requests, line)
 	}
 	if r.Requests == 0 || r.Microseconds <= 0 {
-		return s, errors.New("no request was answered")
+		return s, errNoAnswer
 	}
 	us := func(n float64) time.Duration { return time.Duration(n * float64(time.Microsecond)) }
 	return sample{
