@@ -24,8 +24,12 @@ func growth(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		servers = append(servers, &sized{fluxkeep: s, names: n})
+		z := &sized{fluxkeep: s, names: n}
+		servers = append(servers, z)
 		b.say("  %s secrets in one organization, set in %s", count(n), span(time.Since(begin).Seconds()))
+		if err := z.measureFilled(ctx, b); err != nil {
+			return fmt.Errorf("%d names: %w", n, err)
+		}
 	}
 	for round := range b.rounds {
 		for _, s := range servers {
@@ -45,6 +49,10 @@ type sized struct {
 	*fluxkeep
 	names int
 
+	// Right after the organization was filled, so there is no second time:
+	filledRead  []float64 // seconds that one client waits
+	filledPatch []float64 // seconds that the slowest PATCH takes until all is settled
+
 	start             []float64 // seconds to the first answer
 	firstPatch        []float64 // seconds for the first PATCH after that
 	readOne, patchOne []float64 // seconds that one client waits
@@ -53,6 +61,19 @@ type sized struct {
 	listFirst         []float64 // seconds to its first byte
 	listMemory        []float64 // bytes that the server grows by meanwhile, a page at least
 	memory            []float64 // bytes after all that
+}
+
+// measureFilled tells what a version of many names costs those who come next.
+func (s *sized) measureFilled(ctx context.Context, b *bench) error {
+	read := s.reading(1)
+	read.names = s.names
+	x, err := b.load(ctx, read, b.growthLoad())
+	if err != nil {
+		return err
+	}
+	slowest, err := s.settle(ctx, s.org, s.names)
+	s.filledRead, s.filledPatch = []float64{x.mean.Seconds()}, []float64{slowest.Seconds()}
+	return err
 }
 
 // growthLoad is the time of each load: there are many.
@@ -160,6 +181,8 @@ func (b *bench) reportGrowth(servers []*sized) {
 		{"a read of one value, one client", func(s *sized) []float64 { return s.readOne }, atMost(logarithmic), span},
 		{"start to the first answer", func(s *sized) []float64 { return s.start }, atMost(logarithmic), span},
 		{"the first PATCH after a start", func(s *sized) []float64 { return s.firstPatch }, bound{}, span},
+		{"a read behind a PATCH of all (50,000 at most), one client", func(s *sized) []float64 { return s.filledRead }, bound{}, span},
+		{"the slowest PATCH of one until that PATCH is pruned", func(s *sized) []float64 { return s.filledPatch }, bound{}, span},
 		{"a list", func(s *sized) []float64 { return s.listTime }, atMost(linear), span},
 		{"memory that a list takes", func(s *sized) []float64 { return s.listMemory }, atMost(linear), megabytes},
 	} {

@@ -17,6 +17,9 @@ func many(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer small.stop()
+	if _, err := small.settle(ctx, small.org, b.sizes.few); err != nil {
+		return err
+	}
 	large, err := b.startFluxkeep(ctx, b.sizes.few)
 	if err != nil {
 		return err
@@ -33,7 +36,7 @@ func many(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	b.report.note("%s were set in %s; the server that took them had %s resident then.", what, span(took), megabytes(float64(filled.resident)))
+	b.report.note("%s were set in %s, with ten more changes in each organization; the server that took them had %s resident then.", what, span(took), megabytes(float64(filled.resident)))
 	b.say("  %s, set in %s", what, span(took))
 
 	starts, err := b.restart(ctx, large)
@@ -88,26 +91,36 @@ func memoryRow(work string, bytes int64) row {
 	return row{work: work, figure: megabytes(float64(bytes)), values: []float64{float64(bytes) / megabyte}, unit: " MB", goal: atMost(300)}
 }
 
-// addOrganizations makes organizations and fills them, a few at a time. The
-// one that the server has already is among the result.
+// addOrganizations makes organizations, fills them and lets them settle, a few
+// at a time. The one that the server has already is among the result.
 func (b *bench) addOrganizations(ctx context.Context, s *fluxkeep) ([]string, error) {
 	const atATime = 4
 	orgs := make([]string, b.sizes.orgs)
-	orgs[0] = s.org
 	errs := make([]error, atATime)
 	var all sync.WaitGroup
 	for part := range atATime {
 		all.Go(func() {
-			for i := 1 + part; i < len(orgs) && errs[part] == nil; i += atATime {
-				orgs[i], errs[part] = s.createOrganization(ctx, fmt.Sprintf("org %04d", i))
-				if errs[part] == nil {
-					errs[part] = s.fill(ctx, orgs[i], 0, b.sizes.few)
-				}
+			for i := part; i < len(orgs) && errs[part] == nil; i += atATime {
+				orgs[i], errs[part] = b.addOrganization(ctx, s, i)
 			}
 		})
 	}
 	all.Wait()
 	return orgs, errors.Join(errs...)
+}
+
+// addOrganization makes organization number i; the first is there.
+func (b *bench) addOrganization(ctx context.Context, s *fluxkeep, i int) (org string, err error) {
+	if org = s.org; i > 0 {
+		if org, err = s.createOrganization(ctx, fmt.Sprintf("org %04d", i)); err != nil {
+			return "", err
+		}
+		if err := s.fill(ctx, org, 0, b.sizes.few); err != nil {
+			return "", err
+		}
+	}
+	_, err = s.settle(ctx, org, b.sizes.few)
+	return org, err
 }
 
 // restart stops and starts a server, once in each round, and returns how long

@@ -48,7 +48,7 @@ func (p plotted) save(folder string) error {
 
 // Colours that are told apart by those who see red and green alike.
 func colour(i int) color.Color {
-	all := []color.RGBA{{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255}}
+	all := []color.RGBA{{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255}, {230, 159, 0, 255}}
 	return all[i%len(all)]
 }
 
@@ -135,6 +135,7 @@ func growthPlot(servers []*sized) plotted {
 		}{
 			{"start to the first answer", func(s *sized) []float64 { return s.start }},
 			{"first PATCH after it", func(s *sized) []float64 { return s.firstPatch }},
+			{"slowest PATCH of one behind a PATCH of all", func(s *sized) []float64 { return s.filledPatch }},
 			{"PATCH of one, one client", func(s *sized) []float64 { return s.patchOne }},
 			{"read of one value, one client", func(s *sized) []float64 { return s.readOne }},
 		} {
@@ -150,7 +151,7 @@ func growthPlot(servers []*sized) plotted {
 // roomForLegend keeps the legend above the lines of a logarithmic plot.
 func roomForLegend(p *plot.Plot) {
 	p.Y.Min /= 2
-	p.Y.Max *= 30
+	p.Y.Max *= 100
 }
 
 func listPlot(servers []*sized) plotted {
