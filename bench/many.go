@@ -94,7 +94,7 @@ func memoryRow(work string, bytes int64) row {
 // addOrganizations makes organizations, fills them and lets them settle, a few
 // at a time. The one that the server has already is among the result.
 func (b *bench) addOrganizations(ctx context.Context, s *fluxkeep) ([]string, error) {
-	const atATime = 4
+	const atATime = 16 // share a sync
 	orgs := make([]string, b.sizes.orgs)
 	errs := make([]error, atATime)
 	var all sync.WaitGroup
