@@ -53,15 +53,16 @@ func (a *api) fill(ctx context.Context, org string, from, to int) error {
 	return nil
 }
 
-// maxVersions is how many versions an organization keeps by default.
-const maxVersions = 10
+// keptVersions is how many versions behind the newest are needed: ten are kept,
+// and another 64 are there for a moment, to merge with.
+const keptVersions = 10 + 64
 
 // settle makes versions of one name until those that filled the organization
 // are pruned, which is work for whoever comes by then. It returns the longest
 // time that one took.
 func (a *api) settle(ctx context.Context, org string, names int) (slowest time.Duration, err error) {
 	parts := (names + namesPerPatch - 1) / namesPerPatch
-	for i := range parts + maxVersions {
+	for i := range parts + keptVersions {
 		begin := time.Now()
 		change := map[string]string{secretName(0): fmt.Sprintf("settled-%d", i)}
 		if err := a.do(ctx, http.MethodPatch, secretsPath(org), change, nil); err != nil {

@@ -36,7 +36,7 @@ func many(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	b.report.note("%s were set in %s, with ten more changes in each organization; the server that took them had %s resident then.", what, span(took), megabytes(float64(filled.resident)))
+	b.report.note("%s were set in %s, with 75 more changes in each organization; the server that took them had %s resident then.", what, span(took), megabytes(float64(filled.resident)))
 	b.say("  %s, set in %s", what, span(took))
 
 	starts, err := b.restart(ctx, large)
