@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 )
 
@@ -59,7 +58,7 @@ type sized struct {
 	reads, patches    []float64 // a second, with many clients
 	listTime          []float64 // seconds to the end of the answer
 	listFirst         []float64 // seconds to its first byte
-	listMemory        []float64 // bytes that the server grows by meanwhile, a page at least
+	listMemory        []float64 // bytes that the server grows by meanwhile; less than a megabyte is not told from none
 	memory            []float64 // bytes after all that
 }
 
@@ -145,7 +144,7 @@ func (s *sized) measureList(ctx context.Context) error {
 	s.listTime = append(s.listTime, time.Since(begin).Seconds())
 	s.listFirst = append(s.listFirst, first.Seconds())
 	after, err := s.process.memory()
-	s.listMemory = append(s.listMemory, float64(max(int64(os.Getpagesize()), after.peak-before.resident)))
+	s.listMemory = append(s.listMemory, max(megabyte, float64(after.peak-before.resident)))
 	return err
 }
 

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 	"maps"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	_ "gonum.org/v1/plot/vg/vgsvg" // plot.Save looks formats up
 )
@@ -37,8 +40,14 @@ func (r *report) savePlots(folder string) error {
 func (p plotted) save(folder string) error {
 	drawing := plot.New()
 	drawing.Title.Text = p.title
-	drawing.Title.Padding = vg.Millimeter * 2
-	drawing.Legend.Top, drawing.Legend.Left = true, true
+	drawing.Title.Padding = 2 * vg.Millimeter
+	drawing.Legend.Top, drawing.Legend.Left, drawing.Legend.Padding = true, true, vg.Millimeter/2
+	for _, style := range []*text.Style{
+		&drawing.Title.TextStyle, &drawing.Legend.TextStyle, &drawing.X.Label.TextStyle, &drawing.Y.Label.TextStyle,
+		&drawing.X.Tick.Label, &drawing.Y.Tick.Label,
+	} {
+		style.Font.Variant = "Sans"
+	}
 	drawing.Add(plotter.NewGrid())
 	if err := p.draw(drawing); err != nil {
 		return err
@@ -73,7 +82,9 @@ func line(p *plot.Plot, i int, name string, xys plotter.XYs, dots bool) error {
 func bars(work string, got map[string]samples) plotted {
 	file := strings.NewReplacer(", ", "-", " ", "-").Replace(strings.ToLower(work)) + ".svg"
 	return plotted{title: work, file: file, draw: func(p *plot.Plot) error {
-		names := slices.Sorted(maps.Keys(got))
+		names := slices.SortedFunc(maps.Keys(got), func(x, y string) int { // the fastest first
+			return cmp.Compare(median(got[y].rates()), median(got[x].rates()))
+		})
 		values := make(plotter.Values, len(names))
 		for i, name := range names {
 			values[i] = median(got[name].rates())
@@ -85,18 +96,29 @@ func bars(work string, got map[string]samples) plotted {
 		chart.Color, chart.LineStyle.Width = colour(0), 0
 		p.Add(chart)
 		p.NominalX(names...)
-		p.Y.Min, p.Y.Label.Text = 0, "requests a second"
-		p.Y.Tick.Marker = plot.TickerFunc(func(min, max float64) []plot.Tick {
-			ticks := plot.DefaultTicks{}.Ticks(min, max)
-			for i := range ticks {
-				if ticks[i].Label != "" {
-					ticks[i].Label = number(ticks[i].Value)
-				}
-			}
-			return ticks
-		})
+		p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5
+		p.Y.Min, p.Y.Max = 0, 1.05*p.Y.Max
+		p.Y.Label.Text = "requests a second"
+		p.Y.Tick.Marker = readable{plot.DefaultTicks{}}
 		return nil
 	}}
+}
+
+// readable writes large figures with commas and small ones in full.
+type readable struct{ plot.Ticker }
+
+func (r readable) Ticks(least, most float64) []plot.Tick {
+	ticks := r.Ticker.Ticks(least, most)
+	for i := range ticks {
+		switch v := ticks[i].Value; {
+		case ticks[i].Label == "": // a small tick
+		case v >= 1:
+			ticks[i].Label = count(int(math.Round(v)))
+		default:
+			ticks[i].Label = trim(v)
+		}
+	}
+	return ticks
 }
 
 // sizedLine is a figure of servers of growing size.
@@ -112,15 +134,7 @@ func sizedLine(servers []*sized, of func(*sized) []float64, scale float64) plott
 func logarithmicAxes(p *plot.Plot) {
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Scale = plot.LogScale{}
-		axis.Tick.Marker = plot.TickerFunc(func(least, most float64) []plot.Tick {
-			ticks := plot.LogTicks{Prec: -1}.Ticks(least, most)
-			for i := range ticks {
-				if ticks[i].Label != "" {
-					ticks[i].Label = number(ticks[i].Value)
-				}
-			}
-			return ticks
-		})
+		axis.Tick.Marker = readable{plot.LogTicks{Prec: -1}}
 	}
 	p.X.Label.Text = "secrets in the organization"
 }
