@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Each body that was answered is in the file, once and whole.
@@ -34,7 +35,13 @@ func TestSharedFile(t *testing.T) {
 			}
 		})
 	}
-	all.Wait()
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("some wait for ever")
+	}
 	w := httptest.NewRecorder() // nothing to write must not wait for ever
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodPatch, "/", nil))
 	if got, err := os.ReadFile(file); err != nil || bytes.Count(got, []byte("\n")) != clients*each || w.Code != http.StatusNoContent {
