@@ -41,7 +41,7 @@ func TestLoad(t *testing.T) {
 func testQuick(t *testing.T, program string) {
 	out := t.TempDir()
 	var stdout strings.Builder
-	args := []string{"-quick", "-soak", "1s", "-out", out, "-dir", t.TempDir(), "-fluxkeep", program}
+	args := []string{"-quick", "-soak", "2s", "-out", out, "-dir", t.TempDir(), "-fluxkeep", program}
 	if err := run(t.Context(), args, &stdout, t.Output()); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func testQuick(t *testing.T, program string) {
 	for _, want := range []string{
 		"mean nothing", "list, 32 clients", "KV read", "PATCH, 64 clients", "PATCH, one client", "99th percentile",
 		"250 secrets in 5 organizations: list", "start to the first answer", "memory after the whole load",
-		"500 secrets in one organization: read of one value", "for each tenfold of names: a list", "1s of mixed load",
+		"500 secrets in one organization: read of one value", "for each tenfold of names: a list", "2s of mixed load",
 		"| OpenBao, in memory, no audit | not measured | its program is not given |",
 	} {
 		if !strings.Contains(stdout.String(), want) {
