@@ -15,7 +15,7 @@ type contestant struct {
 // samples are one contestant's, one for each round.
 type samples []sample
 
-// rounds lets all contestants run one after the other, over and over, so that
+// inRounds lets all contestants run one after the other, over and over, so that
 // what the machine does meanwhile hits all alike. The result has the
 // contestants' names.
 func (b *bench) inRounds(ctx context.Context, d time.Duration, cs ...contestant) (map[string]samples, error) {
