@@ -55,7 +55,7 @@ func (b *bench) startBare(ctx context.Context, kind, folder, file string) (*proc
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(ctx, kind, folder, "http://"+address, nil, program, kind, "-address", address, "-file", file)
+	p, err := start(kind, folder, "http://"+address, nil, program, kind, "-address", address, "-file", file)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ const startTimeout = 2 * time.Minute
 
 // start runs a program in a folder and an environment of its own. The program
 // has to serve HTTP at the address that url names.
-func start(ctx context.Context, name, folder, url string, env []string, program string, args ...string) (*process, error) {
+func start(name, folder, url string, env []string, program string, args ...string) (*process, error) {
 	p := &process{name: name, url: url, exited: make(chan struct{}), logFile: filepath.Join(folder, "log")}
 	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -48,7 +48,7 @@ func (b *bench) startFluxkeep(ctx context.Context, n int, args ...string) (_ *fl
 // serve runs the server and waits until it answers for a path.
 func (s *fluxkeep) serve(ctx context.Context, path string) (err error) {
 	args := append([]string{"serve", "--http-bind-address", strings.TrimPrefix(s.api.url, "http://"), "--data-dir", filepath.Join(s.folder, "data")}, s.args...)
-	if s.process, err = start(ctx, "fluxkeep", s.folder, s.api.url, nil, s.program, args...); err != nil {
+	if s.process, err = start("fluxkeep", s.folder, s.api.url, nil, s.program, args...); err != nil {
 		return err
 	}
 	return s.await(ctx, path, s.header())
@@ -84,7 +84,7 @@ func (b *bench) startInfluxDB(ctx context.Context) (*influxdb, error) {
 		return nil, err
 	}
 	s := &influxdb{api: api{url: "http://" + address}}
-	s.process, err = start(ctx, "InfluxDB", folder, s.api.url, nil, b.influxd,
+	s.process, err = start("InfluxDB", folder, s.api.url, nil, b.influxd,
 		"--reporting-disabled", "--http-bind-address", address, "--engine-path", filepath.Join(folder, "engine"),
 		"--bolt-path", filepath.Join(folder, "influxd.bolt"), "--sqlite-path", filepath.Join(folder, "influxd.sqlite"),
 		"--log-level", "error")
@@ -124,7 +124,7 @@ func (b *bench) startOpenBao(ctx context.Context) (*openbao, error) {
 		return nil, err
 	}
 	s := &openbao{token: newPassword()}
-	s.process, err = start(ctx, "OpenBao", folder, "http://"+address, []string{"BAO_DEV_ROOT_TOKEN_ID=" + s.token},
+	s.process, err = start("OpenBao", folder, "http://"+address, []string{"BAO_DEV_ROOT_TOKEN_ID=" + s.token},
 		b.bao, "server", "-dev", "-dev-listen-address="+address, "-log-level=error")
 	if err != nil {
 		return nil, err
