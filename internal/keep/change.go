@@ -393,9 +393,9 @@ func (w *writer) missing(set map[string]string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range s.entries {
-		if _, ok := set[e.name]; !ok && w.c.sees(e.name) {
-			out = append(out, e.name)
+	for _, name := range s.names {
+		if _, ok := set[name]; !ok && w.c.sees(name) {
+			out = append(out, name)
 		}
 	}
 	return out, nil

@@ -8,3 +8,10 @@ func (k *Keep) DropCaches() {
 	k.heads.clear()
 	k.maps.clear()
 }
+
+func (c *mapCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.maps, c.bytes = nil, 0
+	c.order.Init()
+}

@@ -159,7 +159,6 @@ func (k *Keep) sealAnew(ctx context.Context) error {
 	before := k.keys.Load()
 	k.previous.Store(before)
 	k.keys.Store(keys)
-	k.maps.clear() // its snapshots hold records as they were
 	time.AfterFunc(dropDelay, func() { k.previous.CompareAndSwap(before, nil) })
 	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", keys.PrimaryKeyID())
 	return nil

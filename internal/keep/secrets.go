@@ -171,16 +171,16 @@ func (r *reading) document(c *Caller, n uint64, only []string) (Document, []stri
 		return out, s.names, err
 	}
 	var names []string
-	for _, e := range s.entries {
-		if !c.sees(e.name) {
+	for i, name := range s.names {
+		if !c.sees(name) {
 			continue
 		}
-		value, err := r.openEntry(s.m, e)
+		value, err := r.value(s.m, s.places[i])
 		if err != nil {
 			return Document{}, nil, err
 		}
-		out.Secrets = append(out.Secrets, Secret{e.name, value, e.version})
-		names = append(names, e.name)
+		out.Secrets = append(out.Secrets, Secret{name, value, s.places[i].version})
+		names = append(names, name)
 	}
 	return out, names, nil
 }

@@ -18,18 +18,20 @@ func (v *view) secrets(s *snapshot) ([]Secret, error) {
 	if all := s.values.Load(); all != nil {
 		return v.openAll(s, all)
 	}
-	out := make([]Secret, len(s.entries))
+	out := make([]Secret, len(s.names))
 	size := 0
-	for i, e := range s.entries {
-		value, err := v.openEntry(s.m, e)
+	for i, name := range s.names {
+		value, err := v.value(s.m, s.places[i])
 		if err != nil {
 			return nil, err
 		}
-		out[i] = Secret{e.name, value, e.version}
+		out[i] = Secret{name, value, s.places[i].version}
 		size += len(value)
 	}
 	if size <= maxSealedValues {
-		s.values.Store(v.k.sealAll(out, size))
+		if all := v.k.sealAll(out, size); s.values.CompareAndSwap(nil, all) {
+			v.k.maps.grow(s, len(all.sealed)+8*len(all.ends))
+		}
 	}
 	return out, nil
 }
@@ -41,10 +43,10 @@ func (v *view) openAll(s *snapshot, all *sealedValues) ([]Secret, error) {
 	}
 	values := string(plain)
 	clear(plain)
-	out := make([]Secret, len(s.entries))
+	out := make([]Secret, len(s.names))
 	start := 0
-	for i, e := range s.entries {
-		out[i] = Secret{e.name, values[start:all.ends[i]], e.version}
+	for i, name := range s.names {
+		out[i] = Secret{name, values[start:all.ends[i]], s.places[i].version}
 		start = all.ends[i]
 	}
 	return out, nil
