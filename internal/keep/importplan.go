@@ -15,32 +15,31 @@ func (i *importer) remember(kind string, id ID, name string) func() {
 
 func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportOrganizationKind, ID: o.ID, Org: o.ID, Name: o.Name}}
-	name, err := organizationName(o.Name)
-	if err != nil {
+	if err := checkOrganizationName(o.Name); err != nil {
 		return p.left(ImportRefused, "%v", err)
 	}
 	old, err := v.org(o.ID)
 	if err == nil {
 		return p.compared(differing(
-			difference{"name", old.Name != name},
+			difference{"name", old.Name != o.Name},
 			difference{"description", old.Description != o.Description},
 		))
 	}
 	if !errors.Is(err, ErrOrganizationNotFound) {
 		return p, err
 	}
-	has, err := v.orgByName(name)
+	has, err := v.orgByName(o.Name)
 	if err != nil {
 		return p, err
 	}
 	if has == 0 {
-		has = i.made[ImportOrganizationKind+" named "+name]
+		has = i.made[ImportOrganizationKind+" named "+uniqueName(o.Name)]
 	}
 	if has != 0 {
 		return p.left(ImportConflict, "its name is that of organization %s", has)
 	}
 	return p.taken(func(t *tx) error {
-		r := &orgRecord{Name: name, Description: o.Description, Created: o.Created, Updated: o.Updated}
+		r := &orgRecord{Name: o.Name, Description: o.Description, Created: o.Created, Updated: o.Updated}
 		if r.Created.IsZero() {
 			r.Created = t.now
 		}
@@ -48,7 +47,7 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 			r.Updated = r.Created
 		}
 		return t.putOrg(o.ID, nil, r)
-	}, i.remember(ImportOrganizationKind, o.ID, name))
+	}, i.remember(ImportOrganizationKind, o.ID, uniqueName(o.Name)))
 }
 
 func (i *importer) planUser(v *view, u ImportUser) (planned, error) {

@@ -358,6 +358,9 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 	rec := c.record("tokens.update", 0)
 	rec.Target = id.String()
 	err := k.update(ctx, c, rec, func(t *tx) error {
+		if _, err := t.ownToken(&c, acl.Read, id); err != nil {
+			return err
+		}
 		old, err := t.ownToken(&c, acl.Write, id)
 		if err != nil {
 			return err
