@@ -120,6 +120,7 @@ func TestMetadata(t *testing.T) {
 		`{"delete_version_after":"x"}`, `{"delete_version_after":"-1s"}`, `{"delete_version_after":-1}`, `{"delete_version_after":{}}`,
 		`{"delete_version_after":"9999999d"}`, `{"delete_version_after":99999999999}`, `{"delete_version_after":"9999999h"}`,
 		`{"custom_metadata":"x"}`, `{"custom_metadata":{"a":1}}`, `{"custom_metadata":{"a":{}}}`, `{"custom_metadata":{"":"x"}}`,
+		`{"custom_metadata":{"a":""}}`, `{"custom_metadata":{"a\n":"x"}}`, `{"custom_metadata":{"a":"x\u0007"}}`,
 		`{"custom_metadata":{"a":"` + strings.Repeat("v", 513) + `"}}`,
 		`{"metadata_cas":1}`, `{"metadata_cas_required":true}`, `{bad`, `[]`,
 	} {
