@@ -133,6 +133,9 @@ func (c *runCommand) run(cmd *cobra.Command, args []string) error {
 func (c *runCommand) check(cmd *cobra.Command) (os.Signal, error) {
 	switch c.watch {
 	case "", watchRestart:
+		if cmd.Flags().Changed("signal") {
+			return nil, usageError(cmd, errors.New("--signal goes with --watch signal"))
+		}
 		return nil, nil
 	case watchSignal:
 		sig, err := process.ParseSignal(c.signal)
