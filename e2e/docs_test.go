@@ -18,6 +18,7 @@ import (
 //
 //	<!-- tried -->                   run it
 //	<!-- tried with telegraf -->     run it if there is a telegraf
+//	<!-- tried without influx -->    run it if there is no influx
 //	<!-- tried, server 8087 -->      leave it running, and go on when it answers
 //	<!-- tried, background -->       leave it running
 //	<!-- tried, file NAME -->        make a file of it
@@ -47,12 +48,13 @@ type block struct {
 	line       int
 	text       string
 	needs      []string
-	port       string // to wait for
+	instead    []string // programs without which it is needed
+	port       string   // to wait for
 	background bool
 	file       string
 }
 
-var triedComment = regexp.MustCompile(`^<!-- tried((?: with \w+|, with \w+|, server \d+|, background|, file \S+)*) -->$`)
+var triedComment = regexp.MustCompile(`^<!-- tried((?: with \w+| without \w+|, with \w+|, server \d+|, background|, file \S+)*) -->$`)
 
 // triedBlocks finds the blocks of a document that are to be tried.
 func triedBlocks(t testing.TB, document string) []block {
@@ -73,6 +75,8 @@ func triedBlocks(t testing.TB, document string) []block {
 			switch kind {
 			case "with":
 				b.needs = append(b.needs, value)
+			case "without":
+				b.instead = append(b.instead, value)
 			case "server":
 				b.port, b.background = value, true
 			case "background":
@@ -115,7 +119,7 @@ func script(blocks []block, has func(program string) bool) (text string, skipped
 	// Each job is a process group of its own, and ends with the script.
 	s.WriteString("set -euo pipefail\nset -m\ntrap 'for p in $(jobs -p); do kill -- -$p; done 2>/dev/null || true; wait' EXIT\n")
 	for _, b := range blocks {
-		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) {
+		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) || slices.ContainsFunc(b.instead, has) {
 			skipped = append(skipped, b)
 			continue
 		}
@@ -157,7 +161,7 @@ func TestDocuments(t *testing.T) {
 		// Not at once: the pages use the same ports.
 		t.Run(filepath.Base(page), func(t *testing.T) { tryPage(t, string(text), blocks) })
 	}
-	if tried < 3 {
+	if tried < 4 {
 		t.Errorf("only %d documents are tried", tried)
 	}
 }
@@ -185,7 +189,7 @@ func tryPage(t *testing.T, text string, blocks []block) {
 	sources := sources(t, home)
 	program, skipped := script(blocks, has)
 	for _, b := range skipped {
-		t.Logf("line %d is skipped: it needs %s", b.line, strings.Join(b.needs, " and "))
+		t.Logf("line %d is skipped: it is for those who have %q and not %q", b.line, b.needs, b.instead)
 	}
 	cmd := command(t, home, bash, "-c", program)
 	cmd.Env = append(cmd.Env, sources...)
@@ -300,18 +304,19 @@ func leaveInfluxDB(t *testing.T, home string) {
 func TestTriedBlocks(t *testing.T) {
 	got := triedBlocks(t, strings.Join([]string{
 		"# Title", "", "<!-- tried -->", "", "    one", "", "      two", "", "text", "", "    not this one", "",
-		"<!-- tried with a, with b, server 8087 -->", "```sh", "three", "```", "<!-- tried, file x.conf -->", "    four", "<!-- tried, background -->", "    five",
+		"<!-- tried with a, with b, server 8087 -->", "```sh", "three", "```", "<!-- tried, file x.conf -->", "    four", "<!-- tried, background -->", "    five", "<!-- tried without a -->", "    six",
 	}, "\n"))
 	want := []block{
 		{line: 3, text: "one\n\n  two"},
 		{line: 13, text: "three", needs: []string{"a", "b"}, port: "8087", background: true},
 		{line: 17, text: "four", file: "x.conf"},
 		{line: 19, text: "five", background: true},
+		{line: 21, text: "six", instead: []string{"a"}},
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("found %+v\nwant %+v", got, want)
 	}
-	if _, skipped := script(got, func(p string) bool { return p == "a" }); len(skipped) != 1 || skipped[0].line != 13 {
-		t.Errorf("skipped without b: %+v", skipped)
+	if _, skipped := script(got, func(p string) bool { return p == "a" }); len(skipped) != 2 || skipped[0].line != 13 || skipped[1].line != 21 {
+		t.Errorf("skipped with a, without b: %+v", skipped)
 	}
 }
