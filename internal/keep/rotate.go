@@ -160,7 +160,7 @@ func (k *Keep) sealAnew(ctx context.Context) error {
 	k.previous.Store(before)
 	k.keys.Store(keys)
 	time.AfterFunc(dropDelay, func() { k.previous.CompareAndSwap(before, nil) })
-	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", keys.PrimaryKeyID())
+	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", fmt.Sprintf("%08x", keys.PrimaryKeyID()))
 	return nil
 }
 
