@@ -206,7 +206,7 @@ func (w *writer) open() error {
 	}
 	w.head, w.state, w.tag = *h, s, tag(h, s, w.now)
 	if w.head.Map == 0 {
-		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Created: w.now}
+		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.now}
 	}
 	w.empty = w.head.Current == 0 || w.state.hidden(w.head.Current, w.now)
 	return nil
@@ -486,7 +486,7 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 		w.changeState()
 		w.state.Deleted[n] = w.now.Add(after)
 	}
-	if err := w.prune(); err != nil {
+	if err := w.prune(len(changes)); err != nil {
 		return VersionInfo{}, err
 	}
 	if err := w.sweepUnpinned(); err != nil {

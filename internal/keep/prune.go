@@ -10,9 +10,10 @@ import (
 // kept and not destroyed.
 
 const (
-	// maxPruned bounds the work that lowering max_versions puts on one
-	// write; the following writes go on with it.
-	maxPruned = 100
+	// maxPruned and sweptNames bound the work that earlier writes, or a lower
+	// max_versions, put on one write; the following writes go on with it.
+	maxPruned  = 100
+	sweptNames = 256
 	// A version that is no longer kept can be merged with for a moment, since
 	// of many who read it and write at the same time the last one comes when
 	// many new versions were made.
@@ -21,51 +22,70 @@ const (
 )
 
 // prune lets go of the oldest versions until no more than max_versions are
-// left.
-func (w *writer) prune() error {
+// left. changed is the number of names that the write has changed: what comes
+// in faster than it goes would grow without end.
+func (w *writer) prune(changed int) error {
 	if keep := uint64(w.state.maxVersions()); w.head.Current > keep {
 		w.head.Oldest = max(w.head.Oldest, w.head.Current-keep+1)
 	}
 	for range maxPruned {
 		if w.head.Floor >= w.head.Oldest {
-			return nil
+			break
 		}
 		next, err := w.recentVersion(w.head.Map, w.head.Floor+1)
 		if err != nil {
 			return err
 		}
 		if w.head.Oldest-w.head.Floor <= mergeVersions && w.now.Sub(next.Time) < mergeTime {
-			return nil
+			break
 		}
-		if err := w.raiseFloor(next); err != nil {
+		w.head.Floor++
+	}
+	return w.sweep(2*changed + sweptNames)
+}
+
+// sweep goes on with removing what only versions below the floor needed, until
+// it has looked at so many names.
+func (w *writer) sweep(names int) error {
+	for w.head.Swept < w.head.Floor && names > 0 {
+		n := w.head.Swept + 1
+		r, err := w.recentVersion(w.head.Map, n)
+		if err != nil {
+			return err
+		}
+		part := r.Changes
+		if r.Chunks > 0 {
+			if part, err = w.changesIn(w.head.Map, n, w.head.SweptParts); err != nil {
+				return err
+			}
+		}
+		if err := w.superseded(n, part); err != nil {
+			return err
+		}
+		names -= 1 + len(part)
+		if w.head.SweptParts++; w.head.SweptParts < r.Chunks {
+			continue
+		}
+		if err := w.swept(n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// raiseFloor removes what only the version at the floor needs. next is the
-// version after it.
-func (w *writer) raiseFloor(next *versionRecord) error {
-	old := w.head.Floor
-	w.head.Floor++
-	if err := w.superseded(w.head.Floor, next); err != nil {
-		return err
+// swept notes that nothing is left of what version n has superseded. A pinned
+// version keeps its record.
+func (w *writer) swept(n uint64) error {
+	w.head.Swept, w.head.SweptParts = n, 0
+	if w.state.pinned(n - 1) {
+		return nil
 	}
-	if w.state.pinned(old) {
-		return nil // its records were kept, and its version record is
-	}
-	return w.forget(old)
+	return w.forget(n - 1)
 }
 
-// superseded removes the records that were visible up to version n, below
-// which there is nothing any more, apart from those that a pinned version
-// shows.
-func (w *writer) superseded(n uint64, r *versionRecord) error {
-	changes, err := w.allChanges(w.head.Map, n, r)
-	if err != nil {
-		return err
-	}
+// superseded removes the records of these names, which version n has changed,
+// that were visible up to it, apart from those that a pinned version shows.
+func (w *writer) superseded(n uint64, changes []change) error {
 	for _, c := range changes {
 		h := w.k.secretHash(w.head.Map, c.Name)
 		left := c.Before != 0 && w.pinnedIn(c.Before, n)
@@ -79,6 +99,7 @@ func (w *writer) superseded(n uint64, r *versionRecord) error {
 		}
 		// That a name is gone must be said only to hide an older record.
 		if !left && len(w.state.Pinned) > 0 {
+			var err error
 			if left, err = w.olderThan(h, n); err != nil {
 				return err
 			}
@@ -136,8 +157,9 @@ func (w *writer) sweepUnpinned() error {
 	return w.sweepMap()
 }
 
-// sweepMap removes all records of a map that no kept version needs. It is for
-// what is rare, destroying and unpinning versions, since it reads all keys.
+// sweepMap removes all records of a map that no kept version needs, also those
+// that sweep had still before it. It is for what is rare, destroying and
+// unpinning versions, since it reads all keys.
 func (w *writer) sweepMap() error {
 	type record struct {
 		h hash
@@ -184,6 +206,9 @@ func (w *writer) sweepMap() error {
 		if err == nil {
 			err = w.w.Delete(secretKey(m, r.h, r.v))
 		}
+	}
+	for err == nil && w.head.Swept < w.head.Floor {
+		err = w.swept(w.head.Swept + 1)
 	}
 	return err
 }

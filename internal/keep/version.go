@@ -30,6 +30,10 @@ type headRecord struct {
 	// Floor is the oldest version whose records are still there, so that a
 	// write by one who read it a moment ago can be merged; see prune.
 	Floor uint64 `json:"floor"`
+	// Swept follows Floor: what only versions below it needed is gone. Of the
+	// version after it so many parts are done.
+	Swept      uint64 `json:"swept"`
+	SweptParts uint32 `json:"parts,omitempty"`
 	// Large is the newest version whose changes stand in records of their own.
 	Large uint64 `json:"large,omitempty"`
 	Count int    `json:"count"` // names in the current version
@@ -297,8 +301,9 @@ func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	return r, err
 }
 
-// changesPerChunk keeps records well below what every store takes at once.
-const changesPerChunk = 4096
+// changesPerChunk keeps records well below what every store takes at once, and
+// is what one write sweeps.
+const changesPerChunk = sweptNames
 
 func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error {
 	r.Changes = changes
@@ -332,21 +337,30 @@ func (v *view) changes(m ID, n uint64) ([]change, error) {
 func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
 	out := r.Changes
 	for i := range r.Chunks {
-		k := changesKey(m, n, i)
-		plain, ok, err := v.get(k)
+		part, err := v.changesIn(m, n, i)
 		if err != nil {
 			return nil, err
-		}
-		if !ok {
-			return nil, damaged(describeKey(k), store.ErrNotFound)
-		}
-		var part []change
-		if err := json.Unmarshal(plain, &part); err != nil {
-			return nil, damaged(describeKey(k), err)
 		}
 		out = append(out, part...)
 	}
 	return out, nil
+}
+
+// changesIn returns one part of what a large version did.
+func (v *view) changesIn(m ID, n uint64, chunk uint32) ([]change, error) {
+	k := changesKey(m, n, chunk)
+	plain, ok, err := v.get(k)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, damaged(describeKey(k), store.ErrNotFound)
+	}
+	var part []change
+	if err := json.Unmarshal(plain, &part); err != nil {
+		return nil, damaged(describeKey(k), err)
+	}
+	return part, nil
 }
 
 func (t *tx) deleteVersion(h *headRecord, n uint64) error {
