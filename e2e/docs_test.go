@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 //
 //	<!-- tried -->                   run it
 //	<!-- tried with telegraf -->     run it if there is a telegraf
+//	<!-- tried without influx -->    run it if there is no influx
 //	<!-- tried, server 8087 -->      leave it running, and go on when it answers
 //	<!-- tried, background -->       leave it running
 //	<!-- tried, file NAME -->        make a file of it
@@ -28,11 +30,17 @@ import (
 //	<!-- tried on a server -->
 //
 // begins with a server at the default address, set up, with an organization
-// called acme.
+// called acme; one that has
+//
+//	<!-- tried beside an InfluxDB -->
+//
+// begins with the data of an InfluxDB that is stopped, and the profile of
+// somebody who used it.
 
 const (
-	onServer = "<!-- tried on a server -->"
-	answer   = "correct horse"
+	onServer       = "<!-- tried on a server -->"
+	besideInfluxDB = "<!-- tried beside an InfluxDB -->"
+	answer         = "correct horse"
 )
 
 // block is a code block that is to be tried.
@@ -40,12 +48,13 @@ type block struct {
 	line       int
 	text       string
 	needs      []string
-	port       string // to wait for
+	instead    []string // programs without which it is needed
+	port       string   // to wait for
 	background bool
 	file       string
 }
 
-var triedComment = regexp.MustCompile(`^<!-- tried((?: with \w+|, with \w+|, server \d+|, background|, file \S+)*) -->$`)
+var triedComment = regexp.MustCompile(`^<!-- tried((?: with \w+| without \w+|, with \w+|, server \d+|, background|, file \S+)*) -->$`)
 
 // triedBlocks finds the blocks of a document that are to be tried.
 func triedBlocks(t testing.TB, document string) []block {
@@ -53,7 +62,7 @@ func triedBlocks(t testing.TB, document string) []block {
 	var blocks []block
 	lines := strings.Split(document, "\n")
 	for i := 0; i < len(lines); i++ {
-		if !strings.HasPrefix(lines[i], "<!-- tried") || lines[i] == onServer {
+		if !strings.HasPrefix(lines[i], "<!-- tried") || lines[i] == onServer || lines[i] == besideInfluxDB {
 			continue
 		}
 		m := triedComment.FindStringSubmatch(lines[i])
@@ -66,6 +75,8 @@ func triedBlocks(t testing.TB, document string) []block {
 			switch kind {
 			case "with":
 				b.needs = append(b.needs, value)
+			case "without":
+				b.instead = append(b.instead, value)
 			case "server":
 				b.port, b.background = value, true
 			case "background":
@@ -108,7 +119,7 @@ func script(blocks []block, has func(program string) bool) (text string, skipped
 	// Each job is a process group of its own, and ends with the script.
 	s.WriteString("set -euo pipefail\nset -m\ntrap 'for p in $(jobs -p); do kill -- -$p; done 2>/dev/null || true; wait' EXIT\n")
 	for _, b := range blocks {
-		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) {
+		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) || slices.ContainsFunc(b.instead, has) {
 			skipped = append(skipped, b)
 			continue
 		}
@@ -150,7 +161,7 @@ func TestDocuments(t *testing.T) {
 		// Not at once: the pages use the same ports.
 		t.Run(filepath.Base(page), func(t *testing.T) { tryPage(t, string(text), blocks) })
 	}
-	if tried < 3 {
+	if tried < 4 {
 		t.Errorf("only %d documents are tried", tried)
 	}
 }
@@ -172,10 +183,13 @@ func tryPage(t *testing.T, text string, blocks []block) {
 	if strings.Contains(text, onServer) {
 		serveDefault(t, home)
 	}
+	if strings.Contains(text, besideInfluxDB) {
+		leaveInfluxDB(t, home)
+	}
 	sources := sources(t, home)
 	program, skipped := script(blocks, has)
 	for _, b := range skipped {
-		t.Logf("line %d is skipped: it needs %s", b.line, strings.Join(b.needs, " and "))
+		t.Logf("line %d is skipped: it is for those who have %q and not %q", b.line, b.needs, b.instead)
 	}
 	cmd := command(t, home, bash, "-c", program)
 	cmd.Env = append(cmd.Env, sources...)
@@ -255,22 +269,54 @@ func serveDefault(t *testing.T, home string) {
 	}
 }
 
+// leaveInfluxDB puts where InfluxDB and its command line have theirs a bolt
+// file that a real one wrote, and the profile of its owner.
+func leaveInfluxDB(t *testing.T, home string) {
+	t.Helper()
+	const files = "../internal/influxbolt/testdata/hashed-tokens"
+	data, err := os.ReadFile(files + ".bolt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listing, err := os.ReadFile(files + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var has struct {
+		Organizations []struct{ Name string }
+		Tokens        []struct{ Token string }
+	}
+	if err := json.Unmarshal(listing, &has); err != nil {
+		t.Fatal(err)
+	}
+	profile := fmt.Sprintf("[default]\n  url = \"http://localhost:8086\"\n  token = %q\n  org = %q\n  active = true\n", has.Tokens[0].Token, has.Organizations[0].Name)
+	if err := os.Mkdir(filepath.Join(home, ".influxdbv2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{filepath.Join(".influxdbv2", "influxd.bolt"): data, "configs": []byte(profile)} {
+		if err := os.WriteFile(filepath.Join(home, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestTriedBlocks makes sure that what is marked in a document is found.
 func TestTriedBlocks(t *testing.T) {
 	got := triedBlocks(t, strings.Join([]string{
 		"# Title", "", "<!-- tried -->", "", "    one", "", "      two", "", "text", "", "    not this one", "",
-		"<!-- tried with a, with b, server 8087 -->", "```sh", "three", "```", "<!-- tried, file x.conf -->", "    four", "<!-- tried, background -->", "    five",
+		"<!-- tried with a, with b, server 8087 -->", "```sh", "three", "```", "<!-- tried, file x.conf -->", "    four", "<!-- tried, background -->", "    five", "<!-- tried without a -->", "    six",
 	}, "\n"))
 	want := []block{
 		{line: 3, text: "one\n\n  two"},
 		{line: 13, text: "three", needs: []string{"a", "b"}, port: "8087", background: true},
 		{line: 17, text: "four", file: "x.conf"},
 		{line: 19, text: "five", background: true},
+		{line: 21, text: "six", instead: []string{"a"}},
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("found %+v\nwant %+v", got, want)
 	}
-	if _, skipped := script(got, func(p string) bool { return p == "a" }); len(skipped) != 1 || skipped[0].line != 13 {
-		t.Errorf("skipped without b: %+v", skipped)
+	if _, skipped := script(got, func(p string) bool { return p == "a" }); len(skipped) != 2 || skipped[0].line != 13 || skipped[1].line != 21 {
+		t.Errorf("skipped with a, without b: %+v", skipped)
 	}
 }

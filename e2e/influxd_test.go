@@ -127,11 +127,39 @@ func TestInfluxd(t *testing.T) {
 		t.Error("secrets.get of what is not there is no error")
 	}
 
+	i.adoption(t, want)
 	i.concurrentPatches(t, want)
+	i.deletion(t, want)
 	i.task(t, want)
 	i.deletedDocument(t, want)
 	i.notificationEndpoint(t, want)
 	i.massDeletion(t, want)
+}
+
+// adoption: the organization is named after its ID until somebody renames it,
+// which influxd does not notice.
+func (i influxd) adoption(t *testing.T, want map[string]string) {
+	adopted, err := i.s.operator().Organization(t.Context(), i.orgID)
+	if err != nil || adopted.Name != i.orgID {
+		t.Errorf("the adopted organization is %+v, %v", adopted, err)
+	}
+	name := i.s.private("adopted")
+	i.s.fluxkeep("", "org", "update", i.orgID, "--name", name)
+	i.s.org = name
+	i.wantNames(t, want)
+}
+
+// deletion deletes one secret.
+func (i influxd) deletion(t *testing.T, want map[string]string) {
+	name := i.s.secretName("writer0")
+	if err := i.APIClient().DeleteOrgsIDSecretsID(t.Context(), &domain.DeleteOrgsIDSecretsIDAllParams{OrgID: i.orgID, SecretID: name}); err != nil {
+		t.Fatal(err)
+	}
+	delete(want, name)
+	i.wantNames(t, want)
+	if _, err := i.secretOf(t, name); err == nil {
+		t.Error("secrets.get of what was deleted is no error")
+	}
 }
 
 // concurrentPatches: each reads the same document, which all then write.

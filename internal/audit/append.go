@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"io"
+	"runtime"
 )
 
 // maxBatch bounds the bytes of one write, so that a rush of long records does
@@ -44,7 +45,12 @@ func (l *Log) append(body []byte, pending bool) error {
 	}
 	r := l.pool.Get().(*request)
 	r.body, r.id, r.pending = body, id, pending
-	if l.enqueue(r) || <-r.wake {
+	if l.enqueue(r) {
+		// Who is about to append too gets to do so, and is served by the same
+		// write. A lone caller has nobody to let pass.
+		runtime.Gosched()
+		l.lead(r)
+	} else if <-r.wake {
 		l.lead(r)
 	}
 	err = r.err

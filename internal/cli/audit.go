@@ -75,7 +75,6 @@ The exit status is 0 when all is as it was written, and 1 when not.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	fs.StringVar(&since, "since", "", "`checkpoint` that the log must hold, NUMBER:HASH")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print the checkpoint alone")
@@ -204,7 +203,6 @@ lines are not verified.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	fs.IntVarP(&lines, "lines", "n", 10, "`number` of lines; -1 for all")
 	fs.BoolVarP(&follow, "follow", "f", false, "go on with what is added")
 	addLogFlags(fs, c)

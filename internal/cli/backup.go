@@ -37,7 +37,6 @@ file is checked while it is written, and gets its name when it is whole.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd) },
 	}
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	fs.StringVar(&b.file, "output", "", "`file` to write; \"-\" for standard output")
 	fs.BoolVar(&b.force, "force", false, "overwrite the file")
 	b.addToOperator(cmd)

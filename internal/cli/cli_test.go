@@ -40,11 +40,16 @@ const canary = "s3cret"
 //	influxd JSON      writes a whole document, as an influxd does
 //	damage FOLDER     changes a byte of every secret record of a data folder
 func TestScripts(t *testing.T) {
+	files, err := filepath.Abs(boltFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("BOLTFILES", files)
 			e.Setenv("INFLUX_CONFIGS_PATH", filepath.Join(e.WorkDir, "configs"))
 			s := &scriptServer{}
 			e.Values[serverKey{}] = s

@@ -21,7 +21,6 @@ type remote struct {
 // addTo adds the flags to a command and those below it.
 func (r *remote) addTo(cmd *cobra.Command) {
 	fs := cmd.PersistentFlags()
-	fs.SortFlags = false
 	r.output.addFlags(fs)
 	r.flags.Add(fs)
 	cmd.MarkFlagsMutuallyExclusive("json", "quiet")

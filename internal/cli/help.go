@@ -69,6 +69,7 @@ func writeFlags(b *strings.Builder, title string, flags *pflag.FlagSet, without 
 	type entry struct{ left, right string }
 	var entries []entry
 	width := 0
+	flags.SortFlags = false // cobra makes a set of its own for those of a parent
 	flags.VisitAll(func(f *pflag.Flag) {
 		for _, w := range without {
 			if w.Lookup(f.Name) != nil {

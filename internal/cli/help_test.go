@@ -153,6 +153,35 @@ func firstDifference(got, want string) string {
 	return "one is longer than the other"
 }
 
+// TestHelpKeepsTheOrder: flags stand as they were added, in each of the lists.
+func TestHelpKeepsTheOrder(t *testing.T) {
+	for _, c := range []struct {
+		command string
+		flags   []string
+	}{
+		{"import influxdb", []string{"bolt-path", "apply", "json", "config", "data-dir"}},
+		{"secret set", []string{"value", "file", "json", "quiet", "host", "token", "org", "org-id"}},
+		{"secret", []string{"json", "quiet", "host", "token", "org", "org-id"}},
+	} {
+		var b bytes.Buffer
+		root := NewRootCommand()
+		root.SetOut(&b)
+		root.SetArgs(append(strings.Fields(c.command), "--help"))
+		if err := root.Execute(); err != nil {
+			t.Fatal(err)
+		}
+		at := 0
+		for _, f := range c.flags {
+			i := strings.Index(b.String()[at:], " --"+f+" ")
+			if i < 0 {
+				t.Errorf("%s: --%s is not behind the one before it:\n%s", c.command, f, &b)
+				break
+			}
+			at += i
+		}
+	}
+}
+
 func TestHelpLayout(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"one two", "one two"},

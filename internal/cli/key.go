@@ -99,7 +99,6 @@ Backups from before still open: each has the data keys of its time with it.`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return k.run(cmd) },
 	}
-	cmd.Flags().SortFlags = false
 	cmd.Flags().BoolVar(&k.wait, "wait", false, "end when everything is encrypted with the new key")
 	k.addToOperator(cmd)
 	return cmd

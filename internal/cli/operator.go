@@ -10,7 +10,6 @@ import (
 // organization.
 func (r *remote) addToOperator(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	r.output.addFlags(fs)
 	r.flags.AddServer(fs)
 	fs.StringVarP(&r.flags.Token, "token", "t", "", "`token` of an operator [$INFLUX_TOKEN]")
@@ -31,7 +30,6 @@ func newOffline() *offline { return &offline{config: server.NewConfig()} }
 // that say where the data and its key are.
 func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	o.output.addFlags(fs)
 	addServerFlags(fs, o.config, "config", "data-dir")
 	addKeyFlags(fs, o.config)

@@ -65,8 +65,8 @@ audited. It speaks InfluxDB's Secrets API, so that the influx CLI and InfluxDB's
 client libraries work with it as they are, and Vault's protocol, so that influxd,
 Telegraf and Vault's tools read from it.
 
-"fluxkeep serve" runs the server. The commands audit, doctor, restore and key rewrap
-work on its files. Every other command talks to a server, which it finds, with the
+"fluxkeep serve" runs the server. The commands audit, doctor, restore, import and key
+rewrap work on its files. Every other command talks to a server, which it finds, with the
 token, where the influx CLI does: in flags, in INFLUX_… variables, or in the active
 profile of ~/.influxdbv2/configs.`,
 		Example: `  # run a server, and set it up in another terminal
@@ -90,6 +90,7 @@ profile of ~/.influxdbv2/configs.`,
 		newAuditCommand(),
 		newBackupCommand(),
 		newRestoreCommand(),
+		newImportCommand(),
 		newKeyCommand(),
 		newCompactCommand(),
 		newDoctorCommand(),
@@ -97,11 +98,21 @@ profile of ~/.influxdbv2/configs.`,
 		newVersionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	inOrder(root)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpFunc(showHelp)
 	root.SetUsageFunc(showUsage)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
 	return root
+}
+
+// inOrder lets help show flags in the order in which they were added, which is
+// by what they are about, and not by the alphabet.
+func inOrder(cmd *cobra.Command) {
+	cmd.Flags().SortFlags, cmd.PersistentFlags().SortFlags = false, false
+	for _, c := range cmd.Commands() {
+		inOrder(c)
+	}
 }
 
 // group makes a command of commands: alone it shows its help, and a word that

@@ -76,7 +76,6 @@ command's, 128 and the number of the signal when a signal has ended it.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	fs.SetInterspersed(false) // what follows the command is its own
 	fs.StringSliceVar(&c.only, "only", nil, "`names` of the secrets to give, in which * stands for any text (default all)")
 	fs.StringVar(&c.prefix, "prefix", "", "`text` that the variables' names begin with")
@@ -134,6 +133,9 @@ func (c *runCommand) run(cmd *cobra.Command, args []string) error {
 func (c *runCommand) check(cmd *cobra.Command) (os.Signal, error) {
 	switch c.watch {
 	case "", watchRestart:
+		if cmd.Flags().Changed("signal") {
+			return nil, usageError(cmd, errors.New("--signal goes with --watch signal"))
+		}
 		return nil, nil
 	case watchSignal:
 		sig, err := process.ParseSignal(c.signal)

@@ -40,7 +40,6 @@ new file of the audit log. Its own log goes to standard error.`,
 			return server.Run(cmd.Context(), c, cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().SortFlags = false
 	cmd.Flags().AddFlagSet(c.Flags())
 	return cmd
 }

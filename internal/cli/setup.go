@@ -48,7 +48,6 @@ from standard input.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	fs.StringVarP(&s.request.Username, "username", "u", "", "`name` of the first user")
 	fs.StringVarP(&s.password.value, "password", "p", "", "`password` of the first user, which the list of processes then shows")
 	fs.StringVar(&s.password.file, "password-file", "", "`file` with the password of the first user, exactly; \"-\" for standard input")

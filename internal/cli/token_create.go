@@ -49,7 +49,6 @@ date such as 2030-01-31 or 2030-01-31T12:00:00Z.
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.run(cmd) },
 	}
 	fs := cmd.Flags()
-	fs.SortFlags = false
 	fs.BoolVar(&c.read, "read-secrets", false, "read names and values of secrets")
 	fs.BoolVar(&c.write, "write-secrets", false, "set and delete secrets")
 	fs.BoolVar(&c.allAccess, "all-access", false, "do everything in the organization")

@@ -50,20 +50,31 @@ func NewMux(routes []Route, c MuxConfig) *Mux {
 		if get := methods[http.MethodGet]; get != nil && methods[http.MethodHead] == nil {
 			methods[http.MethodHead] = get
 		}
-		m.mux.Handle(pattern, dispatch(methods, c))
+		m.mux.Handle(pattern, dispatch(pattern, methods, c))
 	}
 	m.mux.Handle("/", c.NotFound)
 	return m
 }
 
-func dispatch(methods map[string]*Route, c MuxConfig) http.Handler {
+func dispatch(pattern string, methods map[string]*Route, c MuxConfig) http.Handler {
 	var names []string
 	for method := range methods {
 		names = append(names, method)
 	}
 	slices.Sort(names)
 	allow := strings.Join(names, ", ")
+	var wildcards []string
+	for segment := range strings.SplitSeq(pattern, "/") {
+		if strings.HasPrefix(segment, "{") {
+			wildcards = append(wildcards, strings.Trim(segment, "{.}"))
+		}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range wildcards {
+			if r.PathValue(name) == markedSlash {
+				r.SetPathValue(name, "/")
+			}
+		}
 		route := methods[r.Method]
 		if c.Before != nil {
 			if r = c.Before(w, r, route); r == nil {
@@ -92,6 +103,11 @@ func (m *Mux) Pattern(r *http.Request) string {
 
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, canonical(r)) }
 
+// markedSlash stands for a segment that is an escaped slash and nothing else,
+// which http.ServeMux would take for a slash at the path's end. No name has a
+// NUL byte.
+const markedSlash = "/\x00"
+
 // canonical makes http.ServeMux take a path as it was sent. One slash at the
 // end is ignored. Segments that ServeMux would clean away, and redirect, are
 // spelt so that they are ordinary ones: ".." is a name, and an empty segment
@@ -107,6 +123,10 @@ func canonical(r *http.Request) *http.Request {
 		switch {
 		case i > 0 && s == "":
 			segments[i] = "%00"
+		case strings.EqualFold(s, "%2F"):
+			segments[i] = "%2F%00"
+		case strings.EqualFold(s, "%2F%00"):
+			segments[i] = "%00" // as invalid, and no markedSlash
 		case s == "." || s == "..":
 			segments[i] = strings.ReplaceAll(s, ".", "%2E")
 		case len(s) <= len("%2E%2E") && strings.Contains(s, "%") && strings.Trim(strings.ToUpper(s), "%2E.") == "":

@@ -16,6 +16,9 @@ type Contents struct {
 	// Secrets are names and values by organization.
 	Secrets map[acl.ID]map[string]string
 
+	// Others counts what else InfluxDB keeps there, such as "2 dashboards".
+	Others []string
+
 	// Skipped says what was not taken, or not as it is, and why: one line
 	// each, with IDs and names and never a value.
 	Skipped []string

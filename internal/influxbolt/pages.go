@@ -121,8 +121,8 @@ func (p *pages) readFreelist(id uint64) error {
 
 // check goes through all trees. It returns an error when one of the buckets
 // with the names can't be read, and else what is odd about the others, or
-// about the file.
-func (p *pages) check(root uint64, names []string) (odd []string, err error) {
+// about the file, and which of the others can't be read.
+func (p *pages) check(root uint64, names []string) (odd []string, unread map[string]bool, err error) {
 	var needed, others []element
 	err = p.tree(root, nil, nil, 0, 0, func(e element) error {
 		switch {
@@ -136,26 +136,28 @@ func (p *pages) check(root uint64, names []string) (odd []string, err error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, e := range needed {
 		if err := p.bucket(e.value); err != nil {
-			return nil, fmt.Errorf("bucket %s: %w", e.key, err)
+			return nil, nil, fmt.Errorf("bucket %s: %w", e.key, err)
 		}
 	}
+	unread = make(map[string]bool)
 	for _, e := range others {
 		err := p.bucket(e.value)
 		if errors.Is(err, errTwice) {
-			return nil, err // it may be a needed bucket that has a wrong page
+			return nil, nil, err // it may be a needed bucket that has a wrong page
 		}
 		if err != nil {
+			unread[string(e.key)] = true
 			odd = append(odd, fmt.Sprintf("bucket %s, of which nothing is taken: %v", quote(string(e.key)), err))
 		}
 	}
 	if lost := p.lost(); len(odd) == 0 && lost > 0 {
 		odd = append(odd, fmt.Sprintf("the file has %s to which nothing leads: there may be records that were not found", count(lost, "page")))
 	}
-	return odd, nil
+	return odd, unread, nil
 }
 
 // lost returns how many pages are neither free nor in a tree. A page number

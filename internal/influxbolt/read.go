@@ -27,7 +27,8 @@ var (
 // lockTime is how long to wait for a process that has the file open.
 const lockTime = time.Second
 
-// The buckets that are read. Every InfluxDB 2.x has those that are required.
+// The buckets that are read. Every InfluxDB 2.x makes those that are expected;
+// where one is missing, the others are read all the same.
 const (
 	bucketOrganizations = "organizationsv1"
 	bucketUsers         = "usersv1"
@@ -44,7 +45,7 @@ const (
 )
 
 var (
-	required = []string{
+	expected = []string{
 		bucketOrganizations, bucketUsers, bucketPasswords, bucketMembers, bucketTokens, bucketSecrets,
 		indexOrganizations, indexUsers, indexTokens,
 	}
@@ -54,6 +55,9 @@ var (
 // toldOlder is what Contents.Skipped says when bolt had to fall back on the
 // state before the last change.
 const toldOlder = "one of the file's two first pages is damaged: what InfluxDB changed last may be missing"
+
+// toldMissing is what Contents.Skipped says of a bucket that is not there.
+const toldMissing = "the file has no bucket %s: what it should hold is missing"
 
 // Read returns what the bolt file at path holds. It changes nothing. The
 // error is ErrDamaged, ErrForeign or ErrLocked, wrapped, or one of the file
@@ -157,16 +161,21 @@ func (r *reader) check(file *os.File) error {
 	if err != nil {
 		return err
 	}
-	odd, err := p.check(metas[at].root, slices.Concat(required, optional))
+	odd, unread, err := p.check(metas[at].root, slices.Concat(expected, optional))
 	if err != nil {
 		return err
 	}
+	r.unread = unread
 	for _, line := range odd {
 		r.skip("%s", line)
 	}
-	for _, name := range required {
+	// No data of an InfluxDB is without an organization.
+	if r.tx.Bucket([]byte(bucketOrganizations)) == nil {
+		return fmt.Errorf("%w: it has no bucket %s", ErrForeign, bucketOrganizations)
+	}
+	for _, name := range expected {
 		if r.tx.Bucket([]byte(name)) == nil {
-			return fmt.Errorf("%w: it has no bucket %s", ErrForeign, name)
+			r.skip(toldMissing, name)
 		}
 	}
 	return nil

@@ -156,6 +156,13 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRead(t, path)
+	// Who opens it to write waits for those who read; Read does not.
+	reader, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	mustRead(t, path)
 }
 
 func TestForeignFiles(t *testing.T) {
@@ -295,5 +302,80 @@ func TestLargeFile(t *testing.T) {
 	t.Logf("read in %v", time.Since(start))
 	if len(c.Skipped) > 0 || len(c.Secrets[org]) != 20_006 || c.Secrets[org]["number 012345"] != "12345" || c.Secrets[org]["long"] != value {
 		t.Errorf("%d secrets, skipped %q", len(c.Secrets[org]), c.Skipped)
+	}
+}
+
+// TestOtherVersions has files with buckets and fields that other versions
+// have or lack.
+func TestOtherVersions(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(tx *bolt.Tx) error
+		told   []string
+		others []string
+		lost   string // the kind that is gone
+	}{
+		{"an unknown bucket", func(tx *bolt.Tx) error {
+			b, err := tx.CreateBucket([]byte("cakesv7"))
+			if err == nil {
+				err = b.Put([]byte("cake"), []byte("\xff"))
+			}
+			return err
+		}, nil, []string{"9 buckets"}, ""},
+		{"buckets in a bucket", func(tx *bolt.Tx) error {
+			b, err := tx.CreateBucket([]byte("cakesv7"))
+			if err == nil {
+				_, err = b.CreateBucket([]byte("inner"))
+			}
+			return err
+		}, []string{`bucket "cakesv7", of which nothing is taken: page 8: the bolt file is damaged: there is a bucket in it`}, []string{"9 buckets"}, ""},
+		{"no hashed index, no 1.x tokens", func(tx *bolt.Tx) error {
+			return errors.Join(tx.DeleteBucket([]byte(indexHashes)), tx.DeleteBucket([]byte(legacyTokens)))
+		}, nil, []string{"9 buckets"}, ""},
+		{"no index of tokens", func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(indexTokens)) },
+			[]string{"the file has no bucket authorizationindexv1: what it should hold is missing"}, []string{"9 buckets"}, ""},
+		{"no secrets", func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketSecrets)) },
+			[]string{"the file has no bucket secretsv1: what it should hold is missing"}, []string{"9 buckets"}, "secret"},
+		{"more of InfluxDB's", func(tx *bolt.Tx) error {
+			return errors.Join(tx.Bucket([]byte("tasksv1")).Put([]byte("t"), []byte("{}")), tx.DeleteBucket([]byte("bucketsv1")))
+		}, nil, []string{"1 task"}, ""},
+		{"more fields", func(tx *bolt.Tx) error {
+			for _, name := range []string{bucketOrganizations, bucketUsers, bucketTokens, bucketMembers} {
+				b := tx.Bucket([]byte(name))
+				records := map[string]string{}
+				if err := b.ForEach(func(k, v []byte) error { records[string(k)] = string(v); return nil }); err != nil {
+					return err
+				}
+				for k, v := range records {
+					v = strings.ReplaceAll(v, `"orgID":"8`, `"org":"y","orgID":"8`)
+					if err := b.Put([]byte(k), []byte(`{"color":{"red":[1]},`+v[1:])); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}, nil, []string{"9 buckets"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := mustCopy(t, "plain-tokens")
+			want := objects(mustRead(t, path))
+			db, err := bolt.Open(path, 0o600, nil)
+			if err == nil {
+				err = errors.Join(db.Update(c.change), db.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			contents := mustRead(t, path)
+			if !slices.Equal(contents.Skipped, c.told) || !slices.Equal(contents.Others, c.others) {
+				t.Errorf("told %q, others %q", contents.Skipped, contents.Others)
+			}
+			got := objects(contents)
+			for name, is := range want {
+				if now, ok := got[name]; now != is && (ok || c.lost == "" || !strings.HasPrefix(name, c.lost)) {
+					t.Errorf("%s is another or missing", name)
+				}
+			}
+		})
 	}
 }

@@ -15,6 +15,8 @@ type reader struct {
 	tx  *bolt.Tx
 	out *Contents
 	at  map[acl.ID]int // where each user is in out.Users
+	// unread are buckets that bbolt can't read.
+	unread map[string]bool
 }
 
 func (r *reader) skip(format string, args ...any) {
@@ -22,7 +24,7 @@ func (r *reader) skip(format string, args ...any) {
 }
 
 func (r *reader) read() error {
-	for _, read := range []func() error{r.organizations, r.users, r.passwords, r.members, r.tokens, r.secrets, r.legacy} {
+	for _, read := range []func() error{r.organizations, r.users, r.passwords, r.members, r.tokens, r.secrets, r.legacy, r.others} {
 		if err := read(); err != nil {
 			return err
 		}
@@ -52,11 +54,12 @@ func (r *reader) damaged(kind, bucket string, id acl.ID, err error) {
 	r.skip("%s %s: %v", kind, id, err)
 }
 
-// indexed reports whether an index leads from a text to an ID.
+// indexed reports whether an index leads from a text to an ID. When there is
+// no such index, nothing speaks against it.
 func (r *reader) indexed(index, text string, id acl.ID) bool {
 	b := r.tx.Bucket([]byte(index))
 	if b == nil {
-		return false
+		return true
 	}
 	found, err := recordID(b.Get([]byte(text)))
 	return err == nil && found == id
@@ -191,6 +194,42 @@ func (r *reader) legacy() error {
 		r.skip("%s for the API of InfluxDB 1.x, which Fluxkeep has not", count(n, "token"))
 	}
 	return err
+}
+
+// elsewhere are the buckets of what only InfluxDB has, with its name.
+var elsewhere = []struct{ bucket, what string }{
+	{"bucketsv1", "bucket"},
+	{"dbrpv1", "database mapping"},
+	{"tasksv1", "task"},
+	{"dashboardsv2", "dashboard"},
+	{"variablesv1", "variable"},
+	{"labelsv1", "label"},
+	{"checksv1", "check"},
+	{"notificationRulev1", "notification rule"},
+	{"notificationEndpointv1", "notification endpoint"},
+	{"telegrafv1", "Telegraf configuration"},
+	{"scraperv2", "scraper"},
+	{"v1_pkger_stacks", "stack"},
+	{"remotesv2", "remote"},
+	{"replicationsv2", "replication"},
+}
+
+// others counts what is not read. What is odd about these buckets was told, so
+// that those are not counted.
+func (r *reader) others() error {
+	for _, e := range elsewhere {
+		if r.unread[e.bucket] {
+			continue
+		}
+		n := 0
+		if err := r.each(e.bucket, func(_, _ []byte) { n++ }); err != nil {
+			return err
+		}
+		if n > 0 {
+			r.out.Others = append(r.out.Others, count(n, e.what))
+		}
+	}
+	return nil
 }
 
 // maxQuoted bounds what a line tells of a name.

@@ -224,11 +224,14 @@ func decodePermission(raw json.RawMessage) (acl.Permission, error) {
 			Type acl.Type `json:"type"`
 			ID   *acl.ID  `json:"id"`
 			Org  *acl.ID  `json:"orgID"`
+			// In InfluxDB's answers these are beside the IDs, as their names.
+			Name    string `json:"name"`
+			OrgName string `json:"org"`
 		} `json:"resource"`
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
-	if d.Decode(&r) != nil {
+	if d.Decode(&r) != nil || r.Resource.Name != "" && r.Resource.ID == nil || r.Resource.OrgName != "" && r.Resource.Org == nil {
 		return acl.Permission{}, errPermission
 	}
 	p := acl.Permission{Action: r.Action, Resource: acl.Resource{Type: r.Resource.Type}}

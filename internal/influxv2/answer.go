@@ -6,7 +6,8 @@ import (
 	"strconv"
 )
 
-const contentJSON = "application/json; charset=utf-8"
+// contentJSON is shared by all answers; net/http does not change it.
+var contentJSON = []string{"application/json; charset=utf-8"}
 
 // marshal writes JSON as InfluxDB's handlers do: indented with tabs, and
 // without a line break at the end.
@@ -41,10 +42,10 @@ func (c *call) noContent() error {
 // send writes a whole answer.
 func send(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
-	if h.Get("Content-Type") == "" {
-		h.Set("Content-Type", contentJSON)
+	if len(h["Content-Type"]) == 0 {
+		h["Content-Type"] = contentJSON
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	w.Write(body) // an error is the connection's, and nobody is left to tell
 }

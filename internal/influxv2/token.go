@@ -270,6 +270,9 @@ func (c *call) updateToken() error {
 	if err := c.decode(&body, badPlain); err != nil {
 		return err
 	}
+	if body.Status != nil && *body.Status == "" {
+		body.Status = nil // no change, as in InfluxDB
+	}
 	if body.Status != nil && body.Status.check() != nil {
 		// InfluxDB looks for the token first.
 		if _, err := c.keep.Token(c.ctx(), c.caller, id); err != nil {

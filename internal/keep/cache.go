@@ -4,44 +4,44 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"sync"
 
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// recordCache remembers what sealed records of the directory (organizations,
-// users, tokens, memberships) decode to. An entry is used only while the
-// store holds the very bytes that it was decoded from, so it can't say what
-// is no longer true, and nothing has to be dropped when something changes.
-type recordCache struct {
-	mu      sync.RWMutex
-	entries map[string]cachedRecord
-}
+// recordCache remembers what sealed records decode to: those of the directory
+// (organizations, users, tokens, memberships), and the heads and versions of
+// maps. An entry is used only while the store holds the very bytes that it was
+// decoded from, so it can't say what is no longer true, and nothing has to be
+// dropped when something changes. So what is written may be put here at once,
+// whether it comes to be durable or not: no two sealed records are equal.
+type recordCache struct{ recent[place, cachedRecord] }
 
 type cachedRecord struct {
 	sealed  []byte
 	decoded any
 }
 
-const maxCachedRecords = 20_000
+// place is a key of the store as the key of a map.
+type place [40]byte
+
+// placeOf is for keys, which are all shorter than a place.
+func placeOf(key []byte) (p place) {
+	p[len(p)-1] = byte(copy(p[:len(p)-1], key))
+	return p
+}
 
 func (c *recordCache) find(key, sealed []byte) (any, bool) {
-	c.mu.RLock()
-	e, ok := c.entries[string(key)]
-	c.mu.RUnlock()
+	e, ok := c.get(placeOf(key))
 	if !ok || !bytes.Equal(e.sealed, sealed) {
 		return nil, false
 	}
 	return e.decoded, true
 }
 
+// keep remembers a record. Neither the bytes nor what they decode to may be
+// changed any more.
 func (c *recordCache) keep(key, sealed []byte, decoded any) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.entries == nil || len(c.entries) >= maxCachedRecords {
-		c.entries = make(map[string]cachedRecord) // rare, and cheaper than to know what was used last
-	}
-	c.entries[string(key)] = cachedRecord{bytes.Clone(sealed), decoded}
+	c.put(placeOf(key), cachedRecord{sealed, decoded})
 }
 
 // load returns the record at key decoded into a T, which all who ask share:
@@ -65,7 +65,7 @@ func decode[T any](v *view, key, sealed []byte) (*T, error) {
 	if err := v.openJSON(key, sealed, d); err != nil {
 		return nil, err
 	}
-	v.k.records.keep(key, sealed, d)
+	v.k.records.keep(key, bytes.Clone(sealed), d)
 	return d, nil
 }
 

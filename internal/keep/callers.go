@@ -1,28 +1,29 @@
 package keep
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// callerCache remembers who is behind a token, for as long as nothing in the
-// directory (organizations, users, tokens, memberships) has changed. Any
-// change there, whatever it is, makes all of it forgotten.
+// callerCache remembers who is behind a token, and which organizations exist,
+// for as long as nothing in the directory (organizations, users, tokens,
+// memberships) has changed. Any change there, whatever it is, makes all of it
+// forgotten.
 type callerCache struct {
 	directory atomic.Uint64 // counts the changes of the directory
-	// doubts counts the changes of the directory that may show later, settled
-	// those of them of which it is known that they have or never will.
-	// While the two differ nothing is answered from here.
-	doubts  atomic.Uint64
-	settled atomic.Uint64
-	// pending are changes that may be seen already and are not counted yet.
-	// While there is one, somebody may have been told of it, so that nobody
-	// may be answered from here any more.
-	pending atomic.Int64
-	mu      sync.RWMutex
-	callers map[hash]knownCaller
-	orgs    map[ID]uint64 // organizations that exist, and when that was seen
+	begun     atomic.Uint64 // the transactions that change the directory
+	ended     atomic.Uint64 // those of them whose end directory has counted
+	doubts    atomic.Uint64 // those of them that failed, and may show later
+	settled   atomic.Uint64 // those of doubts that have shown, or never will
+
+	callers recent[hash, knownCaller]
+	orgs    recent[ID, uint64]      // when an organization was seen
+	refs    recent[string, seenRef] // what was meant by an ID or a name
+}
+
+type seenRef struct {
+	id ID
+	at uint64
 }
 
 type knownCaller struct {
@@ -30,21 +31,28 @@ type knownCaller struct {
 	caller    Caller
 }
 
-const maxCallers = 10_000
+// at returns what something that is found out from now on must be put with, and
+// what was found out before must have been put with to be used. It is read
+// before the store is, so that a change in between makes the answer too old,
+// never too new. It is 0, with which nothing is put or found, while somebody may
+// have seen a change that is not counted yet, or will see one.
+func (c *callerCache) at() uint64 {
+	ended, settled := c.ended.Load(), c.settled.Load() // first: each of them has begun
+	if c.begun.Load() != ended || c.doubts.Load() != settled {
+		return 0
+	}
+	return c.directory.Load() + 1
+}
 
-// at returns what a caller that is found out from now on must be put with.
-// It is read before the store is, so that a change in between makes the
-// answer too old, never too new.
-func (c *callerCache) at() uint64 { return c.directory.Load() + 1 }
+// changing is called by each transaction that changes the directory, before it
+// does.
+func (c *callerCache) changing() { c.begun.Add(1) }
 
-// changed is called when a change of the directory is durable, before anybody
-// is told that it is.
-func (c *callerCache) changed() { c.directory.Add(1) }
-
-// inDoubt is asked before directory is compared: if not, all changes that
-// anybody can have seen by then are counted there.
-func (c *callerCache) inDoubt() bool {
-	return c.pending.Load() != 0 || c.settled.Load() != c.doubts.Load()
+// changed is called when such a transaction has ended, before anybody is told
+// so.
+func (c *callerCache) changed() {
+	c.directory.Add(1)
+	c.ended.Add(1)
 }
 
 // settle is called when a change has succeeded that began when there were so
@@ -55,7 +63,7 @@ func (c *callerCache) settle(doubts uint64) {
 		if settled >= doubts {
 			return
 		}
-		c.changed()
+		c.directory.Add(1)
 		if c.settled.CompareAndSwap(settled, doubts) {
 			return
 		}
@@ -63,13 +71,9 @@ func (c *callerCache) settle(doubts uint64) {
 }
 
 func (c *callerCache) get(h hash, o Origin, now time.Time) (Caller, bool) {
-	if c.inDoubt() {
-		return Caller{}, false
-	}
-	c.mu.RLock()
-	known, ok := c.callers[h]
-	c.mu.RUnlock()
-	if !ok || known.directory != c.at() {
+	at := c.at()
+	known, ok := c.callers.get(h)
+	if !ok || at == 0 || known.directory != at {
 		return Caller{}, false
 	}
 	// Of login tokens the parent's end counts too.
@@ -81,33 +85,29 @@ func (c *callerCache) get(h hash, o Origin, now time.Time) (Caller, bool) {
 }
 
 func (c *callerCache) put(h hash, at uint64, caller Caller) {
-	caller.Origin = Origin{}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.callers == nil || len(c.callers) >= maxCallers {
-		c.callers = make(map[hash]knownCaller)
+	if at == 0 {
+		return
 	}
-	c.callers[h] = knownCaller{at, caller}
+	caller.Origin = Origin{}
+	c.callers.put(h, knownCaller{at, caller})
 }
 
-// exists reports whether an organization is known to exist.
-func (c *callerCache) exists(org ID) bool {
-	if c.inDoubt() {
-		return false
-	}
-	c.mu.RLock()
-	seen := c.orgs[org]
-	c.mu.RUnlock()
-	return seen == c.at()
+// exists reports whether an organization was seen at that time.
+func (c *callerCache) exists(org ID, at uint64) bool {
+	seen, _ := c.orgs.get(org)
+	return at != 0 && seen == at
 }
 
 func (c *callerCache) found(org ID, at uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.orgs == nil || len(c.orgs) >= maxCallers {
-		c.orgs = make(map[ID]uint64)
+	if at != 0 {
+		c.orgs.put(org, at)
 	}
-	c.orgs[org] = at
+}
+
+func (c *callerCache) clear() {
+	c.callers.clear()
+	c.orgs.clear()
+	c.refs.clear()
 }
 
 // alone is a store that nobody else changes, so that what this process has

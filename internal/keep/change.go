@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // Change is what a write does to an organization's secrets. It makes one new
@@ -82,11 +84,11 @@ func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
 
 // orgExists returns ErrOrganizationNotFound when there is none.
 func (v *view) orgExists(org ID) error {
-	if v.at != 0 && v.k.callers.exists(org) {
+	if v.k.callers.exists(org, v.at) {
 		return nil
 	}
 	_, err := v.org(org)
-	if err == nil && v.at != 0 && v.k.alone {
+	if err == nil && v.k.alone {
 		v.k.callers.found(org, v.at)
 	}
 	return err
@@ -204,7 +206,7 @@ func (w *writer) open() error {
 	}
 	w.head, w.state, w.tag = *h, s, tag(h, s, w.now)
 	if w.head.Map == 0 {
-		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Created: w.now}
+		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.now}
 	}
 	w.empty = w.head.Current == 0 || w.state.hidden(w.head.Current, w.now)
 	return nil
@@ -320,14 +322,37 @@ func (w *writer) current(name string) (entry, string, bool, error) {
 	if w.empty {
 		return entry{}, "", false, nil
 	}
-	return w.secret(w.head.Map, name, w.head.Current)
+	m := w.head.Map
+	if !w.k.alone {
+		return w.secret(m, name, w.head.Current)
+	}
+	// With the version at hand, one record is looked up; without it, all that
+	// the engine has of the name is looked through.
+	prefix := placeOf(secretPrefix(m, w.k.secretHash(m, name)))
+	if n, known := w.k.newest.get(prefix); known {
+		e, value, ok, err := w.secretAt(m, name, n)
+		if !errors.Is(err, store.ErrNotFound) {
+			return e, value, ok, err
+		}
+	}
+	e, value, ok, err := w.secret(m, name, w.head.Current)
+	if err == nil && e.version > 0 {
+		w.k.newest.put(prefix, e.version)
+	}
+	return e, value, ok, err
 }
+
+// newestCache has, for names, the version of the newest record, or a later one
+// that was to be written and then was not: so if there is a record of that
+// version it is the newest. That holds where one process writes all versions.
+// The key is what all records of a name begin with.
+type newestCache struct{ recent[place, uint64] }
 
 // diff returns what a change really changes, in byte order of the names.
 func (w *writer) diff(ch Change) (changes []change, values map[string]string, err error) {
 	values = ch.Set
 	for name, value := range ch.Set {
-		_, now, ok, err := w.current(name)
+		e, now, ok, err := w.current(name)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -338,7 +363,7 @@ func (w *writer) diff(ch Change) (changes []change, values map[string]string, er
 		if ok {
 			o = opChange
 		}
-		changes = append(changes, change{name, o})
+		changes = append(changes, change{name, o, e.version})
 	}
 	removed := ch.Remove
 	if ch.Replace && !w.empty {
@@ -348,12 +373,12 @@ func (w *writer) diff(ch Change) (changes []change, values map[string]string, er
 	}
 	slices.Sort(removed)
 	for _, name := range slices.Compact(removed) {
-		_, _, ok, err := w.current(name)
+		e, _, ok, err := w.current(name)
 		if err != nil {
 			return nil, nil, err
 		}
 		if ok {
-			changes = append(changes, change{name, opRemove})
+			changes = append(changes, change{name, opRemove, e.version})
 		}
 	}
 	slices.SortFunc(changes, compareNames)
@@ -368,9 +393,9 @@ func (w *writer) missing(set map[string]string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range s.entries {
-		if _, ok := set[e.name]; !ok && w.c.sees(e.name) {
-			out = append(out, e.name)
+	for _, name := range s.names {
+		if _, ok := set[name]; !ok && w.c.sees(name) {
+			out = append(out, name)
 		}
 	}
 	return out, nil
@@ -422,12 +447,10 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 	count := w.head.Count
 	if w.empty {
 		count = 0
-		hide, err := w.hide(changes)
-		if err != nil {
+		var err error
+		if changes, err = w.hide(changes); err != nil {
 			return VersionInfo{}, err
 		}
-		changes = append(changes, hide...)
-		slices.SortFunc(changes, compareNames)
 	}
 	w.rec.Names, w.rec.Removed = nil, nil
 	for _, c := range changes {
@@ -441,9 +464,11 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 			count--
 			w.rec.Removed = append(w.rec.Removed, c.Name)
 		}
-		if err := w.put(secretKey(m, w.k.secretHash(m, c.Name), n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
+		h := w.k.secretHash(m, c.Name)
+		if err := w.put(secretKey(m, h, n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
 			return VersionInfo{}, err
 		}
+		w.k.newest.put(placeOf(secretPrefix(m, h)), n)
 	}
 	if count > MaxNames {
 		return VersionInfo{}, errorf(CodeInvalid, "an organization can have at most %d secrets", MaxNames)
@@ -452,13 +477,16 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 	if err := w.putVersion(m, n, r, changes); err != nil {
 		return VersionInfo{}, err
 	}
+	if len(changes) > changesPerChunk {
+		w.head.Large = n
+	}
 	w.head.Current, w.head.Count, w.head.Updated = n, count, w.now
 	w.rec.Version = n
 	if after := w.state.DeleteVersionAfter; after > 0 {
 		w.changeState()
 		w.state.Deleted[n] = w.now.Add(after)
 	}
-	if err := w.prune(); err != nil {
+	if err := w.prune(len(changes)); err != nil {
 		return VersionInfo{}, err
 	}
 	if err := w.sweepUnpinned(); err != nil {
@@ -476,24 +504,26 @@ func valueOf(values map[string]string, c change) string {
 	return values[c.Name]
 }
 
-// hide lists what the hidden current version would show and the new one must
-// not.
+// hide adds to the changes what the hidden current version would show and the
+// new one must not.
 func (w *writer) hide(changes []change) ([]change, error) {
 	if w.head.Current == 0 {
-		return nil, nil
+		return changes, nil
 	}
-	fresh := make(map[string]bool, len(changes))
-	for _, c := range changes {
-		fresh[c.Name] = true
+	fresh := make(map[string]int, len(changes))
+	for i, c := range changes {
+		fresh[c.Name] = i
 	}
-	var out []change
 	err := w.scanVersion(w.head.Map, w.head.Current, func(e entry, _ string) error {
-		if !fresh[e.name] {
-			out = append(out, change{e.name, opHide})
+		if i, ok := fresh[e.name]; ok {
+			changes[i].Before = e.version
+		} else {
+			changes = append(changes, change{e.name, opHide, e.version})
 		}
 		return nil
 	})
-	return out, err
+	slices.SortFunc(changes, compareNames)
+	return changes, err
 }
 
 // changeState makes the state writable. The one that was read may be shared.
@@ -505,7 +535,7 @@ func (w *writer) changeState() {
 
 func (w *writer) save() error {
 	if w.stateChanged {
-		return w.putState(w.org, &w.head, w.state)
+		return w.putState(w.org, w.head, w.state)
 	}
-	return w.putHead(w.org, &w.head)
+	return w.putHead(w.org, w.head, w.state)
 }

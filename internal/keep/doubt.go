@@ -20,29 +20,26 @@ import (
 // between.
 func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtful bool, err error) {
 	seen := k.callers.doubts.Load()
-	written, pending := false, false
-	// Also when fn panics.
-	defer func() {
-		if pending {
+	written := false
+	defer func() { // also when fn panics
+		if t.directory {
 			k.callers.changed()
-			k.callers.pending.Add(-1)
 		}
 	}()
 	err = k.store.Update(ctx, func(w store.Tx) error {
 		t.w, t.r, t.now = w, w, k.now()
+		if k.alone {
+			t.at = k.callers.at()
+		}
 		written = false
 		if err := fn(t); err != nil {
 			return err
 		}
 		written = true
-		if t.directory && !pending {
-			pending = true
-			k.callers.pending.Add(1)
-		}
 		return nil
 	})
 	doubtful = err != nil && written
-	if doubtful && pending {
+	if doubtful && t.directory {
 		k.callers.doubts.Add(1)
 	}
 	if err == nil {

@@ -2,11 +2,18 @@ package keep
 
 // DropCaches makes k read everything from the store again.
 func (k *Keep) DropCaches() {
-	k.records.mu.Lock()
-	k.records.entries = nil
-	k.records.mu.Unlock()
+	k.records.clear()
+	k.callers.clear()
+	k.newest.clear()
+	k.heads.clear()
 	k.maps.clear()
-	k.callers.changed()
+}
+
+func (c *mapCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.maps, c.bytes = nil, 0
+	c.order.Init()
 }
 
 // DescribeKey names a record.

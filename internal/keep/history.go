@@ -4,7 +4,9 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
@@ -187,8 +189,11 @@ func (u *SettingsUpdate) apply(s *stateRecord) error {
 		return errorf(CodeInvalid, "custom_metadata can have at most 64 entries")
 	}
 	for name, value := range custom {
-		if name == "" || len(name) > 128 || len(value) > 512 {
-			return errorf(CodeInvalid, "custom_metadata takes names of 1 to 128 and values of up to 512 bytes")
+		if name == "" || len(name) > 128 || value == "" || len(value) > 512 {
+			return errorf(CodeInvalid, "custom_metadata takes names of 1 to 128 and values of 1 to 512 bytes")
+		}
+		if strings.ContainsFunc(name+value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return errorf(CodeInvalid, "custom_metadata takes printable characters only")
 		}
 	}
 	s.Custom = custom

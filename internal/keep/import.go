@@ -7,8 +7,11 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // Import is what is taken over from another server, with its IDs.
@@ -65,20 +68,22 @@ const (
 // ImportReport says what an import did, or would do. It has no values.
 type ImportReport struct {
 	Counts  map[string]ImportCounts // by kind
-	Remarks []ImportRemark          // what was left alone, and what is odd
+	Remarks []ImportRemark          // of each object, in the order in which they are taken
 }
 
 // ImportCounts counts the objects of a kind.
 type ImportCounts map[ImportOutcome]int
 
-// ImportRemark is about one object, or about all secrets of an organization.
+// ImportRemark is about one object, or about several secrets of an
+// organization that have the same outcome.
 type ImportRemark struct {
 	Kind    string
 	ID      ID // of a member: the user's; 0 for a secret
 	Org     ID
-	Name    string
+	Name    string // of a member: the role; "" for several secrets
+	Secrets int    // how many, 0 for another kind
 	Outcome ImportOutcome
-	Reason  string
+	Reason  string // why it was left alone, or what is odd; else ""
 }
 
 // New returns how many objects were, or would be, made.
@@ -90,36 +95,40 @@ func (r ImportReport) New() int {
 	return n
 }
 
-// importBatch is how many objects are made in one transaction.
-const importBatch = 256
-
-// Import takes over what is not here yet, or without apply says what it would
-// do. Nothing that is here is changed or removed. Needs an operator.
+// Import takes over what is not here yet. Nothing that is here is changed or
+// removed. Needs an operator.
 //
-// Each object is made whole or not at all, and after those that it belongs
-// to: organizations, users, memberships, tokens, and then the secrets, as one
-// version for each organization. When it ends early, the same import again
-// does the rest.
-func (k *Keep) Import(ctx context.Context, c Caller, in Import, apply bool) (ImportReport, error) {
-	i := &importer{
-		k: k, c: &c, in: in, made: make(map[string]ID), tokens: make(map[hash]ID),
-		report: ImportReport{Counts: make(map[string]ImportCounts)},
-	}
+// It is one transaction, with the audit record of each object in it: when it
+// fails, or the process ends, all of it is done or nothing. What is left alone
+// does not keep the rest from being taken.
+func (k *Keep) Import(ctx context.Context, c Caller, in Import) (ImportReport, error) {
+	i := &importer{k: k, c: &c, in: in}
 	rec := c.record("import", 0)
 	if !c.Operator() {
 		return i.report, k.finish(rec, k.now(), ErrNotOperator)
-	}
-	if !apply {
-		rec.Detail = "dry run"
-		err := k.read(ctx, c, rec, i.dryRun)
-		return i.report, err
 	}
 	// That it was begun is recorded even if there is nothing to do.
 	if err := k.finish(rec, k.now(), nil); err != nil {
 		return i.report, err
 	}
-	err := i.apply(ctx)
-	return i.report, err
+	if err := i.apply(ctx); err != nil {
+		return ImportReport{}, err
+	}
+	return i.report, nil
+}
+
+// PlanImport says what Import would do to a store that no server has open. It
+// writes nothing. It takes no Caller: whoever runs it has the files and the
+// key.
+func PlanImport(ctx context.Context, s store.Store, keys *seal.Keys, in Import) (ImportReport, error) {
+	k := &Keep{store: s, now: time.Now}
+	k.keys.Store(keys)
+	i := &importer{k: k, in: in}
+	err := k.peek(ctx, func(v *view) error {
+		i.begin()
+		return i.each(v, func(planned) error { return nil }, func(*plannedSecrets) error { return nil })
+	})
+	return i.report, domain(err)
 }
 
 type importer struct {
@@ -127,9 +136,16 @@ type importer struct {
 	c      *Caller
 	in     Import
 	report ImportReport
-	// What was made, or in a dry run would have been made by now.
+	// What would have been made by now. A transaction that writes finds that
+	// in the store too.
 	made   map[string]ID // by kind and ID, and by kind and name
 	tokens map[hash]ID
+}
+
+// begin forgets an earlier run.
+func (i *importer) begin() {
+	i.report = ImportReport{Counts: make(map[string]ImportCounts)}
+	i.made, i.tokens = make(map[string]ID), make(map[hash]ID)
 }
 
 // planned is what is to be done with an object.
@@ -166,31 +182,54 @@ func (p planned) record(c *Caller) *audit.Record {
 	return rec
 }
 
-type planFunc func(*view) (planned, error)
-
-// directory lists what is to be done for all but secrets, kind by kind.
-func (i *importer) directory() [][]planFunc {
-	return [][]planFunc{
-		plans(i.in.Organizations, i.planOrg),
-		plans(i.in.Users, i.planUser),
-		plans(i.in.Members, i.planMember),
-		plans(i.in.Tokens, i.planToken),
+// each plans all objects in their order, and calls write or writeSecrets with
+// each plan, which what is planned next builds on.
+func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*plannedSecrets) error) error {
+	if err := plans(i, v, i.in.Organizations, i.planOrg, write); err != nil {
+		return err
 	}
+	if err := plans(i, v, i.in.Users, i.planUser, write); err != nil {
+		return err
+	}
+	if err := plans(i, v, i.in.Members, i.planMember, write); err != nil {
+		return err
+	}
+	if err := plans(i, v, i.in.Tokens, i.planToken, write); err != nil {
+		return err
+	}
+	for _, org := range slices.Sorted(maps.Keys(i.in.Secrets)) {
+		p, err := i.planSecrets(v, org)
+		if err == nil {
+			err = writeSecrets(p)
+		}
+		if err != nil {
+			return err
+		}
+		i.noteSecrets(p)
+	}
+	return nil
 }
 
-func plans[T any](list []T, plan func(*view, T) (planned, error)) []planFunc {
-	out := make([]planFunc, len(list))
-	for n, object := range list {
-		out[n] = func(v *view) (planned, error) { return plan(v, object) }
+func plans[T any](i *importer, v *view, list []T, plan func(*view, T) (planned, error), write func(planned) error) error {
+	for _, object := range list {
+		if err := v.ctx.Err(); err != nil {
+			return err
+		}
+		p, err := plan(v, object)
+		if err == nil {
+			err = write(p)
+		}
+		if err != nil {
+			return err
+		}
+		i.note(p)
 	}
-	return out
+	return nil
 }
 
 func (i *importer) note(p planned) {
 	i.count(p.Kind, p.Outcome, 1)
-	if p.Reason != "" {
-		i.report.Remarks = append(i.report.Remarks, p.ImportRemark)
-	}
+	i.report.Remarks = append(i.report.Remarks, p.ImportRemark)
 	if p.made != nil {
 		p.made()
 	}
@@ -205,69 +244,38 @@ func (i *importer) count(kind string, o ImportOutcome, n int) {
 	}
 }
 
-func (i *importer) dryRun(v *view) error {
-	for _, kind := range i.directory() {
-		for _, plan := range kind {
-			p, err := plan(v)
-			if err != nil {
-				return err
-			}
-			i.note(p)
-		}
-	}
-	for _, org := range slices.Sorted(maps.Keys(i.in.Secrets)) {
-		p, err := i.planSecrets(v, org)
-		if err != nil {
-			return err
-		}
-		i.noteSecrets(p)
-	}
-	return nil
-}
-
-func (i *importer) apply(ctx context.Context) error {
-	for _, kind := range i.directory() {
-		for batch := range slices.Chunk(kind, importBatch) {
-			if err := i.applyBatch(ctx, batch); err != nil {
-				return err
-			}
-		}
-	}
-	for _, org := range slices.Sorted(maps.Keys(i.in.Secrets)) {
-		if err := i.applySecrets(ctx, org); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// applyBatch plans in the transaction that writes, so that what was found out
+// apply plans in the transaction that writes, so that what was found out
 // still holds.
-func (i *importer) applyBatch(ctx context.Context, batch []planFunc) error {
-	var done []planned
-	err := i.k.updateEach(ctx, i.c, func(t *tx) ([]*audit.Record, error) {
-		done = done[:0]
-		var records []*audit.Record
-		for _, plan := range batch {
-			p, err := plan(&t.view)
-			if err != nil {
-				return nil, err
+func (i *importer) apply(ctx context.Context) error {
+	var written map[ID]Written
+	err := i.k.updateEach(ctx, i.c, func(t *tx) (records []*audit.Record, err error) {
+		i.begin()
+		written = make(map[ID]Written)
+		err = i.each(&t.view, func(p planned) error {
+			if p.Outcome != ImportNew {
+				return nil
 			}
-			if p.Outcome == ImportNew {
-				if err := p.write(t); err != nil {
-					return nil, err
-				}
-				records = append(records, p.record(i.c))
+			records = append(records, p.record(i.c))
+			return p.write(t)
+		}, func(p *plannedSecrets) error {
+			if len(p.add) == 0 {
+				return nil
 			}
-			done = append(done, p)
-		}
-		return records, nil
+			rec := i.c.record("import", p.org)
+			rec.Detail = ImportSecretKind
+			records = append(records, rec)
+			w := &writer{tx: t, c: i.c, org: p.org, rec: rec}
+			out, err := w.write(Change{Set: p.add, CAS: &p.version})
+			written[p.org] = out
+			return err
+		})
+		return records, err
 	})
 	if err != nil {
 		return err
 	}
-	for _, p := range done {
-		i.note(p)
+	for org, out := range written {
+		i.k.changed(org, out)
 	}
 	return nil
 }

@@ -2,7 +2,11 @@ package keep
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
 
 func (i *importer) remember(kind string, id ID, name string) func() {
@@ -11,32 +15,31 @@ func (i *importer) remember(kind string, id ID, name string) func() {
 
 func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportOrganizationKind, ID: o.ID, Org: o.ID, Name: o.Name}}
-	name, err := organizationName(o.Name)
-	if err != nil {
+	if err := checkOrganizationName(o.Name); err != nil {
 		return p.left(ImportRefused, "%v", err)
 	}
 	old, err := v.org(o.ID)
 	if err == nil {
 		return p.compared(differing(
-			difference{"name", old.Name != name},
+			difference{"name", old.Name != o.Name},
 			difference{"description", old.Description != o.Description},
 		))
 	}
 	if !errors.Is(err, ErrOrganizationNotFound) {
 		return p, err
 	}
-	has, err := v.orgByName(name)
+	has, err := v.orgByName(o.Name)
 	if err != nil {
 		return p, err
 	}
 	if has == 0 {
-		has = i.made[ImportOrganizationKind+" named "+name]
+		has = i.made[ImportOrganizationKind+" named "+uniqueName(o.Name)]
 	}
 	if has != 0 {
 		return p.left(ImportConflict, "its name is that of organization %s", has)
 	}
 	return p.taken(func(t *tx) error {
-		r := &orgRecord{Name: name, Description: o.Description, Created: o.Created, Updated: o.Updated}
+		r := &orgRecord{Name: o.Name, Description: o.Description, Created: o.Created, Updated: o.Updated}
 		if r.Created.IsZero() {
 			r.Created = t.now
 		}
@@ -44,7 +47,7 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 			r.Updated = r.Created
 		}
 		return t.putOrg(o.ID, nil, r)
-	}, i.remember(ImportOrganizationKind, o.ID, name))
+	}, i.remember(ImportOrganizationKind, o.ID, uniqueName(o.Name)))
 }
 
 func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
@@ -73,6 +76,9 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 	}
 	if has != 0 {
 		return p.left(ImportConflict, "its name is that of user %s", has)
+	}
+	if !u.Active {
+		p.Reason = "is inactive"
 	}
 	return p.taken(func(t *tx) error {
 		return t.putUser(u.ID, nil, &userRecord{
@@ -186,12 +192,50 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	if lacks != "" && slices.ContainsFunc(i.in.Organizations, func(o Organization) bool { return o.ID == t.Org }) {
 		return p.left(ImportRefused, "%s", lacks)
 	}
+	var notes []string
 	if lacks != "" {
 		// Its organization was deleted. It still worked there, so it has to
 		// work here.
-		p.Reason = lacks + ", nor was it there: the token works, and no list shows it"
+		notes = append(notes, lacks+", nor was it there: the token works, and no list shows it")
 	}
+	if !t.Active {
+		notes = append(notes, "is inactive")
+	}
+	if note := foreignPermissions(t.Permissions); note != "" {
+		notes = append(notes, note)
+	}
+	p.Reason = strings.Join(notes, "; ")
 	return p.taken(func(x *tx) error { return x.putImportedToken(t, hashes) }, func() { i.tokens[hashes[0]] = t.ID })
+}
+
+// foreignPermissions says which permissions are for resources of InfluxDB that
+// are not kept here. They stay with the token, which shows them as before.
+func foreignPermissions(set acl.Set) string {
+	n := 0
+	var types []string
+	for _, p := range set {
+		switch p.Resource.Type {
+		case acl.Authorizations, acl.Orgs, acl.Users, acl.Secrets, acl.Instance:
+		default:
+			n++
+			if t := string(p.Resource.Type); !slices.Contains(types, t) {
+				types = append(types, t)
+			}
+		}
+	}
+	const most = 3
+	more := ""
+	if n == 0 {
+		return ""
+	}
+	if len(types) > most {
+		types, more = types[:most], " and more"
+	}
+	which := "all its permissions are"
+	if n < len(set) {
+		which = fmt.Sprintf("%d of its %d permissions are", n, len(set))
+	}
+	return which + " for what is not kept here: " + strings.Join(types, ", ") + more
 }
 
 func (t *tx) putImportedToken(n ImportToken, hashes []hash) error {

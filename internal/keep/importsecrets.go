@@ -5,8 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-
-	"github.com/fluxkeep/fluxkeep/internal/audit"
 )
 
 // plannedSecrets is what is to be done with an organization's secrets.
@@ -20,8 +18,10 @@ type plannedSecrets struct {
 	remarks   []ImportRemark
 }
 
-func (p *plannedSecrets) remark(name string, o ImportOutcome, reason string) {
-	p.remarks = append(p.remarks, ImportRemark{Kind: ImportSecretKind, Org: p.org, Name: name, Outcome: o, Reason: reason})
+func (p *plannedSecrets) remark(name string, n int, o ImportOutcome, reason string) {
+	if n > 0 {
+		p.remarks = append(p.remarks, ImportRemark{Kind: ImportSecretKind, Org: p.org, Name: name, Secrets: n, Outcome: o, Reason: reason})
+	}
 }
 
 func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
@@ -33,7 +33,7 @@ func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
 	}
 	if lacks != "" {
 		p.refused = len(secrets)
-		p.remark("", ImportRefused, lacks)
+		p.remark("", len(secrets), ImportRefused, lacks)
 		return p, nil
 	}
 	now, err := v.currentSecrets(org)
@@ -45,7 +45,7 @@ func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
 		value := secrets[name]
 		if err := errors.Join(validName("secret name", name), validValue(value)); err != nil {
 			p.refused++
-			p.remark(name, ImportRefused, err.Error())
+			p.remark(name, 1, ImportRefused, err.Error())
 			continue
 		}
 		has, ok, err := now.find(name)
@@ -58,7 +58,7 @@ func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
 			p.unchanged++
 		default:
 			p.different++
-			p.remark(name, ImportDifferent, "has another value here")
+			p.remark(name, 1, ImportDifferent, "has another value here")
 		}
 	}
 	return p, nil
@@ -69,29 +69,9 @@ func (i *importer) noteSecrets(p *plannedSecrets) {
 	i.count(ImportSecretKind, ImportUnchanged, p.unchanged)
 	i.count(ImportSecretKind, ImportDifferent, p.different)
 	i.count(ImportSecretKind, ImportRefused, p.refused)
+	p.remark("", len(p.add), ImportNew, "")
+	p.remark("", p.unchanged, ImportUnchanged, "")
 	i.report.Remarks = append(i.report.Remarks, p.remarks...)
-}
-
-func (i *importer) applySecrets(ctx context.Context, org ID) error {
-	var p *plannedSecrets
-	var out Written
-	err := i.k.updateEach(ctx, i.c, func(t *tx) (_ []*audit.Record, err error) {
-		out = Written{}
-		if p, err = i.planSecrets(&t.view, org); err != nil || len(p.add) == 0 {
-			return nil, err
-		}
-		rec := i.c.record("import", org)
-		rec.Detail = ImportSecretKind
-		w := &writer{tx: t, c: i.c, org: org, rec: rec}
-		out, err = w.write(Change{Set: p.add, CAS: &p.version})
-		return []*audit.Record{rec}, err
-	})
-	if err != nil {
-		return err
-	}
-	i.k.changed(org, out)
-	i.noteSecrets(p)
-	return nil
 }
 
 // currentSecrets finds single secrets in an organization's current version.

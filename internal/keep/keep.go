@@ -73,9 +73,12 @@ type Keep struct {
 	limiter  *signInLimiter
 	records  recordCache
 	callers  callerCache
+	newest   newestCache
+	heads    recent[ID, seenHead]
 	alone    bool      // nobody else changes the store
 	lines    sync.Pool // of *[]byte, for audit records
 	maps     mapCache
+	memory   *seal.Memory // seals what is remembered of values
 	watchers watchers
 	rotation rotation
 	saveKeys func(context.Context, *seal.Keys) error
@@ -105,6 +108,8 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		ids:            audit.NewIDs(),
 		limiter:        newSignInLimiter(),
 	}
+	k.records.size, k.newest.size, k.heads.size = 10_000, 50_000, 10_000
+	k.callers.callers.size, k.callers.orgs.size, k.callers.refs.size = 10_000, 10_000, 1_000
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
@@ -128,6 +133,9 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	}
 	k.maps.limit = c.CacheBytes
 	var err error
+	if k.memory, err = seal.NewMemory(); err != nil {
+		return nil, err
+	}
 	if k.dummyPassword, err = bcrypt.GenerateFromPassword([]byte("no user has this password"), k.passwordCost); err != nil {
 		return nil, fmt.Errorf("hash a password: %w", err)
 	}
@@ -183,11 +191,22 @@ type view struct {
 	k   *Keep
 	r   store.Reader
 	now time.Time
-	// at is the state of the directory before the store was read, 0 in a
-	// transaction that writes: it sees what nobody else does yet.
+	// at is the state of the directory before the store was read, 0 when that
+	// can't be told.
 	at uint64
+	// revision is that of the state that is read, 0 where that can't be told
+	// or may still change.
+	revision uint64
 	// key is a buffer for keys that are not kept.
 	key []byte
+}
+
+// use reads from r, which is durable.
+func (v *view) use(r store.Reader) {
+	v.r = r
+	if a, ok := r.(alone); ok {
+		v.revision = a.Revision()
+	}
 }
 
 type tx struct {
@@ -204,7 +223,7 @@ func (k *Keep) read(ctx context.Context, c Caller, rec *audit.Record, fn func(*v
 	}
 	v := &view{ctx: ctx, k: k, now: k.now(), at: k.callers.at()}
 	err := k.store.View(ctx, func(r store.Reader) error {
-		v.r = r
+		v.use(r)
 		return fn(v)
 	})
 	return k.finish(rec, v.now, domain(err))
@@ -330,12 +349,18 @@ func (v *view) open(key, sealed []byte) ([]byte, error) {
 }
 
 func (t *tx) put(key, plain []byte) error {
+	_, err := t.seal(key, plain)
+	return err
+}
+
+// seal is put for who wants to know the sealed bytes.
+func (t *tx) seal(key, plain []byte) ([]byte, error) {
 	sealed, err := t.k.keys.Load().Seal(plain, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.touch(key)
-	return t.w.Set(key, sealed)
+	return sealed, t.w.Set(key, sealed)
 }
 
 // delete removes the record at key, if there is one.
@@ -347,16 +372,24 @@ func (t *tx) delete(key []byte) error {
 func (t *tx) touch(key []byte) {
 	switch key[0] {
 	case tableOrg, tableOrgName, tableUser, tableUserName, tableToken, tableTokenHash, tableMember, tableMemberOf:
-		t.directory = true
+		if !t.directory {
+			t.directory, t.at = true, 0
+			t.k.callers.changing()
+		}
 	}
 }
 
 func (t *tx) putJSON(key []byte, v any) error {
+	_, err := t.sealJSON(key, v)
+	return err
+}
+
+func (t *tx) sealJSON(key []byte, v any) ([]byte, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return t.put(key, b)
+	return t.seal(key, b)
 }
 
 func (k *Keep) hash(purpose string, s string) hash {

@@ -131,7 +131,7 @@ func (k *Keep) AddMember(ctx context.Context, c Caller, org, user ID, role Role)
 		if _, err := t.readableOrg(&c, org); err != nil {
 			return err
 		}
-		if err := c.mayOrg(acl.Write, org); err != nil {
+		if err := c.may(acl.Write, acl.Resource{Type: acl.Orgs, ID: org, OrgID: org}); err != nil {
 			return err
 		}
 		r, err := t.user(user)

@@ -67,7 +67,7 @@ func (v *view) org(id ID) (*orgRecord, error) {
 	if r == nil {
 		return nil, ErrOrganizationNotFound
 	}
-	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", r.Name)))
+	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", uniqueName(r.Name))))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ var errNoEntry = errorf(CodeInternal, "its lookup entry is missing")
 
 // orgByName returns the ID behind a name, 0 when nobody has it.
 func (v *view) orgByName(name string) (ID, error) {
-	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", name)))
+	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", uniqueName(name))))
 	if err != nil || entry == nil {
 		return 0, err
 	}
@@ -98,8 +98,8 @@ func (v *view) readableOrg(c *Caller, id ID) (*orgRecord, error) {
 }
 
 func (t *tx) putOrg(id ID, old, r *orgRecord) error {
-	entry := hashKey(tableOrgName, t.k.hash("organization", r.Name))
-	if old == nil || old.Name != r.Name {
+	entry := hashKey(tableOrgName, t.k.hash("organization", uniqueName(r.Name)))
+	if old == nil || uniqueName(old.Name) != uniqueName(r.Name) {
 		if e, err := load[entryRecord](&t.view, entry); err != nil {
 			return err
 		} else if e != nil {
@@ -108,8 +108,8 @@ func (t *tx) putOrg(id ID, old, r *orgRecord) error {
 	}
 	if old != nil {
 		r.Revision = old.Revision + 1
-		if old.Name != r.Name {
-			if err := t.delete(hashKey(tableOrgName, t.k.hash("organization", old.Name))); err != nil {
+		if uniqueName(old.Name) != uniqueName(r.Name) {
+			if err := t.delete(hashKey(tableOrgName, t.k.hash("organization", uniqueName(old.Name)))); err != nil {
 				return err
 			}
 		}
@@ -120,12 +120,15 @@ func (t *tx) putOrg(id ID, old, r *orgRecord) error {
 	return t.putJSON(key(tableOrg, id), r)
 }
 
-func organizationName(name string) (string, error) {
-	name = strings.TrimSpace(name)
-	if name == "" {
-		return "", errorf(CodeInvalid, "org name is empty")
+// uniqueName is what no two organizations share: as in InfluxDB, spaces around
+// a name are kept and make no difference.
+func uniqueName(name string) string { return strings.TrimSpace(name) }
+
+func checkOrganizationName(name string) error {
+	if uniqueName(name) == "" {
+		return errorf(CodeInvalid, "org name is empty")
 	}
-	return name, validName("organization name", name)
+	return validName("organization name", name)
 }
 
 // CheckOrganization returns nil if the caller may read the organization, and
@@ -173,7 +176,7 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 		case f.ID != 0:
 			return v.addOrg(&c, f.ID, ErrOrganizationNotFound, &out)
 		case f.Name != "":
-			id, err := v.orgByName(strings.TrimSpace(f.Name))
+			id, err := v.orgByName(f.Name)
 			if err != nil {
 				return err
 			}
@@ -262,8 +265,7 @@ func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, descripti
 }
 
 func (t *tx) createOrg(id ID, name, description string) (Organization, error) {
-	name, err := organizationName(name)
-	if err != nil {
+	if err := checkOrganizationName(name); err != nil {
 		return Organization{}, err
 	}
 	r := &orgRecord{Name: name, Description: description, Created: t.now, Updated: t.now}
@@ -293,9 +295,10 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 			r.Description = *u.Description
 		}
 		if u.Name != nil {
-			if r.Name, err = organizationName(*u.Name); err != nil {
+			if err := checkOrganizationName(*u.Name); err != nil {
 				return err
 			}
+			r.Name = *u.Name
 		}
 		out = r.organization(id)
 		return t.putOrg(id, old, &r)
@@ -314,7 +317,7 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 		if err != nil {
 			return err
 		}
-		if err := t.delete(hashKey(tableOrgName, t.k.hash("organization", r.Name))); err != nil {
+		if err := t.delete(hashKey(tableOrgName, t.k.hash("organization", uniqueName(r.Name)))); err != nil {
 			return err
 		}
 		if err := t.delete(key(tableOrg, id)); err != nil {

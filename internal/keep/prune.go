@@ -10,9 +10,10 @@ import (
 // kept and not destroyed.
 
 const (
-	// maxPruned bounds the work that lowering max_versions puts on one
-	// write; the following writes go on with it.
-	maxPruned = 100
+	// maxPruned and sweptNames bound the work that earlier writes, or a lower
+	// max_versions, put on one write; the following writes go on with it.
+	maxPruned  = 100
+	sweptNames = 256
 	// A version that is no longer kept can be merged with for a moment, since
 	// of many who read it and write at the same time the last one comes when
 	// many new versions were made.
@@ -21,80 +22,105 @@ const (
 )
 
 // prune lets go of the oldest versions until no more than max_versions are
-// left.
-func (w *writer) prune() error {
+// left. changed is the number of names that the write has changed: what comes
+// in faster than it goes would grow without end.
+func (w *writer) prune(changed int) error {
 	if keep := uint64(w.state.maxVersions()); w.head.Current > keep {
 		w.head.Oldest = max(w.head.Oldest, w.head.Current-keep+1)
 	}
 	for range maxPruned {
 		if w.head.Floor >= w.head.Oldest {
-			return nil
+			break
 		}
-		next, err := w.version(w.head.Map, w.head.Floor+1)
+		next, err := w.recentVersion(w.head.Map, w.head.Floor+1)
 		if err != nil {
 			return err
 		}
 		if w.head.Oldest-w.head.Floor <= mergeVersions && w.now.Sub(next.Time) < mergeTime {
-			return nil
+			break
 		}
-		if err := w.raiseFloor(next); err != nil {
-			return err
-		}
+		w.head.Floor++
 	}
-	return nil
+	return w.sweep(2*changed + sweptNames)
 }
 
-// raiseFloor removes what only the version at the floor needs. next is the
-// version after it.
-func (w *writer) raiseFloor(next *versionRecord) error {
-	old := w.head.Floor
-	w.head.Floor++
-	if err := w.superseded(w.head.Floor, next); err != nil {
-		return err
-	}
-	if w.state.pinned(old) {
-		return nil // its records were kept, and its version record is
-	}
-	return w.forget(old)
-}
-
-// superseded removes the records that were visible up to version n, below
-// which there is nothing any more, apart from those that a pinned version
-// shows.
-func (w *writer) superseded(n uint64, r *versionRecord) error {
-	m := w.head.Map
-	changes, err := w.allChanges(m, n, r)
-	if err != nil {
-		return err
-	}
-	for _, c := range changes {
-		h := w.k.secretHash(m, c.Name)
-		var older []uint64
-		err := w.r.Scan(secretKey(m, h, n-1), secretKey(m, h, 0), func(k, _ []byte) (bool, error) {
-			_, v, _ := parseSecretKey(k)
-			older = append(older, v)
-			return true, nil
-		})
+// sweep goes on with removing what only versions below the floor needed, until
+// it has looked at so many names.
+func (w *writer) sweep(names int) error {
+	for w.head.Swept < w.head.Floor && names > 0 {
+		n := w.head.Swept + 1
+		r, err := w.recentVersion(w.head.Map, n)
 		if err != nil {
 			return err
 		}
-		next, left := n, 0
-		for _, v := range older {
-			if w.pinnedIn(v, next) {
-				left++
-			} else if err := w.w.Delete(secretKey(m, h, v)); err != nil {
+		part := r.Changes
+		if r.Chunks > 0 {
+			if part, err = w.changesIn(w.head.Map, n, w.head.SweptParts); err != nil {
 				return err
 			}
-			next = v
+		}
+		if err := w.superseded(n, part); err != nil {
+			return err
+		}
+		names -= 1 + len(part)
+		if w.head.SweptParts++; w.head.SweptParts < r.Chunks {
+			continue
+		}
+		if err := w.swept(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// swept notes that nothing is left of what version n has superseded. A pinned
+// version keeps its record.
+func (w *writer) swept(n uint64) error {
+	w.head.Swept, w.head.SweptParts = n, 0
+	if w.state.pinned(n - 1) {
+		return nil
+	}
+	return w.forget(n - 1)
+}
+
+// superseded removes the records of these names, which version n has changed,
+// that were visible up to it, apart from those that a pinned version shows.
+func (w *writer) superseded(n uint64, changes []change) error {
+	for _, c := range changes {
+		h := w.k.secretHash(w.head.Map, c.Name)
+		left := c.Before != 0 && w.pinnedIn(c.Before, n)
+		if c.Before != 0 && !left {
+			if err := w.w.Delete(secretKey(w.head.Map, h, c.Before)); err != nil {
+				return err
+			}
+		}
+		if c.Op.kind() == kindValue {
+			continue
 		}
 		// That a name is gone must be said only to hide an older record.
-		if left == 0 && c.Op.kind() != kindValue {
-			if err := w.w.Delete(secretKey(m, h, n)); err != nil {
+		if !left && len(w.state.Pinned) > 0 {
+			var err error
+			if left, err = w.olderThan(h, n); err != nil {
+				return err
+			}
+		}
+		if !left {
+			if err := w.w.Delete(secretKey(w.head.Map, h, n)); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// olderThan reports whether a name has a record below version n.
+func (w *writer) olderThan(h hash, n uint64) (found bool, err error) {
+	m := w.head.Map
+	err = w.r.Scan(secretKey(m, h, n-1), secretKey(m, h, 0), func([]byte, []byte) (bool, error) {
+		found = true
+		return false, nil
+	})
+	return found, err
 }
 
 func (w *writer) pinnedIn(from, to uint64) bool {
@@ -109,7 +135,7 @@ func (w *writer) forget(n uint64) error {
 		delete(w.state.Deleted, n)
 		w.state.Destroyed = remove(w.state.Destroyed, n)
 	}
-	return w.deleteVersion(w.head.Map, n)
+	return w.deleteVersion(&w.head, n)
 }
 
 // sweepUnpinned removes what only versions that were unpinned needed.
@@ -131,8 +157,9 @@ func (w *writer) sweepUnpinned() error {
 	return w.sweepMap()
 }
 
-// sweepMap removes all records of a map that no kept version needs. It is for
-// what is rare, destroying and unpinning versions, since it reads all keys.
+// sweepMap removes all records of a map that no kept version needs, also those
+// that sweep had still before it. It is for what is rare, destroying and
+// unpinning versions, since it reads all keys.
 func (w *writer) sweepMap() error {
 	type record struct {
 		h hash
@@ -179,6 +206,9 @@ func (w *writer) sweepMap() error {
 		if err == nil {
 			err = w.w.Delete(secretKey(m, r.h, r.v))
 		}
+	}
+	for err == nil && w.head.Swept < w.head.Floor {
+		err = w.swept(w.head.Swept + 1)
 	}
 	return err
 }

@@ -159,9 +159,8 @@ func (k *Keep) sealAnew(ctx context.Context) error {
 	before := k.keys.Load()
 	k.previous.Store(before)
 	k.keys.Store(keys)
-	k.maps.clear() // its snapshots hold records as they were
 	time.AfterFunc(dropDelay, func() { k.previous.CompareAndSwap(before, nil) })
-	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", keys.PrimaryKeyID())
+	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", fmt.Sprintf("%08x", keys.PrimaryKeyID()))
 	return nil
 }
 

@@ -2,8 +2,10 @@ package keep
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -55,11 +57,12 @@ func (r *reading) tag() string { return tag(r.head, r.state, r.now) }
 // tag identifies what there is to see: the map, its current version, and
 // whether that one is hidden.
 func tag(h *headRecord, s *stateRecord, now time.Time) string {
-	shown := 1
+	b := append(make([]byte, 0, 48), h.Map.String()...)
+	b = strconv.AppendUint(append(b, '.'), h.Current, 10)
 	if h.Current == 0 || s.hidden(h.Current, now) {
-		shown = 0
+		return string(append(b, ".0"...))
 	}
-	return fmt.Sprintf("%s.%d.%d", h.Map, h.Current, shown)
+	return string(append(b, ".1"...))
 }
 
 // SecretNames returns the names of an organization's secrets, in byte order.
@@ -96,7 +99,8 @@ func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, err
 }
 
 // SecretOrganizations returns the organizations that have versions of secrets
-// and whose secrets the caller may read, in the order of their IDs.
+// or settings for them, and whose secrets the caller may read, in the order of
+// their IDs.
 func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) {
 	var out []ID
 	err := k.read(ctx, c, c.record("secrets.organizations", 0), func(v *view) error {
@@ -109,7 +113,7 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) 
 				return nil
 			}
 			h, _, err := v.head(id)
-			if err == nil && h.Current > 0 {
+			if err == nil && h.Map != 0 {
 				out = append(out, id)
 			}
 			return err
@@ -136,8 +140,8 @@ func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (
 		if !r.head.kept(r.state, n) {
 			return ErrVersionNotFound
 		}
-		out, err = r.document(&c, n, nil)
-		rec.Version, rec.Names = n, namesOf(out.Secrets)
+		rec.Version = n
+		out, rec.Names, err = r.document(&c, n, nil)
 		return err
 	})
 	return out, err
@@ -151,28 +155,35 @@ func namesOf(secrets []Secret) []string {
 	return names
 }
 
-// document reads a version; only, if not nil, chooses names.
-func (r *reading) document(c *Caller, n uint64, only []string) (Document, error) {
+// document reads a version; only, if not nil, chooses names. It also returns
+// the names of what was read, which must not be changed.
+func (r *reading) document(c *Caller, n uint64, only []string) (Document, []string, error) {
 	if r.state.hidden(n, r.now) || only != nil {
-		return r.part(c, n, only)
+		out, err := r.part(c, n, only)
+		return out, namesOf(out.Secrets), err
 	}
 	s, err := r.snapshot(r.head, r.state, n, true)
 	if err != nil {
-		return Document{}, err
+		return Document{}, nil, err
 	}
 	out := r.describe(n, s.record)
-	out.Secrets = make([]Secret, 0, len(s.entries))
-	for _, e := range s.entries {
-		if !c.sees(e.name) {
+	if !c.Limited() {
+		out.Secrets, err = r.secrets(s)
+		return out, s.names, err
+	}
+	var names []string
+	for i, name := range s.names {
+		if !c.sees(name) {
 			continue
 		}
-		value, err := r.openEntry(s.m, e)
+		value, err := r.value(s.m, s.places[i])
 		if err != nil {
-			return Document{}, err
+			return Document{}, nil, err
 		}
-		out.Secrets = append(out.Secrets, Secret{e.name, value, e.version})
+		out.Secrets = append(out.Secrets, Secret{name, value, s.places[i].version})
+		names = append(names, name)
 	}
-	return out, nil
+	return out, names, nil
 }
 
 func (r *reading) describe(n uint64, vr *versionRecord) Document {
@@ -229,8 +240,7 @@ func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag
 		if r.empty() || out.Tag == tag {
 			return nil
 		}
-		out, err = r.document(&c, r.head.Current, names)
-		rec.Names = namesOf(out.Secrets)
+		out, rec.Names, err = r.document(&c, r.head.Current, names)
 		return err
 	})
 	return out, err
@@ -306,6 +316,14 @@ func (w *watchers) notifyAll() {
 // finds out. A name that is not known is ErrOrganizationNotFound to one who
 // may read all secrets, and a refusal to everybody else.
 func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
+	at := k.callers.at()
+	if known, _ := k.callers.refs.get(ref); at != 0 && known.at == at {
+		return known.id, nil
+	}
+	return k.resolve(ctx, c, ref, at)
+}
+
+func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID, error) {
 	var out ID
 	err := k.peek(ctx, func(v *view) error {
 		byName, err := v.orgByName(ref)
@@ -319,8 +337,11 @@ func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (I
 				return nil
 			}
 			// Both an ID and another organization's name: the ID wins.
-			if _, err := v.org(id); err == nil {
+			switch _, err := v.org(id); {
+			case err == nil:
 				out = id
+			case !errors.Is(err, ErrOrganizationNotFound):
+				return err
 			}
 		}
 		if out == 0 {
@@ -334,6 +355,9 @@ func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (I
 	if err != nil {
 		rec := c.record("organizations.resolve", 0)
 		return 0, k.finish(rec, k.now(), domain(err))
+	}
+	if k.alone && at != 0 {
+		k.callers.refs.put(strings.Clone(ref), seenRef{out, at})
 	}
 	return out, nil
 }

@@ -20,13 +20,20 @@ const renewBefore = 5 * time.Minute
 // Only refusals are audited: what the caller then does has a record of its
 // own.
 func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller, error) {
+	sent := k.hash("token", value)
+	if k.log.Err() == nil {
+		if known, ok := k.callers.get(sent, o, k.now()); ok {
+			return known, nil
+		}
+	}
+	return k.lookUp(ctx, o, value, sent)
+}
+
+// lookUp is Authenticate for a caller who is not known yet.
+func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent hash) (Caller, error) {
 	c := Anonymous(o)
 	if err := k.audible(&c, "authenticate", 0); err != nil {
 		return c, err
-	}
-	sent := k.hash("token", value)
-	if known, ok := k.callers.get(sent, o, k.now()); ok {
-		return known, nil
 	}
 	at := k.callers.at()
 	err := k.peek(ctx, func(v *view) error {
@@ -377,7 +384,9 @@ func (k *Keep) sweep(ctx context.Context) error {
 func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
 	now := k.now()
 	return k.store.View(ctx, func(r store.Reader) error {
-		return fn(&view{ctx: ctx, k: k, r: r, now: now})
+		v := &view{ctx: ctx, k: k, now: now}
+		v.use(r)
+		return fn(v)
 	})
 }
 

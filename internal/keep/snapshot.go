@@ -1,51 +1,59 @@
 package keep
 
 import (
-	"bytes"
 	"container/list"
 	"errors"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
-	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // snapshot is what is visible in one version of a map: the names in byte
-// order, each with its secret record as the store has it. It never changes.
+// order, and where the value of each stands. It never changes.
 type snapshot struct {
 	m       ID
 	version uint64
 	record  *versionRecord // without its changes
-	entries []entry
-	names   []string // of entries, for those who see all
-	bytes   int64
+	names   []string
+	places  []valuePlace                 // of the names' values
+	bytes   int64                        // in memory, without the values
+	values  atomic.Pointer[sealedValues] // once they were asked for
 }
 
-// complete fills in what does not depend on the entries' order of arrival.
+// valuePlace says which secret record has a value.
+type valuePlace struct {
+	hash    hash
+	version uint64 // in which the value was written
+}
+
+// entry is a name that is visible in a version, and where its value stands.
+type entry struct {
+	name string
+	valuePlace
+}
+
+func (s *snapshot) add(e entry) {
+	s.names, s.places = append(s.names, e.name), append(s.places, e.valuePlace)
+	s.bytes += int64(len(e.name)) + entrySize
+}
+
+// entrySize is what an entry takes in memory beside the bytes of its name.
+const entrySize = 48
+
+// complete fills in what is the same for all names.
 func (v *view) complete(s *snapshot) (*snapshot, error) {
 	r, err := v.version(s.m, s.version)
 	if err != nil {
 		return nil, err
 	}
-	r.Changes = nil
-	s.record = r
-	s.names = make([]string, len(s.entries))
-	for i, e := range s.entries {
-		s.names[i] = e.name
-	}
+	info := *r
+	info.Changes = nil
+	s.record = &info
 	return s, nil
 }
-
-type entry struct {
-	name    string
-	hash    hash
-	version uint64 // in which the value was written
-	sealed  []byte
-}
-
-func (e entry) size() int64 { return int64(len(e.name)+len(e.sealed)) + 64 }
 
 // mapCache keeps the newest snapshots, those used last, up to a limit in
 // bytes. A snapshot is identified by map and version, and neither a version's
@@ -88,16 +96,25 @@ func (c *mapCache) put(s *snapshot) {
 		c.maps = make(map[ID]*list.Element)
 	}
 	c.maps[s.m] = c.order.PushFront(s)
-	for c.bytes += s.bytes; c.bytes > c.limit; {
-		c.drop(c.order.Back())
+	c.bytes += s.bytes
+	c.trim()
+}
+
+// grow counts what was added to a snapshot that may be in the cache.
+func (c *mapCache) grow(s *snapshot, bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.maps[s.m]; ok && e.Value.(*snapshot) == s {
+		s.bytes += int64(bytes)
+		c.bytes += int64(bytes)
+		c.trim()
 	}
 }
 
-func (c *mapCache) clear() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.maps, c.bytes = nil, 0
-	c.order.Init()
+func (c *mapCache) trim() {
+	for c.bytes > c.limit {
+		c.drop(c.order.Back())
+	}
 }
 
 func (c *mapCache) drop(e *list.Element) {
@@ -112,18 +129,33 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 	h := v.k.secretHash(m, name)
 	prefix := secretPrefix(m, h)
 	err = v.r.Scan(secretKey(m, h, at), store.PrefixEnd(prefix), func(k, sealed []byte) (bool, error) {
-		_, version, _ := parseSecretKey(k)
-		kind, has, val, err := v.openSecret(k, sealed)
-		if err != nil {
-			return false, err
-		}
-		if has != name {
-			return false, damaged(describeKey(k), errors.New("it is of another name"))
-		}
-		e, value, ok = entry{name: has, version: version}, val, kind == kindValue
-		return false, nil
+		e, value, ok, err = v.found(name, k, sealed)
+		return false, err
 	})
 	return e, value, ok, err
+}
+
+// secretAt is secret for a name that was written in that very version; else
+// it returns store.ErrNotFound.
+func (v *view) secretAt(m ID, name string, version uint64) (e entry, value string, ok bool, err error) {
+	k := secretKey(m, v.k.secretHash(m, name), version)
+	sealed, err := v.r.Get(k)
+	if err != nil {
+		return entry{}, "", false, err
+	}
+	return v.found(name, k, sealed)
+}
+
+func (v *view) found(name string, k, sealed []byte) (e entry, value string, ok bool, err error) {
+	h, version, _ := parseSecretKey(k)
+	kind, has, value, err := v.openSecret(k, sealed)
+	if err != nil {
+		return entry{}, "", false, err
+	}
+	if has != name {
+		return entry{}, "", false, damaged(describeKey(k), errors.New("it is of another name"))
+	}
+	return entry{has, valuePlace{h, version}}, value, kind == kindValue, nil
 }
 
 func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err error) {
@@ -138,24 +170,18 @@ func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err 
 	return kind, name, value, nil
 }
 
-// openEntry returns the value of an entry.
-func (v *view) openEntry(m ID, e entry) (string, error) {
-	v.key = appendSecretKey(v.key[:0], m, e.hash, e.version)
-	plain, err := v.open(v.key, e.sealed)
-	if errors.Is(err, seal.ErrUnknownKey) {
-		// The snapshot is from before a rotation; the store has it anew.
-		if now, gerr := v.r.Get(v.key); gerr == nil {
-			plain, err = v.open(v.key, now)
-		}
+// value returns the value that stands at a place.
+func (v *view) value(m ID, at valuePlace) (string, error) {
+	v.key = appendSecretKey(v.key[:0], m, at.hash, at.version)
+	sealed, err := v.r.Get(v.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", damaged(describeKey(v.key), err)
 	}
 	if err != nil {
 		return "", err
 	}
-	_, _, value, ok := splitSecret(plain)
-	if !ok {
-		return "", damaged(describeKey(v.key), errSecretRecord)
-	}
-	return string(value), nil
+	_, _, value, err := v.openSecret(v.key, sealed)
+	return value, err
 }
 
 // secretHash binds the hash to the map, so that equal names of two
@@ -168,7 +194,7 @@ func (k *Keep) secretHash(m ID, name string) hash {
 }
 
 // scanVersion calls fn with each name visible in a version, in no useful
-// order. The sealed bytes are good until fn returns.
+// order.
 func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error) error {
 	var last hash
 	have := false
@@ -185,90 +211,102 @@ func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error
 		if err != nil || kind != kindValue {
 			return err == nil, err
 		}
-		return true, fn(entry{name: name, hash: h, version: version, sealed: sealed}, value)
+		return true, fn(entry{name, valuePlace{h, version}}, value)
 	})
 }
 
 // snapshot returns what is visible in a version. durable says that v reads
 // what can't be taken back, so that the result may be remembered.
 func (v *view) snapshot(h *headRecord, state *stateRecord, at uint64, durable bool) (*snapshot, error) {
-	m := h.Map
-	if cached := v.k.maps.get(m); cached != nil && cached.version <= at {
-		if cached.version == at {
-			return cached, nil
-		}
-		// What a destroyed version showed is no beginning for a later one.
-		if at-cached.version <= 64 && h.kept(state, cached.version) && !state.destroyed(cached.version) {
-			s, err := v.advance(cached, at)
-			if err == nil && durable {
-				v.k.maps.put(s)
-			}
-			// Records of destroyed versions may be missing in between.
-			if !errors.Is(err, store.ErrNotFound) {
-				return s, err
-			}
+	s := v.k.maps.get(h.Map)
+	var err error
+	switch {
+	case s != nil && s.version == at:
+		return s, nil
+	case s != nil && s.version < at && leads(h, state, s.version, at):
+		s, err = v.advance(s, at)
+	default:
+		s, err = v.wholeSnapshot(h.Map, at)
+	}
+	if err == nil && durable {
+		v.k.maps.put(s)
+	}
+	return s, err
+}
+
+// leads reports whether a version can be made from an earlier one and the
+// changes since. Of a destroyed version in between, records may be missing
+// that nothing later speaks of.
+func leads(h *headRecord, state *stateRecord, from, to uint64) bool {
+	if from < h.Oldest || to-from > mergeVersions {
+		return false
+	}
+	for n := from; n < to; n++ {
+		if state.destroyed(n) {
+			return false
 		}
 	}
-	s := &snapshot{m: m, version: at}
+	return true
+}
+
+// wholeSnapshot reads all records of a map.
+func (v *view) wholeSnapshot(m ID, at uint64) (*snapshot, error) {
+	var entries []entry
 	err := v.scanVersion(m, at, func(e entry, _ string) error {
-		e.sealed = bytes.Clone(e.sealed)
-		s.entries = append(s.entries, e)
-		s.bytes += e.size()
-		return nil
+		entries = append(entries, e)
+		return v.ctx.Err()
 	})
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(s.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	if s, err = v.complete(s); err != nil {
-		return nil, err
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	s := newSnapshot(m, at, len(entries))
+	for _, e := range entries {
+		s.add(e)
 	}
-	if durable {
-		v.k.maps.put(s)
-	}
-	return s, nil
+	return v.complete(s)
+}
+
+func newSnapshot(m ID, version uint64, size int) *snapshot {
+	return &snapshot{m: m, version: version, names: make([]string, 0, size), places: make([]valuePlace, 0, size)}
 }
 
 // advance makes the snapshot of a later version from an earlier one and the
 // changes between them.
 func (v *view) advance(from *snapshot, to uint64) (*snapshot, error) {
-	s := &snapshot{m: from.m, version: to, entries: slices.Clone(from.entries), bytes: from.bytes}
+	type step struct {
+		change
+		version uint64
+	}
+	var steps []step
 	for n := from.version + 1; n <= to; n++ {
-		changes, err := v.changes(s.m, n)
+		changes, err := v.changes(from.m, n)
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range changes {
-			if err := v.apply(s, c.Name, n, c.Op.kind() != kindValue); err != nil {
-				return nil, err
-			}
+			steps = append(steps, step{c, n})
 		}
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return compareNames(a.change, b.change) })
+	s := newSnapshot(from.m, to, len(from.names)+len(steps))
+	next := 0 // of the names in from
+	for i, c := range steps {
+		if i+1 < len(steps) && steps[i+1].Name == c.Name {
+			continue // the last one counts
+		}
+		for ; next < len(from.names) && from.names[next] < c.Name; next++ {
+			s.add(entry{from.names[next], from.places[next]})
+		}
+		if next < len(from.names) && from.names[next] == c.Name {
+			next++
+		}
+		if c.Op.kind() == kindValue {
+			s.add(entry{c.Name, valuePlace{v.k.secretHash(s.m, c.Name), c.version}})
+		}
+	}
+	for ; next < len(from.names); next++ {
+		s.add(entry{from.names[next], from.places[next]})
 	}
 	return v.complete(s)
-}
-
-func (v *view) apply(s *snapshot, name string, n uint64, removed bool) error {
-	at, found := slices.BinarySearchFunc(s.entries, name, func(e entry, name string) int { return strings.Compare(e.name, name) })
-	if found {
-		s.bytes -= s.entries[at].size()
-	}
-	if removed {
-		if found {
-			s.entries = slices.Delete(s.entries, at, at+1)
-		}
-		return nil
-	}
-	h := v.k.secretHash(s.m, name)
-	sealed, err := v.r.Get(secretKey(s.m, h, n))
-	if err != nil {
-		return err
-	}
-	e := entry{name: name, hash: h, version: n, sealed: bytes.Clone(sealed)}
-	s.bytes += e.size()
-	if found {
-		s.entries[at] = e
-	} else {
-		s.entries = slices.Insert(s.entries, at, e)
-	}
-	return nil
 }

@@ -294,7 +294,8 @@ func (c *Caller) mayCreate(n NewToken) error {
 	if c.Limited() && !within(n.Names, c.names) {
 		return errorf(CodeForbidden, "a token for some names can't make one for other names")
 	}
-	if !c.expires.IsZero() && (n.Expires.IsZero() || n.Expires.After(c.expires)) {
+	// A session ends too, but it is the user, who can sign in again.
+	if !c.hasSession && !c.expires.IsZero() && (n.Expires.IsZero() || n.Expires.After(c.expires)) {
 		return errorf(CodeForbidden, "a token that expires can't make one that lives longer")
 	}
 	return nil
@@ -358,6 +359,9 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 	rec := c.record("tokens.update", 0)
 	rec.Target = id.String()
 	err := k.update(ctx, c, rec, func(t *tx) error {
+		if _, err := t.ownToken(&c, acl.Read, id); err != nil {
+			return err
+		}
 		old, err := t.ownToken(&c, acl.Write, id)
 		if err != nil {
 			return err

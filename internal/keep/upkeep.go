@@ -61,15 +61,7 @@ func (k *Keep) sweepAll(ctx context.Context) error {
 			if w.head.Current == 0 {
 				return errUnchanged
 			}
-			for w.head.Floor < w.head.Oldest {
-				next, err := w.version(w.head.Map, w.head.Floor+1)
-				if err != nil {
-					return err
-				}
-				if err := w.raiseFloor(next); err != nil {
-					return err
-				}
-			}
+			w.head.Floor = max(w.head.Floor, w.head.Oldest)
 			if err := w.sweepMap(); err != nil {
 				return err
 			}

@@ -101,7 +101,7 @@ func (k *Keep) User(ctx context.Context, c Caller, id ID) (User, error) {
 	return out, err
 }
 
-// Me returns the caller's own user.
+// Me returns the caller's own user. Needs read on it, as in InfluxDB.
 func (k *Keep) Me(ctx context.Context, c Caller) (User, error) {
 	var out User
 	err := k.read(ctx, c, c.record("users.read", 0), func(v *view) error {
@@ -110,6 +110,9 @@ func (k *Keep) Me(ctx context.Context, c Caller) (User, error) {
 		}
 		if c.inactive {
 			return ErrTokenInactive
+		}
+		if err := c.mayUser(acl.Read, c.User); err != nil {
+			return err
 		}
 		r, err := v.user(c.User)
 		if err != nil {

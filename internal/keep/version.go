@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,12 @@ type headRecord struct {
 	// Floor is the oldest version whose records are still there, so that a
 	// write by one who read it a moment ago can be merged; see prune.
 	Floor uint64 `json:"floor"`
+	// Swept follows Floor: what only versions below it needed is gone. Of the
+	// version after it so many parts are done.
+	Swept      uint64 `json:"swept"`
+	SweptParts uint32 `json:"parts,omitempty"`
+	// Large is the newest version whose changes stand in records of their own.
+	Large uint64 `json:"large,omitempty"`
 	Count int    `json:"count"` // names in the current version
 	// StateRevision is that of the state record; 0: there is none.
 	StateRevision uint64    `json:"state,omitempty"`
@@ -64,6 +71,10 @@ type versionRecord struct {
 type change struct {
 	Name string `json:"n"`
 	Op   op     `json:"o"`
+	// Before is the version of the name's record that this one takes the
+	// place of, 0 if there is none, or one that only says that the name is
+	// gone.
+	Before uint64 `json:"b,omitempty"`
 }
 
 type op string
@@ -170,37 +181,58 @@ type mapState struct {
 // empty when nothing was ever written. The state is never written without the
 // head, so what was read with a head is right as long as the head is the same.
 func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
+	if v.revision != 0 {
+		if seen, ok := v.k.heads.get(org); ok && seen.revision == v.revision {
+			return seen.head, seen.state, nil
+		}
+	}
+	m, err := v.mapState(org)
+	if err != nil {
+		return nil, nil, err
+	}
+	if v.revision != 0 {
+		v.k.heads.put(org, seenHead{m, v.revision})
+	}
+	return m.head, m.state, nil
+}
+
+// seenHead is a head as one revision of the store has it.
+type seenHead struct {
+	*mapState
+	revision uint64
+}
+
+func (v *view) mapState(org ID) (*mapState, error) {
 	k := key(tableHead, org)
 	sealed, err := v.r.Get(k)
 	if errors.Is(err, store.ErrNotFound) {
-		return &headRecord{}, &stateRecord{}, nil
+		return &mapState{&headRecord{}, &stateRecord{}}, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if known, ok := v.k.records.find(k, sealed); ok {
-		m := known.(*mapState)
-		return m.head, m.state, nil
+		return known.(*mapState), nil
 	}
 	m := &mapState{&headRecord{}, &stateRecord{}}
 	if err := v.openJSON(k, sealed, m.head); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := v.checkHead(org, m.head); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s, err := load[stateRecord](v, key(tableState, org))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if s != nil {
 		m.state = s
 	}
 	if err := twin(key(tableState, org), m.head.StateRevision, m.state.Revision); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	v.k.records.keep(k, sealed, m)
-	return m.head, m.state, nil
+	v.k.records.keep(k, bytes.Clone(sealed), m)
+	return m, nil
 }
 
 // checkHead refuses a head that is older than the versions it leads to: one
@@ -225,36 +257,53 @@ func (v *view) checkHead(org ID, h *headRecord) error {
 	return err
 }
 
-func (t *tx) putHead(org ID, h *headRecord) error { return t.putJSON(key(tableHead, org), h) }
+// putHead writes the head. The state is the one that the head says is the
+// newest.
+func (t *tx) putHead(org ID, h headRecord, s *stateRecord) error {
+	k := key(tableHead, org)
+	sealed, err := t.sealJSON(k, h)
+	if err != nil {
+		return err
+	}
+	t.k.records.keep(k, sealed, &mapState{&h, s})
+	return nil
+}
 
 // putState writes the state and the head that says which state is the newest.
-func (t *tx) putState(org ID, h *headRecord, s *stateRecord) error {
+func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 	s.Revision++
 	h.StateRevision = s.Revision
 	if err := t.putJSON(key(tableState, org), s); err != nil {
 		return err
 	}
-	return t.putHead(org, h)
+	return t.putHead(org, h, s)
 }
 
+// recentVersion is version for who writes, for a version that was written some
+// time ago. Where one process writes all versions, what it remembers of one is
+// what it wrote last, and that needs no second look.
+func (t *tx) recentVersion(m ID, n uint64) (*versionRecord, error) {
+	if t.k.alone {
+		if known, ok := t.k.records.get(placeOf(versionKey(m, n))); ok {
+			return known.decoded.(*versionRecord), nil
+		}
+	}
+	return t.version(m, n)
+}
+
+// version returns a version's record, which is shared.
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	k := versionKey(m, n)
-	plain, ok, err := v.get(k)
-	if err != nil {
-		return nil, err
+	r, err := load[versionRecord](v, k)
+	if err == nil && r == nil {
+		err = damaged(describeKey(k), store.ErrNotFound)
 	}
-	if !ok {
-		return nil, damaged(describeKey(k), store.ErrNotFound)
-	}
-	r := &versionRecord{}
-	if err := json.Unmarshal(plain, r); err != nil {
-		return nil, damaged(describeKey(k), err)
-	}
-	return r, nil
+	return r, err
 }
 
-// changesPerChunk keeps records well below what every store takes at once.
-const changesPerChunk = 4096
+// changesPerChunk keeps records well below what every store takes at once, and
+// is what one write sweeps.
+const changesPerChunk = sweptNames
 
 func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error {
 	r.Changes = changes
@@ -267,7 +316,13 @@ func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error
 			r.Chunks++
 		}
 	}
-	return t.putJSON(versionKey(m, n), r)
+	k := versionKey(m, n)
+	sealed, err := t.sealJSON(k, &r)
+	if err != nil {
+		return err
+	}
+	t.k.records.keep(k, sealed, &r)
+	return nil
 }
 
 // changes returns all that a version did.
@@ -282,28 +337,39 @@ func (v *view) changes(m ID, n uint64) ([]change, error) {
 func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
 	out := r.Changes
 	for i := range r.Chunks {
-		k := changesKey(m, n, i)
-		plain, ok, err := v.get(k)
+		part, err := v.changesIn(m, n, i)
 		if err != nil {
 			return nil, err
-		}
-		if !ok {
-			return nil, damaged(describeKey(k), store.ErrNotFound)
-		}
-		var part []change
-		if err := json.Unmarshal(plain, &part); err != nil {
-			return nil, damaged(describeKey(k), err)
 		}
 		out = append(out, part...)
 	}
 	return out, nil
 }
 
-func (t *tx) deleteVersion(m ID, n uint64) error {
-	if err := t.w.Delete(versionKey(m, n)); err != nil {
+// changesIn returns one part of what a large version did.
+func (v *view) changesIn(m ID, n uint64, chunk uint32) ([]change, error) {
+	k := changesKey(m, n, chunk)
+	plain, ok, err := v.get(k)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, damaged(describeKey(k), store.ErrNotFound)
+	}
+	var part []change
+	if err := json.Unmarshal(plain, &part); err != nil {
+		return nil, damaged(describeKey(k), err)
+	}
+	return part, nil
+}
+
+func (t *tx) deleteVersion(h *headRecord, n uint64) error {
+	k := versionKey(h.Map, n)
+	t.k.records.forget(placeOf(k))
+	if err := t.w.Delete(k); err != nil || n > h.Large {
 		return err
 	}
-	return t.w.DeleteRange(changesKey(m, n, 0), changesKey(m, n+1, 0))
+	return t.w.DeleteRange(changesKey(h.Map, n, 0), changesKey(h.Map, n+1, 0))
 }
 
 // deleteMap removes all of an organization's versions.

@@ -11,6 +11,9 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
+// errNoData says that a folder is not there, is empty, or was never made whole.
+var errNoData = fmt.Errorf("holds no data: %w", fs.ErrNotExist)
+
 // lockData locks a data folder that has data and that no server has open. The
 // error is ErrLocked when one has, and fs.ErrNotExist when there is no data.
 func lockData(c *Config) (*folder, error) {
@@ -23,7 +26,7 @@ func lockData(c *Config) (*folder, error) {
 		return nil, err
 	}
 	if f.state != folderWhole {
-		return nil, errors.Join(fmt.Errorf("%s holds no data: %w", path, fs.ErrNotExist), f.close())
+		return nil, errors.Join(fmt.Errorf("%s %w", path, errNoData), f.close())
 	}
 	return f, nil
 }

@@ -22,7 +22,8 @@ type parts struct {
 	store  *pebblestore.Store
 	audit  *audit.Log
 	keep   *keep.Keep
-	newLog bool // the audit log was made by this start
+	// What was made by this start.
+	newLog, newFolder bool
 }
 
 // openParts opens the data folder and all in it, or makes it on a first start.
@@ -49,7 +50,8 @@ func openParts(ctx context.Context, c *Config, logger *slog.Logger) (p *parts, e
 	if err := p.folder.checkStore(); err != nil {
 		return p, err
 	}
-	if p.folder.state == folderWhole {
+	p.newFolder = p.folder.state != folderWhole
+	if !p.newFolder {
 		p.keys, err = openKeys(ctx, p.folder, c)
 	} else {
 		p.keys, err = makeKeys(ctx, p.folder, c)
@@ -76,7 +78,7 @@ func openParts(ctx context.Context, c *Config, logger *slog.Logger) (p *parts, e
 	if err != nil {
 		return p, err
 	}
-	if p.folder.state != folderWhole {
+	if p.newFolder {
 		if err := p.folder.finish(); err != nil {
 			return p, err
 		}

@@ -81,7 +81,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	// change. Connections wait until it is open.
 	l, err := net.Listen("tcp", c.BindAddress)
 	if err != nil {
-		return err
+		return fmt.Errorf("serve at --http-bind-address: %w", err)
 	}
 	s.listener = limitListener(l, c.MaxConnections, s.logger)
 	var profiles net.Listener

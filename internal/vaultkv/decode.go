@@ -73,7 +73,11 @@ func jsonProblem(err error) string {
 func (c *call) patchFields() (fields, error) {
 	const mergePatch = "application/merge-patch+json"
 	given := c.r.Header.Get("Content-Type")
-	if kind, _, err := mime.ParseMediaType(given); err != nil || kind != mergePatch {
+	kind, _, err := mime.ParseMediaType(given)
+	if err != nil {
+		return nil, invalid(err.Error())
+	}
+	if kind != mergePatch {
 		return nil, &statusError{http.StatusUnsupportedMediaType, fmt.Sprintf("PATCH requires Content-Type of %s, provided %s", mergePatch, given)}
 	}
 	return c.fields()

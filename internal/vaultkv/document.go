@@ -1,6 +1,7 @@
 package vaultkv
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -119,7 +120,24 @@ func (c *call) patchDocument() error {
 	if err != nil {
 		return err
 	}
-	return c.change(w, keep.Change{Set: w.set, Remove: w.remove, CAS: w.cas, Exists: true, Always: true})
+	err = c.change(w, keep.Change{Set: w.set, Remove: w.remove, CAS: w.cas, Exists: true, Always: true})
+	if errors.Is(err, keep.ErrVersionNotFound) {
+		return c.nothingToPatch()
+	}
+	return err
+}
+
+// nothingToPatch answers a patch of no document as Vault does: with the
+// deleted version if that is why, without a body if there never was one.
+func (c *call) nothingToPatch() error {
+	if org, err := c.organization(); err == nil {
+		// One who may write only does not get to see it.
+		if d, err := c.keep.Document(c.r.Context(), c.caller, org, 0); err == nil && d.Version.Hidden {
+			return c.respond(http.StatusNotFound, nil, func(b []byte) []byte { return appendVersion(b, &d.Version, d.Custom) })
+		}
+	}
+	send(c.w, http.StatusNotFound, nil)
+	return nil
 }
 
 func (c *call) change(w content, ch keep.Change) error {

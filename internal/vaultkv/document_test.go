@@ -63,14 +63,18 @@ func TestPatch(t *testing.T) {
 		t.Helper()
 		return s.op(t, "PATCH", s.at("data"), body, "Content-Type", mergePatch+"; charset=utf-8")
 	}
-	patch(`{"data":{"a":"1"}}`).wantErrors(t, 404)
+	if a := patch(`{"data":{"a":"1"}}`); a.status != 404 || a.text != "" {
+		t.Errorf("a patch of nothing: %d %s", a.status, a.text)
+	}
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1","b":"1","c":"1"}}`).want(t, 200)
-	for _, kind := range []string{"", "application/json", "text/plain", "application/json-patch+json", "bad/"} {
+	for _, kind := range []string{"application/json", "text/plain", "application/json-patch+json"} {
 		s.op(t, "PATCH", s.at("data"), `{"data":{"a":"2"}}`, "Content-Type", kind).
 			wantErrors(t, 415, "PATCH requires Content-Type of application/merge-patch+json, provided "+kind)
 		s.op(t, "PATCH", s.at("metadata"), `{"max_versions":1}`, "Content-Type", kind).
 			wantErrors(t, 415, "PATCH requires Content-Type of application/merge-patch+json, provided "+kind)
 	}
+	s.op(t, "PATCH", s.at("data"), `{"data":{"a":"2"}}`, "Content-Type", "").wantErrors(t, 400, "mime: no media type")
+	s.op(t, "PATCH", s.at("data"), `{"data":{"a":"2"}}`, "Content-Type", "bad/").wantErrors(t, 400, "mime: expected token after slash")
 	if a := patch(`{"data":{"a":"2","b":null,"never":null,"d":""}}`).want(t, 200); a.version(t) != 2 {
 		t.Errorf("version %d, want 2", a.version(t))
 	}
@@ -82,7 +86,10 @@ func TestPatch(t *testing.T) {
 		t.Errorf("version %d, want 3", a.version(t))
 	}
 	s.op(t, "DELETE", s.at("data"), "").want(t, 204)
-	patch(`{"data":{"a":"3"}}`).wantErrors(t, 404)
+	a := patch(`{"data":{"a":"3"}}`).want(t, 404) // which says what was deleted, and when
+	if a.version(t) != 3 || a.get(t, "data", "deletion_time") == "" {
+		t.Errorf("a patch of a deleted document: %s", a.text)
+	}
 	s.op(t, "POST", s.at("undelete"), `{"versions":[3]}`).want(t, 204)
 	patch(`{"data":{"a":"3"},"options":{"cas":3}}`).want(t, 200)
 	wantValues(t, s, map[string]string{"a": "3", "c": "1", "d": ""})

@@ -153,6 +153,13 @@ func (c *call) organization() (keep.ID, error) {
 
 func (c *call) noRoute() error {
 	path := strings.TrimPrefix(c.r.URL.Path, c.prefix)
+	if mount, _, _ := strings.Cut(path, "/"); mount == "secret" {
+		// As Vault, whose clients show a warning: who comes here knows version
+		// 1 of the engine, or a command other than "kv".
+		return c.respond(http.StatusNotFound, []string{
+			"Invalid path for a versioned K/V secrets engine: secrets are at secret/data/ORGANIZATION, and the vault and bao commands find them there with \"kv\".",
+		}, appendNull)
+	}
 	return &statusError{http.StatusNotFound, "no handler for route " + strconv.Quote(path) + ". route entry not found."}
 }
 

@@ -67,6 +67,20 @@ func TestVersionLists(t *testing.T) {
 	s.op(t, "DELETE", "/v1/secret/metadata/other", "").want(t, 204)
 }
 
+// TestMetadataAloneIsListed: a document that has settings and no version yet
+// is there, for who lists as for who asks for it.
+func TestMetadataAloneIsListed(t *testing.T) {
+	s := newServer(t, nil)
+	s.op(t, "LIST", "/v1/secret/metadata", "").wantErrors(t, 404)
+	s.op(t, "POST", s.at("metadata"), `{"max_versions":3}`).want(t, 204)
+	a := s.op(t, "LIST", "/v1/secret/metadata", "").want(t, 200)
+	if got := fmt.Sprint(a.get(t, "data", "keys")); got != fmt.Sprintf("[%s]", s.Org) {
+		t.Errorf("listed are %s", got)
+	}
+	s.op(t, "DELETE", s.at("metadata"), "").want(t, 204)
+	s.op(t, "LIST", "/v1/secret/metadata", "").wantErrors(t, 404)
+}
+
 func TestMetadata(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "GET", s.at("metadata"), "").wantErrors(t, 404)
@@ -106,6 +120,7 @@ func TestMetadata(t *testing.T) {
 		`{"delete_version_after":"x"}`, `{"delete_version_after":"-1s"}`, `{"delete_version_after":-1}`, `{"delete_version_after":{}}`,
 		`{"delete_version_after":"9999999d"}`, `{"delete_version_after":99999999999}`, `{"delete_version_after":"9999999h"}`,
 		`{"custom_metadata":"x"}`, `{"custom_metadata":{"a":1}}`, `{"custom_metadata":{"a":{}}}`, `{"custom_metadata":{"":"x"}}`,
+		`{"custom_metadata":{"a":""}}`, `{"custom_metadata":{"a\n":"x"}}`, `{"custom_metadata":{"a":"x\u0007"}}`,
 		`{"custom_metadata":{"a":"` + strings.Repeat("v", 513) + `"}}`,
 		`{"metadata_cas":1}`, `{"metadata_cas_required":true}`, `{bad`, `[]`,
 	} {

@@ -50,11 +50,21 @@ func TestPaths(t *testing.T) {
 	} {
 		s.op(t, "GET", path, "").wantErrors(t, 404)
 	}
-	for _, path := range []string{"/v1", "/v1/", "/v1/nope", "/v1/nope/data/acme", "/v1/secret", "/v1/secret/", "/v1/secret/nope/acme",
+	for _, path := range []string{"/v1", "/v1/", "/v1/nope", "/v1/nope/data/acme", "/v1/secrets/data/acme",
 		"/v1/sys/nope", "/v1/auth/nope", "/influxd/v1/nope", "/v1/identity/entity", "/v1/../v1/secret/data/acme"} {
 		a := s.op(t, "GET", path, "").want(t, 404)
 		if text := fmt.Sprint(a.get(t, "errors")); !strings.Contains(text, "no handler for route") {
 			t.Errorf("%s: %s", path, text)
+		}
+		s.do(t, "GET", path, "", "").wantErrors(t, 403, "permission denied")
+	}
+	// Version 1 of the engine had its documents here.
+	for _, path := range []string{"/v1/secret", "/v1/secret/", "/v1/secret/acme", "/v1/secret/nope/acme", "/influxd/v1/secret/acme"} {
+		for _, method := range []string{"GET", "PUT", "LIST"} {
+			a := s.op(t, method, path, "").want(t, 404)
+			if text := fmt.Sprint(a.get(t, "warnings")); !strings.Contains(text, "secret/data/") || a.get(t, "data") != nil {
+				t.Errorf("%s %s: %s", method, path, a.text)
+			}
 		}
 		s.do(t, "GET", path, "", "").wantErrors(t, 403, "permission denied")
 	}

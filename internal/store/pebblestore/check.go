@@ -13,7 +13,6 @@ import (
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // folderState says what a folder is to Open.
@@ -233,17 +232,3 @@ func (w *readWitness) Open(name string, opts ...vfs.OpenOption) (vfs.File, error
 func (w *readWitness) Lock(string) (io.Closer, error) { return noLock{}, nil }
 
 func (w *readWitness) Unwrap() vfs.FS { return w.FS }
-
-// lockFolder takes the lock that keeps other processes out of dir.
-func lockFolder(fs vfs.FS, dir string) (io.Closer, error) {
-	lock, err := fs.Lock(fs.PathJoin(dir, lockName))
-	if err == nil {
-		return lock, nil
-	}
-	// Pebble's own error, without an errno, says that this process has it.
-	var errno syscall.Errno
-	if !errors.As(err, &errno) || errno == syscall.EAGAIN {
-		return nil, fmt.Errorf("%w: %s", store.ErrLocked, dir)
-	}
-	return nil, err
-}

@@ -360,6 +360,46 @@ func TestLocked(t *testing.T) {
 	storetest.MustSet(t, s, "a", "2")
 }
 
+// TestRefusedOpenLeavesTheLock refuses to open a store that is open elsewhere,
+// or damaged: its lock file stays as it is, or is not there as before.
+func TestRefusedOpenLeavesTheLock(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	s := mustOpen(t, dir, nil)
+	storetest.MustSet(t, s, "a", "1")
+	lock := filepath.Join(dir, lockName)
+	old := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
+	refused := func(what string) {
+		t.Helper()
+		must(t, os.Chtimes(lock, old, old))
+		if s, err := Open(dir, nil); err == nil {
+			t.Errorf("%s: it opens", what)
+			storetest.MustClose(t, s)
+		}
+		if info, err := os.Stat(lock); err != nil || !info.ModTime().Equal(old) {
+			t.Errorf("%s: the lock file was written: %v", what, err)
+		}
+	}
+	refused("open")
+	storetest.MustClose(t, s)
+	current, err := filepath.Glob(filepath.Join(dir, "marker.manifest.*"))
+	if err != nil || len(current) != 1 {
+		t.Fatalf("markers %q, %v", current, err)
+	}
+	must(t, os.Rename(current[0], current[0]+"x"))
+	refused("damaged")
+	must(t, os.Remove(lock))
+	before := contents(t, dir)
+	if _, err := Open(dir, nil); err == nil {
+		t.Error("it opens")
+	}
+	if !maps.Equal(before, contents(t, dir)) {
+		t.Error("a refused open left something behind")
+	}
+	must(t, os.Rename(current[0]+"x", current[0]))
+	s = mustOpen(t, dir, nil)
+	storetest.MustSet(t, s, "a", "2")
+}
+
 // TestNewerFormat opens a folder of a newer version.
 func TestNewerFormat(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")

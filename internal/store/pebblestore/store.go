@@ -24,8 +24,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-const lockName = "LOCK"
-
 // Store is a store.Store in a folder. Its methods may be called by several
 // goroutines at once.
 //
@@ -36,7 +34,7 @@ type Store struct {
 	dir     string
 	opts    Options
 	log     *slog.Logger
-	lock    closer
+	lock    *folderLock
 	cache   *pebble.Cache
 	shelter shelter
 
@@ -61,8 +59,6 @@ type Store struct {
 
 	counters counters
 }
-
-type closer interface{ Close() error }
 
 var _ store.Store = (*Store)(nil)
 
@@ -95,7 +91,7 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 	gen, err := s.openGeneration(fresh)
 	if err != nil {
 		s.cache.Unref()
-		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.lock.Close()))
+		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.lock.giveUp()))
 	}
 	s.gen.Store(gen)
 	s.published.Store(newEpoch(gen, &s.live, 1))
@@ -135,7 +131,7 @@ func (s *Store) enter() (fresh bool, err error) {
 		}
 	}
 	if err != nil {
-		return false, errors.Join(err, s.lock.Close())
+		return false, errors.Join(err, s.lock.giveUp())
 	}
 	return state == folderEmpty, nil
 }

@@ -1,0 +1,63 @@
+-- Requests for wrk. The command puts a table "load" in front:
+--   method, path, headers   what is sent; path has %s for an organization and
+--                           then %s for a secret's name
+--   body                    "" for none; has %s for a name and then %s for a
+--                           value, which is never the same twice
+--   host                    for the header
+--   orgs                    organizations to choose from
+--   names                   number of names to choose from
+--   run                     number of this load
+--   pause                   milliseconds between two requests of a connection
+
+local format, random = string.format, math.random
+local threads = 0
+
+function setup(thread)
+   thread:set("number", threads)
+   threads = threads + 1
+end
+
+function init()
+   math.randomseed(load.run * 64 + number)
+   local lines = {}
+   for name, value in pairs(load.headers) do
+      lines[#lines + 1] = name .. ": " .. value
+   end
+   lines[#lines + 1] = "Host: " .. load.host
+   head = table.concat(lines, "\r\n")
+   count = 0
+end
+
+-- What is always the same, wrk prepares once.
+if load.body == "" and #load.orgs == 1 and not load.path:find("%%s.*%%s") then
+   wrk.method = load.method
+   wrk.path = format(load.path, load.orgs[1])
+   for name, value in pairs(load.headers) do
+      wrk.headers[name] = value
+   end
+   init = nil
+else
+   function request()
+      local name = format("secret_%07d", random(0, load.names - 1))
+      local path = format(load.path, load.orgs[random(#load.orgs)], name)
+      if load.body == "" then
+         return format("%s %s HTTP/1.1\r\n%s\r\n\r\n", load.method, path, head)
+      end
+      count = count + 1
+      local body = format(load.body, name, format("%06d-%02d-%010d", load.run, number, count))
+      return format("%s %s HTTP/1.1\r\n%s\r\nContent-Length: %d\r\n\r\n%s", load.method, path, head, #body, body)
+   end
+end
+
+if load.pause > 0 then
+   function delay()
+      return load.pause
+   end
+end
+
+function done(summary, latency)
+   local e = summary.errors
+   io.write(format('\nbench {"requests":%d,"microseconds":%d,"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d,"mean":%.1f,"p50":%d,"p99":%d}\n',
+      summary.requests, summary.duration, e.connect, e.read, e.write, e.status, e.timeout,
+      latency.mean, latency:percentile(50), latency:percentile(99)))
+end

@@ -1,0 +1,281 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/influxbolt"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/spf13/cobra"
+)
+
+type importInfluxDB struct {
+	output
+	config *server.Config
+	bolt   string
+	apply  bool
+}
+
+func newImportInfluxDBCommand() *cobra.Command {
+	im := importInfluxDB{config: server.NewConfig()}
+	cmd := &cobra.Command{
+		Use:   "influxdb --bolt-path FILE --data-dir DIR",
+		Short: "Take over an InfluxDB's organizations, users, tokens and secrets",
+		Long: `Take over the organizations, users, memberships, tokens and secrets of an InfluxDB 2.x
+from its bolt file, with their IDs, passwords and permissions. Users sign in with the
+passwords that they have, and tokens go on working, also where InfluxDB keeps only
+their hashes.
+
+Without --apply it is a dry run: it shows what would be done with each object, and
+changes nothing. No value and no token is shown.
+
+Give a copy of influxd.bolt, or stop influxd first; the file is only read. The data
+folder must not be in use by a server. When there is none it is made, with its key, as
+on the first start of a server. What is there stays as it is: an object that is here
+with another content, or whose name is taken, is left alone and named, and does not
+keep the rest from being taken. So it can be run again, and then does what is still to
+be done.
+
+What is taken is taken as a whole: when it fails or is killed, all of it is here or
+nothing. Then each secret is compared with the one in the file, by keyed hashes. The
+exit status is 0 also when something was left alone, and 1 when the file can't be read
+or the work can't be done.`,
+		Example: `  # look first
+  fluxkeep import influxdb --bolt-path influxd.bolt --data-dir /var/lib/fluxkeep
+
+  # then do it, with the key apart from the data
+  fluxkeep import influxdb --bolt-path influxd.bolt --data-dir /var/lib/fluxkeep \
+    --key-file /etc/fluxkeep/key --apply`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if im.bolt == "" {
+				return usageError(cmd, errors.New("--bolt-path is missing"))
+			}
+			if err := im.config.Load(server.Environment); err != nil {
+				return err
+			}
+			return im.run(cmd)
+		},
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&im.bolt, "bolt-path", "", "InfluxDB's bolt `file`, influxd.bolt")
+	fs.BoolVar(&im.apply, "apply", false, "do it, instead of showing what would be done")
+	fs.BoolVar(&im.json, "json", false, "print JSON")
+	addLogFlags(fs, im.config)
+	addKeyFlags(fs, im.config)
+	return cmd
+}
+
+func (im *importInfluxDB) run(cmd *cobra.Command) error {
+	contents, err := influxbolt.Read(im.bolt)
+	if err != nil {
+		return boltHint(err)
+	}
+	source := importOf(contents)
+	r := &importResult{
+		Bolt: im.bolt, DataDir: im.config.DataDir, Applied: im.apply,
+		NotTaken: orEmpty(contents.Others), Skipped: orEmpty(contents.Skipped),
+	}
+	if im.apply {
+		var done server.Imported
+		done, err = server.Import(cmd.Context(), im.config, source)
+		r.NewFolder, r.NewKey = done.NewFolder, done.NewKey
+		r.Compared = &importCompared{done.Compared.Equal, done.Compared.Different, done.Compared.Missing}
+		r.take(done.ImportReport)
+	} else {
+		var report keep.ImportReport
+		report, r.NewFolder, err = server.PlanImport(cmd.Context(), im.config, source)
+		r.take(report)
+	}
+	switch {
+	case errors.Is(err, server.ErrLocked):
+		return withHint(err, "stop the server first, or give another --data-dir")
+	case err != nil:
+		return err
+	}
+	return r.print(cmd, &im.output)
+}
+
+func boltHint(err error) error {
+	switch {
+	case errors.Is(err, influxbolt.ErrDamaged):
+		return withHint(err, "nothing was changed; copy influxd.bolt again while influxd is stopped")
+	case errors.Is(err, influxbolt.ErrForeign):
+		return withHint(err, "nothing was changed; influxd keeps its own in ~/.influxdbv2/influxd.bolt, or where its --bolt-path says")
+	}
+	return err
+}
+
+// importOf is what a bolt file holds, as the domain takes it.
+func importOf(c *influxbolt.Contents) keep.Import {
+	in := keep.Import{Secrets: c.Secrets}
+	for _, o := range c.Organizations {
+		in.Organizations = append(in.Organizations, keep.Organization(o))
+	}
+	for _, u := range c.Users {
+		in.Users = append(in.Users, keep.ImportUser{
+			User: keep.User{ID: u.ID, Name: u.Name, Active: u.Active}, Owner: u.Owner, Password: u.Password,
+		})
+	}
+	for _, m := range c.Members {
+		role := keep.Member
+		if m.Owner {
+			role = keep.Owner
+		}
+		in.Members = append(in.Members, keep.ImportMember{Org: m.Organization, User: m.User, Role: role})
+	}
+	for _, t := range c.Tokens {
+		in.Tokens = append(in.Tokens, keep.ImportToken{Hash: t.Hash, Token: keep.Token{
+			ID: t.ID, Org: t.Organization, User: t.User, Active: t.Active, Description: t.Description,
+			Permissions: t.Permissions, Created: t.Created, Updated: t.Updated, Value: t.Value,
+		}})
+	}
+	return in
+}
+
+// importResult is what the command prints. It has no values and no tokens.
+type importResult struct {
+	Bolt      string                  `json:"bolt"`
+	DataDir   string                  `json:"dataDir"`
+	NewFolder bool                    `json:"newFolder"`
+	NewKey    string                  `json:"newKeyFile,omitempty"`
+	Applied   bool                    `json:"applied"`
+	Counts    map[string]importCounts `json:"counts"`
+	Objects   []importObject          `json:"objects"`
+	Skipped   []string                `json:"skipped"`  // what is wrong with the file
+	NotTaken  []string                `json:"notTaken"` // what only InfluxDB has
+	Compared  *importCompared         `json:"compared,omitempty"`
+}
+
+type importCounts struct {
+	New       int `json:"new"`
+	Unchanged int `json:"unchanged"`
+	Different int `json:"different"`
+	Conflict  int `json:"conflict"`
+	Refused   int `json:"refused"`
+}
+
+type importObject struct {
+	Kind         string `json:"kind"`
+	ID           string `json:"id,omitempty"`
+	Organization string `json:"organization,omitempty"`
+	Name         string `json:"name,omitempty"`
+	Secrets      int    `json:"secrets,omitempty"`
+	Outcome      string `json:"outcome"`
+	Note         string `json:"note,omitempty"`
+}
+
+type importCompared struct {
+	Equal     int `json:"equal"`
+	Different int `json:"different"`
+	Missing   int `json:"missing"`
+}
+
+func (c importCounts) add(d importCounts) importCounts {
+	return importCounts{c.New + d.New, c.Unchanged + d.Unchanged, c.Different + d.Different, c.Conflict + d.Conflict, c.Refused + d.Refused}
+}
+
+func (c importCounts) left() int { return c.Different + c.Conflict + c.Refused }
+
+// importKinds are the kinds in their order, with how they are called.
+var importKinds = []struct{ kind, one string }{
+	{keep.ImportOrganizationKind, "organization"},
+	{keep.ImportUserKind, "user"},
+	{keep.ImportMemberKind, "membership"},
+	{keep.ImportTokenKind, "token"},
+	{keep.ImportSecretKind, "secret"},
+}
+
+func (r *importResult) take(report keep.ImportReport) {
+	r.Counts = make(map[string]importCounts)
+	for _, k := range importKinds {
+		n := report.Counts[k.kind]
+		r.Counts[k.one+"s"] = importCounts{n[keep.ImportNew], n[keep.ImportUnchanged], n[keep.ImportDifferent], n[keep.ImportConflict], n[keep.ImportRefused]}
+	}
+	r.Objects = make([]importObject, len(report.Remarks))
+	for i, m := range report.Remarks {
+		o := importObject{Kind: m.Kind, Name: m.Name, Secrets: m.Secrets, Outcome: string(m.Outcome), Note: m.Reason}
+		if m.ID != 0 {
+			o.ID = m.ID.String()
+		}
+		if m.Org != 0 && m.Org != m.ID {
+			o.Organization = m.Org.String()
+		}
+		r.Objects[i] = o
+	}
+}
+
+func (r *importResult) total() (all importCounts) {
+	for _, c := range r.Counts {
+		all = all.add(c)
+	}
+	return all
+}
+
+func (r *importResult) print(cmd *cobra.Command, o *output) error {
+	t := &table{header: []string{"KIND", "ID", "ORGANIZATION", "NAME", "RESULT", "NOTE"}}
+	for _, m := range r.Objects {
+		name := m.Name
+		if m.Secrets > 0 && name == "" {
+			name = "(" + count(m.Secrets, "secret") + ")"
+		}
+		t.add(m.ID, m.Kind, m.ID, m.Organization, name, m.Outcome, m.Note)
+	}
+	if err := o.print(cmd, r, t); err != nil {
+		return err
+	}
+	if !o.json {
+		for _, line := range r.Skipped {
+			warn(cmd, "in the file: %s", line)
+		}
+		r.conclude(cmd, o)
+	}
+	return r.verify()
+}
+
+// conclude says what it comes to.
+func (r *importResult) conclude(cmd *cobra.Command, o *output) {
+	all := r.total()
+	for _, k := range importKinds {
+		if c := r.Counts[k.one+"s"]; c != (importCounts{}) {
+			o.note(cmd, "%ss: %d new, %d unchanged, %d left alone.", strings.ToUpper(k.one[:1])+k.one[1:], c.New, c.Unchanged, c.left())
+		}
+	}
+	if len(r.NotTaken) > 0 {
+		o.note(cmd, "Not taken, since only InfluxDB has it: %s.", strings.Join(r.NotTaken, ", "))
+	}
+	if c := r.Compared; c != nil {
+		o.note(cmd, "Compared with the file by keyed hashes: %s equal, %d different, %d not here.", count(c.Equal, "secret"), c.Different, c.Missing)
+	}
+	folder := printable(r.DataDir)
+	switch {
+	case r.Applied && r.NewKey != "":
+		o.note(cmd, "Made the data folder %s and the key file %s: keep a copy of the key, without it nothing can be read.", folder, printable(r.NewKey))
+	case r.Applied && r.NewFolder:
+		o.note(cmd, "Made the data folder %s.", folder)
+	case r.NewFolder:
+		o.note(cmd, "There is no data in %s yet: the folder would be made.", folder)
+	}
+	switch {
+	case all.New == 0:
+		o.note(cmd, "Nothing is new: nothing %s.", map[bool]string{true: "was changed", false: "would change"}[r.Applied])
+	case r.Applied:
+		o.note(cmd, "Took over %s into %s.", count(all.New, "object"), folder)
+	default:
+		o.note(cmd, "This was a dry run, and nothing was changed. To take over what is new, add --apply.")
+	}
+}
+
+// verify makes sure that what was taken over is here, and is what it was.
+func (r *importResult) verify() error {
+	if r.Compared == nil {
+		return nil
+	}
+	n := r.Counts["secrets"]
+	if want := n.New + n.Unchanged; r.Compared.Equal != want {
+		return fmt.Errorf("%s should be here as they are in the file, and %d are", count(want, "secret"), r.Compared.Equal)
+	}
+	return nil
+}

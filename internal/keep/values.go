@@ -1,0 +1,65 @@
+package keep
+
+// sealedValues are all values of a snapshot, one after the other, sealed in one
+// piece and for this process alone. A document that is read often is opened in
+// one step so, and not name by name; and there are no more plain values in
+// memory than are being answered with.
+type sealedValues struct {
+	sealed []byte
+	ends   []int // of each value, in the order of the names
+}
+
+// maxSealedValues bounds what is sealed in one piece. With more than that, to
+// open each value is no longer what takes the time.
+const maxSealedValues = 64 << 10
+
+// secrets returns all that a snapshot shows.
+func (v *view) secrets(s *snapshot) ([]Secret, error) {
+	if all := s.values.Load(); all != nil {
+		return v.openAll(s, all)
+	}
+	out := make([]Secret, len(s.names))
+	size := 0
+	for i, name := range s.names {
+		value, err := v.value(s.m, s.places[i])
+		if err != nil {
+			return nil, err
+		}
+		out[i] = Secret{name, value, s.places[i].version}
+		size += len(value)
+	}
+	if size <= maxSealedValues {
+		if all := v.k.sealAll(out, size); s.values.CompareAndSwap(nil, all) {
+			v.k.maps.grow(s, len(all.sealed)+8*len(all.ends))
+		}
+	}
+	return out, nil
+}
+
+func (v *view) openAll(s *snapshot, all *sealedValues) ([]Secret, error) {
+	plain, err := v.k.memory.Open(nil, all.sealed)
+	if err != nil {
+		return nil, damaged("the cache of this process", err)
+	}
+	values := string(plain)
+	clear(plain)
+	out := make([]Secret, len(s.names))
+	start := 0
+	for i, name := range s.names {
+		out[i] = Secret{name, values[start:all.ends[i]], s.places[i].version}
+		start = all.ends[i]
+	}
+	return out, nil
+}
+
+func (k *Keep) sealAll(secrets []Secret, size int) *sealedValues {
+	all := &sealedValues{ends: make([]int, len(secrets))}
+	plain := make([]byte, 0, size)
+	for i := range secrets {
+		plain = append(plain, secrets[i].Value...)
+		all.ends[i] = len(plain)
+	}
+	all.sealed = k.memory.Seal(plain)
+	clear(plain)
+	return all
+}
