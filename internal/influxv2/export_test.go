@@ -32,8 +32,23 @@ func ParseObject(body []byte, fn func(string, *string) error) error {
 }
 
 // AppendSecretList and AppendSecrets open what writes JSON by hand.
-func AppendSecretList(org keep.ID, names []string) []byte { return appendSecretList(nil, org, names) }
-func AppendSecrets(secrets []keep.Secret) []byte          { return appendSecrets(nil, secrets) }
+func AppendSecretList(org keep.ID, names []string) []byte {
+	return whole(func(send sender) []byte { return appendSecretList(nil, send, org, names) })
+}
+
+func AppendSecrets(secrets []keep.Secret) []byte {
+	return whole(func(send sender) []byte { return appendSecrets(nil, send, secrets) })
+}
+
+// whole puts together what fill sends and returns.
+func whole(fill func(sender) []byte) []byte {
+	var all []byte
+	last := fill(func(b []byte) []byte {
+		all = append(all, b...)
+		return b[:0]
+	})
+	return append(all, last...)
+}
 
 // TokenIn opens the parser of the Authorization header.
 func TokenIn(header string) (string, bool) { return tokenIn(header) }

@@ -75,8 +75,9 @@ func appendID(b []byte, id keep.ID) []byte {
 	return b
 }
 
-// appendSecretList appends the answer that lists an organization's secrets.
-func appendSecretList(b []byte, org keep.ID, names []string) []byte {
+// appendSecretList appends the answer that lists an organization's secrets, and
+// sends parts of it when it is long.
+func appendSecretList(b []byte, send sender, org keep.ID, names []string) []byte {
 	b = append(b, "{\n\t\"links\": {\n\t\t\"org\": \"/api/v2/orgs/"...)
 	b = appendID(b, org)
 	b = append(b, "\",\n\t\t\"self\": \"/api/v2/orgs/"...)
@@ -85,6 +86,9 @@ func appendSecretList(b []byte, org keep.ID, names []string) []byte {
 	for i, name := range names {
 		if i > 0 {
 			b = append(b, ',')
+		}
+		if len(b) >= partSize {
+			b = send(b)
 		}
 		b = append(b, "\n\t\t"...)
 		b = appendString(b, name)
@@ -95,12 +99,16 @@ func appendSecretList(b []byte, org keep.ID, names []string) []byte {
 	return append(b, "]\n}"...)
 }
 
-// appendSecrets appends an object with the secrets' values by their names.
-func appendSecrets(b []byte, secrets []keep.Secret) []byte {
+// appendSecrets appends an object with the secrets' values by their names, and
+// sends parts of it when it is long.
+func appendSecrets(b []byte, send sender, secrets []keep.Secret) []byte {
 	b = append(b, '{')
 	for i := range secrets {
 		if i > 0 {
 			b = append(b, ',')
+		}
+		if len(b) >= partSize {
+			b = send(b)
 		}
 		b = append(b, "\n\t"...)
 		b = appendString(b, secrets[i].Name)

@@ -13,7 +13,9 @@ func (c *call) listSecrets() error {
 	if err != nil {
 		return hidden(err)
 	}
-	return c.respondBuffered(func(b []byte) []byte { return appendSecretList(b, org, names) })
+	return c.respondBuffered(func(b []byte, send sender) []byte {
+		return appendSecretList(b, send, org, names)
+	})
 }
 
 func (c *call) patchSecrets() error {

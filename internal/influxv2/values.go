@@ -50,7 +50,7 @@ func (c *call) getValues() error {
 		c.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	return c.respondBuffered(func(b []byte) []byte { return appendSecrets(b, d.Secrets) })
+	return c.respondBuffered(func(b []byte, send sender) []byte { return appendSecrets(b, send, d.Secrets) })
 }
 
 type valuesQuery struct {

@@ -162,45 +162,43 @@ func (w *writer) sweepUnpinned() error {
 // unpinning versions, since it reads all keys.
 func (w *writer) sweepMap() error {
 	type record struct {
-		h hash
-		v uint64
+		h    hash
+		v    uint64
+		gone bool // it says that the name is gone
 	}
 	m := w.head.Map
 	var drop []record
 	var group []record // of one name, newest first
-	decide := func() error {
-		next, below := w.head.Current+1, -1 // below: index of the oldest record that is needed
-		needed := make([]bool, len(group))
-		for i, r := range group {
-			if needed[i] = w.neededIn(r.v, next); needed[i] {
-				below = i
+	decide := func() {
+		kept := false
+		for i, r := range slices.Backward(group) {
+			next := w.head.Current + 1
+			if i > 0 {
+				next = group[i-1].v
 			}
-			next = r.v
-		}
-		for i, r := range group {
-			// A removal is needed while an older value is.
-			if !needed[i] && (i > below || !w.removal(r.h, r.v)) {
+			// That a name is gone must be said only to hide an older record.
+			if r.gone && kept || !r.gone && w.neededIn(r.v, next) {
+				kept = true
+			} else {
 				drop = append(drop, r)
 			}
 		}
 		group = group[:0]
-		return nil
 	}
-	err := w.r.Scan(key(tableSecret, m), key(tableSecret, m+1), func(k, _ []byte) (bool, error) {
+	err := w.r.Scan(key(tableSecret, m), key(tableSecret, m+1), func(k, sealed []byte) (bool, error) {
 		h, v, ok := parseSecretKey(k)
 		if !ok {
 			return false, damaged(describeKey(k), errSecretRecord)
 		}
 		if len(group) > 0 && group[0].h != h {
-			if err := decide(); err != nil {
-				return false, err
-			}
+			decide()
 		}
-		group = append(group, record{h, v})
+		kind, _, _, err := w.openSecret(k, sealed)
+		group = append(group, record{h, v, err == nil && kind != kindValue})
 		return true, nil
 	})
 	if err == nil {
-		err = decide()
+		decide()
 	}
 	for _, r := range drop {
 		if err == nil {
@@ -222,11 +220,4 @@ func (w *writer) neededIn(from, to uint64) bool {
 		}
 	}
 	return w.pinnedIn(from, to)
-}
-
-// removal reports whether a record says that its name is gone.
-func (w *writer) removal(h hash, v uint64) bool {
-	k := secretKey(w.head.Map, h, v)
-	plain, ok, err := w.get(k)
-	return err == nil && ok && len(plain) > 0 && plain[0] != kindValue
 }
