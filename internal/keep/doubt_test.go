@@ -143,3 +143,50 @@ func TestWriteThatWaited(t *testing.T) {
 		t.Errorf("the secrets are %v", got)
 	}
 }
+
+// slow is a store of its own that calls what the context has when a change can
+// be seen, and its author does not know yet.
+type slow struct{ store.Store }
+
+type seenKey struct{}
+
+func (s *slow) Update(ctx context.Context, fn func(store.Tx) error) error {
+	err := s.Store.Update(ctx, fn)
+	if seen, ok := ctx.Value(seenKey{}).(func()); ok && err == nil {
+		seen()
+	}
+	return err
+}
+
+// TestSeenByOthersFirst: a token that somebody has seen switched off lets
+// nobody in any more, although who did that was not told yet.
+func TestSeenByOthersFirst(t *testing.T) {
+	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store {
+		return &loneStore{&slow{s}, s.(interface{ Revision() uint64 })}
+	}})
+	op := k.Operator(t, keep.InfluxDB)
+	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	letIn := func() bool {
+		c := k.MustCaller(t, keep.Vault, token.Value)
+		return c.Permissions() != nil
+	}
+	if !letIn() {
+		t.Fatal("the token does not work")
+	}
+	looked, off := false, false
+	ctx := context.WithValue(t.Context(), seenKey{}, func() {
+		looked = true
+		if now, err := k.Token(t.Context(), op, token.ID); err != nil || now.Active {
+			t.Errorf("the change can't be seen yet: %v", err)
+		}
+		if letIn() {
+			t.Error("the token is let in by what is remembered of it")
+		}
+	})
+	if _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &off}); err != nil || !looked {
+		t.Fatalf("looked: %t, %v", looked, err)
+	}
+	if letIn() {
+		t.Error("the token is let in afterwards")
+	}
+}
