@@ -57,7 +57,7 @@ type logFile struct {
 	info   os.FileInfo
 	name   string
 	offset int64
-	checks int // how many have found it complete
+	checks int // how many checks it was complete for
 }
 
 func newAuditLog(path string) *auditLog {
@@ -74,7 +74,6 @@ func (l *auditLog) read() ([]*record, error) {
 	if _, err := os.Stat(l.path); !errors.Is(err, fs.ErrNotExist) {
 		names = append(names, l.path)
 	}
-	l.ids[1], l.ids[0] = l.ids[0], map[string]uint64{}
 	var all []*record
 	var files []*logFile
 	for _, name := range names {
@@ -97,15 +96,16 @@ func (l *auditLog) read() ([]*record, error) {
 		all = append(all, records...)
 	}
 	l.files = files
-	return all, l.forget()
+	return all, nil
 }
 
-// forget removes files that are complete and were so for two checks, as an
+// next ends a check. It removes files that are complete and were so for two checks, as an
 // operator does who moves them elsewhere. A long run would fill the disk.
-func (l *auditLog) forget() error {
+func (l *auditLog) next() error {
+	l.ids[1], l.ids[0] = l.ids[0], map[string]uint64{}
 	for len(l.files) > 1 {
 		f := l.files[0]
-		if f.checks++; f.checks < 4 {
+		if f.checks++; f.checks < 3 {
 			return nil
 		}
 		if err := os.Remove(f.name); err != nil {

@@ -39,7 +39,8 @@ type picture struct {
 
 // check compares what the server shows with the model. The error is errKilled
 // when the server was killed meanwhile; then nothing is lost by checking again.
-func (w *world) check(ctx context.Context, p *process) error {
+// late says that the audit log may still be catching up.
+func (w *world) check(ctx context.Context, p *process, late bool) error {
 	if err := w.found(); err != nil {
 		return err
 	}
@@ -53,13 +54,12 @@ func (w *world) check(ctx context.Context, p *process) error {
 			return fmt.Errorf("look at %q: %w", o.name, err)
 		}
 	}
-	records, err := w.log.read()
-	if err != nil {
-		return fmt.Errorf("read the audit log: %w", err)
+	if err := w.readLog(ctx, pictures, late); err != nil {
+		return err
 	}
 	w.counts.checks++
-	w.counts.lines += len(records)
-	claims, err := w.claim(records)
+	w.counts.lines += len(w.records)
+	claims, err := w.claim(w.records)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,58 @@ func (w *world) check(ctx context.Context, p *process) error {
 		}
 	}
 	w.counts.unansweredIn += claims.late
-	w.settle()
+	w.settle(claims, late)
+	return w.log.next()
+}
+
+// readLog reads what was added to the audit log. What a broken log could not
+// take comes when it works again, which late allows for. A server that has
+// just started has brought over everything before it listens.
+func (w *world) readLog(ctx context.Context, pictures []*picture, late bool) error {
+	var broken error
+	err := eventually(ctx, "recorded", func() error {
+		var more []*record
+		if more, broken = w.log.read(); broken != nil {
+			return nil
+		}
+		w.records = append(w.records, more...)
+		if !late {
+			return nil // what is missing is found, and named, by the checks
+		}
+		return w.missing(pictures)
+	})
+	if broken != nil {
+		return fmt.Errorf("read the audit log: %w", broken)
+	}
+	return err
+}
+
+// missing says what should be in the audit log and is not.
+func (w *world) missing(pictures []*picture) error {
+	versions, requests := map[string]map[uint64]bool{}, map[string]bool{}
+	for _, r := range w.records {
+		requests[r.Request] = true
+		if versions[r.Organization] == nil {
+			versions[r.Organization] = map[uint64]bool{}
+		}
+		if r.makesVersion() {
+			versions[r.Organization][r.Version] = true
+		}
+	}
+	for i, o := range w.orgs {
+		for n := o.model.last + 1; n <= pictures[i].newest; n++ {
+			if !versions[o.id][n] {
+				return fmt.Errorf("version %d of %q is not in the audit log", n, o.name)
+			}
+		}
+	}
+	for _, k := range w.workers {
+		for _, op := range k.done {
+			if op.outcome == acknowledged && !requests[op.request] {
+				return fmt.Errorf("%s is not in the audit log", op)
+			}
+		}
+	}
 	return nil
 }
 
@@ -199,6 +250,9 @@ func (w *world) claim(records []*record) (*claims, error) {
 func (op *operation) recorded(records []*record) error {
 	allowed := 0
 	for _, r := range records {
+		if r.Outcome == "failed" && op.outcome == unableNow {
+			continue // on the way to finding out who it is from
+		}
 		if r.Token != op.worker.tokenID || r.Organization != op.org.id {
 			return fmt.Errorf("%s is recorded with another token or organization: %s", op, r)
 		}
@@ -294,18 +348,9 @@ func (w *world) checkOrg(o *org, s *picture, c *claims) error {
 			return fmt.Errorf("version %d is missing: the history goes from %d to %d", n, s.oldest, s.newest)
 		}
 	}
+	o.told(s.newest)
 	m := &o.model
-	for r, op := range c.of {
-		if r.Organization == o.id && r.Outcome == "allowed" {
-			switch op.kind {
-			case hiding:
-				m.states[r.Version] = append(m.states[r.Version], stateChange{true, op.sent, op.end()})
-			case showing:
-				n := op.change.show
-				m.states[n] = append(m.states[n], stateChange{false, op.sent, op.end()})
-			}
-		}
-	}
+	w.takeStates(o, c)
 	first, made := m.last+1, []*operation(nil)
 	records := c.versions[o.id]
 	for n := first; n <= s.newest; n++ {
@@ -344,6 +389,40 @@ func (w *world) checkOrg(o *org, s *picture, c *claims) error {
 	// As far back as a stale write can be merged with.
 	m.forget(uint64(o.keep)+100, pinned)
 	return nil
+}
+
+// takeStates puts into the model which versions were deleted and undeleted.
+func (w *world) takeStates(o *org, c *claims) {
+	note := func(op *operation, current uint64, maybe bool) {
+		s := stateChange{op.kind == hiding, op.sent, op.end(), maybe}
+		n := current
+		if !s.hide {
+			n = op.change.show
+		}
+		o.model.states[n] = append(o.model.states[n], s)
+	}
+	recorded := map[*operation]bool{}
+	for r, op := range c.of {
+		if r.Organization == o.id && r.Outcome == "allowed" && (op.kind == hiding || op.kind == showing) {
+			recorded[op] = true
+			note(op, r.Version, false)
+		}
+	}
+	for _, k := range w.workers {
+		for _, op := range k.done {
+			if op.org != o || op.outcome != unableNow || recorded[op] {
+				continue
+			}
+			switch op.kind {
+			case showing:
+				note(op, 0, true)
+			case hiding: // the version that was the current one at some time since
+				for n := max(op.newest, 1); n <= o.newest.Load(); n++ {
+					note(op, n, true)
+				}
+			}
+		}
+	}
 }
 
 // checkReads compares what was read while the versions were made.
@@ -414,23 +493,39 @@ func (s *picture) agree(o *org) error {
 	return nil
 }
 
-// settle counts what was checked and lets it go.
-func (w *world) settle() {
+// settle counts what was checked and lets it go, but for changes of which it
+// is not known yet whether they were made: their records may come later, as
+// long as the server lives.
+func (w *world) settle(c *claims, late bool) {
+	recorded := map[*operation]bool{}
+	for r, op := range c.of {
+		recorded[op] = recorded[op] || r.Outcome == "allowed"
+	}
 	for _, k := range w.workers {
+		var open []*operation
 		for _, op := range k.done {
-			switch {
-			case op.outcome == unanswered:
-				w.counts.unanswered++
-			case op.outcome == refused:
-				w.counts.refused++
-			case op.outcome == unableNow:
-				w.counts.unavailable++
-			case op.kind == reading:
-				w.counts.reads++
-			default:
-				w.counts.acknowledged++
+			if op.outcome == unableNow && op.kind != reading && !recorded[op] && late {
+				open = append(open, op)
+				continue
 			}
+			w.counts.count(op)
 		}
-		k.done = nil
+		k.done = open
+	}
+	w.records = nil
+}
+
+func (n *counts) count(op *operation) {
+	switch {
+	case op.outcome == unanswered:
+		n.unanswered++
+	case op.outcome == refused:
+		n.refused++
+	case op.outcome == unableNow:
+		n.unavailable++
+	case op.kind == reading:
+		n.reads++
+	default:
+		n.acknowledged++
 	}
 }

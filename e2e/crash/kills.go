@@ -107,7 +107,7 @@ func (w *world) revive(ctx context.Context, at place) (*process, error) {
 		p, err := w.site.start(ctx)
 		w.counts.starts++
 		if err == nil {
-			if err = w.check(ctx, p); err == nil {
+			if err = w.check(ctx, p, false); err == nil {
 				return p, nil
 			}
 		}
@@ -127,7 +127,7 @@ func (w *world) end(ctx context.Context, p *process) error {
 	if err := w.site.arm(""); err != nil {
 		return err
 	}
-	if err := w.check(ctx, p); err != nil {
+	if err := w.check(ctx, p, true); err != nil {
 		return err
 	}
 	if err := p.stop(); err != nil {

@@ -19,6 +19,7 @@ type model struct {
 type stateChange struct {
 	hide      bool
 	sent, end int64
+	maybe     bool // it was answered 503, and is not recorded
 }
 
 func newModel() model {
@@ -34,14 +35,14 @@ func (m *model) before(n uint64) (map[string]string, bool) {
 // of the requests that hid or showed it can be one that did that.
 func (m *model) may(n uint64, hidden bool) bool {
 	states := m.states[n]
-	if len(states) == 0 {
-		return !hidden
+	if !hidden && !slices.ContainsFunc(states, func(s stateChange) bool { return s.hide && !s.maybe }) {
+		return true
 	}
 	for _, last := range states {
 		if last.hide != hidden {
 			continue
 		}
-		after := slices.ContainsFunc(states, func(s stateChange) bool { return s.hide != hidden && s.sent > last.end })
+		after := slices.ContainsFunc(states, func(s stateChange) bool { return s.hide != hidden && s.sent > last.end && !s.maybe })
 		if !after {
 			return true
 		}

@@ -23,7 +23,9 @@ type world struct {
 	operator string // the token of who looks
 	orgs     []*org
 	workers  []*worker
+	prober   *worker // looks at how requests go; not one of those that load
 	log      *auditLog
+	records  []*record // read of the log, and not checked yet
 
 	clock  atomic.Int64 // orders what is sent and what is answered
 	broken atomic.Bool  // the disk is: 503 is an answer
@@ -118,13 +120,14 @@ func (w *world) setUp(ctx context.Context, p *process) error {
 		}
 		w.orgs = append(w.orgs, o)
 	}
-	for i := range w.config.writers + w.config.readers {
+	for i := range w.config.writers + w.config.readers + 1 {
 		k := &worker{world: w, name: fmt.Sprintf("w%02d", i), reader: i >= w.config.writers, random: rand.New(rand.NewPCG(w.config.seed, uint64(i)))}
 		if err := w.newToken(ctx, a, k); err != nil {
 			return err
 		}
 		w.workers = append(w.workers, k)
 	}
+	w.prober = w.workers[len(w.workers)-1]
 	return nil
 }
 
@@ -158,7 +161,7 @@ func (w *world) load(ctx context.Context, p *process) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
-	for _, k := range w.workers {
+	for _, k := range w.workers[:len(w.workers)-1] { // without the prober
 		all.Go(func() {
 			a := &api{p.url, k.token, w.http}
 			for ctx.Err() == nil && w.found() == nil && k.work(a) {
