@@ -25,8 +25,8 @@ func places() []place {
 		}
 	}
 	const before, after, within = "before", "after", "within"
-	add("store.log.write", false, 150, before, within, after)
-	add("store.log.sync", false, 150, before, after)
+	add("store.log.write", false, 40, before, within, after)
+	add("store.log.sync", false, 40, before, after)
 	add("store.log.create", true, 1, before, after)
 	add("store.log.remove", true, 1, before, after)
 	add("store.manifest.create", true, 1, before, after)
@@ -40,8 +40,8 @@ func places() []place {
 	add("store.guard.write", true, 6, before, within, after)
 	add("store.guard.sync", true, 6, before, after)
 	add("store.folder.sync", true, 4, before, after)
-	add("audit.write", false, 200, before, after)
-	add("audit.sync", false, 4, before, after)
+	add("audit.write", false, 60, before, after)
+	add("audit.sync", false, 2, before, after)
 	add("audit.rename", false, 2, before, after)
 	add("audit.create", false, 2, before, after)
 	add("audit.dirsync", false, 2, before, after)

@@ -76,7 +76,7 @@ func (s *site) start(ctx context.Context) (*process, error) {
 	defer log.Close()
 	// Small files, so that the audit log changes them often.
 	p.cmd = exec.Command(s.program, "serve", "--http-bind-address", "127.0.0.1:0", "--data-dir", s.dir,
-		"--log-format", "json", "--audit-max-size", "512KiB")
+		"--log-format", "json", "--audit-max-size", "64KiB")
 	p.cmd.Env = append(s.environment(), "FLUXKEEP_FAILPOINTS="+s.control())
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
