@@ -144,7 +144,7 @@ func (k *worker) mergePatch(a *api, o *org) bool {
 // patchValues writes by the values' own address, most often for the version
 // that was read.
 func (k *worker) patchValues(a *api, o *org) bool {
-	r := k.record(a, "GET", influxPath(o.id, "values"), nil, o, reading, change{})
+	r := k.ask(a, "GET", influxPath(o.id, "values"), nil, o, reading, change{})
 	if r.err != nil {
 		return false
 	}
@@ -198,7 +198,7 @@ func (k *worker) read(a *api, o *org) bool {
 // see reads the document. It returns an empty one where there is nothing, and
 // nil when there was no good answer.
 func (k *worker) see(a *api, o *org, mount string) (d *document, ok bool) {
-	if k.record(a, "GET", mount+"/data/"+o.id, nil, o, reading, change{}).err != nil {
+	if k.ask(a, "GET", mount+"/data/"+o.id, nil, o, reading, change{}).err != nil {
 		return nil, false
 	}
 	switch op := k.world.last(k); {
@@ -213,13 +213,13 @@ func (k *worker) see(a *api, o *org, mount string) (d *document, ok bool) {
 // last returns the last request of a worker.
 func (w *world) last(k *worker) *operation { return k.done[len(k.done)-1] }
 
-// send is record for those who need no answer.
+// send is ask for those who need no answer.
 func (k *worker) send(a *api, method, path string, in any, o *org, what kind, c change, header ...string) bool {
-	return k.record(a, method, path, in, o, what, c, header...).err == nil
+	return k.ask(a, method, path, in, o, what, c, header...).err == nil
 }
 
-// record sends a request and notes it, with all that its answer tells.
-func (k *worker) record(a *api, method, path string, in any, o *org, what kind, c change, header ...string) answer {
+// ask sends a request and notes it, with all that its answer tells.
+func (k *worker) ask(a *api, method, path string, in any, o *org, what kind, c change, header ...string) answer {
 	op := &operation{worker: k, org: o, what: method + " " + path, kind: what, change: c, newest: o.newest.Load()}
 	op.sent = k.world.clock.Add(1)
 	// Not with the load's context: a request that is cut off by its client
