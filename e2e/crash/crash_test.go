@@ -18,7 +18,7 @@ func TestCrash(t *testing.T) {
 	}
 	c := config{
 		program: filepath.Join(t.TempDir(), "fluxkeep"), dir: t.TempDir(), seed: rand.Uint64(),
-		kills: 36, writers: 16, readers: 12, out: t.Output(),
+		kills: 30, writers: 16, readers: 12, out: t.Output(),
 	}
 	if err := build(t.Context(), c.program, "failpoints"); err != nil {
 		t.Fatal(err)
