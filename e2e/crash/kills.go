@@ -16,7 +16,6 @@ func runKills(ctx context.Context, c config, n *counts) error {
 		ctx, cancel = context.WithTimeout(ctx, c.duration)
 		defer cancel()
 	}
-	n.places = map[string]int{}
 	w, p, err := newWorld(ctx, c, filepath.Join(c.dir, "kills", "data"), filepath.Join(c.dir, "kills"), n)
 	if err != nil {
 		return err
@@ -89,6 +88,9 @@ func (w *world) killed(at place, there bool) {
 	w.counts.kills++
 	if there {
 		w.counts.atPlaces++
+		if w.counts.places == nil {
+			w.counts.places = map[string]int{}
+		}
 		w.counts.places[at.name]++
 	}
 	if w.config.verbose {

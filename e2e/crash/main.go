@@ -119,6 +119,13 @@ func run(ctx context.Context, c config) error {
 		err = nil // how one ends a long run
 	}
 	fmt.Fprintf(c.out, "%s after %s: %s\n", verdict(err), time.Since(start).Round(time.Second), &n)
+	if c.verbose {
+		for _, at := range places() {
+			if n.places[at.name] == 0 {
+				fmt.Fprintf(c.out, "never killed at %s\n", at.name)
+			}
+		}
+	}
 	return err
 }
 
@@ -147,6 +154,6 @@ type counts struct {
 }
 
 func (n *counts) String() string {
-	return fmt.Sprintf("%d kills (%d at %d places), %d checks; %d changes acknowledged, %d refused, %d unavailable, %d unanswered (%d of them are there), %d reads; %d versions and %d lines of the audit log checked",
-		n.kills, n.atPlaces, len(n.places), n.checks, n.acknowledged, n.refused, n.unavailable, n.unanswered, n.unansweredIn, n.reads, n.versions, n.lines)
+	return fmt.Sprintf("%d kills (%d at %d of %d places), %d checks; %d changes acknowledged, %d refused, %d unavailable, %d unanswered (%d of them are there), %d reads; %d versions and %d lines of the audit log checked",
+		n.kills, n.atPlaces, len(n.places), len(places()), n.checks, n.acknowledged, n.refused, n.unavailable, n.unanswered, n.unansweredIn, n.reads, n.versions, n.lines)
 }
