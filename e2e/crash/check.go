@@ -48,7 +48,7 @@ func (w *world) check(ctx context.Context, p *process, late bool) error {
 	for i, o := range w.orgs {
 		var err error
 		if pictures[i], err = w.look(ctx, w.api(p), o); err != nil {
-			if !p.alive() {
+			if p.gone() {
 				return p.ended()
 			}
 			return fmt.Errorf("look at %q: %w", o.name, err)

@@ -158,7 +158,7 @@ func (w *world) probe(p *process, write bool, want int) error {
 	}
 	for _, try := range tries {
 		if !try() {
-			if !p.alive() {
+			if p.gone() {
 				return p.ended()
 			}
 			return errors.New("no answer")

@@ -132,12 +132,14 @@ func (p *process) ended() error {
 	return fmt.Errorf("the server ended by itself (%v):\n%s", p.err, tail(p.log))
 }
 
-func (p *process) alive() bool {
+// gone reports whether the server has ended. It is for who has lost a
+// connection, which may show a moment earlier.
+func (p *process) gone() bool {
 	select {
 	case <-p.exited:
-		return false
-	default:
 		return true
+	case <-time.After(10 * time.Second):
+		return false
 	}
 }
 
