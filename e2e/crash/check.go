@@ -281,9 +281,18 @@ func (op *operation) recorded(records []*record) error {
 				return fmt.Errorf("%s was shown %q, and the audit log names %q", op, names, r.Names)
 			}
 		}
-	case refused:
-		if len(records) != 1 || allowed != 0 {
-			return fmt.Errorf("%s was refused, and the audit log has %d records of it, %d of them allowed", op, len(records), allowed)
+	case refused: // once; to say why, the server may have read
+		no := 0
+		for _, r := range records {
+			switch {
+			case r.Outcome == "refused":
+				no++
+			case op.matches(r):
+				return fmt.Errorf("%s was refused, and the audit log says: %s", op, r)
+			}
+		}
+		if no != 1 {
+			return fmt.Errorf("%s was refused, and the audit log has %d records of that", op, no)
 		}
 	default: // it may have been done, once
 		if allowed > 1 {
