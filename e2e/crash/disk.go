@@ -41,6 +41,7 @@ func runDisk(ctx context.Context, c config, n *counts) error {
 	if err != nil {
 		return err
 	}
+	defer w.site.leave()
 	for _, f := range []fault{
 		injected("the store's disk fails", "EIO store.*", true),
 		injected("the store's disk is full", "ENOSPC store.*.write.before", true),
@@ -195,6 +196,7 @@ func runSmallDisk(ctx context.Context, c config, n *counts) error {
 	if err != nil {
 		return err
 	}
+	defer w.site.leave() // or the disk can't be unmounted
 	ballast := filepath.Join(mnt, "ballast")
 	empty := func(*world) error { return os.Remove(ballast) }
 	for _, f := range []fault{

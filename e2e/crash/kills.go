@@ -20,6 +20,7 @@ func runKills(ctx context.Context, c config, n *counts) error {
 	if err != nil {
 		return err
 	}
+	defer w.site.leave()
 	plan := planner{random: rand.New(rand.NewPCG(c.seed, 1))}
 	for (c.kills == 0 || n.kills < c.kills) && ctx.Err() == nil {
 		at, arm := plan.next()

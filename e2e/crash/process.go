@@ -36,6 +36,15 @@ type site struct {
 	dir     string // the data folder
 	run     string // for the server's logs and the control file
 	lives   int
+	last    *process // that was started
+}
+
+// leave makes sure that no server is left behind, when something is wrong.
+func (s *site) leave() {
+	if s.last != nil {
+		_ = s.last.cmd.Process.Kill() // it may have ended
+		<-s.last.exited
+	}
 }
 
 func (s *site) control() string { return filepath.Join(s.run, "failpoints") }
@@ -82,6 +91,7 @@ func (s *site) start(ctx context.Context) (*process, error) {
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
+	s.last = p
 	go func() {
 		p.err = p.cmd.Wait()
 		close(p.exited)
