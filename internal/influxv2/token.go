@@ -78,10 +78,12 @@ func tokenAnswerOf(ctx context.Context, t *keep.Token, names *resourceNames) (to
 type resourceNames struct {
 	*call
 	known map[acl.Resource]string
+	// optional leaves out a name that can't be found out now.
+	optional bool
 }
 
 func (c *call) resourceNames() *resourceNames {
-	return &resourceNames{c, map[acl.Resource]string{}}
+	return &resourceNames{call: c, known: map[acl.Resource]string{}}
 }
 
 // permissions returns a token's permissions with the names of what they are
@@ -123,7 +125,7 @@ func (n *resourceNames) find(ctx context.Context, r acl.Resource) (name string, 
 			name = u.Name
 		}
 	}
-	if err != nil && keep.CodeOf(err) != keep.CodeNotFound {
+	if err != nil && keep.CodeOf(err) != keep.CodeNotFound && !n.optional {
 		return "", err
 	}
 	n.known[r] = name
@@ -131,7 +133,10 @@ func (n *resourceNames) find(ctx context.Context, r acl.Resource) (name string, 
 }
 
 func (c *call) respondToken(status int, t *keep.Token) error {
-	answer, err := tokenAnswerOf(c.ctx(), t, c.resourceNames())
+	names := c.resourceNames()
+	// What was changed must not be answered as a failure.
+	names.optional = c.r.Method != http.MethodGet && c.r.Method != http.MethodHead
+	answer, err := tokenAnswerOf(c.ctx(), t, names)
 	if err != nil {
 		return err
 	}

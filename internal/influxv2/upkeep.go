@@ -1,7 +1,6 @@
 package influxv2
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"time"
@@ -12,21 +11,10 @@ import (
 // What operators do to a running server stands below /api/v2/fluxkeep, where
 // InfluxDB has nothing.
 
-// errKeysChanged ends a backup whose keyset may not open all its records.
-var errKeysChanged = &keep.Error{Code: keep.CodeUnavailable, Message: "the data keys were changed meanwhile, try again", RetryAfter: time.Second}
-
 // backup streams everything that is kept, sealed as it is.
 func (c *call) backup() error {
-	var keyset []byte
-	// Only an operator makes the server read a file; the domain refuses others.
-	if c.caller.Operator() {
-		var err error
-		if keyset, err = c.readKeyset(); err != nil {
-			return err
-		}
-	}
-	w := &backupWriter{c: c, keyset: keyset}
-	err := c.keep.Backup(c.ctx(), c.caller, keyset, w)
+	w := &backupWriter{c: c}
+	err := c.keep.Backup(c.ctx(), c.caller, c.readKeyset, w)
 	if err != nil && w.begun {
 		// The status has gone out: only a broken connection tells the client
 		// that this is no backup.
@@ -50,23 +38,12 @@ func (c *call) readKeyset() ([]byte, error) {
 // for each piece anew, so a long backup is not cut short, and a client that
 // takes nothing any more is.
 type backupWriter struct {
-	c      *call
-	keyset []byte
-	begun  bool
+	c     *call
+	begun bool
 }
 
-// Write answers. The first piece comes when the store's snapshot has been
-// taken: if the keyset is still what it was before that, it has the keys of all
-// records in the snapshot.
 func (w *backupWriter) Write(p []byte) (int, error) {
 	if !w.begun {
-		keyset, err := w.c.readKeyset()
-		if err != nil {
-			return 0, err
-		}
-		if !bytes.Equal(keyset, w.keyset) {
-			return 0, errKeysChanged
-		}
 		h := w.c.w.Header()
 		h.Set("Content-Type", "application/octet-stream")
 		name := time.Now().UTC().Format("fluxkeep-20060102T150405Z.backup")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
@@ -22,36 +23,92 @@ func inBackup(key []byte) bool {
 }
 
 // Backup writes all that is kept, as one moment had it, sealed as it is, with
-// the wrapped keyset that opens it. Needs an operator. When it fails, what was
-// written is no whole backup, and can be told from one.
-func (k *Keep) Backup(ctx context.Context, c Caller, keyset []byte, w io.Writer) error {
+// the wrapped keyset that opens it, which keyset returns. Needs an operator.
+//
+// Nothing is written before every record has been opened: of damaged data
+// there is no backup, since it could not be restored. When Backup fails later,
+// what was written can be told from a whole backup.
+func (k *Keep) Backup(ctx context.Context, c Caller, keyset func() ([]byte, error), w io.Writer) error {
 	rec := c.record("backup", 0)
 	if !c.Operator() {
 		return k.finish(rec, k.now(), ErrNotOperator)
 	}
-	// The record comes first: the bytes leave while they are read.
-	if err := k.finish(rec, k.now(), nil); err != nil {
-		return err
-	}
-	out, err := backup.NewWriter(w, backup.Header{Created: k.now().UTC(), Keyset: json.RawMessage(keyset)})
+	// While the lock is held no key is added or dropped, so that the keyset
+	// opens every record that the picture of the store has.
+	unlock := sync.OnceFunc(k.keysChange.Unlock)
+	k.keysChange.Lock()
+	defer unlock()
+	keys := k.keys.Load()
+	wrapped, err := keyset()
 	if err != nil {
-		return err
+		return k.finish(rec, k.now(), domain(err))
 	}
+	written := false
 	err = k.store.View(ctx, func(r store.Reader) error {
-		return r.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
-			if err := ctx.Err(); err != nil {
-				return false, err
-			}
-			if !inBackup(key) {
-				return true, nil
-			}
-			return true, out.Add(key, sealed)
-		})
+		unlock()
+		v := &view{ctx: ctx, k: k, r: r, now: k.now()}
+		err := v.eachInBackup(func(key, sealed []byte) error { return verifyRecord(keys, key, sealed) })
+		if err != nil {
+			return err
+		}
+		// The record comes first: the bytes leave while they are read.
+		if err := k.finish(rec, k.now(), nil); err != nil {
+			return err
+		}
+		written = true
+		return v.writeBackup(w, backup.Header{Created: v.now.UTC(), Keyset: json.RawMessage(wrapped)})
 	})
-	if err != nil {
-		return domain(err)
+	switch {
+	case err == nil:
+		return nil
+	case !written:
+		return k.finish(rec, k.now(), domain(err))
 	}
-	return out.Close()
+	// That it began is in the log; so must be that it was not made.
+	broken := c.record("backup", 0)
+	broken.Detail = "broken off"
+	return k.finish(broken, k.now(), domain(err))
+}
+
+// eachInBackup calls fn with each record that a backup has.
+func (v *view) eachInBackup(fn func(key, sealed []byte) error) error {
+	return v.r.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
+		if err := v.ctx.Err(); err != nil {
+			return false, err
+		}
+		if !inBackup(key) {
+			return true, nil
+		}
+		return true, fn(key, sealed)
+	})
+}
+
+func (v *view) writeBackup(w io.Writer, h backup.Header) error {
+	// What the client's connection says of its end is not the server's error.
+	to := &receiver{w: w}
+	out, err := backup.NewWriter(to, h)
+	if err == nil {
+		err = v.eachInBackup(out.Add)
+	}
+	if err == nil {
+		err = out.Close()
+	}
+	if to.err != nil {
+		return &Error{Code: CodeUnavailable, Message: "the backup was broken off", err: to.err}
+	}
+	return err
+}
+
+// receiver remembers that who takes the backup failed.
+type receiver struct {
+	w   io.Writer
+	err error
+}
+
+func (r *receiver) Write(p []byte) (int, error) {
+	n, err := r.w.Write(p)
+	r.err = err
+	return n, err
 }
 
 // restoreBatch is how many bytes go into one transaction.
@@ -70,13 +127,16 @@ func verifyRecord(keys *seal.Keys, key, sealed []byte) error {
 
 // VerifyBackup reads a whole backup and opens each record with the keys that
 // unlock makes from its wrapped keyset. It returns the number of records.
-func VerifyBackup(r io.Reader, unlock func(backup.Header) (*seal.Keys, error)) (records int, err error) {
+func VerifyBackup(ctx context.Context, r io.Reader, unlock func(backup.Header) (*seal.Keys, error)) (records int, err error) {
 	var keys *seal.Keys
 	err = backup.Read(r, func(h backup.Header) (err error) {
 		keys, err = unlock(h)
 		return err
 	}, func(key, sealed []byte) error {
 		records++
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		return verifyRecord(keys, key, sealed)
 	})
 	return records, err

@@ -13,6 +13,8 @@ type callerCache struct {
 	directory atomic.Uint64 // counts the changes of the directory
 	begun     atomic.Uint64 // the transactions that change the directory
 	ended     atomic.Uint64 // those of them whose end directory has counted
+	doubts    atomic.Uint64 // those of them that failed, and may show later
+	settled   atomic.Uint64 // those of doubts that have shown, or never will
 
 	callers recent[hash, knownCaller]
 	orgs    recent[ID, uint64]      // when an organization was seen
@@ -29,20 +31,17 @@ type knownCaller struct {
 	caller    Caller
 }
 
-// at returns what something that is found out from now on must be put with.
-// It is read before the store is, so that a change in between makes the
-// answer too old, never too new.
-func (c *callerCache) at() uint64 { return c.directory.Load() + 1 }
-
-// atChange is at for who is in a transaction that writes, and so sees what
-// others have not been told of. It returns 0, with which nothing may be put or
-// asked for, while there is such a change of the directory.
-func (c *callerCache) atChange() uint64 {
-	ended := c.ended.Load() // first: each of them has begun
-	if c.begun.Load() != ended {
+// at returns what something that is found out from now on must be put with, and
+// what was found out before must have been put with to be used. It is read
+// before the store is, so that a change in between makes the answer too old,
+// never too new. It is 0, with which nothing is put or found, while somebody may
+// have seen a change that is not counted yet, or will see one.
+func (c *callerCache) at() uint64 {
+	ended, settled := c.ended.Load(), c.settled.Load() // first: each of them has begun
+	if c.begun.Load() != ended || c.doubts.Load() != settled {
 		return 0
 	}
-	return c.at()
+	return c.directory.Load() + 1
 }
 
 // changing is called by each transaction that changes the directory, before it
@@ -56,9 +55,25 @@ func (c *callerCache) changed() {
 	c.ended.Add(1)
 }
 
+// settle is called when a change has succeeded that began when there were so
+// many doubts. What was seen meanwhile may not be true any more.
+func (c *callerCache) settle(doubts uint64) {
+	for {
+		settled := c.settled.Load()
+		if settled >= doubts {
+			return
+		}
+		c.directory.Add(1)
+		if c.settled.CompareAndSwap(settled, doubts) {
+			return
+		}
+	}
+}
+
 func (c *callerCache) get(h hash, o Origin, now time.Time) (Caller, bool) {
+	at := c.at()
 	known, ok := c.callers.get(h)
-	if !ok || known.directory != c.at() {
+	if !ok || at == 0 || known.directory != at {
 		return Caller{}, false
 	}
 	// Of login tokens the parent's end counts too.
@@ -70,6 +85,9 @@ func (c *callerCache) get(h hash, o Origin, now time.Time) (Caller, bool) {
 }
 
 func (c *callerCache) put(h hash, at uint64, caller Caller) {
+	if at == 0 {
+		return
+	}
 	caller.Origin = Origin{}
 	c.callers.put(h, knownCaller{at, caller})
 }
@@ -93,5 +111,6 @@ func (c *callerCache) clear() {
 }
 
 // alone is a store that nobody else changes, so that what this process has
-// done is all that was done.
+// done is all that was done. When one of its changes has succeeded, what came
+// of those that failed before it began does not change any more.
 type alone interface{ Revision() uint64 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -252,6 +253,9 @@ func TestRecordsPutBack(t *testing.T) {
 		if now != nil && errs == 0 {
 			t.Errorf("table %q: nobody noticed", key[:1])
 		}
+		if _, found := d.examine(t); len(found) != 1 {
+			t.Errorf("record of table %q put back: Check finds %v, want one damage", key[:1], found)
+		}
 		write(t, d.Kit, key, now)
 	}
 	for _, table := range "hmouUtTbBeE" {
@@ -261,35 +265,75 @@ func TestRecordsPutBack(t *testing.T) {
 	}
 }
 
+// examine returns what Check finds.
+func (d *damageable) examine(t *testing.T) (keep.CheckReport, []keep.Damage) {
+	t.Helper()
+	var found []keep.Damage
+	r, err := keep.Check(t.Context(), d.Store(), d.Keys(), func(x keep.Damage) { found = append(found, x) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Damaged != len(found) {
+		t.Errorf("%d counted, %d told", r.Damaged, len(found))
+	}
+	return r, found
+}
+
 // TestCheckFindsDamage damages each record in turn, and expects Check to name
-// something.
+// that one and nothing else.
 func TestCheckFindsDamage(t *testing.T) {
 	d := newDamageable(t)
-	check := func() (keep.CheckReport, []keep.Damage) {
-		t.Helper()
-		var found []keep.Damage
-		r, err := keep.Check(t.Context(), d.Store(), d.Keys(), func(x keep.Damage) { found = append(found, x) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r, found
-	}
-	r, found := check()
+	r, found := d.examine(t)
 	if len(found) > 0 || r.Organizations != 2 || r.Users != 2 || r.Tokens != 3 || r.Versions != 4 || r.Secrets != 5 {
 		t.Fatalf("undamaged: %+v, %v", r, found)
 	}
 	all := raw(t, d.Kit)
-	for i, key := range slices.Sorted(maps.Keys(all)) {
-		bad := bytes.Clone(all[key])
-		bad[i%len(bad)] ^= 1
-		write(t, d.Kit, key, bad)
-		if _, found := check(); len(found) == 0 {
-			t.Errorf("a flipped bit in table %q was not found", key[:1])
+	keys := slices.Sorted(maps.Keys(all))
+	tried := 0
+	for i, key := range keys {
+		good := all[key]
+		flipped := bytes.Clone(good)
+		flipped[i%len(flipped)] ^= 1
+		for what, bad := range map[string][]byte{
+			"flipped": flipped, "cut": good[:len(good)/2], "empty": {}, "another's": all[keys[(i+1)%len(keys)]],
+		} {
+			tried++
+			write(t, d.Kit, key, bad)
+			_, found := d.examine(t)
+			if len(found) != 1 || found[0].What != keep.DescribeKey(key) {
+				t.Errorf("table %q, %s: found %v, want %s alone", key[:1], what, found, keep.DescribeKey(key))
+			}
 		}
 		write(t, d.Kit, key, nil)
-		if _, found := check(); len(found) == 0 && !bytes.ContainsAny([]byte(key[:1]), "eEabBtzmT") {
-			t.Errorf("a missing record of table %q was not found", key[:1])
+		// Of what is gone without a trace, nothing is left to be wrong.
+		if _, found := d.examine(t); len(found) > 1 || len(found) == 0 && !strings.ContainsAny(key[:1], "azmt") {
+			t.Errorf("a missing record of table %q: found %v", key[:1], found)
 		}
-		write(t, d.Kit, key, all[key])
+		write(t, d.Kit, key, good)
+	}
+	t.Logf("%d damaged records were found", tried)
+}
+
+// TestCheckFindsAllDamage: damage of one record hides none of another, also of
+// its twin and of one that has the same description.
+func TestCheckFindsAllDamage(t *testing.T) {
+	d := newDamageable(t)
+	all := raw(t, d.Kit)
+	var want []string
+	for key, good := range all {
+		bad := bytes.Clone(good)
+		bad[len(bad)/2] ^= 4
+		write(t, d.Kit, key, bad)
+		want = append(want, keep.DescribeKey(key))
+	}
+	_, found := d.examine(t)
+	var got []string
+	for _, x := range found {
+		got = append(got, x.What)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("found\n%q, want\n%q", got, want)
 	}
 }

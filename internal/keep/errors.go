@@ -103,5 +103,21 @@ func domain(err error) error {
 // damaged reports stored bytes that can't be right. What is named by kind and
 // ID, never by content.
 func damaged(what string, err error) error {
-	return &Error{Code: CodeInternal, Message: what + " is damaged", err: errors.Join(seal.ErrDamaged, err)}
+	return &Error{Code: CodeInternal, Message: what + " is damaged", err: &damage{what, err}}
 }
+
+// damage is an error that knows what it is about, so that the offline check
+// can tell what follows from damage that it has named already.
+type damage struct {
+	what string
+	err  error
+}
+
+func (d *damage) Error() string {
+	if errors.Is(d.err, seal.ErrDamaged) {
+		return d.err.Error()
+	}
+	return fmt.Sprintf("%v: %v", seal.ErrDamaged, d.err)
+}
+
+func (d *damage) Unwrap() []error { return []error{seal.ErrDamaged, d.err} }

@@ -15,3 +15,6 @@ func (c *mapCache) clear() {
 	c.maps, c.bytes = nil, 0
 	c.order.Init()
 }
+
+// DescribeKey names a record.
+func DescribeKey(key string) string { return describeKey([]byte(key)) }

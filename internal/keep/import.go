@@ -286,11 +286,10 @@ func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit
 	if err := k.audible(c, "import", 0); err != nil {
 		return err
 	}
-	t := &tx{view: view{ctx: ctx, k: k, now: k.now()}}
+	t := &tx{view: view{ctx: ctx, k: k}}
 	var ids []audit.ID
 	var lines [][]byte
-	err := k.store.Update(ctx, func(w store.Tx) error {
-		t.w, t.r = w, w
+	doubtful, err := k.transact(ctx, t, func(t *tx) error {
 		ids, lines = ids[:0], lines[:0]
 		records, err := fn(t)
 		if err != nil {
@@ -310,12 +309,16 @@ func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit
 		}
 		return nil
 	})
-	k.committed(t)
 	if errors.Is(err, errUnchanged) {
 		return nil
 	}
+	if doubtful {
+		for n, id := range ids {
+			k.inDoubt(missedRecord{id, lines[n]})
+		}
+	}
 	if err != nil {
-		return k.finish(c.record("import", 0), t.now, domain(err))
+		return k.finish(c.record("import", 0), k.now(), domain(err))
 	}
 	for n, id := range ids {
 		k.deliver(id, lines[n])

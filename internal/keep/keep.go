@@ -216,14 +216,6 @@ type tx struct {
 	directory bool
 }
 
-// committed is called after every transaction, also one that failed: it may
-// have been applied.
-func (k *Keep) committed(t *tx) {
-	if t.directory {
-		k.callers.changed()
-	}
-}
-
 // read runs fn and, before its result may leave, writes the audit record.
 func (k *Keep) read(ctx context.Context, c Caller, rec *audit.Record, fn func(*view) error) error {
 	if err := k.log.Err(); err != nil {
@@ -244,17 +236,13 @@ func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(
 	if err := k.log.Err(); err != nil {
 		return k.finish(rec, k.now(), errAudit(err))
 	}
-	now := k.now()
 	start := *rec
-	start.ID, start.Time, start.Outcome = k.ids.Next(), now, audit.Allowed
+	start.ID, start.Outcome = k.ids.Next(), audit.Allowed
 	var line []byte
-	t := &tx{view: view{ctx: ctx, k: k, now: now}}
-	err := k.store.Update(ctx, func(w store.Tx) error {
+	t := &tx{view: view{ctx: ctx, k: k}}
+	doubtful, err := k.transact(ctx, t, func(t *tx) error {
 		*rec = start
-		t.w, t.r = w, w
-		if k.alone {
-			t.at = k.callers.atChange()
-		}
+		rec.Time = t.now
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -262,15 +250,17 @@ func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(
 		line = rec.Append(line[:0])
 		return t.putOutbox(rec.ID, line)
 	})
-	k.committed(t)
 	if err == nil {
 		k.deliver(rec.ID, line)
 		return nil
 	}
+	if doubtful {
+		k.inDoubt(missedRecord{rec.ID, line})
+	}
 	if errors.Is(err, errUnchanged) {
 		err = nil
 	}
-	return k.finish(rec, now, domain(err))
+	return k.finish(rec, k.now(), domain(err))
 }
 
 // finish writes the record of something that changed nothing. When that can't

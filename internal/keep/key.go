@@ -112,8 +112,10 @@ func describeKey(k []byte) string {
 		return "token " + id(1)
 	case tableTokenHash:
 		return "a token's lookup entry"
-	case tableSession, tableUserOf:
+	case tableSession:
 		return "a session"
+	case tableUserOf:
+		return "a session of user " + id(1)
 	case tableMember:
 		return fmt.Sprintf("the membership of user %s in organization %s", id(9), id(1))
 	case tableMemberOf:

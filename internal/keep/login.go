@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -43,8 +44,14 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 			return err
 		}
 		if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive ||
-			(!parent.Expires.IsZero() && !t.now.Before(parent.Expires)) || t.activeUser(parent.User) != nil {
+			(!parent.Expires.IsZero() && !t.now.Before(parent.Expires)) {
 			return ErrUnauthenticated
+		}
+		switch err := t.activeUser(parent.User); {
+		case errors.Is(err, ErrUserInactive):
+			return ErrUnauthenticated
+		case err != nil:
+			return err
 		}
 		out.Expires = t.loginExpires(parent)
 		out.Length = out.Expires.Sub(t.now)

@@ -21,14 +21,16 @@ type outbox struct {
 	mu     sync.Mutex
 	fresh  int // records delivered since the last flush
 	missed []missedRecord
-	wake   chan struct{}
+	// doubtful are of changes that may have been made or not.
+	doubtful []missedRecord
+	wake     chan struct{}
 
 	flush   sync.Mutex       // held while one flush runs; guards what follows
 	settled []audit.ID       // in the log's durable part, and still in the store
 	stored  audit.Checkpoint // the checkpoint in the store
 }
 
-// missedRecord is one that the log could not take. It is in the store too.
+// missedRecord is one that the log does not have.
 type missedRecord struct {
 	id   audit.ID
 	line []byte
@@ -88,6 +90,9 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	o := &k.outbox
 	o.flush.Lock()
 	defer o.flush.Unlock()
+	if err := k.settleDoubts(ctx); err != nil {
+		return fmt.Errorf("find out what was changed: %w", err)
+	}
 	if err := k.retryMissed(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -300,13 +301,23 @@ func (w *watchers) notify(org ID) {
 	}
 }
 
+// notifyAll is for changes of which it is no longer known what they were.
+func (w *watchers) notifyAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ch := range w.wait {
+		close(ch)
+	}
+	clear(w.wait)
+}
+
 // ResolveOrganization finds an organization by its ID or, when no ID is meant,
 // by its name. An ID is returned whether it exists or not: what is asked next
 // finds out. A name that is not known is ErrOrganizationNotFound to one who
 // may read all secrets, and a refusal to everybody else.
 func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
 	at := k.callers.at()
-	if known, _ := k.callers.refs.get(ref); known.at == at {
+	if known, _ := k.callers.refs.get(ref); at != 0 && known.at == at {
 		return known.id, nil
 	}
 	return k.resolve(ctx, c, ref, at)
@@ -326,8 +337,11 @@ func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID
 				return nil
 			}
 			// Both an ID and another organization's name: the ID wins.
-			if _, err := v.org(id); err == nil {
+			switch _, err := v.org(id); {
+			case err == nil:
 				out = id
+			case !errors.Is(err, ErrOrganizationNotFound):
+				return err
 			}
 		}
 		if out == 0 {
@@ -342,7 +356,7 @@ func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID
 		rec := c.record("organizations.resolve", 0)
 		return 0, k.finish(rec, k.now(), domain(err))
 	}
-	if k.alone {
+	if k.alone && at != 0 {
 		k.callers.refs.put(strings.Clone(ref), seenRef{out, at})
 	}
 	return out, nil

@@ -288,8 +288,11 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 			return ErrUnauthenticated
 		}
 		rec.User = user.String()
-		if err := t.activeUser(user); err != nil {
+		switch err := t.activeUser(user); {
+		case errors.Is(err, ErrUserInactive):
 			return ErrUnauthenticated
+		case err != nil:
+			return err
 		}
 		s.Expires = t.now.Add(k.sessionLength)
 		return t.putSession(k.sessionHash(s.Key), &sessionRecord{User: user, Created: t.now, Expires: s.Expires})
@@ -403,12 +406,7 @@ func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
 
 // quietly writes without an audit record: upkeep that nobody asked for.
 func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
-	now := k.now()
-	t := &tx{view: view{ctx: ctx, k: k, now: now}}
-	err := k.store.Update(ctx, func(w store.Tx) error {
-		t.w, t.r = w, w
-		return fn(t)
-	})
-	k.committed(t)
+	t := &tx{view: view{ctx: ctx, k: k}}
+	_, err := k.transact(ctx, t, fn)
 	return err
 }

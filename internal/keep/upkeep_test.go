@@ -3,11 +3,15 @@ package keep_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +27,7 @@ func TestBackupAndRestore(t *testing.T) {
 	d := newDamageable(t)
 	op := d.Operator(t, keep.Vault)
 	var file bytes.Buffer
-	if err := d.Backup(t.Context(), op, []byte(`{}`), &file); err != nil {
+	if err := d.Backup(t.Context(), op, emptyKeyset, &file); err != nil {
 		t.Fatal(err)
 	}
 	d.MustChange(t, set("after", "the backup"))
@@ -33,12 +37,12 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 	}
 	unlock := func(backup.Header) (*seal.Keys, error) { return d.Keys(), nil }
-	n, err := keep.VerifyBackup(bytes.NewReader(file.Bytes()), unlock)
+	n, err := keep.VerifyBackup(t.Context(), bytes.NewReader(file.Bytes()), unlock)
 	if err != nil || n < 20 {
 		t.Fatalf("%d records, %v", n, err)
 	}
 	for cut := 1; cut < file.Len(); cut += 1 + file.Len()/50 {
-		if _, err := keep.VerifyBackup(bytes.NewReader(file.Bytes()[:cut]), unlock); err == nil {
+		if _, err := keep.VerifyBackup(t.Context(), bytes.NewReader(file.Bytes()[:cut]), unlock); err == nil {
 			t.Fatalf("a backup cut after %d bytes is taken for whole", cut)
 		}
 	}
@@ -46,7 +50,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keep.VerifyBackup(bytes.NewReader(file.Bytes()), func(backup.Header) (*seal.Keys, error) { return other, nil }); err == nil {
+	if _, err := keep.VerifyBackup(t.Context(), bytes.NewReader(file.Bytes()), func(backup.Header) (*seal.Keys, error) { return other, nil }); err == nil {
 		t.Error("another keyset opens it")
 	}
 
@@ -64,8 +68,90 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 
 	reader := d.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(d.Org)})
-	if err := d.Backup(t.Context(), d.MustCaller(t, keep.InfluxDB, reader.Value), nil, io.Discard); !errors.Is(err, keep.ErrNotOperator) {
+	if err := d.Backup(t.Context(), d.MustCaller(t, keep.InfluxDB, reader.Value), emptyKeyset, io.Discard); !errors.Is(err, keep.ErrNotOperator) {
 		t.Errorf("a backup by a writer: %v", err)
+	}
+}
+
+func emptyKeyset() ([]byte, error) { return []byte(`{}`), nil }
+
+// TestBackupOfDamage: what could not be restored is not backed up, and the
+// refusal names what is damaged before a byte has left.
+func TestBackupOfDamage(t *testing.T) {
+	d := newDamageable(t)
+	op := d.Operator(t, keep.Vault)
+	all := raw(t, d.Kit)
+	damaged := 0
+	for key, good := range all {
+		if strings.ContainsAny(key[:1], "eEaz") {
+			continue // not in a backup
+		}
+		damaged++
+		bad := bytes.Clone(good)
+		bad[len(bad)-1] ^= 1
+		write(t, d.Kit, key, bad)
+		var file bytes.Buffer
+		err := d.Backup(t.Context(), op, emptyKeyset, &file)
+		if !errors.Is(err, seal.ErrDamaged) || !strings.HasSuffix(err.Error(), " is damaged") || file.Len() > 0 {
+			t.Errorf("a damaged record of table %q: %v, %d bytes written", key[:1], err, file.Len())
+		}
+		write(t, d.Kit, key, good)
+	}
+	if err := d.Backup(t.Context(), op, emptyKeyset, io.Discard); err != nil {
+		t.Errorf("all mended: %v", err)
+	}
+	d.CheckAudit(t)
+	log, err := os.ReadFile(d.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed := strings.Count(string(log), `"action":"backup"`) - strings.Count(string(log), `"action":"backup","outcome":"allowed"`); failed != damaged {
+		t.Errorf("%d backups failed, and %d are in the audit log:\n%s", damaged, failed, log)
+	}
+}
+
+// closedPipe takes some bytes and then no more.
+type closedPipe struct{ left int }
+
+func (c *closedPipe) Write(p []byte) (int, error) {
+	if c.left -= len(p); c.left < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return len(p), nil
+}
+
+// TestBackupBrokenOff: the audit log says of a backup that began that it was
+// not made.
+func TestBackupBrokenOff(t *testing.T) {
+	k := keeptest.New(t, nil)
+	k.MustChange(t, set("a", strings.Repeat("x", 200_000)))
+	err := k.Backup(t.Context(), k.Operator(t, keep.InfluxDB), emptyKeyset, &closedPipe{100_000})
+	if keep.CodeOf(err) != keep.CodeUnavailable || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("error %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	op := k.Operator(t, keep.InfluxDB)
+	cancel()
+	if err := k.Backup(ctx, op, emptyKeyset, io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+	if err := k.Backup(t.Context(), op, func() ([]byte, error) { return nil, io.ErrUnexpectedEOF }, io.Discard); keep.CodeOf(err) != keep.CodeInternal {
+		t.Errorf("without a keyset: %v", err)
+	}
+	k.CheckAudit(t)
+	log, err := os.ReadFile(k.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var outcomes []string
+	for line := range strings.Lines(string(log)) {
+		var rec struct{ Action, Outcome string }
+		if err := json.Unmarshal([]byte(line), &rec); err == nil && rec.Action == "backup" {
+			outcomes = append(outcomes, rec.Outcome)
+		}
+	}
+	if want := []string{"allowed", "failed", "failed", "failed"}; !slices.Equal(outcomes, want) {
+		t.Errorf("the audit log has %v, want %v", outcomes, want)
 	}
 }
 

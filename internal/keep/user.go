@@ -199,8 +199,8 @@ type UserUpdate struct {
 	Active *bool
 }
 
-// UpdateUser changes a user. Needs write on it. A user who becomes inactive
-// is signed out everywhere.
+// UpdateUser changes a user. Needs write on it. The sessions and tokens of a
+// user who is inactive can do nothing.
 func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (User, error) {
 	var out User
 	rec := c.record("users.update", 0)

@@ -44,7 +44,7 @@ func Restore(ctx context.Context, c *Config, file io.ReadSeeker) (done Restored,
 		return done, fmt.Errorf("%s is not empty: a backup is restored into a folder of its own", path)
 	}
 	var keyset []byte
-	done.Records, err = keep.VerifyBackup(file, func(h backup.Header) (*seal.Keys, error) {
+	done.Records, err = keep.VerifyBackup(ctx, file, func(h backup.Header) (*seal.Keys, error) {
 		needed, err := seal.Describe(h.Keyset)
 		if err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,14 +23,25 @@ const (
 	// Applied makes the change and reports store.ErrUnavailable all the same,
 	// as when the disk fails between the write and its confirmation.
 	Applied
+	// Late reports store.ErrUnavailable, and makes the change when Update is
+	// called the next time: as when the disk failed after the write, and only
+	// a store that has recovered finds it there.
+	Late
 )
 
 // Faulty returns a store on top of s whose calls of Update fail as choose
 // says, which gets the number of the call, from 1. Calls whose function fails
 // are not touched, and Views never fail. choose is not called by two
-// goroutines at once.
+// goroutines at once; without one, only contexts of WithFault fail.
 func Faulty(s store.Store, choose func(call int) Fault) store.Store {
 	return &faulty{Store: s, choose: choose}
+}
+
+type faultKey struct{}
+
+// WithFault returns a context in which each change of a Faulty store fails so.
+func WithFault(ctx context.Context, f Fault) context.Context {
+	return context.WithValue(ctx, faultKey{}, f)
 }
 
 // EveryNth chooses fault for every nth call.
@@ -42,7 +54,7 @@ func EveryNth(n int, fault Fault) func(int) Fault {
 	}
 }
 
-// Randomly chooses, for a share p of the calls, one of both faults. The same
+// Randomly chooses, for a share p of the calls, one of the faults. The same
 // seed gives the same choices.
 func Randomly(seed uint64, p float64) func(int) Fault {
 	rng := randFrom(seed)
@@ -50,10 +62,7 @@ func Randomly(seed uint64, p float64) func(int) Fault {
 		if rng.Float64() >= p {
 			return NoFault
 		}
-		if rng.IntN(2) == 0 {
-			return NotApplied
-		}
-		return Applied
+		return NotApplied + Fault(rng.IntN(3))
 	}
 }
 
@@ -62,16 +71,30 @@ type faulty struct {
 	mu     sync.Mutex
 	calls  int
 	choose func(int) Fault
+
+	// alone is held by an Update that must not run beside others.
+	alone sync.RWMutex
+	late  []func(store.Tx) error // what a late change wrote; guarded by alone
 }
 
 func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
 	f.mu.Lock()
 	f.calls++
 	call := f.calls
-	fault := f.choose(call)
+	fault, chosen := ctx.Value(faultKey{}).(Fault)
+	if !chosen && f.choose != nil {
+		fault = f.choose(call)
+	}
 	f.mu.Unlock()
 
 	broken := fmt.Errorf("%w: fault of the test in call %d", store.ErrUnavailable, call)
+	if fault == Late {
+		return f.updateLate(ctx, fn, broken)
+	}
+	if err := f.catchUp(ctx); err != nil {
+		return err
+	}
+	defer f.alone.RUnlock()
 	switch fault {
 	case NotApplied:
 		err := f.Store.Update(ctx, func(tx store.Tx) error {
@@ -92,6 +115,93 @@ func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
 	default:
 		return f.Store.Update(ctx, fn)
 	}
+}
+
+// catchUp makes the changes that are late, and returns with alone locked for
+// reading.
+func (f *faulty) catchUp(ctx context.Context) error {
+	for {
+		f.alone.RLock()
+		if len(f.late) == 0 {
+			return nil
+		}
+		f.alone.RUnlock()
+		f.alone.Lock()
+		err := f.makeLate(ctx)
+		f.alone.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// makeLate is called with alone locked.
+func (f *faulty) makeLate(ctx context.Context) error {
+	if len(f.late) == 0 {
+		return nil
+	}
+	err := f.Store.Update(ctx, func(tx store.Tx) error {
+		for _, write := range f.late {
+			if err := write(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		f.late = nil
+	}
+	return err
+}
+
+// updateLate runs alone, so that nothing comes between what fn has read and
+// what it writes later.
+func (f *faulty) updateLate(ctx context.Context, fn func(store.Tx) error, broken error) error {
+	f.alone.Lock()
+	defer f.alone.Unlock()
+	if err := f.makeLate(ctx); err != nil {
+		return err
+	}
+	var writes []func(store.Tx) error
+	err := f.Store.Update(ctx, func(tx store.Tx) error {
+		r := &recorder{Tx: tx}
+		if err := fn(r); err != nil {
+			return err
+		}
+		writes = r.writes
+		return errTakeBack
+	})
+	if !errors.Is(err, errTakeBack) {
+		return err
+	}
+	f.late = writes
+	return broken
+}
+
+// recorder remembers what is written.
+type recorder struct {
+	store.Tx
+	writes []func(store.Tx) error
+}
+
+func (r *recorder) do(write func(store.Tx) error) error {
+	r.writes = append(r.writes, write)
+	return write(r.Tx)
+}
+
+func (r *recorder) Set(key, value []byte) error {
+	key, value = bytes.Clone(key), bytes.Clone(value)
+	return r.do(func(tx store.Tx) error { return tx.Set(key, value) })
+}
+
+func (r *recorder) Delete(key []byte) error {
+	key = bytes.Clone(key)
+	return r.do(func(tx store.Tx) error { return tx.Delete(key) })
+}
+
+func (r *recorder) DeleteRange(from, to []byte) error {
+	from, to = bytes.Clone(from), bytes.Clone(to)
+	return r.do(func(tx store.Tx) error { return tx.DeleteRange(from, to) })
 }
 
 var errTakeBack = errors.New("take the change back")

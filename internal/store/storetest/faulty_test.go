@@ -46,8 +46,36 @@ func TestFaulty(t *testing.T) {
 	}
 }
 
+// TestLate: what is late shows when the next change begins, before that one.
+func TestLate(t *testing.T) {
+	s := storetest.Faulty(mustOpen(t), nil)
+	storetest.MustSet(t, s, "a", "1")
+	err := s.Update(storetest.WithFault(t.Context(), storetest.Late), func(tx store.Tx) error {
+		if err := tx.DeleteRange([]byte("a"), []byte("b")); err != nil {
+			return err
+		}
+		return errors.Join(tx.Set([]byte("b"), []byte("2")), tx.Delete([]byte("c")))
+	})
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a late change: %v", err)
+	}
+	if got := fmt.Sprint(storetest.MustDump(t, s)); got != `["a"="1"]` {
+		t.Errorf("before it is made: %s", got)
+	}
+	storetest.MustUpdate(t, s, func(tx store.Tx) error {
+		v, err := tx.Get([]byte("b"))
+		if string(v) != "2" {
+			t.Errorf("the next change sees %q, %v", v, err)
+		}
+		return tx.Set([]byte("d"), []byte("3"))
+	})
+	if got := fmt.Sprint(storetest.MustDump(t, s)); got != `["b"="2" "d"="3"]` {
+		t.Errorf("afterwards: %s", got)
+	}
+}
+
 func TestRandomly(t *testing.T) {
-	count := func(seed uint64) (counts [3]int, all []storetest.Fault) {
+	count := func(seed uint64) (counts [4]int, all []storetest.Fault) {
 		choose := storetest.Randomly(seed, 0.5)
 		for call := range 1000 {
 			fault := choose(call)
@@ -57,7 +85,7 @@ func TestRandomly(t *testing.T) {
 		return counts, all
 	}
 	counts, first := count(1)
-	if counts[storetest.NoFault] < 400 || counts[storetest.Applied] < 150 || counts[storetest.NotApplied] < 150 {
+	if counts[storetest.NoFault] < 400 || counts[storetest.Applied] < 100 || counts[storetest.NotApplied] < 100 || counts[storetest.Late] < 100 {
 		t.Errorf("got %v", counts)
 	}
 	_, second := count(1)

@@ -1,0 +1,95 @@
+package keep
+
+import (
+	"context"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// A change that the store reports as failed may have been made all the same,
+// and may be seen only when the store has recovered (see
+// store.ErrUnavailable). Until a later change succeeds, which shows that it
+// has, such a change is in doubt: nothing is remembered of the directory, and
+// its audit record waits to be either logged or dropped.
+
+// transact runs fn in a store transaction that writes. doubtful says that it
+// failed, and what fn wrote may have been made all the same.
+//
+// The transaction's time is taken when it runs, not when it was asked for:
+// otherwise one that had to wait would take for visible what was deleted in
+// between.
+func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtful bool, err error) {
+	seen := k.callers.doubts.Load()
+	written := false
+	defer func() { // also when fn panics
+		if t.directory {
+			k.callers.changed()
+		}
+	}()
+	err = k.store.Update(ctx, func(w store.Tx) error {
+		t.w, t.r, t.now = w, w, k.now()
+		if k.alone {
+			t.at = k.callers.at()
+		}
+		written = false
+		if err := fn(t); err != nil {
+			return err
+		}
+		written = true
+		return nil
+	})
+	doubtful = err != nil && written
+	if doubtful && t.directory {
+		k.callers.doubts.Add(1)
+	}
+	if err == nil {
+		k.callers.settle(seen)
+	}
+	return doubtful, err
+}
+
+// inDoubt keeps the audit record of a change that may have been made.
+func (k *Keep) inDoubt(r missedRecord) {
+	o := &k.outbox
+	o.mu.Lock()
+	o.doubtful = append(o.doubtful, r)
+	o.mu.Unlock()
+}
+
+// settleDoubts finds out which changes in doubt were made. Their audit records
+// are in the store, with them, and are now missing in the log.
+func (k *Keep) settleDoubts(ctx context.Context) error {
+	o := &k.outbox
+	o.mu.Lock()
+	doubtful := o.doubtful
+	o.mu.Unlock()
+	if len(doubtful) == 0 {
+		return nil
+	}
+	var made []missedRecord
+	err := k.quietly(ctx, func(t *tx) error {
+		made = made[:0]
+		for _, r := range doubtful {
+			_, ok, err := t.get(outboxKey(r.id))
+			if err != nil {
+				return err
+			}
+			if ok {
+				made = append(made, r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	o.doubtful = o.doubtful[len(doubtful):]
+	o.missed = append(o.missed, made...)
+	o.mu.Unlock()
+	if len(made) > 0 {
+		k.logger.Warn("changes that were reported as failed have been made", "changes", len(made))
+		k.watchers.notifyAll()
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package keep_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
+)
+
+// newFaulty is a kit with caches, whose store fails when the context says so.
+func newFaulty(t *testing.T) *keeptest.Kit {
+	return keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store {
+		return &loneStore{storetest.Faulty(s, nil), s.(interface{ Revision() uint64 })}
+	}})
+}
+
+// auditOf returns the outcomes that the audit log has of an action.
+func auditOf(t *testing.T, k *keeptest.Kit, action string) (outcomes []string) {
+	t.Helper()
+	log, err := os.ReadFile(k.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(log)) {
+		var rec struct{ Action, Outcome string }
+		if err := json.Unmarshal([]byte(line), &rec); err == nil && rec.Action == action {
+			outcomes = append(outcomes, rec.Outcome)
+		}
+	}
+	return outcomes
+}
+
+// TestDeactivationInDoubt switches a token off by a change that is reported as
+// failed: as soon as it has been made, the token is refused, and the audit log
+// has it.
+func TestDeactivationInDoubt(t *testing.T) {
+	off := false
+	for _, tt := range []struct {
+		name    string
+		fault   storetest.Fault
+		made    bool
+		outcome string
+	}{
+		{"not applied", storetest.NotApplied, false, "failed"},
+		{"applied", storetest.Applied, true, "failed allowed"},
+		{"late", storetest.Late, true, "failed allowed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newFaulty(t)
+			op := k.Operator(t, keep.InfluxDB)
+			token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+			letIn := func() bool {
+				c := k.MustCaller(t, keep.Vault, token.Value)
+				return c.Permissions() != nil
+			}
+			if !letIn() {
+				t.Fatal("the token does not work")
+			}
+			ctx := storetest.WithFault(t.Context(), tt.fault)
+			if _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &off}); !errors.Is(err, store.ErrUnavailable) {
+				t.Fatalf("error %v", err)
+			}
+			_ = letIn() // is remembered, if it should not be
+			// The store recovers before it takes a change again.
+			again := storetest.WithFault(t.Context(), storetest.NotApplied)
+			if _, err := k.Change(again, op, k.Org, set("any", "change")); !errors.Is(err, store.ErrUnavailable) {
+				t.Fatalf("error %v", err)
+			}
+			for range 2 {
+				if letIn() == tt.made {
+					t.Errorf("let in: %t, and the change was made: %t", tt.made, tt.made)
+				}
+				k.MustChange(t, set("any", "change"))
+			}
+			k.CheckAudit(t)
+			if got := strings.Join(auditOf(t, k, "tokens.update"), " "); got != tt.outcome {
+				t.Errorf("the audit log has %q, want %q", got, tt.outcome)
+			}
+		})
+	}
+}
+
+// TestWaitersLearnOfDoubt: who waits for a change is told of one that was made
+// although it was reported as failed.
+func TestWaitersLearnOfDoubt(t *testing.T) {
+	k := newFaulty(t)
+	op := k.Operator(t, keep.InfluxDB)
+	d, err := k.Values(t.Context(), op, k.Org, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Change(storetest.WithFault(t.Context(), storetest.Late), op, k.Org, set("a", "1")); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("error %v", err)
+	}
+	// The outbox is looked after in the background.
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := k.Wait(ctx, op, k.Org, d.Tag); err != nil || ctx.Err() != nil {
+		t.Fatalf("waited in vain: %v", err)
+	}
+	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"a": "1"}) {
+		t.Errorf("the secrets are %v", got)
+	}
+}
+
+// queueing lets another change go first.
+type queueing struct {
+	store.Store
+	first func() // called once
+}
+
+func (q *queueing) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if first := q.first; first != nil {
+		q.first = nil
+		first()
+	}
+	return q.Store.Update(ctx, fn)
+}
+
+// TestWriteThatWaited: what was deleted while a write had to wait for the store
+// is not there for that write.
+func TestWriteThatWaited(t *testing.T) {
+	q := &queueing{}
+	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { q.Store = s; return q }})
+	op := k.Operator(t, keep.Vault)
+	k.MustChange(t, set("deleted", "1"))
+	q.first = func() {
+		if err := k.DeleteVersions(t.Context(), op, k.Org); err != nil {
+			t.Error(err)
+		}
+	}
+	k.MustChange(t, set("new", "2"))
+	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"new": "2"}) {
+		t.Errorf("the secrets are %v", got)
+	}
+}
