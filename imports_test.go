@@ -31,6 +31,7 @@ var layers = map[string][]string{
 	"internal/keep":              {"internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
 	"internal/backup":            {},
 	"internal/influxbolt":        {"internal/acl"},
+	"internal/failpoint":         {},
 	"internal/acl":               {},
 	"internal/audit":             {"internal/acl"},
 	"internal/seal":              {},
@@ -48,6 +49,7 @@ var direct = map[string][]string{
 	"internal/audit":             {"internal/keep", "internal/server", "internal/cli"},
 	"internal/backup":            {"internal/keep", "internal/cli", "internal/server"},
 	"internal/influxbolt":        {"internal/cli"},
+	"internal/failpoint":         {}, // a build with the tag failpoints apart
 	"internal/influxv2":          {"internal/server"},
 	"internal/vaultkv":           {"internal/server"},
 	"internal/server":            {"internal/cli"},

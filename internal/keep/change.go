@@ -328,9 +328,10 @@ func (w *writer) current(name string) (entry, string, bool, error) {
 	}
 	// With the version at hand, one record is looked up; without it, all that
 	// the engine has of the name is looked through.
-	prefix := placeOf(secretPrefix(m, w.k.secretHash(m, name)))
+	h := w.k.secretHash(m, name)
+	prefix := placeOf(secretPrefix(m, h))
 	if n, known := w.k.newest.get(prefix); known {
-		e, value, ok, err := w.secretAt(m, name, n)
+		e, value, ok, err := w.secretAt(m, name, valuePlace{h, n})
 		if !errors.Is(err, store.ErrNotFound) {
 			return e, value, ok, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -68,9 +69,22 @@ func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent hash) (C
 func tokenCaller(o Origin, id ID, r *tokenRecord) Caller {
 	return Caller{
 		Origin: o, User: r.User, Token: id, inactive: r.Inactive,
-		permissions: toSet(r.Permissions), names: r.Names, expires: r.Expires, until: r.Expires, renewable: r.Parent != 0,
+		permissions: oftenFirst(toSet(r.Permissions)), names: r.Names, expires: r.Expires, until: r.Expires, renewable: r.Parent != 0,
 		userText: r.User.String(), tokenText: id.String(),
 	}
+}
+
+// oftenFirst puts what is asked of each request before all else that a token
+// may do.
+func oftenFirst(s acl.Set) acl.Set {
+	rank := func(p acl.Permission) int {
+		if p.Resource.Type == acl.Secrets || p.Resource.Type == acl.Orgs {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(s, func(a, b acl.Permission) int { return rank(a) - rank(b) })
+	return s
 }
 
 // boundToParent lets a login token do what the token that it came from may do
@@ -86,7 +100,7 @@ func (v *view) boundToParent(c *Caller, r *tokenRecord) error {
 	if parent.Inactive || (!parent.Expires.IsZero() && !v.now.Before(parent.Expires)) {
 		return ErrUnauthenticated
 	}
-	c.permissions, c.names = toSet(parent.Permissions), parent.Names
+	c.permissions, c.names = oftenFirst(toSet(parent.Permissions)), parent.Names
 	c.Parent = r.Parent
 	c.tokenText, c.loginText = r.Parent.String(), c.tokenText
 	if !parent.Expires.IsZero() && parent.Expires.Before(c.until) {

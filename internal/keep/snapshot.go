@@ -137,8 +137,8 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 
 // secretAt is secret for a name that was written in that very version; else
 // it returns store.ErrNotFound.
-func (v *view) secretAt(m ID, name string, version uint64) (e entry, value string, ok bool, err error) {
-	k := secretKey(m, v.k.secretHash(m, name), version)
+func (v *view) secretAt(m ID, name string, at valuePlace) (e entry, value string, ok bool, err error) {
+	k := secretKey(m, at.hash, at.version)
 	sealed, err := v.r.Get(k)
 	if err != nil {
 		return entry{}, "", false, err

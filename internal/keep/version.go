@@ -261,7 +261,7 @@ func (v *view) checkHead(org ID, h *headRecord) error {
 // newest.
 func (t *tx) putHead(org ID, h headRecord, s *stateRecord) error {
 	k := key(tableHead, org)
-	sealed, err := t.sealJSON(k, h)
+	sealed, err := t.seal(k, h.appendJSON(nil))
 	if err != nil {
 		return err
 	}
@@ -317,7 +317,7 @@ func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error
 		}
 	}
 	k := versionKey(m, n)
-	sealed, err := t.sealJSON(k, &r)
+	sealed, err := t.seal(k, r.appendJSON(nil))
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type parts struct {
 	keep   *keep.Keep
 	// What was made by this start.
 	newLog, newFolder bool
+	faults            faults // none, but in tests
 }
 
 // openParts opens the data folder and all in it, or makes it on a first start.
@@ -37,7 +38,7 @@ func openParts(ctx context.Context, c *Config, logger *slog.Logger) (p *parts, e
 	if err != nil {
 		return nil, fmt.Errorf("open the data folder: %w", err)
 	}
-	p = new(parts)
+	p = &parts{faults: newFaults()}
 	defer func() {
 		if err != nil {
 			p.undo(c)
@@ -93,12 +94,12 @@ func (p *parts) openAudit(c *Config, logger *slog.Logger) (err error) {
 	}
 	_, missing := os.Stat(c.AuditLog)
 	p.newLog = errors.Is(missing, fs.ErrNotExist)
-	p.audit, err = audit.Open(c.AuditLog, &audit.Options{MaxBytes: size, Logger: logger})
+	p.audit, err = audit.Open(c.AuditLog, &audit.Options{MaxBytes: size, Logger: logger, Hook: p.faults.audit()})
 	return err
 }
 
 func (p *parts) openStore(logger *slog.Logger) (err error) {
-	p.store, err = pebblestore.Open(p.folder.file(storeName), &pebblestore.Options{Logger: logger})
+	p.store, err = pebblestore.Open(p.folder.file(storeName), &pebblestore.Options{Logger: logger, FS: p.faults.store()})
 	return err
 }
 

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// record is a line of the audit log, as far as it matters here.
+type record struct {
+	Seq          uint64
+	Prev         string
+	ID           string
+	Action       string
+	Outcome      string
+	Organization string
+	Token        string
+	Protocol     string
+	Request      string
+	Version      uint64
+	Names        []string
+	Removed      []string
+}
+
+func (r *record) String() string {
+	return fmt.Sprintf("line %d of the audit log (%s, %s, version %d, request %s)", r.Seq, r.Action, r.Outcome, r.Version, r.Request)
+}
+
+// makesVersion reports whether the record tells of a new version.
+func (r *record) makesVersion() bool {
+	return r.Outcome == "allowed" && (r.Action == "secrets.rollback" || r.Action == "secrets.write" && len(r.Names)+len(r.Removed) > 0)
+}
+
+// auditLog reads the log from where it has ended before, over the files that it
+// went through since.
+type auditLog struct {
+	path string
+	seq  uint64
+	hash string // of the last line
+
+	files []*logFile // those that were read and are still there, oldest first
+	ids   [2]map[string]uint64
+}
+
+// logFile is a file that was read up to an offset. It is known by itself, since
+// its name changes.
+type logFile struct {
+	info   os.FileInfo
+	name   string
+	offset int64
+	checks int // how many checks it was complete for
+}
+
+func newAuditLog(path string) *auditLog {
+	return &auditLog{path: path, hash: strings.Repeat("0", 2*sha256.Size), ids: [2]map[string]uint64{{}, {}}}
+}
+
+// read returns the records that were added. Nobody may be writing.
+func (l *auditLog) read() ([]*record, error) {
+	names, err := filepath.Glob(l.path + "-*")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names) // they have the time in them
+	if _, err := os.Stat(l.path); !errors.Is(err, fs.ErrNotExist) {
+		names = append(names, l.path)
+	}
+	var all []*record
+	var files []*logFile
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, err
+		}
+		f := &logFile{info: info}
+		for _, known := range l.files {
+			if os.SameFile(info, known.info) {
+				f = known
+			}
+		}
+		f.name = name
+		files = append(files, f)
+		records, err := l.readFile(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, records...)
+	}
+	l.files = files
+	return all, nil
+}
+
+// next ends a check. It removes files that are complete and were so for two checks, as an
+// operator does who moves them elsewhere. A long run would fill the disk.
+func (l *auditLog) next() error {
+	l.ids[1], l.ids[0] = l.ids[0], map[string]uint64{}
+	for len(l.files) > 1 {
+		f := l.files[0]
+		if f.checks++; f.checks < 3 {
+			return nil
+		}
+		if err := os.Remove(f.name); err != nil {
+			return err
+		}
+		l.files = l.files[1:]
+	}
+	return nil
+}
+
+func (l *auditLog) readFile(f *logFile) ([]*record, error) {
+	file, err := os.Open(f.name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if _, err := file.Seek(f.offset, io.SeekStart); err != nil {
+		return nil, err
+	}
+	var all []*record
+	lines := bufio.NewReaderSize(file, 1<<20)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF {
+			if len(line) > 0 {
+				return nil, fmt.Errorf("%d bytes behind the last line", len(line))
+			}
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		r := new(record)
+		if err := json.Unmarshal(line, r); err != nil {
+			return nil, fmt.Errorf("after line %d: %w", l.seq, err)
+		}
+		if err := l.follows(r); err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(line)
+		l.seq, l.hash = r.Seq, hex.EncodeToString(sum[:])
+		f.offset += int64(len(line))
+		all = append(all, r)
+	}
+}
+
+// follows checks that a record is the next one, and none that was there.
+func (l *auditLog) follows(r *record) error {
+	if r.Seq != l.seq+1 {
+		return fmt.Errorf("line %d follows line %d", r.Seq, l.seq)
+	}
+	if r.Prev != l.hash {
+		return fmt.Errorf("line %d does not hold the hash of the line before", r.Seq)
+	}
+	for _, ids := range l.ids {
+		if seq, twice := ids[r.ID]; twice {
+			return fmt.Errorf("lines %d and %d are the same record", seq, r.Seq)
+		}
+	}
+	l.ids[0][r.ID] = r.Seq
+	return nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+)
+
+// outcome says how a request went, as its client knows.
+type outcome int
+
+const (
+	unanswered   outcome = iota // or not to its end
+	acknowledged                // 2xx, or a read that says that nothing is there
+	refused                     // 4xx
+	unableNow                   // 503
+)
+
+// operation is one request of a worker.
+type operation struct {
+	worker *worker
+	org    *org
+	what   string // method and path
+	change change
+	kind   kind
+
+	sent, done int64 // on the world's clock
+	outcome    outcome
+	status     int
+	request    string // its ID in the audit log, "" when no answer told
+	version    uint64 // that the answer told, 0 for none
+
+	newest uint64    // the newest version that anybody knew of when it was sent
+	seen   *document // by a read
+}
+
+func (o *operation) String() string {
+	return fmt.Sprintf("%s by %s on %q (status %d, request %q)", o.what, o.worker.name, o.org.name, o.status, o.request)
+}
+
+// end is the moment after which a change can't happen any more.
+func (o *operation) end() int64 {
+	if o.outcome == unanswered || o.outcome == unableNow {
+		return math.MaxInt64
+	}
+	return o.done
+}
+
+type kind int
+
+const (
+	reading  kind = iota
+	changing      // secrets
+	rolling       // back
+	hiding        // the current version
+	showing       // a version that was hidden
+)
+
+// change is what a request asks for.
+type change struct {
+	set     map[string]string
+	remove  []string
+	replace bool    // set is all that is to be there
+	exists  bool    // there must be a document
+	cas     *uint64 // the version that it was made for
+	merge   bool    // a stale cas is merged
+	from    uint64  // rolls back to
+	show    uint64  // the version to show again
+}
+
+// effect is what a version does.
+type effect struct {
+	content map[string]string
+	set     []string // names added or changed, sorted
+	removed []string // sorted
+}
+
+// on returns what the change does to content, which is version n-1; empty says
+// that this version is hidden or that there is none. before has the content of
+// earlier versions. The error says why the server must have refused.
+func (c *change) on(content map[string]string, n uint64, empty bool, before func(uint64) (map[string]string, bool)) (effect, error) {
+	if empty {
+		content = nil
+	}
+	if c.exists && empty {
+		return effect{}, fmt.Errorf("there was no document to change")
+	}
+	set, remove, replace := c.set, c.remove, c.replace
+	switch {
+	case c.from != 0:
+		old, ok := before(c.from)
+		if !ok {
+			return effect{}, fmt.Errorf("version %d is not known", c.from)
+		}
+		set, replace = old, true
+	case c.cas == nil || *c.cas == n-1:
+	case !c.merge || *c.cas > n-1:
+		return effect{}, fmt.Errorf("it was made for version %d", *c.cas)
+	case *c.cas == 0 && empty:
+	default:
+		old, ok := map[string]string(nil), true
+		if *c.cas > 0 {
+			old, ok = before(*c.cas)
+		}
+		if !ok {
+			return effect{}, fmt.Errorf("version %d is not known", *c.cas)
+		}
+		set, remove, replace = map[string]string{}, nil, false
+		for name, value := range c.set {
+			if was, had := old[name]; !had || was != value {
+				set[name] = value
+			}
+		}
+		for name := range old {
+			if _, stays := c.set[name]; !stays {
+				remove = append(remove, name)
+			}
+		}
+		if name := conflict(content, old, set, remove); name != "" {
+			return effect{}, fmt.Errorf("%q was changed since version %d", name, *c.cas)
+		}
+	}
+	return apply(content, set, remove, replace), nil
+}
+
+// conflict returns a name that is neither as it was nor as it is to be.
+func conflict(now, old, set map[string]string, remove []string) string {
+	same := func(name string) bool {
+		n, is := now[name]
+		o, was := old[name]
+		return is == was && n == o
+	}
+	for name, to := range set {
+		if n, is := now[name]; !same(name) && (!is || n != to) {
+			return name
+		}
+	}
+	for _, name := range remove {
+		if _, is := now[name]; !same(name) && is {
+			return name
+		}
+	}
+	return ""
+}
+
+func apply(content, set map[string]string, remove []string, replace bool) effect {
+	next := map[string]string{}
+	if !replace {
+		maps.Copy(next, content)
+		for _, name := range remove {
+			delete(next, name)
+		}
+	}
+	maps.Copy(next, set)
+	e := effect{content: next}
+	for name, value := range next {
+		if was, had := content[name]; !had || was != value {
+			e.set = append(e.set, name)
+		}
+	}
+	for name := range content {
+		if _, stays := next[name]; !stays {
+			e.removed = append(e.removed, name)
+		}
+	}
+	slices.Sort(e.set)
+	slices.Sort(e.removed)
+	return e
+}

@@ -1,0 +1,164 @@
+package failpoint
+
+import (
+	"os"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// FS puts places around the changes of a file system. They are named
+//
+//	store.KIND.STEP.WHEN
+//
+// KIND is log, manifest, marker, table, guard, folder or other; STEP is create,
+// write, sync, rename or remove; WHEN is before, after, or, of a write, within:
+// there a process that is killed leaves half of it.
+func (p *Points) FS(base vfs.FS) vfs.FS { return &fileSystem{base, p} }
+
+type fileSystem struct {
+	vfs.FS
+	points *Points
+}
+
+func kindOf(base string) string {
+	switch {
+	case strings.HasSuffix(base, ".log"):
+		return "log"
+	case strings.HasPrefix(base, "MANIFEST"):
+		return "manifest"
+	case strings.HasPrefix(base, "marker."):
+		return "marker"
+	case strings.HasSuffix(base, ".sst"):
+		return "table"
+	case strings.HasPrefix(base, "GUARD"):
+		return "guard"
+	}
+	return "other"
+}
+
+func (fs *fileSystem) place(name string) string { return "store." + kindOf(fs.PathBase(name)) }
+
+// around runs step between two places. An error that is to come after it
+// stands for a step that was done and reported as failed.
+func (p *Points) around(place string, step func() error) error {
+	if err := p.Reach(place + ".before"); err != nil {
+		return err
+	}
+	if err := step(); err != nil {
+		return err
+	}
+	return p.Reach(place + ".after")
+}
+
+// open runs step, which opens a file, and puts places around what is done with
+// the file.
+func (fs *fileSystem) open(name, step string, open func() (vfs.File, error)) (vfs.File, error) {
+	place := fs.place(name)
+	var f vfs.File
+	opened := func() (err error) {
+		f, err = open()
+		return err
+	}
+	var err error
+	if step == "" {
+		err = opened()
+	} else {
+		err = fs.points.around(place+"."+step, opened)
+	}
+	if err != nil {
+		if f != nil {
+			_ = f.Close() // made, and reported as failed
+		}
+		return nil, err
+	}
+	return &file{f, fs.points, place}, nil
+}
+
+func (fs *fileSystem) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	return fs.open(name, "create", func() (vfs.File, error) { return fs.FS.Create(name, cat) })
+}
+
+func (fs *fileSystem) ReuseForWrite(oldname, newname string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	return fs.open(newname, "create", func() (vfs.File, error) { return fs.FS.ReuseForWrite(oldname, newname, cat) })
+}
+
+func (fs *fileSystem) OpenReadWrite(name string, cat vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return fs.open(name, "", func() (vfs.File, error) { return fs.FS.OpenReadWrite(name, cat, opts...) })
+}
+
+func (fs *fileSystem) OpenDir(name string) (vfs.File, error) {
+	f, err := fs.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &file{f, fs.points, "store.folder"}, nil
+}
+
+func (fs *fileSystem) Rename(oldname, newname string) error {
+	return fs.points.around(fs.place(newname)+".rename", func() error { return fs.FS.Rename(oldname, newname) })
+}
+
+func (fs *fileSystem) Link(oldname, newname string) error {
+	return fs.points.around(fs.place(newname)+".create", func() error { return fs.FS.Link(oldname, newname) })
+}
+
+func (fs *fileSystem) Remove(name string) error {
+	return fs.points.around(fs.place(name)+".remove", func() error { return fs.FS.Remove(name) })
+}
+
+func (fs *fileSystem) RemoveAll(name string) error {
+	return fs.points.around(fs.place(name)+".remove", func() error { return fs.FS.RemoveAll(name) })
+}
+
+func (fs *fileSystem) MkdirAll(name string, perm os.FileMode) error {
+	return fs.points.around("store.folder.create", func() error { return fs.FS.MkdirAll(name, perm) })
+}
+
+func (fs *fileSystem) Unwrap() vfs.FS { return fs.FS }
+
+// file is a file or a folder that is changed.
+type file struct {
+	vfs.File
+	points *Points
+	place  string
+}
+
+func (f *file) Write(b []byte) (n int, err error) {
+	err = f.points.around(f.place+".write", func() (err error) {
+		if f.points.killed(f.place + ".write.within") {
+			_, _ = f.File.Write(b[:len(b)/2])
+			die()
+		}
+		n, err = f.File.Write(b)
+		return err
+	})
+	return n, err
+}
+
+func (f *file) WriteAt(b []byte, off int64) (n int, err error) {
+	err = f.points.around(f.place+".write", func() (err error) {
+		if f.points.killed(f.place + ".write.within") {
+			_, _ = f.File.WriteAt(b[:len(b)/2], off)
+			die()
+		}
+		n, err = f.File.WriteAt(b, off)
+		return err
+	})
+	return n, err
+}
+
+func (f *file) Sync() error     { return f.points.around(f.place+".sync", f.File.Sync) }
+func (f *file) SyncData() error { return f.points.around(f.place+".sync", f.File.SyncData) }
+
+func (f *file) SyncTo(length int64) (full bool, err error) {
+	err = f.points.around(f.place+".sync", func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+func (f *file) Preallocate(off, length int64) error {
+	return f.points.around(f.place+".write", func() error { return f.File.Preallocate(off, length) })
+}

@@ -1,0 +1,113 @@
+package failpoint
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// write puts lines in the control file's place.
+func write(t *testing.T, file string, lines ...string) {
+	t.Helper()
+	if err := os.WriteFile(file+".new", []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReach(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "points")
+	p := Open(file)
+	want := func(place string, want error) {
+		t.Helper()
+		if err := p.Reach(place); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("%s: %v, want %v", place, err, want)
+		}
+	}
+	want("store.log.sync.before", nil)
+	write(t, file, "EIO store.log.* 3", "ENOSPC audit.*.before")
+	want("store.log.sync.before", nil)
+	want("audit.write.before", syscall.ENOSPC)
+	want("audit.write.after", nil)
+	want("store.log.sync.after", nil)
+	want("store.table.sync.after", nil)
+	want("store.log.write.before", syscall.EIO)
+	want("store.log.write.before", syscall.EIO)
+	write(t, file, "EROFS store.*")
+	want("store.log.write.before", syscall.EROFS)
+	want("audit.write.before", nil)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	want("store.log.write.before", nil)
+	for _, wrong := range []string{"EIO", "burn store.*", "EIO store.* 0", "EIO store.* x", "EIO [", "EIO a 1 2"} {
+		write(t, file, wrong)
+		if err := p.Reach("store.log.write.before"); err == nil {
+			t.Errorf("%q is taken", wrong)
+		}
+	}
+}
+
+// Before means that the step is not done, after that it is, and within, of a
+// write, that half of it is.
+func TestFS(t *testing.T) {
+	dir := t.TempDir()
+	control := filepath.Join(dir, "points")
+	if name := os.Getenv("FAILPOINT_TEST_FILE"); name != "" {
+		f, err := Open(filepath.Join(filepath.Dir(name), "points")).FS(vfs.Default).Create(name, vfs.WriteCategoryUnspecified)
+		if err == nil {
+			_, err = f.Write([]byte("0123456789"))
+		}
+		t.Fatalf("still alive: %v", err)
+	}
+	fs := Open(control).FS(vfs.Default)
+	log := filepath.Join(dir, "000001.log")
+	f, err := fs.Create(log, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, c := range []struct {
+		when, content string
+	}{{"before", ""}, {"after", "whole"}} {
+		write(t, control, "EIO store.log.write."+c.when)
+		if _, err := f.Write([]byte("whole")); !errors.Is(err, syscall.EIO) {
+			t.Errorf("%s: %v", c.when, err)
+		}
+		if got, err := os.ReadFile(log); err != nil || string(got) != c.content {
+			t.Errorf("%s: the file holds %q, want %q, %v", c.when, got, c.content, err)
+		}
+	}
+	for _, c := range []struct {
+		place, content string
+		made           bool
+	}{
+		{"store.table.create.before", "", false},
+		{"store.table.create.after", "", true},
+		{"store.table.write.before", "", true},
+		{"store.table.write.within", "01234", true},
+		{"store.table.write.after", "0123456789", true},
+	} {
+		write(t, control, "kill "+c.place)
+		name := filepath.Join(dir, "000002.sst")
+		if err := os.RemoveAll(name); err != nil {
+			t.Fatal(err)
+		}
+		child := exec.Command(os.Args[0], "-test.run=^TestFS$")
+		child.Env = append(os.Environ(), "FAILPOINT_TEST_FILE="+name)
+		if out, err := child.CombinedOutput(); err == nil || err.Error() != "signal: killed" {
+			t.Errorf("%s: the child ends with %v\n%s", c.place, err, out)
+		}
+		if got, err := os.ReadFile(name); (err == nil) != c.made || string(got) != c.content {
+			t.Errorf("%s: the file holds %q, %v", c.place, got, err)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package keep
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// Each change writes a head and a version. These are put together by hand, to
+// be what encoding/json would make of them, and read by encoding/json.
+
+func (h *headRecord) appendJSON(b []byte) []byte {
+	b = appendID(append(b, `{"map":`...), h.Map)
+	b = appendNumber(b, `,"current":`, h.Current)
+	b = appendNumber(b, `,"oldest":`, h.Oldest)
+	b = appendNumber(b, `,"floor":`, h.Floor)
+	b = appendNumber(b, `,"swept":`, h.Swept)
+	b = appendIfNotZero(b, `,"parts":`, uint64(h.SweptParts))
+	b = appendIfNotZero(b, `,"large":`, h.Large)
+	b = strconv.AppendInt(append(b, `,"count":`...), int64(h.Count), 10)
+	b = appendIfNotZero(b, `,"state":`, h.StateRevision)
+	b = appendTime(append(b, `,"created":`...), h.Created)
+	b = appendTime(append(b, `,"updated":`...), h.Updated)
+	return append(b, '}')
+}
+
+func (r *versionRecord) appendJSON(b []byte) []byte {
+	b = appendTime(append(b, `{"time":`...), r.Time)
+	if r.User != 0 {
+		b = appendID(append(b, `,"user":`...), r.User)
+	}
+	if r.Token != 0 {
+		b = appendID(append(b, `,"token":`...), r.Token)
+	}
+	b = appendText(append(b, `,"protocol":`...), string(r.Protocol))
+	b = appendIfNotZero(b, `,"from":`, r.From)
+	b = appendIfNotZero(b, `,"merged":`, r.Merged)
+	b = strconv.AppendInt(append(b, `,"count":`...), int64(r.Count), 10)
+	if len(r.Changes) > 0 {
+		b = append(b, `,"changes":[`...)
+		for i, c := range r.Changes {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendText(append(b, `{"n":`...), c.Name)
+			b = appendText(append(b, `,"o":`...), string(c.Op))
+			b = appendIfNotZero(b, `,"b":`, c.Before)
+			b = append(b, '}')
+		}
+		b = append(b, ']')
+	}
+	b = appendIfNotZero(b, `,"chunks":`, uint64(r.Chunks))
+	return append(b, '}')
+}
+
+func appendNumber(b []byte, field string, n uint64) []byte {
+	return strconv.AppendUint(append(b, field...), n, 10)
+}
+
+func appendIfNotZero(b []byte, field string, n uint64) []byte {
+	if n == 0 {
+		return b
+	}
+	return appendNumber(b, field, n)
+}
+
+func appendID(b []byte, id acl.ID) []byte {
+	return append(append(append(b, '"'), id.String()...), '"')
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	return append(t.AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
+}
+
+// appendText leaves to encoding/json what is not plain.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, err := json.Marshal(s)
+			if err != nil { // not possible: it is a string
+				return append(b, `""`...)
+			}
+			return append(b, text...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}

@@ -1,0 +1,17 @@
+//go:build !failpoints
+
+package server
+
+import (
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+)
+
+// faults are for tests of crashes and broken disks, which build the program
+// with the tag failpoints. Without it there are none.
+type faults struct{}
+
+func newFaults() faults { return faults{} }
+
+func (faults) store() vfs.FS                  { return nil }
+func (faults) audit() func(audit.Point) error { return nil }
