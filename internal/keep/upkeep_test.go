@@ -312,3 +312,34 @@ func TestCompactLeavesNothingOld(t *testing.T) {
 	}
 	k.CheckAbsent(t, secrets)
 }
+
+// TestBackupHoldsKeys: between the keyset and the picture of the store that it
+// is for, no key is added or dropped.
+func TestBackupHoldsKeys(t *testing.T) {
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.SaveKeys = func(context.Context, *seal.Keys) error { return nil }
+	}})
+	op := k.Operator(t, keep.InfluxDB)
+	rotated := make(chan error, 1)
+	keyset := func() ([]byte, error) {
+		go func() { rotated <- k.RotateKeys(t.Context(), op) }()
+		select {
+		case <-rotated:
+			t.Error("the keys were changed after the keyset was read, before the store was")
+			rotated <- nil
+		case <-time.After(200 * time.Millisecond): // is not done, however long one waits
+		}
+		return []byte(`{}`), nil
+	}
+	var file bytes.Buffer
+	if err := k.Backup(t.Context(), op, keyset, &file); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-rotated; err != nil {
+		t.Errorf("the rotation afterwards: %v", err)
+	}
+	unlock := func(backup.Header) (*seal.Keys, error) { return k.Keys(), nil }
+	if _, err := keep.VerifyBackup(t.Context(), &file, unlock); err != nil {
+		t.Errorf("the keys from before do not open it: %v", err)
+	}
+}
