@@ -51,7 +51,7 @@ func TestCanaryDay(t *testing.T) {
 		d.mu.Unlock()
 		d.search("a trace", content, true)
 	}))
-	defer collector.Close()
+	t.Cleanup(collector.Close) // after the server has ended, who may be sending
 	d.server = startSetUp(t, "--trace-endpoint", collector.URL, "--audit-max-size", "64KiB")
 	for hour := range 3 {
 		d.traffic()
@@ -125,7 +125,7 @@ func (d *day) ask(status int, method, path, body string, headers ...string) stri
 			q.Header.Del("X-Vault-Token")
 		}
 	}
-	r, err := http.DefaultClient.Do(q)
+	r, err := (&http.Client{Timeout: time.Minute, Transport: http.DefaultTransport}).Do(q)
 	if err != nil {
 		d.t.Fatal(err)
 	}
