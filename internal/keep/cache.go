@@ -9,8 +9,7 @@ import (
 )
 
 // recordCache remembers what sealed records decode to: those of the directory
-// (organizations, users, tokens, memberships), and the heads and versions of
-// maps. An entry is used only while the store holds the very bytes that it was
+// (organizations, users, tokens, memberships), and the heads of maps. An entry is used only while the store holds the very bytes that it was
 // decoded from, so it can't say what is no longer true, and nothing has to be
 // dropped when something changes. So what is written may be put here at once,
 // whether it comes to be durable or not: no two sealed records are equal.

@@ -6,6 +6,7 @@ func (k *Keep) DropCaches() {
 	k.callers.clear()
 	k.newest.clear()
 	k.heads.clear()
+	k.versions.clear()
 	k.maps.clear()
 }
 

@@ -75,8 +75,9 @@ type Keep struct {
 	callers  callerCache
 	newest   newestCache
 	heads    recent[ID, seenHead]
-	alone    bool      // nobody else changes the store
-	lines    sync.Pool // of *[]byte, for audit records
+	versions recent[mapVersion, *versionRecord] // that were written here
+	alone    bool                               // nobody else changes the store
+	lines    sync.Pool                          // of *[]byte, for audit records
 	maps     mapCache
 	memory   *seal.Memory // seals what is remembered of values
 	watchers watchers
@@ -108,7 +109,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		ids:            audit.NewIDs(),
 		limiter:        newSignInLimiter(),
 	}
-	k.records.size, k.newest.size, k.heads.size = 10_000, 50_000, 10_000
+	k.records.size, k.newest.size, k.heads.size, k.versions.size = 10_000, 50_000, 10_000, 2_000
 	k.callers.callers.size, k.callers.orgs.size, k.callers.refs.size = 10_000, 10_000, 1_000
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)

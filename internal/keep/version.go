@@ -284,21 +284,31 @@ func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 // what it wrote last, and that needs no second look.
 func (t *tx) recentVersion(m ID, n uint64) (*versionRecord, error) {
 	if t.k.alone {
-		if known, ok := t.k.records.get(placeOf(versionKey(m, n))); ok {
-			return known.decoded.(*versionRecord), nil
+		if known, ok := t.k.versions.get(mapVersion{m, n}); ok {
+			return known, nil
 		}
 	}
 	return t.version(m, n)
 }
 
-// version returns a version's record, which is shared.
+// mapVersion names a version of a map.
+type mapVersion struct {
+	m ID
+	n uint64
+}
+
+// version returns a version's record.
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	k := versionKey(m, n)
-	r, err := load[versionRecord](v, k)
-	if err == nil && r == nil {
-		err = damaged(describeKey(k), store.ErrNotFound)
+	sealed, err := v.r.Get(k)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, damaged(describeKey(k), err)
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	r := &versionRecord{}
+	return r, v.openJSON(k, sealed, r)
 }
 
 // changesPerChunk keeps records well below what every store takes at once, and
@@ -316,13 +326,10 @@ func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error
 			r.Chunks++
 		}
 	}
-	k := versionKey(m, n)
-	sealed, err := t.seal(k, r.appendJSON(nil))
-	if err != nil {
-		return err
+	if t.k.alone {
+		t.k.versions.put(mapVersion{m, n}, &r)
 	}
-	t.k.records.keep(k, sealed, &r)
-	return nil
+	return t.put(versionKey(m, n), r.appendJSON(nil))
 }
 
 // changes returns all that a version did.
@@ -364,9 +371,8 @@ func (v *view) changesIn(m ID, n uint64, chunk uint32) ([]change, error) {
 }
 
 func (t *tx) deleteVersion(h *headRecord, n uint64) error {
-	k := versionKey(h.Map, n)
-	t.k.records.forget(placeOf(k))
-	if err := t.w.Delete(k); err != nil || n > h.Large {
+	t.k.versions.forget(mapVersion{h.Map, n})
+	if err := t.w.Delete(versionKey(h.Map, n)); err != nil || n > h.Large {
 		return err
 	}
 	return t.w.DeleteRange(changesKey(h.Map, n, 0), changesKey(h.Map, n+1, 0))

@@ -55,4 +55,4 @@ func Run(ctx context.Context, c *Config, w io.Writer) error {
 // has doubled, and a small heap doubles many times a second. The ballast counts
 // as heap and is never touched, so the system gives no memory for it. So there
 // may be as much garbage as the ballast is long before the first collection.
-func ballast() []byte { return make([]byte, 64<<20) }
+func ballast() []byte { return make([]byte, 32<<20) }
