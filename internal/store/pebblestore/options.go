@@ -78,7 +78,7 @@ func engineOptions(fs vfs.FS, cache *pebble.Cache, logger pebble.Logger, events 
 		// never stalls: the committer waits in its place (see pressure).
 		MemTableStopWritesThreshold: 1 << 10,
 		L0StopWritesThreshold:       1 << 20,
-		L0CompactionThreshold:       2,
+		L0CompactionThreshold:       8,
 
 		// Smooths the write-out of large changes; small ones are synced
 		// anyway.
