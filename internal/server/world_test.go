@@ -45,7 +45,8 @@ type person struct {
 	session bool
 }
 
-// Values of the organization's secrets, and what everybody's password is.
+// Values of the organization's secrets, the second of those that begin with b,
+// and what everybody's password is.
 const (
 	worldValue    = "marker-value-53d1c4"
 	worldOther    = "marker-value-0be882"
@@ -64,7 +65,7 @@ func newWorld(tb testing.TB) *world {
 	}})
 	w.org = w.Org
 	secrets := map[string]string{"a": worldValue, "b1": worldOther}
-	w.MustChange(tb, keep.Change{Set: map[string]string{"a": worldOther, "b1": worldValue, "c": worldValue, "d": worldOther}})
+	w.MustChange(tb, keep.Change{Set: map[string]string{"a": worldValue, "b1": worldOther, "c": worldValue, "d": worldValue}})
 	dropped, err := w.Change(tb.Context(), w.Operator(tb, keep.Influxd), w.org, keep.Change{Set: secrets, Replace: true, Guard: true})
 	if err != nil || dropped.Pinned != 1 {
 		tb.Fatalf("version %d is pinned, %v", dropped.Pinned, err)
