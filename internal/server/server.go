@@ -127,6 +127,7 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 		IdleTimeout:       c.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          connectionLog(s.logger),
+		ConnState:         s.listener.track,
 		HTTP2:             &http.HTTP2Config{WriteByteTimeout: c.WriteTimeout},
 	}
 	if s.certificate != nil {
