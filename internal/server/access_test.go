@@ -442,3 +442,27 @@ func (w *world) placeholders(org, user, token keep.ID) *strings.Replacer {
 	return strings.NewReplacer("{orgID}", org.String(), "{userID}", user.String(), "{authID}", token.String(),
 		"{secretID}", "a", "{org...}", org.String(), "{path...}", "secret/data/"+org.String())
 }
+
+// TestOpenRoutesReadLittle: who is not known can't make the server hold long
+// bodies.
+func TestOpenRoutesReadLittle(t *testing.T) {
+	w := newWorld(t)
+	nobody := person{}
+	long := `{"x":"` + strings.Repeat("x", 80<<10) + `"}`
+	reads := 0
+	for _, p := range []protocol{w.handler.influx, w.handler.vault} {
+		for _, route := range p.Routes() {
+			if !route.Open || route.Method != http.MethodPost && route.Method != http.MethodPut || strings.Contains(route.Pattern, "/sign") {
+				continue // signing in and out have no body
+			}
+			reads++
+			row := access{route: route.Method + " " + route.Pattern, body: long}
+			if got := w.ask(row.request(w, &nobody, w.placeholders(w.org, w.user, w.token))); got.Code != http.StatusRequestEntityTooLarge {
+				t.Errorf("%s takes %d bytes from anybody: %d", row.route, len(long), got.Code)
+			}
+		}
+	}
+	if reads != 5 {
+		t.Errorf("%d open routes read a body", reads)
+	}
+}
