@@ -5,8 +5,6 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
-
-	"github.com/fluxkeep/fluxkeep/client"
 )
 
 // TestSchemathesis compares the server with the OpenAPI document that it
@@ -18,11 +16,7 @@ func TestSchemathesis(t *testing.T) {
 	t.Parallel()
 	interpreter, packages := python(t, "schemathesis")
 	s := start(t)
-	r, err := s.client("").Setup(t.Context(), client.SetupRequest{Username: s.user, Password: s.password, Org: s.org, Bucket: "default"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.token, s.orgID = s.confide(r.Auth.Token), r.Org.ID
+	r := s.setUp()
 	s.set(map[string]string{s.secretName("DB"): s.private("value")})
 
 	cmd := command(t, s.home, interpreter, "-m", "schemathesis.cli", "--config-file", s.script("schemathesis", "schemathesis.toml"),
