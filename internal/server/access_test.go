@@ -239,15 +239,19 @@ func (a access) at(prefix string) access {
 	return a
 }
 
-// rows is the whole table.
-func rows() []access {
-	all := influxAccess()
-	for _, prefix := range []string{"/v1/", "/influxd/v1/"} {
-		for _, row := range vaultAccess() {
-			all = append(all, row.at(prefix))
-		}
+// table is the whole table, by protocol.
+func table() map[string][]access {
+	all := map[string][]access{"influxdb": influxAccess()}
+	for _, row := range vaultAccess() {
+		all["vault"] = append(all["vault"], row.at("/v1/"))
+		all["influxd"] = append(all["influxd"], row.at("/influxd/v1/"))
 	}
 	return all
+}
+
+func rows() []access {
+	all := table()
+	return slices.Concat(all["influxdb"], all["vault"], all["influxd"])
 }
 
 // TestAccessIsComplete: every route of every protocol has a row, and every row
@@ -287,9 +291,20 @@ func TestAccessIsComplete(t *testing.T) {
 // told nothing, not even whether there is something, and is in the audit log.
 func TestAccess(t *testing.T) {
 	beginning := newWorld(t)
-	w := beginning.clone(t)
+	for protocol, rows := range table() {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			beginning.tryAll(t, rows)
+		})
+	}
+}
+
+// tryAll tries everybody at some rows, each time in the world of the
+// beginning.
+func (w *world) tryAll(t *testing.T, rows []access) {
+	beginning, w := w, w.clone(t)
 	tried, refused := 0, 0
-	for _, row := range rows() {
+	for _, row := range rows {
 		for _, p := range beginning.people {
 			if row.skips(&p) {
 				continue
@@ -317,7 +332,7 @@ func TestAccess(t *testing.T) {
 	if text := w.leak(w.log.String()); text != "" {
 		t.Errorf("the log has %s", text)
 	}
-	t.Logf("%d rows, %d requests, %d of them refused", len(rows()), tried, refused)
+	t.Logf("%d rows, %d requests, %d of them refused", len(rows), tried, refused)
 }
 
 // pause is how much time passes in front of a request. Attempts to log in are
