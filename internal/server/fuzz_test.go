@@ -42,6 +42,8 @@ func FuzzRequests(f *testing.F) {
 	}
 	const values, data = "/api/v2/orgs/{orgID}/secrets/values", "/v1/secret/data/{org...}"
 	for _, s := range []struct{ route, query, header, body string }{
+		{"GET " + values, "", "", ""},
+		{"GET " + data, "", "", ""},
 		{"PATCH " + values, "", `If-Match: "0.1.1"`, `{"a":null,"b":"\ud83d\ude00"}`},
 		{"PUT " + values, "", "If-Match: *\r\nContent-Encoding: gzip", "\x1f\x8b\x08"},
 		{"GET " + values, "name=a&name=b1&wait=0s", "If-None-Match: W/\"1.1.1\", *", ""},
