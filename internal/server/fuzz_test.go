@@ -35,9 +35,11 @@ import (
 func FuzzRequests(f *testing.F) {
 	beginning := newWorld(f)
 	operator := slices.IndexFunc(beginning.people, func(p person) bool { return p.column == "operator" })
+	reader := slices.IndexFunc(beginning.people, func(p person) bool { return p.column == "reader" })
 	limited := slices.IndexFunc(beginning.people, func(p person) bool { return p.column == "limited" })
 	for i, row := range rows() {
 		f.Add(row.name(), byte(operator), "", "", []byte(row.body))
+		f.Add(row.name(), byte(reader), "", "", []byte(row.body))
 		f.Add(row.name(), byte(i), "", "", []byte(row.body)) // everybody in turn
 	}
 	const values, data = "/api/v2/orgs/{orgID}/secrets/values", "/v1/secret/data/{org...}"
