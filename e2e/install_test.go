@@ -111,19 +111,19 @@ func installer(dir string, name string, args ...string) error {
 }
 
 // python returns a Python interpreter, and the folder with the packages that
-// testdata/python/requirements.txt names.
-func python(t testing.TB) (interpreter, packages string) {
+// requirements.txt names in a folder of testdata.
+func python(t testing.TB, folder string) (interpreter, packages string) {
 	t.Helper()
 	out, err := exec.Command(find(t, "python3"), "-c", "import sys; print(sys.executable); print(sys.version)").Output()
 	if err != nil {
 		unavailable(t, "python3 does not run: %v", err)
 	}
 	interpreter, version, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	requirements, err := filepath.Abs("testdata/python/requirements.txt")
+	requirements, err := filepath.Abs(filepath.Join("testdata", folder, "requirements.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return interpreter, installed(t, "python-"+keyOf(t, version, requirements), func(dir string) error {
+	return interpreter, installed(t, folder+"-"+keyOf(t, version, requirements), func(dir string) error {
 		return installer(dir, interpreter, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check",
 			"--target", dir, "-r", requirements)
 	})

@@ -42,7 +42,14 @@ func buildAndRun(m *testing.M) (status int, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	program = filepath.Join(dir, "fluxkeep")
-	args := []string{"build", "-o", program}
+	if err := build(program, race); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+func build(path string, race bool) error {
+	args := []string{"build", "-o", path}
 	cgo := "CGO_ENABLED=0"
 	if race {
 		// The race detector's runtime is C.
@@ -51,9 +58,9 @@ func buildAndRun(m *testing.M) (status int, err error) {
 	build := exec.Command("go", append(args, "../cmd/fluxkeep")...)
 	build.Env = append(os.Environ(), cgo)
 	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build the program: %w\n%s", err, out)
+		return fmt.Errorf("build the program: %w\n%s", err, out)
 	}
-	return m.Run(), nil
+	return nil
 }
 
 // command prepares a program to run in an environment that holds nothing of

@@ -13,7 +13,7 @@ import (
 // TestPythonClient runs InfluxDB's Python client.
 func TestPythonClient(t *testing.T) {
 	t.Parallel()
-	interpreter, packages := python(t)
+	interpreter, packages := python(t, "python")
 	s := start(t)
 	s.runScript(s.pythonScript(interpreter, packages, "influx.py"), 11)
 }
@@ -21,7 +21,7 @@ func TestPythonClient(t *testing.T) {
 // TestHVAC runs hvac, Vault's Python client.
 func TestHVAC(t *testing.T) {
 	t.Parallel()
-	interpreter, packages := python(t)
+	interpreter, packages := python(t, "python")
 	s := startSetUp(t)
 	reader := s.newToken(client.Read)
 	cmd := s.pythonScript(interpreter, packages, "vault.py")

@@ -22,6 +22,7 @@ import (
 // ends, its data folder and its log are searched for all that is confidential.
 type server struct {
 	t        testing.TB
+	program  string
 	url      string
 	dir      string // the data folder
 	home     string // of the clients
@@ -46,9 +47,14 @@ func start(t testing.TB, args ...string) *server {
 
 func startAt(t testing.TB, address string, args ...string) *server {
 	t.Helper()
+	return startProgram(t, program, address, args...)
+}
+
+func startProgram(t testing.TB, program, address string, args ...string) *server {
+	t.Helper()
 	dir := t.TempDir()
 	s := &server{
-		t: t, dir: filepath.Join(dir, "data"), home: filepath.Join(dir, "home"), logFile: filepath.Join(dir, "log"),
+		t: t, program: program, dir: filepath.Join(dir, "data"), home: filepath.Join(dir, "home"), logFile: filepath.Join(dir, "log"),
 		args:    append([]string{"--log-format", "json", "--log-level", "debug"}, args...),
 		secrets: confidential{name: randomWord(), other: randomWord()},
 	}
@@ -70,12 +76,18 @@ func startAt(t testing.TB, address string, args ...string) *server {
 func startSetUp(t testing.TB, args ...string) *server {
 	t.Helper()
 	s := start(t, args...)
-	r, err := s.client("").Setup(t.Context(), client.SetupRequest{Username: s.user, Password: s.password, Org: s.org, Bucket: "default"})
+	s.setUp()
+	return s
+}
+
+func (s *server) setUp() client.SetupResult {
+	s.t.Helper()
+	r, err := s.client("").Setup(s.t.Context(), client.SetupRequest{Username: s.user, Password: s.password, Org: s.org, Bucket: "default"})
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	s.token, s.orgID = s.confide(r.Auth.Token), r.Org.ID
-	return s
+	return r
 }
 
 // serve starts the process and waits until it listens.
@@ -99,7 +111,7 @@ func (s *server) tryServe(address string) bool {
 	}
 	defer out.Close()
 	// Not by command: it outlives the test's context until the cleanup.
-	s.cmd = exec.Command(program, append([]string{"serve", "--http-bind-address", address, "--data-dir", s.dir}, s.args...)...)
+	s.cmd = exec.Command(s.program, append([]string{"serve", "--http-bind-address", address, "--data-dir", s.dir}, s.args...)...)
 	s.cmd.Env = append(cleanEnviron(), "HOME="+s.home)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	if err := s.cmd.Start(); err != nil {

@@ -20,6 +20,9 @@ var (
 	ErrGzip = errors.New("body is not valid gzip")
 )
 
+// firstRead is how much memory a body gets before any of it is there.
+const firstRead = 64 << 10
+
 // ReadBody reads a request's body of at most limit bytes, and unpacks it if
 // it is compressed. Any other error is the connection's.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
@@ -47,7 +50,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	}
 	var b bytes.Buffer
 	if n := r.ContentLength; n > 0 && !packed {
-		b.Grow(int(n) + bytes.MinRead)
+		// What was only announced takes no memory yet.
+		b.Grow(int(min(n, firstRead)) + bytes.MinRead)
 	}
 	if _, err := b.ReadFrom(body); err != nil {
 		if packed {

@@ -112,6 +112,28 @@ func TestReadBody(t *testing.T) {
 	}
 }
 
+// roomReader notes how much room there is for what it is asked for.
+type roomReader struct{ room int }
+
+func (r *roomReader) Read(p []byte) (int, error) {
+	r.room = len(p)
+	return 0, io.ErrUnexpectedEOF
+}
+
+// TestReadBodyAnnounced: a client that announces a long body and sends none
+// takes no memory.
+func TestReadBodyAnnounced(t *testing.T) {
+	body := new(roomReader)
+	r := httptest.NewRequest("POST", "/", body)
+	r.ContentLength = 8 << 20
+	if _, err := httpapi.ReadBody(httptest.NewRecorder(), r, 8<<20); err == nil {
+		t.Error("a body that did not arrive was read")
+	}
+	if body.room == 0 || body.room > 128<<10 {
+		t.Errorf("room was made for %d bytes", body.room)
+	}
+}
+
 func TestDecode(t *testing.T) {
 	for _, c := range []struct{ in, err string }{
 		{`{"a":"1","b":"2"}`, ""},

@@ -68,12 +68,24 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 	return out, nil
 }
 
+// mayItself asks for what every token may do with itself, unless it is switched
+// off: who may switch it on again decides what becomes of it.
+func (c *Caller) mayItself() error {
+	switch {
+	case c.Token == 0:
+		return ErrUnauthenticated
+	case c.inactive:
+		return ErrTokenInactive
+	}
+	return nil
+}
+
 // RenewLogin gives the caller's login token another hour.
 func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 	var out Login
 	err := k.update(ctx, c, c.record("tokens.renew", 0), func(t *tx) error {
-		if c.Token == 0 {
-			return ErrUnauthenticated
+		if err := c.mayItself(); err != nil {
+			return err
 		}
 		old, err := t.token(c.Token)
 		if err != nil {
@@ -99,8 +111,8 @@ func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
 	var out Token
 	err := k.read(ctx, c, c.record("tokens.read", 0), func(v *view) error {
-		if c.Token == 0 {
-			return ErrUnauthenticated
+		if err := c.mayItself(); err != nil {
+			return err
 		}
 		r, err := v.token(c.Token)
 		if err != nil {
@@ -120,8 +132,8 @@ func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = c.Token.String()
 	return k.update(ctx, c, rec, func(t *tx) error {
-		if c.Token == 0 {
-			return ErrUnauthenticated
+		if err := c.mayItself(); err != nil {
+			return err
 		}
 		r, err := t.token(c.Token)
 		if err != nil {

@@ -6,6 +6,7 @@ package keeptest
 import (
 	"bytes"
 	"context"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -124,6 +125,72 @@ func (k *Kit) Reopen(tb testing.TB) {
 	tb.Helper()
 	k.Close(tb)
 	k.open(tb)
+}
+
+// Clone closes the Kit and returns another on a copy of its data, for tests
+// that need the same beginning many times.
+func (k *Kit) Clone(tb testing.TB) *Kit {
+	tb.Helper()
+	k.Close(tb)
+	c := *k
+	c.Log, c.Clock, c.Dir = &bytes.Buffer{}, &Clock{now: k.Clock.Now()}, filepath.Join(tb.TempDir(), "clone")
+	c.Audit = filepath.Join(c.Dir, filepath.Base(k.Audit))
+	if err := os.CopyFS(c.Dir, os.DirFS(k.Dir)); err != nil {
+		tb.Fatal(err)
+	}
+	c.open(tb)
+	tb.Cleanup(func() { c.Close(tb) })
+	return &c
+}
+
+// Contents returns all that the store holds, but for what the domain keeps
+// there for the audit log: it comes and goes by itself.
+func (k *Kit) Contents(tb testing.TB) map[string]string {
+	tb.Helper()
+	all := map[string]string{}
+	err := k.store.View(tb.Context(), func(r store.Reader) error {
+		return r.Scan(nil, nil, func(key, value []byte) (bool, error) {
+			if key[0] != auditOutbox && key[0] != auditCheckpoint {
+				all[string(key)] = string(value)
+			}
+			return true, nil
+		})
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return all
+}
+
+// The tables of the store that belong to the audit log; see keep's keys.
+const auditOutbox, auditCheckpoint = 'a', 'z'
+
+// AuditRecords returns the records that the audit log has from a place on,
+// and the place where they end.
+func (k *Kit) AuditRecords(tb testing.TB, from int64) ([]audit.Record, int64) {
+	tb.Helper()
+	f, err := os.Open(k.Audit)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		tb.Fatal(err)
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	data = data[:bytes.LastIndexByte(data, '\n')+1]
+	var records []audit.Record
+	for line := range bytes.Lines(data) {
+		e, err := audit.Parse(line)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		records = append(records, e.Record)
+	}
+	return records, from + int64(len(data))
 }
 
 // Store returns the store under the Keep, to look at it or to damage it.

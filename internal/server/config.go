@@ -122,7 +122,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.SessionLength, "session-length", time.Hour, "`time` that a sign-in lasts")
 	fs.IntVar(&c.DropGuard, "drop-guard", 0, "`number` of names that one write to the influxd address may remove before the version in front of it is pinned (default one, or half of all)")
 
-	fs.IntVar(&c.MaxConnections, "max-connections", 4096, "`number` of connections at a time; more wait until one ends")
+	fs.IntVar(&c.MaxConnections, "max-connections", 4096, "`number` of connections at a time; for one more an idle one is closed, or it waits until one ends")
 	fs.Float64Var(&c.RateLimit, "rate-limit", 0, "`requests` a second from one address, 0 for no limit")
 	fs.DurationVar(&c.ReadHeaderTimeout, "read-header-timeout", 10*time.Second, "`time` for a request's header and for the TLS handshake")
 	fs.DurationVar(&c.ReadTimeout, "read-timeout", time.Minute, "`time` for a request's body")

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/vaultkv"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -49,6 +51,37 @@ type handler struct {
 
 	inFlight atomic.Int64
 	draining atomic.Bool
+}
+
+// newHandler puts what the server does for every request in front of the
+// protocols. about says what InfluxDB's protocol tells about the server; what
+// the configuration knows of it is filled in.
+func newHandler(c *Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config) *handler {
+	about.Version, about.Commit, about.Started = c.Version, c.Commit, time.Now()
+	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
+	h := &handler{
+		logger: logger, ids: newRequestIDs(), trusted: c.TrustedProxies,
+		readTimeout: c.ReadTimeout, writeTimeout: c.WriteTimeout, tls: c.TLSCert != "",
+		version: []string{influxVersion(c.Version)},
+		influx:  influxv2.New(k, about),
+		vault:   vaultkv.New(k, vaultkv.Config{Version: c.Version, Started: about.Started}),
+	}
+	if c.RateLimit > 0 {
+		h.limiter = newRateLimiter(c.RateLimit)
+	}
+	h.requests = newRequestMetrics(patterns(h.influx, h.vault), func() float64 { return float64(h.inFlight.Load()) })
+	return h
+}
+
+// patterns lists the patterns of all routes.
+func patterns(protocols ...protocol) []string {
+	all := []string{metricsPath}
+	for _, p := range protocols {
+		for _, r := range p.Routes() {
+			all = append(all, r.Pattern)
+		}
+	}
+	return all
 }
 
 const metricsPath = "/metrics"

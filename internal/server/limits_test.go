@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -109,45 +110,98 @@ func TestLargeHeader(t *testing.T) {
 	}
 }
 
-// Above the limit, connections wait and are answered when others end.
+// answered reports whether a connection gets an answer.
+func answered(t *testing.T, c net.Conn) bool {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := http.ReadResponse(bufio.NewReader(c), nil)
+	return err == nil
+}
+
+const ping = "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+
+// busy opens a connection with a request whose body lacks its last byte, a
+// brace.
+func (ts *testServer) busy(t *testing.T) net.Conn {
+	t.Helper()
+	before := ts.handler.inFlight.Load()
+	c := slowRequest(t, ts.Addr().String(), "POST /api/v2/setup HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+	eventually(t, "a request in flight", func() bool { return ts.handler.inFlight.Load() == before+1 })
+	return c
+}
+
+// Above the limit, connections wait while all others are busy.
 func TestConnectionLimit(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=2")
-	ping := "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
-	answered := func(c net.Conn, d time.Duration) bool {
-		t.Helper()
-		if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
-			t.Fatal(err)
-		}
-		res, err := http.ReadResponse(bufio.NewReader(c), nil)
-		return err == nil && res.StatusCode == 204
-	}
-	first, second := slowRequest(t, ts.Addr().String(), ping), slowRequest(t, ts.Addr().String(), ping)
-	if !answered(first, 10*time.Second) || !answered(second, 10*time.Second) {
-		t.Fatal("two connections are not answered")
-	}
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=2", "--read-timeout=5m")
+	first, second := ts.busy(t), ts.busy(t)
 	third := slowRequest(t, ts.Addr().String(), ping)
-	if answered(third, 200*time.Millisecond) {
-		t.Fatal("the third connection is answered")
-	}
+	eventually(t, "a connection that waits", func() bool { return ts.listener.full.Load() == 1 })
 	if n := ts.listener.open.Load(); n != 2 {
 		t.Errorf("%d connections are open", n)
 	}
-	first.Close()
-	if !answered(third, 10*time.Second) {
-		t.Error("the third connection is not answered when the first has ended")
+	if _, err := io.WriteString(first, "}"); err != nil {
+		t.Fatal(err)
 	}
-	if ts.listener.full.Load() == 0 || !strings.Contains(ts.log.String(), "limit of connections is reached") {
-		t.Errorf("that connections waited is not counted or not logged: %s", ts.log)
+	if !answered(t, first) {
+		t.Error("the first connection is not answered")
+	}
+	// Now it is idle, and the third has its slot.
+	if !answered(t, third) {
+		t.Error("the third connection is not answered when the first is idle")
+	}
+	if got := closedWithin(t, first, 30*time.Second); got != "" {
+		t.Errorf("the first connection gets %q", got)
+	}
+	if !strings.Contains(ts.log.String(), "limit of connections is reached") {
+		t.Errorf("that a connection waited is not logged: %s", ts.log)
+	}
+	if n := ts.listener.dropped.Load(); n != 1 {
+		t.Errorf("%d connections were dropped", n)
 	}
 	second.Close()
 	third.Close()
 	eventually(t, "all connections closed", func() bool { return ts.listener.open.Load() == 0 })
 }
 
+// Those who open connections and leave them keep nobody out: the one that has
+// been idle longest is closed for the next one.
+func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+	f := newCertificateFiles(t)
+	for name, args := range map[string][]string{"plain": nil, "TLS": {"--tls-cert=" + f.cert, "--tls-key=" + f.key}} {
+		t.Run(name, func(t *testing.T) {
+			ts := start(t, filepath.Join(t.TempDir(), "data"), append(args, "--max-connections=8", "--read-header-timeout=5m", "--idle-timeout=5m")...)
+			if name == "TLS" {
+				ts.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+			}
+			for i := range 50 {
+				// They stay open until the test ends. To net/http a request
+				// begins when its header is there.
+				text := ""
+				if name == "plain" && i%2 == 0 {
+					text = "GET /health HTTP/1.1\r\nX-Slow: "
+				}
+				slowRequest(t, ts.Addr().String(), text)
+				if a, err := ts.try("GET", "/ping", ""); err != nil || a.status != 204 {
+					t.Fatalf("after %d connections: %d, %v", i, a.status, err)
+				}
+				if name == "plain" { // each time with a new connection
+					ts.client.CloseIdleConnections()
+				}
+			}
+			if n := ts.listener.dropped.Load(); n < 20 {
+				t.Errorf("%d connections were dropped", n)
+			}
+		})
+	}
+}
+
 // Waiting for a slot does not keep the server from ending.
 func TestConnectionLimitEnd(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=1")
-	slowRequest(t, ts.Addr().String(), "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=1", "--read-timeout=1s")
+	ts.busy(t)
+	slowRequest(t, ts.Addr().String(), ping)
 	eventually(t, "the limit", func() bool { return ts.listener.full.Load() > 0 })
 	ts.stop(t)
 }

@@ -65,6 +65,7 @@ func connectionMetrics(l *listener) []prometheus.Collector {
 		gauge("fluxkeep_http_connections", "Open connections.", func() float64 { return float64(l.open.Load()) }),
 		gauge("fluxkeep_http_connections_limit", "Connections that can be open at a time.", func() float64 { return float64(cap(l.slots)) }),
 		counter("fluxkeep_http_connections_waited_total", "Times that the limit of connections was reached.", l.full.Load),
+		counter("fluxkeep_http_connections_dropped_total", "Idle connections that were closed because of the limit.", l.dropped.Load),
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
-	"github.com/fluxkeep/fluxkeep/internal/vaultkv"
 )
 
 const (
@@ -109,23 +108,12 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 	if s.tracing, err = openTracing(ctx, c, s.logger); err != nil {
 		return fmt.Errorf("open tracing: %w", err)
 	}
-	started := time.Now()
-	h := &handler{
-		logger: s.logger, ids: newRequestIDs(), tracing: s.tracing, trusted: c.TrustedProxies,
-		readTimeout: c.ReadTimeout, writeTimeout: c.WriteTimeout, tls: s.certificate != nil,
-		version: []string{influxVersion(c.Version)},
-		influx: influxv2.New(s.parts.keep, influxv2.Config{
-			Version: c.Version, Commit: c.Commit, Started: started, Ready: s.ready, Done: s.stopping,
-			Settings: func() map[string]any { return *s.settings.Load() },
-			Keyset:   func() ([]byte, error) { return readKeyset(s.parts.folder) },
-			Secure:   func(r *http.Request) bool { return secure(r, c.TrustedProxies) },
-		}),
-		vault: vaultkv.New(s.parts.keep, vaultkv.Config{Version: c.Version, Started: started}),
-	}
-	if c.RateLimit > 0 {
-		h.limiter = newRateLimiter(c.RateLimit)
-	}
-	h.requests = newRequestMetrics(patterns(h.influx, h.vault), func() float64 { return float64(h.inFlight.Load()) })
+	h := newHandler(c, s.parts.keep, s.logger, influxv2.Config{
+		Ready: s.ready, Done: s.stopping,
+		Settings: func() map[string]any { return *s.settings.Load() },
+		Keyset:   func() ([]byte, error) { return readKeyset(s.parts.folder) },
+	})
+	h.tracing = s.tracing
 	s.handler = h
 	s.takeSettings()
 	registry, err := newRegistry(s)
@@ -139,6 +127,7 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 		IdleTimeout:       c.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          connectionLog(s.logger),
+		ConnState:         s.listener.track,
 		HTTP2:             &http.HTTP2Config{WriteByteTimeout: c.WriteTimeout},
 	}
 	if s.certificate != nil {
@@ -150,17 +139,6 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 func (s *Server) takeSettings() {
 	settings := s.config.settings()
 	s.settings.Store(&settings)
-}
-
-// patterns lists the patterns of all routes.
-func patterns(protocols ...protocol) []string {
-	all := []string{metricsPath}
-	for _, p := range protocols {
-		for _, r := range p.Routes() {
-			all = append(all, r.Pattern)
-		}
-	}
-	return all
 }
 
 // serve begins to answer.

@@ -18,8 +18,12 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// maxBody is the largest request body that is read.
-const maxBody = 8 << 20
+// How long a request's body may be: of known callers, and of those whom nobody
+// knows.
+const (
+	maxBody     = 8 << 20
+	maxOpenBody = 64 << 10
+)
 
 // fields are the members of a request's body. They are picked by their exact
 // names, where encoding/json would take DATA for data.
@@ -28,10 +32,14 @@ type fields map[string]json.RawMessage
 // fields reads the body, a JSON object whatever the Content-Type says. An
 // empty body has no fields.
 func (c *call) fields() (fields, error) {
-	body, err := httpapi.ReadBody(c.w, c.r, maxBody)
+	limit := int64(maxBody)
+	if c.caller.User == 0 {
+		limit = maxOpenBody
+	}
+	body, err := httpapi.ReadBody(c.w, c.r, limit)
 	switch {
 	case errors.Is(err, httpapi.ErrTooLarge):
-		return nil, &keep.Error{Code: keep.CodeTooLarge, Message: fmt.Sprintf("the request body is larger than %d bytes", maxBody)}
+		return nil, &keep.Error{Code: keep.CodeTooLarge, Message: fmt.Sprintf("the request body is larger than %d bytes", limit)}
 	case errors.Is(err, httpapi.ErrEncoding):
 		return nil, &statusError{http.StatusUnsupportedMediaType, err.Error()}
 	case errors.Is(err, httpapi.ErrGzip):

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/backup"
+)
+
+// stuckWriter is a client that takes nothing until it is told to go on, or to
+// fail as a connection does whose deadline is over.
+type stuckWriter struct {
+	header  http.Header
+	once    sync.Once
+	stuck   chan struct{} // closed when the first bytes are waiting
+	proceed chan error
+	result  error
+
+	mu       sync.Mutex
+	taken    bytes.Buffer
+	deadline time.Time
+}
+
+func newStuckWriter() *stuckWriter {
+	return &stuckWriter{header: http.Header{}, stuck: make(chan struct{}), proceed: make(chan error, 1)}
+}
+
+func (w *stuckWriter) Header() http.Header { return w.header }
+func (w *stuckWriter) WriteHeader(int)     {}
+
+func (w *stuckWriter) Write(p []byte) (int, error) {
+	w.once.Do(func() {
+		close(w.stuck)
+		w.result = <-w.proceed
+	})
+	if w.result != nil {
+		return 0, w.result
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.taken.Write(p)
+}
+
+func (w *stuckWriter) SetWriteDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline = t
+	return nil
+}
+
+// TestBackupToStuckClient: while a client does not take its backup, others
+// write, read and clean up; then it gets what was there when it asked. A
+// client that never takes it is let go, and does not take half of it for all.
+func TestBackupToStuckClient(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"))
+	ts.setUp(t)
+	ts.putSecret(t, "before", "1")
+	begin := func() (*stuckWriter, <-chan any) {
+		w, done := newStuckWriter(), make(chan any, 1)
+		r := httptest.NewRequest("GET", backupPath, nil)
+		r.Header.Set("Authorization", "Token "+ts.token)
+		go func() {
+			defer func() { done <- recover() }()
+			ts.handler.ServeHTTP(w, r)
+		}()
+		<-w.stuck
+		return w, done
+	}
+	records := func(w *stuckWriter) (n int) {
+		t.Helper()
+		err := backup.Read(&w.taken, func(backup.Header) error { return nil }, func(_, _ []byte) error { n++; return nil })
+		if err != nil {
+			t.Fatalf("read the backup: %v", err)
+		}
+		return n
+	}
+	first, firstDone := begin()
+	if first.deadline.IsZero() {
+		t.Error("the client has for ever to take its backup")
+	}
+	for i := range 100 {
+		ts.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", 10<<10))
+	}
+	if a := ts.do(t, "POST", "/api/v2/fluxkeep/compact", ""); a.status != http.StatusNoContent {
+		t.Errorf("compact: %d %s", a.status, a.body)
+	}
+	if n := len(ts.names(t)); n != 101 {
+		t.Errorf("%d names", n)
+	}
+	first.proceed <- nil
+	if fault := <-firstDone; fault != nil {
+		t.Errorf("the backup ended with %v", fault)
+	}
+	later, laterDone := begin()
+	later.proceed <- nil
+	<-laterDone
+	if early, all := records(first), records(later); early >= all-100 {
+		t.Errorf("the backup that was begun before 100 writes has %d records, that of after %d", early, all)
+	}
+	dead, deadDone := begin()
+	dead.proceed <- errors.New("i/o timeout")
+	if fault := <-deadDone; fault != http.ErrAbortHandler {
+		t.Errorf("the connection is not cut off: %v", fault)
+	}
+	if n := ts.handler.inFlight.Load(); n != 0 {
+		t.Errorf("%d requests are in flight", n)
+	}
+	ts.stop(t)
+}

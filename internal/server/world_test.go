@@ -1,0 +1,256 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/influxv2"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// world is a whole server's handler over a domain with two organizations and
+// everybody who may ask it for something, or may not.
+type world struct {
+	*keeptest.Kit
+	handler *handler
+	log     *syncBuffer
+	people  []person
+	// What paths name: an organization with the secrets "a" and "b1", whose
+	// first version is pinned, and a user and a token that belong to none of those who ask.
+	org, user, token keep.ID
+	// hidden are all tokens, keys of sessions, passwords and values: nothing
+	// of it may be in an answer to a refused request, or in the log.
+	hidden []string
+}
+
+// person is one who asks, with what they show for it.
+type person struct {
+	column  string // of the table of access
+	name    string
+	user    keep.ID
+	token   keep.ID
+	value   string // the token, or the session's key
+	session bool
+}
+
+// Values of the organization's secrets, the second of those that begin with b,
+// and what everybody's password is.
+const (
+	worldValue    = "marker-value-53d1c4"
+	worldOther    = "marker-value-0be882"
+	worldPassword = "marker-password-9a71"
+)
+
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
+	w := &world{log: new(syncBuffer)}
+	c := NewConfig()
+	c.LogLevel = -8
+	logger, _ := NewLogger(w.log, c)
+	w.Kit = keeptest.New(tb, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.Logger = logger
+		c.SaveKeys = func(context.Context, *seal.Keys) error { return nil }
+	}})
+	w.org = w.Org
+	secrets := map[string]string{"a": worldValue, "b1": worldOther}
+	w.MustChange(tb, keep.Change{Set: map[string]string{"a": worldValue, "b1": worldOther, "c": worldValue, "d": worldValue}})
+	dropped, err := w.Change(tb.Context(), w.Operator(tb, keep.Influxd), w.org, keep.Change{Set: secrets, Replace: true, Guard: true})
+	if err != nil || dropped.Pinned != 1 {
+		tb.Fatalf("version %d is pinned, %v", dropped.Pinned, err)
+	}
+	w.populate(tb)
+	w.hidden = append(w.hidden, worldValue, worldOther, worldPassword, w.Password)
+	w.serve()
+	return w
+}
+
+// clone returns the same world, as it was in the beginning. This one is
+// closed.
+func (w *world) clone(tb testing.TB) *world {
+	tb.Helper()
+	c := *w
+	c.Kit = w.Kit.Clone(tb)
+	c.serve()
+	return &c
+}
+
+// forget closes a world and removes its data.
+func (w *world) forget(tb testing.TB) {
+	tb.Helper()
+	w.Close(tb)
+	if err := os.RemoveAll(w.Dir); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (w *world) serve() {
+	c := NewConfig()
+	c.Version, c.LogLevel = "1.2.3", -8
+	logger, _ := NewLogger(w.log, c)
+	w.handler = newHandler(c, w.Keep, logger, influxv2.Config{
+		Settings: func() map[string]any { return map[string]any{"data-dir": "data"} },
+		Keyset:   func() ([]byte, error) { return []byte(`{}`), nil },
+	})
+	w.handler.metrics = metricsHandler(prometheus.NewRegistry())
+}
+
+// populate makes everybody. Each is as strong as they can be: a token that is
+// switched off, has expired or whose user is gone would be an operator's.
+func (w *world) populate(tb testing.TB) {
+	tb.Helper()
+	ctx, op := tb.Context(), w.Operator(tb, keep.InfluxDB)
+	check := func(err error) {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	user := func(name string) keep.ID {
+		tb.Helper()
+		u, err := w.CreateUser(ctx, op, name, true)
+		check(err)
+		check(w.SetPassword(ctx, op, u.ID, worldPassword))
+		return u.ID
+	}
+	add := func(column, name string, n keep.NewToken) keep.Token {
+		tb.Helper()
+		t := w.MustToken(tb, n)
+		w.people = append(w.people, person{column: column, name: name, user: t.User, token: t.ID, value: t.Value})
+		return t
+	}
+	login := func(column, name string, parent keep.Token) {
+		tb.Helper()
+		l, err := w.Login(ctx, keep.Anonymous(keeptest.Origin(keep.Vault)), parent.ID.String(), parent.Value)
+		check(err)
+		w.people = append(w.people, person{column: column, name: name, user: parent.User, token: l.ID, value: l.Value})
+	}
+	session := func(column, name, userName, password string, user, token keep.ID) {
+		tb.Helper()
+		s, err := w.SignIn(ctx, keep.Anonymous(keeptest.Origin(keep.InfluxDB)), userName, password)
+		check(err)
+		w.people = append(w.people, person{column, name, user, token, s.Key, true})
+	}
+	off := false
+
+	w.people = append(w.people,
+		person{column: "unknown", name: "nobody"},
+		person{column: "unknown", name: "a wrong token", value: "no such token"},
+		person{column: "unknown", name: "a wrong session", value: "no such session", session: true})
+	// What time ends comes first, and then the clock moves.
+	add("unknown", "an expired token", keep.NewToken{Permissions: acl.Operator(), Expires: w.Clock.Now().Add(time.Minute)})
+	session("unknown", "an ended session", "admin", w.Password, w.Admin, 0)
+	login("unknown", "an expired login token", w.MustToken(tb, keep.NewToken{Permissions: acl.Operator()}))
+	w.Clock.Advance(2 * time.Hour)
+
+	dead := w.MustToken(tb, keep.NewToken{Permissions: acl.Operator()})
+	login("unknown", "a login token of a deleted token", dead)
+	check(w.DeleteToken(ctx, op, dead.ID))
+	dead = w.MustToken(tb, keep.NewToken{Permissions: acl.Operator()})
+	login("unknown", "a login token of an inactive token", dead)
+	_, err := w.UpdateToken(ctx, op, dead.ID, keep.TokenUpdate{Active: &off})
+	check(err)
+	dead = w.MustToken(tb, keep.NewToken{Permissions: acl.Operator(), Expires: w.Clock.Now().Add(time.Minute)})
+	login("unknown", "a login token of an expired token", dead)
+	w.Clock.Advance(2 * time.Minute)
+
+	t := add("inactive", "an inactive token", keep.NewToken{Permissions: acl.Operator()})
+	_, err = w.UpdateToken(ctx, op, t.ID, keep.TokenUpdate{Active: &off})
+	check(err)
+
+	gone := user("gone")
+	t = add("gone", "a deleted user's token", keep.NewToken{User: gone, Permissions: acl.Operator()})
+	login("gone", "a login token of a deleted user's token", t)
+	session("unknown", "a deleted user's session", "gone", worldPassword, gone, t.ID)
+	check(w.DeleteUser(ctx, op, gone))
+	asleep := user("asleep")
+	t = add("gone", "an inactive user's token", keep.NewToken{User: asleep, Permissions: acl.Operator()})
+	session("gone", "an inactive user's session", "asleep", worldPassword, asleep, t.ID)
+	_, err = w.UpdateUser(ctx, op, asleep, keep.UserUpdate{Active: &off})
+	check(err)
+
+	other, err := w.CreateOrganization(ctx, op, "other", "")
+	check(err)
+	foreign := user("foreign")
+	_, err = w.AddMember(ctx, op, other.ID, foreign, keep.Owner)
+	check(err)
+	t = add("stranger", "another organization's owner", keep.NewToken{Org: other.ID, User: foreign, Permissions: append(acl.Owner(other.ID), acl.Self(foreign)...)})
+	session("stranger", "another organization's owner's session", "foreign", worldPassword, foreign, t.ID)
+
+	add("reader", "a reader", keep.NewToken{Permissions: keeptest.ReadSecrets(w.org)})
+	add("limited", "a writer of some names", keep.NewToken{Permissions: keeptest.WriteSecrets(w.org), Names: []string{"b*"}})
+	t = add("writer", "a writer", keep.NewToken{Permissions: keeptest.WriteSecrets(w.org)})
+	login("login", "a writer's login token", t)
+
+	member, owner := user("member"), user("owner")
+	_, err = w.AddMember(ctx, op, w.org, member, keep.Member)
+	check(err)
+	_, err = w.AddMember(ctx, op, w.org, owner, keep.Owner)
+	check(err)
+	t = add("member", "a member", keep.NewToken{User: member, Permissions: append(acl.Member(w.org), acl.Self(member)...)})
+	session("member", "a member's session", "member", worldPassword, member, t.ID)
+	t = add("owner", "an owner", keep.NewToken{User: owner, Permissions: append(acl.Owner(w.org), acl.Self(owner)...)})
+	session("owner", "an owner's session", "owner", worldPassword, owner, t.ID)
+	t = add("operator", "an operator", keep.NewToken{Permissions: acl.Operator()})
+	session("operator", "an operator's session", "admin", w.Password, w.Admin, t.ID)
+
+	w.user = user("subject")
+	w.token = w.MustToken(tb, keep.NewToken{User: w.user, Permissions: keeptest.ReadSecrets(w.org)}).ID
+	for _, p := range w.people {
+		if len(p.value) > 20 {
+			w.hidden = append(w.hidden, p.value)
+		}
+	}
+	w.hidden = append(w.hidden, w.OperatorToken)
+}
+
+// show puts what a person shows into a request. Vault's protocol knows no
+// sessions.
+func (p *person) show(r *http.Request) {
+	switch {
+	case p.session:
+		r.AddCookie(&http.Cookie{Name: "influxdb-oss-session", Value: p.value})
+	case strings.Contains(r.URL.Path, "/v1/"):
+		r.Header.Set("X-Vault-Token", p.value)
+	case p.value != "":
+		r.Header.Set("Authorization", "Token "+p.value)
+	}
+}
+
+// ask sends a request.
+func (w *world) ask(r *http.Request) *httptest.ResponseRecorder {
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, r)
+	return rec
+}
+
+// panics is how many handlers have panicked.
+func (w *world) panics() float64 { return testutil.ToFloat64(w.handler.requests.panics) }
+
+// leak returns what an answer or a log has of what is to stay hidden.
+func (w *world) leak(text string) string {
+	for _, h := range w.hidden {
+		quoted, _ := json.Marshal(h) // a string always has a JSON form
+		if strings.Contains(text, h) || strings.Contains(text, strings.Trim(string(quoted), `"`)) {
+			return h
+		}
+	}
+	return ""
+}
+
+// changed reports whether the store is not what it was.
+func (w *world) changed(tb testing.TB, before map[string]string) bool {
+	tb.Helper()
+	return !maps.Equal(before, w.Contents(tb))
+}
