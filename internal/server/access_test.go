@@ -75,7 +75,7 @@ func influxAccess() []access {
 		{"POST /api/v2/signout (token)", "", "all 401", false},
 		{"POST /api/v2/signout (session)", "", "401 - 204 204 - - - - 204 204 204", false},
 
-		{"GET /api/v2/me", "", "401 401 403 200 200 200 200 200 200 200 200", false},
+		{"GET /api/v2/me", "", "401 401 403 200 401 401 401 401 200 200 200", false},
 		{"PUT /api/v2/me/password (token)", `{"password":"12345678"}`, "401 400 403 400 400 400 400 400 400 400 400", true},
 		{"PUT /api/v2/me/password (session)", `{"password":"12345678"}`, "401 - 403 204 - - - - 204 204 204", false},
 		{"GET /api/v2/users", "", "401 200 403 200 200 200 200 200 200 200 200", false},
