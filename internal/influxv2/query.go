@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -18,20 +17,15 @@ const (
 )
 
 // query reads the parameters of the request. A malformed one is an error: to
-// ignore it would show more than was asked for. So is one that is there twice,
-// but for those in lists.
-func (c *call) query(lists ...string) (url.Values, error) {
+// ignore it would show more than was asked for. Of one that is there twice the
+// first counts, as in InfluxDB.
+func (c *call) query() (url.Values, error) {
 	if c.r.URL.RawQuery == "" {
 		return nil, nil
 	}
 	q, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
 		return nil, invalid("the query can't be read: it must be percent-encoded")
-	}
-	for name, values := range q {
-		if len(values) > 1 && !slices.Contains(lists, name) {
-			return nil, invalid("a parameter is given more than once")
-		}
 	}
 	return q, nil
 }

@@ -59,7 +59,7 @@ type valuesQuery struct {
 }
 
 func (c *call) valuesQuery() (out valuesQuery, err error) {
-	q, err := c.query("name")
+	q, err := c.query()
 	if err != nil {
 		return out, err
 	}

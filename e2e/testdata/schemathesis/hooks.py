@@ -22,6 +22,12 @@ def is_id(value):
 
 
 @schemathesis.hook
+def filter_query(context, query):
+    # Of a parameter that is there twice the first counts, as in InfluxDB.
+    return not any(isinstance(v, list) and k != "name" for k, v in (query or {}).items())
+
+
+@schemathesis.hook
 def before_call(context, case, kwargs):
     parameters = case.path_parameters or {}
     if case.method.upper() != "GET" and case.path.endswith(ENDS):

@@ -104,9 +104,8 @@ func readAll(tb testing.TB, s *Store) (damaged int) {
 			tb.Errorf("scan: %v", err)
 		case i != damageKeys:
 			tb.Errorf("scan ended after %d keys without an error", i)
-		case damaged > 0:
-			tb.Errorf("scan found no damage, get did")
 		}
+		// Scan may well have read all where Get did not: it needs no filters.
 		return nil
 	})
 	return damaged

@@ -24,6 +24,7 @@ import (
 // faults is a file system that fails where and while a test wants it to.
 type faults struct {
 	vfs.FS
+	inject errorfs.Injector
 	fail atomic.Pointer[func(errorfs.Op) bool]
 	hits atomic.Int64
 	with error
@@ -31,14 +32,27 @@ type faults struct {
 
 func newFaults(base vfs.FS, with error) *faults {
 	f := &faults{with: with}
-	f.FS = errorfs.Wrap(base, errorfs.InjectorFunc(func(op errorfs.Op) error {
+	f.inject = errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if fail := f.fail.Load(); fail != nil && (*fail)(op) {
 			f.hits.Add(1)
 			return &os.PathError{Op: "test", Path: filepath.Base(op.Path), Err: f.with}
 		}
 		return nil
-	}))
+	})
+	f.FS = errorfs.Wrap(base, f.inject)
 	return f
+}
+
+// ReuseForWrite returns a file that fails like all others, which errorfs's own
+// does not.
+func (f *faults) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.inject.MaybeError(errorfs.Op{Kind: errorfs.OpReuseForWrite, Path: to}); err != nil {
+		return nil, err
+	}
+	if err := f.FS.Rename(from, to); err != nil {
+		return nil, err
+	}
+	return f.FS.OpenReadWrite(to, c)
 }
 
 func (f *faults) Unwrap() vfs.FS { return f.FS }
