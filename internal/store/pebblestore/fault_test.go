@@ -25,9 +25,9 @@ import (
 type faults struct {
 	vfs.FS
 	inject errorfs.Injector
-	fail atomic.Pointer[func(errorfs.Op) bool]
-	hits atomic.Int64
-	with error
+	fail   atomic.Pointer[func(errorfs.Op) bool]
+	hits   atomic.Int64
+	with   error
 }
 
 func newFaults(base vfs.FS, with error) *faults {
