@@ -1,5 +1,5 @@
 // Package httpapi holds what the HTTP protocols share: tables of routes and
-// the mux made from them, reading of request bodies, strict JSON, and where a
+// the mux made from them, reading of request bodies, JSON in and out, and where a
 // request came from.
 //
 // It knows no protocol: what an error looks like is each one's own.

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -105,9 +105,9 @@ func appendDocument(b []byte, d *keep.Document) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendString(b, d.Secrets[i].Name)
+			b = httpapi.AppendString(b, d.Secrets[i].Name)
 			b = append(b, ':')
-			b = appendString(b, d.Secrets[i].Value)
+			b = httpapi.AppendString(b, d.Secrets[i].Value)
 		}
 		b = append(b, '}')
 	}
@@ -140,9 +140,9 @@ func appendCustom(b []byte, custom map[string]string) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(b, name)
+		b = httpapi.AppendString(b, name)
 		b = append(b, ':')
-		b = appendString(b, custom[name])
+		b = httpapi.AppendString(b, custom[name])
 	}
 	return append(b, '}')
 }
@@ -154,51 +154,6 @@ func appendTime(b []byte, t time.Time) []byte {
 		b = t.UTC().AppendFormat(b, time.RFC3339Nano)
 	}
 	return append(b, '"')
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendString writes s as a JSON string that says to every reader what
-// encoding/json's would say.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			if c >= 0x20 && c != '"' && c != '\\' {
-				i++
-				continue
-			}
-			b = append(b, s[start:i]...)
-			b = appendEscape(b, c)
-			i++
-			start = i
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && size == 1 {
-			b = append(b, s[start:i]...)
-			b = append(b, "\ufffd"...)
-			start = i + 1
-		}
-		i += size
-	}
-	b = append(b, s[start:]...)
-	return append(b, '"')
-}
-
-func appendEscape(b []byte, c byte) []byte {
-	switch c {
-	case '"', '\\':
-		return append(b, '\\', c)
-	case '\n':
-		return append(b, '\\', 'n')
-	case '\r':
-		return append(b, '\\', 'r')
-	case '\t':
-		return append(b, '\\', 't')
-	}
-	return append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 }
 
 func appendBool(b []byte, v bool) []byte { return strconv.AppendBool(b, v) }

@@ -42,24 +42,6 @@ func randomText(r *rand.Rand) string {
 	return b.String()
 }
 
-func TestAppendString(t *testing.T) {
-	for i := range 256 {
-		sameJSON(t, appendString(nil, string([]byte{'x', byte(i), 'y'})), string([]byte{'x', byte(i), 'y'}))
-	}
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 20_000 {
-		s := randomText(r)
-		sameJSON(t, appendString(nil, s), s)
-	}
-}
-
-func FuzzAppendString(f *testing.F) {
-	for _, s := range []string{"", "plain", `"\`, "\x00\x1f\x7f", "\u2028\U0001f600", "\xff\xfe", "\xed\xa0\x80"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) { sameJSON(t, appendString(nil, s), s) })
-}
-
 // TestAppendDocument compares the hand-written answers with encoding/json's.
 func TestAppendDocument(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -41,7 +42,7 @@ func (c *call) readSubkeys() error {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendString(b, d.Secrets[i].Name)
+			b = httpapi.AppendString(b, d.Secrets[i].Name)
 			b = append(b, ":null"...)
 		}
 		return append(b, "}}"...)

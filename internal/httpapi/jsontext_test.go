@@ -1,0 +1,41 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"testing"
+)
+
+// checkString compares with encoding/json.
+func checkString(tb testing.TB, s string) {
+	tb.Helper()
+	want, err := json.Marshal(s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if got := AppendString([]byte("x"), s); string(got) != "x"+string(want) {
+		tb.Fatalf("%q is written as %s, want %s", s, got[1:], want)
+	}
+}
+
+func TestAppendString(t *testing.T) {
+	for i := range 256 {
+		checkString(t, string([]byte{'x', byte(i), 'y'}))
+	}
+	alphabet := []string{"a", "Z", " ", `"`, `\`, "/", "<", "&", "\n", "\r", "\t", "\b", "\f", "\x00", "\x1f", "\x7f", "é", "\u2028", "\u2029", "😀", "\ufffd", "\xff", "\xc3", "\xed\xa0\x80"}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		s := ""
+		for range r.IntN(12) {
+			s += alphabet[r.IntN(len(alphabet))]
+		}
+		checkString(t, s)
+	}
+}
+
+func FuzzAppendString(f *testing.F) {
+	for _, s := range []string{"", "plain", `"\`, "\x00\x1f\x7f", "\u2028😀", "\xff\xfe", "\xed\xa0\x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) { checkString(t, s) })
+}
