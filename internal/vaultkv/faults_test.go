@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -38,48 +36,34 @@ func newFaults(t *testing.T, o *keeptest.Options) *keeptest.Faults {
 // TestFlowsWithFaults replays the recorded flows, and lets every operation of
 // the store fail that one of their requests needs.
 func TestFlowsWithFaults(t *testing.T) {
-	files, err := filepath.Glob("testdata/flows/*.json")
-	if err != nil || len(files) < 4 {
-		t.Fatalf("flows: %v, %v", files, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var recorded flow
-			if err := json.Unmarshal(data, &recorded); err != nil {
-				t.Fatal(err)
-			}
-			f := newFaults(t, nil)
-			k := f.Kit
-			op := k.Operator(t, keep.InfluxDB)
-			vars := map[string]string{
-				"user": k.Admin.String(), "org": k.Org.String(), "token": k.OperatorToken, "authID": op.Token.String(),
-			}
-			for i, step := range recorded.Steps[1:] { // the first is the setup
-				got := f.Try(t, step.Name, func() keeptest.Answer {
-					q := httptest.NewRequest(step.Request.Method, fill(step.Request.Target, vars), strings.NewReader(fill(step.Request.Body, vars)))
-					for name, value := range step.Request.Headers {
-						q.Header.Set(name, fill(value, vars))
-					}
-					return f.Record(q)
-				})
-				want := step.Response.Status
-				if step.Instead != nil {
-					want = step.Instead.Status
+	eachFlow(t, func(t *testing.T, recorded *flow) {
+		f := newFaults(t, nil)
+		k := f.Kit
+		op := k.Operator(t, keep.InfluxDB)
+		vars := map[string]string{
+			"user": k.Admin.String(), "org": k.Org.String(), "token": k.OperatorToken, "authID": op.Token.String(),
+		}
+		for i, step := range recorded.Steps[1:] { // the first is the setup
+			got := f.Try(t, step.Name, func() keeptest.Answer {
+				q := httptest.NewRequest(step.Request.Method, fill(step.Request.Target, vars), strings.NewReader(fill(step.Request.Body, vars)))
+				for name, value := range step.Request.Headers {
+					q.Header.Set(name, fill(value, vars))
 				}
-				if got.Status != want {
-					t.Fatalf("step %d, %s: status %d, want %d: %s", i+1, step.Name, got.Status, want, got.Body)
-				}
-				if t.Failed() {
-					return
-				}
+				return f.Record(q)
+			})
+			want := step.Response.Status
+			if step.Instead != nil {
+				want = step.Instead.Status
 			}
-			t.Logf("%+v", f.Count())
-		})
-	}
+			if got.Status != want {
+				t.Fatalf("step %d, %s: status %d, want %d: %s", i+1, step.Name, got.Status, want, got.Body)
+			}
+			if t.Failed() {
+				return
+			}
+		}
+		t.Logf("%+v", f.Count())
+	})
 }
 
 // TestRoutesWithFaults calls every route so that it succeeds, and lets every
