@@ -9,10 +9,11 @@ import (
 )
 
 // recordCache remembers what sealed records decode to: those of the directory
-// (organizations, users, tokens, memberships), and the heads of maps. An entry is used only while the store holds the very bytes that it was
-// decoded from, so it can't say what is no longer true, and nothing has to be
-// dropped when something changes. So what is written may be put here at once,
-// whether it comes to be durable or not: no two sealed records are equal.
+// (organizations, users, tokens, memberships), and the heads of maps. An entry
+// is used only while the store holds the very bytes that it was decoded from, so
+// it can't say what is no longer true, and nothing has to be dropped when
+// something changes. So what is written may be put here at once, whether it
+// comes to be durable or not: no two sealed records are equal.
 type recordCache struct{ recent[place, cachedRecord] }
 
 type cachedRecord struct {
@@ -77,4 +78,16 @@ func (v *view) openJSON(key, sealed []byte, into any) error {
 		return damaged(describeKey(key), err)
 	}
 	return nil
+}
+
+// mustJSON decodes the record at key, which another one says is there.
+func (v *view) mustJSON(key []byte, into any) error {
+	sealed, err := v.r.Get(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return damaged(describeKey(key), err)
+	}
+	if err != nil {
+		return err
+	}
+	return v.openJSON(key, sealed, into)
 }

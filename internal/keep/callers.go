@@ -104,12 +104,6 @@ func (c *callerCache) found(org ID, at uint64) {
 	}
 }
 
-func (c *callerCache) clear() {
-	c.callers.clear()
-	c.orgs.clear()
-	c.refs.clear()
-}
-
 // alone is a store that nobody else changes, so that what this process has
 // done is all that was done. When one of its changes has succeeded, what came
 // of those that failed before it began does not change any more.

@@ -19,3 +19,15 @@ func (c *mapCache) clear() {
 
 // DescribeKey names a record.
 func DescribeKey(key string) string { return describeKey([]byte(key)) }
+
+func (c *callerCache) clear() {
+	c.callers.clear()
+	c.orgs.clear()
+	c.refs.clear()
+}
+
+func (r *recent[K, V]) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.young, r.old = nil, nil
+}

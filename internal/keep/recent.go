@@ -58,9 +58,3 @@ func (r *recent[K, V]) forget(k K) {
 	delete(r.young, k)
 	delete(r.old, k)
 }
-
-func (r *recent[K, V]) clear() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.young, r.old = nil, nil
-}

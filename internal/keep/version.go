@@ -3,7 +3,6 @@ package keep
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -299,16 +298,8 @@ type mapVersion struct {
 
 // version returns a version's record.
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
-	k := versionKey(m, n)
-	sealed, err := v.r.Get(k)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, damaged(describeKey(k), err)
-	}
-	if err != nil {
-		return nil, err
-	}
 	r := &versionRecord{}
-	return r, v.openJSON(k, sealed, r)
+	return r, v.mustJSON(versionKey(m, n), r)
 }
 
 // changesPerChunk keeps records well below what every store takes at once, and
@@ -355,19 +346,9 @@ func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
 
 // changesIn returns one part of what a large version did.
 func (v *view) changesIn(m ID, n uint64, chunk uint32) ([]change, error) {
-	k := changesKey(m, n, chunk)
-	plain, ok, err := v.get(k)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, damaged(describeKey(k), store.ErrNotFound)
-	}
 	var part []change
-	if err := json.Unmarshal(plain, &part); err != nil {
-		return nil, damaged(describeKey(k), err)
-	}
-	return part, nil
+	err := v.mustJSON(changesKey(m, n, chunk), &part)
+	return part, err
 }
 
 func (t *tx) deleteVersion(h *headRecord, n uint64) error {
