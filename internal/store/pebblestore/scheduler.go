@@ -17,7 +17,8 @@ type scheduler struct {
 	running int
 
 	// granting is set while a goroutine offers the engine to run compactions
-	// that wait; again, when it should look once more.
+	// that wait; again, when it should look once more. While it offers, it
+	// counts as one that runs.
 	granting, again bool
 }
 
@@ -59,6 +60,9 @@ func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.room() {
+		// The offer that took the room may have found nothing just before the
+		// engine asked, which it does not do twice.
+		s.again = true
 		return false, nil
 	}
 	s.running++
