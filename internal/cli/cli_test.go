@@ -50,6 +50,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("BOLTFILES", files)
+			// The default address may be in use, by another test too.
+			e.Setenv("FLUXKEEP_HTTP_BIND_ADDRESS", "127.0.0.1:0")
 			e.Setenv("INFLUX_CONFIGS_PATH", filepath.Join(e.WorkDir, "configs"))
 			s := &scriptServer{}
 			e.Values[serverKey{}] = s
