@@ -183,6 +183,11 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 					text = "GET /health HTTP/1.1\r\nX-Slow: "
 				}
 				slowRequest(t, ts.Addr().String(), text)
+				// With many that wait to be accepted, the client's own could
+				// be the one that has been idle longest.
+				eventually(t, "a connection that is accepted", func() bool {
+					return ts.listener.open.Load()+ts.listener.dropped.Load() > int64(i)
+				})
 				if a, err := ts.try("GET", "/ping", ""); err != nil || a.status != 204 {
 					t.Fatalf("after %d connections: %d, %v", i, a.status, err)
 				}
