@@ -288,7 +288,7 @@ func (w *writer) since(read uint64, set map[string]string) (Change, error) {
 	}
 	delta := Change{Set: map[string]string{}}
 	check := func(name, to string, present bool) error {
-		_, now, is, err := w.current(name)
+		_, now, is, err := w.current(name, w.hash(name))
 		was, had := before[name]
 		if err == nil && (is != had || now != was) && (is != present || now != to) {
 			err = ErrCASMismatch
@@ -316,9 +316,11 @@ func (w *writer) since(read uint64, set map[string]string) (Change, error) {
 	return delta, nil
 }
 
+func (w *writer) hash(name string) hash { return w.k.secretHash(w.head.Map, name) }
+
 // current returns what a name is now; nothing is there when the current
 // version is hidden.
-func (w *writer) current(name string) (entry, string, bool, error) {
+func (w *writer) current(name string, h hash) (entry, string, bool, error) {
 	if w.empty {
 		return entry{}, "", false, nil
 	}
@@ -328,10 +330,9 @@ func (w *writer) current(name string) (entry, string, bool, error) {
 	}
 	// With the version at hand, one record is looked up; without it, all that
 	// the engine has of the name is looked through.
-	h := w.k.secretHash(m, name)
 	prefix := placeOf(secretPrefix(m, h))
 	if n, known := w.k.newest.get(prefix); known {
-		e, value, ok, err := w.secretAt(m, name, valuePlace{h, n})
+		e, value, ok, err := w.secretAt(m, name, h, n)
 		if !errors.Is(err, store.ErrNotFound) {
 			return e, value, ok, err
 		}
@@ -353,7 +354,8 @@ type newestCache struct{ recent[place, uint64] }
 func (w *writer) diff(ch Change) (changes []change, values map[string]string, err error) {
 	values = ch.Set
 	for name, value := range ch.Set {
-		e, now, ok, err := w.current(name)
+		h := w.hash(name)
+		e, now, ok, err := w.current(name, h)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -364,7 +366,7 @@ func (w *writer) diff(ch Change) (changes []change, values map[string]string, er
 		if ok {
 			o = opChange
 		}
-		changes = append(changes, change{name, o, e.version})
+		changes = append(changes, change{name, o, e.version, h})
 	}
 	removed := ch.Remove
 	if ch.Replace && !w.empty {
@@ -374,12 +376,13 @@ func (w *writer) diff(ch Change) (changes []change, values map[string]string, er
 	}
 	slices.Sort(removed)
 	for _, name := range slices.Compact(removed) {
-		e, _, ok, err := w.current(name)
+		h := w.hash(name)
+		e, _, ok, err := w.current(name, h)
 		if err != nil {
 			return nil, nil, err
 		}
 		if ok {
-			changes = append(changes, change{name, opRemove, e.version})
+			changes = append(changes, change{name, opRemove, e.version, h})
 		}
 	}
 	slices.SortFunc(changes, compareNames)
@@ -465,11 +468,10 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 			count--
 			w.rec.Removed = append(w.rec.Removed, c.Name)
 		}
-		h := w.k.secretHash(m, c.Name)
-		if err := w.put(secretKey(m, h, n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
+		if err := w.put(secretKey(m, c.hash, n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
 			return VersionInfo{}, err
 		}
-		w.k.newest.put(placeOf(secretPrefix(m, h)), n)
+		w.k.newest.put(placeOf(secretPrefix(m, c.hash)), n)
 	}
 	if count > MaxNames {
 		return VersionInfo{}, errorf(CodeInvalid, "an organization can have at most %d secrets", MaxNames)
@@ -481,13 +483,14 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 	if len(changes) > changesPerChunk {
 		w.head.Large = n
 	}
+	before := w.head.Updated
 	w.head.Current, w.head.Count, w.head.Updated = n, count, w.now
 	w.rec.Version = n
 	if after := w.state.DeleteVersionAfter; after > 0 {
 		w.changeState()
 		w.state.Deleted[n] = w.now.Add(after)
 	}
-	if err := w.prune(len(changes)); err != nil {
+	if err := w.prune(len(changes), before); err != nil {
 		return VersionInfo{}, err
 	}
 	if err := w.sweepUnpinned(); err != nil {
@@ -519,7 +522,7 @@ func (w *writer) hide(changes []change) ([]change, error) {
 		if i, ok := fresh[e.name]; ok {
 			changes[i].Before = e.version
 		} else {
-			changes = append(changes, change{e.name, opHide, e.version})
+			changes = append(changes, change{e.name, opHide, e.version, w.hash(e.name)})
 		}
 		return nil
 	})

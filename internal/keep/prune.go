@@ -19,29 +19,45 @@ const (
 	// many new versions were made.
 	mergeTime     = time.Minute
 	mergeVersions = 64
+	// While small writes follow each other closely, only each pruneEvery-th
+	// prunes: records of neighbouring versions are read at the price of one.
+	pruneEvery = 16
+	fewChanges = 8
 )
 
 // prune lets go of the oldest versions until no more than max_versions are
 // left. changed is the number of names that the write has changed: what comes
-// in faster than it goes would grow without end.
-func (w *writer) prune(changed int) error {
+// in faster than it goes would grow without end. before is the time of the
+// version before.
+func (w *writer) prune(changed int, before time.Time) error {
 	if keep := uint64(w.state.maxVersions()); w.head.Current > keep {
 		w.head.Oldest = max(w.head.Oldest, w.head.Current-keep+1)
 	}
-	for range maxPruned {
-		if w.head.Floor >= w.head.Oldest {
-			break
-		}
-		next, err := w.recentVersion(w.head.Map, w.head.Floor+1)
+	swept := w.head.Swept == w.head.Floor
+	if swept && changed <= fewChanges && w.now.Sub(before) < mergeTime && w.head.Current%pruneEvery != 0 {
+		return nil
+	}
+	for i := 0; i < maxPruned && w.head.Floor < w.head.Oldest; i++ {
+		wanted, err := w.mergeable()
 		if err != nil {
 			return err
 		}
-		if w.head.Oldest-w.head.Floor <= mergeVersions && w.now.Sub(next.Time) < mergeTime {
+		if wanted {
 			break
 		}
 		w.head.Floor++
 	}
 	return w.sweep(2*changed + sweptNames)
+}
+
+// mergeable reports whether the version at the floor may still be merged with:
+// it was the current one until a moment ago, and not many came after it.
+func (w *writer) mergeable() (bool, error) {
+	if w.head.Oldest-w.head.Floor > mergeVersions {
+		return false, nil
+	}
+	next, err := w.recentVersion(w.head.Map, w.head.Floor+1)
+	return err == nil && w.now.Sub(next.Time) < mergeTime, err
 }
 
 // sweep goes on with removing what only versions below the floor needed, until
@@ -87,7 +103,10 @@ func (w *writer) swept(n uint64) error {
 // that were visible up to it, apart from those that a pinned version shows.
 func (w *writer) superseded(n uint64, changes []change) error {
 	for _, c := range changes {
-		h := w.k.secretHash(w.head.Map, c.Name)
+		h := c.hash
+		if h == (hash{}) { // the record was read
+			h = w.hash(c.Name)
+		}
 		left := c.Before != 0 && w.pinnedIn(c.Before, n)
 		if c.Before != 0 && !left {
 			if err := w.w.Delete(secretKey(w.head.Map, h, c.Before)); err != nil {

@@ -86,3 +86,25 @@ func TestPruneInParts(t *testing.T) {
 		})
 	}
 }
+
+// TestPruneWhileBusy makes small versions one soon after the other. What is
+// kept of them is bounded, and goes with the first write after a pause.
+func TestPruneWhileBusy(t *testing.T) {
+	const kept, mergeable, pruned = keep.DefaultMaxVersions, 64, 16
+	k := keeptest.New(t, nil)
+	for i := range 300 {
+		k.Clock.Advance(time.Millisecond)
+		k.MustChange(t, set("n", fmt.Sprint(i)))
+		if v, s := records(t, k, 'v'), records(t, k, 's'); v > kept+mergeable+pruned || s > v {
+			t.Fatalf("%d version records and %d with values after %d writes", v, s, i+1)
+		}
+	}
+	if v := records(t, k, 'v'); v < kept+mergeable {
+		t.Errorf("%d version records: of these writes, none can be merged with the oldest", v)
+	}
+	k.Clock.Advance(time.Minute)
+	k.MustChange(t, set("n", "end"))
+	if v, s := records(t, k, 'v'), records(t, k, 's'); v != kept || s != kept {
+		t.Errorf("%d version records and %d with values are left", v, s)
+	}
+}

@@ -176,11 +176,11 @@ func (r *reading) document(c *Caller, n uint64, only []string) (Document, []stri
 		if !c.sees(name) {
 			continue
 		}
-		value, err := r.value(s.m, s.places[i])
+		value, err := r.value(s, i)
 		if err != nil {
 			return Document{}, nil, err
 		}
-		out.Secrets = append(out.Secrets, Secret{name, value, s.places[i].version})
+		out.Secrets = append(out.Secrets, Secret{name, value, s.written[i]})
 		names = append(names, name)
 	}
 	return out, names, nil

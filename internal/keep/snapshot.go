@@ -12,36 +12,31 @@ import (
 )
 
 // snapshot is what is visible in one version of a map: the names in byte
-// order, and where the value of each stands. It never changes.
+// order, and in which version the value of each was written. It never changes.
 type snapshot struct {
 	m       ID
 	version uint64
 	record  *versionRecord // without its changes
 	names   []string
-	places  []valuePlace                 // of the names' values
+	written []uint64
 	bytes   int64                        // in memory, without the values
 	values  atomic.Pointer[sealedValues] // once they were asked for
 }
 
-// valuePlace says which secret record has a value.
-type valuePlace struct {
-	hash    hash
-	version uint64 // in which the value was written
-}
-
-// entry is a name that is visible in a version, and where its value stands.
+// entry is a name that is visible in a version, and in which version its value
+// was written.
 type entry struct {
-	name string
-	valuePlace
+	name    string
+	version uint64
 }
 
 func (s *snapshot) add(e entry) {
-	s.names, s.places = append(s.names, e.name), append(s.places, e.valuePlace)
+	s.names, s.written = append(s.names, e.name), append(s.written, e.version)
 	s.bytes += int64(len(e.name)) + entrySize
 }
 
 // entrySize is what an entry takes in memory beside the bytes of its name.
-const entrySize = 48
+const entrySize = 32
 
 // complete fills in what is the same for all names.
 func (v *view) complete(s *snapshot) (*snapshot, error) {
@@ -136,9 +131,9 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 }
 
 // secretAt is secret for a name that was written in that very version; else
-// it returns store.ErrNotFound.
-func (v *view) secretAt(m ID, name string, at valuePlace) (e entry, value string, ok bool, err error) {
-	k := secretKey(m, at.hash, at.version)
+// it returns store.ErrNotFound. h is the name's hash.
+func (v *view) secretAt(m ID, name string, h hash, at uint64) (e entry, value string, ok bool, err error) {
+	k := secretKey(m, h, at)
 	sealed, err := v.r.Get(k)
 	if err != nil {
 		return entry{}, "", false, err
@@ -147,7 +142,7 @@ func (v *view) secretAt(m ID, name string, at valuePlace) (e entry, value string
 }
 
 func (v *view) found(name string, k, sealed []byte) (e entry, value string, ok bool, err error) {
-	h, version, _ := parseSecretKey(k)
+	_, version, _ := parseSecretKey(k)
 	kind, has, value, err := v.openSecret(k, sealed)
 	if err != nil {
 		return entry{}, "", false, err
@@ -155,7 +150,7 @@ func (v *view) found(name string, k, sealed []byte) (e entry, value string, ok b
 	if has != name {
 		return entry{}, "", false, damaged(describeKey(k), errors.New("it is of another name"))
 	}
-	return entry{has, valuePlace{h, version}}, value, kind == kindValue, nil
+	return entry{has, version}, value, kind == kindValue, nil
 }
 
 func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err error) {
@@ -170,9 +165,9 @@ func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err 
 	return kind, name, value, nil
 }
 
-// value returns the value that stands at a place.
-func (v *view) value(m ID, at valuePlace) (string, error) {
-	v.key = appendSecretKey(v.key[:0], m, at.hash, at.version)
+// value returns the value of the name at index i of a snapshot.
+func (v *view) value(s *snapshot, i int) (string, error) {
+	v.key = appendSecretKey(v.key[:0], s.m, v.k.secretHash(s.m, s.names[i]), s.written[i])
 	sealed, err := v.r.Get(v.key)
 	if errors.Is(err, store.ErrNotFound) {
 		return "", damaged(describeKey(v.key), err)
@@ -180,7 +175,7 @@ func (v *view) value(m ID, at valuePlace) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, _, value, err := v.openSecret(v.key, sealed)
+	_, value, _, err := v.found(s.names[i], v.key, sealed)
 	return value, err
 }
 
@@ -211,7 +206,7 @@ func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error
 		if err != nil || kind != kindValue {
 			return err == nil, err
 		}
-		return true, fn(entry{name, valuePlace{h, version}}, value)
+		return true, fn(entry{name, version}, value)
 	})
 }
 
@@ -268,7 +263,7 @@ func (v *view) wholeSnapshot(m ID, at uint64) (*snapshot, error) {
 }
 
 func newSnapshot(m ID, version uint64, size int) *snapshot {
-	return &snapshot{m: m, version: version, names: make([]string, 0, size), places: make([]valuePlace, 0, size)}
+	return &snapshot{m: m, version: version, names: make([]string, 0, size), written: make([]uint64, 0, size)}
 }
 
 // advance makes the snapshot of a later version from an earlier one and the
@@ -296,17 +291,17 @@ func (v *view) advance(from *snapshot, to uint64) (*snapshot, error) {
 			continue // the last one counts
 		}
 		for ; next < len(from.names) && from.names[next] < c.Name; next++ {
-			s.add(entry{from.names[next], from.places[next]})
+			s.add(entry{from.names[next], from.written[next]})
 		}
 		if next < len(from.names) && from.names[next] == c.Name {
 			next++
 		}
 		if c.Op.kind() == kindValue {
-			s.add(entry{c.Name, valuePlace{v.k.secretHash(s.m, c.Name), c.version}})
+			s.add(entry{c.Name, c.version})
 		}
 	}
 	for ; next < len(from.names); next++ {
-		s.add(entry{from.names[next], from.places[next]})
+		s.add(entry{from.names[next], from.written[next]})
 	}
 	return v.complete(s)
 }

@@ -21,11 +21,11 @@ func (v *view) secrets(s *snapshot) ([]Secret, error) {
 	out := make([]Secret, len(s.names))
 	size := 0
 	for i, name := range s.names {
-		value, err := v.value(s.m, s.places[i])
+		value, err := v.value(s, i)
 		if err != nil {
 			return nil, err
 		}
-		out[i] = Secret{name, value, s.places[i].version}
+		out[i] = Secret{name, value, s.written[i]}
 		size += len(value)
 	}
 	if size <= maxSealedValues {
@@ -46,7 +46,7 @@ func (v *view) openAll(s *snapshot, all *sealedValues) ([]Secret, error) {
 	out := make([]Secret, len(s.names))
 	start := 0
 	for i, name := range s.names {
-		out[i] = Secret{name, values[start:all.ends[i]], s.places[i].version}
+		out[i] = Secret{name, values[start:all.ends[i]], s.written[i]}
 		start = all.ends[i]
 	}
 	return out, nil

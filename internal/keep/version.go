@@ -74,6 +74,8 @@ type change struct {
 	// place of, 0 if there is none, or one that only says that the name is
 	// gone.
 	Before uint64 `json:"b,omitempty"`
+	// hash is the name's, as long as it is remembered.
+	hash hash
 }
 
 type op string

@@ -37,7 +37,7 @@ func TestRecordsAsJSON(t *testing.T) {
 			From: number(), Merged: number(), Count: int(number()), Chunks: uint32(number()),
 		}
 		for range r.IntN(4) {
-			v.Changes = append(v.Changes, change{names[r.IntN(len(names))], []op{opAdd, opChange, opRemove, opHide}[r.IntN(4)], number()})
+			v.Changes = append(v.Changes, change{names[r.IntN(len(names))], []op{opAdd, opChange, opRemove, opHide}[r.IntN(4)], number(), hash{}})
 		}
 		return compare(h.appendJSON(nil), &h) && compare(v.appendJSON(nil), &v)
 	}
