@@ -239,7 +239,7 @@ func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(
 	}
 	start := *rec
 	start.ID, start.Outcome = k.ids.Next(), audit.Allowed
-	var line []byte
+	line := make([]byte, 0, 512)
 	t := &tx{view: view{ctx: ctx, k: k}}
 	doubtful, err := k.transact(ctx, t, func(t *tx) error {
 		*rec = start

@@ -41,7 +41,7 @@ const (
 	outboxFull  = 4096
 )
 
-func outboxKey(id audit.ID) []byte { return append([]byte{tableOutbox}, id[:]...) }
+func outboxKey(id audit.ID) []byte { return append(key(tableOutbox), id[:]...) }
 
 func (t *tx) putOutbox(id audit.ID, line []byte) error { return t.put(outboxKey(id), line) }
 

@@ -262,7 +262,7 @@ func (v *view) checkHead(org ID, h *headRecord) error {
 // newest.
 func (t *tx) putHead(org ID, h headRecord, s *stateRecord) error {
 	k := key(tableHead, org)
-	sealed, err := t.seal(k, h.appendJSON(nil))
+	sealed, err := t.seal(k, h.appendJSON(make([]byte, 0, 256)))
 	if err != nil {
 		return err
 	}
@@ -322,7 +322,7 @@ func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error
 	if t.k.alone {
 		t.k.versions.put(mapVersion{m, n}, &r)
 	}
-	return t.put(versionKey(m, n), r.appendJSON(nil))
+	return t.put(versionKey(m, n), r.appendJSON(make([]byte, 0, 256)))
 }
 
 // changes returns all that a version did.
