@@ -252,11 +252,12 @@ func (k *Keep) DeleteVersions(ctx context.Context, c Caller, org ID, versions ..
 		if w.head.Current == 0 {
 			return errUnchanged
 		}
-		if len(versions) == 0 {
-			versions = []uint64{w.head.Current}
+		hide := versions
+		if len(hide) == 0 {
+			hide = []uint64{w.head.Current}
 		}
 		w.changeState()
-		for _, n := range versions {
+		for _, n := range hide {
 			if w.head.kept(w.state, n) && !w.state.hidden(n, w.now) {
 				w.state.Deleted[n] = w.now
 			}
