@@ -223,7 +223,7 @@ func (w *writer) write(ch Change) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
-	changes, values, err := w.diff(ch)
+	changes, err := w.diff(ch)
 	if err != nil {
 		return Written{}, err
 	}
@@ -232,7 +232,7 @@ func (w *writer) write(ch Change) (Written, error) {
 		return Written{Version: VersionInfo{Number: w.head.Current}}, errUnchanged
 	}
 	pinned := w.guard(ch, changes)
-	info, err := w.commit(changes, values, versionRecord{Merged: merged})
+	info, err := w.commit(changes, ch.Set, versionRecord{Merged: merged})
 	return Written{Version: info, Changed: true, Pinned: pinned}, err
 }
 
@@ -351,13 +351,12 @@ func (w *writer) current(name string, h hash) (entry, string, bool, error) {
 type newestCache struct{ recent[place, uint64] }
 
 // diff returns what a change really changes, in byte order of the names.
-func (w *writer) diff(ch Change) (changes []change, values map[string]string, err error) {
-	values = ch.Set
+func (w *writer) diff(ch Change) (changes []change, err error) {
 	for name, value := range ch.Set {
 		h := w.hash(name)
 		e, now, ok, err := w.current(name, h)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if ok && now == value {
 			continue
@@ -368,10 +367,10 @@ func (w *writer) diff(ch Change) (changes []change, values map[string]string, er
 		}
 		changes = append(changes, change{name, o, e.version, h})
 	}
-	removed := ch.Remove
+	removed := slices.Clone(ch.Remove) // it is the caller's
 	if ch.Replace && !w.empty {
 		if removed, err = w.missing(ch.Set); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	slices.Sort(removed)
@@ -379,14 +378,14 @@ func (w *writer) diff(ch Change) (changes []change, values map[string]string, er
 		h := w.hash(name)
 		e, _, ok, err := w.current(name, h)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if ok {
 			changes = append(changes, change{name, opRemove, e.version, h})
 		}
 	}
 	slices.SortFunc(changes, compareNames)
-	return changes, values, nil
+	return changes, nil
 }
 
 // missing lists the names that are there, that the caller sees, and that are

@@ -361,12 +361,12 @@ func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (
 		if err != nil {
 			return err
 		}
-		changes, values, err := w.diff(ch)
+		changes, err := w.diff(ch)
 		if err != nil {
 			return err
 		}
 		out.Changed = true
-		out.Version, err = w.commit(changes, values, versionRecord{From: version})
+		out.Version, err = w.commit(changes, ch.Set, versionRecord{From: version})
 		return err
 	})
 	if err != nil {

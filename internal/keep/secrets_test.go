@@ -36,8 +36,12 @@ func TestChangeMakesVersions(t *testing.T) {
 	if n := k.MustChange(t, set("b", "3")); n != 2 {
 		t.Errorf("writing what is there made version %d", n)
 	}
-	if n := k.MustChange(t, keep.Change{Remove: []string{"a", "never", "a"}}); n != 3 {
+	remove := []string{"never", "a", "never", "a"}
+	if n := k.MustChange(t, keep.Change{Remove: remove}); n != 3 {
 		t.Errorf("third version is %d", n)
+	}
+	if !slices.Equal(remove, []string{"never", "a", "never", "a"}) {
+		t.Errorf("a write changed its argument to %q", remove)
 	}
 	if n := k.MustChange(t, keep.Change{Remove: []string{"never"}}); n != 3 {
 		t.Errorf("removing what is not there made version %d", n)
