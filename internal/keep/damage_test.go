@@ -8,39 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
-
-// raw returns all records of a store as they are.
-func raw(t *testing.T, k *keeptest.Kit) map[string][]byte {
-	t.Helper()
-	all := map[string][]byte{}
-	err := k.Store().View(t.Context(), func(r store.Reader) error {
-		return r.Scan([]byte{0}, nil, func(key, value []byte) (bool, error) {
-			all[string(key)] = bytes.Clone(value)
-			return true, nil
-		})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-func write(t *testing.T, k *keeptest.Kit, key string, value []byte) {
-	t.Helper()
-	err := k.Store().Update(t.Context(), func(w store.Tx) error {
-		if value == nil {
-			return w.Delete([]byte(key))
-		}
-		return w.Set([]byte(key), value)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // damageable is a Keep with something in every table, and what it answers
 // when nothing is damaged.
@@ -265,6 +236,21 @@ func TestRecordsPutBack(t *testing.T) {
 	}
 }
 
+// stop ends what the Keep does by itself, which changes the records of the
+// audit log, and leaves one of them in the store as a crash does.
+func (d *damageable) stop(t *testing.T) {
+	t.Helper()
+	if err := d.Keep.Close(); err != nil {
+		t.Fatal(err)
+	}
+	key := "a" + strings.Repeat("\x01", len(audit.ID{}))
+	sealed, err := d.Keys().Seal([]byte(`{}`), []byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, d.Kit, key, sealed)
+}
+
 // examine returns what Check finds.
 func (d *damageable) examine(t *testing.T) (keep.CheckReport, []keep.Damage) {
 	t.Helper()
@@ -283,6 +269,7 @@ func (d *damageable) examine(t *testing.T) (keep.CheckReport, []keep.Damage) {
 // that one and nothing else.
 func TestCheckFindsDamage(t *testing.T) {
 	d := newDamageable(t)
+	d.stop(t)
 	r, found := d.examine(t)
 	if len(found) > 0 || r.Organizations != 2 || r.Users != 2 || r.Tokens != 3 || r.Versions != 4 || r.Secrets != 5 {
 		t.Fatalf("undamaged: %+v, %v", r, found)
@@ -318,6 +305,7 @@ func TestCheckFindsDamage(t *testing.T) {
 // its twin and of one that has the same description.
 func TestCheckFindsAllDamage(t *testing.T) {
 	d := newDamageable(t)
+	d.stop(t)
 	all := raw(t, d.Kit)
 	var want []string
 	for key, good := range all {

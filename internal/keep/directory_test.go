@@ -115,20 +115,6 @@ func TestTokenGivesNoMoreThanItHas(t *testing.T) {
 	}
 }
 
-// mustUser makes a user with a password.
-func mustUser(t *testing.T, k *keeptest.Kit, name, password string) keep.ID {
-	t.Helper()
-	op := k.Operator(t, keep.InfluxDB)
-	u, err := k.CreateUser(t.Context(), op, name, true)
-	if err == nil {
-		err = k.SetPassword(t.Context(), op, u.ID, password)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.ID
-}
-
 func TestSessions(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()

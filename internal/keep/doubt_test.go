@@ -2,10 +2,8 @@ package keep_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -19,24 +17,8 @@ import (
 // newFaulty is a kit with caches, whose store fails when the context says so.
 func newFaulty(t *testing.T) *keeptest.Kit {
 	return keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store {
-		return &loneStore{storetest.Faulty(s, nil), s.(interface{ Revision() uint64 })}
+		return newSoleStore(storetest.Faulty(s, nil), s)
 	}})
-}
-
-// auditOf returns the outcomes that the audit log has of an action.
-func auditOf(t *testing.T, k *keeptest.Kit, action string) (outcomes []string) {
-	t.Helper()
-	log, err := os.ReadFile(k.Audit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(log)) {
-		var rec struct{ Action, Outcome string }
-		if err := json.Unmarshal([]byte(line), &rec); err == nil && rec.Action == action {
-			outcomes = append(outcomes, rec.Outcome)
-		}
-	}
-	return outcomes
 }
 
 // TestDeactivationInDoubt switches a token off by a change that is reported as
@@ -82,7 +64,7 @@ func TestDeactivationInDoubt(t *testing.T) {
 				k.MustChange(t, set("any", "change"))
 			}
 			k.CheckAudit(t)
-			if got := strings.Join(auditOf(t, k, "tokens.update"), " "); got != tt.outcome {
+			if got := strings.Join(outcomes(t, k, "tokens.update"), " "); got != tt.outcome {
 				t.Errorf("the audit log has %q, want %q", got, tt.outcome)
 			}
 		})
@@ -162,7 +144,7 @@ func (s *slow) Update(ctx context.Context, fn func(store.Tx) error) error {
 // nobody in any more, although who did that was not told yet.
 func TestSeenByOthersFirst(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store {
-		return &loneStore{&slow{s}, s.(interface{ Revision() uint64 })}
+		return newSoleStore(&slow{s}, s)
 	}})
 	op := k.Operator(t, keep.InfluxDB)
 	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})

@@ -47,18 +47,10 @@ func storesUnder() []storeUnder {
 		{"retrying", func(_ uint64, _ *atomic.Bool, s store.Store) store.Store { return &retrying{s} }},
 		// With caches on, which a Keep has when its store is its own.
 		{"faulty and alone", func(seed uint64, failing *atomic.Bool, s store.Store) store.Store {
-			return &loneStore{faulty(seed, failing, s), s.(interface{ Revision() uint64 })}
+			return newSoleStore(faulty(seed, failing, s), s)
 		}},
 	}
 }
-
-// loneStore says that nobody else changes it.
-type loneStore struct {
-	store.Store
-	revision interface{ Revision() uint64 }
-}
-
-func (l *loneStore) Revision() uint64 { return l.revision.Revision() }
 
 // retrying runs each function twice, as a store does that finds out late that
 // somebody else has changed what it read: of the first run nothing is left.

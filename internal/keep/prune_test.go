@@ -7,20 +7,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
-
-// records counts the store's records in a table.
-func records(tb testing.TB, k *keeptest.Kit, table byte) int {
-	n := 0
-	err := k.Store().View(tb.Context(), func(r store.Reader) error {
-		return r.Scan([]byte{table}, []byte{table + 1}, func([]byte, []byte) (bool, error) { n++; return true, nil })
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return n
-}
 
 // TestPruneInParts makes large versions, and then small ones. None of these
 // does the work of a large one, and in the end nothing is left of those.

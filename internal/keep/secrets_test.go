@@ -14,16 +14,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-func set(pairs ...string) keep.Change {
-	ch := keep.Change{Set: map[string]string{}}
-	for i := 0; i < len(pairs); i += 2 {
-		ch.Set[pairs[i]] = pairs[i+1]
-	}
-	return ch
-}
-
-func cas(n uint64) *uint64 { return &n }
-
 func TestChangeMakesVersions(t *testing.T) {
 	k := keeptest.New(t, nil)
 	op := k.Operator(t, keep.InfluxDB)
@@ -373,7 +363,7 @@ func TestWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- k.Wait(t.Context(), op, k.Org, d.Tag) }()
 	select {
 	case <-done:
@@ -386,7 +376,7 @@ func TestWait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("a change did not wake it")
 	}
 }

@@ -1,0 +1,103 @@
+package keep_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// What several tests of this package need beside keeptest.
+
+func set(pairs ...string) keep.Change {
+	ch := keep.Change{Set: map[string]string{}}
+	for i := 0; i < len(pairs); i += 2 {
+		ch.Set[pairs[i]] = pairs[i+1]
+	}
+	return ch
+}
+
+func cas(n uint64) *uint64 { return &n }
+
+// mustUser makes a user with a password.
+func mustUser(t *testing.T, k *keeptest.Kit, name, password string) keep.ID {
+	t.Helper()
+	op := k.Operator(t, keep.InfluxDB)
+	u, err := k.CreateUser(t.Context(), op, name, true)
+	if err == nil {
+		err = k.SetPassword(t.Context(), op, u.ID, password)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.ID
+}
+
+// outcomes returns the outcomes that the audit log has of an action.
+func outcomes(tb testing.TB, k *keeptest.Kit, action string) (list []string) {
+	tb.Helper()
+	records, _ := k.AuditRecords(tb, 0)
+	for _, r := range records {
+		if r.Action == action {
+			list = append(list, r.Outcome)
+		}
+	}
+	return list
+}
+
+// raw returns all records of a store as they are, also those that come and go
+// with the audit log; see Contents.
+func raw(t *testing.T, k *keeptest.Kit) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	err := k.Store().View(t.Context(), func(r store.Reader) error {
+		return r.Scan([]byte{0}, nil, func(key, value []byte) (bool, error) {
+			all[string(key)] = bytes.Clone(value)
+			return true, nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func write(t *testing.T, k *keeptest.Kit, key string, value []byte) {
+	t.Helper()
+	err := k.Store().Update(t.Context(), func(w store.Tx) error {
+		if value == nil {
+			return w.Delete([]byte(key))
+		}
+		return w.Set([]byte(key), value)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// records counts the store's records in a table.
+func records(tb testing.TB, k *keeptest.Kit, table byte) int {
+	n := 0
+	err := k.Store().View(tb.Context(), func(r store.Reader) error {
+		return r.Scan([]byte{table}, []byte{table + 1}, func([]byte, []byte) (bool, error) { n++; return true, nil })
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
+
+// soleStore says that nobody else changes it, so that a Keep on it uses all its
+// caches. The store under it counts the revisions.
+type soleStore struct {
+	store.Store
+	revision interface{ Revision() uint64 }
+}
+
+func newSoleStore(s, under store.Store) store.Store {
+	return &soleStore{s, under.(interface{ Revision() uint64 })}
+}
+
+func (s *soleStore) Revision() uint64 { return s.revision.Revision() }
