@@ -41,7 +41,7 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 // Store is a set of ordered keys and values. All methods may be called by
 // several goroutines at once.
 type Store interface {
-	// View calls fn with a consistent picture of what is durable. It never
+	// View calls fn with a consistent snapshot of what is durable. It never
 	// waits for a change. It returns fn's error unchanged.
 	View(ctx context.Context, fn func(Reader) error) error
 

@@ -175,7 +175,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestKill kills a process that uses a store.
+// TestKill kills a process that uses a store: in one round some time after it
+// has begun to make changes, in the next maybe before.
 func TestKill(t *testing.T) {
 	const env = "PEBBLESTORE_TEST_KILL"
 	const workers = 8
@@ -189,7 +190,7 @@ func TestKill(t *testing.T) {
 	}
 	dir := t.TempDir()
 	l := newLedger(workers)
-	for range rounds {
+	for round := range rounds {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
 		cmd.Env = append(os.Environ(), env+"="+dir)
 		out, err := cmd.StdoutPipe()
@@ -199,9 +200,18 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		kill := time.AfterFunc(time.Duration(100+rand.IntN(300))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		readAcked(t, out, l)
+		var kill *time.Timer
+		killSoon := sync.OnceFunc(func() {
+			kill = time.AfterFunc(time.Duration(100+rand.IntN(300))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		})
+		if round%2 == 1 {
+			killSoon()
+		}
+		readAcked(t, out, l, killSoon)
 		_ = cmd.Wait()
+		if kill == nil {
+			t.Fatal("the process ended by itself")
+		}
 		kill.Stop()
 
 		s := mustOpen(t, dir, nil)
@@ -224,7 +234,10 @@ func TestKill(t *testing.T) {
 	}
 }
 
-func readAcked(t *testing.T, out io.Reader, l *ledger) {
+// readAcked notes what a process says that it was acknowledged. It calls all
+// when that is a change of each worker.
+func readAcked(t *testing.T, out io.Reader, l *ledger, all func()) {
+	heard := map[int]bool{}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		worker, change, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "acked "), " ")
@@ -235,6 +248,9 @@ func readAcked(t *testing.T, out io.Reader, l *ledger) {
 			continue
 		}
 		l.acked[w].Store(n)
+		if heard[w] = true; len(heard) == len(l.acked) {
+			all()
+		}
 	}
 }
 

@@ -59,11 +59,23 @@ func damageStores(tb testing.TB) map[string]string {
 	}
 	reopenRaw()
 	set(damageKeys*3/4, damageKeys)
-	time.Sleep(restAfter + 300*time.Millisecond)
+	waitForRest(tb, s)
 	keep("crashed") // with a log to be replayed, all of it known to be durable
 	storetest.MustClose(tb, s)
 	keep("closed")
 	return folders
+}
+
+// waitForRest waits until the guard says that all of the log is durable.
+func waitForRest(tb testing.TB, s *Store) {
+	tb.Helper()
+	gen := s.gen.Load()
+	log := gen.disk.newestLog.Load()
+	waitFor(tb, "the store to be at rest", func() bool {
+		gen.guard.mu.Lock()
+		defer gen.guard.mu.Unlock()
+		return gen.guard.logLen > 0 && gen.guard.logLen == log.synced.Load()
+	})
 }
 
 // readAll reads all keys by Get and Scan. It returns how many were damaged.
@@ -111,7 +123,7 @@ func readAll(tb testing.TB, s *Store) (damaged int) {
 	return damaged
 }
 
-// folderState returns all that is in a folder.
+// contents returns all that is in a folder.
 func contents(tb testing.TB, dir string) map[string]string {
 	tb.Helper()
 	entries, err := os.ReadDir(dir)

@@ -268,11 +268,11 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool,
 	t.Logf("%d faults, %d refused, %d recoveries, %d reads, %d changes", fs.hits.Load(), refused.Load(), m.Recoveries, served.Load(), m.Changes)
 }
 
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
+func waitFor(tb testing.TB, what string, done func() bool) {
+	tb.Helper()
 	for deadline := time.Now().Add(90 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited too long for %s", what)
+			tb.Fatalf("waited too long for %s", what)
 		}
 	}
 }
@@ -280,18 +280,13 @@ func waitFor(t *testing.T, what string, done func() bool) {
 // mustRecover waits until s takes changes again.
 func mustRecover(t *testing.T, s *Store) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	waitFor(t, "the store to recover", func() bool {
 		err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("probe"), []byte("v")) })
-		if err == nil {
-			return
-		}
-		if !errors.Is(err, store.ErrUnavailable) {
+		if err != nil && !errors.Is(err, store.ErrUnavailable) {
 			t.Fatalf("update: %v", err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the store did not recover: %v", err)
-		}
-	}
+		return err == nil
+	})
 }
 
 // TestFaultsAtOpen lets the opening of a store fail at each of its steps: it

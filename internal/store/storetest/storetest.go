@@ -55,7 +55,7 @@ func Run(t *testing.T, make func(tb testing.TB) Opener) {
 		{"CancelDuring", testCancelDuring},
 		{"Counter", testCounter},
 		{"Pairs", testPairs},
-		{"ViewIsAPicture", testViewIsAPicture},
+		{"ViewIsASnapshot", testViewIsASnapshot},
 		{"ViewDoesNotWait", testViewDoesNotWait},
 		{"ReadYourWrites", testReadYourWrites},
 		{"LargeValues", testLargeValues},
