@@ -51,6 +51,22 @@ func (c *chain) follow(line []byte) (header, error) {
 	return h, nil
 }
 
+// followAll takes all lines, of which the last must have its newline.
+func (c *chain) followAll(ls *lines) error {
+	for {
+		line, err := ls.next()
+		if err == io.EOF && len(line) == 0 {
+			return nil
+		}
+		if err == nil {
+			_, err = c.follow(line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // lines reads a file line by line.
 type lines struct {
 	r    *bufio.Reader

@@ -79,15 +79,15 @@ func (l *Log) appendAll(bodies [][]byte) (appended int, err error) {
 	return appended, flush()
 }
 
-// outbox holds the records that may be missing in the log, in their order.
-type outbox struct {
+// pendingRecords may be missing in the log. They are in their order.
+type pendingRecords struct {
 	ids    []ID
 	bodies [][]byte // nil for one that was found in the log
 	index  map[ID]int
 }
 
-func collect(pending func(yield func(id ID, body []byte) error) error) (*outbox, error) {
-	o := &outbox{index: make(map[ID]int)}
+func collect(pending func(yield func(id ID, body []byte) error) error) (*pendingRecords, error) {
+	p := &pendingRecords{index: make(map[ID]int)}
 	err := pending(func(id ID, body []byte) error {
 		inside, err := checkBody(body)
 		if err != nil {
@@ -96,19 +96,19 @@ func collect(pending func(yield func(id ID, body []byte) error) error) (*outbox,
 		if inside != id {
 			return fmt.Errorf("audit: pending record %v holds the record %v", id, inside)
 		}
-		if _, twice := o.index[id]; !twice {
-			o.index[id] = len(o.bodies)
-			o.ids = append(o.ids, id)
-			o.bodies = append(o.bodies, bytes.Clone(body))
+		if _, twice := p.index[id]; !twice {
+			p.index[id] = len(p.bodies)
+			p.ids = append(p.ids, id)
+			p.bodies = append(p.bodies, bytes.Clone(body))
 		}
 		return nil
 	})
-	return o, err
+	return p, err
 }
 
-func (o *outbox) drop(id ID) {
-	if i, ok := o.index[id]; ok {
-		o.bodies[i] = nil
+func (p *pendingRecords) drop(id ID) {
+	if i, ok := p.index[id]; ok {
+		p.bodies[i] = nil
 	}
 }
 

@@ -136,18 +136,10 @@ func packedHead(s *segment) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	var c chain
-	for {
-		line, err := ls.next()
-		if err == io.EOF && len(line) == 0 {
-			return c.head, nil
-		}
-		if err == nil {
-			_, err = c.follow(line)
-		}
-		if err != nil {
-			return Checkpoint{}, &DamageError{s.name, ls.n, err}
-		}
+	if err := c.followAll(ls); err != nil {
+		return Checkpoint{}, &DamageError{s.name, ls.n, err}
 	}
+	return c.head, nil
 }
 
 // lastLine returns the checkpoint of the line that ends at end. It reads more
@@ -168,18 +160,10 @@ func lastLine(f file, name string, end int64) (Checkpoint, error) {
 		}
 		var c chain
 		ls := newLines(io.NewSectionReader(f, start, end-start))
-		for {
-			line, err := ls.next()
-			if err == io.EOF {
-				return c.head, nil
-			}
-			if err == nil {
-				_, err = c.follow(line)
-			}
-			if err != nil {
-				return Checkpoint{}, &DamageError{name, countLines(f, start) + max(ls.n, 1), err}
-			}
+		if err := c.followAll(ls); err != nil {
+			return Checkpoint{}, &DamageError{name, countLines(f, start) + max(ls.n, 1), err}
 		}
+		return c.head, nil
 	}
 }
 

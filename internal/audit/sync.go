@@ -141,18 +141,8 @@ func (l *Log) redo() error {
 // reread checks that the bytes behind the last sync are still what was written.
 func (l *Log) reread() error {
 	c := chain{head: l.synced, started: l.synced.Seq > 0}
-	ls := newLines(io.NewSectionReader(l.file, l.syncedSize, l.size-l.syncedSize))
-	for {
-		line, err := ls.next()
-		if err == io.EOF && len(line) == 0 {
-			break
-		}
-		if err == nil {
-			_, err = c.follow(line)
-		}
-		if err != nil {
-			return err
-		}
+	if err := c.followAll(newLines(io.NewSectionReader(l.file, l.syncedSize, l.size-l.syncedSize))); err != nil {
+		return err
 	}
 	if c.head != l.head {
 		return fmt.Errorf("it ends at line %d instead of %d", c.head.Seq, l.head.Seq)

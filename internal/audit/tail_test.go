@@ -132,7 +132,7 @@ func TestTailFollows(t *testing.T) {
 	path := logPath(t)
 	l := mustOpen(t, path, nil)
 	w := newWriter()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	got := make(chan ID, 1000)
 	ended := make(chan error)
@@ -201,7 +201,7 @@ func TestTailFollowsPackedFile(t *testing.T) {
 	shift(t, path)
 	gzipFile(t, path+".1")
 	l := mustOpen(t, path, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var seqs []uint64
 	err := Tail(ctx, path, 2, true, func(line []byte) error {
