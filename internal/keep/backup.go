@@ -16,7 +16,7 @@ import (
 // server that they were made on, and not what belongs to the audit log's file.
 func inBackup(key []byte) bool {
 	switch key[0] {
-	case tableSession, tableUserOf, tableOutbox, tableCheckpoint:
+	case tableSession, tableSessionOf, tableOutbox, tableCheckpoint:
 		return false
 	}
 	return true

@@ -125,7 +125,7 @@ func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (Written
 	err := k.update(ctx, c, rec, func(t *tx) error {
 		out, adopted = Written{}, false
 		err := t.allowSecrets(&c, acl.Write, org)
-		if err == ErrOrganizationNotFound && ch.Adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {
+		if errors.Is(err, ErrOrganizationNotFound) && ch.Adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {
 			err = t.adopt(org)
 			adopted = true
 		}

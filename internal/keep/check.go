@@ -150,7 +150,7 @@ func sessionKey(k []byte) (h hash, user ID, ok bool) {
 	switch {
 	case k[0] == tableSession && len(k) == 1+len(h):
 		copy(h[:], k[1:])
-	case k[0] == tableUserOf && len(k) == 9+len(h):
+	case k[0] == tableSessionOf && len(k) == 9+len(h):
 		copy(h[:], k[9:])
 		user, _ = idAt(k, 1)
 	default:
@@ -178,7 +178,7 @@ func (c *checker) decode(k, plain []byte) error {
 	into, known := map[byte]any{
 		tableHead: &headRecord{}, tableState: &stateRecord{}, tableVersion: &versionRecord{}, tableChanges: &[]change{},
 		tableOrg: &orgRecord{}, tableOrgName: &entryRecord{}, tableUser: &userRecord{}, tableUserName: &entryRecord{},
-		tableToken: &tokenRecord{}, tableTokenHash: &entryRecord{}, tableSession: &sessionRecord{}, tableUserOf: &entryRecord{},
+		tableToken: &tokenRecord{}, tableTokenHash: &entryRecord{}, tableSession: &sessionRecord{}, tableSessionOf: &entryRecord{},
 		tableMember: &memberRecord{}, tableMemberOf: &memberRecord{}, tableOutbox: &json.RawMessage{}, tableCheckpoint: &json.RawMessage{},
 	}[k[0]]
 	if !known {

@@ -192,6 +192,54 @@ func TestSessions(t *testing.T) {
 	works("deleted user", s, keep.ErrUnauthenticated)
 }
 
+// TestExpiredAreRemoved: of sessions and login tokens that have ended no record
+// stays, and all others do.
+func TestExpiredAreRemoved(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	origin := keeptest.Origin(keep.InfluxDB)
+	mustUser(t, k, "ann", "battery staple 1")
+	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	begin := func() (session, login string) {
+		t.Helper()
+		s, err := k.SignIn(ctx, keep.Anonymous(origin), "ann", "battery staple 1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := k.Login(ctx, keep.Anonymous(origin), token.ID.String(), token.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Key, l.Value
+	}
+	const sessions, sessionsOf, tokens, tokenHashes = 'e', 'E', 't', 'T'
+	count := func() [4]int {
+		return [4]int{records(t, k, sessions), records(t, k, sessionsOf), records(t, k, tokens), records(t, k, tokenHashes)}
+	}
+	begin()
+	k.Clock.Advance(40 * time.Minute)
+	session, login := begin()
+	for _, c := range []struct {
+		after time.Duration
+		want  [4]int // the operator's token and the one made here always stay
+	}{{0, [4]int{2, 2, 4, 4}}, {30 * time.Minute, [4]int{1, 1, 3, 3}}, {time.Hour, [4]int{0, 0, 2, 2}}} {
+		k.Clock.Advance(c.after)
+		if err := k.RemoveExpired(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := count(); got != c.want {
+			t.Errorf("%v later: %v records, want %v", c.after, got, c.want)
+		}
+		if c.want[0] != 1 {
+			continue
+		}
+		if _, err := k.AuthenticateSession(ctx, origin, session); err != nil {
+			t.Errorf("the later session: %v", err)
+		}
+		k.MustCaller(t, keep.Vault, login)
+	}
+}
+
 func TestSignInIsLimited(t *testing.T) {
 	k := keeptest.New(t, nil)
 	limited := false

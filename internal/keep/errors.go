@@ -64,6 +64,8 @@ var (
 	ErrUnauthenticated = &Error{Code: CodeUnauthorized, Message: "unauthorized access"}
 	ErrUserInactive    = &Error{Code: CodeForbidden, Message: "User is inactive"}
 	ErrTokenInactive   = &Error{Code: CodeUnauthorized, Message: "token is inactive"}
+	// ErrNotOperator refuses what only an operator token may do.
+	ErrNotOperator = &Error{Code: CodeUnauthorized, Message: "this requires operator permissions"}
 	// ErrCASMismatch and ErrCASRequired refuse a write because of its
 	// check-and-set parameter.
 	ErrCASMismatch = &Error{Code: CodeInvalid, Message: "check-and-set parameter did not match the current version"}

@@ -1,5 +1,10 @@
 package keep
 
+import "context"
+
+// RemoveExpired does at once what k does now and then.
+func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired(ctx) }
+
 // DropCaches makes k read everything from the store again.
 func (k *Keep) DropCaches() {
 	k.records.clear()

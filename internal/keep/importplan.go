@@ -52,7 +52,7 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 
 func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportUserKind, ID: u.ID, Name: u.Name}}
-	if err := userName(u.Name); err != nil {
+	if err := checkUserName(u.Name); err != nil {
 		return p.left(ImportRefused, "%v", err)
 	}
 	old, err := v.user(u.ID)

@@ -146,7 +146,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	k.stop = stop
 	k.done.Go(func() { k.drainOutbox(background) })
-	k.done.Go(func() { k.sweepSessions(background) })
+	k.done.Go(func() { k.sweepExpired(background) })
 	k.done.Go(func() { k.rotate(background) })
 	return k, nil
 }
@@ -262,6 +262,24 @@ func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(
 		err = nil
 	}
 	return k.finish(rec, k.now(), domain(err))
+}
+
+// peek reads without an audit record, for what is only a step towards
+// something that has one.
+func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
+	now := k.now()
+	return k.store.View(ctx, func(r store.Reader) error {
+		v := &view{ctx: ctx, k: k, now: now}
+		v.use(r)
+		return fn(v)
+	})
+}
+
+// quietly writes without an audit record: upkeep that nobody asked for.
+func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
+	t := &tx{view: view{ctx: ctx, k: k}}
+	_, err := k.transact(ctx, t, fn)
+	return err
 }
 
 // finish writes the record of something that changed nothing. When that can't

@@ -23,7 +23,7 @@ const (
 	tableToken      = 't' // token
 	tableTokenHash  = 'T' // hash of the token
 	tableSession    = 'e' // hash of the session's key
-	tableUserOf     = 'E' // user, hash of the session's key
+	tableSessionOf  = 'E' // user, hash of the session's key
 	tableMember     = 'b' // organization, user
 	tableMemberOf   = 'B' // user, organization
 	tableOutbox     = 'a' // audit record
@@ -114,7 +114,7 @@ func describeKey(k []byte) string {
 		return "a token's lookup entry"
 	case tableSession:
 		return "a session"
-	case tableUserOf:
+	case tableSessionOf:
 		return "a session of user " + id(1)
 	case tableMember:
 		return fmt.Sprintf("the membership of user %s in organization %s", id(9), id(1))

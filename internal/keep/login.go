@@ -43,8 +43,7 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 		if err != nil {
 			return err
 		}
-		if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive ||
-			(!parent.Expires.IsZero() && !t.now.Before(parent.Expires)) {
+		if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive || parent.expired(t.now) {
 			return ErrUnauthenticated
 		}
 		switch err := t.activeUser(parent.User); {

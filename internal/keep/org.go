@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -76,8 +77,6 @@ func (v *view) org(id ID) (*orgRecord, error) {
 	}
 	return r, twin(k, r.Revision, entry.Revision)
 }
-
-var errNoEntry = errorf(CodeInternal, "its lookup entry is missing")
 
 // orgByName returns the ID behind a name, 0 when nobody has it.
 func (v *view) orgByName(name string) (ID, error) {
@@ -212,7 +211,7 @@ func (v *view) addOrg(c *Caller, id ID, missing error, out *[]Organization) erro
 		return nil
 	}
 	r, err := v.org(id)
-	if err == ErrOrganizationNotFound {
+	if errors.Is(err, ErrOrganizationNotFound) {
 		return missing
 	}
 	if err != nil {

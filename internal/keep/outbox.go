@@ -152,7 +152,7 @@ func AuditCheckpoint(ctx context.Context, s store.Store, keys Opener) (audit.Che
 		}
 		return json.Unmarshal(plain, &at)
 	})
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return audit.Checkpoint{}, nil
 	}
 	return at, err

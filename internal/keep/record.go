@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,6 +47,11 @@ type tokenRecord struct {
 	Parent      ID                 `json:"parent,omitzero"` // set on a login token
 }
 
+// expired reports whether the token has ended.
+func (r *tokenRecord) expired(now time.Time) bool {
+	return !r.Expires.IsZero() && !now.Before(r.Expires)
+}
+
 type permissionRecord struct {
 	Action acl.Action `json:"a"`
 	Type   acl.Type   `json:"t"`
@@ -70,6 +76,8 @@ type entryRecord struct {
 	Revision uint64 `json:"rev"`
 	ID       ID     `json:"id,omitzero"`
 }
+
+var errNoEntry = errors.New("its lookup entry is missing")
 
 // twin checks that two records of one object, which stands at key, were
 // written together.

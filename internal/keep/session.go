@@ -2,13 +2,11 @@ package keep
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // renewBefore is how long before its end a session that is used gets more
@@ -42,7 +40,7 @@ func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent hash) (C
 		if err != nil {
 			return err
 		}
-		if r == nil || (!r.Expires.IsZero() && !v.now.Before(r.Expires)) {
+		if r == nil || r.expired(v.now) {
 			return ErrUnauthenticated
 		}
 		caller := tokenCaller(o, id, r)
@@ -97,7 +95,7 @@ func (v *view) boundToParent(c *Caller, r *tokenRecord) error {
 	if err != nil {
 		return err
 	}
-	if parent.Inactive || (!parent.Expires.IsZero() && !v.now.Before(parent.Expires)) {
+	if parent.Inactive || parent.expired(v.now) {
 		return ErrUnauthenticated
 	}
 	c.permissions, c.names = oftenFirst(toSet(parent.Permissions)), parent.Names
@@ -173,7 +171,7 @@ func (v *view) session(h hash) (*sessionRecord, error) {
 	return r, twin(hashKey(tableSession, h), r.Revision, entry.Revision)
 }
 
-func sessionOfKey(user ID, h hash) []byte { return append(key(tableUserOf, user), h[:]...) }
+func sessionOfKey(user ID, h hash) []byte { return append(key(tableSessionOf, user), h[:]...) }
 
 func (t *tx) putSession(h hash, r *sessionRecord) error {
 	if err := t.putJSON(sessionOfKey(r.User, h), entryRecord{Revision: r.Revision}); err != nil {
@@ -192,8 +190,8 @@ func (t *tx) deleteSession(h hash, user ID) error {
 // endSessions signs a user out everywhere, but for one session.
 func (t *tx) endSessions(user ID, except hash) error {
 	var hashes []hash
-	prefix := key(tableUserOf, user)
-	err := t.r.Scan(prefix, key(tableUserOf, user+1), func(k, _ []byte) (bool, error) {
+	prefix := key(tableSessionOf, user)
+	err := t.r.Scan(prefix, key(tableSessionOf, user+1), func(k, _ []byte) (bool, error) {
 		if h := k[len(prefix):]; len(h) == len(except) && hash(h) != except {
 			hashes = append(hashes, hash(h))
 		}
@@ -278,7 +276,7 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 	if err != nil {
 		return Session{}, k.finish(rec, k.now(), domain(err))
 	}
-	right, err := k.passwordOf(ctx, user, password)
+	right, err := k.passwordMatches(ctx, user, password)
 	if err != nil {
 		return Session{}, k.finish(rec, k.now(), err)
 	}
@@ -318,8 +316,8 @@ func (k *Keep) SignOut(ctx context.Context, c Caller, value string) error {
 	})
 }
 
-// sweepSessions removes what has expired: sessions and login tokens.
-func (k *Keep) sweepSessions(ctx context.Context) {
+// sweepExpired removes what has expired, now and then.
+func (k *Keep) sweepExpired(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Minute)
 	defer tick.Stop()
 	for {
@@ -328,52 +326,28 @@ func (k *Keep) sweepSessions(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := k.sweep(ctx); err != nil && ctx.Err() == nil {
+		if err := k.removeExpired(ctx); err != nil && ctx.Err() == nil {
 			k.logger.Warn("expired sessions stay for now", "error", err)
 		}
 	}
 }
 
-func (k *Keep) sweep(ctx context.Context) error {
-	type ended struct {
-		h    hash
-		user ID
-	}
-	var sessions []ended
+// removeExpired removes the sessions and the login tokens that have ended.
+func (k *Keep) removeExpired(ctx context.Context) error {
+	var sessions map[hash]ID // and their users
 	var tokens []ID
-	err := k.peek(ctx, func(v *view) error {
-		sessions, tokens = nil, nil
-		err := v.r.Scan(key(tableSession), key(tableSession+1), func(key, sealed []byte) (bool, error) {
-			plain, err := v.open(key, sealed)
-			if err != nil {
-				return false, err
-			}
-			var r sessionRecord
-			if err := json.Unmarshal(plain, &r); err != nil {
-				return false, damaged(describeKey(key), err)
-			}
-			if !v.now.Before(r.Expires) {
-				sessions = append(sessions, ended{hash(key[1:]), r.User})
-			}
-			return true, nil
-		})
-		if err != nil {
-			return err
+	err := k.peek(ctx, func(v *view) (err error) {
+		if sessions, err = v.expiredSessions(); err == nil {
+			tokens, err = v.expiredLogins()
 		}
-		return v.scanIDs(tableToken, func(id ID) error {
-			r, err := v.token(id)
-			if err == nil && r.Parent != 0 && !v.now.Before(r.Expires) {
-				tokens = append(tokens, id)
-			}
-			return err
-		})
+		return err
 	})
 	if err != nil || len(sessions)+len(tokens) == 0 {
 		return err
 	}
 	return k.quietly(ctx, func(t *tx) error {
-		for _, s := range sessions {
-			if err := t.deleteSession(s.h, s.user); err != nil {
+		for h, user := range sessions {
+			if err := t.deleteSession(h, user); err != nil {
 				return err
 			}
 		}
@@ -393,20 +367,33 @@ func (k *Keep) sweep(ctx context.Context) error {
 	})
 }
 
-// peek reads without an audit record, for what is only a step towards
-// something that has one.
-func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
-	now := k.now()
-	return k.store.View(ctx, func(r store.Reader) error {
-		v := &view{ctx: ctx, k: k, now: now}
-		v.use(r)
-		return fn(v)
+func (v *view) expiredSessions() (map[hash]ID, error) {
+	users := make(map[hash]ID)
+	err := v.r.Scan(key(tableSession), key(tableSession+1), func(key, sealed []byte) (bool, error) {
+		var r sessionRecord
+		if err := v.openJSON(key, sealed, &r); err != nil {
+			return false, err
+		}
+		h, _, ok := sessionKey(key)
+		if !ok {
+			return false, damaged(describeKey(key), errors.New("its key is of another length"))
+		}
+		if !v.now.Before(r.Expires) {
+			users[h] = r.User
+		}
+		return true, nil
 	})
+	return users, err
 }
 
-// quietly writes without an audit record: upkeep that nobody asked for.
-func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
-	t := &tx{view: view{ctx: ctx, k: k}}
-	_, err := k.transact(ctx, t, fn)
-	return err
+func (v *view) expiredLogins() ([]ID, error) {
+	var ids []ID
+	err := v.scanIDs(tableToken, func(id ID) error {
+		r, err := v.token(id)
+		if err == nil && r.Parent != 0 && r.expired(v.now) {
+			ids = append(ids, id)
+		}
+		return err
+	})
+	return ids, err
 }

@@ -69,7 +69,7 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 		if err := q.missing(); err != nil {
 			return err
 		}
-		if err := userName(q.User); err != nil {
+		if err := checkUserName(q.User); err != nil {
 			return err
 		}
 		if invalid != nil {

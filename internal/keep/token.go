@@ -202,7 +202,7 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 				return nil
 			}
 			t, err := v.describe(id, r)
-			if CodeOf(err) == CodeNotFound && err != nil {
+			if CodeOf(err) == CodeNotFound {
 				return nil // of a user or an organization that is gone
 			}
 			out = append(out, t)

@@ -36,9 +36,6 @@ func (k *Keep) AllowOperator(ctx context.Context, c Caller, action string) error
 	return k.finish(c.record(action, 0), k.now(), err)
 }
 
-// ErrNotOperator refuses what only an operator token may do.
-var ErrNotOperator = &Error{Code: CodeUnauthorized, Message: "this requires operator permissions"}
-
 // sweepAll removes, organization by organization, what no kept version needs.
 func (k *Keep) sweepAll(ctx context.Context) error {
 	var orgs []ID

@@ -178,7 +178,7 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 		id := acl.NewID()
 		r := &userRecord{Name: name, Inactive: !active, Created: t.now, Updated: t.now}
 		rec.Target, out = id.String(), r.user(id)
-		if err := userName(name); err != nil {
+		if err := checkUserName(name); err != nil {
 			return err
 		}
 		return t.putUser(id, nil, r)
@@ -186,7 +186,7 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 	return out, err
 }
 
-func userName(name string) error {
+func checkUserName(name string) error {
 	if name == "" {
 		return errorf(CodeEmptyValue, "key required") // InfluxDB's words
 	}
@@ -216,7 +216,7 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 		r := *old
 		r.Updated = t.now
 		if u.Name != nil {
-			if err := userName(*u.Name); err != nil {
+			if err := checkUserName(*u.Name); err != nil {
 				return err
 			}
 			r.Name = *u.Name
@@ -307,7 +307,7 @@ func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, passwor
 	if wait := k.limiter.wait(k.now(), attempts, c.Origin.Remote); wait > 0 {
 		return k.finish(rec, k.now(), tooMany("attempts to change the password", wait))
 	}
-	right, err := k.passwordOf(ctx, id, old)
+	right, err := k.passwordMatches(ctx, id, old)
 	if err != nil {
 		return k.finish(rec, k.now(), err)
 	}
@@ -335,9 +335,9 @@ func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, passwor
 	return err
 }
 
-// passwordOf reports whether it is the user's password. It takes as long for
+// passwordMatches reports whether it is the user's password. It takes as long for
 // a user who does not exist or has none.
-func (k *Keep) passwordOf(ctx context.Context, id ID, password string) (bool, error) {
+func (k *Keep) passwordMatches(ctx context.Context, id ID, password string) (bool, error) {
 	hashed := k.dummyPassword
 	exists := false
 	err := k.peek(ctx, func(v *view) error {
