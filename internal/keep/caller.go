@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"context"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -130,6 +131,17 @@ func (c *Caller) unlimited(what string) error {
 // at setup may.
 func (c *Caller) Operator() bool {
 	return !c.inactive && !c.Limited() && c.permissions.AllowsAll(acl.Operator())
+}
+
+// AllowOperator records that the caller asks for something of the server's
+// that is kept elsewhere, such as its configuration, and returns
+// ErrNotOperator to everybody but an operator.
+func (k *Keep) AllowOperator(ctx context.Context, c Caller, action string) error {
+	var err error
+	if !c.Operator() {
+		err = ErrNotOperator
+	}
+	return k.finish(c.record(action, 0), k.now(), err)
 }
 
 // Permissions returns what the caller may do.

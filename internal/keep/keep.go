@@ -367,6 +367,17 @@ func (v *view) open(key, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// scanIDs calls fn with the ID of each record of a table.
+func (v *view) scanIDs(table byte, fn func(ID) error) error {
+	return v.r.Scan(key(table), key(table+1), func(k, _ []byte) (bool, error) {
+		id, err := idAt(k, 1)
+		if err != nil {
+			return false, err
+		}
+		return true, fn(id)
+	})
+}
+
 func (t *tx) put(key, plain []byte) error {
 	_, err := t.seal(key, plain)
 	return err

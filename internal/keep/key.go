@@ -2,6 +2,7 @@ package keep
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -74,6 +75,14 @@ func parseSecretKey(k []byte) (h hash, v uint64, ok bool) {
 	}
 	copy(h[:], k[9:25])
 	return h, ^binary.BigEndian.Uint64(k[25:]), true
+}
+
+// idAt reads the ID at a place in a key.
+func idAt(k []byte, at int) (ID, error) {
+	if len(k) < at+8 {
+		return 0, damaged(describeKey(k), errors.New("its key is too short"))
+	}
+	return ID(binary.BigEndian.Uint64(k[at:])), nil
 }
 
 // describeKey names a record for a message about damage, by what it is and

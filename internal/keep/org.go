@@ -26,34 +26,6 @@ type OrganizationFilter struct {
 	Page Page
 }
 
-// Page cuts a list. Lists are in the order of IDs.
-type Page struct {
-	Offset     int
-	Limit      int // 0: no limit
-	After      ID
-	Descending bool
-}
-
-// cut applies a page to a list that is sorted by ID.
-func cut[T any](p Page, list []T, id func(T) ID) []T {
-	out := list[:0:0]
-	for _, v := range list {
-		if p.After == 0 || (!p.Descending && id(v) > p.After) || (p.Descending && id(v) < p.After) {
-			out = append(out, v)
-		}
-	}
-	if p.Descending {
-		for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-			out[i], out[j] = out[j], out[i]
-		}
-	}
-	out = out[min(max(p.Offset, 0), len(out)):]
-	if p.Limit > 0 && len(out) > p.Limit {
-		out = out[:p.Limit]
-	}
-	return out
-}
-
 func (r *orgRecord) organization(id ID) Organization {
 	return Organization{ID: id, Name: r.Name, Description: r.Description, Created: r.Created, Updated: r.Updated}
 }
@@ -241,6 +213,57 @@ func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
 	})
 }
 
+// ResolveOrganization finds an organization by its ID or, when no ID is meant,
+// by its name. An ID is returned whether it exists or not: what is asked next
+// finds out. A name that is not known is ErrOrganizationNotFound to one who
+// may read all secrets, and a refusal to everybody else.
+func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
+	at := k.callers.at()
+	if known, _ := k.callers.refs.get(ref); at != 0 && known.at == at {
+		return known.id, nil
+	}
+	return k.resolve(ctx, c, ref, at)
+}
+
+func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID, error) {
+	var out ID
+	err := k.peek(ctx, func(v *view) error {
+		byName, err := v.orgByName(ref)
+		if err != nil {
+			return err
+		}
+		out = byName
+		if id, perr := acl.ParseID(ref); perr == nil {
+			if byName == 0 || byName == id {
+				out = id
+				return nil
+			}
+			// Both an ID and another organization's name: the ID wins.
+			switch _, err := v.org(id); {
+			case err == nil:
+				out = id
+			case !errors.Is(err, ErrOrganizationNotFound):
+				return err
+			}
+		}
+		if out == 0 {
+			if c.readsAll(acl.Secrets) {
+				return ErrOrganizationNotFound
+			}
+			return errorf(CodeUnauthorized, "read:secrets is unauthorized")
+		}
+		return nil
+	})
+	if err != nil {
+		rec := c.record("organizations.resolve", 0)
+		return 0, k.finish(rec, k.now(), domain(err))
+	}
+	if k.alone && at != 0 {
+		k.callers.refs.put(strings.Clone(ref), seenRef{out, at})
+	}
+	return out, nil
+}
+
 // CreateOrganization makes an organization. Needs write on all of them. A
 // user who makes one is its owner.
 func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, description string) (Organization, error) {
@@ -326,16 +349,5 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 			return err
 		}
 		return t.deleteMap(id)
-	})
-}
-
-// scanIDs calls fn with the ID of each record of a table.
-func (v *view) scanIDs(table byte, fn func(ID) error) error {
-	return v.r.Scan(key(table), key(table+1), func(k, _ []byte) (bool, error) {
-		id, err := idAt(k, 1)
-		if err != nil {
-			return false, err
-		}
-		return true, fn(id)
 	})
 }

@@ -2,11 +2,8 @@ package keep
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -244,120 +241,4 @@ func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag
 		return err
 	})
 	return out, err
-}
-
-// Wait returns when an organization's secrets are no longer those of the tag,
-// or when ctx ends. It is no access: the caller reads afterwards. Needs read
-// on the organization's secrets.
-func (k *Keep) Wait(ctx context.Context, c Caller, org ID, tag string) error {
-	for {
-		changed := k.watchers.on(org)
-		same := false
-		err := k.peek(ctx, func(v *view) error {
-			r, err := v.reading(&c, org)
-			if err == nil {
-				same = r.tag() == tag
-			}
-			return err
-		})
-		if err != nil {
-			return k.finish(c.record("secrets.read", org), k.now(), domain(err))
-		}
-		if !same {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		}
-	}
-}
-
-// watchers are those who wait for a change of an organization's secrets.
-type watchers struct {
-	mu   sync.Mutex
-	wait map[ID]chan struct{}
-}
-
-func (w *watchers) on(org ID) <-chan struct{} {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.wait == nil {
-		w.wait = make(map[ID]chan struct{})
-	}
-	if w.wait[org] == nil {
-		w.wait[org] = make(chan struct{})
-	}
-	return w.wait[org]
-}
-
-func (w *watchers) notify(org ID) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if ch := w.wait[org]; ch != nil {
-		close(ch)
-		delete(w.wait, org)
-	}
-}
-
-// notifyAll is for changes of which it is no longer known what they were.
-func (w *watchers) notifyAll() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, ch := range w.wait {
-		close(ch)
-	}
-	clear(w.wait)
-}
-
-// ResolveOrganization finds an organization by its ID or, when no ID is meant,
-// by its name. An ID is returned whether it exists or not: what is asked next
-// finds out. A name that is not known is ErrOrganizationNotFound to one who
-// may read all secrets, and a refusal to everybody else.
-func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
-	at := k.callers.at()
-	if known, _ := k.callers.refs.get(ref); at != 0 && known.at == at {
-		return known.id, nil
-	}
-	return k.resolve(ctx, c, ref, at)
-}
-
-func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID, error) {
-	var out ID
-	err := k.peek(ctx, func(v *view) error {
-		byName, err := v.orgByName(ref)
-		if err != nil {
-			return err
-		}
-		out = byName
-		if id, perr := acl.ParseID(ref); perr == nil {
-			if byName == 0 || byName == id {
-				out = id
-				return nil
-			}
-			// Both an ID and another organization's name: the ID wins.
-			switch _, err := v.org(id); {
-			case err == nil:
-				out = id
-			case !errors.Is(err, ErrOrganizationNotFound):
-				return err
-			}
-		}
-		if out == 0 {
-			if c.readsAll(acl.Secrets) {
-				return ErrOrganizationNotFound
-			}
-			return errorf(CodeUnauthorized, "read:secrets is unauthorized")
-		}
-		return nil
-	})
-	if err != nil {
-		rec := c.record("organizations.resolve", 0)
-		return 0, k.finish(rec, k.now(), domain(err))
-	}
-	if k.alone && at != 0 {
-		k.callers.refs.put(strings.Clone(ref), seenRef{out, at})
-	}
-	return out, nil
 }

@@ -25,17 +25,6 @@ func (k *Keep) Compact(ctx context.Context, c Caller) error {
 	return k.finish(rec, k.now(), domain(err))
 }
 
-// AllowOperator records that the caller asks for something of the server's
-// that is kept elsewhere, such as its configuration, and returns
-// ErrNotOperator to everybody but an operator.
-func (k *Keep) AllowOperator(ctx context.Context, c Caller, action string) error {
-	var err error
-	if !c.Operator() {
-		err = ErrNotOperator
-	}
-	return k.finish(c.record(action, 0), k.now(), err)
-}
-
 // sweepAll removes, organization by organization, what no kept version needs.
 func (k *Keep) sweepAll(ctx context.Context) error {
 	var orgs []ID

@@ -2,7 +2,6 @@ package keep
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"time"
 
@@ -354,12 +353,4 @@ func (k *Keep) passwordMatches(ctx context.Context, id ID, password string) (boo
 		return false, domain(err)
 	}
 	return bcrypt.CompareHashAndPassword(hashed, []byte(password)) == nil && exists, nil
-}
-
-// idAt reads the ID at a place in a key.
-func idAt(k []byte, at int) (ID, error) {
-	if len(k) < at+8 {
-		return 0, damaged(describeKey(k), errors.New("its key is too short"))
-	}
-	return ID(binary.BigEndian.Uint64(k[at:])), nil
 }

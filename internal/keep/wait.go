@@ -1,0 +1,71 @@
+package keep
+
+import (
+	"context"
+	"sync"
+)
+
+// Wait returns when an organization's secrets are no longer those of the tag,
+// or when ctx ends. It is no access: the caller reads afterwards. Needs read
+// on the organization's secrets.
+func (k *Keep) Wait(ctx context.Context, c Caller, org ID, tag string) error {
+	for {
+		changed := k.watchers.on(org)
+		same := false
+		err := k.peek(ctx, func(v *view) error {
+			r, err := v.reading(&c, org)
+			if err == nil {
+				same = r.tag() == tag
+			}
+			return err
+		})
+		if err != nil {
+			return k.finish(c.record("secrets.read", org), k.now(), domain(err))
+		}
+		if !same {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+// watchers are those who wait for a change of an organization's secrets.
+type watchers struct {
+	mu   sync.Mutex
+	wait map[ID]chan struct{}
+}
+
+func (w *watchers) on(org ID) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wait == nil {
+		w.wait = make(map[ID]chan struct{})
+	}
+	if w.wait[org] == nil {
+		w.wait[org] = make(chan struct{})
+	}
+	return w.wait[org]
+}
+
+func (w *watchers) notify(org ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ch := w.wait[org]; ch != nil {
+		close(ch)
+		delete(w.wait, org)
+	}
+}
+
+// notifyAll is for changes of which it is no longer known what they were.
+func (w *watchers) notifyAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ch := range w.wait {
+		close(ch)
+	}
+	clear(w.wait)
+}
