@@ -11,9 +11,8 @@ import (
 // forgotten.
 type callerCache struct {
 	directory atomic.Uint64 // counts the changes of the directory
-	begun     atomic.Uint64 // the transactions that change the directory
-	ended     atomic.Uint64 // those of them whose end directory has counted
-	doubts    atomic.Uint64 // those of them that failed, and may show later
+	running   atomic.Int64  // transactions that change the directory, and that it has not counted yet
+	doubts    atomic.Uint64 // counts those of them that failed, and may show later
 	settled   atomic.Uint64 // those of doubts that have shown, or never will
 
 	callers recent[hash, knownCaller]
@@ -37,8 +36,10 @@ type knownCaller struct {
 // never too new. It is 0, with which nothing is put or found, while somebody may
 // have seen a change that is not counted yet, or will see one.
 func (c *callerCache) at() uint64 {
-	ended, settled := c.ended.Load(), c.settled.Load() // first: each of them has begun
-	if c.begun.Load() != ended || c.doubts.Load() != settled {
+	// In this order: whoever is no longer running has counted its doubt, and
+	// what is settled was counted before.
+	settled := c.settled.Load()
+	if c.running.Load() > 0 || c.doubts.Load() != settled {
 		return 0
 	}
 	return c.directory.Load() + 1
@@ -46,13 +47,13 @@ func (c *callerCache) at() uint64 {
 
 // changing is called by each transaction that changes the directory, before it
 // does.
-func (c *callerCache) changing() { c.begun.Add(1) }
+func (c *callerCache) changing() { c.running.Add(1) }
 
 // changed is called when such a transaction has ended, before anybody is told
 // so.
 func (c *callerCache) changed() {
 	c.directory.Add(1)
-	c.ended.Add(1)
+	c.running.Add(-1)
 }
 
 // settle is called when a change has succeeded that began when there were so

@@ -208,7 +208,7 @@ func (w *writer) open() error {
 	if w.head.Map == 0 {
 		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.now}
 	}
-	w.empty = w.head.Current == 0 || w.state.hidden(w.head.Current, w.now)
+	w.empty = w.head.empty(w.state, w.now)
 	return nil
 }
 

@@ -35,9 +35,11 @@ type CheckReport struct {
 // nothing, and goes on after damage. It takes no Caller: whoever runs
 // it has the files and the key.
 func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damage)) (CheckReport, error) {
-	k := &Keep{store: s, now: time.Now}
-	k.keys.Store(keys)
-	c := &checker{found: found, members: map[membership][2]uint64{}, sessions: map[hash]foundSession{}, versioned: map[ID]bool{}, bad: map[string]bool{}, unread: map[byte]int{}}
+	k := unserved(s, keys)
+	c := &checker{
+		found: found, members: map[membership][2]uint64{}, sessions: map[hash]foundSession{},
+		versioned: map[ID]bool{}, bad: map[string]bool{}, unread: map[byte]int{},
+	}
 	err := s.View(ctx, func(r store.Reader) error {
 		c.view = &view{ctx: ctx, k: k, r: r, now: k.now()}
 		if err := c.records(); err != nil {
@@ -48,6 +50,14 @@ func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damag
 		return nil
 	})
 	return c.report, err
+}
+
+// unserved is a Keep on a store that no server has open. It is good for reading
+// alone, and without audit records.
+func unserved(s store.Store, keys *seal.Keys) *Keep {
+	k := &Keep{store: s, now: time.Now}
+	k.keys.Store(keys)
+	return k
 }
 
 type checker struct {
@@ -68,7 +78,8 @@ type checker struct {
 
 type membership struct{ org, user ID }
 
-// foundSession has the revisions of both records of a session.
+// foundSession has the revisions of both records of a session, plus one: 0 says
+// that the record was not found.
 type foundSession struct {
 	user             ID
 	revision, mirror uint64
@@ -175,13 +186,8 @@ func (c *checker) decode(k, plain []byte) error {
 		}
 		return nil
 	}
-	into, known := map[byte]any{
-		tableHead: &headRecord{}, tableState: &stateRecord{}, tableVersion: &versionRecord{}, tableChanges: &[]change{},
-		tableOrg: &orgRecord{}, tableOrgName: &entryRecord{}, tableUser: &userRecord{}, tableUserName: &entryRecord{},
-		tableToken: &tokenRecord{}, tableTokenHash: &entryRecord{}, tableSession: &sessionRecord{}, tableSessionOf: &entryRecord{},
-		tableMember: &memberRecord{}, tableMemberOf: &memberRecord{}, tableOutbox: &json.RawMessage{}, tableCheckpoint: &json.RawMessage{},
-	}[k[0]]
-	if !known {
+	into := newRecord(k[0])
+	if into == nil {
 		return errors.New("no table has this key")
 	}
 	if err := json.Unmarshal(plain, into); err != nil {
@@ -191,6 +197,37 @@ func (c *checker) decode(k, plain []byte) error {
 	return nil
 }
 
+// newRecord returns what a record of a table is decoded into, nil when there is
+// no such table.
+func newRecord(table byte) any {
+	switch table {
+	case tableHead:
+		return new(headRecord)
+	case tableState:
+		return new(stateRecord)
+	case tableVersion:
+		return new(versionRecord)
+	case tableChanges:
+		return new([]change)
+	case tableOrg:
+		return new(orgRecord)
+	case tableUser:
+		return new(userRecord)
+	case tableToken:
+		return new(tokenRecord)
+	case tableSession:
+		return new(sessionRecord)
+	case tableOrgName, tableUserName, tableTokenHash, tableSessionOf:
+		return new(entryRecord)
+	case tableMember, tableMemberOf:
+		return new(memberRecord)
+	case tableOutbox, tableCheckpoint:
+		return new(json.RawMessage)
+	}
+	return nil
+}
+
+// note keeps what is compared when all records are read.
 func (c *checker) note(k []byte, record any) {
 	id, _ := idAt(k, 1)
 	switch r := record.(type) {

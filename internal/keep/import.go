@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
@@ -121,8 +120,7 @@ func (k *Keep) Import(ctx context.Context, c Caller, in Import) (ImportReport, e
 // writes nothing. It takes no Caller: whoever runs it has the files and the
 // key.
 func PlanImport(ctx context.Context, s store.Store, keys *seal.Keys, in Import) (ImportReport, error) {
-	k := &Keep{store: s, now: time.Now}
-	k.keys.Store(keys)
+	k := unserved(s, keys)
 	i := &importer{k: k, in: in}
 	err := k.peek(ctx, func(v *view) error {
 		i.begin()

@@ -45,9 +45,7 @@ func (v *view) reading(c *Caller, org ID) (*reading, error) {
 	return &reading{v, h, s}, nil
 }
 
-func (r *reading) empty() bool {
-	return r.head.Current == 0 || r.state.hidden(r.head.Current, r.now)
-}
+func (r *reading) empty() bool { return r.head.empty(r.state, r.now) }
 
 func (r *reading) tag() string { return tag(r.head, r.state, r.now) }
 
@@ -56,7 +54,7 @@ func (r *reading) tag() string { return tag(r.head, r.state, r.now) }
 func tag(h *headRecord, s *stateRecord, now time.Time) string {
 	b := append(make([]byte, 0, 48), h.Map.String()...)
 	b = strconv.AppendUint(append(b, '.'), h.Current, 10)
-	if h.Current == 0 || s.hidden(h.Current, now) {
+	if h.empty(s, now) {
 		return string(append(b, ".0"...))
 	}
 	return string(append(b, ".1"...))

@@ -153,6 +153,12 @@ func remove(sorted []uint64, v uint64) []uint64 {
 	return sorted
 }
 
+// empty reports whether there is nothing to see: no version yet, or the current
+// one is hidden.
+func (h *headRecord) empty(s *stateRecord, now time.Time) bool {
+	return h.Current == 0 || s.hidden(h.Current, now)
+}
+
 // kept reports whether a version exists.
 func (h *headRecord) kept(s *stateRecord, v uint64) bool {
 	return v > 0 && v <= h.Current && (v >= h.Oldest || s.pinned(v))
