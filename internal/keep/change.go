@@ -122,7 +122,7 @@ func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (Written
 	adopted := false
 	rec := c.record("secrets.write", org)
 	rec.Names, rec.Removed = slices.Sorted(maps.Keys(ch.Set)), ch.Remove
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		out, adopted = Written{}, false
 		err := t.allowSecrets(&c, acl.Write, org)
 		if errors.Is(err, ErrOrganizationNotFound) && ch.Adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {

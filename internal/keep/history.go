@@ -44,7 +44,7 @@ func describeVersion(n uint64, r *versionRecord, s *stateRecord, now time.Time) 
 // organization's secrets. A caller limited to some names sees only these.
 func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, error) {
 	var out []VersionInfo
-	err := k.read(ctx, c, c.record("secrets.history", org), func(v *view) error {
+	err := k.read(ctx, c.record("secrets.history", org), func(v *view) error {
 		out = nil
 		if err := v.allowSecrets(&c, acl.Read, org); err != nil {
 			return err
@@ -88,7 +88,7 @@ func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, er
 // names.
 func (k *Keep) updateState(ctx context.Context, c Caller, action string, org ID, what string, fn func(*writer) error) error {
 	rec := c.record(action, org)
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
 			return err
 		}
@@ -182,7 +182,7 @@ func (k *Keep) Dismiss(ctx context.Context, c Caller, org ID, version uint64) er
 // DeleteAll removes an organization's secrets with all their versions and
 // settings. Needs write on the organization's secrets.
 func (k *Keep) DeleteAll(ctx context.Context, c Caller, org ID) error {
-	err := k.update(ctx, c, c.record("secrets.delete-all", org), func(t *tx) error {
+	err := k.update(ctx, c.record("secrets.delete-all", org), func(t *tx) error {
 		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (k *Keep) DeleteAll(ctx context.Context, c Caller, org ID) error {
 func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (Written, error) {
 	var out Written
 	rec := c.record("secrets.rollback", org)
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		out = Written{}
 		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
 			return err

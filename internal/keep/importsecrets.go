@@ -109,7 +109,7 @@ func (k *Keep) CompareSecrets(ctx context.Context, c Caller, in Import) (ImportC
 	for _, org := range slices.Sorted(maps.Keys(in.Secrets)) {
 		rec := c.record("import", org)
 		rec.Detail, rec.Names = "compare", slices.Sorted(maps.Keys(in.Secrets[org]))
-		err := k.read(ctx, c, rec, func(v *view) error {
+		err := k.read(ctx, rec, func(v *view) error {
 			now, err := v.currentSecrets(org)
 			if err != nil {
 				return err

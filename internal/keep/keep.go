@@ -218,7 +218,7 @@ type tx struct {
 }
 
 // read runs fn and, before its result may leave, writes the audit record.
-func (k *Keep) read(ctx context.Context, c Caller, rec *audit.Record, fn func(*view) error) error {
+func (k *Keep) read(ctx context.Context, rec *audit.Record, fn func(*view) error) error {
 	if err := k.log.Err(); err != nil {
 		return k.finish(rec, k.now(), errAudit(err))
 	}
@@ -233,7 +233,7 @@ func (k *Keep) read(ctx context.Context, c Caller, rec *audit.Record, fn func(*v
 // update runs fn in a transaction that also holds the audit record of what it
 // did. fn may run more than once, so it must not keep anything of an earlier
 // run.
-func (k *Keep) update(ctx context.Context, c Caller, rec *audit.Record, fn func(*tx) error) error {
+func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error) error {
 	if err := k.log.Err(); err != nil {
 		return k.finish(rec, k.now(), errAudit(err))
 	}

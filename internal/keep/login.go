@@ -38,7 +38,7 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 		return Login{}, k.finish(rec, k.now(), tooMany("attempts to log in", wait))
 	}
 	out := Login{ID: acl.NewID(), Value: newTokenValue()}
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		id, parent, err := t.tokenByValue(secret)
 		if err != nil {
 			return err
@@ -82,7 +82,7 @@ func (c *Caller) mayItself() error {
 // RenewLogin gives the caller's login token another hour.
 func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 	var out Login
-	err := k.update(ctx, c, c.record("tokens.renew", 0), func(t *tx) error {
+	err := k.update(ctx, c.record("tokens.renew", 0), func(t *tx) error {
 		if err := c.mayItself(); err != nil {
 			return err
 		}
@@ -109,7 +109,7 @@ func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 // permissions are those that it has now.
 func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
 	var out Token
-	err := k.read(ctx, c, c.record("tokens.read", 0), func(v *view) error {
+	err := k.read(ctx, c.record("tokens.read", 0), func(v *view) error {
 		if err := c.mayItself(); err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
 func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = c.Token.String()
-	return k.update(ctx, c, rec, func(t *tx) error {
+	return k.update(ctx, rec, func(t *tx) error {
 		if err := c.mayItself(); err != nil {
 			return err
 		}

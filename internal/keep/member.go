@@ -103,7 +103,7 @@ func (t *tx) eachMember(table byte, first ID, fn func(ID) error) error {
 // organization.
 func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]User, error) {
 	var out []User
-	err := k.read(ctx, c, c.record("members.list", org), func(v *view) error {
+	err := k.read(ctx, c.record("members.list", org), func(v *view) error {
 		out = nil
 		if _, err := v.readableOrg(&c, org); err != nil {
 			return err
@@ -127,7 +127,7 @@ func (k *Keep) AddMember(ctx context.Context, c Caller, org, user ID, role Role)
 	var out User
 	rec := c.record("members.add", org)
 	rec.Target, rec.Detail = user.String(), string(role)
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if _, err := t.readableOrg(&c, org); err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func withArticle(r Role) string {
 func (k *Keep) RemoveMember(ctx context.Context, c Caller, org, user ID) error {
 	rec := c.record("members.remove", org)
 	rec.Target = user.String()
-	return k.update(ctx, c, rec, func(t *tx) error {
+	return k.update(ctx, rec, func(t *tx) error {
 		if _, err := t.readableOrg(&c, org); err != nil {
 			return err
 		}

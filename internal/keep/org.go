@@ -122,7 +122,7 @@ func (k *Keep) CheckOrganization(ctx context.Context, c Caller, id ID) error {
 // Organization returns one organization. Needs read on it.
 func (k *Keep) Organization(ctx context.Context, c Caller, id ID) (Organization, error) {
 	var out Organization
-	err := k.read(ctx, c, c.record("organizations.read", id), func(v *view) error {
+	err := k.read(ctx, c.record("organizations.read", id), func(v *view) error {
 		if err := c.mayOrg(acl.Read, id); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (k *Keep) Organization(ctx context.Context, c Caller, id ID) (Organization,
 // for a name or an ID, whether it exists or not.
 func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter) ([]Organization, error) {
 	var out []Organization
-	err := k.read(ctx, c, c.record("organizations.list", f.ID), func(v *view) error {
+	err := k.read(ctx, c.record("organizations.list", f.ID), func(v *view) error {
 		out = nil
 		switch {
 		case f.ID != 0:
@@ -269,7 +269,7 @@ func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID
 func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, description string) (Organization, error) {
 	var out Organization
 	rec := c.record("organizations.create", 0)
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if err := c.may(acl.Write, acl.Resource{Type: acl.Orgs}); err != nil {
 			return err
 		}
@@ -303,7 +303,7 @@ type OrganizationUpdate struct {
 // UpdateOrganization changes an organization. Needs write on it.
 func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u OrganizationUpdate) (Organization, error) {
 	var out Organization
-	err := k.update(ctx, c, c.record("organizations.update", id), func(t *tx) error {
+	err := k.update(ctx, c.record("organizations.update", id), func(t *tx) error {
 		if err := c.mayOrg(acl.Write, id); err != nil {
 			return err
 		}
@@ -331,7 +331,7 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 // DeleteOrganization removes an organization with its members and secrets,
 // all versions of them. Needs write on it.
 func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
-	return k.update(ctx, c, c.record("organizations.delete", id), func(t *tx) error {
+	return k.update(ctx, c.record("organizations.delete", id), func(t *tx) error {
 		if err := c.mayOrg(acl.Write, id); err != nil {
 			return err
 		}

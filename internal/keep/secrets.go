@@ -65,7 +65,7 @@ func tag(h *headRecord, s *stateRecord, now time.Time) string {
 func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, error) {
 	var out []string
 	rec := c.record("secrets.list", org)
-	err := k.read(ctx, c, rec, func(v *view) error {
+	err := k.read(ctx, rec, func(v *view) error {
 		out = nil
 		r, err := v.reading(&c, org)
 		if err != nil {
@@ -98,7 +98,7 @@ func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, err
 // their IDs.
 func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) {
 	var out []ID
-	err := k.read(ctx, c, c.record("secrets.organizations", 0), func(v *view) error {
+	err := k.read(ctx, c.record("secrets.organizations", 0), func(v *view) error {
 		out = nil
 		if c.inactive {
 			return ErrTokenInactive
@@ -123,7 +123,7 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) 
 func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (Document, error) {
 	var out Document
 	rec := c.record("secrets.read", org)
-	err := k.read(ctx, c, rec, func(v *view) error {
+	err := k.read(ctx, rec, func(v *view) error {
 		r, err := v.reading(&c, org)
 		if err != nil {
 			return err
@@ -225,7 +225,7 @@ func (r *reading) choose(c *Caller, n uint64, only []string, out *Document) erro
 func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag string) (Document, error) {
 	var out Document
 	rec := c.record("secrets.read", org)
-	err := k.read(ctx, c, rec, func(v *view) error {
+	err := k.read(ctx, rec, func(v *view) error {
 		r, err := v.reading(&c, org)
 		if err != nil {
 			return err

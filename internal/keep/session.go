@@ -281,7 +281,7 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 		return Session{}, k.finish(rec, k.now(), err)
 	}
 	s := Session{Key: newTokenValue()}
-	err = k.update(ctx, c, rec, func(t *tx) error {
+	err = k.update(ctx, rec, func(t *tx) error {
 		if !right {
 			return ErrUnauthenticated
 		}
@@ -306,7 +306,7 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 func (k *Keep) SignOut(ctx context.Context, c Caller, value string) error {
 	h := k.sessionHash(value)
 	rec := c.record("sessions.delete", 0)
-	return k.update(ctx, c, rec, func(t *tx) error {
+	return k.update(ctx, rec, func(t *tx) error {
 		r, err := t.session(h)
 		if err != nil {
 			return err

@@ -33,7 +33,7 @@ type Settings struct {
 // organization's secrets. ErrVersionNotFound when nothing was ever written.
 func (k *Keep) Metadata(ctx context.Context, c Caller, org ID) (Metadata, error) {
 	var out Metadata
-	err := k.read(ctx, c, c.record("secrets.metadata", org), func(v *view) error {
+	err := k.read(ctx, c.record("secrets.metadata", org), func(v *view) error {
 		if err := v.allowSecrets(&c, acl.Read, org); err != nil {
 			return err
 		}

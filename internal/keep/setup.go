@@ -58,7 +58,7 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 		value = newTokenValue()
 	}
 	rec := c.record("setup", 0)
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		allowed, err := t.setupAllowed()
 		if err != nil {
 			return err

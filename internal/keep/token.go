@@ -171,7 +171,7 @@ func (k *Keep) Token(ctx context.Context, c Caller, id ID) (Token, error) {
 	var out Token
 	rec := c.record("tokens.read", 0)
 	rec.Target = id.String()
-	err := k.read(ctx, c, rec, func(v *view) error {
+	err := k.read(ctx, rec, func(v *view) error {
 		r, err := v.ownToken(&c, acl.Read, id)
 		if err == nil {
 			out, err = v.describe(id, r)
@@ -184,7 +184,7 @@ func (k *Keep) Token(ctx context.Context, c Caller, id ID) (Token, error) {
 // Tokens returns the tokens that the filter chooses and the caller may read.
 func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, error) {
 	var out []Token
-	err := k.read(ctx, c, c.record("tokens.list", f.Org), func(v *view) error {
+	err := k.read(ctx, c.record("tokens.list", f.Org), func(v *view) error {
 		out = nil
 		f, found, err := v.resolve(&c, f)
 		if err != nil || !found {
@@ -247,7 +247,7 @@ func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, er
 	value := newTokenValue()
 	var out Token
 	rec := c.record("tokens.create", n.Org)
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if n.User == 0 {
 			n.User = c.User
 		}
@@ -358,7 +358,7 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 	var out Token
 	rec := c.record("tokens.update", 0)
 	rec.Target = id.String()
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if _, err := t.ownToken(&c, acl.Read, id); err != nil {
 			return err
 		}
@@ -387,7 +387,7 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 func (k *Keep) DeleteToken(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = id.String()
-	return k.update(ctx, c, rec, func(t *tx) error {
+	return k.update(ctx, rec, func(t *tx) error {
 		r, err := t.ownToken(&c, acl.Write, id)
 		if err != nil {
 			return err

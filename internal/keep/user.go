@@ -86,7 +86,7 @@ func (k *Keep) User(ctx context.Context, c Caller, id ID) (User, error) {
 	var out User
 	rec := c.record("users.read", 0)
 	rec.Target = id.String()
-	err := k.read(ctx, c, rec, func(v *view) error {
+	err := k.read(ctx, rec, func(v *view) error {
 		if err := c.mayUser(acl.Read, id); err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (k *Keep) User(ctx context.Context, c Caller, id ID) (User, error) {
 // Me returns the caller's own user. Needs read on it, as in InfluxDB.
 func (k *Keep) Me(ctx context.Context, c Caller) (User, error) {
 	var out User
-	err := k.read(ctx, c, c.record("users.read", 0), func(v *view) error {
+	err := k.read(ctx, c.record("users.read", 0), func(v *view) error {
 		if c.User == 0 {
 			return ErrUserNotFound
 		}
@@ -128,7 +128,7 @@ func (k *Keep) Me(ctx context.Context, c Caller) (User, error) {
 // whether it exists or not.
 func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error) {
 	var out []User
-	err := k.read(ctx, c, c.record("users.list", 0), func(v *view) error {
+	err := k.read(ctx, c.record("users.list", 0), func(v *view) error {
 		out = nil
 		id := f.ID
 		if id == 0 && f.Name != "" {
@@ -170,7 +170,7 @@ func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error
 func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active bool) (User, error) {
 	var out User
 	rec := c.record("users.create", 0)
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if err := c.may(acl.Write, acl.Resource{Type: acl.Users}); err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 	var out User
 	rec := c.record("users.update", 0)
 	rec.Target = id.String()
-	err := k.update(ctx, c, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if err := c.mayUser(acl.Write, id); err != nil {
 			return err
 		}
@@ -234,7 +234,7 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("users.delete", 0)
 	rec.Target = id.String()
-	return k.update(ctx, c, rec, func(t *tx) error {
+	return k.update(ctx, rec, func(t *tx) error {
 		if err := c.mayUser(acl.Write, id); err != nil {
 			return err
 		}
@@ -269,7 +269,7 @@ func (k *Keep) SetPassword(ctx context.Context, c Caller, id ID, password string
 	hashed, invalid := k.hashPassword(password)
 	rec := c.record("users.password", 0)
 	rec.Target = id.String()
-	return k.update(ctx, c, rec, func(t *tx) error {
+	return k.update(ctx, rec, func(t *tx) error {
 		if err := c.mayUser(acl.Write, id); err != nil {
 			return err
 		}
@@ -311,7 +311,7 @@ func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, passwor
 		return k.finish(rec, k.now(), err)
 	}
 	hashed, invalid := k.hashPassword(password)
-	err = k.update(ctx, c, rec, func(t *tx) error {
+	err = k.update(ctx, rec, func(t *tx) error {
 		if err := c.mayUser(acl.Write, id); err != nil {
 			return err
 		}
