@@ -88,7 +88,7 @@ func (v *view) orgExists(org ID) error {
 		return nil
 	}
 	_, err := v.org(org)
-	if err == nil && v.k.alone {
+	if err == nil && v.k.sole {
 		v.k.callers.found(org, v.at)
 	}
 	return err
@@ -325,7 +325,7 @@ func (w *writer) current(name string, h hash) (entry, string, bool, error) {
 		return entry{}, "", false, nil
 	}
 	m := w.head.Map
-	if !w.k.alone {
+	if !w.k.sole {
 		return w.secret(m, name, w.head.Current)
 	}
 	// With the version at hand, one record is looked up; without it, all that

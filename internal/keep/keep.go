@@ -71,24 +71,28 @@ type Keep struct {
 	ids      *audit.IDSource
 	outbox   outbox
 	limiter  *signInLimiter
+	lines    sync.Pool // of *[]byte, for audit records
+	watchers watchers
+
+	// What is remembered; DESIGN.md says why none of it can be wrong.
+	sole     bool // nobody else changes the store: see revisioned
 	records  recordCache
-	callers  callerCache
-	newest   newestCache
 	heads    recent[ID, seenHead]
-	versions recent[mapVersion, *versionRecord] // that were written here
-	alone    bool                               // nobody else changes the store
-	lines    sync.Pool                          // of *[]byte, for audit records
 	maps     mapCache
 	memory   *seal.Memory // seals what is remembered of values
-	watchers watchers
+	callers  callerCache
+	newest   newestCache
+	versions recent[mapVersion, *versionRecord] // that were written here
+
 	rotation rotation
 	saveKeys func(context.Context, *seal.Keys) error
+	// keysChange is held while the keyset is replaced.
+	keysChange sync.Mutex
 	// previous still has the keys that the last rotation has dropped, for
 	// reads that began before its end; nil soon after.
 	previous atomic.Pointer[seal.Keys]
-	// keysChange is held while the keyset is replaced.
-	keysChange sync.Mutex
-	stats      Stats
+
+	stats Stats
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -115,7 +119,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
 	k.keys.Store(c.Keys)
-	_, k.alone = c.Store.(alone)
+	_, k.sole = c.Store.(revisioned)
 	k.lines.New = func() any { return new([]byte) }
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)
@@ -205,7 +209,7 @@ type view struct {
 // use reads from r, which is durable.
 func (v *view) use(r store.Reader) {
 	v.r = r
-	if a, ok := r.(alone); ok {
+	if a, ok := r.(revisioned); ok {
 		v.revision = a.Revision()
 	}
 }

@@ -290,7 +290,7 @@ func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 // time ago. Where one process writes all versions, what it remembers of one is
 // what it wrote last, and that needs no second look.
 func (t *tx) recentVersion(m ID, n uint64) (*versionRecord, error) {
-	if t.k.alone {
+	if t.k.sole {
 		if known, ok := t.k.versions.get(mapVersion{m, n}); ok {
 			return known, nil
 		}
@@ -325,7 +325,7 @@ func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error
 			r.Chunks++
 		}
 	}
-	if t.k.alone {
+	if t.k.sole {
 		t.k.versions.put(mapVersion{m, n}, &r)
 	}
 	return t.put(versionKey(m, n), r.appendJSON(make([]byte, 0, 256)))
