@@ -46,8 +46,8 @@ func (l *Log) append(body []byte, pending bool) error {
 	r := l.pool.Get().(*request)
 	r.body, r.id, r.pending = body, id, pending
 	if l.enqueue(r) {
-		// Who is about to append too gets to do so, and is served by the same
-		// write. A lone caller has nobody to let pass.
+		// Others that are about to append get to do so, and are served by the
+		// same write. A lone caller has nobody to let pass.
 		runtime.Gosched()
 		l.lead(r)
 	} else if <-r.wake {

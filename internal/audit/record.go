@@ -28,7 +28,7 @@ type Record struct {
 	Outcome string    `json:"outcome"`        // Allowed, Refused or Failed
 	Code    string    `json:"code,omitempty"` // the error's code, when not allowed
 
-	// IDs of the organization, of who asks, and of what he showed for it.
+	// IDs of the organization, of who asks, and of the credential that was shown.
 	Organization string `json:"organization,omitempty"`
 	User         string `json:"user,omitempty"`
 	Token        string `json:"token,omitempty"`

@@ -378,7 +378,7 @@ type crash struct {
 	domain *domain
 }
 
-// crashesOf runs work with a log whose options make a picture of the disk at
+// crashesOf runs work with a log whose options make a copy of the disk at
 // each point that is passed.
 func crashesOf(tb testing.TB, path string, d *domain, work func(opts *Options)) []crash {
 	tb.Helper()
@@ -539,7 +539,7 @@ func TestSettleDuringAppend(t *testing.T) {
 // the log.
 func TestSettleWhileAppending(t *testing.T) {
 	path := logPath(t)
-	l := mustOpen(t, path, &Options{MaxBytes: -1, open: newDisk().openFile}) // a copy of one file is a picture of one moment
+	l := mustOpen(t, path, &Options{MaxBytes: -1, open: newDisk().openFile}) // a copy of one file shows one moment
 	d := newDomain()
 	var mu sync.Mutex // is the store's
 	var writers, settler sync.WaitGroup

@@ -40,7 +40,7 @@ func (l *Log) resume() error {
 	if err != nil {
 		return err
 	}
-	// Who had the lock may have rotated between our opening and locking.
+	// Whoever had the lock may have rotated between our opening and locking.
 	if at, err := os.Stat(l.path); err != nil || !os.SameFile(at, info) {
 		return ErrLocked
 	}

@@ -95,7 +95,7 @@ func (l *Log) leave() error {
 	return nil
 }
 
-// create opens an empty file at path. Who moved the log away may have made it.
+// create opens an empty file at path. Whoever moved the log away may have made it.
 func (l *Log) create() (file, error) {
 	f, err := l.open(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {

@@ -63,7 +63,7 @@ func (l *Log) Sync() (Checkpoint, error) {
 	return head, nil
 }
 
-// Settle is Sync for who keeps pending records: it also names those that the
+// Settle is Sync for a caller that keeps pending records: it also names those that the
 // checkpoint covers and that no earlier call named. The caller must remove them
 // and store the checkpoint in one transaction, and when that fails, remove them
 // together with those of the next call. Then all that is still pending stands

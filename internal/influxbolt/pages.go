@@ -307,9 +307,10 @@ func (p *pages) read(id uint64, kinds ...uint16) ([]byte, error) {
 
 func flags(page []byte) uint16 { return binary.NativeEndian.Uint16(page[8:]) }
 
-// elements returns what a leaf or a branch holds, and where that ends. bbolt writes the keys and
-// values one after the other behind the elements, so that one that begins
-// elsewhere than where the one before it ends has a damaged length.
+// elements returns what a leaf or a branch holds, and where that ends. bbolt
+// writes the keys and values one after the other behind the elements, so that
+// one that begins elsewhere than where the one before it ends has a damaged
+// length.
 func elements(page []byte) (list []element, end int, err error) {
 	count := int(binary.NativeEndian.Uint16(page[10:]))
 	if pageHeader+count*elementSize > len(page) {

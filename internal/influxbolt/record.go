@@ -252,7 +252,7 @@ func decodePermission(raw json.RawMessage) (acl.Permission, error) {
 
 // decodeTokenValue returns the token or its hash. InfluxDB keeps the one or
 // the other; with both, the token is enough.
-func decodeTokenValue(value, hash string) (string, string, error) {
+func decodeTokenValue(value, hash string) (token, phc string, err error) {
 	if hash != "" && !validHash(hash) {
 		return "", "", errHash
 	}

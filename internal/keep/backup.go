@@ -34,7 +34,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, keyset func() ([]byte, erro
 		return k.finish(rec, k.now(), ErrNotOperator)
 	}
 	// While the lock is held no key is added or dropped, so that the keyset
-	// opens every record that the picture of the store has.
+	// opens every record that the snapshot of the store has.
 	unlock := sync.OnceFunc(k.keysChange.Unlock)
 	k.keysChange.Lock()
 	defer unlock()
@@ -99,7 +99,7 @@ func (v *view) writeBackup(w io.Writer, h backup.Header) error {
 	return err
 }
 
-// receiver remembers that who takes the backup failed.
+// receiver remembers the error of whoever takes the backup.
 type receiver struct {
 	w   io.Writer
 	err error
@@ -114,7 +114,7 @@ func (r *receiver) Write(p []byte) (int, error) {
 // restoreBatch is how many bytes go into one transaction.
 const restoreBatch = 4 << 20
 
-// verifyRecord checks that a record belongs into a backup and opens.
+// verifyRecord checks that a record belongs in a backup and opens.
 func verifyRecord(keys *seal.Keys, key, sealed []byte) error {
 	if len(key) == 0 || !inBackup(key) {
 		return fmt.Errorf("%w: it has %s", backup.ErrDamaged, describeKey(key))

@@ -46,7 +46,7 @@ type Caller struct {
 	permissions acl.Set
 	names       []string  // name patterns, for a token limited to some names
 	expires     time.Time // zero: never
-	until       time.Time // when the caller must be found out anew; zero: never
+	until       time.Time // when the caller must be looked up again; zero: never
 	renewable   bool
 	// The IDs as text, for the audit log.
 	userText, tokenText, loginText string

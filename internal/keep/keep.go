@@ -70,7 +70,7 @@ type Keep struct {
 
 	ids      *audit.IDSource
 	outbox   outbox
-	limiter  *signInLimiter
+	limiter  *attemptLimiter
 	lines    sync.Pool // of *[]byte, for audit records
 	watchers watchers
 
@@ -98,8 +98,8 @@ type Keep struct {
 	done sync.WaitGroup
 }
 
-// Open starts the domain on an open store. What the last run could not put
-// into the audit log any more is put there first.
+// Open starts the domain on an open store. What the last run could no longer
+// put into the audit log is put there first.
 func Open(ctx context.Context, c Config) (*Keep, error) {
 	k := &Keep{
 		store:          c.Store,
@@ -111,7 +111,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		sessionLength:  c.SessionLength,
 		passwordCost:   c.PasswordCost,
 		ids:            audit.NewIDs(),
-		limiter:        newSignInLimiter(),
+		limiter:        newAttemptLimiter(),
 	}
 	k.records.size, k.newest.size, k.heads.size, k.versions.size = 10_000, 50_000, 10_000, 2_000
 	k.callers.callers.size, k.callers.orgs.size, k.callers.refs.size = 10_000, 10_000, 1_000
@@ -324,8 +324,8 @@ func cause(err error) error {
 // change made holds all its names.
 const maxAuditNames = 1000
 
-// hideNames bounds the names in a record, and replaces them by keyed hashes
-// when that was asked for.
+// hideNames bounds the number of names in a record, and replaces them by keyed
+// hashes when the log is to have no names.
 func (k *Keep) hideNames(rec *audit.Record) {
 	if n := len(rec.Names) + len(rec.Removed); n > maxAuditNames {
 		rec.Detail = fmt.Sprintf("%d names in all", n)
@@ -360,7 +360,7 @@ func (v *view) get(key []byte) (plain []byte, ok bool, err error) {
 func (v *view) open(key, sealed []byte) ([]byte, error) {
 	plain, err := v.k.keys.Load().Open(sealed, key)
 	if errors.Is(err, seal.ErrUnknownKey) {
-		// A picture of the store from before the end of a rotation.
+		// A snapshot of the store from before the end of a rotation.
 		if previous := v.k.previous.Load(); previous != nil {
 			plain, err = previous.Open(sealed, key)
 		}
@@ -387,7 +387,7 @@ func (t *tx) put(key, plain []byte) error {
 	return err
 }
 
-// seal is put for who wants to know the sealed bytes.
+// seal is put for a caller that needs the sealed bytes.
 func (t *tx) seal(key, plain []byte) ([]byte, error) {
 	sealed, err := t.k.keys.Load().Seal(plain, key)
 	if err != nil {

@@ -7,18 +7,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// signInLimiter slows down guessing: a few attempts at once, then one every
-// few seconds, for each user name and for each address. User names are held as
-// keyed hashes.
-type signInLimiter struct {
+// attemptLimiter slows down guessing: a few attempts at once, then one every few
+// seconds, for each subject (a user who signs in or changes the password, a
+// token that logs in) and for each address. Subjects are held as keyed hashes.
+type attemptLimiter struct {
 	mu        sync.Mutex
-	users     map[hash]*rate.Limiter
+	subjects  map[hash]*rate.Limiter
 	addresses map[string]*rate.Limiter
 }
 
 const (
-	userAttempts    = 10
-	userPace        = 6 * time.Second
+	subjectAttempts = 10
+	subjectPace     = 6 * time.Second
 	addressAttempts = 50
 	addressPace     = time.Second
 	maxLimiters     = 10_000
@@ -28,29 +28,29 @@ func tooMany(what string, wait time.Duration) error {
 	return &Error{Code: CodeTooMany, Message: "too many " + what + ", try again later", RetryAfter: wait}
 }
 
-func newSignInLimiter() *signInLimiter {
-	l := &signInLimiter{}
-	l.users, l.addresses = make(map[hash]*rate.Limiter), make(map[string]*rate.Limiter)
+func newAttemptLimiter() *attemptLimiter {
+	l := &attemptLimiter{}
+	l.subjects, l.addresses = make(map[hash]*rate.Limiter), make(map[string]*rate.Limiter)
 	return l
 }
 
 // wait returns 0 and counts an attempt, or returns how long to wait.
-func (l *signInLimiter) wait(now time.Time, user hash, address string) time.Duration {
+func (l *attemptLimiter) wait(now time.Time, subject hash, address string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := limiterFor(l.addresses, address, now, addressPace, addressAttempts)
 	if d := take(a, now); d > 0 {
 		return d
 	}
-	return take(limiterFor(l.users, user, now, userPace, userAttempts), now)
+	return take(limiterFor(l.subjects, subject, now, subjectPace, subjectAttempts), now)
 }
 
-// succeeded forgets the attempts for a user, so that one who signs in often
+// succeeded forgets the attempts for a subject, so that one who signs in often
 // is not taken for one who guesses.
-func (l *signInLimiter) succeeded(user hash) {
+func (l *attemptLimiter) succeeded(subject hash) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.users, user)
+	delete(l.subjects, subject)
 }
 
 func limiterFor[K comparable](m map[K]*rate.Limiter, k K, now time.Time, pace time.Duration, burst int) *rate.Limiter {

@@ -28,7 +28,7 @@ func (r *recent[K, V]) get(k K) (V, bool) {
 	return v, ok
 }
 
-// promote moves what is still in old, and nobody has put anew meanwhile.
+// promote moves what is still in old, unless it was put again meanwhile.
 func (r *recent[K, V]) promote(k K) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

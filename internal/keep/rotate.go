@@ -40,7 +40,7 @@ func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
 		return KeyStatus{}, k.finish(rec, k.now(), ErrNotOperator)
 	}
 	s := KeyStatus{
-		Keys: k.keys.Load().KeyIDs(), Rotating: k.rotation.running.Load(),
+		Keys: k.keys.Load().KeyInfos(), Rotating: k.rotation.running.Load(),
 		Done: k.rotation.done.Load(), Total: k.rotation.total.Load(),
 	}
 	if e := k.rotation.err.Load(); e != nil {
@@ -63,7 +63,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	k.keysChange.Lock()
 	defer k.keysChange.Unlock()
 	now := k.keys.Load()
-	if len(now.KeyIDs()) > 1 {
+	if len(now.KeyInfos()) > 1 {
 		return k.finish(rec, k.now(), errorf(CodeConflict, "a rotation is under way"))
 	}
 	next, err := now.WithNewKey()
@@ -86,9 +86,9 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 // rotate seals anew whenever the keyset has more than one key.
 func (k *Keep) rotate(ctx context.Context) {
 	for {
-		if len(k.keys.Load().KeyIDs()) > 1 && k.saveKeys != nil {
+		if len(k.keys.Load().KeyInfos()) > 1 && k.saveKeys != nil {
 			k.rotation.running.Store(true)
-			err := k.sealAnew(ctx)
+			err := k.reseal(ctx)
 			k.rotation.running.Store(false)
 			if ctx.Err() != nil {
 				return
@@ -115,14 +115,14 @@ func (k *Keep) rotate(ctx context.Context) {
 }
 
 const (
-	sealBatch = 256
+	resealBatch = 256
 	// dropDelay is longer than any request takes.
 	dropDelay = 5 * time.Minute
 )
 
-// sealAnew goes through the store until nothing needs an old key, and then
+// reseal goes through the store until nothing needs an old key, and then
 // drops the old keys.
-func (k *Keep) sealAnew(ctx context.Context) error {
+func (k *Keep) reseal(ctx context.Context) error {
 	primary := k.keys.Load().PrimaryKeyID()
 	k.rotation.done.Store(0)
 	k.rotation.total.Store(0)
@@ -138,14 +138,14 @@ func (k *Keep) sealAnew(ctx context.Context) error {
 	// it, so one pass finds all, but for transactions that were under way:
 	// hence another pass, until one finds nothing.
 	for found := true; found; {
-		if found, err = k.sealPass(ctx, primary); err != nil {
+		if found, err = k.resealPass(ctx, primary); err != nil {
 			return err
 		}
 	}
 	k.keysChange.Lock()
 	defer k.keysChange.Unlock()
 	keys := k.keys.Load()
-	for _, info := range keys.KeyIDs() {
+	for _, info := range keys.KeyInfos() {
 		if info.Primary {
 			continue
 		}
@@ -164,7 +164,7 @@ func (k *Keep) sealAnew(ctx context.Context) error {
 	return nil
 }
 
-func (k *Keep) sealPass(ctx context.Context, primary uint32) (found bool, err error) {
+func (k *Keep) resealPass(ctx context.Context, primary uint32) (found bool, err error) {
 	from := []byte(nil)
 	k.rotation.done.Store(0)
 	for {
@@ -173,7 +173,7 @@ func (k *Keep) sealPass(ctx context.Context, primary uint32) (found bool, err er
 		err := k.peek(ctx, func(v *view) error {
 			n := 0
 			return v.r.Scan(from, nil, func(key, sealed []byte) (bool, error) {
-				if n++; n > 16*sealBatch || len(old) == sealBatch {
+				if n++; n > 16*resealBatch || len(old) == resealBatch {
 					next = append([]byte(nil), key...)
 					return false, ctx.Err()
 				}
@@ -189,7 +189,7 @@ func (k *Keep) sealPass(ctx context.Context, primary uint32) (found bool, err er
 		}
 		if len(old) > 0 {
 			found = true
-			if err := k.sealAgain(ctx, old); err != nil {
+			if err := k.resealRecords(ctx, old); err != nil {
 				return false, err
 			}
 		}
@@ -200,9 +200,9 @@ func (k *Keep) sealPass(ctx context.Context, primary uint32) (found bool, err er
 	}
 }
 
-// sealAgain seals single records anew. One that is damaged ends the pass, so
+// resealRecords seals single records anew with the primary key. One that is damaged ends the pass, so
 // that the old key stays until somebody has looked at it.
-func (k *Keep) sealAgain(ctx context.Context, keys [][]byte) error {
+func (k *Keep) resealRecords(ctx context.Context, keys [][]byte) error {
 	return k.quietly(ctx, func(t *tx) error {
 		for _, key := range keys {
 			sealed, err := t.r.Get(key)

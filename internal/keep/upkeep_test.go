@@ -216,8 +216,8 @@ func TestRotateKeys(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	last := saved[len(saved)-1]
-	if len(saved) != 4 || len(last.KeyIDs()) != 1 {
-		t.Fatalf("%d keysets were saved, the last with %d keys", len(saved), len(last.KeyIDs()))
+	if len(saved) != 4 || len(last.KeyInfos()) != 1 {
+		t.Fatalf("%d keysets were saved, the last with %d keys", len(saved), len(last.KeyInfos()))
 	}
 	if _, err := keep.Check(t.Context(), k.Store(), last, func(x keep.Damage) { t.Errorf("%s: %v", x.What, x.Err) }); err != nil {
 		t.Fatal(err)
@@ -248,8 +248,8 @@ func TestRotationResumes(t *testing.T) {
 	k.Reopen(t)
 	select {
 	case one := <-done:
-		if len(one.KeyIDs()) != 1 || one.PrimaryKeyID() != resumed.PrimaryKeyID() {
-			t.Errorf("ended with %v", one.KeyIDs())
+		if len(one.KeyInfos()) != 1 || one.PrimaryKeyID() != resumed.PrimaryKeyID() {
+			t.Errorf("ended with %v", one.KeyInfos())
 		}
 	case <-time.After(time.Minute):
 		t.Fatal("the rotation did not go on")
@@ -296,7 +296,7 @@ func TestCompactLeavesNothingOld(t *testing.T) {
 	k.CheckAbsent(t, secrets)
 }
 
-// TestBackupHoldsKeys: between the keyset and the picture of the store that it
+// TestBackupHoldsKeys: between the keyset and the snapshot of the store that it
 // is for, no key is added or dropped.
 func TestBackupHoldsKeys(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {

@@ -286,9 +286,9 @@ func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 	return t.putHead(org, h, s)
 }
 
-// recentVersion is version for who writes, for a version that was written some
-// time ago. Where one process writes all versions, what it remembers of one is
-// what it wrote last, and that needs no second look.
+// recentVersion is version for a write, and only for versions that others were
+// built on since. Where one process writes all versions, what it remembers of
+// such a version is what it wrote last, and that needs no second look.
 func (t *tx) recentVersion(m ID, n uint64) (*versionRecord, error) {
 	if t.k.sole {
 		if known, ok := t.k.versions.get(mapVersion{m, n}); ok {

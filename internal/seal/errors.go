@@ -19,7 +19,7 @@ var (
 	// ErrUnknownKey means that the keyset has no data key of that id.
 	ErrUnknownKey = errors.New("unknown data key")
 
-	// ErrPrimaryKey means that the primary data key cannot be taken away.
+	// ErrPrimaryKey means that the primary data key cannot be removed.
 	ErrPrimaryKey = errors.New("the primary data key is in use")
 )
 

@@ -69,11 +69,11 @@ func (s *keyset) withNewKey(now time.Time) (*keyset, error) {
 func (s *keyset) withoutKey(id uint32) (*keyset, error) {
 	m := tinkkeyset.NewManagerFromHandle(s.data)
 	if err := m.Delete(id); err != nil {
-		return nil, fmt.Errorf("take away data key %08x: %w", id, err)
+		return nil, fmt.Errorf("remove data key %08x: %w", id, err)
 	}
 	data, err := m.Handle()
 	if err != nil {
-		return nil, fmt.Errorf("take away data key %08x: %w", id, err)
+		return nil, fmt.Errorf("remove data key %08x: %w", id, err)
 	}
 	created := maps.Clone(s.created)
 	delete(created, id)

@@ -14,8 +14,8 @@ type KeyInfo struct {
 	Created time.Time // in UTC, to the second
 }
 
-// KeyIDs lists the data keys, oldest first.
-func (k *Keys) KeyIDs() []KeyInfo {
+// KeyInfos lists the data keys, oldest first.
+func (k *Keys) KeyInfos() []KeyInfo {
 	infos := make([]KeyInfo, 0, len(k.set.created))
 	for id, created := range k.set.created {
 		infos = append(infos, KeyInfo{ID: id, Primary: id == k.set.primary, Created: created})
@@ -40,10 +40,10 @@ func (k *Keys) WithNewKey() (*Keys, error) {
 // the primary key and ErrUnknownKey for one that is not there.
 func (k *Keys) WithoutKey(id uint32) (*Keys, error) {
 	if id == k.set.primary {
-		return nil, fmt.Errorf("take away data key %08x: %w", id, ErrPrimaryKey)
+		return nil, fmt.Errorf("remove data key %08x: %w", id, ErrPrimaryKey)
 	}
 	if !k.set.has(id) {
-		return nil, fmt.Errorf("take away data key %08x: %w", id, ErrUnknownKey)
+		return nil, fmt.Errorf("remove data key %08x: %w", id, ErrUnknownKey)
 	}
 	s, err := k.set.withoutKey(id)
 	if err != nil {

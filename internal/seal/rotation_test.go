@@ -22,7 +22,7 @@ func TestRotation(t *testing.T) {
 	if second.PrimaryKeyID() == first.PrimaryKeyID() {
 		t.Fatal("the new key is not primary")
 	}
-	if n := len(first.KeyIDs()); n != 1 {
+	if n := len(first.KeyInfos()); n != 1 {
 		t.Errorf("the keyset that was copied has %d keys now", n)
 	}
 	fresh := mustSeal(t, second, []byte("fresh"), place)
@@ -35,10 +35,10 @@ func TestRotation(t *testing.T) {
 		t.Error("rotation has changed a lookup")
 	}
 
-	infos := second.KeyIDs()
+	infos := second.KeyInfos()
 	ids := []uint32{infos[0].ID, infos[1].ID}
 	if len(infos) != 2 || !slices.Contains(ids, first.PrimaryKeyID()) || !slices.Contains(ids, second.PrimaryKeyID()) {
-		t.Errorf("KeyIDs = %+v", infos)
+		t.Errorf("KeyInfos = %+v", infos)
 	}
 	for _, info := range infos {
 		if info.Primary != (info.ID == second.PrimaryKeyID()) {
@@ -57,8 +57,8 @@ func TestRotation(t *testing.T) {
 	if _, err := third.Open(old, place); !errors.Is(err, seal.ErrDamaged) || !errors.Is(err, seal.ErrUnknownKey) {
 		t.Errorf("without its key a value opens with %v, want ErrDamaged and ErrUnknownKey", err)
 	}
-	if infos := third.KeyIDs(); len(infos) != 1 || infos[0].ID != second.PrimaryKeyID() {
-		t.Errorf("KeyIDs = %+v", infos)
+	if infos := third.KeyInfos(); len(infos) != 1 || infos[0].ID != second.PrimaryKeyID() {
+		t.Errorf("KeyInfos = %+v", infos)
 	}
 	wantOpens(t, second, old, place, "old")
 }
@@ -73,14 +73,14 @@ func TestWithoutKeyRefuses(t *testing.T) {
 	}
 }
 
-func TestKeyIDsAreOldestFirst(t *testing.T) {
+func TestKeyInfosAreOldestFirst(t *testing.T) {
 	v := readSealedVectors(t)
 	var got []uint32
-	for _, info := range vectorKeys(t, v, "three keys").KeyIDs() {
+	for _, info := range vectorKeys(t, v, "three keys").KeyInfos() {
 		got = append(got, info.ID)
 	}
 	if want := []uint32{0x00000001, 0x7a3f19c2, 0xfffffffe}; !slices.Equal(got, want) {
-		t.Errorf("KeyIDs = %x, want %x", got, want)
+		t.Errorf("KeyInfos = %x, want %x", got, want)
 	}
 }
 

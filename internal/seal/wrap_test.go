@@ -56,7 +56,7 @@ func TestEveryProvider(t *testing.T) {
 			if loaded.Lookup("p", place) != created.Lookup("p", place) {
 				t.Error("loading has changed a lookup")
 			}
-			if got, want := fmt.Sprint(loaded.KeyIDs()), fmt.Sprint(created.KeyIDs()); got != want {
+			if got, want := fmt.Sprint(loaded.KeyInfos()), fmt.Sprint(created.KeyInfos()); got != want {
 				t.Errorf("loading has changed the keys from %s to %s", want, got)
 			}
 
@@ -233,7 +233,7 @@ func TestManyKeysFitEveryProvider(t *testing.T) {
 	}
 	for kind, p := range allProviders(t) {
 		loaded, err := seal.Load(t.Context(), mustWrap(t, k, p.this), p.this)
-		if err != nil || len(loaded.KeyIDs()) != 101 {
+		if err != nil || len(loaded.KeyInfos()) != 101 {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

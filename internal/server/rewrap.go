@@ -90,7 +90,7 @@ func wrapFor(ctx context.Context, keys *seal.Keys, c *Config) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("try the new key-encryption key: %w", err)
 	}
-	if again.PrimaryKeyID() != keys.PrimaryKeyID() || len(again.KeyIDs()) != len(keys.KeyIDs()) {
+	if again.PrimaryKeyID() != keys.PrimaryKeyID() || len(again.KeyInfos()) != len(keys.KeyInfos()) {
 		return nil, errors.New("try the new key-encryption key: other data keys came out")
 	}
 	return wrapped, nil

@@ -23,8 +23,8 @@ func lockFile(path string) (*folderLock, error) {
 	}
 }
 
-// errLockGone says that the file was removed while it was being locked, by who
-// had made it for nothing.
+// errLockGone says that the file was removed while it was being locked, by a
+// process that had made it for nothing.
 var errLockGone = errors.New("the lock file is gone")
 
 func lockOnce(path string) (_ *folderLock, err error) {
