@@ -49,7 +49,7 @@ func inspect(fs vfs.FS, dir string) (state folderState, leftovers []string, err 
 			if !empty {
 				return 0, nil, corrupt(guardName, errors.New("missing"))
 			}
-		case strings.HasPrefix(name, manifestPrefix), strings.HasPrefix(name, "marker."),
+		case strings.HasPrefix(name, manifestPrefix), strings.HasPrefix(name, markerPrefix),
 			strings.HasPrefix(name, "OPTIONS-"), strings.HasSuffix(name, ".dbtmp"), name == guardTempName:
 		default:
 			return folderForeign, nil, nil
@@ -73,8 +73,6 @@ func isEmptyLog(fs vfs.FS, path string) (bool, error) {
 	res, err := scanRecords(f, num)
 	return res.end == 0 && res.resumes < 0, err
 }
-
-func isTable(name string) bool { return strings.HasSuffix(name, tableSuffix) }
 
 // check makes sure that the store in dir is whole, as far as that can be told
 // without reading all tables, and changes nothing. The blocks of tables have
@@ -105,7 +103,13 @@ func check(fs vfs.FS, dir string, g *guard) error {
 	o.ErrorIfNotExists = true
 	o.CacheSize = 1 << 20
 	o.DisableTableStats = true
-	engineErr := openAndClose(dir, o)
+	engineErr := catch(func() error {
+		db, err := pebble.Open(dir, o)
+		if err != nil {
+			return err
+		}
+		return db.Close()
+	})
 
 	for i, n := range witness.logs {
 		if err := checkLog(fs, dir, n, i == len(witness.logs)-1, g); err != nil {
@@ -116,21 +120,6 @@ func check(fs vfs.FS, dir string, g *guard) error {
 		return damage(culprit(engineErr), engineErr)
 	}
 	return nil
-}
-
-// openAndClose opens the engine and closes it again. Pebble panics on some of
-// the damage that it meets at its start.
-func openAndClose(dir string, o *pebble.Options) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-	}()
-	db, err := pebble.Open(dir, o)
-	if err != nil {
-		return err
-	}
-	return db.Close()
 }
 
 // checkManifest compares the manifest with what the guard says about it.

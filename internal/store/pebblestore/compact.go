@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -32,10 +33,7 @@ func (s *Store) Compact(ctx context.Context) error {
 		return store.ErrClosed
 	}
 	// Keeps the generation open. Close waits for it.
-	e := s.published.Load()
-	for e != nil && !e.acquire() {
-		e = s.published.Load()
-	}
+	e := s.acquire()
 	if e == nil {
 		return store.ErrClosed
 	}
@@ -164,7 +162,7 @@ func tables(db *pebble.DB) (names []string, from, to []byte, err error) {
 
 func anyExists(fs vfs.FS, dir string, names []string) bool {
 	for _, name := range names {
-		if _, err := fs.Stat(fs.PathJoin(dir, name)); !errors.Is(err, errNotExist) {
+		if _, err := fs.Stat(fs.PathJoin(dir, name)); !errors.Is(err, os.ErrNotExist) {
 			return true
 		}
 	}

@@ -34,6 +34,18 @@ func readError(err error) error {
 	return unavailable(err)
 }
 
+// catch runs fn and returns what it panicked with as an error: Pebble panics on
+// some of the damage that it meets when it is opened, and when it is closed
+// after a failure.
+func catch(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("engine: %v", p)
+		}
+	}()
+	return fn()
+}
+
 // isStoreError reports whether err is already in the store's own terms.
 func isStoreError(err error) bool {
 	var damaged *store.CorruptError

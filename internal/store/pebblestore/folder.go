@@ -1,12 +1,10 @@
 package pebblestore
 
 import (
-	"io/fs"
+	"errors"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-var errNotExist = fs.ErrNotExist
 
 // makeFolder makes dir and the folders above it that are missing, so that
 // they survive a crash.
@@ -29,4 +27,13 @@ func makeFolder(fsys vfs.FS, dir string) error {
 		}
 	}
 	return nil
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(fsys vfs.FS, dir string) error {
+	d, err := fsys.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

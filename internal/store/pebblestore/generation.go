@@ -2,7 +2,6 @@ package pebblestore
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +20,7 @@ const nothingFlushed = "pebble: empty table"
 // more changes, but serves reads until the next generation has taken over and
 // the last View on it has ended.
 type generation struct {
+	store *Store
 	db    *pebble.DB
 	disk  *disk
 	guard *guard
@@ -31,9 +31,8 @@ type generation struct {
 	busy     atomic.Bool
 	progress chan struct{} // gets a value when background work has ended
 
-	refs   atomic.Int64 // epochs, plus one for the store
-	closed chan struct{}
-	close_ func()
+	refs   atomic.Int64  // epochs, plus one for the store
+	closed chan struct{} // closed by close
 
 	restMu sync.Mutex
 	rest   *time.Timer
@@ -58,6 +57,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 	}
 
 	gen := &generation{
+		store:    s,
 		guard:    g,
 		stop:     make(chan struct{}),
 		progress: make(chan struct{}, 1),
@@ -67,17 +67,19 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 		s.log.Error("store: the disk failed, changes are refused until it works again", "error", err)
 		s.shelter.hold()
 		close(gen.stop)
-		s.failed(gen)
+		s.failed()
 	})
 	gen.refs.Store(1)
 	s.gens.Add(1)
-	gen.close_ = func() { gen.close(s) }
 
 	logger := engineLog{log: s.log, fatal: gen.disk.fail}
-	o := engineOptions(gen.disk, s.cache, logger, s.events(gen))
+	o := engineOptions(gen.disk, s.cache, logger, gen.events())
 	compactions := newScheduler()
 	o.Experimental.CompactionScheduler = compactions
-	gen.db, err = openEngine(s.dir, o)
+	err = catch(func() (err error) {
+		gen.db, err = pebble.Open(s.dir, o)
+		return err
+	})
 	gen.disk.opening.Store(false)
 	if failure := gen.disk.failure(); failure != nil {
 		err = failure
@@ -91,7 +93,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 			gen.release()
 			<-gen.closed
 		} else {
-			gen.abandon(s)
+			gen.abandon()
 		}
 		if isStoreError(err) {
 			return nil, err
@@ -103,18 +105,9 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 	return gen, nil
 }
 
-// openEngine is pebble.Open, which panics on some damage.
-func openEngine(dir string, o *pebble.Options) (db *pebble.DB, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			db, err = nil, fmt.Errorf("open: %v", p)
-		}
-	}()
-	return pebble.Open(dir, o)
-}
-
 // events returns what the store wants to know from the engine.
-func (s *Store) events(gen *generation) *pebble.EventListener {
+func (gen *generation) events() *pebble.EventListener {
+	s := gen.store
 	moved := func() {
 		select {
 		case gen.progress <- struct{}{}:
@@ -153,33 +146,27 @@ func (gen *generation) acquire() { gen.refs.Add(1) }
 
 func (gen *generation) release() {
 	if gen.refs.Add(-1) == 0 {
-		go gen.close_()
+		go gen.close()
 	}
 }
 
 // close closes the engine. Nobody uses it any more.
-func (gen *generation) close(s *Store) {
+func (gen *generation) close() {
 	gen.stopResting()
 	close(gen.disk.closing)
 	if gen.disk.failure() == nil {
 		gen.flush()
 	}
-	func() {
-		defer func() {
-			if p := recover(); p != nil {
-				s.log.Error("store: closing the engine failed", "error", fmt.Sprint(p))
-			}
-		}()
-		if err := gen.db.Close(); err != nil {
-			s.log.Warn("store: closing the engine", "error", err)
-		}
-	}()
-	gen.abandon(s)
+	if err := catch(gen.db.Close); err != nil {
+		gen.store.log.Warn("store: closing the engine", "error", err)
+	}
+	gen.abandon()
 	close(gen.closed)
 }
 
 // abandon frees what the generation holds besides the engine.
-func (gen *generation) abandon(s *Store) {
+func (gen *generation) abandon() {
+	s := gen.store
 	if err := gen.guard.close(); err != nil {
 		s.log.Warn("store: closing the guard", "error", err)
 	}

@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -57,10 +54,6 @@ const (
 	guardSlot     = 4 << 10 // distance of the slots, a page each
 	guardSize     = 512     // used bytes of a slot
 	guardMaxLogs  = 48
-
-	manifestPrefix = "MANIFEST-"
-	logSuffix      = ".log"
-	tableSuffix    = ".sst"
 )
 
 // newGuard returns the guard of a store that is being made.
@@ -278,49 +271,4 @@ func decodeGuard(b []byte) (seq uint64, s guardState, ok bool) {
 		s.logs = append(s.logs, next())
 	}
 	return seq, s, true
-}
-
-// The names of the engine's files.
-
-func logName(n uint64) string { return fmt.Sprintf("%06d%s", n, logSuffix) }
-
-func logNumber(name string) (uint64, bool) {
-	digits, ok := strings.CutSuffix(name, logSuffix)
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	return n, err == nil
-}
-
-func tableName(n uint64) string { return fmt.Sprintf("%06d%s", n, tableSuffix) }
-
-func manifestName(n uint64) string { return fmt.Sprintf("%s%06d", manifestPrefix, n) }
-
-func manifestNumber(name string) (uint64, bool) {
-	digits, ok := strings.CutPrefix(name, manifestPrefix)
-	if !ok {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	return n, err == nil
-}
-
-// markerValue returns the value that a marker's file name tells about name,
-// or "". The name is marker.<name>.<counter>.<value>.
-func markerValue(file, name string) string {
-	rest, ok := strings.CutPrefix(file, "marker."+name+".")
-	if !ok {
-		return ""
-	}
-	_, value, _ := strings.Cut(rest, ".")
-	return value
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

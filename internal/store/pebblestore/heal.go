@@ -7,8 +7,8 @@ const (
 	lastRetry  = 5 * time.Second
 )
 
-// failed is told when the disk of gen has failed.
-func (s *Store) failed(*generation) {
+// failed is called when the disk of a generation has failed.
+func (s *Store) failed() {
 	select {
 	case s.sick <- struct{}{}:
 	default:

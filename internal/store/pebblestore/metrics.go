@@ -42,10 +42,7 @@ func (s *Store) Metrics() Metrics {
 		BackgroundErrors: c.backgroundErrors.Load(),
 		Recoveries:       c.recoveries.Load(),
 	}
-	e := s.published.Load()
-	for e != nil && !e.acquire() {
-		e = s.published.Load()
-	}
+	e := s.acquire()
 	if e == nil {
 		return out
 	}

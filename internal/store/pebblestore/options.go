@@ -75,7 +75,7 @@ func engineOptions(fs vfs.FS, cache *pebble.Cache, logger pebble.Logger, events 
 		MaxOpenFiles:       512,
 
 		// A stall inside Pebble can't be left when the disk fails, so Pebble
-		// never stalls: the committer waits in its place (see pressure).
+		// never stalls: the committer waits in its place (see waitForEngine).
 		MemTableStopWritesThreshold: 1 << 10,
 		L0StopWritesThreshold:       1 << 20,
 		L0CompactionThreshold:       8,

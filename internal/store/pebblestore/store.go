@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -108,7 +109,7 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 // store is to be made in it.
 func (s *Store) enter() (fresh bool, err error) {
 	fs := s.opts.FS
-	if _, err := fs.Stat(s.dir); errors.Is(err, errNotExist) {
+	if _, err := fs.Stat(s.dir); errors.Is(err, os.ErrNotExist) {
 		if err := makeFolder(fs, s.dir); err != nil {
 			return false, err
 		}
@@ -150,14 +151,9 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var e *epoch
-	for {
-		if e = s.published.Load(); e == nil {
-			return store.ErrClosed
-		}
-		if e.acquire() {
-			break
-		}
+	e := s.acquire()
+	if e == nil {
+		return store.ErrClosed
 	}
 	r := s.readers.Get().(*reader)
 	r.src, r.rev = e.snap, e.rev
@@ -167,6 +163,17 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 		e.release()
 	}()
 	return fn(r)
+}
+
+// acquire takes a reference to the published epoch, nil once the store is
+// closed.
+func (s *Store) acquire() *epoch {
+	for {
+		// One that has just ended is followed by another.
+		if e := s.published.Load(); e == nil || e.acquire() {
+			return e
+		}
+	}
 }
 
 // Revision returns a number that changes whenever a change becomes visible.

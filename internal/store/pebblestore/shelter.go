@@ -1,0 +1,45 @@
+package pebblestore
+
+import (
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A shelter keeps tables from being removed while a failed generation of the
+// engine, which does not know about the removal, still serves reads.
+type shelter struct {
+	mu      sync.Mutex
+	holders int
+	waiting []string
+}
+
+func (s *shelter) remove(fs vfs.FS, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holders > 0 {
+		s.waiting = append(s.waiting, name)
+		return nil
+	}
+	return fs.Remove(name)
+}
+
+func (s *shelter) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holders++
+}
+
+// release ends a hold and removes what was waiting for it.
+func (s *shelter) release(fs vfs.FS) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holders--; s.holders > 0 {
+		return
+	}
+	for _, name := range s.waiting {
+		// One that stays is removed by the next start.
+		_ = fs.Remove(name)
+	}
+	s.waiting = nil
+}
