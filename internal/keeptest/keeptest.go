@@ -1,6 +1,8 @@
 // Package keeptest is the test kit for everything above the domain: a real
 // keep.Keep on the embedded store in a folder of the test's own, set up with
-// a user, an organization and an operator token. Imported by tests only.
+// a user, an organization and an operator token; and [Faults], which sends a
+// protocol's requests while that store fails at one step after the other.
+// Imported by tests only.
 package keeptest
 
 import (
@@ -150,7 +152,7 @@ func (k *Kit) Contents(tb testing.TB) map[string]string {
 	all := map[string]string{}
 	err := k.store.View(tb.Context(), func(r store.Reader) error {
 		return r.Scan(nil, nil, func(key, value []byte) (bool, error) {
-			if key[0] != auditOutbox && key[0] != auditCheckpoint {
+			if !ofAuditLog(key) {
 				all[string(key)] = string(value)
 			}
 			return true, nil
@@ -162,8 +164,12 @@ func (k *Kit) Contents(tb testing.TB) map[string]string {
 	return all
 }
 
-// The tables of the store that belong to the audit log; see keep's keys.
-const auditOutbox, auditCheckpoint = 'a', 'z'
+// ofAuditLog reports whether a record of the store is there for the audit log;
+// see keep's keys.
+func ofAuditLog(key []byte) bool {
+	const outbox, checkpoint = 'a', 'z'
+	return key[0] == outbox || key[0] == checkpoint
+}
 
 // AuditRecords returns the records that the audit log has from a place on,
 // and the place where they end.
