@@ -70,7 +70,7 @@ func TestSizes(t *testing.T) {
 		t.Errorf("member has %d permissions", n)
 	}
 	if !acl.Operator().AllowsAll(acl.Owner(acme)) || acl.Owner(acme).AllowsAll(acl.Operator()) {
-		t.Error("an operator is more than an owner")
+		t.Error("an operator may not do more than an owner")
 	}
 }
 
