@@ -11,7 +11,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	values, err := c.Values(ctx, org.ID, "db_password")
+//	values, _, err := c.Values(ctx, org.ID, &client.ValuesQuery{Names: []string{"db_password"}})
 //
 // # Flux
 //

@@ -38,8 +38,8 @@ type SecretServiceOptions struct {
 
 const (
 	defaultMaxAge = 10 * time.Second
-	// maxAsked bounds the names that are kept up to date together: they are
-	// all part of one request's query.
+	// maxAsked bounds the bytes of the names that are kept up to date together:
+	// they are all part of one request's query.
 	maxAsked = 4096
 )
 
