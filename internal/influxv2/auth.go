@@ -92,7 +92,7 @@ func (h *Handler) notFound(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) notAllowed(w http.ResponseWriter, r *http.Request) {
-	h.WriteError(w, r, codeMethodNotAllowed, "allow: "+w.Header().Get("Allow"))
+	h.WriteError(w, r, CodeMethodNotAllowed, "allow: "+w.Header().Get("Allow"))
 }
 
 // unserved reports whether a path is one of InfluxDB's that have no place

@@ -11,13 +11,15 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// Codes that only the protocol has. All but the last are InfluxDB's; that one
-// answers a write with If-Match that came too late.
+// CodeMethodNotAllowed is of InfluxDB's API, and the domain has no use for it.
+const CodeMethodNotAllowed keep.Code = "method not allowed"
+
+// Further codes that only the protocol has. All but the last are InfluxDB's;
+// that one answers a write with If-Match that came too late.
 const (
-	codeNotImplemented   keep.Code = "not implemented"
-	codeMethodNotAllowed keep.Code = "method not allowed"
-	codeMediaType        keep.Code = "unsupported media type"
-	codePrecondition     keep.Code = "precondition failed"
+	codeNotImplemented keep.Code = "not implemented"
+	codeMediaType      keep.Code = "unsupported media type"
+	codePrecondition   keep.Code = "precondition failed"
 )
 
 // statusOf is the one place where codes become statuses.
@@ -31,7 +33,7 @@ func statusOf(code keep.Code) int {
 		return http.StatusForbidden
 	case keep.CodeNotFound:
 		return http.StatusNotFound
-	case codeMethodNotAllowed:
+	case CodeMethodNotAllowed:
 		return http.StatusMethodNotAllowed
 	case codePrecondition:
 		return http.StatusPreconditionFailed
@@ -56,7 +58,7 @@ func codes() []keep.Code {
 	return []keep.Code{
 		keep.CodeInternal, codeNotImplemented, keep.CodeNotFound, keep.CodeConflict, keep.CodeInvalid,
 		keep.CodeUnprocessable, keep.CodeEmptyValue, keep.CodeUnavailable, keep.CodeForbidden, keep.CodeTooMany,
-		keep.CodeUnauthorized, codeMethodNotAllowed, keep.CodeTooLarge, codeMediaType, codePrecondition,
+		keep.CodeUnauthorized, CodeMethodNotAllowed, keep.CodeTooLarge, codeMediaType, codePrecondition,
 	}
 }
 

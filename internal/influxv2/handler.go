@@ -54,9 +54,10 @@ type Handler struct {
 // a header, and some compare it.
 const protocolVersion = "v2.8.0"
 
-// headerVersion adds the program's version as what semantic versioning calls
-// build metadata, which may hold letters, digits and hyphens only.
-func headerVersion(program string) string {
+// VersionHeader returns the value of X-Influxdb-Version for a version of the
+// program. That is added as what semantic versioning calls build metadata,
+// which may hold letters, digits and hyphens only.
+func VersionHeader(program string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' || r == '-' || r == '.' {
 			return r
@@ -83,7 +84,7 @@ func New(k *keep.Keep, c Config) *Handler {
 	h := &Handler{
 		keep: k, config: c, links: serviceLinks(),
 		imports: make(chan struct{}, maxImports), maxImport: maxImportBody,
-		build: []string{"OSS"}, version: []string{headerVersion(c.Version)}, noStore: []string{"no-store"},
+		build: []string{"OSS"}, version: []string{VersionHeader(c.Version)}, noStore: []string{"no-store"},
 	}
 	h.buffers.New = func() any { return new([]byte) }
 	h.mux = httpapi.NewMux(h.routes(), httpapi.MuxConfig{

@@ -62,7 +62,7 @@ func newHandler(c *Config, k *keep.Keep, logger *slog.Logger, about influxv2.Con
 	h := &handler{
 		logger: logger, ids: newRequestIDs(), trusted: c.TrustedProxies,
 		readTimeout: c.ReadTimeout, writeTimeout: c.WriteTimeout, tls: c.TLSCert != "",
-		version: []string{influxVersion(c.Version)},
+		version: []string{influxv2.VersionHeader(c.Version)},
 		influx:  influxv2.New(k, about),
 		vault:   vaultkv.New(k, vaultkv.Config{Version: c.Version, Started: about.Started}),
 	}
@@ -85,16 +85,6 @@ func patterns(protocols ...protocol) []string {
 }
 
 const metricsPath = "/metrics"
-
-// influxVersion is what clients are told of the InfluxDB whose API this is.
-// They look at the first number. influxv2 says the same on its own answers.
-func influxVersion(version string) string {
-	const protocol = "v2.8.0"
-	if version == "" {
-		return protocol
-	}
-	return protocol + "+fluxkeep." + version
-}
 
 // Headers of every answer. The slices are shared by all answers, which net/http
 // never changes in place.
@@ -211,14 +201,11 @@ func (h *handler) serveMetrics(x *exchange, r *http.Request) {
 	r.Pattern = metricsPath
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		x.Header().Set("Allow", "GET, HEAD")
-		h.influx.WriteError(x, r, codeNotAllowed, "method not allowed")
+		h.influx.WriteError(x, r, influxv2.CodeMethodNotAllowed, "method not allowed")
 		return
 	}
 	h.metrics.ServeHTTP(x, r)
 }
-
-// codeNotAllowed is a code of InfluxDB's API that the domain has no use for.
-const codeNotAllowed keep.Code = "method not allowed"
 
 // finish ends an exchange: it answers for a handler that panicked, and counts,
 // traces and logs what was answered.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -30,15 +31,17 @@ func newFake(name, pattern string, h http.HandlerFunc) *fakeProtocol {
 		{Method: "GET", Pattern: pattern, Handler: h},
 		{Method: "POST", Pattern: pattern, Handler: h},
 	}, httpapi.MuxConfig{
-		NotFound:   func(w http.ResponseWriter, r *http.Request) { f.WriteError(w, r, keep.CodeNotFound, "not found") },
-		NotAllowed: func(w http.ResponseWriter, r *http.Request) { f.WriteError(w, r, codeNotAllowed, "not allowed") },
+		NotFound: func(w http.ResponseWriter, r *http.Request) { f.WriteError(w, r, keep.CodeNotFound, "not found") },
+		NotAllowed: func(w http.ResponseWriter, r *http.Request) {
+			f.WriteError(w, r, influxv2.CodeMethodNotAllowed, "not allowed")
+		},
 	})
 	return f
 }
 
 func (f *fakeProtocol) WriteError(w http.ResponseWriter, _ *http.Request, code keep.Code, message string) {
 	status := map[keep.Code]int{
-		keep.CodeInternal: 500, keep.CodeUnavailable: 503, keep.CodeTooMany: 429, keep.CodeNotFound: 404, codeNotAllowed: 405,
+		keep.CodeInternal: 500, keep.CodeUnavailable: 503, keep.CodeTooMany: 429, keep.CodeNotFound: 404, influxv2.CodeMethodNotAllowed: 405,
 	}[code]
 	w.WriteHeader(status)
 	fmt.Fprintf(w, "%s: %s: %s", f.name, code, message)
