@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"errors"
 	"io"
@@ -26,13 +27,9 @@ const firstRead = 64 << 10
 // ReadBody reads a request's body of at most limit bytes, and unpacks it if
 // it is compressed. Any other error is the connection's.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	var packed bool
-	switch strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))) {
-	case "", "identity":
-	case "gzip":
-		packed = true
-	default:
-		return nil, ErrEncoding
+	packed, err := IsGzip(r)
+	if err != nil {
+		return nil, err
 	}
 	if r.ContentLength > limit {
 		return nil, ErrTooLarge
@@ -44,7 +41,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if packed {
 		z, err := gzip.NewReader(body)
 		if err != nil {
-			return nil, gzipError(err)
+			return nil, GzipError(err)
 		}
 		body = io.LimitReader(z, limit+1)
 	}
@@ -55,7 +52,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	}
 	if _, err := b.ReadFrom(body); err != nil {
 		if packed {
-			err = gzipError(err)
+			err = GzipError(err)
 		}
 		var max *http.MaxBytesError
 		if errors.As(err, &max) {
@@ -69,16 +66,29 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return b.Bytes(), nil
 }
 
-func gzipError(err error) error {
+// IsGzip reports whether a request's body is compressed, or returns
+// ErrEncoding.
+func IsGzip(r *http.Request) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))) {
+	case "", "identity":
+		return false, nil
+	case "gzip":
+		return true, nil
+	}
+	return false, ErrEncoding
+}
+
+// GzipError returns ErrGzip for what package gzip finds wrong with a body,
+// ErrTooLarge when the body was cut off at its limit, and any other error,
+// which is the connection's, as it is.
+func GzipError(err error) error {
 	var max *http.MaxBytesError
+	var corrupt flate.CorruptInputError
 	switch {
 	case errors.As(err, &max):
 		return ErrTooLarge
-	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return ErrGzip
-	}
-	var corrupt interface{ Error() string }
-	if errors.As(err, &corrupt) && strings.HasPrefix(err.Error(), "flate:") {
+	// Without errors.Is: where one of these is wrapped, it is not gzip's.
+	case err == gzip.ErrHeader, err == gzip.ErrChecksum, err == io.EOF, err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
 		return ErrGzip
 	}
 	return err

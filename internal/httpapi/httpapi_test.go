@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
@@ -96,6 +97,7 @@ func TestReadBody(t *testing.T) {
 		{"over the limit once unpacked", "gzip", packed(strings.Repeat("x", 101)), "", httpapi.ErrTooLarge},
 		{"not gzip", "gzip", "abc", "", httpapi.ErrGzip},
 		{"cut gzip", "gzip", packed("abc")[:20], "", httpapi.ErrGzip},
+		{"corrupt gzip", "gzip", packed("abc")[:10] + "\xff\xff" + packed("abc")[12:], "", httpapi.ErrGzip},
 		{"other", "br", "abc", "", httpapi.ErrEncoding},
 	} {
 		for _, known := range []bool{true, false} {
@@ -108,6 +110,16 @@ func TestReadBody(t *testing.T) {
 			if string(got) != c.want || !errors.Is(err, c.err) {
 				t.Errorf("%s, length known %v: got %q, %v", c.name, known, got, err)
 			}
+		}
+	}
+}
+
+func TestSetRetryAfter(t *testing.T) {
+	for d, want := range map[time.Duration]string{0: "", -1: "", 1: "1", time.Second: "1", 1500 * time.Millisecond: "2", time.Minute: "60"} {
+		h := http.Header{}
+		httpapi.SetRetryAfter(h, d)
+		if got := h.Get("Retry-After"); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"unicode/utf8"
 )
@@ -77,6 +76,8 @@ func noDuplicates(d *json.Decoder) error {
 	}
 }
 
+var errSurrogate = errors.New(`invalid \u escape: half of a surrogate pair`)
+
 // loneSurrogate finds a \u escape that is one half of a pair, which
 // encoding/json would replace.
 func loneSurrogate(data []byte) error {
@@ -95,14 +96,14 @@ func loneSurrogate(data []byte) error {
 		i += 4
 		switch {
 		case u >= 0xdc00 && u < 0xe000:
-			return fmt.Errorf("invalid \\u escape: half of a surrogate pair")
+			return errSurrogate
 		case u >= 0xd800 && u < 0xdc00:
 			rest := data[i+1:]
 			if len(rest) < 2 || rest[0] != '\\' || rest[1] != 'u' {
-				return fmt.Errorf("invalid \\u escape: half of a surrogate pair")
+				return errSurrogate
 			}
 			if low, ok := hex4(rest[2:]); !ok || low < 0xdc00 || low >= 0xe000 {
-				return fmt.Errorf("invalid \\u escape: half of a surrogate pair")
+				return errSurrogate
 			}
 			i += 6
 		}

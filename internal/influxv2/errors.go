@@ -3,9 +3,7 @@ package influxv2
 import (
 	"encoding/json"
 	"errors"
-	"math"
 	"net/http"
-	"strconv"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -92,7 +90,7 @@ type errorBody struct {
 // fail answers with an error in the form that InfluxDB's handlers have.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := explain(err)
-	retryAfter(w, e)
+	httpapi.SetRetryAfter(w.Header(), e.RetryAfter)
 	h.WriteError(w, r, e.Code, e.Message)
 }
 
@@ -100,15 +98,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 // same, without line breaks.
 func (h *Handler) refuse(w http.ResponseWriter, _ *http.Request, err error) {
 	e := explain(err)
-	retryAfter(w, e)
+	httpapi.SetRetryAfter(w.Header(), e.RetryAfter)
 	writeError(w, e.Code, e.Message, json.Marshal)
-}
-
-func retryAfter(w http.ResponseWriter, e *keep.Error) {
-	if e.RetryAfter > 0 {
-		seconds := max(1, int(math.Ceil(e.RetryAfter.Seconds())))
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	}
 }
 
 // WriteError answers with an error. The message is shown to the client.

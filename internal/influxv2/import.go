@@ -1,13 +1,11 @@
 package influxv2
 
 import (
-	"compress/flate"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
@@ -75,13 +73,9 @@ func importError(err error) error {
 // openBody is httpapi.ReadBody for a body that is not to be in memory as a
 // whole.
 func (c *call) openBody(limit int64) (io.Reader, error) {
-	var packed bool
-	switch strings.ToLower(strings.TrimSpace(c.r.Header.Get("Content-Encoding"))) {
-	case "", "identity":
-	case "gzip":
-		packed = true
-	default:
-		return nil, httpapi.ErrEncoding
+	packed, err := httpapi.IsGzip(c.r)
+	if err != nil {
+		return nil, err
 	}
 	if c.r.ContentLength > limit {
 		return nil, httpapi.ErrTooLarge
@@ -92,7 +86,7 @@ func (c *call) openBody(limit int64) (io.Reader, error) {
 	}
 	z, err := gzip.NewReader(plain)
 	if err != nil {
-		return nil, gzipError(err)
+		return nil, httpapi.GzipError(err)
 	}
 	return &unpacked{z: z, left: limit}, nil
 }
@@ -152,16 +146,7 @@ func (u *unpacked) Read(p []byte) (int, error) {
 		return 0, httpapi.ErrTooLarge
 	}
 	if err != nil && err != io.EOF {
-		err = gzipError(err)
+		err = httpapi.GzipError(err)
 	}
 	return n, err
-}
-
-func gzipError(err error) error {
-	var corrupt flate.CorruptInputError
-	switch {
-	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.Is(err, io.EOF), err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
-		return httpapi.ErrGzip
-	}
-	return err
 }

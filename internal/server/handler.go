@@ -3,12 +3,10 @@ package server
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/netip"
 	"path"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -188,7 +186,7 @@ func (h *handler) refuse(x *exchange, r *http.Request, to protocol) bool {
 		return false
 	}
 	h.requests.limited.Inc()
-	x.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	httpapi.SetRetryAfter(x.Header(), wait)
 	to.WriteError(x, r, keep.CodeTooMany, "too many requests from this address, try again later")
 	return true
 }

@@ -3,11 +3,11 @@ package vaultkv
 import (
 	"encoding/json"
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -51,10 +51,7 @@ func (c *call) fail(err error) {
 	if !errors.As(err, &e) {
 		e = &keep.Error{Code: keep.CodeInternal}
 	}
-	if e.RetryAfter > 0 {
-		seconds := max(1, math.Ceil(e.RetryAfter.Seconds()))
-		c.w.Header().Set("Retry-After", strconv.FormatFloat(seconds, 'f', 0, 64))
-	}
+	httpapi.SetRetryAfter(c.w.Header(), e.RetryAfter)
 	message := e.Message
 	if e.Code == keep.CodeNotFound && !c.writes(err) {
 		message = "" // Vault's way to say that nothing is there
