@@ -75,7 +75,7 @@ func domainMetrics(p *parts) []prometheus.Collector {
 		counter("fluxkeep_drop_guards_total", "Writes to the influxd address that removed so many names that the version before was pinned.", s.DropGuards.Load),
 		counter("fluxkeep_merges_total", "Stale writes to the influxd address that were merged.", s.Merges.Load),
 		counter("fluxkeep_merge_conflicts_total", "Stale writes to the influxd address that conflicted.", s.MergeConflicts.Load),
-		counter("fluxkeep_organizations_adopted_total", "Organizations that were made by a write to the influxd address.", s.Adopted.Load),
+		counter("fluxkeep_organizations_adopted_total", "Organizations that were made by a write by Vault's protocol.", s.Adopted.Load),
 	}
 }
 
