@@ -83,6 +83,18 @@ func (c *call) sendJSON(status int, v any) error {
 	return nil
 }
 
+// send writes a whole answer.
+func send(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	if len(body) > 0 {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
 // done answers a request that has nothing to say but its warnings.
 func (c *call) done(warnings []string) error {
 	if len(warnings) > 0 {

@@ -37,15 +37,8 @@ func (c *call) fields() (fields, error) {
 		limit = maxOpenBody
 	}
 	body, err := httpapi.ReadBody(c.w, c.r, limit)
-	switch {
-	case errors.Is(err, httpapi.ErrTooLarge):
-		return nil, &keep.Error{Code: keep.CodeTooLarge, Message: fmt.Sprintf("the request body is larger than %d bytes", limit)}
-	case errors.Is(err, httpapi.ErrEncoding):
-		return nil, &statusError{http.StatusUnsupportedMediaType, err.Error()}
-	case errors.Is(err, httpapi.ErrGzip):
-		return nil, invalid(err.Error())
-	case err != nil:
-		return nil, invalid("the request body can't be read")
+	if err != nil {
+		return nil, bodyError(err, limit)
 	}
 	return parseFields(body)
 }
@@ -261,7 +254,8 @@ func badVersions() error {
 // back to its default; in a patch, custom_metadata is merged.
 func (f fields) settings(patch bool) (keep.SettingsUpdate, []string, error) {
 	var u keep.SettingsUpdate
-	for name, raw := range f {
+	for _, name := range slices.Sorted(maps.Keys(f)) { // the first error is always the same
+		raw := f[name]
 		var err error
 		switch name {
 		case "max_versions":
@@ -297,9 +291,9 @@ func (f fields) custom(patch bool, u *keep.SettingsUpdate) error {
 	} else {
 		u.CustomPatch = make(map[string]*string, len(given))
 	}
-	for name, raw := range given {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		var value *string
-		if err := json.Unmarshal(raw, &value); err != nil || (value == nil && !patch) {
+		if err := json.Unmarshal(given[name], &value); err != nil || (value == nil && !patch) {
 			return fmt.Errorf("the value of %q must be a string", name)
 		}
 		if patch {

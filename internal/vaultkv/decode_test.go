@@ -61,6 +61,20 @@ func TestRefusedBodies(t *testing.T) {
 	}
 }
 
+// TestFirstErrorIsAlwaysTheSame: of several mistakes, the same one is told each
+// time.
+func TestFirstErrorIsAlwaysTheSame(t *testing.T) {
+	s := newServer(t, nil)
+	const settings = `{"max_versions":"x","cas_required":"x","delete_version_after":"x"}`
+	for range 20 {
+		s.op(t, "PUT", s.at("metadata"), settings).wantErrors(t, 400, `error converting input for field "cas_required": true or false is wanted`)
+		s.op(t, "PUT", s.at("metadata"), `{"custom_metadata":{"b":1,"c":1,"a":1}}`).
+			wantErrors(t, 400, `error converting input for field "custom_metadata": the value of "a" must be a string`)
+		s.op(t, "PUT", "/v1/auth/approle/login", `{"secret_id":1,"role_id":1}`).
+			wantErrors(t, 400, `error converting input for field "role_id": a string is wanted`)
+	}
+}
+
 // TestBodyIsJSONWhateverItIsCalled: influxd sends none, curl its own.
 func TestBodyIsJSONWhateverItIsCalled(t *testing.T) {
 	s := newServer(t, nil)

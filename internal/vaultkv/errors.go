@@ -3,9 +3,8 @@ package vaultkv
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -20,6 +19,19 @@ type statusError struct {
 func (e *statusError) Error() string { return e.message }
 
 func invalid(message string) error { return &keep.Error{Code: keep.CodeInvalid, Message: message} }
+
+// bodyError turns what ended the reading of a body into an answer.
+func bodyError(err error, limit int64) error {
+	switch {
+	case errors.Is(err, httpapi.ErrTooLarge):
+		return &keep.Error{Code: keep.CodeTooLarge, Message: fmt.Sprintf("the request body is larger than %d bytes", limit)}
+	case errors.Is(err, httpapi.ErrEncoding):
+		return &statusError{http.StatusUnsupportedMediaType, err.Error()}
+	case errors.Is(err, httpapi.ErrGzip):
+		return invalid(err.Error())
+	}
+	return invalid("the request body can't be read")
+}
 
 // statusOf is the table from the domain's codes to HTTP's.
 func statusOf(code keep.Code) int {
@@ -93,18 +105,3 @@ func (h *Handler) writeErrors(w http.ResponseWriter, status int, message string)
 	}
 	send(w, status, append(b, '\n'))
 }
-
-// send writes a whole answer.
-func send(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	if len(body) > 0 {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-	}
-	w.WriteHeader(status)
-	w.Write(body)
-}
-
-// seconds is how durations are told: whole ones, rounded down.
-func seconds(d time.Duration) int64 { return int64(d / time.Second) }

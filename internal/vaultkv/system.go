@@ -66,8 +66,6 @@ func (c *call) initialized() (bool, error) {
 	return !allowed, err
 }
 
-// sealStatus says that a running server is never sealed: its keys are opened
-// before it listens.
 // initStatus says whether the server was set up, as Vault says whether it was
 // initialized.
 func (c *call) initStatus() error {
@@ -80,6 +78,8 @@ func (c *call) initStatus() error {
 	}{initialized})
 }
 
+// sealStatus says that a running server is never sealed: its keys are opened
+// before it listens.
 func (c *call) sealStatus() error {
 	initialized, err := c.initialized()
 	if err != nil {

@@ -17,9 +17,12 @@ func (c *call) login() error {
 		return err
 	}
 	var role, secret string
-	for name, to := range map[string]*string{"role_id": &role, "secret_id": &secret} {
-		if raw, ok := f[name]; ok && json.Unmarshal(raw, to) != nil {
-			return invalid(`error converting input for field "` + name + `": a string is wanted`)
+	for _, field := range []struct {
+		name string
+		to   *string
+	}{{"role_id", &role}, {"secret_id", &secret}} {
+		if raw, ok := f[field.name]; ok && json.Unmarshal(raw, field.to) != nil {
+			return invalid(`error converting input for field "` + field.name + `": a string is wanted`)
 		}
 	}
 	switch {
@@ -134,3 +137,6 @@ func (c *call) revokeSelf() error {
 	}
 	return c.done(nil)
 }
+
+// seconds is how durations are told: whole ones, rounded down.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
