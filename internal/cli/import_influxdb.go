@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/influxbolt"
@@ -53,7 +54,7 @@ or the work can't be done.`,
 			if im.bolt == "" {
 				return usageError(cmd, errors.New("--bolt-path is missing"))
 			}
-			if err := im.config.Load(server.Environment); err != nil {
+			if err := im.config.Load(os.LookupEnv); err != nil {
 				return err
 			}
 			return im.run(cmd)

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+
 	"github.com/fluxkeep/fluxkeep/internal/server"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -38,4 +40,4 @@ func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 }
 
 // load completes the settings, as a server would.
-func (o *offline) load() error { return o.config.Load(server.Environment) }
+func (o *offline) load() error { return o.config.Load(os.LookupEnv) }

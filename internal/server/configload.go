@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -50,7 +49,8 @@ func EnvName(flag string) string {
 
 // Load takes what the command line did not say from the environment, and what
 // neither said from the file; then it checks the whole. It comes after the
-// flags were parsed. A variable that is empty says nothing.
+// flags were parsed. lookup is os.LookupEnv, as a rule; a variable that is empty
+// says nothing.
 func (c *Config) Load(lookup func(string) (string, bool)) error {
 	var err error
 	c.flags.VisitAll(func(f *pflag.Flag) {
@@ -184,6 +184,3 @@ func (c *Config) written(f *pflag.Flag) string {
 	}
 	return f.Value.String()
 }
-
-// Environment looks settings up in the process's environment.
-func Environment(name string) (string, bool) { return os.LookupEnv(name) }
