@@ -164,7 +164,7 @@ func TestTLS(t *testing.T) {
 		}
 		pool.AppendCertsFromPEM(b)
 		var serial int64
-		ts.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		ts.client = &http.Client{Timeout: patience, Transport: &http.Transport{
 			ForceAttemptHTTP2: true, DisableKeepAlives: true,
 			TLSClientConfig: &tls.Config{RootCAs: pool, MaxVersion: maxVersion, VerifyConnection: func(s tls.ConnectionState) error {
 				serial = s.PeerCertificates[0].SerialNumber.Int64()

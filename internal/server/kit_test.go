@@ -25,6 +25,10 @@ const (
 	password    = "marker-password-51be"
 )
 
+// patience bounds every wait for what must come. A machine may be slow; what
+// takes longer never comes.
+const patience = time.Minute
+
 // syncBuffer is a log that can be read while it is written.
 type syncBuffer struct {
 	mu sync.Mutex
@@ -73,7 +77,7 @@ func testConfig(t testing.TB, dir string, args ...string) *Config {
 
 func tryStart(t testing.TB, c *Config) (*testServer, error) {
 	t.Helper()
-	ts := &testServer{log: new(syncBuffer), client: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}}
+	ts := &testServer{log: new(syncBuffer), client: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
 	logger, level := NewLogger(ts.log, c)
 	var err error
 	if ts.Server, err = Start(t.Context(), c, logger, level); err != nil {
@@ -108,7 +112,7 @@ func start(t testing.TB, dir string, args ...string) *testServer {
 func (ts *testServer) stop(t testing.TB) {
 	t.Helper()
 	ts.client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := ts.Shutdown(ctx); err != nil {
 		t.Fatal(err)
@@ -300,7 +304,7 @@ func flip(t testing.TB, path string) {
 // eventually waits until cond holds.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("timed out: %s", what)
 		}

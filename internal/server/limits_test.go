@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -13,16 +14,17 @@ import (
 	"time"
 )
 
-// closedWithin checks that the server ends a connection, and returns what it
-// has sent before.
-func closedWithin(t *testing.T, c net.Conn, d time.Duration) string {
+// closed checks that the server ends a connection, and returns what it has sent
+// before. It waits no longer than most limits are that a server has by default.
+func closed(t *testing.T, c net.Conn) string {
 	t.Helper()
-	if err := c.SetReadDeadline(time.Now().Add(d)); err != nil {
+	const limit = 30 * time.Second
+	if err := c.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		t.Fatal(err)
 	}
 	b, err := io.ReadAll(c)
 	if e, ok := err.(net.Error); ok && e.Timeout() {
-		t.Fatalf("the connection is still open after %v", d)
+		t.Fatalf("the connection is still open after %v", limit)
 	}
 	return string(b)
 }
@@ -30,29 +32,34 @@ func closedWithin(t *testing.T, c net.Conn, d time.Duration) string {
 func TestSlowHeader(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-header-timeout=200ms")
 	for _, text := range []string{"", "GET /health HTTP/1.1\r\n", "GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "} {
-		closedWithin(t, slowRequest(t, ts.Addr().String(), text), 10*time.Second)
+		closed(t, slowRequest(t, ts.Addr().String(), text))
 	}
 }
 
 func TestIdle(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--idle-timeout=200ms")
 	c := slowRequest(t, ts.Addr().String(), "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
-	if got := closedWithin(t, c, 10*time.Second); !strings.HasPrefix(got, "HTTP/1.1 204") {
+	if got := closed(t, c); !strings.HasPrefix(got, "HTTP/1.1 204") {
 		t.Errorf("answered %q", got)
 	}
 }
 
 func TestSlowBody(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=300ms")
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=1s")
 	ts.setUp(t)
 	c := slowRequest(t, ts.Addr().String(), fmt.Sprintf(
 		"PATCH %s HTTP/1.1\r\nHost: x\r\nAuthorization: Token %s\r\nContent-Length: 100\r\n\r\n{", ts.secrets(), ts.token))
-	got := closedWithin(t, c, 10*time.Second)
+	got := closed(t, c)
 	if strings.HasPrefix(got, "HTTP/1.1 2") {
 		t.Errorf("answered %q", got)
 	}
-	// A body that has all its time is taken, also when it comes in parts.
-	c = slowRequest(t, ts.Addr().String(), fmt.Sprintf(
+}
+
+// A body that has all its time is taken, also when it comes in parts.
+func TestBodyInParts(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"))
+	ts.setUp(t)
+	c := slowRequest(t, ts.Addr().String(), fmt.Sprintf(
 		"PATCH %s HTTP/1.1\r\nHost: x\r\nAuthorization: Token %s\r\nContent-Length: 9\r\n\r\n{\"a\"", ts.secrets(), ts.token))
 	time.Sleep(20 * time.Millisecond)
 	if _, err := io.WriteString(c, `:"b"}`); err != nil {
@@ -66,18 +73,18 @@ func TestSlowBody(t *testing.T) {
 
 // A request may wait longer than any of its parts may take.
 func TestWaitingIsNotSlow(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=100ms", "--write-timeout=100ms", "--read-header-timeout=100ms")
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=1s", "--write-timeout=1s", "--read-header-timeout=1s")
 	ts.setUp(t)
 	ts.putSecret(t, "a", "b")
 	tag := ts.do(t, "GET", ts.secrets()+"/values", "").header.Get("ETag")
-	if a := ts.do(t, "GET", ts.secrets()+"/values?wait=600ms", "", "If-None-Match", tag); a.status != http.StatusNotModified {
+	if a := ts.do(t, "GET", ts.secrets()+"/values?wait=3s", "", "If-None-Match", tag); a.status != http.StatusNotModified {
 		t.Errorf("answered %d %s", a.status, a.body)
 	}
 }
 
 // A client that does not take its answer does not hold a connection for ever.
 func TestSlowReader(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--write-timeout=300ms")
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--write-timeout=1s")
 	ts.setUp(t)
 	for i := range 24 {
 		ts.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", 1<<20))
@@ -113,7 +120,7 @@ func TestLargeHeader(t *testing.T) {
 // answered reports whether a connection gets an answer.
 func answered(t *testing.T, c net.Conn) bool {
 	t.Helper()
-	if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -151,7 +158,7 @@ func TestConnectionLimit(t *testing.T) {
 	if !answered(t, third) {
 		t.Error("the third connection is not answered when the first is idle")
 	}
-	if got := closedWithin(t, first, 30*time.Second); got != "" {
+	if got := closed(t, first); got != "" {
 		t.Errorf("the first connection gets %q", got)
 	}
 	if !strings.Contains(ts.log.String(), "limit of connections is reached") {
@@ -204,11 +211,15 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 
 // Waiting for a slot does not keep the server from ending.
 func TestConnectionLimitEnd(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=1", "--read-timeout=1s")
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=1", "--read-timeout=5m")
 	ts.busy(t)
 	slowRequest(t, ts.Addr().String(), ping)
 	eventually(t, "the limit", func() bool { return ts.listener.full.Load() > 0 })
-	ts.stop(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // the busy one is cut off
+	if err := ts.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
 }
 
 // The limiter answers in the form of each protocol, on a real server.

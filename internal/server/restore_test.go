@@ -116,7 +116,7 @@ func TestBackupUnderLoad(t *testing.T) {
 		least, utmost [writers]int64
 	}
 	var pictures []picture
-	for end := time.Now().Add(30 * time.Second); len(pictures) < backups || rotations.Load() < turns; {
+	for end := time.Now().Add(3 * patience); len(pictures) < backups || rotations.Load() < turns; {
 		if time.Now().After(end) {
 			t.Fatalf("only %d backups and %d rotations", len(pictures), rotations.Load())
 		}

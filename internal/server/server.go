@@ -39,8 +39,10 @@ type Server struct {
 	tracing     *tracing     // nil for none
 	handler     *handler
 	http        *http.Server
-	profiles    *http.Server // nil for none
 	settings    atomic.Pointer[map[string]any]
+
+	profiles         *http.Server
+	profilesListener net.Listener // nil for no profiles
 
 	stopping   chan struct{} // closed when the server begins to end
 	stopOnce   sync.Once
@@ -83,23 +85,16 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return fmt.Errorf("serve at --http-bind-address: %w", err)
 	}
 	s.listener = limitListener(l, c.MaxConnections, s.logger)
-	var profiles net.Listener
 	if c.PprofAddress != "" {
-		if profiles, err = net.Listen("tcp", c.PprofAddress); err != nil {
+		if s.profilesListener, err = net.Listen("tcp", c.PprofAddress); err != nil {
 			return fmt.Errorf("serve profiles: %w", err)
 		}
 		s.profiles = pprofServer()
 	}
-	if s.parts, err = openParts(ctx, c, s.logger); err == nil {
-		err = s.assemble(ctx)
+	if s.parts, err = openParts(ctx, c, s.logger); err != nil {
+		return err
 	}
-	if profiles != nil {
-		if err != nil {
-			return errors.Join(err, profiles.Close())
-		}
-		s.loops.Go(func() { s.serveUntilClosed("profiles", func() error { return s.profiles.Serve(profiles) }) })
-	}
-	return err
+	return s.assemble(ctx)
 }
 
 // assemble puts the handlers together.
@@ -156,6 +151,11 @@ func (s *Server) serve() {
 			return s.http.Serve(s.listener)
 		})
 	})
+	if s.profilesListener != nil {
+		s.loops.Go(func() {
+			s.serveUntilClosed("profiles", func() error { return s.profiles.Serve(s.profilesListener) })
+		})
+	}
 	s.announce()
 }
 
@@ -270,22 +270,23 @@ func (s *Server) release(ctx context.Context) error {
 			_ = s.http.Close() // closes connections, which may be gone
 		}
 	}
-	if s.profiles != nil {
+	if s.profilesListener != nil {
 		_ = s.profiles.Close()
+		_ = s.profilesListener.Close() // which Serve may not have got
 	}
-	var errs []error
 	if s.listener != nil {
 		_ = s.listener.Close() // the HTTP server may have done that
 	}
 	s.loops.Wait()
+	var err error
 	if s.parts != nil {
-		errs = append(errs, s.parts.close())
+		err = s.parts.close()
 	}
 	// Last, since it may wait for a collector that is not there.
 	ctx, cancel := context.WithTimeout(ctx, tracesEnd)
 	defer cancel()
-	if err := s.tracing.close(ctx); err != nil {
-		s.logger.Warn("the last traces can't be sent", "error", err)
+	if terr := s.tracing.close(ctx); terr != nil {
+		s.logger.Warn("the last traces can't be sent", "error", terr)
 	}
-	return errors.Join(errs...)
+	return err
 }
