@@ -10,7 +10,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/server"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 func newAuditCommand() *cobra.Command {
@@ -29,23 +28,6 @@ the server's settings from flags, FLUXKEEP_… variables and its configuration f
 		newAuditVerifyCommand(),
 		newAuditTailCommand(),
 	)
-}
-
-// addLogFlags adds the server's flags that say where the log is.
-func addLogFlags(fs *pflag.FlagSet, c *server.Config) {
-	addServerFlags(fs, c, "config", "data-dir", "audit-log")
-}
-
-// addKeyFlags adds the server's flags that say what opens the store.
-func addKeyFlags(fs *pflag.FlagSet, c *server.Config) {
-	addServerFlags(fs, c, "key-provider", "key-file", "passphrase-file", "transit-address", "transit-token-file",
-		"transit-key", "transit-mount", "transit-namespace", "aws-kms-key", "gcp-kms-key")
-}
-
-func addServerFlags(fs *pflag.FlagSet, c *server.Config, names ...string) {
-	for _, name := range names {
-		fs.AddFlag(c.Flags().Lookup(name))
-	}
 }
 
 func newAuditVerifyCommand() *cobra.Command {

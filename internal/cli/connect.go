@@ -28,6 +28,17 @@ func (r *remote) addTo(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
 }
 
+// addToOperator adds the flags to a command about a whole server, not an
+// organization.
+func (r *remote) addToOperator(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	r.output.addFlags(fs)
+	r.flags.AddServer(fs)
+	fs.StringVarP(&r.flags.Token, "token", "t", "", "`token` of an operator [$INFLUX_TOKEN]")
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
+}
+
 // session is a server that can be asked, with what to ask about.
 type session struct {
 	*client.Client

@@ -47,6 +47,10 @@ func confirm(cmd *cobra.Command, yes bool, question string, args ...any) error {
 	return errNotConfirmed
 }
 
+func addYes(cmd *cobra.Command, yes *bool) {
+	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
+}
+
 // awaited runs what can't be interrupted, and leaves it behind when ctx ends.
 func awaited(ctx context.Context, read func() (string, error), restore func()) (string, error) {
 	type result struct {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
 )
 
@@ -31,4 +32,18 @@ Values never appear on a terminal, nor in the shell's history, unless asked for.
 	)
 	r.addTo(cmd)
 	return cmd
+}
+
+// written tells what a write did: in words, or as JSON. With --quiet there is
+// nothing to tell.
+func (r *remote) written(cmd *cobra.Command, org client.Organization, w client.Written, done, unchanged string) error {
+	if r.json {
+		return printJSON(cmd.OutOrStdout(), w)
+	}
+	if w.Changed {
+		r.note(cmd, "%s: version %d of %s.", done, w.Version, printable(org.Name))
+	} else {
+		r.note(cmd, "%s: nothing has changed.", unchanged)
+	}
+	return nil
 }

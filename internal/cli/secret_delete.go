@@ -45,7 +45,3 @@ At a terminal it asks first, unless --yes is given.`,
 	addYes(cmd, &yes)
 	return cmd
 }
-
-func addYes(cmd *cobra.Command, yes *bool) {
-	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
-}

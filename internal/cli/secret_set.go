@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 
-	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
 )
 
@@ -53,18 +52,4 @@ There can be any value up to 1 MiB that is UTF-8, the empty one too. A name has 
 	cmd.Flags().StringVarP(&in.file, "file", "f", "", "`file` with the value, exactly; \"-\" for standard input")
 	cmd.MarkFlagsMutuallyExclusive("value", "file")
 	return cmd
-}
-
-// written tells what a write did: in words, or as JSON. With --quiet there is
-// nothing to tell.
-func (r *remote) written(cmd *cobra.Command, org client.Organization, w client.Written, done, unchanged string) error {
-	if r.json {
-		return printJSON(cmd.OutOrStdout(), w)
-	}
-	if w.Changed {
-		r.note(cmd, "%s: version %d of %s.", done, w.Version, printable(org.Name))
-	} else {
-		r.note(cmd, "%s: nothing has changed.", unchanged)
-	}
-	return nil
 }

@@ -8,17 +8,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// addToOperator adds the flags to a command about a whole server, not an
-// organization.
-func (r *remote) addToOperator(cmd *cobra.Command) {
-	fs := cmd.Flags()
-	r.output.addFlags(fs)
-	r.flags.AddServer(fs)
-	fs.StringVarP(&r.flags.Token, "token", "t", "", "`token` of an operator [$INFLUX_TOKEN]")
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
-	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
-}
-
 // offline is what the commands that work on a data folder share, while no
 // server has it open.
 type offline struct {
@@ -41,3 +30,20 @@ func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 
 // load completes the settings, as a server would.
 func (o *offline) load() error { return o.config.Load(os.LookupEnv) }
+
+// addLogFlags adds the server's flags that say where the log is.
+func addLogFlags(fs *pflag.FlagSet, c *server.Config) {
+	addServerFlags(fs, c, "config", "data-dir", "audit-log")
+}
+
+// addKeyFlags adds the server's flags that say what opens the store.
+func addKeyFlags(fs *pflag.FlagSet, c *server.Config) {
+	addServerFlags(fs, c, "key-provider", "key-file", "passphrase-file", "transit-address", "transit-token-file",
+		"transit-key", "transit-mount", "transit-namespace", "aws-kms-key", "gcp-kms-key")
+}
+
+func addServerFlags(fs *pflag.FlagSet, c *server.Config, names ...string) {
+	for _, name := range names {
+		fs.AddFlag(c.Flags().Lookup(name))
+	}
+}
