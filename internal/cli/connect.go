@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"os"
@@ -95,7 +96,7 @@ func (s *session) organization(cmd *cobra.Command) (client.Organization, error) 
 		`give --org NAME, set INFLUX_ORG, or put it into the profile; "fluxkeep org list" shows them`)
 }
 
-// open connects and finds the organization.
+// open connects and finds the organization that the flags name.
 func (r *remote) open(cmd *cobra.Command) (*session, client.Organization, error) {
 	s, err := r.connect(cmd)
 	if err != nil {
@@ -105,25 +106,44 @@ func (r *remote) open(cmd *cobra.Command) (*session, client.Organization, error)
 	return s, org, err
 }
 
-// findOrg finds an organization by its ID or its name. What looks like an ID
-// is one, if there is an organization that has it.
+// findOrg finds an organization by its ID or its name.
 func (s *session) findOrg(cmd *cobra.Command, ref string) (client.Organization, error) {
-	if _, err := acl.ParseID(ref); err == nil {
-		org, err := s.Organization(cmd.Context(), ref)
-		if err == nil || !errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrUnauthorized) {
-			return org, err
-		}
-	}
-	return s.OrganizationByName(cmd.Context(), ref)
+	return find(cmd.Context(), ref, s.Organization, s.OrganizationByName)
 }
 
-// findUser finds a user by its ID or its name, like findOrg.
+// findUser finds a user by its ID or its name.
 func (s *session) findUser(cmd *cobra.Command, ref string) (client.User, error) {
+	return find(cmd.Context(), ref, s.User, s.UserByName)
+}
+
+// find finds something by its ID or its name. What looks like an ID is one, if
+// there is something that has it.
+func find[T any](ctx context.Context, ref string, byID, byName func(context.Context, string) (T, error)) (T, error) {
 	if _, err := acl.ParseID(ref); err == nil {
-		user, err := s.User(cmd.Context(), ref)
+		found, err := byID(ctx, ref)
 		if err == nil || !errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrUnauthorized) {
-			return user, err
+			return found, err
 		}
 	}
-	return s.UserByName(cmd.Context(), ref)
+	return byName(ctx, ref)
+}
+
+// openOrg connects and finds the organization that an argument names.
+func (r *remote) openOrg(cmd *cobra.Command, ref string) (*session, client.Organization, error) {
+	s, err := r.connect(cmd)
+	if err != nil {
+		return nil, client.Organization{}, err
+	}
+	org, err := s.findOrg(cmd, ref)
+	return s, org, err
+}
+
+// openUser connects and finds the user that an argument names.
+func (r *remote) openUser(cmd *cobra.Command, ref string) (*session, client.User, error) {
+	s, err := r.connect(cmd)
+	if err != nil {
+		return nil, client.User{}, err
+	}
+	user, err := s.findUser(cmd, ref)
+	return s, user, err
 }

@@ -260,8 +260,10 @@ func (r *importResult) conclude(cmd *cobra.Command, o *output) {
 		o.note(cmd, "There is no data in %s yet: the folder would be made.", folder)
 	}
 	switch {
+	case all.New == 0 && r.Applied:
+		o.note(cmd, "Nothing is new: nothing was changed.")
 	case all.New == 0:
-		o.note(cmd, "Nothing is new: nothing %s.", map[bool]string{true: "was changed", false: "would change"}[r.Applied])
+		o.note(cmd, "Nothing is new: nothing would change.")
 	case r.Applied:
 		o.note(cmd, "Took over %s into %s.", count(all.New, "object"), folder)
 	default:

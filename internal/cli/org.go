@@ -97,11 +97,7 @@ is renamed here.`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeOrgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := r.connect(cmd)
-			if err != nil {
-				return err
-			}
-			org, err := s.findOrg(cmd, args[0])
+			s, org, err := r.openOrg(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -136,11 +132,7 @@ This can't be undone. At a terminal it asks first, unless --yes is given.`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeOrgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := r.connect(cmd)
-			if err != nil {
-				return err
-			}
-			org, err := s.findOrg(cmd, args[0])
+			s, org, err := r.openOrg(cmd, args[0])
 			if err != nil {
 				return err
 			}

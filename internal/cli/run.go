@@ -117,7 +117,7 @@ func (c *runCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if c.watch == "" {
-		return cantRun(process.Become(path, args, env))
+		return cantRun(process.Exec(path, args, env))
 	}
 	w := &runWatch{
 		runCommand: c, session: s, orgID: org.ID, action: signal,

@@ -156,11 +156,7 @@ the user's sessions. It has 8 to 72 characters.`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := r.connect(cmd)
-			if err != nil {
-				return err
-			}
-			user, err := s.findUser(cmd, args[0])
+			s, user, err := r.openUser(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -189,11 +185,7 @@ func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := r.connect(cmd)
-			if err != nil {
-				return err
-			}
-			user, err := s.findUser(cmd, args[0])
+			s, user, err := r.openUser(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -224,11 +216,7 @@ user deactivate" can. At a terminal it asks first, unless --yes is given.`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := r.connect(cmd)
-			if err != nil {
-				return err
-			}
-			user, err := s.findUser(cmd, args[0])
+			s, user, err := r.openUser(cmd, args[0])
 			if err != nil {
 				return err
 			}

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Variable returns the name of the environment variable for a secret: letters,
+// variable returns the name of the environment variable for a secret: letters,
 // digits and underscores stay, any other character becomes an underscore, and
 // a digit does not come first.
-func Variable(prefix, name string) string {
+func variable(prefix, name string) string {
 	v := prefix + strings.Map(func(r rune) rune {
 		if r == '_' || '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' {
 			return r
@@ -44,7 +44,7 @@ func Variables(prefix string, secrets map[string]string) (map[string]string, err
 	owner := make(map[string]string, len(secrets))
 	out := make(map[string]string, len(secrets))
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
-		v := Variable(prefix, name)
+		v := variable(prefix, name)
 		if first, ok := owner[v]; ok {
 			return nil, &ClashError{v, first, name}
 		}

@@ -66,7 +66,7 @@ func FuzzVariables(f *testing.F) {
 			if pair := []string{clash.First, clash.Second}; !slices.Contains(pair, a) || !slices.Contains(pair, b) {
 				t.Errorf("the clash of %q and %q is told as %v", a, b, err)
 			}
-			if Variable(prefix, a) != Variable(prefix, b) {
+			if variable(prefix, a) != variable(prefix, b) {
 				t.Errorf("%q and %q do not clash", a, b)
 			}
 		case err != nil:
@@ -74,7 +74,7 @@ func FuzzVariables(f *testing.F) {
 				t.Error(err)
 			}
 		default:
-			if len(vars) != 2 || vars[Variable(prefix, a)] != "value of a" || vars[Variable(prefix, b)] != "value of b" {
+			if len(vars) != 2 || vars[variable(prefix, a)] != "value of a" || vars[variable(prefix, b)] != "value of b" {
 				t.Errorf("%q and %q became %q", a, b, vars)
 			}
 			for v := range vars {

@@ -10,10 +10,10 @@ import (
 	"os/exec"
 )
 
-// Become runs the command and ends this process with its exit status, which
+// Exec runs the command and ends this process with its exit status, which
 // is as near as this system comes to replacing a process. It returns only when
 // the command can't be started.
-func Become(path string, args, env []string) error {
+func Exec(path string, args, env []string) error {
 	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	err := cmd.Run()
 	var exit *exec.ExitError
