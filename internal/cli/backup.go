@@ -52,7 +52,7 @@ func (b *backupCommand) run(cmd *cobra.Command) error {
 	case b.json || b.quiet:
 		return usageError(cmd, errors.New("standard output gets the backup, and can't get anything else"))
 	case isTerminal(cmd.OutOrStdout()):
-		return withHint(errors.New("a backup is nothing for a terminal"), "give a file with --output, or send it on: %s --output - | command", cmd.CommandPath())
+		return withHint(errors.New("a backup is not written to a terminal"), "give a file with --output, or send it on: %s --output - | command", cmd.CommandPath())
 	}
 	r, err := b.receive(cmd, cmd.OutOrStdout())
 	if err != nil {

@@ -113,7 +113,7 @@ func refusalHint(e *client.Error) string {
 	case e.Code == client.ErrTooManyRequests:
 		return "wait a little, then try again"
 	case e.Code == client.ErrUnavailable:
-		return "try again in a moment; if it stays, see the server's log"
+		return "try again in a moment; if it goes on, see the server's log"
 	case e.Code == client.ErrInternal:
 		return "see the server's log, which says more"
 	case e.Code == client.ErrConflict && strings.Contains(e.Message, "onboarding"):

@@ -62,7 +62,7 @@ func (r *remote) printKeys(cmd *cobra.Command, keys client.DataKeys) error {
 	for _, k := range keys.Keys {
 		use := "encrypts what is written"
 		if !k.Primary {
-			use = "until all is encrypted anew"
+			use = "until everything is re-encrypted"
 		}
 		t.add(k.ID, k.ID, formatTime(k.CreatedAt), use)
 	}
@@ -71,7 +71,7 @@ func (r *remote) printKeys(cmd *cobra.Command, keys client.DataKeys) error {
 	}
 	switch {
 	case keys.Error != "":
-		warn(cmd, "encrypting anew has stopped, and goes on later: %s", keys.Error)
+		warn(cmd, "the re-encryption has stopped, and is resumed later: %s", keys.Error)
 	case keys.Rotating:
 		r.note(cmd, "A rotation is under way: %d of %d records.", keys.Done, keys.Total)
 	}
@@ -89,8 +89,8 @@ func newKeyRotateCommand() *cobra.Command {
 		Use:   "rotate",
 		Short: "Encrypt everything with a new data key",
 		Long: `Make a new data key, which encrypts what is written from then on. The server also
-encrypts anew what it has, in the background, and drops the old key when nothing needs
-it any more. A server that is ended meanwhile goes on when it starts again. It needs
+re-encrypts what it has, in the background, and drops the old key when nothing needs
+it any more. A server that is stopped meanwhile resumes when it starts again. It needs
 an operator's token.
 
 Backups from before still open: each has the data keys of its time with it.`,
@@ -139,7 +139,7 @@ func awaitRotation(ctx context.Context, ask func(context.Context) (client.DataKe
 		case !keys.Rotating:
 			return keys, nil
 		case keys.Error != "":
-			return keys, withHint(fmt.Errorf("encrypting anew has stopped: %s", keys.Error),
+			return keys, withHint(fmt.Errorf("the re-encryption has stopped: %s", keys.Error),
 				`the server tries again every minute; "fluxkeep doctor" finds what is damaged`)
 		}
 		select {
@@ -162,7 +162,7 @@ func rotationProgress(w io.Writer, off bool) func(done, total int64, last bool) 
 		if last {
 			done = total
 		}
-		fmt.Fprintf(w, "\rencrypted anew %d of %d records", done, total)
+		fmt.Fprintf(w, "\rre-encrypted %d of %d records", done, total)
 		if last {
 			fmt.Fprintln(w)
 		}

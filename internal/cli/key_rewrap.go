@@ -23,7 +23,7 @@ func newKeyRewrapCommand() *cobra.Command {
 		Short: "Exchange the key-encryption key of a stopped server",
 		Long: `Exchange the key-encryption key of a server that is stopped, or where it comes from:
 from a key file to another one, to a passphrase, or to a key management service. The
-data is not touched, only its keys are wrapped anew, so this takes no time. A new key
+data is not touched, only its keys are wrapped again, so this takes no time. A new key
 file that is not there is made; keep a copy of it.
 
 What was written is tried with the new key before it takes the place of the old. The

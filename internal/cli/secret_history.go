@@ -21,8 +21,8 @@ each was made, by whom, by which protocol, and which names it added (+), changed
 and removed (-). There are no values in it.
 
 A version is pinned when the one after it, written by an influxd or by "telegraf
-secrets set", may have dropped secrets by accident. It is kept until somebody rolls
-back to it or not, and dismisses it.`,
+secrets set", may have dropped secrets by accident. It is kept until somebody
+dismisses it, whether it was rolled back to or not.`,
 		Example: `  fluxkeep secret history
   fluxkeep secret history --names
   fluxkeep secret history --json | jq '.[0].removed'`,

@@ -78,7 +78,7 @@ func (s *setupCommand) run(cmd *cobra.Command) error {
 	}
 	if !allowed {
 		return withHint(fmt.Errorf("the server at %s was set up before", settings.Host),
-			`sign in with a token of it: "influx config create" makes a profile, or set INFLUX_TOKEN`)
+			`use one of its tokens: "influx config create" makes a profile with it, or set INFLUX_TOKEN`)
 	}
 	w, err := s.writer()
 	if err != nil {

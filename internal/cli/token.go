@@ -131,8 +131,8 @@ func newTokenStatusCommand(r *remote, status client.Status) *cobra.Command {
 		ValidArgsFunction: r.completeTokens,
 	}
 	if status == client.Inactive {
-		cmd.Use, cmd.Short = "deactivate ID…", "Make tokens stop to work"
-		cmd.Long = `Make tokens stop to work, until "fluxkeep token activate". What was made from them by
+		cmd.Use, cmd.Short = "deactivate ID…", "Make tokens stop working"
+		cmd.Long = `Make tokens stop working, until "fluxkeep token activate". What was made from them by
 a login stops too.`
 		cmd.Example = `  fluxkeep token deactivate 0b1c2d3e4f5a6b7c`
 	}
