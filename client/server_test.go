@@ -257,7 +257,7 @@ func TestServerSecrets(t *testing.T) {
 // TestServerNames asks for some names, and waits for one of them.
 func TestServerNames(t *testing.T) {
 	r := newReal(t, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	check(t, r.SetSecrets(ctx, r.org, map[string]string{"a": "1", "b": "2"}))
 	v, _, err := r.Values(ctx, r.org, &client.ValuesQuery{Names: []string{"a", "none"}})
@@ -295,7 +295,7 @@ func TestServerNames(t *testing.T) {
 
 func TestServerSecretService(t *testing.T) {
 	r := newReal(t, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	check(t, r.SetSecrets(ctx, r.org, map[string]string{"a": "1"}))
 	s := r.SecretService(r.org, &client.SecretServiceOptions{MaxAge: time.Hour})

@@ -107,11 +107,11 @@ func TestValues(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		srv.set("a", "3")
 	}()
-	v, changed, err := c.Values(t.Context(), "o", &client.ValuesQuery{ETag: all.ETag, Names: []string{"a", "x"}, Wait: 10 * time.Second})
+	v, changed, err := c.Values(t.Context(), "o", &client.ValuesQuery{ETag: all.ETag, Names: []string{"a", "x"}, Wait: time.Minute})
 	if err != nil || !changed || !maps.Equal(v.Secrets, map[string]string{"a": "3"}) || v.ETag == all.ETag {
 		t.Errorf("after a change: %v, %v, %v", v, changed, err)
 	}
-	want := []string{` `, ` "v1"`, `name=a&name=x&wait=10s "v1"`}
+	want := []string{` `, ` "v1"`, `name=a&name=x&wait=1m0s "v1"`}
 	if got := srv.asked(); !slices.Equal(got, want) {
 		t.Errorf("asked %q, want %q", got, want)
 	}
@@ -121,7 +121,7 @@ func TestWatch(t *testing.T) {
 	srv := newValuesServer(map[string]string{"a": "1", "b": "2"})
 	srv.fail = 1
 	c := newClient(t, srv)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	seen := make(chan map[string]string)
 	failed, recovered := 0, 0

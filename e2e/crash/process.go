@@ -148,7 +148,7 @@ func (p *process) gone() bool {
 	select {
 	case <-p.exited:
 		return true
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		return false
 	}
 }

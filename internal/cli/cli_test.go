@@ -106,7 +106,7 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 	go s.copyLog(r, found)
 	select {
 	case s.address = <-found:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 	}
 	if s.address == "" {
 		ts.Fatalf("the server did not start: %s", ts.ReadFile("server.log"))
@@ -212,7 +212,7 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := regexp.Compile(args[1])
 	ts.Check(err)
 	var text []byte
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if text, _ = os.ReadFile(ts.MkAbs(args[0])); want.Match(text) {
 			return
 		}

@@ -51,7 +51,7 @@ func TestServe(t *testing.T) {
 	go func() {
 		ended <- runServe(ctx, log, "--data-dir", filepath.Join(t.TempDir(), "data"), "--http-bind-address", "127.0.0.1:0")
 	}()
-	for end := time.Now().Add(15 * time.Second); !strings.Contains(log.String(), "msg=listening"); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(log.String(), "msg=listening"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it does not listen: %s", log)
 		}

@@ -83,7 +83,7 @@ func (x *terminal) text() string {
 
 func (x *terminal) await(what string, true func() bool) {
 	x.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !true(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !true(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			x.t.Fatalf("waited for %s; seen: %q", what, x.text())
 		}

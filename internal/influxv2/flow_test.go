@@ -136,7 +136,7 @@ func (s *step) send(t *testing.T, address string, vars map[string]string) answer
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	conn.Write(b.Bytes()) // the server may answer before it has read all
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: q.Method})
 	if err != nil {

@@ -148,7 +148,7 @@ func TestRotateKeys(t *testing.T) {
 	}
 	w := a.do(t, "POST", rotatePath, "")
 	want(t, w, http.StatusAccepted, "")
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		after := keysOf(t, a.do(t, "GET", keysPath, ""))
 		if !after.Rotating {
 			if len(after.Keys) != 1 || after.Keys[0].ID == before.Keys[0].ID || after.Done == 0 || after.Total == 0 {

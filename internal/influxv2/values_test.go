@@ -339,7 +339,7 @@ func TestWait(t *testing.T) {
 	a := newAPI(t, nil)
 	server := httptest.NewUnstartedServer(a)
 	// Shorter than what is waited for.
-	server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+	server.Config.ReadTimeout, server.Config.WriteTimeout = time.Second, time.Second
 	server.Start()
 	defer server.Close()
 	c := &client{server.Config, server.URL, a.OperatorToken}
@@ -349,7 +349,7 @@ func TestWait(t *testing.T) {
 	}
 
 	start := time.Now()
-	if status, body, same := c.get(t, a.secrets("/values?wait=700ms"), tag); status != 304 || body != "" || same != tag || time.Since(start) < 700*time.Millisecond {
+	if status, body, same := c.get(t, a.secrets("/values?wait=2s"), tag); status != 304 || body != "" || same != tag || time.Since(start) < 2*time.Second {
 		t.Errorf("nothing changes: %d %q %q after %v", status, body, same, time.Since(start))
 	}
 	// Without a tag that is right there is nothing to wait for.
@@ -362,11 +362,11 @@ func TestWait(t *testing.T) {
 	done := make(chan string)
 	for range 3 {
 		go func() {
-			status, body, _ := c.get(t, a.secrets("/values?wait=1m"), tag)
+			status, body, _ := c.get(t, a.secrets("/values?wait=5m"), tag)
 			done <- fmt.Sprint(status, body)
 		}()
 	}
-	time.Sleep(500 * time.Millisecond) // longer than the server's timeouts
+	time.Sleep(1500 * time.Millisecond) // longer than the server's timeouts
 	a.MustChange(t, keep.Change{Set: map[string]string{"a": "1"}})
 	for range 3 {
 		select {
@@ -374,7 +374,7 @@ func TestWait(t *testing.T) {
 			if got != "200{\n\t\"a\": \"1\"\n}" {
 				t.Errorf("after the change: %s", got)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("nobody was told of the change")
 		}
 	}
@@ -406,14 +406,14 @@ func TestWaitEndsWithTheServer(t *testing.T) {
 func TestSlowImport(t *testing.T) {
 	a := newAPI(t, nil)
 	server := httptest.NewUnstartedServer(a)
-	server.Config.ReadTimeout, server.Config.WriteTimeout = 200*time.Millisecond, 200*time.Millisecond
+	server.Config.ReadTimeout, server.Config.WriteTimeout = time.Second, time.Second
 	server.Start()
 	defer server.Close()
 	pr, pw := io.Pipe()
 	go func() {
 		io.WriteString(pw, "{")
 		for i := range 5 {
-			time.Sleep(120 * time.Millisecond)
+			time.Sleep(300 * time.Millisecond)
 			fmt.Fprintf(pw, `"k%d":"v",`, i)
 		}
 		io.WriteString(pw, `"last":"v"}`)

@@ -140,7 +140,7 @@ func (s *supervised) line() string {
 	select {
 	case l := <-line:
 		return l
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Fatal("the command printed nothing")
 		return ""
 	}
@@ -187,21 +187,21 @@ func TestSupervisorStatus(t *testing.T) {
 func TestSupervisorPassesSignals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2} {
 		script := fmt.Sprintf("trap 'echo got; exit 7' %d; echo ready; while :; do sleep 0.05; done", int(sig))
-		s := start(t, "5s", script)
+		s := start(t, "1m", script)
 		s.expect("ready")
 		s.kill(sig)
 		s.expect("got")
 		s.ends(7)
 	}
 	// A signal that the command does not catch ends it.
-	s := start(t, "5s", "echo ready; exec sleep 60")
+	s := start(t, "1m", "echo ready; exec sleep 60")
 	s.expect("ready")
 	s.kill(syscall.SIGTERM)
 	s.ends(128 + int(syscall.SIGTERM))
 }
 
 func TestSupervisorRestarts(t *testing.T) {
-	s := start(t, "5s", `trap 'echo stopped; exit 0' TERM; echo "$SECRET"; while :; do sleep 0.05; done`)
+	s := start(t, "1m", `trap 'echo stopped; exit 0' TERM; echo "$SECRET"; while :; do sleep 0.05; done`)
 	s.expect("first")
 	s.change("second")
 	s.expect("stopped")
@@ -211,7 +211,7 @@ func TestSupervisorRestarts(t *testing.T) {
 }
 
 func TestSupervisorSignals(t *testing.T) {
-	s := start(t, "5s", `trap 'echo reload' HUP; trap 'exit 3' TERM; echo "$SECRET"; while :; do sleep 0.05; done`)
+	s := start(t, "1m", `trap 'echo reload' HUP; trap 'exit 3' TERM; echo "$SECRET"; while :; do sleep 0.05; done`)
 	s.expect("first")
 	s.change("signal")
 	s.expect("reload")
@@ -235,7 +235,7 @@ func TestSupervisorKills(t *testing.T) {
 
 // TestSupervisorStopIsFinal: a signal to end wins over starting again.
 func TestSupervisorStopIsFinal(t *testing.T) {
-	s := start(t, "20s", `trap 'echo stopping' TERM; trap 'exit 4' INT; echo "$SECRET"; while :; do sleep 0.05; done`)
+	s := start(t, "1m", `trap 'echo stopping' TERM; trap 'exit 4' INT; echo "$SECRET"; while :; do sleep 0.05; done`)
 	s.expect("first")
 	s.change("second")
 	s.expect("stopping")
@@ -262,7 +262,7 @@ func TestSupervisorLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			end.do(s)
-			for deadline := time.Now().Add(10 * time.Second); alive(pid); time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); alive(pid); time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					_ = syscall.Kill(pid, syscall.SIGKILL)
 					t.Fatal("it goes on")
