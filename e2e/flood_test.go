@@ -175,7 +175,7 @@ func TestFlood(t *testing.T) {
 
 func startFlood(t *testing.T, program string, args ...string) *flood {
 	t.Helper()
-	f := &flood{server: startProgram(t, program, "127.0.0.1:0", append(args, "--read-header-timeout", "10m", "--read-timeout", "10m", "--idle-timeout", "10m", "--log-level", "info")...)}
+	f := &flood{server: startProgram(t, program, anyAddress, append(args, "--read-header-timeout", "10m", "--read-timeout", "10m", "--idle-timeout", "10m", "--log-level", "info")...)}
 	f.setUp()
 	t.Cleanup(f.hangUp) // before the server ends
 	f.honest()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -42,7 +43,7 @@ type server struct {
 // start runs a server that is not set up.
 func start(t testing.TB, args ...string) *server {
 	t.Helper()
-	return startAt(t, "127.0.0.1:0", args...)
+	return startAt(t, anyAddress, args...)
 }
 
 func startAt(t testing.TB, address string, args ...string) *server {
@@ -90,12 +91,25 @@ func (s *server) setUp() client.SetupResult {
 	return r
 }
 
+// anyAddress stands for one that nobody has, and that a server which is started
+// again can have again.
+const anyAddress = ""
+
+// newAddress makes an address with a port below those that systems give to
+// connections, and to servers that ask for any port: one of these would take it
+// as soon as the server has ended.
+func newAddress() string { return fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)) }
+
 // serve starts the process and waits until it listens.
 func (s *server) serve(address string) {
 	s.t.Helper()
 	for attempt := range 20 {
-		// Whoever takes the port between two runs has it for a moment only.
-		if time.Sleep(time.Duration(attempt) * 50 * time.Millisecond); s.tryServe(address) {
+		at := address
+		if at == anyAddress {
+			at = newAddress()
+		}
+		// Another may have the port, for a moment.
+		if time.Sleep(time.Duration(attempt) * 50 * time.Millisecond); s.tryServe(at) {
 			return
 		}
 	}

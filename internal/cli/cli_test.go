@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -89,12 +91,25 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || s.cmd != nil {
 		ts.Fatalf("usage: server [flag…], once")
 	}
-	if s.address == "" {
-		s.address = "127.0.0.1:0"
+	for range 20 {
+		// A port below those that systems give to connections, and to servers
+		// that ask for any port: one of these would take it as soon as the
+		// server has ended, which is to be started again.
+		address := cmp.Or(s.address, fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if s.start(ts, address, args) {
+			ts.Setenv("SERVER", "http://"+s.address)
+			return
+		}
 	}
+	ts.Fatalf("the server did not start: %s", ts.ReadFile("server.log"))
+}
+
+// start starts the server and waits until it listens. It returns false when the
+// server ends before: another may have the port.
+func (s *scriptServer) start(ts *testscript.TestScript, address string, args []string) bool {
 	path, err := lookIn(ts.Getenv("PATH"), "fluxkeep")
 	ts.Check(err)
-	args = append([]string{"serve", "--data-dir", ts.MkAbs("data"), "--http-bind-address", s.address}, args...)
+	args = append([]string{"serve", "--data-dir", ts.MkAbs("data"), "--http-bind-address", address}, args...)
 	s.cmd = exec.Command(path, args...)
 	s.cmd.Env = []string{"HOME=" + ts.MkAbs("."), "PATH=" + ts.Getenv("PATH")}
 	s.log, err = os.OpenFile(ts.MkAbs("server.log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
@@ -105,13 +120,16 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 	found := make(chan string)
 	go s.copyLog(r, found)
 	select {
-	case s.address = <-found:
+	case address = <-found:
 	case <-time.After(time.Minute):
-	}
-	if s.address == "" {
 		ts.Fatalf("the server did not start: %s", ts.ReadFile("server.log"))
 	}
-	ts.Setenv("SERVER", "http://"+s.address)
+	if address == "" {
+		s.end()
+		return false
+	}
+	s.address = address
+	return true
 }
 
 // copyLog copies the server's log, and sends the address that it listens on,
@@ -181,6 +199,7 @@ func (s *scriptServer) end() {
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
 		_ = s.cmd.Wait()
+		s.cmd = nil
 	}
 }
 
