@@ -43,7 +43,7 @@ func secretsPath(org string) string { return "/api/v2/orgs/" + org + "/secrets" 
 // Bodies of a million secrets are sent in parts that every server takes.
 const namesPerPatch = 50_000
 
-// fill sets the secrets with the numbers from a to b.
+// fill sets the secrets with the numbers from <= i < to.
 func (a *api) fill(ctx context.Context, org string, from, to int) error {
 	for ; from < to; from = min(from+namesPerPatch, to) {
 		if err := a.do(ctx, http.MethodPatch, secretsPath(org), manySecrets(from, min(from+namesPerPatch, to)), nil); err != nil {

@@ -198,7 +198,7 @@ func (b *bench) reportGrowth(servers []*sized) {
 }
 
 // perTenfold returns for each round how many times more there is when there
-// are ten times the names. What is too small to be seen counts as a page.
+// are ten times the names.
 func perTenfold(servers []*sized, of func(*sized) []float64) (out []float64) {
 	for round := range of(servers[0]) {
 		var names, figures []float64
