@@ -22,9 +22,8 @@ type remote struct {
 // addTo adds the flags to a command and those below it.
 func (r *remote) addTo(cmd *cobra.Command) {
 	fs := cmd.PersistentFlags()
-	r.output.addFlags(fs)
+	r.output.addFlags(cmd, fs)
 	r.flags.Add(fs)
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
 	_ = cmd.RegisterFlagCompletionFunc("org", r.completeOrgs)
 	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
 }
@@ -33,10 +32,9 @@ func (r *remote) addTo(cmd *cobra.Command) {
 // organization.
 func (r *remote) addToOperator(cmd *cobra.Command) {
 	fs := cmd.Flags()
-	r.output.addFlags(fs)
+	r.output.addFlags(cmd, fs)
 	r.flags.AddServer(fs)
 	fs.StringVarP(&r.flags.Token, "token", "t", "", "`token` of an operator [$INFLUX_TOKEN]")
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
 	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
 }
 

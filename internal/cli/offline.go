@@ -21,10 +21,9 @@ func newOffline() *offline { return &offline{config: server.NewConfig()} }
 // that say where the data and its key are.
 func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 	fs := cmd.Flags()
-	o.output.addFlags(fs)
+	o.output.addFlags(cmd, fs)
 	addServerFlags(fs, o.config, "config", "data-dir")
 	addKeyFlags(fs, o.config)
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
 	return fs
 }
 

@@ -37,9 +37,11 @@ type output struct {
 	quiet bool
 }
 
-func (o *output) addFlags(fs *pflag.FlagSet) {
+// addFlags adds the flags to a set of the command's.
+func (o *output) addFlags(cmd *cobra.Command, fs *pflag.FlagSet) {
 	fs.BoolVar(&o.json, "json", false, "print JSON")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print only IDs or names, one a line")
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
 }
 
 // table has a row for each of what a command lists.

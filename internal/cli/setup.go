@@ -57,8 +57,7 @@ from standard input.`,
 	fs.StringVarP(&s.name, "name", "n", "default", "`name` of the profile to write")
 	fs.BoolVarP(&s.force, "force", "f", false, "overwrite a profile of that name")
 	s.flags.AddServer(fs)
-	s.output.addFlags(fs)
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	s.output.addFlags(cmd, fs)
 	cmd.MarkFlagsMutuallyExclusive("password", "password-file")
 	return cmd
 }

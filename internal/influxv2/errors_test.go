@@ -260,7 +260,8 @@ func TestBodyLimits(t *testing.T) {
 	}
 }
 
-// TestUnavailable: when the audit log can't be written, nothing is answered.
+// TestUnavailable: who watches the server is told that it is not ready, and not
+// what is wrong with it.
 func TestUnavailable(t *testing.T) {
 	broken := influxv2.New(keeptest.New(t, nil).Keep, influxv2.Config{Ready: func() error { return errors.New("open /var/lib/x: no such file") }})
 	for _, path := range []string{"/health", "/ready"} {
