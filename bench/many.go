@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -39,52 +40,68 @@ func many(ctx context.Context, b *bench) error {
 	b.report.note("%s were set in %s, with 75 more changes in each organization; the server that took them had %s resident then.", what, span(took), megabytes(float64(filled.resident)))
 	b.say("  %s, set in %s", what, span(took))
 
-	starts, err := b.restart(ctx, large)
+	starts, err := b.startRows(ctx, what, large, orgs)
 	if err != nil {
 		return err
 	}
-	rows := []row{{work: what + ": start to the first answer", figure: span(median(starts)), values: starts, unit: " s", goal: atMost(1)}}
-	crashed, err := b.startAfterCrash(ctx, large, orgs)
+	loads, memories, err := b.loadRows(ctx, what, small, large, orgs)
 	if err != nil {
 		return err
 	}
-	rows = append(rows, row{work: what + ": start after a crash", figure: span(median(crashed)), values: crashed, unit: " s"})
+	b.report.add(slices.Concat(loads, starts, memories)...)
+	return nil
+}
 
-	works := []struct {
+// startRows tells how long a server takes to start.
+func (b *bench) startRows(ctx context.Context, what string, s *fluxkeep, orgs []string) ([]row, error) {
+	starts, err := b.restart(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	crashed, err := b.startAfterCrash(ctx, s, orgs)
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		{work: what + ": start to the first answer", figure: span(median(starts)), values: starts, unit: " s", goal: atMost(1)},
+		{work: what + ": start after a crash", figure: span(median(crashed)), values: crashed, unit: " s"},
+	}, nil
+}
+
+// loadRows compares the servers under each kind of load, and tells what memory
+// the large one takes for it.
+func (b *bench) loadRows(ctx context.Context, what string, small, large *fluxkeep, orgs []string) (loads, memories []row, err error) {
+	for i, w := range []struct {
 		name   string
 		target func(*fluxkeep) target
 	}{
 		{"list", func(s *fluxkeep) target { return s.listing(readers) }},
 		{"read of one value", func(s *fluxkeep) target { return s.reading(readers) }},
 		{"PATCH", func(s *fluxkeep) target { return s.patching(writers) }},
-	}
-	var ratioRows []row
-	for i, w := range works {
+	} {
 		few, lots := w.target(small), w.target(large)
 		few.names, lots.names, lots.orgs = b.sizes.few, b.sizes.few, orgs
 		got, err := b.inRounds(ctx, b.duration, contestant{"one organization", few}, contestant{"many", lots})
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		r := against(what+": "+w.name, count(b.sizes.few)+" secrets in one", got["many"], got["one organization"], atMost(1.5))
 		r.values = ratios(got["one organization"].rates(), got["many"].rates()) // times as long
-		ratioRows = append(ratioRows, r)
+		loads = append(loads, r)
 		if i == 0 {
 			m, err := large.memory()
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
-			rows = append(rows, memoryRow(what+": memory after lists of all organizations", m.resident))
+			memories = append(memories, memoryRow(what+": memory after lists of all organizations", m.resident))
 		}
 	}
 	m, err := large.memory()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	rows = append(rows, memoryRow(what+": memory after the whole load", m.resident))
 	b.report.note("%s: memory was %s at most.", what, megabytes(float64(m.peak)))
-	b.report.add(append(ratioRows, rows...)...)
-	return nil
+	return loads, append(memories, memoryRow(what+": memory after the whole load", m.resident)), nil
 }
 
 func memoryRow(work string, bytes int64) row {
@@ -137,8 +154,8 @@ func (b *bench) restart(ctx context.Context, s *fluxkeep) (seconds []float64, er
 	return seconds, nil
 }
 
-// startAfterCrash is restart after a kill right behind writes, so that the server has
-// something to recover.
+// startAfterCrash is restart after a kill right behind writes, so that the
+// server has something to recover.
 func (b *bench) startAfterCrash(ctx context.Context, s *fluxkeep, orgs []string) (seconds []float64, err error) {
 	for range b.rounds {
 		t := s.patching(writers)
