@@ -46,7 +46,7 @@ func (c *call) setup() error {
 		return err
 	}
 	r, err := c.keep.Setup(c.ctx(), c.caller, keep.SetupRequest{
-		User: body.User, Password: body.Password, Org: body.Org, Bucket: body.Bucket, Token: body.Token,
+		User: body.User, Password: body.Password, Org: body.Org, Token: body.Token, Bucket: body.Bucket, Retention: body.retention(),
 	})
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (c *call) setup() error {
 // and kept nowhere: the domain has a keyed hash of its own.
 func hashedToken(token string) string {
 	sum := sha512.Sum512([]byte(token))
-	return "$influxdb2-sha512$" + base64.StdEncoding.EncodeToString(sum[:])
+	return "$influxdb2-sha512$" + base64.URLEncoding.EncodeToString(sum[:])
 }
 
 type setupAnswer struct {
