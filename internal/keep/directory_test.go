@@ -56,6 +56,22 @@ func TestSetupOnce(t *testing.T) {
 	k.CheckHidden(t, []string{r.Token.Value, q.Password}, []string{"acme"})
 }
 
+func TestUnknownTokenByID(t *testing.T) {
+	k := keeptest.New(t, nil)
+	f := keep.TokenFilter{ID: 0xdeadbeef}
+	if _, err := k.Tokens(t.Context(), k.Operator(t, keep.InfluxDB), f); !errors.Is(err, keep.ErrTokenNotFound) {
+		t.Errorf("one who reads all: %v", err)
+	}
+	reader := k.MustCaller(t, keep.InfluxDB, k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)}).Value)
+	if tokens, err := k.Tokens(t.Context(), reader, f); err != nil || len(tokens) > 0 {
+		t.Errorf("one who reads none is told %v, %v", tokens, err)
+	}
+	f.ID = k.Operator(t, keep.InfluxDB).Token
+	if tokens, err := k.Tokens(t.Context(), reader, f); err != nil || len(tokens) > 0 {
+		t.Errorf("of one that is there, %v, %v", tokens, err)
+	}
+}
+
 // TestListsAreInOrder: users and tokens are listed as they were made, also those
 // of one moment, each with an ID of its own.
 func TestListsAreInOrder(t *testing.T) {
@@ -87,7 +103,9 @@ func TestListsAreInOrder(t *testing.T) {
 	if got := names(keep.Page{Descending: true, Limit: 1}); !slices.Equal(got, want[20:]) {
 		t.Errorf("the last is %q", got)
 	}
+	moment := k.Clock.Now()
 	for i := range 300 { // enough for two to draw the same number
+		k.Clock.Advance(moment.Sub(k.Clock.Now()))
 		if _, err := k.CreateUser(ctx, op, fmt.Sprintf("twin %d", i), true); err != nil {
 			t.Fatal(err)
 		}
