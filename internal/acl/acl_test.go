@@ -3,6 +3,7 @@ package acl_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
@@ -135,4 +136,17 @@ func FuzzParseID(f *testing.F) {
 			t.Fatalf("%q gave %v, which parses to %v, %v", s, id, again, err)
 		}
 	})
+}
+
+func TestNewIDAt(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for range 1000 {
+		before, now, after := acl.NewIDAt(at.Add(-time.Microsecond)), acl.NewIDAt(at), acl.NewIDAt(at.Add(time.Microsecond))
+		if before >= now || now >= after {
+			t.Fatalf("%v, %v, %v are not in the order of time", before, now, after)
+		}
+	}
+	if late, last := acl.NewIDAt(at), acl.NewIDAt(time.Date(2110, 1, 1, 0, 0, 0, 0, time.UTC)); late >= last {
+		t.Errorf("%v is not before %v", late, last)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
+	"time"
 )
 
 // ID names an organization, a user or a token: 64 bits, written as 16
@@ -27,6 +28,17 @@ func NewID() ID {
 			return id
 		}
 	}
+}
+
+// NewIDAt returns an ID that is greater than those of earlier times, so that what
+// is listed by ID is listed in the order in which it was made. It tells when that
+// was; below the microsecond it is random.
+func NewIDAt(t time.Time) ID {
+	const random = 12 // bits, which leaves room for the time until 2112
+	if id := ID(t.UnixMicro())<<random | NewID()>>(64-random); id != 0 {
+		return id
+	}
+	return NewID()
 }
 
 // ParseID reads the 16 hexadecimal digits of an ID, in either case.

@@ -125,8 +125,13 @@ func checkTakenOver(t *testing.T, url string, l boltListing) {
 		if u.Password == nil {
 			continue
 		}
-		if err := clientFor(t, url, "").SignIn(ctx, u.Name, *u.Password); (err == nil) != (u.Status == "active") {
-			t.Errorf("%s, who is %s, signs in: %v", u.Name, u.Status, err)
+		session := clientFor(t, url, "")
+		err := session.SignIn(ctx, u.Name, *u.Password)
+		if err == nil {
+			_, err = session.Me(ctx)
+		}
+		if (err == nil) != (u.Status == "active") {
+			t.Errorf("%s, who is %s, signs in and is somebody: %v", u.Name, u.Status, err)
 		}
 	}
 }

@@ -24,7 +24,7 @@ type MuxConfig struct {
 	NotFound   http.HandlerFunc // no route has the path
 	NotAllowed http.HandlerFunc // none of the path's routes has the method; the Allow header is set
 	// Before runs before a route's handler, or before NotAllowed with a nil
-	// route, unless all routes of the path are open. It returns the request to go on with, or nil when it has
+	// route. It returns the request to go on with, or nil when it has
 	// answered.
 	Before func(w http.ResponseWriter, r *http.Request, route *Route) *http.Request
 }
@@ -58,10 +58,8 @@ func NewMux(routes []Route, c MuxConfig) *Mux {
 
 func dispatch(pattern string, methods map[string]*Route, c MuxConfig) http.Handler {
 	var names []string
-	open := true
-	for method, route := range methods {
+	for method := range methods {
 		names = append(names, method)
-		open = open && route.Open
 	}
 	slices.Sort(names)
 	allow := strings.Join(names, ", ")
@@ -78,7 +76,7 @@ func dispatch(pattern string, methods map[string]*Route, c MuxConfig) http.Handl
 			}
 		}
 		route := methods[r.Method]
-		if c.Before != nil && (route != nil || !open) {
+		if c.Before != nil {
 			if r = c.Before(w, r, route); r == nil {
 				return
 			}

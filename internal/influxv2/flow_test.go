@@ -250,7 +250,7 @@ func pattern(s string, vars map[string]string) *regexp.Regexp {
 		"id":    `[0-9a-f]{16}`,
 		"time":  `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)`,
 		"token": `[A-Za-z0-9_\-]{86}==`,
-		"hash":  `\$influxdb2-sha\d+\$[A-Za-z0-9+/]+=*`,
+		"hash":  `\$influxdb2-sha\d+\$[A-Za-z0-9_\-]+=*`,
 	}
 	var b strings.Builder
 	b.WriteString(`(?s)\A`)

@@ -45,6 +45,7 @@ func (c *call) listOrganizations() error {
 	if f.Page, err = page(q); err != nil {
 		return err
 	}
+	f.Page.After = 0 // InfluxDB ignores it here
 	f.Name = q.Get("org")
 	if f.ID, err = optionalID(q, "orgID", ""); err != nil {
 		return err
@@ -76,9 +77,12 @@ func (c *call) getOrganization() error {
 }
 
 type organizationBody struct {
-	ID          keep.ID `json:"id"` // must be right, and has no effect
-	Name        string  `json:"name"`
-	Description string  `json:"description"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	// These must be right, and have no effect.
+	ID        keep.ID   `json:"id"`
+	CreatedAt time.Time `json:"createdAt"`
+	UpdatedAt time.Time `json:"updatedAt"`
 }
 
 func (c *call) createOrganization() error {

@@ -1,7 +1,7 @@
 package influxv2
 
 import (
-	"crypto/sha512"
+	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
 	"time"
@@ -46,7 +46,7 @@ func (c *call) setup() error {
 		return err
 	}
 	r, err := c.keep.Setup(c.ctx(), c.caller, keep.SetupRequest{
-		User: body.User, Password: body.Password, Org: body.Org, Bucket: body.Bucket, Token: body.Token,
+		User: body.User, Password: body.Password, Org: body.Org, Token: body.Token, Bucket: body.Bucket, Retention: body.retention(),
 	})
 	if err != nil {
 		return err
@@ -65,8 +65,8 @@ func (c *call) setup() error {
 // hashedToken is what InfluxDB would keep of a token. It is part of the answer
 // and kept nowhere: the domain has a keyed hash of its own.
 func hashedToken(token string) string {
-	sum := sha512.Sum512([]byte(token))
-	return "$influxdb2-sha512$" + base64.StdEncoding.EncodeToString(sum[:])
+	sum := sha256.Sum256([]byte(token))
+	return "$influxdb2-sha256$" + base64.URLEncoding.EncodeToString(sum[:])
 }
 
 type setupAnswer struct {

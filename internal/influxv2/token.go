@@ -95,9 +95,12 @@ func (n *resourceNames) permissions(ctx context.Context, t *keep.Token) ([]permi
 	for i := range out {
 		r := &out[i].Resource
 		var err error
-		if r.ID != 0 && (r.Type == acl.Orgs || r.Type == acl.Users) {
+		if r.ID != 0 && named(r.Type) {
 			if r.Name, err = n.find(ctx, acl.Resource{Type: r.Type, ID: r.ID}); err != nil {
 				return nil, err
+			}
+			if r.Name == "" { // InfluxDB then leaves out the organization's too
+				continue
 			}
 		}
 		if r.OrgID != 0 {
@@ -108,6 +111,10 @@ func (n *resourceNames) permissions(ctx context.Context, t *keep.Token) ([]permi
 	}
 	return out, nil
 }
+
+// named reports whether InfluxDB looks up the name of a resource of this type.
+// There are no buckets here, so that none is ever found.
+func named(t acl.Type) bool { return t == acl.Orgs || t == acl.Users || t == "buckets" }
 
 func (n *resourceNames) find(ctx context.Context, r acl.Resource) (name string, err error) {
 	if name, ok := n.known[r]; ok {
@@ -187,7 +194,7 @@ func (c *call) getToken() error {
 type tokenBody struct {
 	Status      status           `json:"status"`
 	OrgID       keep.ID          `json:"orgID"`
-	UserID      keep.ID          `json:"userID"`
+	UserID      *keep.ID         `json:"userID"`
 	Description string           `json:"description"`
 	Permissions []permissionBody `json:"permissions"`
 	// InfluxDB has neither.
@@ -202,8 +209,16 @@ type permissionBody struct {
 
 type resourceBody struct {
 	Type  acl.Type `json:"type"`
-	ID    keep.ID  `json:"id"`
-	OrgID keep.ID  `json:"orgID"`
+	ID    *keep.ID `json:"id"`
+	OrgID *keep.ID `json:"orgID"`
+}
+
+// given returns an ID that may be left out, 0 when it is.
+func given(id *keep.ID) keep.ID {
+	if id == nil {
+		return 0
+	}
+	return *id
 }
 
 func (c *call) createToken() error {
@@ -224,12 +239,12 @@ func (c *call) createToken() error {
 
 // newToken checks the body in InfluxDB's order.
 func (b *tokenBody) newToken() (keep.NewToken, error) {
-	n := keep.NewToken{Org: b.OrgID, User: b.UserID, Active: b.Status != inactive, Description: b.Description, Names: b.Names}
+	n := keep.NewToken{Org: b.OrgID, User: given(b.UserID), Active: b.Status != inactive, Description: b.Description, Names: b.Names}
 	if len(b.Permissions) == 0 {
 		return n, invalid("authorization must include permissions")
 	}
 	for _, p := range b.Permissions {
-		permission := acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Resource.Type, ID: p.Resource.ID, OrgID: p.Resource.OrgID}}
+		permission := acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Resource.Type, ID: given(p.Resource.ID), OrgID: given(p.Resource.OrgID)}}
 		switch err := permission.Valid(); {
 		case errors.Is(err, acl.ErrType):
 			return n, invalid("invalid resource type for permission: " + err.Error())
@@ -273,14 +288,11 @@ func (c *call) updateToken() error {
 	if body.Status != nil && *body.Status == "" {
 		body.Status = nil // no change, as in InfluxDB
 	}
+	u := keep.TokenUpdate{Active: body.Status.isActive(), Description: body.Description}
 	if body.Status != nil && body.Status.check() != nil {
-		// InfluxDB looks for the token first.
-		if _, err := c.keep.Token(c.ctx(), c.caller, id); err != nil {
-			return err
-		}
-		return invalid("encodeAuthorization: unknown authorization status")
+		u.Wrong = invalid("encodeAuthorization: unknown authorization status")
 	}
-	t, err := c.keep.UpdateToken(c.ctx(), c.caller, id, keep.TokenUpdate{Active: body.Status.isActive(), Description: body.Description})
+	t, err := c.keep.UpdateToken(c.ctx(), c.caller, id, u)
 	if err != nil {
 		return err
 	}

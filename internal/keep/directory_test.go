@@ -2,6 +2,8 @@ package keep_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +16,7 @@ import (
 func TestSetupOnce(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Fresh: true})
 	nobody := keep.Anonymous(keeptest.Origin(keep.InfluxDB))
-	q := keep.SetupRequest{User: "ann", Password: "battery staple", Org: "acme", Bucket: "b"}
+	q := keep.SetupRequest{User: "ann", Password: "battery staple", Org: "acme", Bucket: "b", Retention: time.Hour}
 	for _, c := range []struct {
 		name   string
 		change func(*keep.SetupRequest)
@@ -24,6 +26,10 @@ func TestSetupOnce(t *testing.T) {
 		{"no organization", func(q *keep.SetupRequest) { q.Org = "" }, keep.CodeUnprocessable},
 		{"blank organization", func(q *keep.SetupRequest) { q.Org = " " }, keep.CodeInvalid},
 		{"short password", func(q *keep.SetupRequest) { q.Password = "short" }, keep.CodeInvalid},
+		{"reserved bucket", func(q *keep.SetupRequest) { q.Bucket = "_b" }, keep.CodeInvalid},
+		{"quoted bucket", func(q *keep.SetupRequest) { q.Bucket = `b"` }, keep.CodeInvalid},
+		{"short retention", func(q *keep.SetupRequest) { q.Retention = time.Hour - 1 }, keep.CodeInvalid},
+		{"negative retention", func(q *keep.SetupRequest) { q.Retention = -time.Hour }, keep.CodeInvalid},
 		{"long password", func(q *keep.SetupRequest) { q.Password = strings.Repeat("x", 73) }, keep.CodeInvalid},
 	} {
 		bad := q
@@ -48,6 +54,65 @@ func TestSetupOnce(t *testing.T) {
 		t.Errorf("the token is of user %v, operator: %v", c.User, c.Operator())
 	}
 	k.CheckHidden(t, []string{r.Token.Value, q.Password}, []string{"acme"})
+}
+
+func TestUnknownTokenByID(t *testing.T) {
+	k := keeptest.New(t, nil)
+	f := keep.TokenFilter{ID: 0xdeadbeef}
+	if _, err := k.Tokens(t.Context(), k.Operator(t, keep.InfluxDB), f); !errors.Is(err, keep.ErrTokenNotFound) {
+		t.Errorf("one who reads all: %v", err)
+	}
+	reader := k.MustCaller(t, keep.InfluxDB, k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)}).Value)
+	if tokens, err := k.Tokens(t.Context(), reader, f); err != nil || len(tokens) > 0 {
+		t.Errorf("one who reads none is told %v, %v", tokens, err)
+	}
+	f.ID = k.Operator(t, keep.InfluxDB).Token
+	if tokens, err := k.Tokens(t.Context(), reader, f); err != nil || len(tokens) > 0 {
+		t.Errorf("of one that is there, %v, %v", tokens, err)
+	}
+}
+
+// TestListsAreInOrder: users and tokens are listed as they were made, also those
+// of one moment, each with an ID of its own.
+func TestListsAreInOrder(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.InfluxDB)
+	want := []string{"admin"}
+	for i := range 20 {
+		k.Clock.Advance(time.Microsecond)
+		want = append(want, fmt.Sprintf("user %d", (i*7)%20))
+		if _, err := k.CreateUser(ctx, op, want[i+1], true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := func(page keep.Page) (names []string) {
+		t.Helper()
+		users, err := k.Users(ctx, op, keep.UserFilter{Page: page})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range users {
+			names = append(names, u.Name)
+		}
+		return names
+	}
+	if got := names(keep.Page{}); !slices.Equal(got, want) {
+		t.Errorf("listed as %q, made as %q", got, want)
+	}
+	if got := names(keep.Page{Descending: true, Limit: 1}); !slices.Equal(got, want[20:]) {
+		t.Errorf("the last is %q", got)
+	}
+	moment := k.Clock.Now()
+	for i := range 300 { // enough for two to draw the same number
+		k.Clock.Advance(moment.Sub(k.Clock.Now()))
+		if _, err := k.CreateUser(ctx, op, fmt.Sprintf("twin %d", i), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := names(keep.Page{}); len(got) != 321 {
+		t.Errorf("%d users of 321 are left", len(got))
+	}
 }
 
 func TestTokenLife(t *testing.T) {
@@ -183,13 +248,19 @@ func TestSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	works("inactive user", s, keep.ErrUserInactive)
-	if _, err := k.SignIn(ctx, keep.Anonymous(origin), "ann", "battery staple 3"); !errors.Is(err, keep.ErrUnauthenticated) {
-		t.Errorf("an inactive user signs in: %v", err)
-	}
+	works("inactive user, signed in since", signIn("battery staple 3"), keep.ErrUserInactive)
 	if err := k.DeleteUser(ctx, op, ann); err != nil {
 		t.Fatal(err)
 	}
-	works("deleted user", s, keep.ErrUnauthenticated)
+	works("deleted user", s, keep.ErrUserInactive)
+	if _, err := k.SignIn(ctx, keep.Anonymous(origin), "ann", "battery staple 3"); !errors.Is(err, keep.ErrUnauthenticated) {
+		t.Errorf("a deleted user signs in: %v", err)
+	}
+	if err := k.SignOut(ctx, keep.Anonymous(origin), s); err != nil {
+		t.Errorf("a deleted user signs out: %v", err)
+	}
+	k.Clock.Advance(2 * time.Hour)
+	works("deleted user, later", s, keep.ErrUnauthenticated)
 }
 
 // TestExpiredAreRemoved: of sessions and login tokens that have ended no record

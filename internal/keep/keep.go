@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
@@ -411,6 +412,22 @@ func (t *tx) touch(key []byte) {
 			t.k.callers.changing()
 		}
 	}
+}
+
+// newID returns an unused ID for a table whose records are listed in the order
+// in which they were made, as InfluxDB lists users and tokens.
+func (t *tx) newID(table byte) (ID, error) {
+	for range 16 { // of 4096 in each microsecond
+		id := acl.NewIDAt(t.now)
+		_, err := t.r.Get(key(table, id))
+		if errors.Is(err, store.ErrNotFound) {
+			return id, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return acl.NewID(), nil
 }
 
 func (t *tx) putJSON(key []byte, v any) error {

@@ -122,16 +122,22 @@ func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]User
 	return out, err
 }
 
+// writableMembers asks for what changes an organization's members. The
+// permission names the organization twice, as InfluxDB's refusals do.
+func (v *view) writableMembers(c *Caller, org ID) error {
+	if _, err := v.readableOrg(c, org); err != nil {
+		return err
+	}
+	return c.may(acl.Write, acl.Resource{Type: acl.Orgs, ID: org, OrgID: org})
+}
+
 // AddMember gives a user a role. Needs write on the organization.
 func (k *Keep) AddMember(ctx context.Context, c Caller, org, user ID, role Role) (User, error) {
 	var out User
 	rec := c.record("members.add", org)
 	rec.Target, rec.Detail = user.String(), string(role)
 	err := k.update(ctx, rec, func(t *tx) error {
-		if _, err := t.readableOrg(&c, org); err != nil {
-			return err
-		}
-		if err := c.may(acl.Write, acl.Resource{Type: acl.Orgs, ID: org, OrgID: org}); err != nil {
+		if err := t.writableMembers(&c, org); err != nil {
 			return err
 		}
 		r, err := t.user(user)
@@ -164,10 +170,7 @@ func (k *Keep) RemoveMember(ctx context.Context, c Caller, org, user ID) error {
 	rec := c.record("members.remove", org)
 	rec.Target = user.String()
 	return k.update(ctx, rec, func(t *tx) error {
-		if _, err := t.readableOrg(&c, org); err != nil {
-			return err
-		}
-		if err := c.mayOrg(acl.Write, org); err != nil {
+		if err := t.writableMembers(&c, org); err != nil {
 			return err
 		}
 		return t.deleteMember(org, user)

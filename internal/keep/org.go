@@ -95,6 +95,12 @@ func (t *tx) putOrg(id ID, old, r *orgRecord) error {
 // a name are kept and make no difference.
 func uniqueName(name string) string { return strings.TrimSpace(name) }
 
+// unknownOrgName has InfluxDB's words, which put quotes around a name and
+// escape nothing in it.
+func unknownOrgName(name string) error {
+	return errorf(CodeNotFound, "organization name \"%s\" not found", name)
+}
+
 func checkOrganizationName(name string) error {
 	if uniqueName(name) == "" {
 		return errorf(CodeInvalid, "org name is empty")
@@ -151,7 +157,7 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 			if err != nil {
 				return err
 			}
-			return v.addOrg(&c, id, errorf(CodeNotFound, "organization name %q not found", f.Name), &out)
+			return v.addOrg(&c, id, unknownOrgName(f.Name), &out)
 		}
 		ids, err := v.orgIDs(&c, f.User)
 		if err != nil {

@@ -260,9 +260,11 @@ type Session struct {
 	Expires time.Time
 }
 
-// SignIn makes a session for a user with the right password. Every refusal is
-// ErrUnauthenticated, takes as long as any other, and says nothing; too many
-// attempts for one user or from one address are CodeTooMany.
+// SignIn makes a session for a user with the right password. The session of an
+// inactive user can do nothing. Every refusal is ErrUnauthenticated, takes as
+// long as any other, and says nothing, but for a right password that is not
+// allowed any more; too many attempts for one user or from one address are
+// CodeTooMany.
 func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Session, error) {
 	rec := c.record("sessions.create", 0)
 	if wait := k.limiter.wait(k.now(), k.hash("limiter", name), c.Origin.Remote); wait > 0 {
@@ -286,11 +288,14 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 			return ErrUnauthenticated
 		}
 		rec.User = user.String()
-		switch err := t.activeUser(user); {
-		case errors.Is(err, ErrUserInactive):
-			return ErrUnauthenticated
-		case err != nil:
+		if _, err := t.user(user); err != nil {
+			if errors.Is(err, ErrUserNotFound) {
+				return ErrUnauthenticated // deleted since the password was compared
+			}
 			return err
+		}
+		if err := checkPassword(password); err != nil {
+			return errorf(CodeForbidden, "password change required\n%s", err)
 		}
 		s.Expires = t.now.Add(k.sessionLength)
 		return t.putSession(k.sessionHash(s.Key), &sessionRecord{User: user, Created: t.now, Expires: s.Expires})

@@ -3,6 +3,7 @@ package keep
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
@@ -12,8 +13,11 @@ type SetupRequest struct {
 	User     string
 	Password string // may be empty: the user then can't sign in
 	Org      string
-	Bucket   string // asked for by InfluxDB's clients; nothing is kept of it
 	Token    string // empty: one is made
+	// Bucket and Retention are asked for by InfluxDB's clients. They must be
+	// what InfluxDB takes, and nothing is kept of them.
+	Bucket    string
+	Retention time.Duration // 0: for ever
 }
 
 // SetupResult is what a new server has after its setup.
@@ -75,7 +79,15 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 		if invalid != nil {
 			return invalid
 		}
-		user, org, token := acl.NewID(), acl.NewID(), acl.NewID()
+		user, err := t.newID(tableUser)
+		if err != nil {
+			return err
+		}
+		token, err := t.newID(tableToken)
+		if err != nil {
+			return err
+		}
+		org := acl.NewID()
 		u := &userRecord{Name: q.User, Owner: true, Password: hashed, Created: t.now, Updated: t.now}
 		if err := t.putUser(user, nil, u); err != nil {
 			return err
@@ -98,11 +110,29 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 			return err
 		}
 		out.Token.Value = value
+		if err := q.checkBucket(); err != nil {
+			return err
+		}
 		rec.Organization, rec.User, rec.Target = org.String(), user.String(), token.String()
 		return nil
 	})
 	return out, err
 }
+
+// checkBucket has InfluxDB's words.
+func (q SetupRequest) checkBucket() error {
+	switch {
+	case strings.HasPrefix(q.Bucket, "_"):
+		return errorf(CodeInvalid, "bucket name %s is invalid. Buckets may not start with underscore", q.Bucket)
+	case strings.Contains(q.Bucket, `"`):
+		return errorf(CodeInvalid, "bucket name %s is invalid. Bucket names may not include quotation marks", q.Bucket)
+	case q.Retention != 0 && q.Retention < minRetention:
+		return errorf(CodeInvalid, "retention policy duration must be at least %s", minRetention)
+	}
+	return nil
+}
+
+const minRetention = time.Hour
 
 func (q SetupRequest) missing() error {
 	var fields []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"time"
 
@@ -148,8 +149,11 @@ func (c *Caller) mayToken(a acl.Action, id ID, r *tokenRecord) error {
 }
 
 // ownToken returns a token that the caller has the permission for. To one who
-// may not even read its organization it does not exist.
+// may read neither it nor its organization it does not exist.
 func (v *view) ownToken(c *Caller, a acl.Action, id ID) (*tokenRecord, error) {
+	if c.inactive {
+		return nil, ErrTokenInactive
+	}
 	r, err := v.token(id)
 	if err == nil && r.Parent != 0 {
 		err = ErrTokenNotFound // login tokens are no part of the list
@@ -158,7 +162,7 @@ func (v *view) ownToken(c *Caller, a acl.Action, id ID) (*tokenRecord, error) {
 		return nil, err
 	}
 	if err := c.mayToken(a, id, r); err != nil {
-		if c.mayOrg(acl.Read, r.Org) != nil && id != c.Token {
+		if c.mayOrg(acl.Read, r.Org) != nil && id != c.Token && c.mayToken(acl.Read, id, r) != nil {
 			return nil, ErrTokenNotFound
 		}
 		return nil, err
@@ -190,12 +194,15 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 		if err != nil || !found {
 			return err
 		}
+		if f.ID != 0 { // as in InfluxDB, nothing else chooses then
+			return v.addToken(&c, f.ID, &out)
+		}
 		return v.scanIDs(tableToken, func(id ID) error {
 			r, err := v.token(id)
 			if err != nil {
 				return err
 			}
-			if r.Parent != 0 || (f.ID != 0 && id != f.ID) || (f.Org != 0 && r.Org != f.Org) || (f.User != 0 && r.User != f.User) {
+			if r.Parent != 0 || (f.Org != 0 && r.Org != f.Org) || (f.User != 0 && r.User != f.User) {
 				return nil
 			}
 			if c.mayToken(acl.Read, id, r) != nil {
@@ -210,6 +217,30 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 		})
 	})
 	return out, err
+}
+
+// addToken appends the token if it is there and readable. That it is missing is
+// told only to those who may read all.
+func (v *view) addToken(c *Caller, id ID, out *[]Token) error {
+	r, err := v.token(id)
+	if err == nil && r.Parent != 0 {
+		err = ErrTokenNotFound
+	}
+	if errors.Is(err, ErrTokenNotFound) && !c.readsAll(acl.Authorizations) {
+		return nil
+	}
+	if err != nil || c.mayToken(acl.Read, id, r) != nil {
+		return err
+	}
+	t, err := v.describe(id, r)
+	if err != nil {
+		if CodeOf(err) == CodeNotFound {
+			return nil // of a user or an organization that is gone
+		}
+		return err
+	}
+	*out = append(*out, t)
+	return nil
 }
 
 // resolve replaces names in a filter by IDs. One who may not read all
@@ -232,7 +263,7 @@ func (v *view) resolve(c *Caller, f TokenFilter) (TokenFilter, bool, error) {
 			return f, false, err
 		}
 		if f.Org == 0 && c.readsAll(acl.Orgs) {
-			return f, false, errorf(CodeNotFound, "organization name %q not found", f.OrgName)
+			return f, false, unknownOrgName(f.OrgName)
 		}
 		if f.Org == 0 {
 			return f, false, nil
@@ -257,7 +288,10 @@ func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, er
 		if err := t.checkNewToken(n); err != nil {
 			return err
 		}
-		id := acl.NewID()
+		id, err := t.newID(tableToken)
+		if err != nil {
+			return err
+		}
 		r := &tokenRecord{
 			Hash: t.k.hash("token", value), Org: n.Org, User: n.User, Inactive: !n.Active,
 			Description: n.Description, Permissions: toRecords(n.Permissions),
@@ -266,7 +300,6 @@ func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, er
 		if err := t.putToken(id, nil, r); err != nil {
 			return err
 		}
-		var err error
 		out, err = t.describe(id, r)
 		out.Value = value
 		rec.Target = id.String()
@@ -351,6 +384,9 @@ func (v *view) checkNewToken(n NewToken) error {
 type TokenUpdate struct {
 	Active      *bool
 	Description *string
+	// Wrong is what a protocol finds wrong with the update. Only one who may
+	// change the token is told.
+	Wrong error
 }
 
 // UpdateToken changes a token. Needs write on it and on its user.
@@ -365,6 +401,9 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 		old, err := t.ownToken(&c, acl.Write, id)
 		if err != nil {
 			return err
+		}
+		if u.Wrong != nil {
+			return u.Wrong
 		}
 		r := *old
 		r.Updated = t.now

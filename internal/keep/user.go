@@ -174,7 +174,10 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 		if err := c.may(acl.Write, acl.Resource{Type: acl.Users}); err != nil {
 			return err
 		}
-		id := acl.NewID()
+		id, err := t.newID(tableUser)
+		if err != nil {
+			return err
+		}
 		r := &userRecord{Name: name, Inactive: !active, Created: t.now, Updated: t.now}
 		rec.Target, out = id.String(), r.user(id)
 		if err := checkUserName(name); err != nil {
@@ -229,8 +232,9 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 	return out, err
 }
 
-// DeleteUser removes a user, the sessions and the memberships. Needs write on
-// the user. The user's tokens can do nothing any more.
+// DeleteUser removes a user and the memberships. Needs write on the user. The
+// user's tokens and sessions can do nothing any more, and are told so as those
+// of an inactive user are.
 func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("users.delete", 0)
 	rec.Target = id.String()
@@ -248,17 +252,22 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 		if err := t.delete(key(tableUser, id)); err != nil {
 			return err
 		}
-		if err := t.endSessions(id, hash{}); err != nil {
-			return err
-		}
 		return t.deleteMemberships(id)
 	})
 }
 
-func (k *Keep) hashPassword(password string) ([]byte, error) {
-	// bcrypt reads 72 bytes at most.
+// checkPassword is also for a password that was compared: bcrypt reads 72 bytes
+// at most, so that one which goes on after them is right too.
+func checkPassword(password string) error {
 	if len(password) < 8 || len(password) > 72 {
-		return nil, errorf(CodeInvalid, "passwords must be between 8 and 72 characters long")
+		return errorf(CodeInvalid, "passwords must be between 8 and 72 characters long")
+	}
+	return nil
+}
+
+func (k *Keep) hashPassword(password string) ([]byte, error) {
+	if err := checkPassword(password); err != nil {
+		return nil, err
 	}
 	return bcrypt.GenerateFromPassword([]byte(password), k.passwordCost)
 }

@@ -172,7 +172,7 @@ func (w *world) populate(tb testing.TB) {
 	gone := user("gone")
 	t = add("gone", "a deleted user's token", keep.NewToken{User: gone, Permissions: acl.Operator()})
 	login("gone", "a login token of a deleted user's token", t)
-	session("unknown", "a deleted user's session", "gone", worldPassword, gone, t.ID)
+	session("gone", "a deleted user's session", "gone", worldPassword, gone, t.ID)
 	check(w.DeleteUser(ctx, op, gone))
 	asleep := user("asleep")
 	t = add("gone", "an inactive user's token", keep.NewToken{User: asleep, Permissions: acl.Operator()})
