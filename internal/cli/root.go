@@ -98,6 +98,8 @@ profile of ~/.influxdbv2/configs.`,
 		newVersionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = readVersion().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	inOrder(root)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpFunc(showHelp)

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
 )
 
 func TestMatches(t *testing.T) {
@@ -223,6 +226,22 @@ func TestReadLine(t *testing.T) {
 	}
 }
 
+// TestReadPassword: a password in a file does not get the line break that
+// editors and echo end files with.
+func TestReadPassword(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pw")
+	if err := os.WriteFile(file, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, in := range map[string]input{"file": {file: file}, "standard input": {file: "-"}, "nothing said": {}} {
+		cmd := &cobra.Command{}
+		cmd.SetIn(strings.NewReader("correct horse\n"))
+		if p, err := in.readPassword(cmd); p != "correct horse" || err != nil {
+			t.Errorf("%s: read %q, %v", name, p, err)
+		}
+	}
+}
+
 // TestHints: what can be done about an error is said.
 func TestHints(t *testing.T) {
 	for _, c := range []struct {
@@ -234,7 +253,10 @@ func TestHints(t *testing.T) {
 		{client.ErrUnauthorized, "write:orgs/1/secrets is unauthorized", "token create"},
 		{client.ErrUnauthorized, "token is inactive", "token activate"},
 		{client.ErrForbidden, "User is inactive", "user activate"},
+		{client.ErrForbidden, "User is inactive", "was deleted"},
 		{client.ErrNotFound, "404 page not found", "org list"},
+		{client.ErrNotFound, "path not found", "--host"},
+		{client.ErrInvalid, "id must have a length of 16 bytes", "token list"},
 		{client.ErrNotFound, "version not found", "secret history"},
 		{client.ErrTooManyRequests, "", "wait"},
 		{client.ErrUnavailable, "", "log"},

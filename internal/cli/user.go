@@ -84,7 +84,7 @@ standard input; or, with --no-password, one who can't sign in and only owns toke
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return u.run(cmd, args[0]) },
 	}
-	cmd.Flags().StringVarP(&u.password.file, "password-file", "f", "", "`file` with the password, exactly; \"-\" for standard input")
+	cmd.Flags().StringVarP(&u.password.file, "password-file", "f", "", "`file` with the password; \"-\" for standard input")
 	cmd.Flags().BoolVar(&u.noPassword, "no-password", false, "give the user no password")
 	cmd.Flags().StringVar(&u.role, "role", "", "`role` in the organization: member or owner (default none)")
 	cmd.MarkFlagsMutuallyExclusive("password-file", "no-password")
@@ -137,7 +137,7 @@ func unfinished(err error, what, next string) error {
 
 // readPassword reads a password, and knows what the server will say to it.
 func readPassword(cmd *cobra.Command, in input) (string, error) {
-	p, err := in.read(cmd, "Password", true)
+	p, err := in.readPassword(cmd)
 	if err == nil && (len(p) < 8 || len(p) > 72) {
 		err = errors.New("passwords must be between 8 and 72 characters long")
 	}
@@ -175,7 +175,7 @@ the user's sessions. It has 8 to 72 characters.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&in.file, "password-file", "f", "", "`file` with the password, exactly; \"-\" for standard input")
+	cmd.Flags().StringVarP(&in.file, "password-file", "f", "", "`file` with the password; \"-\" for standard input")
 	return cmd
 }
 
