@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -238,6 +240,32 @@ func TestReadPassword(t *testing.T) {
 		cmd.SetIn(strings.NewReader("correct horse\n"))
 		if p, err := in.readPassword(cmd); p != "correct horse" || err != nil {
 			t.Errorf("%s: read %q, %v", name, p, err)
+		}
+	}
+}
+
+// TestReport: a signal is named where it is the reason, and hides no other.
+func TestReport(t *testing.T) {
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		name   string
+		ctx    context.Context
+		err    error
+		status int
+		text   string
+	}{
+		{"success", t.Context(), nil, 0, ""},
+		{"success after a signal", interrupted, nil, 0, ""},
+		{"interrupted", interrupted, fmt.Errorf("ask: %w", context.Canceled), 130, "fluxkeep: interrupted\n"},
+		{"a failure", t.Context(), errors.New("no"), 1, "fluxkeep: no\n"},
+		{"a failure after a signal", interrupted, errors.New("close the store: no"), 1, "fluxkeep: close the store: no\n"},
+		{"a status", interrupted, &exitError{status: 7}, 7, ""},
+		{"a status with a reason", t.Context(), &exitError{126, errors.New("no")}, 126, "fluxkeep: no\n"},
+	} {
+		var b strings.Builder
+		if status := report(c.ctx, &b, c.err); status != c.status || b.String() != c.text {
+			t.Errorf("%s: status %d and %q, want %d and %q", c.name, status, b.String(), c.status, c.text)
 		}
 	}
 }
