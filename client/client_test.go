@@ -280,6 +280,7 @@ func TestErrors(t *testing.T) {
 		{"not ours", 502, nil, `<html>`, client.Error{Code: client.ErrInternal, Message: "the server answered 502 Bad Gateway"}},
 		{"one code for a change in between", 412, nil, `{"code":"conflict","message":"changed"}`, client.Error{Code: client.ErrChanged, Message: "changed"}},
 		{"empty", 413, nil, "", client.Error{Code: client.ErrRequestTooLarge, Message: "the server answered 413 Request Entity Too Large"}},
+		{"no TLS", 400, nil, "Client sent an HTTP request to an HTTPS server.\n", client.Error{Code: client.ErrInvalid, Message: "the server speaks TLS: its URL must begin with https://"}},
 		{"redirect", 302, http.Header{"Location": {"https://other.example/api/v2/me?x=1"}}, "", client.Error{Code: client.ErrInvalid, Message: "the server redirects to https://other.example; a token is not sent there"}},
 		{"unexpected not modified", 304, nil, "", client.Error{Code: client.ErrInvalid, Message: "the server redirects to another place; a token is not sent there"}},
 		{"repeats the token", 400, nil, `{"code":"invalid","message":"no such token: ` + token + `"}`, client.Error{Code: client.ErrInvalid, Message: "no such token: [token]"}},

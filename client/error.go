@@ -100,6 +100,9 @@ func (c *Client) refusal(resp *http.Response) *Error {
 		e.Code = codes[resp.StatusCode]
 	}
 	switch {
+	case resp.StatusCode == http.StatusBadRequest && strings.HasPrefix(string(data), "Client sent an HTTP request to an HTTPS server"):
+		// What net/http says where TLS is expected.
+		e.Message = "the server speaks TLS: its URL must begin with https://"
 	case e.Code == "" && resp.StatusCode >= 300 && resp.StatusCode < 400:
 		e.Code = ErrInvalid
 		e.Message = "the server redirects to " + location(resp) + "; a token is not sent there"

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -79,6 +80,9 @@ func (c *Client) do(ctx context.Context, r call) (answer, error) {
 // encode writes JSON as it is, without escapes for HTML, which would make a
 // large import larger.
 func encode(v any) ([]byte, error) {
+	if err := checkText(reflect.ValueOf(v)); err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)

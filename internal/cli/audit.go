@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -29,6 +30,8 @@ the server's settings from flags, FLUXKEEP_… variables and its configuration f
 		newAuditTailCommand(),
 	)
 }
+
+const noLogHint = "--data-dir or --audit-log says where the log is; it is made when the server runs"
 
 func newAuditVerifyCommand() *cobra.Command {
 	var o output
@@ -97,6 +100,9 @@ func verifyAudit(cmd *cobra.Command, o *output, c *server.Config, since string) 
 	}
 	report, err := verifyAgainst(cmd.Context(), c.AuditLog, check, vouched)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return withHint(err, noLogHint)
+		}
 		var damage *audit.DamageError
 		if errors.As(err, &damage) {
 			return withHint(err, "the log is not what the server wrote; the lines before that place are")
@@ -181,6 +187,9 @@ lines are not verified.`,
 			})
 			if follow && errors.Is(err, context.Canceled) {
 				return nil // how one ends it
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return withHint(err, noLogHint)
 			}
 			return err
 		},

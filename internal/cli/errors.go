@@ -69,7 +69,7 @@ func hintFor(err error) string {
 	case errors.As(err, &name):
 		return "use --format json or --format yaml, which hold any name"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return `is the server running? "fluxkeep serve" starts one; --host or INFLUX_HOST says where it is`
+		return `is the server running? "fluxkeep serve" starts one; --host, INFLUX_HOST or the profile says where it is`
 	case errors.As(err, &dns):
 		return "is the host's name right? --host or INFLUX_HOST says where the server is"
 	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &expired):
@@ -99,7 +99,11 @@ func refusalHint(e *client.Error) string {
 	case e.Code == client.ErrUnauthorized:
 		return `the token may not do that: "fluxkeep token create", with one that may, makes another`
 	case e.Code == client.ErrForbidden && strings.Contains(e.Message, "inactive"):
-		return `"fluxkeep user activate NAME", with another user's token, makes the user active again`
+		return `the token's user is inactive, or was deleted: "fluxkeep user activate NAME", with another user's token, helps only in the first case`
+	case e.Code == client.ErrNotFound && e.Message == "path not found":
+		return "is a Fluxkeep server at that address? --host, INFLUX_HOST or the profile says where it is"
+	case e.Code == client.ErrInvalid && strings.Contains(e.Message, "length of 16 bytes"):
+		return `"fluxkeep org list", "user list" and "token list" show the IDs`
 	case e.Code == client.ErrNotFound && strings.Contains(e.Message, "user"):
 		return `"fluxkeep user list" shows the users`
 	case e.Code == client.ErrNotFound && strings.Contains(e.Message, "authorization"):

@@ -141,6 +141,16 @@ type input struct {
 	file     string // --file
 }
 
+// readPassword reads a password. The line break that most files end with is
+// no part of it: nobody could type it.
+func (in input) readPassword(cmd *cobra.Command) (string, error) {
+	p, err := in.read(cmd, "Password", true)
+	if in.file != "" {
+		p = trimLineEnd(p)
+	}
+	return p, err
+}
+
 // read reads the value from where the flags say, from standard input, or from
 // who sits at the terminal.
 func (in input) read(cmd *cobra.Command, what string, twice bool) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -21,17 +22,23 @@ func Main() int {
 	context.AfterFunc(ctx, stop)
 
 	cmd, err := NewRootCommand().ExecuteContextC(ctx)
+	return report(ctx, cmd.ErrOrStderr(), err)
+}
+
+// report says how a command has ended, and returns the exit status for it.
+func report(ctx context.Context, w io.Writer, err error) int {
 	var exit *exitError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &exit) && exit.err == nil:
 		return exit.status
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "fluxkeep: interrupted")
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(w, "fluxkeep: interrupted")
 		return 130
 	}
-	printError(cmd.ErrOrStderr(), err)
+	// Also after a signal: a server that can't end well says why.
+	printError(w, err)
 	if exit != nil {
 		return exit.status
 	}
@@ -98,6 +105,8 @@ profile of ~/.influxdbv2/configs.`,
 		newVersionCommand(),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = readVersion().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	inOrder(root)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpFunc(showHelp)

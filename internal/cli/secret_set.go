@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -40,6 +42,9 @@ There can be any value up to 1 MiB that is UTF-8, the empty one too. A name has 
 			value, err := in.read(cmd, "Value of "+printable(args[0]), false)
 			if err != nil {
 				return err
+			}
+			if !utf8.ValidString(value) {
+				return withHint(errors.New("the value is not valid UTF-8"), "keep it as text: base64 FILE | fluxkeep secret set NAME")
 			}
 			w, err := s.WriteValues(cmd.Context(), org.ID, map[string]*string{args[0]: &value}, nil)
 			if err != nil {

@@ -50,7 +50,7 @@ from standard input.`,
 	fs := cmd.Flags()
 	fs.StringVarP(&s.request.Username, "username", "u", "", "`name` of the first user")
 	fs.StringVarP(&s.password.value, "password", "p", "", "`password` of the first user, which the list of processes then shows")
-	fs.StringVar(&s.password.file, "password-file", "", "`file` with the password of the first user, exactly; \"-\" for standard input")
+	fs.StringVar(&s.password.file, "password-file", "", "`file` with the password of the first user; \"-\" for standard input")
 	fs.StringVarP(&s.request.Org, "org", "o", "", "`name` of the first organization")
 	fs.StringVarP(&s.request.Bucket, "bucket", "b", "default", "`name` of a bucket, which the protocol asks for and nobody keeps")
 	fs.StringVarP(&s.request.Token, "token", "t", "", "operator `token` to make (default a random one) [$INFLUX_TOKEN]")
@@ -131,7 +131,7 @@ func (s *setupCommand) ask(cmd *cobra.Command) error {
 		}
 	}
 	var err error
-	q.Password, err = s.password.read(cmd, "Password", true)
+	q.Password, err = s.password.readPassword(cmd)
 	if err == nil && q.Password == "" {
 		err = withHint(errors.New("the password is empty"), "give it by standard input or --password-file")
 	}

@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/spf13/cobra"
 )
 
 func TestMatches(t *testing.T) {
@@ -223,6 +228,48 @@ func TestReadLine(t *testing.T) {
 	}
 }
 
+// TestReadPassword: a password in a file does not get the line break that
+// editors and echo end files with.
+func TestReadPassword(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pw")
+	if err := os.WriteFile(file, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, in := range map[string]input{"file": {file: file}, "standard input": {file: "-"}, "nothing said": {}} {
+		cmd := &cobra.Command{}
+		cmd.SetIn(strings.NewReader("correct horse\n"))
+		if p, err := in.readPassword(cmd); p != "correct horse" || err != nil {
+			t.Errorf("%s: read %q, %v", name, p, err)
+		}
+	}
+}
+
+// TestReport: a signal is named where it is the reason, and hides no other.
+func TestReport(t *testing.T) {
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		name   string
+		ctx    context.Context
+		err    error
+		status int
+		text   string
+	}{
+		{"success", t.Context(), nil, 0, ""},
+		{"success after a signal", interrupted, nil, 0, ""},
+		{"interrupted", interrupted, fmt.Errorf("ask: %w", context.Canceled), 130, "fluxkeep: interrupted\n"},
+		{"a failure", t.Context(), errors.New("no"), 1, "fluxkeep: no\n"},
+		{"a failure after a signal", interrupted, errors.New("close the store: no"), 1, "fluxkeep: close the store: no\n"},
+		{"a status", interrupted, &exitError{status: 7}, 7, ""},
+		{"a status with a reason", t.Context(), &exitError{126, errors.New("no")}, 126, "fluxkeep: no\n"},
+	} {
+		var b strings.Builder
+		if status := report(c.ctx, &b, c.err); status != c.status || b.String() != c.text {
+			t.Errorf("%s: status %d and %q, want %d and %q", c.name, status, b.String(), c.status, c.text)
+		}
+	}
+}
+
 // TestHints: what can be done about an error is said.
 func TestHints(t *testing.T) {
 	for _, c := range []struct {
@@ -234,7 +281,10 @@ func TestHints(t *testing.T) {
 		{client.ErrUnauthorized, "write:orgs/1/secrets is unauthorized", "token create"},
 		{client.ErrUnauthorized, "token is inactive", "token activate"},
 		{client.ErrForbidden, "User is inactive", "user activate"},
+		{client.ErrForbidden, "User is inactive", "was deleted"},
 		{client.ErrNotFound, "404 page not found", "org list"},
+		{client.ErrNotFound, "path not found", "--host"},
+		{client.ErrInvalid, "id must have a length of 16 bytes", "token list"},
 		{client.ErrNotFound, "version not found", "secret history"},
 		{client.ErrTooManyRequests, "", "wait"},
 		{client.ErrUnavailable, "", "log"},

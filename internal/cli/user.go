@@ -84,7 +84,7 @@ standard input; or, with --no-password, one who can't sign in and only owns toke
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error { return u.run(cmd, args[0]) },
 	}
-	cmd.Flags().StringVarP(&u.password.file, "password-file", "f", "", "`file` with the password, exactly; \"-\" for standard input")
+	cmd.Flags().StringVarP(&u.password.file, "password-file", "f", "", "`file` with the password; \"-\" for standard input")
 	cmd.Flags().BoolVar(&u.noPassword, "no-password", false, "give the user no password")
 	cmd.Flags().StringVar(&u.role, "role", "", "`role` in the organization: member or owner (default none)")
 	cmd.MarkFlagsMutuallyExclusive("password-file", "no-password")
@@ -137,7 +137,7 @@ func unfinished(err error, what, next string) error {
 
 // readPassword reads a password, and knows what the server will say to it.
 func readPassword(cmd *cobra.Command, in input) (string, error) {
-	p, err := in.read(cmd, "Password", true)
+	p, err := in.readPassword(cmd)
 	if err == nil && (len(p) < 8 || len(p) > 72) {
 		err = errors.New("passwords must be between 8 and 72 characters long")
 	}
@@ -171,12 +171,27 @@ the user's sessions. It has 8 to 72 characters.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVarP(&in.file, "password-file", "f", "", "`file` with the password, exactly; \"-\" for standard input")
+	cmd.Flags().StringVarP(&in.file, "password-file", "f", "", "`file` with the password; \"-\" for standard input")
 	return cmd
+}
+
+// notOneself refuses what would lock out the user whose token is used: when it
+// is the only operator, nobody else could undo it.
+func (s *session) notOneself(cmd *cobra.Command, user client.User, yes bool) error {
+	if yes {
+		return nil
+	}
+	me, err := s.Me(cmd.Context())
+	if err != nil || me.ID != user.ID {
+		return err
+	}
+	return withHint(fmt.Errorf("%s is the user whose token is used here, and could do nothing any more", printable(user.Name)),
+		"use the token of another operator, or give --yes")
 }
 
 // newUserStatusCommand makes the command that makes users active or inactive.
 func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
+	var yes bool
 	cmd := &cobra.Command{
 		Use:               "activate USER",
 		Short:             "Let a user in again",
@@ -189,6 +204,11 @@ func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if status == client.Inactive {
+				if err := s.notOneself(cmd, user, yes); err != nil {
+					return err
+				}
+			}
 			if user, err = s.UpdateUser(cmd.Context(), user.ID, client.UserUpdate{Status: &status}); err != nil {
 				return err
 			}
@@ -198,8 +218,10 @@ func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
 	if status == client.Inactive {
 		cmd.Use, cmd.Short = "deactivate USER", "Keep a user out"
 		cmd.Long = `Make a user inactive: no sign-in, no session and none of the user's tokens works any
-more, until "fluxkeep user activate".`
+more, until "fluxkeep user activate". The user whose token is used is left alone,
+unless --yes is given.`
 		cmd.Example = `  fluxkeep user deactivate ann`
+		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "also the user whose token is used")
 	}
 	return cmd
 }
@@ -211,13 +233,17 @@ func newUserDeleteCommand(r *remote) *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   "Delete a user",
 		Long: `Delete a user. The user's tokens do nothing any more. This can't be undone; "fluxkeep
-user deactivate" can. At a terminal it asks first, unless --yes is given.`,
+user deactivate" can. At a terminal it asks first, and the user whose token is used is left
+alone, unless --yes is given.`,
 		Example:           `  fluxkeep user delete ann`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, user, err := r.openUser(cmd, args[0])
 			if err != nil {
+				return err
+			}
+			if err := s.notOneself(cmd, user, yes); err != nil {
 				return err
 			}
 			if err := confirm(cmd, yes, "Delete user %s (%s), for good?", printable(user.Name), user.ID); err != nil {

@@ -41,6 +41,18 @@ func readVersion() versionInfo {
 	return v
 }
 
+func (v versionInfo) String() string {
+	text := "fluxkeep " + v.Version
+	if v.Commit != "" {
+		text += " (commit " + v.Commit
+		if v.Modified {
+			text += ", modified"
+		}
+		text += ")"
+	}
+	return text + " " + v.Go + " " + v.Platform
+}
+
 func newVersionCommand() *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
@@ -59,15 +71,7 @@ of Go that it was built with.`,
 			case o.quiet:
 				return printLines(cmd.OutOrStdout(), []string{v.Version})
 			}
-			text := "fluxkeep " + v.Version
-			if v.Commit != "" {
-				text += " (commit " + v.Commit
-				if v.Modified {
-					text += ", modified"
-				}
-				text += ")"
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", text, v.Go, v.Platform)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), v)
 			return err
 		},
 	}

@@ -116,7 +116,7 @@ func TestFolderRefused(t *testing.T) {
 		{"format empty", func(t *testing.T, dir string) { write(t, dir+"/format", "") }, nil, "file format is damaged"},
 		{"format with zeros", func(t *testing.T, dir string) { write(t, dir+"/format", "fluxkeep data folder, format 01\n") }, nil, "file format is damaged"},
 		{"format gone", func(t *testing.T, dir string) { remove(t, dir+"/format") }, nil, "no file format"},
-		{"key gone", func(t *testing.T, dir string) { remove(t, dir+"/key") }, nil, "key is missing: without it no data can be read"},
+		{"key gone", func(t *testing.T, dir string) { remove(t, dir+"/key") }, nil, "key is missing: without it no data can be read; if it was moved, give --key-file"},
 		{"key damaged", func(t *testing.T, dir string) { replace(t, dir+"/key", "fluxkeep-key-1:", "fluxkeep-key-1:0") }, nil, "damaged"},
 		{"key cut", func(t *testing.T, dir string) { cut(t, dir+"/key", 290) }, nil, "damaged"},
 		{"key open to others", func(t *testing.T, dir string) { chmod(t, dir+"/key", 0o644) }, nil, "chmod 600"},

@@ -107,7 +107,7 @@ func saveKeys(ctx context.Context, f *folder, keys *seal.Keys, provider seal.Pro
 type missingKeyError struct{ path string }
 
 func (e *missingKeyError) Error() string {
-	return "the key file " + e.path + " is missing: without it no data can be read"
+	return "the key file " + e.path + " is missing: without it no data can be read; if it was moved, give --key-file"
 }
 
 func (e *missingKeyError) Unwrap() error { return fs.ErrNotExist }

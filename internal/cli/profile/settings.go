@@ -191,7 +191,7 @@ func credentials(cookie string) (user, password string, err error) {
 	}
 	user, password, ok := strings.Cut(string(plain), ":")
 	if !ok {
-		return "", "", errors.New("its cookie has no password")
+		return "", "", errors.New("its cookie has no password: influx config has to be given NAME:PASSWORD")
 	}
 	return user, password, nil
 }

@@ -14,8 +14,12 @@ func unavailable(cause error) error {
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, cause)
 }
 
-// corrupt says that what is damaged.
+// corrupt says that what is damaged. The engine's own error says it twice, and
+// names a carrier of details that means nothing to an operator.
 func corrupt(what string, cause error) error {
+	if info := pebble.ExtractDataCorruptionInfo(cause); info != nil && info.Details != nil {
+		cause = info.Details
+	}
 	return &store.CorruptError{What: what, Err: cause}
 }
 
