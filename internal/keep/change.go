@@ -206,7 +206,7 @@ func (w *writer) open() error {
 	}
 	w.head, w.state, w.tag = *h, s, tag(h, s, w.now)
 	if w.head.Map == 0 {
-		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.now}
+		w.head = headRecord{Map: acl.NewID(), Floor: 1, Swept: 1, Created: w.now}
 	}
 	w.empty = w.head.Current == 0 || w.state.hidden(w.head.Current, w.now)
 	return nil
@@ -216,12 +216,15 @@ func (w *writer) write(ch Change) (Written, error) {
 	if err := w.open(); err != nil {
 		return Written{}, err
 	}
-	if ch.Exists && w.empty {
+	if ch.Exists && w.head.none() {
 		return Written{}, ErrVersionNotFound
 	}
 	merged, err := w.checkCAS(&ch)
 	if err != nil {
 		return Written{}, err
+	}
+	if ch.Exists && w.empty {
+		return Written{}, ErrVersionNotFound
 	}
 	changes, values, err := w.diff(ch)
 	if err != nil {
