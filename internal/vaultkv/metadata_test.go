@@ -271,6 +271,20 @@ func TestDeleteVersionAfter(t *testing.T) {
 	s.Clock.Advance(3_601_000_000_000)
 	s.op(t, "GET", s.at("data"), "").want(t, 404)
 	wantValues(t, s, map[string]string{})
+	// What is undeleted is there for as long again.
+	s.op(t, "POST", s.at("undelete"), `{"versions":[1]}`).want(t, 204)
+	for range 2 {
+		s.Clock.Advance(29 * time.Minute)
+		if at := s.op(t, "GET", s.at("data"), "").want(t, 200).get(t, "data", "metadata", "deletion_time"); !isTime(at) {
+			t.Errorf("deletion_time is %v", at)
+		}
+	}
+	s.Clock.Advance(3 * time.Minute)
+	s.op(t, "GET", s.at("data"), "").want(t, 404)
+	// A destroyed version has nothing to show again.
+	s.op(t, "POST", s.at("destroy"), `{"versions":[1]}`).want(t, 204)
+	s.op(t, "POST", s.at("undelete"), `{"versions":[1,2]}`).want(t, 204)
+	s.op(t, "GET", s.at("data"), "").want(t, 404)
 }
 
 func TestList(t *testing.T) {
