@@ -401,7 +401,7 @@ const maxDuration = 100 * 365 * 24 * time.Hour
 var errDuration = errors.New("a duration such as 90s, 12h or 30d is wanted")
 
 // parseDuration reads seconds, as a number or a string, or a string with
-// units: those of Go, and d for days. "" is none, and so are parts of seconds.
+// units: those of Go, and d for days. null, "" and parts of seconds are none.
 func parseDuration(raw json.RawMessage) (*time.Duration, error) {
 	text := string(raw)
 	if text[0] == '"' {
@@ -409,7 +409,7 @@ func parseDuration(raw json.RawMessage) (*time.Duration, error) {
 			return nil, errDuration
 		}
 	}
-	if text == "" {
+	if text == "" || text == "null" {
 		return inSeconds(0)
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {

@@ -19,7 +19,7 @@ func (c *call) readMetadata() error {
 	if err != nil {
 		return err
 	}
-	return c.respond(http.StatusOK, warnUnknown(c.r.URL.Query()), func(b []byte) []byte { return appendMetadata(b, &m) })
+	return c.respond(http.StatusOK, warnUnknown(c.r.URL.Query(), "after", "limit"), func(b []byte) []byte { return appendMetadata(b, &m) })
 }
 
 func appendMetadata(b []byte, m *keep.Metadata) []byte {
