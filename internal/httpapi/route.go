@@ -18,8 +18,8 @@ type Route struct {
 	Handler http.HandlerFunc
 }
 
-// MuxConfig says what a Mux does besides finding routes. All are required but
-// Before.
+// MuxConfig says what a Mux does besides finding routes. The two handlers are
+// required.
 type MuxConfig struct {
 	NotFound   http.HandlerFunc // no route has the path
 	NotAllowed http.HandlerFunc // none of the path's routes has the method; the Allow header is set
@@ -27,6 +27,8 @@ type MuxConfig struct {
 	// route. It returns the request to go on with, or nil when it has
 	// answered.
 	Before func(w http.ResponseWriter, r *http.Request, route *Route) *http.Request
+	// NoHead leaves HEAD to routes of its own.
+	NoHead bool
 }
 
 // Mux serves a table of routes.
@@ -35,7 +37,7 @@ type Mux struct {
 	routes []Route
 }
 
-// NewMux makes a mux. A GET route answers HEAD too.
+// NewMux makes a mux. A GET route answers HEAD too, unless c says otherwise.
 func NewMux(routes []Route, c MuxConfig) *Mux {
 	m := &Mux{mux: http.NewServeMux(), routes: routes}
 	patterns := map[string]map[string]*Route{}
@@ -47,7 +49,7 @@ func NewMux(routes []Route, c MuxConfig) *Mux {
 		patterns[r.Pattern][r.Method] = r
 	}
 	for pattern, methods := range patterns {
-		if get := methods[http.MethodGet]; get != nil && methods[http.MethodHead] == nil {
+		if get := methods[http.MethodGet]; get != nil && methods[http.MethodHead] == nil && !c.NoHead {
 			methods[http.MethodHead] = get
 		}
 		m.mux.Handle(pattern, dispatch(pattern, methods, c))

@@ -216,12 +216,15 @@ func (w *writer) write(ch Change) (Written, error) {
 	if err := w.open(); err != nil {
 		return Written{}, err
 	}
-	if ch.Exists && w.empty {
+	if ch.Exists && w.head.none() {
 		return Written{}, ErrVersionNotFound
 	}
 	merged, err := w.checkCAS(&ch)
 	if err != nil {
 		return Written{}, err
+	}
+	if ch.Exists && w.empty {
+		return Written{}, ErrVersionNotFound
 	}
 	changes, err := w.diff(ch)
 	if err != nil {

@@ -70,6 +70,11 @@ var (
 	// check-and-set parameter.
 	ErrCASMismatch = &Error{Code: CodeInvalid, Message: "check-and-set parameter did not match the current version"}
 	ErrCASRequired = &Error{Code: CodeInvalid, Message: "check-and-set parameter required for this call"}
+	// ErrMetadataCASMismatch, ErrMetadataCASNew and ErrMetadataCASRequired
+	// refuse a change of settings because of its check-and-set parameter.
+	ErrMetadataCASMismatch = &Error{Code: CodeInvalid, Message: "metadata check-and-set parameter does not match the current version"}
+	ErrMetadataCASNew      = &Error{Code: CodeInvalid, Message: "metadata_cas must be 0 when creating new metadata"}
+	ErrMetadataCASRequired = &Error{Code: CodeInvalid, Message: "metadata check-and-set parameter required for this call"}
 	// ErrVersionNotFound says that a version never was, or is no longer kept.
 	ErrVersionNotFound = &Error{Code: CodeNotFound, Message: "version not found"}
 	ErrSecretNotFound  = &Error{Code: CodeNotFound, Message: "secret not found"}

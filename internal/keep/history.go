@@ -133,8 +133,8 @@ func (k *Keep) DeleteVersions(ctx context.Context, c Caller, org ID, versions ..
 	})
 }
 
-// UndeleteVersions shows deleted versions again. Needs write on the
-// organization's secrets.
+// UndeleteVersions shows deleted versions again, for as long as a new version
+// would be there. Needs write on the organization's secrets.
 func (k *Keep) UndeleteVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
 	return k.updateState(ctx, c, "secrets.undelete", org, "undelete versions", func(w *writer) error {
 		if w.head.Current == 0 {
@@ -142,8 +142,12 @@ func (k *Keep) UndeleteVersions(ctx context.Context, c Caller, org ID, versions 
 		}
 		w.changeState()
 		for _, n := range versions {
-			if !w.state.destroyed(n) {
-				delete(w.state.Deleted, n)
+			if !w.head.kept(w.state, n) || w.state.destroyed(n) {
+				continue
+			}
+			delete(w.state.Deleted, n)
+			if after := w.state.DeleteVersionAfter; after > 0 {
+				w.state.Deleted[n] = w.now.Add(after)
 			}
 		}
 		return nil

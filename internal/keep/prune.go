@@ -30,7 +30,8 @@ const (
 // in faster than it goes would grow without end. before is the time of the
 // version before.
 func (w *writer) prune(changed int, before time.Time) error {
-	if keep := uint64(w.state.maxVersions()); w.head.Current > keep {
+	if keep := uint64(w.state.maxVersions()); w.head.Current >= keep {
+		w.head.Full = true
 		w.head.Oldest = max(w.head.Oldest, w.head.Current-keep+1)
 	}
 	swept := w.head.Swept == w.head.Floor

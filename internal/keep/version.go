@@ -26,6 +26,8 @@ type headRecord struct {
 	Map     ID     `json:"map"`
 	Current uint64 `json:"current"` // 0: no version yet
 	Oldest  uint64 `json:"oldest"`  // the oldest version that is kept, pinned ones apart
+	// Full says that there have been as many versions as are to be kept.
+	Full bool `json:"full,omitempty"`
 	// Floor is the oldest version whose records are still there, so that a
 	// write by one who read it a moment ago can be merged; see prune.
 	Floor uint64 `json:"floor"`
@@ -43,15 +45,16 @@ type headRecord struct {
 }
 
 type stateRecord struct {
-	Revision           uint64               `json:"rev"`
-	MaxVersions        int                  `json:"max,omitempty"`
-	CASRequired        bool                 `json:"cas,omitempty"`
-	DeleteVersionAfter time.Duration        `json:"after,omitempty"`
-	Custom             map[string]string    `json:"custom,omitempty"`
-	MetadataVersion    uint64               `json:"meta,omitempty"`
-	Deleted            map[uint64]time.Time `json:"deleted,omitempty"`   // when each version is, or will be, hidden
-	Destroyed          []uint64             `json:"destroyed,omitempty"` // sorted
-	Pinned             []uint64             `json:"pinned,omitempty"`    // sorted
+	Revision            uint64               `json:"rev"`
+	MaxVersions         int                  `json:"max,omitempty"`
+	CASRequired         bool                 `json:"cas,omitempty"`
+	DeleteVersionAfter  time.Duration        `json:"after,omitempty"`
+	Custom              map[string]string    `json:"custom,omitempty"`
+	MetadataVersion     uint64               `json:"meta,omitempty"`
+	MetadataCASRequired bool                 `json:"metacas,omitempty"`
+	Deleted             map[uint64]time.Time `json:"deleted,omitempty"`   // when each version is, or will be, hidden
+	Destroyed           []uint64             `json:"destroyed,omitempty"` // sorted
+	Pinned              []uint64             `json:"pinned,omitempty"`    // sorted
 }
 
 type versionRecord struct {
@@ -163,6 +166,9 @@ func (h *headRecord) empty(s *stateRecord, now time.Time) bool {
 func (h *headRecord) kept(s *stateRecord, v uint64) bool {
 	return v > 0 && v <= h.Current && (v >= h.Oldest || s.pinned(v))
 }
+
+// none reports whether there is nothing: no version and no settings.
+func (h *headRecord) none() bool { return h.Current == 0 && h.StateRevision == 0 }
 
 // versions lists the versions that exist, oldest first.
 func (h *headRecord) versions(s *stateRecord) []uint64 {

@@ -15,6 +15,9 @@ func (h *headRecord) appendJSON(b []byte) []byte {
 	b = appendID(append(b, `{"map":`...), h.Map)
 	b = appendNumber(b, `,"current":`, h.Current)
 	b = appendNumber(b, `,"oldest":`, h.Oldest)
+	if h.Full {
+		b = append(b, `,"full":true`...)
+	}
 	b = appendNumber(b, `,"floor":`, h.Floor)
 	b = appendNumber(b, `,"swept":`, h.Swept)
 	b = appendIfNotZero(b, `,"parts":`, uint64(h.SweptParts))

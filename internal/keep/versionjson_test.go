@@ -29,7 +29,7 @@ func TestRecordsAsJSON(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		number := func() uint64 { return []uint64{0, 1, 12, math.MaxUint64}[r.IntN(4)] }
 		h := headRecord{
-			Map: ID(number()), Current: number(), Oldest: number(), Floor: number(), Swept: number(), SweptParts: uint32(number()),
+			Map: ID(number()), Current: number(), Oldest: number(), Full: r.IntN(2) == 0, Floor: number(), Swept: number(), SweptParts: uint32(number()),
 			Large: number(), Count: int(number()), StateRevision: number(), Created: times[r.IntN(3)], Updated: times[r.IntN(3)],
 		}
 		v := versionRecord{
@@ -45,7 +45,7 @@ func TestRecordsAsJSON(t *testing.T) {
 		t.Error(err)
 	}
 	// A field that is new must be put together too.
-	if n, m := reflect.TypeFor[headRecord]().NumField(), reflect.TypeFor[versionRecord]().NumField(); n != 11 || m != 9 {
+	if n, m := reflect.TypeFor[headRecord]().NumField(), reflect.TypeFor[versionRecord]().NumField(); n != 12 || m != 9 {
 		t.Errorf("the records have %d and %d fields", n, m)
 	}
 }

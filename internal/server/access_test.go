@@ -148,7 +148,7 @@ func vaultAccess() []access {
 		read   = "403 403 403 403 200 200 200 200 200 200 200"
 		write  = "403 403 403 403 403 403 200 200 403 200 200"
 		change = "403 403 403 403 403 403 204 204 403 204 204"
-		none   = "403 404 403 404 404 404 404 404 404 404 404"
+		none   = "403 none 403 none none none none none none none none"
 	)
 	return []access{
 		//                                      unk ina gon str rea lim wri log mem own ope
@@ -166,6 +166,8 @@ func vaultAccess() []access {
 		{"PUT secret/destroy/{org...}", versions, change, false},
 		{"LIST secret/metadata", "", "403 403 403 none 200 200 200 200 200 200 200", false},
 		{"LIST secret/metadata/{org...}", "", "403 403 403 403 none none none none none none none", false},
+		{"SCAN secret/metadata", "", "403 403 403 200 200 200 200 200 200 200 200", false},
+		{"SCAN secret/metadata/{org...}", "", read, false},
 		{"GET secret/metadata/{org...}", "", read, false},
 		{"POST secret/metadata/{org...}", settings, change, false},
 		{"PUT secret/metadata/{org...}", settings, change, false},
@@ -190,6 +192,7 @@ func vaultAccess() []access {
 		{"PUT auth/token/revoke-self", "", "403 403 403 204 204 204 204 204 204 204 204", false},
 
 		{"GET sys/health", "", "all 200", true},
+		{"HEAD sys/health", "", "all 200", true},
 		{"GET sys/seal-status", "", "all 200", true},
 		{"GET sys/init", "", "all 200", true},
 		{"GET sys/leader", "", "all 200", true},
@@ -346,7 +349,7 @@ func (a *access) pause() time.Duration {
 
 func (a *access) reads() bool {
 	method, _, _ := strings.Cut(a.route, " ")
-	return slices.Contains([]string{"GET", "LIST", "OPTIONS"}, method)
+	return slices.Contains([]string{"GET", "LIST", "SCAN", "OPTIONS"}, method)
 }
 
 func (a *access) skips(p *person) bool {

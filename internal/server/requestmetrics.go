@@ -41,7 +41,7 @@ const unknownRoute = "none"
 // as method, and each would be a metric of its own.
 var methodNames = [...]string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
-	http.MethodPatch, http.MethodDelete, http.MethodOptions, "LIST", "other",
+	http.MethodPatch, http.MethodDelete, http.MethodOptions, "LIST", "SCAN", "other",
 }
 
 var statusNames = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}

@@ -67,7 +67,7 @@ func TestAccess(t *testing.T) {
 				ask(none, org).wantErrors(t, 403, "permission denied")
 				ask(other, org).wantErrors(t, 403, "permission denied")
 			}
-			reads := route.Method == "GET" || route.Method == "LIST"
+			reads := slices.Contains([]string{"GET", "LIST", "SCAN"}, route.Method)
 			if !reads {
 				ask(reader, s.Org.String()).wantErrors(t, 403, "permission denied")
 			} else if a := ask(reader, s.Org.String()); a.status == 403 {
@@ -88,30 +88,67 @@ func TestAccess(t *testing.T) {
 // listed.
 func TestMethods(t *testing.T) {
 	s := newServer(t, nil)
-	methods := map[string][]string{}
+	methods, open := map[string][]string{}, map[string]bool{}
 	for _, route := range s.vault.Routes() {
 		methods[route.Pattern] = append(methods[route.Pattern], route.Method)
-		if route.Method == "GET" {
-			methods[route.Pattern] = append(methods[route.Pattern], "HEAD")
-		}
+		open[route.Pattern] = route.Open
 	}
 	if len(methods) < 40 {
 		t.Fatalf("only %d patterns", len(methods))
 	}
+	unsupported := "1 error occurred:\n\t* unsupported operation\n\n"
 	for pattern, has := range methods {
+		slices.Sort(has)
 		target := strings.NewReplacer("{org...}", "acme", "{path...}", "secret").Replace(pattern)
-		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "LIST", "OPTIONS", "TRACE", "FOO"} {
+		_, kind, _ := strings.Cut(pattern, "/v1/secret/")
+		root := slices.Contains([]string{"data", "metadata", "subkeys", "delete", "undelete", "destroy"}, kind)
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "LIST", "SCAN", "OPTIONS", "TRACE", "FOO"} {
 			if slices.Contains(has, method) {
 				continue
 			}
-			a := s.op(t, method, target, "{}")
-			a.wantErrors(t, 405, "unsupported operation")
-			slices.Sort(has)
+			a := s.op(t, method, target, "{}", "Content-Type", mergePatch)
+			switch unknown := method == "TRACE" || method == "FOO"; {
+			case unknown || open[pattern]:
+				a.wantErrors(t, 405)
+				s.do(t, method, target, "", "{}", "Content-Type", mergePatch).wantErrors(t, 405)
+			case kind == "config" && (method == "LIST" || method == "SCAN"), root && !slices.Contains([]string{"HEAD", "LIST", "SCAN", "OPTIONS"}, method):
+				if warning := fmt.Sprint(a.want(t, 404).get(t, "warnings")); !strings.Contains(warning, "K/V") {
+					t.Errorf("%s %s: %s", method, target, a.text)
+				}
+			default:
+				a.wantErrors(t, 405, unsupported)
+				s.do(t, method, target, "", "{}", "Content-Type", mergePatch).wantErrors(t, 403, "permission denied")
+			}
 			if allow := a.header.Get("Allow"); allow != strings.Join(has, ", ") {
 				t.Errorf("%s %s: Allow is %q, want %q", method, target, allow, has)
 			}
-			s.do(t, method, target, "", "{}").wantErrors(t, 403, "permission denied")
 		}
+	}
+}
+
+// TestRefusedForAll: what is wrong with a request whoever sends it.
+func TestRefusedForAll(t *testing.T) {
+	s := newServer(t, nil)
+	for _, token := range []string{s.OperatorToken, "", "no such token"} {
+		for _, path := range []string{s.at("data"), s.influxd("data"), s.at("metadata"), "/v1/nope/x", "/v1/sys/nope"} {
+			for _, method := range []string{"POST", "PUT", "PATCH"} {
+				s.do(t, method, path+"/", token, `{"data":{"a":"1"}}`, "Content-Type", mergePatch).
+					wantErrors(t, 400, "cannot write to a path ending in '/'")
+			}
+			s.do(t, "PATCH", path, token, `{}`).wantErrors(t, 400, "mime: no media type")
+			s.do(t, "PATCH", path, token, `{}`, "Content-Type", "text/plain").
+				wantErrors(t, 415, "PATCH requires Content-Type of application/merge-patch+json, provided text/plain")
+			s.do(t, "FOO", path, token, `{}`).wantErrors(t, 405)
+		}
+	}
+	// An organization's name may end in what looks like that slash.
+	o, err := s.CreateOrganization(t.Context(), s.Operator(t, keep.InfluxDB), "a/", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.op(t, "PUT", "/v1/secret/data/a%2F", `{"data":{"a":"1"}}`).want(t, 200)
+	if got, _ := s.op(t, "GET", "/v1/secret/data/"+o.ID.String(), "").document(t); got["a"] != "1" {
+		t.Errorf("the document is %v", got)
 	}
 }
 

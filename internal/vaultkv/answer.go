@@ -59,10 +59,10 @@ func (c *call) respondJSON(data any, warnings ...string) error {
 
 // respondBoth sends data both in the envelope and beside its fields, as the
 // oldest parts of Vault's API do.
-func (c *call) respondBoth(data map[string]any) error {
+func (c *call) respondBoth(data map[string]any, warnings []string) error {
 	all := map[string]any{
 		"request_id": c.id, "lease_id": "", "renewable": false, "lease_duration": 0,
-		"wrap_info": nil, "warnings": nil, "auth": nil,
+		"wrap_info": nil, "warnings": warnings, "auth": nil,
 	}
 	for name, value := range data {
 		if _, taken := all[name]; !taken {

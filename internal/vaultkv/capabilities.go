@@ -40,15 +40,16 @@ func (c *call) capabilities() error {
 	if len(paths) == 1 {
 		data["capabilities"] = last
 	}
-	return c.respondBoth(data)
+	return c.respondBoth(data, warnUnknown(f, "paths", "path", "token"))
 }
 
-// paths reads "paths" or "path": a list, or a string with commas.
+// paths reads "paths", or "path" if that has none: a list, or a string with
+// commas.
 func (f fields) paths() ([]string, error) {
 	var paths []string
 	for _, name := range []string{"paths", "path"} {
 		raw, ok := f[name]
-		if !ok || isNull(raw) {
+		if !ok || isNull(raw) || len(paths) > 0 {
 			continue
 		}
 		var text string

@@ -7,8 +7,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"mime"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,21 +67,6 @@ func jsonProblem(err error) string {
 	return err.Error() // of httpapi, which says fixed texts
 }
 
-// patchFields reads the body of a PATCH, which must say that it is a merge
-// patch, since other kinds of patches would mean something else.
-func (c *call) patchFields() (fields, error) {
-	const mergePatch = "application/merge-patch+json"
-	given := c.r.Header.Get("Content-Type")
-	kind, _, err := mime.ParseMediaType(given)
-	if err != nil {
-		return nil, invalid(err.Error())
-	}
-	if kind != mergePatch {
-		return nil, &statusError{http.StatusUnsupportedMediaType, fmt.Sprintf("PATCH requires Content-Type of %s, provided %s", mergePatch, given)}
-	}
-	return c.fields()
-}
-
 // warnUnknown returns Vault's warning about fields that are not among those
 // known, if there are any.
 func warnUnknown[T any](given map[string]T, known ...string) []string {
@@ -99,12 +82,22 @@ func warnUnknown[T any](given map[string]T, known ...string) []string {
 	return []string{fmt.Sprintf("Endpoint ignored these unrecognized parameters: %v", unknown)}
 }
 
+// warnReplaced is Vault's warning that the path names the document, whatever
+// the body says.
+func (f fields) warnReplaced() []string {
+	if _, given := f["path"]; !given {
+		return nil
+	}
+	return []string{"Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [path]"}
+}
+
 func isNull(raw json.RawMessage) bool { return string(raw) == "null" }
 
-// object reads a field that holds an object, nil if it is absent or null.
+// object reads a field that holds an object, nil if it is absent, null or an
+// empty array.
 func (f fields) object(name string) (fields, error) {
 	raw, ok := f[name]
-	if !ok || isNull(raw) {
+	if !ok || isNull(raw) || string(raw) == "[]" {
 		return nil, nil
 	}
 	return asObject(name, raw)
@@ -161,7 +154,12 @@ func (f fields) content(patch bool) (content, error) {
 	if out.cas, err = options.cas(); err != nil {
 		return content{}, err
 	}
-	out.warnings = append(warnUnknown(f, "data", "options", "version"), warnUnknown(options, "cas", "method")...)
+	if raw, given := f["version"]; given { // of no use in a write
+		if _, err := parseInt(raw); err != nil {
+			return content{}, invalid(fmt.Sprintf("error converting input for field %q: %v", "version", err))
+		}
+	}
+	out.warnings = append(warnUnknown(f, "data", "options", "version", "path"), f.warnReplaced()...)
 	return out, nil
 }
 
@@ -169,16 +167,24 @@ func notString(name string) error {
 	return invalid(fmt.Sprintf("the value of secret %q must be a string", name))
 }
 
-// cas reads the check-and-set parameter as Vault does: a number, or a string
-// with one; null and "" stand for 0. A negative number fits no version.
+// cas reads the check-and-set parameter, nil if there is none.
 func (f fields) cas() (*uint64, error) {
 	raw, ok := f["cas"]
 	if !ok {
 		return nil, nil
 	}
-	n, err := parseInt(raw)
+	cas, err := parseCAS(raw)
 	if err != nil {
 		return nil, invalid("error parsing check-and-set parameter")
+	}
+	return cas, nil
+}
+
+// parseCAS reads the number of a version. A negative one fits none.
+func parseCAS(raw json.RawMessage) (*uint64, error) {
+	n, err := parseInt(raw)
+	if err != nil {
+		return nil, err
 	}
 	cas := uint64(math.MaxUint64)
 	if n >= 0 {
@@ -189,7 +195,8 @@ func (f fields) cas() (*uint64, error) {
 
 var errNumber = errors.New("a whole number is wanted")
 
-// parseInt reads a whole number or a string with one; null and "" are 0.
+// parseInt reads what Vault takes for a whole number: one, a string with one
+// in Go's notation, true and false for 1 and 0; null and "" are 0.
 func parseInt(raw json.RawMessage) (int64, error) {
 	text := string(raw)
 	switch text[0] {
@@ -197,11 +204,11 @@ func parseInt(raw json.RawMessage) (int64, error) {
 		if err := json.Unmarshal(raw, &text); err != nil {
 			return 0, errNumber
 		}
-		if text == "" {
-			return 0, nil
-		}
-	case 'n':
+		return parseNumber(text)
+	case 'n', 'f':
 		return 0, nil
+	case 't':
+		return 1, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
@@ -210,13 +217,26 @@ func parseInt(raw json.RawMessage) (int64, error) {
 	return n, nil
 }
 
+// parseNumber reads a whole number in Go's notation, "" as 0.
+func parseNumber(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 0, 64)
+	if err != nil {
+		return 0, errNumber
+	}
+	return n, nil
+}
+
 // versions reads the list of versions to delete, undelete or destroy: an
 // array, or what Vault takes for one, a single number or a string with commas.
+// What is no number of a version is one that is not there.
 func (f fields) versions() ([]uint64, error) {
 	raw, ok := f["versions"]
 	var list []json.RawMessage
 	switch {
-	case !ok || isNull(raw):
+	case !ok || isNull(raw) || string(raw) == "{}":
 	case raw[0] == '[':
 		if err := json.Unmarshal(raw, &list); err != nil {
 			return nil, badVersions()
@@ -226,22 +246,32 @@ func (f fields) versions() ([]uint64, error) {
 		if err := json.Unmarshal(raw, &text); err != nil {
 			return nil, badVersions()
 		}
-		for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
-			list = append(list, json.RawMessage(part))
-		}
+		return versionsIn(text)
 	default:
 		list = []json.RawMessage{raw}
-	}
-	if len(list) == 0 {
-		return nil, invalid("no version number provided")
 	}
 	out := make([]uint64, len(list))
 	for i, raw := range list {
 		n, err := parseInt(raw)
-		if err != nil || n < 0 || isNull(raw) {
+		if err != nil {
 			return nil, badVersions()
 		}
-		out[i] = uint64(n)
+		out[i] = uint64(max(n, 0))
+	}
+	return out, nil
+}
+
+func versionsIn(text string) ([]uint64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var out []uint64
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := parseNumber(part)
+		if err != nil {
+			return nil, badVersions()
+		}
+		out = append(out, uint64(max(n, 0)))
 	}
 	return out, nil
 }
@@ -251,7 +281,8 @@ func badVersions() error {
 }
 
 // settings reads the body of a metadata write or patch. A null sets a field
-// back to its default; in a patch, custom_metadata is merged.
+// back to its default, but for delete_version_after, which it leaves; in a
+// patch, custom_metadata is merged.
 func (f fields) settings(patch bool) (keep.SettingsUpdate, []string, error) {
 	var u keep.SettingsUpdate
 	for _, name := range slices.Sorted(maps.Keys(f)) { // the first error is always the same
@@ -262,23 +293,22 @@ func (f fields) settings(patch bool) (keep.SettingsUpdate, []string, error) {
 			u.MaxVersions, err = parseCount(raw)
 		case "cas_required":
 			u.CASRequired, err = parseBool(raw)
+		case "metadata_cas_required":
+			u.MetadataCASRequired, err = parseBool(raw)
+		case "metadata_cas":
+			u.MetadataCAS, err = parseCAS(raw)
 		case "delete_version_after":
-			u.DeleteVersionAfter, err = parseDuration(raw)
+			if !isNull(raw) {
+				u.DeleteVersionAfter, err = parseDuration(raw)
+			}
 		case "custom_metadata":
 			err = f.custom(patch, &u)
-		case "metadata_cas":
-			err = errors.New("not supported")
-		case "metadata_cas_required":
-			var on *bool
-			if on, err = parseBool(raw); err == nil && *on {
-				err = errors.New("not supported")
-			}
 		}
 		if err != nil {
 			return u, nil, invalid(fmt.Sprintf("error converting input for field %q: %v", name, err))
 		}
 	}
-	return u, warnUnknown(f, "max_versions", "cas_required", "delete_version_after", "custom_metadata", "metadata_cas_required"), nil
+	return u, warnUnknown(f, "max_versions", "cas_required", "delete_version_after", "custom_metadata", "metadata_cas", "metadata_cas_required"), nil
 }
 
 func (f fields) custom(patch bool, u *keep.SettingsUpdate) error {
@@ -286,23 +316,47 @@ func (f fields) custom(patch bool, u *keep.SettingsUpdate) error {
 	if err != nil {
 		return errors.New("an object is wanted")
 	}
-	if !patch || given == nil {
+	if !patch || isNull(f["custom_metadata"]) {
 		u.Custom = make(map[string]string, len(given))
 	} else {
 		u.CustomPatch = make(map[string]*string, len(given))
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		var value *string
-		if err := json.Unmarshal(given[name], &value); err != nil || (value == nil && !patch) {
+		value, err := customValue(given[name], patch)
+		if err != nil {
 			return fmt.Errorf("the value of %q must be a string", name)
 		}
-		if patch {
-			u.CustomPatch[name] = value
-		} else {
+		if !patch {
 			u.Custom[name] = *value
+		} else {
+			u.CustomPatch[name] = value
 		}
 	}
 	return nil
+}
+
+// customValue reads a value of custom_metadata. In a patch it is a string, or
+// null. Elsewhere Vault writes numbers and booleans as strings, and null as "",
+// which it then refuses for its length.
+func customValue(raw json.RawMessage, patch bool) (*string, error) {
+	var value *string
+	err := json.Unmarshal(raw, &value)
+	if patch || (err == nil && value != nil) {
+		return value, err
+	}
+	var text string
+	switch raw[0] {
+	case 'n':
+	case 't':
+		text = "1"
+	case 'f':
+		text = "0"
+	case '[', '{', '"':
+		return nil, errors.New("a string is wanted")
+	default:
+		text = string(raw)
+	}
+	return &text, nil
 }
 
 func parseCount(raw json.RawMessage) (*int, error) {
@@ -314,7 +368,8 @@ func parseCount(raw json.RawMessage) (*int, error) {
 	return &count, err
 }
 
-// parseBool reads true or false, also as a string; null is false.
+// parseBool reads what Vault takes for true or false: also 1 and 0, and
+// strings with these in Go's notation; null and "" are false.
 func parseBool(raw json.RawMessage) (*bool, error) {
 	text := string(raw)
 	if text[0] == '"' {
@@ -323,12 +378,11 @@ func parseBool(raw json.RawMessage) (*bool, error) {
 		}
 	}
 	var on bool
-	switch text {
-	case "true":
-		on = true
-	case "false", "null", "":
-	default:
-		return nil, errors.New("true or false is wanted")
+	if text != "" && text != "null" {
+		var err error
+		if on, err = strconv.ParseBool(text); err != nil {
+			return nil, errors.New("true or false is wanted")
+		}
 	}
 	return &on, nil
 }
@@ -340,14 +394,19 @@ const maxDuration = 100 * 365 * 24 * time.Hour
 var errDuration = errors.New("a duration such as 90s, 12h or 30d is wanted")
 
 // parseDuration reads seconds, as a number or a string, or a string with
-// units: those of Go, and d for days. null and "" are none.
+// units: those of Go, and d for days. null, "" and parts of seconds are none.
 func parseDuration(raw json.RawMessage) (*time.Duration, error) {
-	if n, err := parseInt(raw); err == nil {
-		return inSeconds(n)
+	text := string(raw)
+	if text[0] == '"' {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return nil, errDuration
+		}
 	}
-	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
-		return nil, errDuration
+	if text == "" || text == "null" {
+		return inSeconds(0)
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return inSeconds(n)
 	}
 	if days, found := strings.CutSuffix(text, "d"); found {
 		n, err := strconv.ParseInt(days, 10, 32)
@@ -357,10 +416,10 @@ func parseDuration(raw json.RawMessage) (*time.Duration, error) {
 		return inSeconds(n * 24 * 60 * 60)
 	}
 	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 || d > maxDuration {
+	if err != nil {
 		return nil, errDuration
 	}
-	return &d, nil
+	return inSeconds(int64(math.Floor(d.Seconds())))
 }
 
 func inSeconds(n int64) (*time.Duration, error) {

@@ -25,7 +25,8 @@ func TestRefusedBodies(t *testing.T) {
 		{`{"data":{"b":["hunter2"],"c":2,"a":"1"}}`, `the value of secret "b" must be a string`},
 		{`{"data":{"":"1"}}`, "secret name must not be empty"},
 		{`{"data":{"a":"1"},"options":"x"}`, `error converting input for field "options": an object is wanted`},
-		{`{"data":{"a":"1"},"options":[]}`, `error converting input for field "options": an object is wanted`},
+		{`{"data":{"a":"1"},"options":[1]}`, `error converting input for field "options": an object is wanted`},
+		{`{"data":{"a":"1"},"version":"x"}`, `error converting input for field "version": a whole number is wanted`},
 		{`{"data":`, "error parsing JSON: it ends too early"},
 		{`{"data":{"a":"1"}`, "error parsing JSON: it ends too early"},
 		{`{"data":{"a":"hunter2"}]`, "error parsing JSON: invalid after 24 bytes"},
@@ -68,7 +69,7 @@ func TestFirstErrorIsAlwaysTheSame(t *testing.T) {
 	const settings = `{"max_versions":"x","cas_required":"x","delete_version_after":"x"}`
 	for range 20 {
 		s.op(t, "PUT", s.at("metadata"), settings).wantErrors(t, 400, `error converting input for field "cas_required": true or false is wanted`)
-		s.op(t, "PUT", s.at("metadata"), `{"custom_metadata":{"b":1,"c":1,"a":1}}`).
+		s.op(t, "PUT", s.at("metadata"), `{"custom_metadata":{"b":[],"c":[],"a":[]}}`).
 			wantErrors(t, 400, `error converting input for field "custom_metadata": the value of "a" must be a string`)
 		s.op(t, "PUT", "/v1/auth/approle/login", `{"secret_id":1,"role_id":1}`).
 			wantErrors(t, 400, `error converting input for field "role_id": a string is wanted`)

@@ -1,10 +1,10 @@
 package vaultkv
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -22,7 +22,7 @@ func (c *call) readDocument() error {
 // so no depth makes a difference.
 func (c *call) readSubkeys() error {
 	if depth := c.r.URL.Query().Get("depth"); depth != "" {
-		if n, err := strconv.Atoi(depth); err != nil || n < 0 {
+		if _, err := parseNumber(depth); err != nil {
 			return invalid(`error converting input for field "depth": a whole number is wanted`)
 		}
 	}
@@ -64,7 +64,6 @@ func (c *call) document(parameters ...string) (*keep.Document, []string, error) 
 	var warnings []string
 	if c.r.URL.RawQuery != "" {
 		query := c.r.URL.Query()
-		query.Del("list") // false, or it would not have come here
 		var err error
 		if version, err = versionOf(query); err != nil {
 			return nil, nil, err
@@ -90,11 +89,11 @@ func versionOf(query url.Values) (uint64, error) {
 	if len(given) == 0 || (len(given) == 1 && given[0] == "") {
 		return 0, nil
 	}
-	n, err := strconv.ParseUint(given[0], 10, 64)
-	if err != nil || len(given) > 1 {
+	n, err := parseNumber(given[0])
+	if err != nil || n < 0 || len(given) > 1 {
 		return 0, invalid(`error converting input for field "version": one version number is wanted`)
 	}
-	return n, nil
+	return uint64(n), nil
 }
 
 func (c *call) writeDocument() error {
@@ -113,7 +112,7 @@ func (c *call) writeDocument() error {
 }
 
 func (c *call) patchDocument() error {
-	f, err := c.patchFields()
+	f, err := c.fields()
 	if err != nil {
 		return err
 	}
@@ -156,15 +155,7 @@ func (c *call) change(w content, ch keep.Change) error {
 }
 
 func (c *call) deleteDocument() error {
-	org, err := c.organization()
-	if err != nil {
-		return err
-	}
-	if err := c.keep.DeleteVersions(c.r.Context(), c.caller, org); err != nil {
-		return err
-	}
-	return c.done(nil)
+	return c.remove(nil, func(ctx context.Context, caller keep.Caller, org keep.ID) error {
+		return c.keep.DeleteVersions(ctx, caller, org)
+	})
 }
-
-// noDocument answers a path that names no organization.
-func (c *call) noDocument() error { return keep.ErrVersionNotFound }

@@ -22,11 +22,12 @@ func TestCheckAndSet(t *testing.T) {
 		{`-1`, casMismatch},
 		{`"2"`, casMismatch},
 		{`9223372036854775807`, casMismatch},
+		{`false`, casMismatch}, // so is this
+		{`"0x2"`, casMismatch},
 		{`1.0`, "error parsing check-and-set parameter"},
 		{`1e0`, "error parsing check-and-set parameter"},
 		{`"x"`, "error parsing check-and-set parameter"},
 		{`"1 "`, "error parsing check-and-set parameter"},
-		{`true`, "error parsing check-and-set parameter"},
 		{`[1]`, "error parsing check-and-set parameter"},
 		{`{}`, "error parsing check-and-set parameter"},
 		{`9223372036854775808`, "error parsing check-and-set parameter"},
@@ -36,7 +37,7 @@ func TestCheckAndSet(t *testing.T) {
 				wantErrors(t, 400, c.refused)
 		}
 	}
-	for _, options := range []string{`{"cas":1}`, `{"cas":"2"}`, `{"cas":3,"method":"patch"}`} {
+	for _, options := range []string{`{"cas":true}`, `{"cas":"0x2"}`, `{"cas":3,"method":"patch","other":"x"}`} {
 		if a := s.op(t, "PUT", s.at("data"), `{"data":{"a":"2"},"options":`+options+`}`).want(t, 200); a.get(t, "warnings") != nil {
 			t.Errorf("options %s: %s", options, a.text)
 		}
@@ -66,6 +67,14 @@ func TestPatch(t *testing.T) {
 	if a := patch(`{"data":{"a":"1"}}`); a.status != 404 || a.text != "" {
 		t.Errorf("a patch of nothing: %d %s", a.status, a.text)
 	}
+	// Of settings without a version the check-and-set parameter comes first.
+	s.op(t, "PUT", s.at("metadata"), `{"cas_required":true}`).want(t, 204)
+	patch(`{"data":{"a":"1"}}`).wantErrors(t, 400, "check-and-set parameter required for this call")
+	patch(`{"data":{"a":"1"},"options":{"cas":1}}`).wantErrors(t, 400, casMismatch)
+	if a := patch(`{"data":{"a":"1"},"options":{"cas":0}}`); a.status != 404 || a.text != "" {
+		t.Errorf("a patch of settings: %d %s", a.status, a.text)
+	}
+	s.op(t, "DELETE", s.at("metadata"), "").want(t, 204)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1","b":"1","c":"1"}}`).want(t, 200)
 	for _, kind := range []string{"application/json", "text/plain", "application/json-patch+json"} {
 		s.op(t, "PATCH", s.at("data"), `{"data":{"a":"2"}}`, "Content-Type", kind).
@@ -86,6 +95,7 @@ func TestPatch(t *testing.T) {
 		t.Errorf("version %d, want 3", a.version(t))
 	}
 	s.op(t, "DELETE", s.at("data"), "").want(t, 204)
+	patch(`{"data":{"a":"3"},"options":{"cas":1}}`).wantErrors(t, 400, casMismatch)
 	a := patch(`{"data":{"a":"3"}}`).want(t, 404) // which says what was deleted, and when
 	if a.version(t) != 3 || a.get(t, "data", "deletion_time") == "" {
 		t.Errorf("a patch of a deleted document: %s", a.text)
@@ -129,11 +139,15 @@ func TestReadVersions(t *testing.T) {
 		{"?version=13", 404, ""},
 		{"?version=-1", 400, ""},
 		{"?version=x", 400, ""},
-		{"?version=0x3", 400, ""},
+		{"?version=0x3", 200, "3"},
 		{"?version=3.0", 400, ""},
 		{"?version=99999999999999999999", 400, ""},
 		{"?version=3&version=4", 400, ""},
 		{"?list=false&version=3", 200, "3"},
+		{"?list=&version=3", 200, "3"},
+		{"?list=true&scan=true", 400, ""},
+		{"?scan=true", 405, ""},
+		{"?scan=maybe", 400, ""},
 		{"?list=maybe", 400, ""},
 		{"?list=true", 405, ""},
 	} {
@@ -153,6 +167,10 @@ func TestReadVersions(t *testing.T) {
 	if w := fmt.Sprint(b.get(t, "warnings")); w != "[Endpoint ignored these unrecognized parameters: [option]]" {
 		t.Errorf("warnings %s", w)
 	}
+	b = s.op(t, "PUT", s.at("data"), `{"data":{"n":"14"},"path":"elsewhere"}`).want(t, 200)
+	if w := fmt.Sprint(b.get(t, "warnings")); w != "[Endpoint replaced the value of these parameters with the values captured from the endpoint's path: [path]]" {
+		t.Errorf("warnings %s", w)
+	}
 }
 
 func TestSubkeys(t *testing.T) {
@@ -167,6 +185,7 @@ func TestSubkeys(t *testing.T) {
 		}
 	}
 	s.op(t, "GET", s.at("subkeys")+"?depth=x", "").want(t, 400)
+	s.op(t, "GET", s.at("subkeys")+"?depth=-1", "").want(t, 200)
 	s.op(t, "DELETE", s.at("data"), "").want(t, 204)
 	if a := s.op(t, "GET", s.at("subkeys"), "").want(t, 404); a.get(t, "data", "subkeys") != nil || a.version(t) != 2 {
 		t.Errorf("of a deleted one: %s", a.text)

@@ -39,13 +39,14 @@ type recorded struct {
 
 // TestFlows replays what OpenBao 2.5.5 answered.
 func TestFlows(t *testing.T) {
-	eachFlow(t, replay)
+	eachFlow(t, "*", replay)
 }
 
-// eachFlow runs fn, as a test of its own, with each recorded flow.
-func eachFlow(t *testing.T, fn func(*testing.T, *flow)) {
-	files, err := filepath.Glob("testdata/flows/*.json")
-	if err != nil || len(files) < 4 {
+// eachFlow runs fn, as a test of its own, with each recorded flow of such a
+// name.
+func eachFlow(t *testing.T, name string, fn func(*testing.T, *flow)) {
+	files, err := filepath.Glob("testdata/flows/" + name + ".json")
+	if err != nil || len(files) < 3 {
 		t.Fatalf("flows: %v, %v", files, err)
 	}
 	for _, file := range files {
@@ -86,6 +87,9 @@ func replay(t *testing.T, f *flow) {
 		}
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, q)
+		if q.Method == http.MethodHead {
+			w.Body.Reset() // as the server does
+		}
 		want := step.Response
 		if step.Instead != nil {
 			want = recorded{Status: step.Instead.Status}

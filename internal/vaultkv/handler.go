@@ -1,7 +1,10 @@
 package vaultkv
 
 import (
+	"fmt"
+	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,9 +58,19 @@ func New(k *keep.Keep, c Config) *Handler {
 		}
 		return strict
 	}
-	h.mux = httpapi.NewMux(append(strict.routes(), influxd.routes()...), httpapi.MuxConfig{
-		NotFound:   func(w http.ResponseWriter, r *http.Request) { at(r).serve(w, r, false, (*call).noRoute) },
-		NotAllowed: func(w http.ResponseWriter, r *http.Request) { at(r).serve(w, r, false, (*call).notAllowed) },
+	routes := append(strict.routes(), influxd.routes()...)
+	open := map[string]bool{} // by pattern
+	for i := range routes {
+		open[routes[i].Pattern] = routes[i].Open
+	}
+	h.mux = httpapi.NewMux(routes, httpapi.MuxConfig{
+		NotFound: func(w http.ResponseWriter, r *http.Request) {
+			at(r).serve(w, r, !knownMethod(r.Method), (*call).noRoute)
+		},
+		NotAllowed: func(w http.ResponseWriter, r *http.Request) {
+			at(r).serve(w, r, !knownMethod(r.Method) || open[h.mux.Pattern(r)], (*call).notAllowed)
+		},
+		NoHead: true,
 	})
 	return h
 }
@@ -70,20 +83,86 @@ func (h *Handler) Routes() []httpapi.Route { return h.mux.Routes() }
 func (h *Handler) Pattern(r *http.Request) string { return h.mux.Pattern(r) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodGet && r.URL.RawQuery != "" && r.URL.Query().Has("list") {
-		list, err := strconv.ParseBool(r.URL.Query().Get("list"))
+	if err := refused(r); err != nil {
+		h.writeErrors(w, err.status, err.message)
+		return
+	}
+	if r.Method == http.MethodGet && r.URL.RawQuery != "" {
+		query := r.URL.Query()
+		method, err := methodIn(query)
 		if err != nil {
-			h.WriteError(w, r, keep.CodeInvalid, `the parameter "list" must be true or false`)
+			h.writeErrors(w, err.status, err.message)
 			return
 		}
-		if list {
-			// GET stands for LIST, for clients that have no such method.
-			asList := *r
-			asList.Method = methodList
-			r = &asList
+		if method != r.Method {
+			query.Del(strings.ToLower(method))
+			instead, target := *r, *r.URL
+			target.RawQuery = query.Encode()
+			instead.Method, instead.URL = method, &target
+			r = &instead
 		}
 	}
 	h.mux.ServeHTTP(w, r)
+}
+
+// refused says what is wrong with a request whoever sends it, and to whatever
+// route, in Vault's order of checks.
+func refused(r *http.Request) *statusError {
+	switch r.Method {
+	case http.MethodPatch:
+		if err := mergePatch(r); err != nil {
+			return err
+		}
+		fallthrough
+	case http.MethodPost, http.MethodPut:
+		if endsInSlash(r) {
+			return &statusError{http.StatusBadRequest, "cannot write to a path ending in '/'"}
+		}
+	}
+	return nil
+}
+
+// endsInSlash reports whether the path as it was sent does: routes are found
+// without it.
+func endsInSlash(r *http.Request) bool {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	return strings.HasSuffix(path, "/")
+}
+
+// mergePatch refuses a PATCH that does not say that it is a merge patch, since
+// other kinds of patches would mean something else.
+func mergePatch(r *http.Request) *statusError {
+	const wanted = "application/merge-patch+json"
+	given := r.Header.Get("Content-Type")
+	kind, _, err := mime.ParseMediaType(given)
+	if err != nil {
+		return &statusError{http.StatusBadRequest, err.Error()}
+	}
+	if kind != wanted {
+		return &statusError{http.StatusUnsupportedMediaType, fmt.Sprintf("PATCH requires Content-Type of %s, provided %s", wanted, given)}
+	}
+	return nil
+}
+
+// methodIn returns the method that a GET stands for: LIST and SCAN are asked
+// for in the query too, for clients that have no such methods.
+func methodIn(query url.Values) (string, *statusError) {
+	method := http.MethodGet
+	for _, m := range []string{methodList, methodScan} {
+		name := strings.ToLower(m)
+		text := query.Get(name)
+		if text == "" {
+			continue
+		}
+		on, err := strconv.ParseBool(text)
+		if err != nil || (on && method != http.MethodGet) {
+			return "", errParameter
+		}
+		if on {
+			method = m
+		}
+	}
+	return method, nil
 }
 
 // call is one request on its way to an answer.
@@ -91,6 +170,7 @@ type call struct {
 	*mount
 	w      http.ResponseWriter
 	r      *http.Request
+	open   bool   // to everybody
 	id     string // of the request, a UUID
 	origin keep.Origin
 	token  string
@@ -100,7 +180,7 @@ type call struct {
 // serve runs fn for a request, once it is known who asks.
 func (m *mount) serve(w http.ResponseWriter, r *http.Request, open bool, fn func(*call) error) {
 	o := httpapi.OriginOf(r.Context())
-	c := &call{mount: m, w: w, r: r, id: o.Request, token: tokenOf(r)}
+	c := &call{mount: m, w: w, r: r, open: open, id: o.Request, token: tokenOf(r)}
 	if !isUUID(c.id) {
 		c.id = newUUID()
 	}
@@ -108,7 +188,7 @@ func (m *mount) serve(w http.ResponseWriter, r *http.Request, open bool, fn func
 		o.Request = c.id
 	}
 	c.origin = keep.Origin{Protocol: m.protocol, Remote: o.Remote, Request: o.Request, Trace: o.Trace}
-	if err := c.prepare(open); err != nil {
+	if err := c.prepare(); err != nil {
 		c.fail(err)
 		return
 	}
@@ -117,7 +197,7 @@ func (m *mount) serve(w http.ResponseWriter, r *http.Request, open bool, fn func
 	}
 }
 
-func (c *call) prepare(open bool) error {
+func (c *call) prepare() error {
 	// Neither can be ignored: the client would read in another place than it
 	// believes, or get in plain what it wanted wrapped. Clients would take a
 	// 404 for a document that is not there, and say no more about it.
@@ -127,7 +207,7 @@ func (c *call) prepare(open bool) error {
 	if ttl := c.r.Header.Get("X-Vault-Wrap-TTL"); ttl != "" && ttl != "0" {
 		return invalid("response wrapping is not supported")
 	}
-	if open {
+	if c.open {
 		return nil
 	}
 	caller, err := c.keep.Authenticate(c.r.Context(), c.origin, c.token)
@@ -149,20 +229,4 @@ func tokenOf(r *http.Request) string {
 // organization finds the organization that the path names, by ID or by name.
 func (c *call) organization() (keep.ID, error) {
 	return c.keep.ResolveOrganization(c.r.Context(), c.caller, c.r.PathValue("org"))
-}
-
-func (c *call) noRoute() error {
-	path := strings.TrimPrefix(c.r.URL.Path, c.prefix)
-	if mount, _, _ := strings.Cut(path, "/"); mount == "secret" {
-		// As Vault, whose clients show a warning: who comes here knows version
-		// 1 of the engine, or a command other than "kv".
-		return c.respond(http.StatusNotFound, []string{
-			"Invalid path for a versioned K/V secrets engine: secrets are at secret/data/ORGANIZATION, and the vault and bao commands find them there with \"kv\".",
-		}, appendNull)
-	}
-	return &statusError{http.StatusNotFound, "no handler for route " + strconv.Quote(path) + ". route entry not found."}
-}
-
-func (c *call) notAllowed() error {
-	return &statusError{http.StatusMethodNotAllowed, "unsupported operation"}
 }

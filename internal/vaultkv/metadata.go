@@ -1,6 +1,7 @@
 package vaultkv
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -18,7 +19,7 @@ func (c *call) readMetadata() error {
 	if err != nil {
 		return err
 	}
-	return c.respond(http.StatusOK, nil, func(b []byte) []byte { return appendMetadata(b, &m) })
+	return c.respond(http.StatusOK, warnUnknown(c.r.URL.Query(), "after", "limit"), func(b []byte) []byte { return appendMetadata(b, &m) })
 }
 
 func appendMetadata(b []byte, m *keep.Metadata) []byte {
@@ -36,7 +37,9 @@ func appendMetadata(b []byte, m *keep.Metadata) []byte {
 	b = httpapi.AppendString(b, m.DeleteVersionAfter.String())
 	b = append(b, `,"max_versions":`...)
 	b = strconv.AppendInt(b, int64(m.MaxVersions), 10)
-	b = append(b, `,"metadata_cas_required":false,"oldest_version":`...)
+	b = append(b, `,"metadata_cas_required":`...)
+	b = appendBool(b, m.MetadataCASRequired)
+	b = append(b, `,"oldest_version":`...)
 	b = appendUint(b, m.Oldest)
 	b = append(b, `,"updated_time":`...)
 	b = appendTime(b, m.Updated)
@@ -68,7 +71,7 @@ func (c *call) writeMetadata() error {
 }
 
 func (c *call) patchMetadata() error {
-	f, err := c.patchFields()
+	f, err := c.fields()
 	if err != nil {
 		return err
 	}
@@ -85,22 +88,18 @@ func (c *call) updateSettings(f fields, patch bool) error {
 	if err != nil {
 		return err
 	}
-	if err := c.keep.UpdateSettings(c.r.Context(), c.caller, org, update); err != nil {
+	err = c.keep.UpdateSettings(c.r.Context(), c.caller, org, update)
+	if errors.Is(err, keep.ErrVersionNotFound) { // to be patched
+		send(c.w, http.StatusNotFound, nil)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return c.done(warnings)
 }
 
-func (c *call) deleteMetadata() error {
-	org, err := c.organization()
-	if err != nil {
-		return err
-	}
-	if err := c.keep.DeleteAll(c.r.Context(), c.caller, org); err != nil {
-		return err
-	}
-	return c.done(nil)
-}
+func (c *call) deleteMetadata() error { return c.remove(nil, c.keep.DeleteAll) }
 
 // readConfig tells the mount's defaults. Settings belong to each organization
 // here, so there is nothing to write.
@@ -110,19 +109,21 @@ func (c *call) readConfig() error {
 		DeleteVersionAfter  string `json:"delete_version_after"`
 		MaxVersions         int    `json:"max_versions"`
 		MetadataCASRequired bool   `json:"metadata_cas_required"`
-	}{DeleteVersionAfter: "0s"})
+	}{DeleteVersionAfter: "0s"}, warnUnknown(c.r.URL.Query())...)
 }
 
 // listDocuments lists the IDs of the organizations that have a document, as
-// far as the caller may read it.
+// far as the caller may read it. No path is below another, so that a scan finds
+// what a list does.
 func (c *call) listDocuments() error {
 	query := c.r.URL.Query()
-	limit := 0
-	if text := query.Get("limit"); text != "" {
-		var err error
-		if limit, err = strconv.Atoi(text); err != nil {
-			return invalid(`error converting input for field "limit": a whole number is wanted`)
-		}
+	limit, err := parseNumber(query.Get("limit"))
+	if err != nil {
+		return invalid(`error converting input for field "limit": ` + err.Error())
+	}
+	after := query.Get("after")
+	if c.r.Method == methodScan {
+		limit, after = 0, ""
 	}
 	ids, err := c.keep.SecretOrganizations(c.r.Context(), c.caller)
 	if err != nil {
@@ -130,18 +131,15 @@ func (c *call) listDocuments() error {
 	}
 	keys := make([]string, 0, len(ids))
 	for _, id := range ids {
-		if key := id.String(); key > query.Get("after") {
+		if key := id.String(); key > after {
 			keys = append(keys, key)
 		}
 	}
 	slices.Sort(keys)
-	if limit > 0 && len(keys) > limit {
+	if limit > 0 && int64(len(keys)) > limit {
 		keys = keys[:limit]
 	}
-	if len(keys) == 0 {
-		return keep.ErrVersionNotFound
-	}
-	return c.respondJSON(map[string]any{"keys": keys}, warnUnknown(query, "list", "after", "limit")...)
+	return c.respondKeys(keys)
 }
 
 // listBelow answers a list of what is below a document: there never is
@@ -156,5 +154,19 @@ func (c *call) listBelow() error {
 	if _, err := c.keep.Values(c.r.Context(), c.caller, org, []string{}, ""); err != nil {
 		return err
 	}
-	return keep.ErrVersionNotFound
+	return c.respondKeys(nil)
+}
+
+// respondKeys answers a list or a scan. An empty list is not found, unless
+// there is something to say besides.
+func (c *call) respondKeys(keys []string) error {
+	warnings := warnUnknown(c.r.URL.Query(), "after", "limit")
+	data := map[string]any{}
+	switch {
+	case len(keys) > 0:
+		data["keys"] = keys
+	case c.r.Method == methodList && len(warnings) == 0:
+		return keep.ErrVersionNotFound
+	}
+	return c.respondJSON(data, warnings...)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
@@ -25,15 +26,22 @@ func TestVersionLists(t *testing.T) {
 		{`2`, 204, []int{2}},
 		{`[99]`, 204, nil},
 		{`[0]`, 204, nil},
+		{`[-1]`, 204, nil},
+		{`[null]`, 204, nil},
+		{`[true]`, 204, []int{1}},
+		{`true`, 204, []int{1}},
+		{`false`, 204, nil},
+		{`"0x2"`, 204, []int{2}},
 		{`[]`, 400, nil},
+		{`{}`, 400, nil},
 		{`null`, 400, nil},
 		{`""`, 400, nil},
+		{`" "`, 400, nil},
+		{`"1, 3"`, 400, nil},
+		{`["1,3"]`, 400, nil},
 		{`[1.5]`, 400, nil},
-		{`[-1]`, 400, nil},
 		{`["x"]`, 400, nil},
-		{`[null]`, 400, nil},
 		{`[[1]]`, 400, nil},
-		{`true`, 400, nil},
 		{`{"1":true}`, 400, nil},
 	} {
 		for _, method := range []string{"POST", "PUT"} {
@@ -49,8 +57,12 @@ func TestVersionLists(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"delete", "undelete", "destroy"} {
-		s.op(t, "POST", s.at(kind), `{}`).wantErrors(t, 400, "no version number provided")
-		s.op(t, "POST", s.at(kind), ``).wantErrors(t, 400, "no version number provided")
+		none := "No version number provided" // Vault writes it both ways
+		if kind == "destroy" {
+			none = "no version number provided"
+		}
+		s.op(t, "POST", s.at(kind), `{}`).wantErrors(t, 400, none)
+		s.op(t, "POST", s.at(kind), ``).wantErrors(t, 400, none)
 		// Nothing was written there: nothing to do, as in Vault.
 		other := "/v1/secret/" + kind + "/other"
 		if kind == "delete" {
@@ -65,6 +77,10 @@ func TestVersionLists(t *testing.T) {
 	}
 	s.op(t, "DELETE", "/v1/secret/data/other", "").want(t, 204)
 	s.op(t, "DELETE", "/v1/secret/metadata/other", "").want(t, 204)
+	// Nor is there anything to do where there is no organization.
+	s.op(t, "DELETE", "/v1/secret/data/nobody", "").want(t, 204)
+	s.op(t, "DELETE", "/v1/secret/metadata/nobody", "").want(t, 204)
+	s.op(t, "POST", "/v1/secret/destroy/00000000deadbeef", `{"versions":[1]}`).want(t, 204)
 }
 
 // TestMetadataAloneIsListed: a document that has settings and no version yet
@@ -86,7 +102,11 @@ func TestMetadata(t *testing.T) {
 	s.op(t, "GET", s.at("metadata"), "").wantErrors(t, 404)
 	s.op(t, "POST", s.at("metadata"), `{}`).want(t, 204)
 	s.op(t, "GET", s.at("metadata"), "").wantErrors(t, 404)
-	s.op(t, "PATCH", s.at("metadata"), `{"max_versions":3}`, "Content-Type", mergePatch).wantErrors(t, 404)
+	if a := s.op(t, "PATCH", s.at("metadata"), `{"max_versions":3}`, "Content-Type", mergePatch); a.status != 404 || a.text != "" {
+		t.Errorf("a patch of nothing: %d %s", a.status, a.text)
+	}
+	s.op(t, "PATCH", s.at("metadata"), `{}`, "Content-Type", mergePatch).want(t, 204)
+	s.op(t, "PATCH", s.at("metadata"), `{"custom_metadata":{"":"x"}}`, "Content-Type", mergePatch).want(t, 400)
 
 	check := func(want string) {
 		t.Helper()
@@ -110,19 +130,24 @@ func TestMetadata(t *testing.T) {
 		{"PUT", `{"custom_metadata":{"only":"this"}}`, "0 false 0s map[only:this]"},
 		{"PATCH", `{"custom_metadata":null}`, "0 false 0s <nil>"},
 		{"PATCH", `{"metadata_cas_required":false}`, "0 false 0s <nil>"},
+		{"PUT", `{"cas_required":1,"delete_version_after":"90500ms"}`, "0 true 1m30s <nil>"},
+		{"PUT", `{"cas_required":"F","delete_version_after":null}`, "0 false 1m30s <nil>"},
+		{"PUT", `{"custom_metadata":{"n":1.50,"yes":true,"no":false},"delete_version_after":""}`, "0 false 0s map[n:1.50 no:0 yes:1]"},
+		{"PATCH", `{"custom_metadata":[]}`, "0 false 0s map[n:1.50 no:0 yes:1]"},
+		{"PUT", `{"custom_metadata":[]}`, "0 false 0s <nil>"},
 	} {
 		s.op(t, c.method, s.at("metadata"), c.body, "Content-Type", mergePatch).want(t, 204)
 		check(c.want)
 	}
 	for _, body := range []string{
 		`{"max_versions":-1}`, `{"max_versions":1.5}`, `{"max_versions":"x"}`, `{"max_versions":100000}`, `{"max_versions":[]}`,
-		`{"cas_required":"x"}`, `{"cas_required":1}`, `{"cas_required":{}}`,
+		`{"cas_required":"x"}`, `{"cas_required":2}`, `{"cas_required":{}}`,
 		`{"delete_version_after":"x"}`, `{"delete_version_after":"-1s"}`, `{"delete_version_after":-1}`, `{"delete_version_after":{}}`,
 		`{"delete_version_after":"9999999d"}`, `{"delete_version_after":99999999999}`, `{"delete_version_after":"9999999h"}`,
-		`{"custom_metadata":"x"}`, `{"custom_metadata":{"a":1}}`, `{"custom_metadata":{"a":{}}}`, `{"custom_metadata":{"":"x"}}`,
+		`{"custom_metadata":"x"}`, `{"custom_metadata":[1]}`, `{"custom_metadata":{"a":[]}}`, `{"custom_metadata":{"a":{}}}`, `{"custom_metadata":{"":"x"}}`,
 		`{"custom_metadata":{"a":""}}`, `{"custom_metadata":{"a\n":"x"}}`, `{"custom_metadata":{"a":"x\u0007"}}`,
 		`{"custom_metadata":{"a":"` + strings.Repeat("v", 513) + `"}}`,
-		`{"metadata_cas":1}`, `{"metadata_cas_required":true}`, `{bad`, `[]`,
+		`{"metadata_cas":"x"}`, `{"metadata_cas_required":"x"}`, `{bad`, `[]`,
 	} {
 		for _, method := range []string{"POST", "PATCH"} {
 			a := s.op(t, method, s.at("metadata"), body, "Content-Type", mergePatch)
@@ -132,6 +157,7 @@ func TestMetadata(t *testing.T) {
 		}
 	}
 	s.op(t, "POST", s.at("metadata"), `{"custom_metadata":{"a":null}}`).want(t, 400)
+	s.op(t, "PATCH", s.at("metadata"), `{"custom_metadata":{"a":1}}`, "Content-Type", mergePatch).want(t, 400)
 	check("0 false 0s <nil>")
 	// A wrong name is told, since the setting was not made.
 	a := s.op(t, "POST", s.at("metadata"), `{"max_version":3}`).want(t, 200)
@@ -154,6 +180,86 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestMetadataCheckAndSet: settings have a version of their own.
+func TestMetadataCheckAndSet(t *testing.T) {
+	s := newServer(t, nil)
+	const (
+		mismatch = "metadata check-and-set parameter does not match the current version"
+		required = "metadata check-and-set parameter required for this call"
+	)
+	write := func(method, body string) answer {
+		t.Helper()
+		return s.op(t, method, s.at("metadata"), body, "Content-Type", mergePatch)
+	}
+	write("PUT", `{"max_versions":1,"metadata_cas":1}`).wantErrors(t, 400, "metadata_cas must be 0 when creating new metadata")
+	write("PUT", `{"metadata_cas":7}`).want(t, 204) // no change is asked for
+	write("PUT", `{"max_versions":1,"metadata_cas":0}`).want(t, 204)
+	for _, method := range []string{"PUT", "PATCH"} {
+		for _, cas := range []string{`0`, `2`, `-1`, `null`, `"3"`} {
+			write(method, `{"max_versions":2,"metadata_cas":`+cas+`}`).wantErrors(t, 400, mismatch)
+		}
+	}
+	write("PATCH", `{"metadata_cas_required":true,"metadata_cas":1}`).want(t, 204)
+	write("PUT", `{"max_versions":3}`).wantErrors(t, 400, required)
+	write("PATCH", `{"max_versions":3}`).wantErrors(t, 400, required)
+	write("PUT", `{"max_versions":3,"metadata_cas":"2"}`).want(t, 204)
+	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200) // which has a version apart
+	a := s.op(t, "GET", s.at("metadata"), "").want(t, 200)
+	got := fmt.Sprintf("%v %v %v", a.get(t, "data", "max_versions"), a.get(t, "data", "metadata_cas_required"), a.get(t, "data", "current_metadata_version"))
+	if got != "3 true 3" {
+		t.Errorf("the settings are %s", got)
+	}
+	write("PUT", `{"metadata_cas_required":false,"metadata_cas":3}`).want(t, 204)
+	write("PUT", `{"max_versions":4}`).want(t, 204)
+}
+
+// TestMetadataTimes: settings alone are something that was changed, and the
+// oldest version is told once there are as many as are kept.
+func TestMetadataTimes(t *testing.T) {
+	s := newServer(t, nil)
+	metadata := func(field string) any {
+		t.Helper()
+		return s.op(t, "GET", s.at("metadata"), "").want(t, 200).get(t, "data", field)
+	}
+	s.op(t, "PUT", s.at("metadata"), `{"max_versions":3}`).want(t, 204)
+	created := metadata("updated_time")
+	if !isTime(created) || created != metadata("created_time") {
+		t.Errorf("updated %v, created %v", created, metadata("created_time"))
+	}
+	s.Clock.Advance(time.Minute)
+	s.op(t, "PATCH", s.at("metadata"), `{"cas_required":false}`, "Content-Type", mergePatch).want(t, 204)
+	if metadata("updated_time") == created || metadata("created_time") != created {
+		t.Errorf("updated %v, created %v", metadata("updated_time"), metadata("created_time"))
+	}
+	for n, oldest := range []string{"0", "0", "1", "2"} {
+		s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
+		if got := fmt.Sprint(metadata("oldest_version")); got != oldest {
+			t.Errorf("after %d versions the oldest is %s, want %s", n+1, got, oldest)
+		}
+	}
+}
+
+// TestWarnings: of what a query has that nothing asks for.
+func TestWarnings(t *testing.T) {
+	s := newServer(t, nil)
+	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
+	for target, want := range map[string]string{
+		s.at("metadata") + "?version=1":                "[version]",
+		s.at("metadata") + "?list=false&b=1&a=1":       "[a b list]",
+		s.at("metadata") + "?list=true&x=1":            "[x]",
+		"/v1/secret/metadata?list=1&x=1&limit=1":       "[x]",
+		"/v1/secret/metadata/?scan=1&list=&after=z":    "[list]",
+		"/v1/secret/config?version=1":                  "[version]",
+		s.at("data") + "?list=0&version=1":             "[list]",
+		s.at("metadata") + "?scan=true&list=false&a=a": "[a list]",
+	} {
+		a := s.op(t, "GET", target, "").want(t, 200)
+		if w := fmt.Sprint(a.get(t, "warnings")); w != "[Endpoint ignored these unrecognized parameters: "+want+"]" {
+			t.Errorf("%s: warnings %s", target, w)
+		}
+	}
+}
+
 func TestDeleteVersionAfter(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "POST", s.at("metadata"), `{"delete_version_after":"1h"}`).want(t, 204)
@@ -165,6 +271,20 @@ func TestDeleteVersionAfter(t *testing.T) {
 	s.Clock.Advance(3_601_000_000_000)
 	s.op(t, "GET", s.at("data"), "").want(t, 404)
 	wantValues(t, s, map[string]string{})
+	// What is undeleted is there for as long again.
+	s.op(t, "POST", s.at("undelete"), `{"versions":[1]}`).want(t, 204)
+	for range 2 {
+		s.Clock.Advance(29 * time.Minute)
+		if at := s.op(t, "GET", s.at("data"), "").want(t, 200).get(t, "data", "metadata", "deletion_time"); !isTime(at) {
+			t.Errorf("deletion_time is %v", at)
+		}
+	}
+	s.Clock.Advance(3 * time.Minute)
+	s.op(t, "GET", s.at("data"), "").want(t, 404)
+	// A destroyed version has nothing to show again.
+	s.op(t, "POST", s.at("destroy"), `{"versions":[1]}`).want(t, 204)
+	s.op(t, "POST", s.at("undelete"), `{"versions":[1,2]}`).want(t, 204)
+	s.op(t, "GET", s.at("data"), "").want(t, 404)
 }
 
 func TestList(t *testing.T) {
@@ -184,7 +304,21 @@ func TestList(t *testing.T) {
 	}
 	other := s.otherToken(t)
 	list(s.OperatorToken, "").wantErrors(t, 404)
+	scan := func(path string) string {
+		t.Helper()
+		a := s.op(t, "SCAN", path, "").want(t, 200)
+		return fmt.Sprint(a.json["data"])
+	}
+	if got := scan("/v1/secret/metadata"); got != "map[]" {
+		t.Errorf("a scan of nothing finds %s", got)
+	}
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
+	if got := scan("/v1/secret/metadata/?limit=1&after=z"); got != fmt.Sprintf("map[keys:[%s]]", s.Org) {
+		t.Errorf("a scan finds %s", got)
+	}
+	if got := scan(s.at("metadata")); got != "map[]" {
+		t.Errorf("a scan of a document finds %s", got)
+	}
 	s.op(t, "PUT", "/v1/secret/data/other", `{"data":{"a":"1"}}`).want(t, 200)
 	both := []string{s.Org.String(), other.Org.String()}
 	slices.Sort(both)

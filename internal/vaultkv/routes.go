@@ -6,7 +6,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
-const methodList = "LIST"
+// Methods that Vault has and HTTP has not.
+const (
+	methodList = "LIST"
+	methodScan = "SCAN"
+)
 
 // routes is the table of what is served. An organization's name may hold
 // slashes, sent as they are or percent-encoded once, so {org...} takes the
@@ -33,8 +37,8 @@ func (m *mount) routes() []httpapi.Route {
 	route("secret/delete/{org...}", (*call).deleteVersions, post, put)
 	route("secret/undelete/{org...}", (*call).undeleteVersions, post, put)
 	route("secret/destroy/{org...}", (*call).destroyVersions, post, put)
-	route("secret/metadata", (*call).listDocuments, methodList)
-	route("secret/metadata/{org...}", (*call).listBelow, methodList)
+	route("secret/metadata", (*call).listDocuments, methodList, methodScan)
+	route("secret/metadata/{org...}", (*call).listBelow, methodList, methodScan)
 	route("secret/metadata/{org...}", (*call).readMetadata, get)
 	route("secret/metadata/{org...}", (*call).writeMetadata, post, put)
 	route("secret/metadata/{org...}", (*call).patchMetadata, patch)
@@ -42,7 +46,7 @@ func (m *mount) routes() []httpapi.Route {
 	route("secret/config", (*call).readConfig, get)
 	// Without these, http.ServeMux redirects to the path with a slash.
 	for _, root := range []string{"data", "subkeys", "delete", "undelete", "destroy", "metadata"} {
-		route("secret/"+root, (*call).noDocument, get)
+		route("secret/"+root, (*call).engineRoot, get)
 	}
 
 	public("auth/approle/login", (*call).login, post, put)
@@ -50,7 +54,7 @@ func (m *mount) routes() []httpapi.Route {
 	route("auth/token/renew-self", (*call).renewSelf, post, put)
 	route("auth/token/revoke-self", (*call).revokeSelf, post, put)
 
-	public("sys/health", (*call).health, get)
+	public("sys/health", (*call).health, get, http.MethodHead)
 	public("sys/seal-status", (*call).sealStatus, get)
 	public("sys/init", (*call).initStatus, get)
 	public("sys/leader", (*call).leader, get)

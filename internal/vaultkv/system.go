@@ -20,6 +20,17 @@ func (c *call) health() error {
 	if err != nil {
 		return err
 	}
+	// The others are for what this server never is.
+	for _, name := range []string{"standbycode", "sealedcode"} {
+		if _, err := statusIn(query, name, 0); err != nil {
+			return err
+		}
+	}
+	if text := query.Get("standbyok"); text != "" {
+		if _, err := strconv.ParseBool(text); err != nil {
+			return errParameter
+		}
+	}
 	if err := c.keep.Writable(); err != nil {
 		return err
 	}
@@ -49,16 +60,18 @@ func (c *call) health() error {
 
 // statusIn reads an HTTP status from the query.
 func statusIn(query url.Values, name string, otherwise int) (int, error) {
-	text := query.Get(name)
-	if text == "" {
+	if !query.Has(name) {
 		return otherwise, nil
 	}
-	status, err := strconv.Atoi(text)
+	status, err := strconv.Atoi(query.Get(name))
 	if err != nil || status < 200 || status > 599 {
-		return 0, invalid("the parameter " + strconv.Quote(name) + " must be an HTTP status")
+		return 0, errParameter
 	}
 	return status, nil
 }
+
+// errParameter refuses a parameter in the query without a word, as Vault does.
+var errParameter = &statusError{http.StatusBadRequest, ""}
 
 // initialized reports whether the server is set up.
 func (c *call) initialized() (bool, error) {
@@ -142,29 +155,50 @@ func secretMount() mountInfo {
 	}
 }
 
-func (c *call) mounts() error { return c.respondBoth(map[string]any{"secret/": secretMount()}) }
+func (c *call) mounts() error {
+	return c.respondBoth(map[string]any{"secret/": secretMount()}, nil)
+}
+
+func tokenMount() mountInfo {
+	return mountInfo{Type: "token", Description: "tokens", Accessor: "auth_token"}
+}
+
+func approleMount() mountInfo {
+	hour := int(time.Hour / time.Second)
+	return mountInfo{Type: "approle", Description: "a token's ID and the token", Accessor: "auth_approle", Config: mountConfig{hour, hour, false}}
+}
+
+func systemMount() mountInfo {
+	return mountInfo{Type: "system", Description: "what the server tells of itself", Accessor: "system"}
+}
 
 // visibleMounts tells clients what there is.
 func (c *call) visibleMounts() error {
-	hour := int(time.Hour / time.Second)
 	return c.respondJSON(map[string]any{
 		"secret": map[string]any{"secret/": secretMount()},
-		"auth": map[string]any{
-			"token/":   mountInfo{Type: "token", Description: "tokens", Accessor: "auth_token"},
-			"approle/": mountInfo{Type: "approle", Description: "a token's ID and the token", Accessor: "auth_approle", Config: mountConfig{hour, hour, false}},
-		},
+		"auth":   map[string]any{"token/": tokenMount(), "approle/": approleMount()},
 	})
 }
 
 // mountOf tells clients which mount a path is in, which is what the
 // command-line tools ask before anything else.
 func (c *call) mountOf() error {
-	path := c.r.PathValue("path")
-	if mount, _, _ := strings.Cut(path, "/"); mount != "secret" {
-		return &statusError{http.StatusForbidden,
-			"preflight capability check returned 403, please ensure client's policies grant access to path " + strconv.Quote(path+"/")}
+	path := c.r.PathValue("path") + "/"
+	for _, at := range []struct {
+		prefix, path string // path is told without the "auth/" before it
+		info         func() mountInfo
+	}{
+		{"secret/", "secret/", secretMount},
+		{"sys/", "sys/", systemMount},
+		{"auth/token/", "token/", tokenMount},
+		{"auth/approle/", "approle/", approleMount},
+	} {
+		if strings.HasPrefix(path, at.prefix) {
+			m := at.info()
+			m.Path = at.path
+			return c.respondJSON(m)
+		}
 	}
-	m := secretMount()
-	m.Path = "secret/"
-	return c.respondJSON(m)
+	return &statusError{http.StatusForbidden,
+		"preflight capability check returned 403, please ensure client's policies grant access to path " + strconv.Quote(path)}
 }

@@ -38,6 +38,10 @@ func TestHealth(t *testing.T) {
 	health("?activecode=x").want(t, 400)
 	health("?activecode=42").want(t, 400)
 	health("?activecode=1000").want(t, 400)
+	for _, query := range []string{"?activecode=", "?standbycode=x", "?sealedcode=x", "?uninitcode=x", "?standbyok=x"} {
+		health(query).wantErrors(t, 400)
+	}
+	s.do(t, "POST", "/v1/sys/health", "", "").wantErrors(t, 405)
 	s.do(t, "HEAD", "/v1/sys/health", "", "").want(t, 200)
 	s.do(t, "GET", "/influxd/v1/sys/health", "", "").want(t, 200)
 	seal := s.do(t, "GET", "/v1/sys/seal-status", "", "").want(t, 200)
@@ -59,6 +63,12 @@ func TestMounts(t *testing.T) {
 	}
 	s.op(t, "GET", "/v1/sys/internal/ui/mounts/nope/x", "").
 		wantErrors(t, 403, `preflight capability check returned 403, please ensure client's policies grant access to path "nope/x/"`)
+	for path, want := range map[string]string{"auth/token": "token/ token", "auth/approle/login": "approle/ approle", "sys/health": "sys/ system"} {
+		a := s.op(t, "GET", "/v1/sys/internal/ui/mounts/"+path, "").want(t, 200)
+		if got := fmt.Sprintf("%v %v", a.get(t, "data", "path"), a.get(t, "data", "type")); got != want {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
 	a := s.op(t, "GET", "/v1/sys/mounts", "").want(t, 200)
 	for _, path := range [][]string{{"secret/", "options", "version"}, {"data", "secret/", "options", "version"}} {
 		if got := a.get(t, path...); got != "2" {
@@ -72,7 +82,7 @@ func TestMounts(t *testing.T) {
 	if a := s.op(t, "GET", "/v1/secret/config", "").want(t, 200); fmt.Sprint(a.get(t, "data")) != "map[cas_required:false delete_version_after:0s max_versions:0 metadata_cas_required:false]" {
 		t.Errorf("config is %s", a.text)
 	}
-	s.op(t, "POST", "/v1/secret/config", `{"max_versions":5}`).wantErrors(t, 405, "unsupported operation")
+	s.op(t, "POST", "/v1/secret/config", `{"max_versions":5}`).wantErrors(t, 405, "1 error occurred:\n\t* unsupported operation\n\n")
 }
 
 func TestCapabilities(t *testing.T) {
@@ -118,11 +128,16 @@ func TestCapabilities(t *testing.T) {
 			}
 		}
 	}
-	for _, body := range []string{`{"paths":["x","secret/config"]}`, `{"path":"x,secret/config"}`, `{"paths":"x","path":["secret/config"]}`} {
+	for _, body := range []string{`{"paths":["x","secret/config"]}`, `{"path":"x,secret/config"}`, `{"paths":[],"path":["secret/config","x"]}`} {
 		a := s.do(t, "PUT", "/v1/sys/capabilities-self", none, body).want(t, 200)
 		if got := fmt.Sprint(a.get(t, "data")); got != "map[secret/config:[read] x:[deny]]" {
 			t.Errorf("%s: %s", body, got)
 		}
+	}
+	// With paths, path counts for nothing.
+	one := s.do(t, "PUT", "/v1/sys/capabilities-self", none, `{"paths":"x","path":"secret/config","token":"t","z":1}`).want(t, 200)
+	if got := fmt.Sprint(one.get(t, "data"), one.get(t, "warnings")); got != "map[capabilities:[deny] x:[deny]] [Endpoint ignored these unrecognized parameters: [z]]" {
+		t.Error(got)
 	}
 	// A path can't take the place of what every answer has.
 	a := s.do(t, "POST", "/v1/sys/capabilities-self", none, `{"paths":["request_id","data"]}`).want(t, 200)

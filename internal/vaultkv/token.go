@@ -86,6 +86,9 @@ func (c *call) respondAuth(l keep.Login, token string, warnings []string) error 
 }
 
 func (c *call) lookupSelf() error {
+	if _, err := c.fields(); err != nil {
+		return err
+	}
 	t, err := c.keep.TokenSelf(c.r.Context(), c.caller)
 	if err != nil {
 		return err

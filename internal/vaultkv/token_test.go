@@ -58,7 +58,7 @@ func TestLogin(t *testing.T) {
 	if ttl := ttlOf(t, s.do(t, "GET", "/v1/auth/token/lookup-self", token, "")); ttl < 598 || ttl > 600 {
 		t.Errorf("ttl is %d", ttl)
 	}
-	for _, body := range []string{`{}`, ``, `{"increment":"10m"}`, `{"increment":0}`, `{"token":"x"}`} {
+	for _, body := range []string{`{}`, ``, `{"increment":"10m"}`, `{"increment":0}`, `{"increment":null}`, `{"token":"x"}`} {
 		r := s.do(t, "PUT", "/v1/auth/token/renew-self", token, body).want(t, 200)
 		if got := fmt.Sprintf("%v %v", r.get(t, "auth", "client_token"), r.get(t, "auth", "lease_duration")); got != token+" 3600" {
 			t.Errorf("renewal answers %s", got)
@@ -158,6 +158,7 @@ func TestOwnToken(t *testing.T) {
 			}
 		}
 	}
+	s.op(t, "POST", "/v1/auth/token/lookup-self", "{").want(t, 400)
 	s.op(t, "POST", "/v1/auth/token/renew-self", "{}").wantErrors(t, 400, "lease is not renewable")
 
 	ends := s.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(s.Org), Expires: s.Clock.Now().Add(time.Hour)})

@@ -2,17 +2,26 @@ package vaultkv
 
 import (
 	"context"
+	"errors"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-func (c *call) deleteVersions() error   { return c.eachVersion(c.keep.DeleteVersions) }
-func (c *call) undeleteVersions() error { return c.eachVersion(c.keep.UndeleteVersions) }
-func (c *call) destroyVersions() error  { return c.eachVersion(c.keep.DestroyVersions) }
+func (c *call) deleteVersions() error {
+	return c.eachVersion("No version number provided", c.keep.DeleteVersions)
+}
 
-// eachVersion does something with the versions that the body lists, of which
-// there is at least one: the domain takes none for the newest.
-func (c *call) eachVersion(do func(context.Context, keep.Caller, keep.ID, ...uint64) error) error {
+func (c *call) undeleteVersions() error {
+	return c.eachVersion("No version number provided", c.keep.UndeleteVersions)
+}
+
+func (c *call) destroyVersions() error {
+	return c.eachVersion("no version number provided", c.keep.DestroyVersions)
+}
+
+// eachVersion does something with the versions that the body lists. It refuses
+// with none, in its own words: the domain takes none for the newest.
+func (c *call) eachVersion(none string, do func(context.Context, keep.Caller, keep.ID, ...uint64) error) error {
 	f, err := c.fields()
 	if err != nil {
 		return err
@@ -21,12 +30,23 @@ func (c *call) eachVersion(do func(context.Context, keep.Caller, keep.ID, ...uin
 	if err != nil {
 		return err
 	}
+	if len(versions) == 0 {
+		return invalid(none)
+	}
+	return c.remove(warnUnknown(f, "versions", "path"), func(ctx context.Context, caller keep.Caller, org keep.ID) error {
+		return do(ctx, caller, org, versions...)
+	})
+}
+
+// remove does something that needs no document: where there is none, not even
+// an organization, there is nothing to do, as in Vault.
+func (c *call) remove(warnings []string, do func(context.Context, keep.Caller, keep.ID) error) error {
 	org, err := c.organization()
-	if err != nil {
+	if err == nil {
+		err = do(c.r.Context(), c.caller, org)
+	}
+	if err != nil && !errors.Is(err, keep.ErrOrganizationNotFound) {
 		return err
 	}
-	if err := do(c.r.Context(), c.caller, org, versions...); err != nil {
-		return err
-	}
-	return c.done(warnUnknown(f, "versions"))
+	return c.done(warnings)
 }

@@ -1,0 +1,99 @@
+package vaultkv
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// What Vault answers where nothing is served, which clients tell their users.
+
+// knownMethod reports whether Vault asks who sends a request before it says
+// that a path is not served with its method.
+func knownMethod(method string) bool {
+	_, command := kvCommand(method)
+	return command || method == http.MethodHead || method == http.MethodOptions
+}
+
+// kvCommand is the command that Vault names to one who came to its versioned
+// engine as if it were the one without versions.
+func kvCommand(method string) (string, bool) {
+	switch method {
+	case http.MethodPost, http.MethodPut:
+		return "put", true
+	case http.MethodGet, http.MethodPatch, http.MethodDelete, methodList, methodScan:
+		return strings.ToLower(method), true
+	}
+	return "", false
+}
+
+func (c *call) noRoute() error {
+	if c.open { // whoever asks
+		return errMethod
+	}
+	path := c.path()
+	switch mount, _, _ := strings.Cut(path, "/"); mount {
+	case "secret":
+		if command, ok := kvCommand(c.r.Method); ok {
+			return c.respond(http.StatusNotFound, []string{
+				"Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. " +
+					"If using the OpenBao CLI, use 'bao kv " + command + "' for this operation.",
+			}, appendNull)
+		}
+		return errUnsupported
+	case "sys":
+		return &statusError{http.StatusNotFound, oneError("unsupported path")}
+	}
+	return &statusError{http.StatusNotFound, "no handler for route " + strconv.Quote(path) + ". route entry not found."}
+}
+
+// path is the request's path as Vault sees it: without the prefix, and that of
+// a list with a slash at its end.
+func (c *call) path() string {
+	path := strings.TrimPrefix(c.r.URL.Path, strings.TrimSuffix(c.prefix, "/"))
+	path = strings.TrimPrefix(path, "/")
+	lists := c.r.Method == methodList || c.r.Method == methodScan
+	if (lists || endsInSlash(c.r)) && path != "" && !strings.HasSuffix(path, "/") {
+		path += "/"
+	}
+	return path
+}
+
+// notAllowed answers a method that a path is not served with.
+func (c *call) notAllowed() error {
+	if c.open { // whoever asks
+		return errMethod
+	}
+	_, command := kvCommand(c.r.Method)
+	switch kind, found := strings.CutPrefix(c.path(), "secret/"); {
+	case !found || !command || kind == "config" || strings.Contains(strings.TrimSuffix(kind, "/"), "/"):
+		return errUnsupported
+	case kind == "config/":
+		return c.noRoute()
+	}
+	return c.engineRoot()
+}
+
+// engineRoot answers a path that ends with the kind of operation, and names no
+// organization.
+func (c *call) engineRoot() error {
+	switch path := c.path(); {
+	case path == "secret/subkeys":
+		return c.noRoute()
+	case !strings.HasSuffix(path, "/"):
+		return c.respond(http.StatusNotFound, []string{"Non-listing operations on the root of a K/V v2 mount are not supported."}, appendNull)
+	case c.r.Method == http.MethodGet && slices.Contains([]string{"secret/data/", "secret/metadata/", "secret/subkeys/"}, path):
+		return keep.ErrVersionNotFound
+	}
+	return errUnsupported
+}
+
+var errMethod = &statusError{http.StatusMethodNotAllowed, ""}
+
+var errUnsupported = &statusError{http.StatusMethodNotAllowed, oneError("unsupported operation")}
+
+// oneError is how Vault writes a list of errors that has one entry.
+func oneError(message string) string { return "1 error occurred:\n\t* " + message + "\n\n" }
