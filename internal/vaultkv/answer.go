@@ -95,11 +95,9 @@ func send(w http.ResponseWriter, status int, body []byte) {
 	w.Write(body)
 }
 
-// done answers a request that has nothing to say but its warnings.
-func (c *call) done(warnings []string) error {
-	if len(warnings) > 0 {
-		return c.respond(http.StatusOK, warnings, appendNull)
-	}
+// done answers a request that there is nothing to say to: as in Vault, not even
+// that it had fields that nothing asks for.
+func (c *call) done() error {
 	send(c.w, http.StatusNoContent, nil)
 	return nil
 }

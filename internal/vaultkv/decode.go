@@ -283,7 +283,7 @@ func badVersions() error {
 // settings reads the body of a metadata write or patch. A null sets a field
 // back to its default, but for delete_version_after, which it leaves; in a
 // patch, custom_metadata is merged.
-func (f fields) settings(patch bool) (keep.SettingsUpdate, []string, error) {
+func (f fields) settings(patch bool) (keep.SettingsUpdate, error) {
 	var u keep.SettingsUpdate
 	for _, name := range slices.Sorted(maps.Keys(f)) { // the first error is always the same
 		raw := f[name]
@@ -305,10 +305,10 @@ func (f fields) settings(patch bool) (keep.SettingsUpdate, []string, error) {
 			err = f.custom(patch, &u)
 		}
 		if err != nil {
-			return u, nil, invalid(fmt.Sprintf("error converting input for field %q: %v", name, err))
+			return u, invalid(fmt.Sprintf("error converting input for field %q: %v", name, err))
 		}
 	}
-	return u, warnUnknown(f, "max_versions", "cas_required", "delete_version_after", "custom_metadata", "metadata_cas", "metadata_cas_required"), nil
+	return u, nil
 }
 
 func (f fields) custom(patch bool, u *keep.SettingsUpdate) error {

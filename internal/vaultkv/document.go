@@ -155,7 +155,7 @@ func (c *call) change(w content, ch keep.Change) error {
 }
 
 func (c *call) deleteDocument() error {
-	return c.remove(nil, func(ctx context.Context, caller keep.Caller, org keep.ID) error {
+	return c.remove(func(ctx context.Context, caller keep.Caller, org keep.ID) error {
 		return c.keep.DeleteVersions(ctx, caller, org)
 	})
 }

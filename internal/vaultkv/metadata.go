@@ -79,7 +79,7 @@ func (c *call) patchMetadata() error {
 }
 
 func (c *call) updateSettings(f fields, patch bool) error {
-	update, warnings, err := f.settings(patch)
+	update, err := f.settings(patch)
 	if err != nil {
 		return err
 	}
@@ -96,10 +96,10 @@ func (c *call) updateSettings(f fields, patch bool) error {
 	if err != nil {
 		return err
 	}
-	return c.done(warnings)
+	return c.done()
 }
 
-func (c *call) deleteMetadata() error { return c.remove(nil, c.keep.DeleteAll) }
+func (c *call) deleteMetadata() error { return c.remove(c.keep.DeleteAll) }
 
 // readConfig tells the mount's defaults. Settings belong to each organization
 // here, so there is nothing to write.

@@ -138,7 +138,7 @@ func (c *call) revokeSelf() error {
 	if err := c.keep.RevokeSelf(c.r.Context(), c.caller); err != nil {
 		return err
 	}
-	return c.done(nil)
+	return c.done()
 }
 
 // seconds is how durations are told: whole ones, rounded down.

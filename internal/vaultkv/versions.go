@@ -33,14 +33,14 @@ func (c *call) eachVersion(none string, do func(context.Context, keep.Caller, ke
 	if len(versions) == 0 {
 		return invalid(none)
 	}
-	return c.remove(warnUnknown(f, "versions", "path"), func(ctx context.Context, caller keep.Caller, org keep.ID) error {
+	return c.remove(func(ctx context.Context, caller keep.Caller, org keep.ID) error {
 		return do(ctx, caller, org, versions...)
 	})
 }
 
 // remove does something that needs no document: where there is none, not even
 // an organization, there is nothing to do, as in Vault.
-func (c *call) remove(warnings []string, do func(context.Context, keep.Caller, keep.ID) error) error {
+func (c *call) remove(do func(context.Context, keep.Caller, keep.ID) error) error {
 	org, err := c.organization()
 	if err == nil {
 		err = do(c.r.Context(), c.caller, org)
@@ -48,5 +48,5 @@ func (c *call) remove(warnings []string, do func(context.Context, keep.Caller, k
 	if err != nil && !errors.Is(err, keep.ErrOrganizationNotFound) {
 		return err
 	}
-	return c.done(warnings)
+	return c.done()
 }
