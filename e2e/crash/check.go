@@ -281,12 +281,14 @@ func (op *operation) recorded(records []*record) error {
 				return fmt.Errorf("%s was shown %q, and the audit log names %q", op, names, r.Names)
 			}
 		}
-	case refused: // once; to say why, the server may have read
+	case refused: // once; to say why, the server may have read, or tried to
 		no := 0
 		for _, r := range records {
 			switch {
 			case r.Outcome == "refused":
-				no++
+				if op.matches(r) {
+					no++
+				}
 			case op.matches(r):
 				return fmt.Errorf("%s was refused, and the audit log says: %s", op, r)
 			}
