@@ -54,7 +54,7 @@ The exit status is 0 when all is as it was written, and 1 when not.`,
   fluxkeep audit verify --data-dir /var/lib/fluxkeep --json | jq -r .checkpoint`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.Load(os.LookupEnv); err != nil {
+			if err := c.Load(os.Environ()); err != nil {
 				return err
 			}
 			return verifyAudit(cmd, &o, c, since)
@@ -177,7 +177,7 @@ lines are not verified.`,
   fluxkeep audit tail --data-dir /var/lib/fluxkeep --follow`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.Load(os.LookupEnv); err != nil {
+			if err := c.Load(os.Environ()); err != nil {
 				return err
 			}
 			w := cmd.OutOrStdout()

@@ -54,7 +54,7 @@ or the work can't be done.`,
 			if im.bolt == "" {
 				return usageError(cmd, errors.New("--bolt-path is missing"))
 			}
-			if err := im.config.Load(os.LookupEnv); err != nil {
+			if err := im.config.Load(os.Environ()); err != nil {
 				return err
 			}
 			return im.run(cmd)

@@ -150,7 +150,7 @@ func serveFolder(t *testing.T, dir string) (url string, stop func()) {
 	c := server.NewConfig()
 	err := errors.Join(c.Flags().Set("data-dir", dir), c.Flags().Set("http-bind-address", "127.0.0.1:0"))
 	if err == nil {
-		err = c.Load(func(string) (string, bool) { return "", false })
+		err = c.Load(nil)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func (k *keyRewrap) run(cmd *cobra.Command) error {
 	}
 	// No environment and no file: those say what the server has now.
 	k.to.DataDir = k.config.DataDir
-	if err := k.to.Load(func(string) (string, bool) { return "", false }); err != nil {
+	if err := k.to.Load(nil); err != nil {
 		var wrong *server.ConfigError
 		if errors.As(err, &wrong) {
 			wrong.Setting = newKeyPrefix + wrong.Setting

@@ -28,7 +28,7 @@ func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 }
 
 // load completes the settings, as a server would.
-func (o *offline) load() error { return o.config.Load(os.LookupEnv) }
+func (o *offline) load() error { return o.config.Load(os.Environ()) }
 
 // addLogFlags adds the server's flags that say where the log is.
 func addLogFlags(fs *pflag.FlagSet, c *server.Config) {

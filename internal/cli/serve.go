@@ -34,7 +34,7 @@ new file of the audit log. Its own log goes to standard error.`,
   fluxkeep serve --config /etc/fluxkeep/fluxkeep.toml`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.Load(os.LookupEnv); err != nil {
+			if err := c.Load(os.Environ()); err != nil {
 				return err
 			}
 			v := readVersion()

@@ -44,6 +44,7 @@ func runServe(ctx context.Context, w io.Writer, args ...string) error {
 // The server runs with a data folder alone, says where it is, and ends without
 // an error when it is told to.
 func TestServe(t *testing.T) {
+	t.Setenv("FLUXKEEP_AUDIT_FLIE", "misspelt-value")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	log := new(serveLog)
@@ -62,6 +63,9 @@ func TestServe(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "version="+readVersion().Version) {
 		t.Errorf("it does not say which version it is: %s", log)
+	}
+	if s := log.String(); strings.Count(s, "there is no such setting") != 1 || !strings.Contains(s, "FLUXKEEP_AUDIT_FLIE") || strings.Contains(s, "misspelt-value") {
+		t.Errorf("it does not warn of a variable that is misspelt, by its name alone: %s", s)
 	}
 }
 

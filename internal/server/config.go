@@ -54,6 +54,7 @@ type Config struct {
 
 	flags   *pflag.FlagSet
 	sources map[string]source // by flag, where it was not the command line
+	strays  []string          // variables that are named like settings and are none
 }
 
 // KeyConfig says where the key-encryption key is.

@@ -29,7 +29,11 @@ func load(t testing.TB, args []string, env map[string]string, file string) (*Con
 	if err := command.Parse(args); err != nil {
 		return nil, err
 	}
-	return c, c.Load(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	var environ []string
+	for name, value := range env {
+		environ = append(environ, name+"="+value)
+	}
+	return c, c.Load(environ)
 }
 
 // value is a setting as its flag shows it.
@@ -255,7 +259,7 @@ func TestConfigReload(t *testing.T) {
 	if err := c.Flags().Parse([]string{"--config", path, "--write-timeout", "3s"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Load(func(string) (string, bool) { return "", false }); err != nil {
+	if err := c.Load(nil); err != nil {
 		t.Fatal(err)
 	}
 	check := func(level string, wantRestart ...string) {

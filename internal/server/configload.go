@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -49,17 +51,21 @@ func EnvName(flag string) string {
 
 // Load takes what the command line did not say from the environment, and what
 // neither said from the file; then it checks the whole. It comes after the
-// flags were parsed. lookup is os.LookupEnv, as a rule; a variable that is empty
-// says nothing.
-func (c *Config) Load(lookup func(string) (string, bool)) error {
+// flags were parsed. environ is what os.Environ returns; a variable that is
+// empty says nothing.
+func (c *Config) Load(environ []string) error {
+	variables := make(map[string]string)
+	for _, v := range environ {
+		if name, value, _ := strings.Cut(v, "="); strings.HasPrefix(name, envPrefix) {
+			variables[name] = value
+		}
+	}
 	var err error
 	c.flags.VisitAll(func(f *pflag.Flag) {
-		if err != nil || f.Changed {
-			return
-		}
 		name := EnvName(f.Name)
-		v, ok := lookup(name)
-		if !ok || v == "" {
+		v := variables[name]
+		delete(variables, name)
+		if err != nil || f.Changed || v == "" {
 			return
 		}
 		if serr := f.Value.Set(v); serr != nil {
@@ -71,6 +77,7 @@ func (c *Config) Load(lookup func(string) (string, bool)) error {
 	if err != nil {
 		return err
 	}
+	c.strays = slices.Sorted(maps.Keys(variables))
 	if c.File != "" {
 		entries, err := readConfigFile(c.File)
 		if err != nil {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	c.testOnlyPasswordCost = 4
 	err := c.Flags().Parse(os.Args[1:])
 	if err == nil {
-		err = c.Load(os.LookupEnv)
+		err = c.Load(os.Environ())
 	}
 	if err == nil {
 		err = Run(context.Background(), c, os.Stderr)

@@ -175,6 +175,9 @@ func (s *Server) announce() {
 	if s.parts.folder.hasKey(c) {
 		s.logger.Warn("the key-encryption key lies beside the data that it protects: move it to another disk, keep a copy, and name it with --key-file", "file", c.keyFile())
 	}
+	for _, name := range c.strays {
+		s.logger.Warn("this environment variable is named like a setting, and there is no such setting", "variable", name)
+	}
 }
 
 // Addr returns the address that the server listens on.
