@@ -72,10 +72,10 @@ audited. It speaks InfluxDB's Secrets API, so that the influx CLI and InfluxDB's
 client libraries work with it as they are, and Vault's protocol, so that influxd,
 Telegraf and Vault's tools read from it.
 
-"fluxkeep serve" runs the server. The commands audit, doctor, restore, import and key
-rewrap work on its files. Every other command talks to a server, which it finds, with the
-token, where the influx CLI does: in flags, in INFLUX_… variables, or in the active
-profile of ~/.influxdbv2/configs.`,
+"fluxkeep serve" runs the server. The commands audit, doctor, restore, recover,
+import and key rewrap work on its files. Every other command talks to a server, which it
+finds, with the token, where the influx CLI does: in flags, in INFLUX_… variables, or in
+the active profile of ~/.influxdbv2/configs.`,
 		Example: `  # run a server, and set it up in another terminal
   fluxkeep serve
   fluxkeep setup --username admin --org acme
@@ -101,6 +101,7 @@ profile of ~/.influxdbv2/configs.`,
 		newKeyCommand(),
 		newCompactCommand(),
 		newDoctorCommand(),
+		newRecoverCommand(),
 		newCompletionCommand(),
 		newVersionCommand(),
 	)

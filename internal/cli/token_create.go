@@ -88,12 +88,16 @@ func (c *tokenCreate) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	return c.r.printNewToken(cmd, t)
+}
+
+func (o *output) printNewToken(cmd *cobra.Command, t client.Token) error {
 	out := table{header: []string{"ID", "DESCRIPTION", "EXPIRES", "TOKEN"}}
 	out.add(t.Token, t.ID, t.Description, formatTime(t.ExpiresAt), t.Token)
-	if err := c.r.print(cmd, t, &out); err != nil {
+	if err := o.print(cmd, t, &out); err != nil {
 		return err
 	}
-	c.r.note(cmd, "The token is not shown again: keep it now.")
+	o.note(cmd, "The token is not shown again: keep it now.")
 	return nil
 }
 

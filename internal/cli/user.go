@@ -31,12 +31,12 @@ are inactive can't sign in, and their tokens do nothing.`,
 	return cmd
 }
 
-func (r *remote) printUsers(cmd *cobra.Command, value any, users ...client.User) error {
+func (o *output) printUsers(cmd *cobra.Command, value any, users ...client.User) error {
 	t := table{header: []string{"ID", "NAME", "STATUS"}}
 	for _, u := range users {
 		t.add(u.ID, u.ID, u.Name, string(u.Status))
 	}
-	return r.print(cmd, value, &t)
+	return o.print(cmd, value, &t)
 }
 
 func newUserListCommand(r *remote) *cobra.Command {

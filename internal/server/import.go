@@ -20,7 +20,7 @@ type Imported struct {
 	NewKey    string // the key file that was made, "" for none
 }
 
-// errAuditStream says why nothing was imported: what reads the server's
+// errAuditStream says why a command changes nothing: what reads the server's
 // standard output does not read that of a command.
 var errAuditStream = errors.New("the audit log goes to standard output: give the file that its lines are to be written to with --audit-log")
 

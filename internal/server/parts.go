@@ -28,26 +28,33 @@ type parts struct {
 }
 
 // openParts opens the data folder and all in it, or makes it on a first start.
+func openParts(ctx context.Context, c *Config, logger *slog.Logger) (*parts, error) {
+	path, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the data folder: %w", err)
+	}
+	f, err := openFolder(path, c.ownFiles())
+	if err != nil {
+		return nil, err
+	}
+	return openIn(ctx, f, c, logger)
+}
+
+// openIn opens all in a folder, or makes it. When it fails, it closes the
+// folder.
 //
 // What can be wrong is looked for first where looking changes nothing: format,
 // keyset, key, audit log, and last the store, which looks for itself before it
 // changes anything. So a start that finds one of them damaged leaves the folder
 // as it was.
-func openParts(ctx context.Context, c *Config, logger *slog.Logger) (p *parts, err error) {
-	path, err := filepath.Abs(c.DataDir)
-	if err != nil {
-		return nil, fmt.Errorf("open the data folder: %w", err)
-	}
-	p = &parts{faults: newFaults()}
+func openIn(ctx context.Context, f *folder, c *Config, logger *slog.Logger) (p *parts, err error) {
+	p = &parts{folder: f, faults: newFaults()}
 	defer func() {
 		if err != nil {
 			p.undo(c)
 			p = nil
 		}
 	}()
-	if p.folder, err = openFolder(path, c.ownFiles()); err != nil {
-		return p, err
-	}
 	if err := p.folder.checkStore(); err != nil {
 		return p, err
 	}

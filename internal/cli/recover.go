@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/spf13/cobra"
+)
+
+// recovery lets people in again who have lost every token and password.
+type recovery struct{ *offline }
+
+func newRecoverCommand() *cobra.Command {
+	r := recovery{newOffline()}
+	cmd := group(&cobra.Command{
+		Use:   "recover",
+		Short: "Let an operator in again who has lost token and password",
+		Long: `Let an operator in again who has lost every token and password. What it takes instead
+is the data folder, while no server has it open, and its key-encryption key. What is
+done is in the audit log, with the protocol "offline".`,
+		Example: `  # stop the server first
+  fluxkeep recover users --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key
+  fluxkeep recover token admin --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key`,
+	},
+		r.newUsersCommand(),
+		r.newTokenCommand(),
+		r.newPasswordCommand(),
+		r.newActivateCommand(),
+	)
+	pf := cmd.PersistentFlags()
+	r.output.addFlags(cmd, pf)
+	addLogFlags(pf, r.config)
+	addKeyFlags(pf, r.config)
+	return cmd
+}
+
+func (r recovery) newUsersCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "users",
+		Short:   "List the users",
+		Long:    `List all users, with their IDs and whether they are active.`,
+		Example: `  fluxkeep recover users --data-dir /var/lib/fluxkeep`,
+		Args:    arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return r.open(cmd, func(k *keep.Keep) error {
+				users, err := k.Users(cmd.Context(), keep.Offline(), keep.UserFilter{})
+				if err != nil {
+					return err
+				}
+				out := make([]client.User, len(users))
+				for i, u := range users {
+					out[i] = clientUser(u)
+				}
+				return r.printUsers(cmd, out, out...)
+			})
+		},
+	}
+}
+
+func (r recovery) newTokenCommand() *cobra.Command {
+	var description string
+	cmd := &cobra.Command{
+		Use:   "token USER",
+		Short: "Make an operator token for a user",
+		Long: `Make an operator token for a user, who is named by name or ID, and print it. It may do
+everything in all organizations. This is the only time that it is shown: a keyed hash
+of it is kept.
+
+--quiet prints the token alone.`,
+		Example: `  fluxkeep recover token admin --data-dir /var/lib/fluxkeep
+
+  # into a file
+  (umask 077 && fluxkeep recover token admin --data-dir /var/lib/fluxkeep --quiet > token)`,
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.withUser(cmd, args[0], func(k *keep.Keep, u keep.User) error {
+				t, err := operatorToken(cmd.Context(), k, u, description)
+				if err != nil {
+					return err
+				}
+				return r.printNewToken(cmd, client.Token{
+					ID: t.ID.String(), Token: t.Value, Status: client.Active, Description: t.Description,
+					OrgID: t.Org.String(), Org: t.OrgName, UserID: t.User.String(), User: t.UserName,
+					Permissions: operatorPermissions(), CreatedAt: t.Created, UpdatedAt: t.Updated,
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&description, "description", "d", "recovered operator token", "what it is for, in `words`")
+	return cmd
+}
+
+// operatorToken makes a token for a user who can use it. It stands in one of the
+// user's organizations or, when there is none, in any.
+func operatorToken(ctx context.Context, k *keep.Keep, u keep.User, description string) (keep.Token, error) {
+	if !u.Active {
+		return keep.Token{}, withHint(fmt.Errorf("user %s is inactive, and so would be the token", printable(u.Name)),
+			"activate the user first: fluxkeep recover activate %s", u.ID)
+	}
+	orgs, err := k.Organizations(ctx, keep.Offline(), keep.OrganizationFilter{User: u.ID})
+	if err == nil && len(orgs) == 0 {
+		orgs, err = k.Organizations(ctx, keep.Offline(), keep.OrganizationFilter{})
+	}
+	if err != nil {
+		return keep.Token{}, err
+	}
+	if len(orgs) == 0 {
+		return keep.Token{}, withHint(errors.New("there is no organization, and a token belongs to one"),
+			"give the user a password, sign in, and make an organization")
+	}
+	return k.CreateToken(ctx, keep.Offline(), keep.NewToken{
+		Org: orgs[0].ID, User: u.ID, Active: true, Description: description, Permissions: acl.Operator(),
+	})
+}
+
+func (r recovery) newPasswordCommand() *cobra.Command {
+	var in input
+	cmd := &cobra.Command{
+		Use:   "password USER",
+		Short: "Give a user a new password",
+		Long: `Give a user, who is named by name or ID, a new password, which is asked for or read
+from standard input, and end the user's sessions. It has 8 to 72 characters.`,
+		Example: `  fluxkeep recover password admin --data-dir /var/lib/fluxkeep`,
+		Args:    arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.withUser(cmd, args[0], func(k *keep.Keep, u keep.User) error {
+				password, err := readPassword(cmd, in)
+				if err != nil {
+					return err
+				}
+				if err := k.SetPassword(cmd.Context(), keep.Offline(), u.ID, password); err != nil {
+					return err
+				}
+				r.note(cmd, "User %s has a new password.", printable(u.Name))
+				if !u.Active {
+					warn(cmd, "user %s is inactive and can't sign in: fluxkeep recover activate %s", printable(u.Name), u.ID)
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&in.file, "password-file", "f", "", "`file` with the password; \"-\" for standard input")
+	return cmd
+}
+
+func (r recovery) newActivateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "activate USER",
+		Short:   "Let a user in again who is inactive",
+		Long:    `Make a user active again, whose tokens then do again what they did before.`,
+		Example: `  fluxkeep recover activate admin --data-dir /var/lib/fluxkeep`,
+		Args:    arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.withUser(cmd, args[0], func(k *keep.Keep, u keep.User) error {
+				active := true
+				u, err := k.UpdateUser(cmd.Context(), keep.Offline(), u.ID, keep.UserUpdate{Active: &active})
+				if err != nil {
+					return err
+				}
+				return r.printUsers(cmd, clientUser(u), clientUser(u))
+			})
+		},
+	}
+}
+
+// open opens the data.
+func (r recovery) open(cmd *cobra.Command, do func(*keep.Keep) error) error {
+	if err := r.load(); err != nil {
+		return err
+	}
+	err := server.Recover(cmd.Context(), r.config, do)
+	switch {
+	case errors.Is(err, server.ErrLocked):
+		return withHint(err, "stop the server first")
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(err, "--data-dir says where the data is, and --key-file where the key is")
+	}
+	return err
+}
+
+// withUser opens the data and finds the user that an argument names.
+func (r recovery) withUser(cmd *cobra.Command, ref string, do func(*keep.Keep, keep.User) error) error {
+	return r.open(cmd, func(k *keep.Keep) error {
+		u, err := findOffline(cmd.Context(), k, ref)
+		if errors.Is(err, keep.ErrUserNotFound) {
+			return withHint(fmt.Errorf("there is no user %s", printable(ref)), `"fluxkeep recover users" lists them`)
+		}
+		if err != nil {
+			return err
+		}
+		return do(k, u)
+	})
+}
+
+// findOffline finds a user by ID or name. What looks like an ID is one, if
+// somebody has it.
+func findOffline(ctx context.Context, k *keep.Keep, ref string) (keep.User, error) {
+	if id, err := acl.ParseID(ref); err == nil {
+		if u, err := k.User(ctx, keep.Offline(), id); !errors.Is(err, keep.ErrUserNotFound) {
+			return u, err
+		}
+	}
+	if ref == "" { // which would choose all
+		return keep.User{}, keep.ErrUserNotFound
+	}
+	users, err := k.Users(ctx, keep.Offline(), keep.UserFilter{Name: ref})
+	if err != nil {
+		return keep.User{}, err
+	}
+	return users[0], nil
+}
+
+// operatorPermissions are for all of each type, so they have no IDs.
+func operatorPermissions() []client.Permission {
+	var out []client.Permission
+	for _, p := range acl.Operator() {
+		out = append(out, client.Permission{Action: client.Action(p.Action), Resource: client.Resource{Type: string(p.Resource.Type)}})
+	}
+	return out
+}
+
+func clientUser(u keep.User) client.User {
+	status := client.Active
+	if !u.Active {
+		status = client.Inactive
+	}
+	return client.User{ID: u.ID.String(), Name: u.Name, Status: status}
+}

@@ -1,0 +1,28 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// Recover calls do with what is kept in a data folder that no server has open,
+// for somebody who has the data and its key and has lost the tokens and
+// passwords: do acts as keep.Offline, and what it does is audited. The error is
+// ErrLocked while a server has the folder open, and fs.ErrNotExist when there is
+// no data in it or its key file is not at hand.
+func Recover(ctx context.Context, c *Config, do func(*keep.Keep) error) error {
+	if c.AuditLog == "-" {
+		return errAuditStream
+	}
+	f, err := lockData(c)
+	if err != nil {
+		return err
+	}
+	p, err := openIn(ctx, f, c, discardLog())
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(p.keep), p.close())
+}
