@@ -402,10 +402,13 @@ func TestReserve(t *testing.T) {
 	if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
 		t.Errorf("got %v", got)
 	}
+	if s.Metrics().Available {
+		t.Error("the metrics say that changes are taken")
+	}
 	fs.free.Store(11 << 20)
 	storetest.MustSet(t, s, "a", "3")
-	if m := s.Metrics(); m.Recoveries != 0 {
-		t.Errorf("%d recoveries", m.Recoveries)
+	if m := s.Metrics(); m.Recoveries != 0 || !m.Available {
+		t.Errorf("%+v", m)
 	}
 }
 
