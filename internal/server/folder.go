@@ -62,14 +62,28 @@ const (
 // folder is a data folder that this process has locked.
 type folder struct {
 	path  string
+	ours  []string // files of the operator's that may lie in it
 	state folderState
 	lock  *os.File // nil as long as there is no folder
 }
 
-// openFolder locks the folder and finds out its state. It changes nothing.
-// Files that the operator keeps there are in ours.
-func openFolder(path string, ours []string) (*folder, error) {
+// openFolder locks the folder that the settings name, and finds out its state.
+// It changes nothing. The files that the settings name may lie in it, and others
+// of the operator's.
+func openFolder(c *Config, others ...string) (*folder, error) {
+	path, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("open the data folder: %w", err)
+	}
 	f := &folder{path: path}
+	for _, name := range append(c.ownFiles(), others...) {
+		if name == "" {
+			continue
+		}
+		if abs, err := filepath.Abs(name); err == nil {
+			f.ours = append(f.ours, abs)
+		}
+	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
@@ -80,7 +94,7 @@ func openFolder(path string, ours []string) (*folder, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("open the data folder: %s is not a folder", path)
 	}
-	if err := f.enter(ours); err != nil {
+	if err := f.enter(); err != nil {
 		f.close()
 		return nil, fmt.Errorf("open the data folder: %w", err)
 	}
@@ -88,7 +102,7 @@ func openFolder(path string, ours []string) (*folder, error) {
 }
 
 // enter locks a folder that is there and reads its state.
-func (f *folder) enter(ours []string) error {
+func (f *folder) enter() error {
 	dir, err := os.Open(f.path)
 	if err != nil {
 		return err
@@ -97,11 +111,11 @@ func (f *folder) enter(ours []string) error {
 	if err := lockFile(dir); err != nil {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
-	f.state, err = f.inspect(ours)
+	f.state, err = f.inspect()
 	return err
 }
 
-func (f *folder) inspect(ours []string) (folderState, error) {
+func (f *folder) inspect() (folderState, error) {
 	text, err := os.ReadFile(f.file(formatName))
 	if err == nil {
 		return parseFormat(string(text))
@@ -118,7 +132,7 @@ func (f *folder) inspect(ours []string) (folderState, error) {
 		switch name := e.Name(); {
 		case name == keysetName, name == storeName:
 			return 0, fmt.Errorf("%s has data and no file %s, which says of which format: it is damaged", f.path, formatName)
-		case name == "lost+found", name == formatName+newSuffix, slices.Contains(ours, f.file(name)):
+		case name == "lost+found", name == formatName+newSuffix, slices.Contains(f.ours, f.file(name)):
 		default:
 			foreign = true
 		}
@@ -148,12 +162,12 @@ func parseFormat(text string) (folderState, error) {
 }
 
 // begin makes the folder, so that it is known to be one that is being made.
-func (f *folder) begin(ours []string) error {
+func (f *folder) begin() error {
 	if err := makeFolder(f.path); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	if f.lock == nil {
-		if err := f.enter(ours); err != nil {
+		if err := f.enter(); err != nil {
 			return fmt.Errorf("make the data folder: %w", err)
 		}
 		if f.state != folderEmpty {

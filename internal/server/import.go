@@ -88,7 +88,7 @@ func openNothing(ctx context.Context, c *Config) (p *parts, err error) {
 	empty := NewConfig()
 	empty.DataDir, empty.Key.Provider = dir, seal.KindKeyFile
 	empty.Key.File = filepath.Join(dir, keyName)
-	if p.folder, err = openFolder(dir, empty.ownFiles()); err != nil {
+	if p.folder, err = openFolder(empty); err != nil {
 		return p, err
 	}
 	if p.keys, err = makeKeys(ctx, p.folder, empty); err != nil {

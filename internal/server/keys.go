@@ -40,16 +40,7 @@ func (c *Config) keyFile() string {
 // ownFiles are the files that the configuration names. They may lie in a data
 // folder that is empty otherwise.
 func (c *Config) ownFiles() []string {
-	var files []string
-	for _, name := range []string{c.File, c.TLSCert, c.TLSKey, c.Key.File, c.Key.PassphraseFile, c.Key.TransitTokenFile} {
-		if name == "" {
-			continue
-		}
-		if abs, err := filepath.Abs(name); err == nil {
-			files = append(files, abs)
-		}
-	}
-	return files
+	return []string{c.File, c.TLSCert, c.TLSKey, c.Key.File, c.Key.PassphraseFile, c.Key.TransitTokenFile}
 }
 
 // openedKeys are the data keys, and the provider that wraps them.
@@ -144,7 +135,7 @@ func makeKeys(ctx context.Context, f *folder, c *Config) (*openedKeys, error) {
 		}
 	}
 	if f.state == folderEmpty {
-		if err := f.begin(c.ownFiles()); err != nil {
+		if err := f.begin(); err != nil {
 			return nil, err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -17,16 +16,12 @@ var errNoData = fmt.Errorf("holds no data: %w", fs.ErrNotExist)
 // lockData locks a data folder that has data and that no server has open. The
 // error is ErrLocked when one has, and fs.ErrNotExist when there is no data.
 func lockData(c *Config) (*folder, error) {
-	path, err := filepath.Abs(c.DataDir)
-	if err != nil {
-		return nil, fmt.Errorf("open the data folder: %w", err)
-	}
-	f, err := openFolder(path, c.ownFiles())
+	f, err := openFolder(c)
 	if err != nil {
 		return nil, err
 	}
 	if f.state != folderWhole {
-		return nil, errors.Join(fmt.Errorf("%s %w", path, errNoData), f.close())
+		return nil, errors.Join(fmt.Errorf("%s %w", f.path, errNoData), f.close())
 	}
 	return f, nil
 }

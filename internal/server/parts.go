@@ -3,11 +3,9 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -29,11 +27,7 @@ type parts struct {
 
 // openParts opens the data folder and all in it, or makes it on a first start.
 func openParts(ctx context.Context, c *Config, logger *slog.Logger) (*parts, error) {
-	path, err := filepath.Abs(c.DataDir)
-	if err != nil {
-		return nil, fmt.Errorf("open the data folder: %w", err)
-	}
-	f, err := openFolder(path, c.ownFiles())
+	f, err := openFolder(c)
 	if err != nil {
 		return nil, err
 	}

@@ -26,22 +26,14 @@ type Restored struct {
 // first reads the whole backup and opens every record of it, before it writes
 // anything; when it fails, nothing has changed.
 func Restore(ctx context.Context, c *Config, file io.ReadSeeker) (done Restored, err error) {
-	path, err := filepath.Abs(c.DataDir)
-	if err != nil {
-		return done, fmt.Errorf("open the data folder: %w", err)
-	}
 	p := new(parts)
 	defer func() { err = errors.Join(err, p.close()) }()
 	// The key may lie there already, where a server looks for it.
-	ours := c.ownFiles()
-	if key, err := filepath.Abs(c.keyFile()); err == nil {
-		ours = append(ours, key)
-	}
-	if p.folder, err = openFolder(path, ours); err != nil {
+	if p.folder, err = openFolder(c, c.keyFile()); err != nil {
 		return done, err
 	}
 	if p.folder.state != folderEmpty {
-		return done, fmt.Errorf("%s is not empty: a backup is restored into a folder of its own", path)
+		return done, fmt.Errorf("%s is not empty: a backup is restored into a folder of its own", p.folder.path)
 	}
 	var keyset []byte
 	done.Records, err = keep.VerifyBackup(ctx, file, func(h backup.Header) (*seal.Keys, error) {
@@ -61,7 +53,7 @@ func Restore(ctx context.Context, c *Config, file io.ReadSeeker) (done Restored,
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return done, fmt.Errorf("read the backup again: %w", err)
 	}
-	return done, p.restore(ctx, ours, keyset, file)
+	return done, p.restore(ctx, keyset, file)
 }
 
 // BackupKeyError says that a backup does not open with the key at hand.
@@ -79,14 +71,14 @@ func (e *BackupKeyError) Unwrap() error { return e.err }
 // restore writes what was verified. What it has made it removes again when it
 // fails. When the process is killed in between, the folder says what happened,
 // and no server takes it for data.
-func (p *parts) restore(ctx context.Context, ours []string, keyset []byte, file io.Reader) (err error) {
+func (p *parts) restore(ctx context.Context, keyset []byte, file io.Reader) (err error) {
 	made := missingFolders(p.folder.path)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.takeBack(made))
 		}
 	}()
-	if err := p.folder.begin(ours); err != nil {
+	if err := p.folder.begin(); err != nil {
 		return err
 	}
 	if err := p.folder.writeFormat(formatRestoring); err != nil {
