@@ -67,7 +67,7 @@ type pkg struct {
 
 func list(t *testing.T) []pkg {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,GoFiles,Imports,Deps", "./...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,GoFiles,Imports,Deps", "./...", module+"client/...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
@@ -122,6 +122,20 @@ func TestImports(t *testing.T) {
 				t.Errorf("%s must not import %s itself", name, dep)
 			}
 		}
+	}
+}
+
+// TestClientNeedsNothing makes sure that a program that imports the client gets
+// no other module with it.
+func TestClientNeedsNothing(t *testing.T) {
+	cmd := exec.Command("go", "list", "-m", "all")
+	cmd.Dir = "client"
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	if got := strings.TrimSpace(string(out)); got != module+"client" {
+		t.Errorf("the client's module graph has more than itself:\n%s", got)
 	}
 }
 

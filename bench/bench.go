@@ -120,7 +120,7 @@ func (b *bench) findProgram(ctx context.Context) (err error) {
 	}
 	b.say("building fluxkeep")
 	b.fluxkeep = filepath.Join(b.folder, "fluxkeep")
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.fluxkeep, "./cmd/fluxkeep")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.fluxkeep, "./cmd/fluxkeep")
 	build.Dir = ".." // the product's module; this command runs in its own
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -49,7 +49,7 @@ func buildAndRun(m *testing.M) (status int, err error) {
 }
 
 func build(path string, race bool) error {
-	args := []string{"build", "-o", path}
+	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", path}
 	cgo := "CGO_ENABLED=0"
 	if race {
 		// The race detector's runtime is C.

@@ -98,7 +98,7 @@ func command(ctx context.Context, args []string, out io.Writer) (err error) {
 
 // build builds the server.
 func build(ctx context.Context, to, tags string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-tags", tags, "-o", to, "github.com/fluxkeep/fluxkeep/cmd/fluxkeep")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-tags", tags, "-o", to, "github.com/fluxkeep/fluxkeep/cmd/fluxkeep")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the server: %w\n%s", err, out)

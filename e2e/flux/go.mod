@@ -3,7 +3,7 @@ module github.com/fluxkeep/fluxkeep/e2e/flux
 go 1.26.0
 
 require (
-	github.com/fluxkeep/fluxkeep v0.0.0
+	github.com/fluxkeep/fluxkeep/client v0.0.0
 	github.com/influxdata/flux v0.65.1
 )
 
@@ -20,6 +20,7 @@ require (
 	go.uber.org/multierr v1.1.0 // indirect
 	go.uber.org/zap v1.9.1 // indirect
 	golang.org/x/net v0.62.0 // indirect
+	google.golang.org/api v0.287.1 // indirect
 )
 
-replace github.com/fluxkeep/fluxkeep => ../..
+replace github.com/fluxkeep/fluxkeep/client => ../../client

@@ -312,13 +312,13 @@ func TestImportNames(t *testing.T) {
 	want(t, a.do(t, "PATCH", a.secrets("/values"), b.String()), 400, keep.CodeInvalid)
 }
 
-// client sends requests to a real server, since waiting is about connections.
-type client struct {
+// poller sends requests to a real server, since waiting is about connections.
+type poller struct {
 	*http.Server
 	url, token string
 }
 
-func (c *client) get(t *testing.T, path, tag string) (status int, body, etag string) {
+func (c *poller) get(t *testing.T, path, tag string) (status int, body, etag string) {
 	t.Helper()
 	r, err := http.NewRequest("GET", c.url+path, nil)
 	if err != nil {
@@ -342,7 +342,7 @@ func TestWait(t *testing.T) {
 	server.Config.ReadTimeout, server.Config.WriteTimeout = time.Second, time.Second
 	server.Start()
 	defer server.Close()
-	c := &client{server.Config, server.URL, a.OperatorToken}
+	c := &poller{server.Config, server.URL, a.OperatorToken}
 	status, _, tag := c.get(t, a.secrets("/values"), "")
 	if status != 200 {
 		t.Fatal(status)

@@ -1,4 +1,4 @@
-package client_test
+package influxv2_test
 
 import (
 	"context"
@@ -212,7 +212,8 @@ func TestServerSecrets(t *testing.T) {
 	_, err := r.WriteValues(ctx, r.org, map[string]*string{"a": nil}, &client.WriteOptions{IfMatch: first.ETag})
 	isCode(t, err, client.ErrChanged)
 	now := values(map[string]string{"a": secrets["a"]})
-	w := must[client.Written](t)(r.WriteValues(ctx, r.org, map[string]*string{"a": nil, "b": str("2")}, &client.WriteOptions{IfMatch: now.ETag}))
+	two := "2"
+	w := must[client.Written](t)(r.WriteValues(ctx, r.org, map[string]*string{"a": nil, "b": &two}, &client.WriteOptions{IfMatch: now.ETag}))
 	if !w.Changed || w.Version != 6 {
 		t.Errorf("written %+v", w)
 	}

@@ -1,0 +1,3 @@
+module github.com/fluxkeep/fluxkeep/client
+
+go 1.26.0
