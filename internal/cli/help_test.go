@@ -106,39 +106,51 @@ func shellWords(line string) []string {
 	return words
 }
 
-// TestHelp compares the help of all commands with what it was. serve's flags
-// are the server's settings, and have tests of their own.
+// TestHelp compares the help of each command with testdata/help/COMMAND.txt.
+// The flags of serve are the server's settings, which have their own tests.
 func TestHelp(t *testing.T) {
-	var b bytes.Buffer
+	files := map[string]bool{}
 	for _, c := range commands(t) {
 		if c.Name() == "serve" {
 			continue
 		}
-		b.WriteString("$ " + c.CommandPath() + " --help\n")
-		root := NewRootCommand()
-		root.SetOut(&b)
-		root.SetArgs(append(strings.Fields(c.CommandPath())[1:], "--help"))
-		if err := root.Execute(); err != nil {
-			t.Fatal(err)
-		}
-		b.WriteString("\n")
+		file := strings.ReplaceAll(c.CommandPath(), " ", "-") + ".txt"
+		files[file] = true
+		t.Run(c.CommandPath(), func(t *testing.T) {
+			var b bytes.Buffer
+			root := NewRootCommand()
+			root.SetOut(&b)
+			root.SetArgs(append(strings.Fields(c.CommandPath())[1:], "--help"))
+			if err := root.Execute(); err != nil {
+				t.Fatal(err)
+			}
+			for i, line := range strings.Split(b.String(), "\n") {
+				if utf8.RuneCountInString(line) > 110 {
+					t.Errorf("line %d is too long for a terminal: %s", i+1, line)
+				}
+			}
+			golden := filepath.Join("testdata", "help", file)
+			if *update {
+				if err := os.WriteFile(golden, b.Bytes(), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(b.Bytes(), want) {
+				t.Errorf("the help has changed; if that is intended, run go test ./internal/cli -run TestHelp -update\n%s", firstDifference(b.String(), string(want)))
+			}
+		})
 	}
-	golden := filepath.Join("testdata", "help.golden")
-	if *update {
-		if err := os.WriteFile(golden, b.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
+	found, err := os.ReadDir(filepath.Join("testdata", "help"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(b.Bytes(), want) {
-		t.Errorf("the help has changed: if it is to be so, run go test ./internal/cli -run TestHelp -update\n%s", firstDifference(b.String(), string(want)))
-	}
-	for i, line := range strings.Split(b.String(), "\n") {
-		if utf8.RuneCountInString(line) > 110 {
-			t.Errorf("line %d is too long for a terminal: %s", i+1, line)
+	for _, f := range found {
+		if !files[f.Name()] {
+			t.Errorf("testdata/help/%s belongs to no command", f.Name())
 		}
 	}
 }
