@@ -104,9 +104,3 @@ func (c *callerCache) found(org ID, at uint64) {
 		c.orgs.put(org, at)
 	}
 }
-
-// revisioned is a store that nobody else changes, or a reader of one: what this
-// process has done is all that was done, and as long as the revision is the
-// same nothing was. When one of its changes has succeeded, what came of those
-// that failed before it began does not change any more.
-type revisioned interface{ Revision() uint64 }

@@ -88,7 +88,7 @@ func (v *view) orgExists(org ID) error {
 		return nil
 	}
 	_, err := v.org(org)
-	if err == nil && v.k.sole {
+	if err == nil && v.k.exclusive {
 		v.k.callers.found(org, v.at)
 	}
 	return err
@@ -328,7 +328,7 @@ func (w *writer) current(name string, h hash) (entry, string, bool, error) {
 		return entry{}, "", false, nil
 	}
 	m := w.head.Map
-	if !w.k.sole {
+	if !w.k.exclusive {
 		return w.secret(m, name, w.head.Current)
 	}
 	// With the version at hand, one record is looked up; without it, all that

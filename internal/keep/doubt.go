@@ -28,7 +28,7 @@ func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtfu
 	}()
 	err = k.store.Update(ctx, func(w store.Tx) error {
 		t.w, t.r, t.now = w, w, k.now()
-		if k.sole {
+		if k.exclusive {
 			t.at = k.callers.at()
 		}
 		written = false

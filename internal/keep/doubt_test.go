@@ -17,7 +17,7 @@ import (
 // newFaulty is a kit with caches, whose store fails when the context says so.
 func newFaulty(t *testing.T) *keeptest.Kit {
 	return keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store {
-		return newSoleStore(storetest.Faulty(s, nil), s)
+		return storetest.Faulty(s, nil)
 	}})
 }
 
@@ -144,7 +144,7 @@ func (s *slow) Update(ctx context.Context, fn func(store.Tx) error) error {
 // nobody in any more, although who did that was not told yet.
 func TestSeenByOthersFirst(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store {
-		return newSoleStore(&slow{s}, s)
+		return &slow{s}
 	}})
 	op := k.Operator(t, keep.InfluxDB)
 	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})

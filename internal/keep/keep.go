@@ -76,14 +76,14 @@ type Keep struct {
 	watchers watchers
 
 	// What is remembered; DESIGN.md says why none of it can be wrong.
-	sole     bool // nobody else changes the store: see revisioned
-	records  recordCache
-	heads    recent[ID, seenHead]
-	maps     mapCache
-	memory   *seal.Memory // seals what is remembered of values
-	callers  callerCache
-	newest   newestCache
-	versions recent[mapVersion, *versionRecord] // that were written here
+	exclusive bool // see store.Store
+	records   recordCache
+	heads     recent[ID, seenHead]
+	maps      mapCache
+	memory    *seal.Memory // seals what is remembered of values
+	callers   callerCache
+	newest    newestCache
+	versions  recent[mapVersion, *versionRecord] // that were written here
 
 	rotation rotation
 	saveKeys func(context.Context, *seal.Keys) error
@@ -120,7 +120,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
 	k.keys.Store(c.Keys)
-	_, k.sole = c.Store.(revisioned)
+	k.exclusive = c.Store.Exclusive()
 	k.lines.New = func() any { return new([]byte) }
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)
@@ -200,8 +200,8 @@ type view struct {
 	// at is the state of the directory before the store was read, 0 when that
 	// can't be told.
 	at uint64
-	// revision is that of the state that is read, 0 where that can't be told
-	// or may still change.
+	// revision is that of the state that is read, 0 in a transaction that
+	// writes.
 	revision uint64
 	// key is a buffer for keys that are not kept.
 	key []byte
@@ -209,10 +209,7 @@ type view struct {
 
 // use reads from r, which is durable.
 func (v *view) use(r store.Reader) {
-	v.r = r
-	if a, ok := r.(revisioned); ok {
-		v.revision = a.Revision()
-	}
+	v.r, v.revision = r, r.Revision()
 }
 
 type tx struct {

@@ -89,15 +89,7 @@ func records(tb testing.TB, k *keeptest.Kit, table byte) int {
 	return n
 }
 
-// soleStore says that nobody else changes it, so that a Keep on it uses all its
-// caches. The store under it counts the revisions.
-type soleStore struct {
-	store.Store
-	revision interface{ Revision() uint64 }
-}
+// sharedStore is a store that other processes may change.
+type sharedStore struct{ store.Store }
 
-func newSoleStore(s, under store.Store) store.Store {
-	return &soleStore{s, under.(interface{ Revision() uint64 })}
-}
-
-func (s *soleStore) Revision() uint64 { return s.revision.Revision() }
+func (sharedStore) Exclusive() bool { return false }

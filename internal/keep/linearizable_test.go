@@ -44,11 +44,11 @@ func storesUnder() []storeUnder {
 	return []storeUnder{
 		{"pebble", func(_ uint64, _ *atomic.Bool, s store.Store) store.Store { return s }},
 		{"faulty", faulty},
-		{"retrying", func(_ uint64, _ *atomic.Bool, s store.Store) store.Store { return &retrying{s} }},
-		// With caches on, which a Keep has when its store is its own.
-		{"faulty and alone", func(seed uint64, failing *atomic.Bool, s store.Store) store.Store {
-			return newSoleStore(faulty(seed, failing, s), s)
+		// Without the caches that need a store of one's own.
+		{"faulty and shared", func(seed uint64, failing *atomic.Bool, s store.Store) store.Store {
+			return sharedStore{faulty(seed, failing, s)}
 		}},
+		{"retrying", func(_ uint64, _ *atomic.Bool, s store.Store) store.Store { return sharedStore{&retrying{s}} }},
 	}
 }
 

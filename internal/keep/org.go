@@ -264,7 +264,7 @@ func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID
 		rec := c.record("organizations.resolve", 0)
 		return 0, k.finish(rec, k.now(), domain(err))
 	}
-	if k.sole && at != 0 {
+	if k.exclusive && at != 0 {
 		k.callers.refs.put(strings.Clone(ref), seenRef{out, at})
 	}
 	return out, nil

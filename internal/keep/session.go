@@ -58,7 +58,7 @@ func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent hash) (C
 	if err != nil {
 		return c, k.finish(c.record("authenticate", 0), k.now(), domain(err))
 	}
-	if k.sole {
+	if k.exclusive {
 		k.callers.put(sent, at, c)
 	}
 	return c, nil

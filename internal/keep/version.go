@@ -296,7 +296,7 @@ func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 // built on since. Where one process writes all versions, what it remembers of
 // such a version is what it wrote last, and that needs no second look.
 func (t *tx) recentVersion(m ID, n uint64) (*versionRecord, error) {
-	if t.k.sole {
+	if t.k.exclusive {
 		if known, ok := t.k.versions.get(mapVersion{m, n}); ok {
 			return known, nil
 		}
@@ -331,7 +331,7 @@ func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error
 			r.Chunks++
 		}
 	}
-	if t.k.sole {
+	if t.k.exclusive {
 		t.k.versions.put(mapVersion{m, n}, &r)
 	}
 	return t.put(versionKey(m, n), r.appendJSON(make([]byte, 0, 256)))

@@ -41,8 +41,10 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 // Store is a set of ordered keys and values. All methods may be called by
 // several goroutines at once.
 type Store interface {
-	// View calls fn with a consistent snapshot of what is durable. It never
-	// waits for a change. It returns fn's error unchanged.
+	// View calls fn with a consistent snapshot of what is durable, which shows
+	// every change that had returned when View was called. It never waits for
+	// a change, but a store on other machines may have to be reached first.
+	// View returns fn's error unchanged.
 	View(ctx context.Context, fn func(Reader) error) error
 
 	// Update calls fn and makes what it wrote durable, all of it or nothing.
@@ -58,6 +60,11 @@ type Store interface {
 	// Callers that come at the same time share one sync of the disk; a lone
 	// caller waits for nobody.
 	Update(ctx context.Context, fn func(Tx) error) error
+
+	// Exclusive reports whether this process alone changes the store. Then the
+	// changes that it has made are all there are, and once one of them has
+	// succeeded, the outcome of those that failed before it began is final.
+	Exclusive() bool
 
 	// Close waits for running calls and releases the store. Calls made
 	// afterwards return ErrClosed.
@@ -76,6 +83,16 @@ type Reader interface {
 	// returns. The bytes are good until fn returns. fn must not change the
 	// range that is being scanned.
 	Scan(from, to []byte, fn func(key, value []byte) (more bool, err error)) error
+
+	// Revision identifies the state of some tables, where a table is all keys
+	// with the same first byte; without tables, it identifies the whole state.
+	// It grows with each change of a key in them. As long as a Store is open,
+	// transactions with the same revision of the same tables read the same in
+	// them, so what was worked out in one can be used in the other.
+	//
+	// The revision is 0, and tells nothing, in a Tx that sees changes of these
+	// tables that are not durable yet, its own among them.
+	Revision(tables ...byte) uint64
 }
 
 // Tx is a transaction that can write. Its reads show its own writes. The

@@ -50,6 +50,8 @@ type committer struct {
 	closed   bool       // the queue lets nothing more in
 	tx       tx
 	changes  overlay
+	revs     *revisions // of the state that the group is built on
+	changed  tableSet   // in which functions of the group have written
 	members  []*request // those whose functions were run for the next group
 	inflight bool       // a group is with the syncer
 	task     func()     // waits for the engine to have no group
@@ -61,6 +63,7 @@ type committer struct {
 type group struct {
 	gen     *generation
 	batch   *pebble.Batch
+	revs    *revisions // of the state with this group
 	members []*request
 }
 
@@ -71,7 +74,8 @@ func newCommitter(s *Store) *committer {
 		synced: make(chan struct{}, 1),
 		tasks:  make(chan func()),
 	}
-	c.tx.changes = &c.changes
+	c.tx.changes, c.tx.changed = &c.changes, &c.changed
+	c.revs = &revisions{}
 	c.changes.reset()
 	return c
 }
@@ -169,7 +173,7 @@ func (c *committer) run(r *request) {
 		if err := gen.disk.failure(); err != nil {
 			r.err = unavailable(err)
 		} else {
-			c.tx.src, r.ran = gen.db, true
+			c.tx.src, c.tx.revs, r.ran = gen.db, c.revs, true
 			r.err = r.fn(&c.tx)
 		}
 	}
@@ -182,42 +186,47 @@ func (c *committer) commit() {
 	gen := c.store.gen.Load()
 	if err := gen.disk.failure(); err != nil {
 		// The functions may have seen a state that was lost.
-		c.refuse(unavailable(err))
+		c.drop(unavailable(err))
 		return
 	}
 	if c.changes.empty() {
-		c.answer(nil)
+		c.drop(nil)
 		return
 	}
 	if err := c.apply(gen); err != nil {
 		if !isStoreError(err) {
 			err = unavailable(err)
 		}
-		c.refuse(err)
+		c.drop(err)
 		return
 	}
 	c.store.counters.groups.Add(1)
 	c.store.counters.changes.Add(uint64(len(c.members)))
 	c.store.counters.logBytes.Add(uint64(c.batch.Len()))
 	c.inflight = true
-	c.toSync <- &group{gen: gen, batch: c.batch, members: c.members}
+	c.toSync <- &group{gen: gen, batch: c.batch, revs: c.nextRevisions(), members: c.members}
 	c.members = nil
 	c.changes.reset()
 }
 
-// refuse drops the group and answers all with err.
-func (c *committer) refuse(err error) {
-	c.changes.reset()
-	c.answer(err)
+// nextRevisions moves on to the state with the changes of the group.
+func (c *committer) nextRevisions() *revisions {
+	c.revs = c.revs.next(&c.changed)
+	c.changed = tableSet{}
+	return c.revs
 }
 
-// answer ends the requests of the group, with err when it is not nil.
-func (c *committer) answer(err error) {
+// drop forgets what the group wrote and answers its requests, with err when it
+// is not nil.
+func (c *committer) drop(err error) {
+	c.changes.reset()
+	c.changed = tableSet{}
 	members := c.members
 	c.members = nil
 	answer(members, err)
 }
 
+// answer ends requests, with err when it is not nil.
 func answer(members []*request, err error) {
 	for _, r := range members {
 		if err != nil && r.ran && r.panicked == nil && !r.exited {
@@ -308,7 +317,7 @@ func (c *committer) sync() {
 			err = failure // see disk: the engine is not told
 		}
 		if err == nil {
-			c.store.publish(g.gen)
+			c.store.publish(g.gen, g.revs)
 			g.gen.touched()
 		} else {
 			err = unavailable(err)

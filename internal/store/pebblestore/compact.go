@@ -90,8 +90,9 @@ func (s *Store) compact(ctx context.Context, gen *generation) error {
 				return err
 			}
 		}
-		s.publish(gen)
-		rev = s.Revision()
+		revs := s.committer.nextRevisions()
+		s.publish(gen, revs)
+		rev = revs.all
 		return nil
 	})
 	if err != nil {

@@ -14,18 +14,18 @@ type epoch struct {
 	snap *pebble.Snapshot
 	gen  *generation
 	live *liveEpochs
-	rev  uint64
+	revs *revisions
 
 	// refs counts the Views, plus one while the epoch is the published one.
 	refs atomic.Int64
 }
 
 // newEpoch takes the engine's current state, which must be durable.
-func newEpoch(gen *generation, live *liveEpochs, rev uint64) *epoch {
-	e := &epoch{snap: gen.db.NewSnapshot(), gen: gen, live: live, rev: rev}
+func newEpoch(gen *generation, live *liveEpochs, revs *revisions) *epoch {
+	e := &epoch{snap: gen.db.NewSnapshot(), gen: gen, live: live, revs: revs}
 	e.refs.Store(1)
 	gen.acquire()
-	live.add(rev)
+	live.add(revs.all)
 	return e
 }
 
@@ -59,7 +59,7 @@ func (e *epoch) retire() {
 
 func (e *epoch) close() {
 	_ = e.snap.Close() // has no way to fail
-	e.live.remove(e.rev)
+	e.live.remove(e.revs.all)
 	e.gen.release()
 }
 

@@ -51,7 +51,9 @@ func (s *Store) replace() bool {
 		}
 		took := s.committer.between(func() {
 			s.gen.Store(next)
-			s.publish(next)
+			// Changes that had failed may have become visible.
+			s.committer.changed = everyTable
+			s.publish(next, s.committer.nextRevisions())
 		})
 		if !took {
 			next.release()

@@ -18,16 +18,20 @@ const copyLimit = 4 << 10
 // once its transaction has ended.
 type reader struct {
 	src   pebble.Reader // nil outside of a transaction
-	rev   uint64
+	revs  *revisions    // of the state that is read
 	bytes arena
 	lent  []io.Closer
 }
 
 var errEnded = errors.New("store: transaction used after its end")
 
-// Revision returns the revision of the state that is read (see
-// Store.Revision).
-func (r *reader) Revision() uint64 { return r.rev }
+// Revision implements store.Reader.
+func (r *reader) Revision(tables ...byte) uint64 {
+	if r.src == nil {
+		return 0
+	}
+	return r.revs.of(tables)
+}
 
 // Get implements store.Reader.
 func (r *reader) Get(key []byte) ([]byte, error) {
@@ -101,7 +105,7 @@ func closeIter(it *pebble.Iterator, err error) error {
 
 // end gives back what the transaction held.
 func (r *reader) end() {
-	r.src = nil
+	r.src, r.revs = nil, nil
 	r.bytes.reset()
 	for i, c := range r.lent {
 		_ = c.Close() // the value was read; nothing is left to fail

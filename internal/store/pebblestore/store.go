@@ -95,9 +95,10 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.lock.giveUp()))
 	}
 	s.gen.Store(gen)
-	s.published.Store(newEpoch(gen, &s.live, 1))
-
 	s.committer = newCommitter(s)
+	s.committer.changed = everyTable
+	s.publish(gen, s.committer.nextRevisions())
+
 	s.loops.Add(3)
 	go s.committer.execute()
 	go s.committer.sync()
@@ -145,8 +146,10 @@ func refuseForeign(fs vfs.FS, dir string) error {
 	return err
 }
 
-// View implements store.Store. The Reader that fn gets also has a method
-// Revision() uint64: see Store.Revision.
+// Exclusive implements store.Store: the lock of the folder sees to it.
+func (s *Store) Exclusive() bool { return true }
+
+// View implements store.Store.
 func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -156,7 +159,7 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 		return store.ErrClosed
 	}
 	r := s.readers.Get().(*reader)
-	r.src, r.rev = e.snap, e.rev
+	r.src, r.revs = e.snap, e.revs
 	defer func() {
 		r.end()
 		s.readers.Put(r)
@@ -176,22 +179,12 @@ func (s *Store) acquire() *epoch {
 	}
 }
 
-// Revision returns a number that changes whenever a change becomes visible.
-// While it stays the same, every View shows the same. It starts anew with
-// each Open.
-func (s *Store) Revision() uint64 {
-	if e := s.published.Load(); e != nil {
-		return e.rev
-	}
-	return 0
-}
-
 // publish makes the current state of gen what Views see. The state must be
 // durable.
-func (s *Store) publish(gen *generation) {
-	old := s.published.Load()
-	s.published.Store(newEpoch(gen, &s.live, old.rev+1))
-	old.retire()
+func (s *Store) publish(gen *generation, revs *revisions) {
+	if old := s.published.Swap(newEpoch(gen, &s.live, revs)); old != nil {
+		old.retire()
+	}
 }
 
 // Close implements store.Store.

@@ -31,44 +31,6 @@ func mustOpen(tb testing.TB, dir string, opts *Options) *Store {
 	return s
 }
 
-func TestRevision(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), nil)
-	inView := func() (rev uint64) {
-		storetest.MustView(t, s, func(r store.Reader) error {
-			rev = r.(interface{ Revision() uint64 }).Revision()
-			return nil
-		})
-		return rev
-	}
-	first := s.Revision()
-	if got := inView(); got != first {
-		t.Errorf("revision %d in a view of revision %d", got, first)
-	}
-	storetest.MustSet(t, s, "a", "1")
-	second := s.Revision()
-	if second == first || inView() != second {
-		t.Errorf("revision %d after a change, %d before", second, first)
-	}
-	failed := errors.New("mine")
-	if err := s.Update(t.Context(), func(tx store.Tx) error {
-		must(t, tx.Set([]byte("a"), []byte("2")))
-		return failed
-	}); err != failed {
-		t.Errorf("update: %v", err)
-	}
-	storetest.MustUpdate(t, s, func(store.Tx) error { return nil })
-	if got := s.Revision(); got != second {
-		t.Errorf("revision %d after calls that change nothing, %d before", got, second)
-	}
-	storetest.MustView(t, s, func(r store.Reader) error {
-		storetest.MustSet(t, s, "a", "3")
-		if got := r.(interface{ Revision() uint64 }).Revision(); got != second {
-			t.Errorf("the revision of a view changed from %d to %d", second, got)
-		}
-		return nil
-	})
-}
-
 // slowSync is a file system whose syncs of logs wait for the test.
 type slowSync struct {
 	vfs.FS
@@ -109,7 +71,6 @@ func TestOnlyDurableIsShown(t *testing.T) {
 		return got[0].Value
 	}
 	fs.hold.Store(true)
-	revision := s.Revision()
 	done := make(chan error, 2)
 	update := func(want, value string) {
 		done <- s.Update(t.Context(), func(tx store.Tx) error {
@@ -134,7 +95,7 @@ func TestOnlyDurableIsShown(t *testing.T) {
 	}()
 	<-ran // while the first is not durable
 	time.Sleep(20 * time.Millisecond)
-	if got := shown(); got != "1" || s.Revision() != revision {
+	if got := shown(); got != "1" {
 		t.Errorf("view shows %q, which is not durable", got)
 	}
 	select {

@@ -28,6 +28,7 @@ var (
 type tx struct {
 	reader
 	changes *overlay
+	changed *tableSet // in which the group has written
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -46,6 +47,14 @@ func (t *tx) Get(key []byte) ([]byte, error) {
 	return t.reader.Get(key)
 }
 
+// Revision implements store.Reader.
+func (t *tx) Revision(tables ...byte) uint64 {
+	if t.changed.hasAny(tables) {
+		return 0
+	}
+	return t.reader.Revision(tables...)
+}
+
 // Set implements store.Tx.
 func (t *tx) Set(key, value []byte) error {
 	if t.src == nil {
@@ -57,6 +66,7 @@ func (t *tx) Set(key, value []byte) error {
 	if t.changes.size()+len(key)+len(value) > maxChange {
 		return errTooLarge
 	}
+	t.changed.add(key[0])
 	t.changes.set(key, value)
 	return nil
 }
@@ -72,6 +82,7 @@ func (t *tx) Delete(key []byte) error {
 	if t.changes.size()+len(key) > maxChange {
 		return errTooLarge
 	}
+	t.changed.add(key[0])
 	t.changes.delete(key)
 	return nil
 }
@@ -87,6 +98,7 @@ func (t *tx) DeleteRange(from, to []byte) error {
 	if t.changes.size()+len(from)+len(to) > maxChange {
 		return errTooLarge
 	}
+	t.changed.addRange(from, to)
 	few, err := t.deleteFew(from, to)
 	if !few && err == nil {
 		t.changes.deleteRange(from, to)

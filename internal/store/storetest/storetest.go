@@ -57,6 +57,8 @@ func Run(t *testing.T, make func(tb testing.TB) Opener) {
 		{"Pairs", testPairs},
 		{"ViewIsASnapshot", testViewIsASnapshot},
 		{"ViewDoesNotWait", testViewDoesNotWait},
+		{"Revision", testRevision},
+		{"RevisionsTell", testRevisionsTell},
 		{"ReadYourWrites", testReadYourWrites},
 		{"LargeValues", testLargeValues},
 		{"ManyKeys", testManyKeys},

@@ -1,0 +1,67 @@
+package pebblestore
+
+import "slices"
+
+// revisions are the revisions of one state of the store, as store.Reader
+// defines them. They start anew with each Open.
+type revisions struct {
+	all    uint64
+	tables [256]uint64
+}
+
+// of returns the revision of some tables, or of everything.
+func (r *revisions) of(tables []byte) uint64 {
+	if len(tables) == 0 {
+		return r.all
+	}
+	var latest uint64
+	for _, t := range tables {
+		latest = max(latest, r.tables[t])
+	}
+	return latest
+}
+
+// next returns the revisions of the state after a change of some tables.
+func (r *revisions) next(changed *tableSet) *revisions {
+	out := *r
+	out.all++
+	for t := range out.tables {
+		if changed.has(byte(t)) {
+			out.tables[t] = out.all
+		}
+	}
+	return &out
+}
+
+// tableSet is a set of tables.
+type tableSet [4]uint64
+
+var everyTable = tableSet{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+
+func (s *tableSet) add(t byte)      { s[t>>6] |= 1 << (t & 63) }
+func (s *tableSet) has(t byte) bool { return s[t>>6]>>(t&63)&1 != 0 }
+
+// hasAny reports whether s has one of tables, or without tables any at all.
+func (s *tableSet) hasAny(tables []byte) bool {
+	if len(tables) == 0 {
+		return *s != tableSet{}
+	}
+	return slices.ContainsFunc(tables, s.has)
+}
+
+// addRange adds the tables of the keys from from to to.
+func (s *tableSet) addRange(from, to []byte) {
+	first, last := 0, 255
+	if len(from) > 0 {
+		first = int(from[0])
+	}
+	if len(to) > 0 {
+		last = int(to[0])
+	}
+	if len(to) == 1 {
+		last-- // to is the first key of its table
+	}
+	for t := first; t <= last; t++ {
+		s.add(byte(t))
+	}
+}
