@@ -53,6 +53,13 @@ func ParseID(s string) (ID, error) {
 	return ID(n), nil
 }
 
+// LooksLikeID reports whether a text has the form of an ID. The zero ID has it
+// too.
+func LooksLikeID(s string) bool {
+	_, err := strconv.ParseUint(s, 16, 64)
+	return len(s) == 16 && err == nil
+}
+
 func (id ID) String() string {
 	const digits = "0123456789abcdef"
 	var b [16]byte

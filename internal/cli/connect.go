@@ -88,7 +88,7 @@ func (s *session) organization(cmd *cobra.Command) (client.Organization, error) 
 	case s.settings.OrgID != "":
 		return client.Organization{ID: s.settings.OrgID, Name: s.settings.OrgID}, nil
 	case s.settings.Org != "":
-		return s.OrganizationByName(cmd.Context(), s.settings.Org)
+		return s.findOrg(cmd, s.settings.Org)
 	}
 	return client.Organization{}, withHint(errors.New("no organization is given"),
 		`give --org NAME, set INFLUX_ORG, or put it into the profile; "fluxkeep org list" shows them`)
@@ -114,14 +114,11 @@ func (s *session) findUser(cmd *cobra.Command, ref string) (client.User, error) 
 	return find(cmd.Context(), ref, s.User, s.UserByName)
 }
 
-// find finds something by its ID or its name. What looks like an ID is one, if
-// there is something that has it.
+// find finds something by its ID or its name. What looks like an ID is never
+// taken for a name.
 func find[T any](ctx context.Context, ref string, byID, byName func(context.Context, string) (T, error)) (T, error) {
-	if _, err := acl.ParseID(ref); err == nil {
-		found, err := byID(ctx, ref)
-		if err == nil || !errors.Is(err, client.ErrNotFound) && !errors.Is(err, client.ErrUnauthorized) {
-			return found, err
-		}
+	if acl.LooksLikeID(ref) {
+		return byID(ctx, ref)
 	}
 	return byName(ctx, ref)
 }

@@ -10,8 +10,8 @@ func newOrgCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "org",
 		Short: "Manage organizations and their members",
-		Long: `Manage organizations, which own secrets, and their members. An organization is named
-by its name or its ID.`,
+		Long: `Manage organizations, which own secrets, and their members. Name an organization by
+its name or ID; anything that looks like an ID (16 hexadecimal digits) is one.`,
 		Example: `  fluxkeep org list
   fluxkeep org create acme --description "the company"
   fluxkeep org members add ann --org acme`,

@@ -198,15 +198,13 @@ func (r recovery) withUser(cmd *cobra.Command, ref string, do func(*keep.Keep, k
 	})
 }
 
-// findOffline finds a user by ID or name. What looks like an ID is one, if
-// somebody has it.
+// findOffline finds a user by ID or name. What looks like an ID is never taken
+// for a name.
 func findOffline(ctx context.Context, k *keep.Keep, ref string) (keep.User, error) {
 	if id, err := acl.ParseID(ref); err == nil {
-		if u, err := k.User(ctx, keep.Offline(), id); !errors.Is(err, keep.ErrUserNotFound) {
-			return u, err
-		}
+		return k.User(ctx, keep.Offline(), id)
 	}
-	if ref == "" { // which would choose all
+	if ref == "" || acl.LooksLikeID(ref) { // "" would choose all, and the zero ID is nobody's
 		return keep.User{}, keep.ErrUserNotFound
 	}
 	users, err := k.Users(ctx, keep.Offline(), keep.UserFilter{Name: ref})

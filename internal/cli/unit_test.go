@@ -63,6 +63,21 @@ func FuzzMatches(f *testing.F) {
 	})
 }
 
+// TestFindByIDOrName: what looks like an ID is never taken for a name.
+func TestFindByIDOrName(t *testing.T) {
+	byID := func(context.Context, string) (string, error) { return "", client.ErrNotFound }
+	byName := func(_ context.Context, name string) (string, error) { return name, nil }
+	for ref, want := range map[string]string{
+		"acme": "acme", "00000000deadbee": "00000000deadbee", "00000000deadbeeg": "00000000deadbeeg",
+		"00000000deadbeef": "", "00000000DEADBEEF": "", "0000000000000000": "",
+	} {
+		got, err := find(t.Context(), ref, byID, byName)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("%s finds %q, %v", ref, got, err)
+		}
+	}
+}
+
 func TestChosen(t *testing.T) {
 	secrets := map[string]string{"a": "1", "ab": "2", "b": "3"}
 	for _, c := range []struct {

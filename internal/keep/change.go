@@ -169,12 +169,12 @@ func (k *Keep) changed(org ID, w Written) {
 }
 
 func (t *tx) adopt(org ID) error {
-	id, err := t.orgByName(org.String())
+	has, err := t.orgNamed(org.String())
 	if err != nil {
 		return err
 	}
-	if id != 0 {
-		return ErrOrganizationNotFound // the name is taken by another
+	if has != 0 {
+		return errorf(CodeConflict, "organization %s can't be adopted: organization %s is named after its ID, rename that one first", org, has)
 	}
 	_, err = t.createOrg(org, org.String(), "")
 	return err

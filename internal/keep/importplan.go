@@ -28,7 +28,7 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	if !errors.Is(err, ErrOrganizationNotFound) {
 		return p, err
 	}
-	has, err := v.orgByName(o.Name)
+	has, err := v.orgNamed(o.Name)
 	if err != nil {
 		return p, err
 	}
@@ -37,6 +37,9 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	}
 	if has != 0 {
 		return p.left(ImportConflict, "its name is that of organization %s", has)
+	}
+	if checkNewOrganizationName(o.ID, o.Name) != nil {
+		p.Reason = "its name looks like an ID: only its ID finds it until it is renamed"
 	}
 	return p.taken(func(t *tx) error {
 		r := &orgRecord{Name: o.Name, Description: o.Description, Created: o.Created, Updated: o.Updated}

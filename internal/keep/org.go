@@ -50,8 +50,26 @@ func (v *view) org(id ID) (*orgRecord, error) {
 	return r, twin(k, r.Revision, entry.Revision)
 }
 
-// orgByName returns the ID behind a name, 0 when nobody has it.
+// orgByName returns the organization that a reference by name means, 0 for
+// none. A name that looks like an ID only ever means the organization with that
+// ID: otherwise one organization could take the name of another's ID, and with
+// it what is meant for the other.
 func (v *view) orgByName(name string) (ID, error) {
+	if !acl.LooksLikeID(uniqueName(name)) {
+		return v.orgNamed(name)
+	}
+	id, err := acl.ParseID(uniqueName(name))
+	if err != nil {
+		return 0, nil // the zero ID
+	}
+	if _, err = v.org(id); errors.Is(err, ErrOrganizationNotFound) {
+		return 0, nil
+	}
+	return id, err
+}
+
+// orgNamed returns the organization that has a name, 0 for none.
+func (v *view) orgNamed(name string) (ID, error) {
 	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", uniqueName(name))))
 	if err != nil || entry == nil {
 		return 0, err
@@ -71,9 +89,9 @@ func (v *view) readableOrg(c *Caller, id ID) (*orgRecord, error) {
 func (t *tx) putOrg(id ID, old, r *orgRecord) error {
 	entry := hashKey(tableOrgName, t.k.hash("organization", uniqueName(r.Name)))
 	if old == nil || uniqueName(old.Name) != uniqueName(r.Name) {
-		if e, err := load[entryRecord](&t.view, entry); err != nil {
+		if has, err := t.orgNamed(r.Name); err != nil {
 			return err
-		} else if e != nil {
+		} else if has != 0 {
 			return errorf(CodeConflict, "organization with name %s already exists", r.Name)
 		}
 	}
@@ -106,6 +124,15 @@ func checkOrganizationName(name string) error {
 		return errorf(CodeInvalid, "org name is empty")
 	}
 	return validName("organization name", name)
+}
+
+// checkNewOrganizationName also refuses a name that looks like an ID, unless it
+// is the organization's own, which an adopted organization is named after.
+func checkNewOrganizationName(id ID, name string) error {
+	if unique := uniqueName(name); acl.LooksLikeID(unique) && !strings.EqualFold(unique, id.String()) {
+		return errorf(CodeInvalid, "organization name must not have the form of an ID, which is 16 hexadecimal digits")
+	}
+	return checkOrganizationName(name)
 }
 
 // CheckOrganization returns nil if the caller may read the organization, and
@@ -219,11 +246,14 @@ func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
 	})
 }
 
-// ResolveOrganization finds an organization by its ID or, when no ID is meant,
-// by its name. An ID is returned whether it exists or not: what is asked next
-// finds out. A name that is not known is ErrOrganizationNotFound to one who
-// may read all secrets, and a refusal to everybody else.
+// ResolveOrganization finds an organization by its ID or its name. What looks
+// like an ID is one, and is returned whether the organization exists or not: the
+// next call finds out. An unknown name is ErrOrganizationNotFound to a caller
+// who may read all secrets, and a refusal to everybody else.
 func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
+	if id, err := acl.ParseID(ref); err == nil {
+		return id, nil
+	}
 	at := k.callers.at()
 	if known, _ := k.callers.refs.get(ref); at != 0 && known.at == at {
 		return known.id, nil
@@ -234,23 +264,9 @@ func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (I
 func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID, error) {
 	var out ID
 	err := k.peek(ctx, func(v *view) error {
-		byName, err := v.orgByName(ref)
-		if err != nil {
+		var err error
+		if out, err = v.orgByName(ref); err != nil {
 			return err
-		}
-		out = byName
-		if id, perr := acl.ParseID(ref); perr == nil {
-			if byName == 0 || byName == id {
-				out = id
-				return nil
-			}
-			// Both an ID and another organization's name: the ID wins.
-			switch _, err := v.org(id); {
-			case err == nil:
-				out = id
-			case !errors.Is(err, ErrOrganizationNotFound):
-				return err
-			}
 		}
 		if out == 0 {
 			if c.readsAll(acl.Secrets) {
@@ -293,7 +309,7 @@ func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, descripti
 }
 
 func (t *tx) createOrg(id ID, name, description string) (Organization, error) {
-	if err := checkOrganizationName(name); err != nil {
+	if err := checkNewOrganizationName(id, name); err != nil {
 		return Organization{}, err
 	}
 	r := &orgRecord{Name: name, Description: description, Created: t.now, Updated: t.now}
@@ -322,8 +338,8 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 		if u.Description != nil {
 			r.Description = *u.Description
 		}
-		if u.Name != nil {
-			if err := checkOrganizationName(*u.Name); err != nil {
+		if u.Name != nil && *u.Name != old.Name { // an imported name may stay
+			if err := checkNewOrganizationName(id, *u.Name); err != nil {
 				return err
 			}
 			r.Name = *u.Name
