@@ -1,23 +1,27 @@
 package seal
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"net/http"
 	"regexp"
 
-	"github.com/tink-crypto/tink-go-gcpkms/v2/integration/gcpkms"
 	"github.com/tink-crypto/tink-go/v2/tink"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/google"
 )
 
-// GCPKMSConfig names a symmetric key of Google Cloud KMS. The caller's identity needs the role Cloud KMS CryptoKey
-// Encrypter/Decrypter on it.
+// GCPKMSConfig names a symmetric key of Google Cloud KMS. The caller's identity, found as Application Default Credentials,
+// needs the role Cloud KMS CryptoKey Encrypter/Decrypter on it.
 type GCPKMSConfig struct {
-	Key     string                // required: projects/…/locations/…/keyRings/…/cryptoKeys/…
-	Options []option.ClientOption `json:"-"` // Application Default Credentials when empty
+	Key      string       // required: projects/…/locations/…/keyRings/…/cryptoKeys/…
+	Endpoint string       `json:"-"` // the public one of the credentials' universe when empty
+	Client   *http.Client `json:"-"` // one with a timeout of 30 s when nil
 }
 
 // GCPKMS is the provider that has its key in Google Cloud KMS.
@@ -29,10 +33,13 @@ type GCPKMS struct {
 
 var _ Provider = (*GCPKMS)(nil)
 
-var gcpKeyName = regexp.MustCompile(`^projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+$`)
+// gcpScope is the one that impersonation needs too. What the credentials may do is limited by their role.
+const gcpScope = "https://www.googleapis.com/auth/cloud-platform"
 
-// NewGCPKMS makes a provider of a key in Google Cloud KMS. It connects at each use, which is at a start and at a rotation,
-// and holds no connection in between.
+var gcpKeyName = regexp.MustCompile(
+	`^projects/[a-z0-9][a-z0-9.:-]*/locations/[a-z0-9-]+/keyRings/[A-Za-z0-9_-]{1,63}/cryptoKeys/[A-Za-z0-9_-]{1,63}$`)
+
+// NewGCPKMS makes a provider of a key in Google Cloud KMS. It sends nothing before the first use.
 func NewGCPKMS(c GCPKMSConfig) (*GCPKMS, error) {
 	if !gcpKeyName.MatchString(c.Key) {
 		return nil, fmt.Errorf("gcp-kms: %q is not of the form projects/…/locations/…/keyRings/…/cryptoKeys/…", c.Key)
@@ -40,7 +47,7 @@ func NewGCPKMS(c GCPKMSConfig) (*GCPKMS, error) {
 	return &GCPKMS{
 		shown: shown{KindGCPKMS + " key " + c.Key},
 		name:  c.Key,
-		aead:  &gcpKey{name: c.Key, options: c.Options},
+		aead:  &gcpKey{name: c.Key, endpoint: c.Endpoint, http: serviceClient(c.Client)},
 	}, nil
 }
 
@@ -60,53 +67,172 @@ func (p *GCPKMS) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, er
 	return p.aead, nil
 }
 
-// gcpKey connects for each call and gives KMS's errors the meaning that Provider promises.
+// gcpKey speaks the two methods of the Cloud KMS REST API that are needed.
 type gcpKey struct {
-	name    string
-	options []option.ClientOption
+	name     string
+	endpoint string
+	http     *http.Client
 }
 
-func (k *gcpKey) EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) (ciphertext []byte, err error) {
-	err = k.connected(ctx, func(a tink.AEADWithContext) (err error) {
-		ciphertext, err = a.EncryptWithContext(ctx, plaintext, associatedData)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("gcp-kms: encrypt: %w", err)
+var _ tink.AEADWithContext = (*gcpKey)(nil)
+
+// The bodies. Google's JSON has bytes in base64, as encoding/json writes them, and 64-bit numbers in strings.
+type (
+	gcpEncryptRequest struct {
+		Plaintext         []byte `json:"plaintext"`
+		PlaintextCRC      int64  `json:"plaintextCrc32c,string"`
+		AssociatedData    []byte `json:"additionalAuthenticatedData"`
+		AssociatedDataCRC int64  `json:"additionalAuthenticatedDataCrc32c,string"`
 	}
-	return ciphertext, nil
-}
+	gcpEncryptAnswer struct {
+		Ciphertext                []byte `json:"ciphertext"`
+		CiphertextCRC             int64  `json:"ciphertextCrc32c,string"`
+		VerifiedPlaintextCRC      bool   `json:"verifiedPlaintextCrc32c"`
+		VerifiedAssociatedDataCRC bool   `json:"verifiedAdditionalAuthenticatedDataCrc32c"`
+	}
+	gcpDecryptRequest struct {
+		Ciphertext        []byte `json:"ciphertext"`
+		CiphertextCRC     int64  `json:"ciphertextCrc32c,string"`
+		AssociatedData    []byte `json:"additionalAuthenticatedData"`
+		AssociatedDataCRC int64  `json:"additionalAuthenticatedDataCrc32c,string"`
+	}
+	gcpDecryptAnswer struct {
+		Plaintext    []byte `json:"plaintext"`
+		PlaintextCRC int64  `json:"plaintextCrc32c,string"`
+	}
+	gcpErrorAnswer struct {
+		Error struct {
+			Status string `json:"status"`
+		} `json:"error"`
+	}
+)
 
-func (k *gcpKey) DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) (plaintext []byte, err error) {
-	err = k.connected(ctx, func(a tink.AEADWithContext) (err error) {
-		plaintext, err = a.DecryptWithContext(ctx, ciphertext, associatedData)
-		return err
-	})
+func (k *gcpKey) EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) ([]byte, error) {
+	var a gcpEncryptAnswer
+	err := k.post(ctx, "encrypt", &gcpEncryptRequest{
+		Plaintext: plaintext, PlaintextCRC: crc32c(plaintext),
+		AssociatedData: associatedData, AssociatedDataCRC: crc32c(associatedData),
+	}, &a)
 	switch {
-	case status.Code(err) == codes.InvalidArgument:
-		// The one answer of KMS to a changed ciphertext, other associated data and another key of the same name.
-		return nil, fmt.Errorf("%w, or %w: gcp-kms: decrypt: %w", ErrWrongKey, ErrDamaged, err)
 	case err != nil:
-		return nil, fmt.Errorf("gcp-kms: decrypt: %w", err)
+		return nil, err
+	case len(a.Ciphertext) == 0:
+		return nil, errors.New("gcp-kms: the answer has no ciphertext")
+	case !a.VerifiedPlaintextCRC || !a.VerifiedAssociatedDataCRC || a.CiphertextCRC != crc32c(a.Ciphertext):
+		return nil, errors.New("gcp-kms: the request or the answer was damaged on its way: a checksum doesn't match")
 	}
-	return plaintext, nil
+	return a.Ciphertext, nil
 }
 
-func (k *gcpKey) connected(ctx context.Context, use func(tink.AEADWithContext) error) (err error) {
-	uri := "gcp-kms://" + k.name
-	client, err := gcpkms.NewClient(ctx, uri, gcpkms.WithGoogleAPIClientOptions(k.options...))
-	if err != nil {
-		return err
+func (k *gcpKey) DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error) {
+	var a gcpDecryptAnswer
+	err := k.post(ctx, "decrypt", &gcpDecryptRequest{
+		Ciphertext: ciphertext, CiphertextCRC: crc32c(ciphertext),
+		AssociatedData: associatedData, AssociatedDataCRC: crc32c(associatedData),
+	}, &a)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(a.Plaintext) == 0:
+		return nil, errors.New("gcp-kms: the answer has no plaintext")
+	case a.PlaintextCRC != crc32c(a.Plaintext):
+		return nil, errors.New("gcp-kms: the answer was damaged on its way: its checksum doesn't match")
 	}
-	defer func() { err = errors.Join(err, client.Close()) }()
-	a, err := client.GetAEAD(uri)
-	if err != nil {
-		return err
-	}
-	// The client's interface has no context; what it returns over gRPC, its default transport, does.
-	withContext, ok := a.(tink.AEADWithContext)
-	if !ok {
-		return errors.New("the client does not take a context")
-	}
-	return use(withContext)
+	return a.Plaintext, nil
 }
+
+func (k *gcpKey) post(ctx context.Context, method string, request, answer any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("gcp-kms: encode the request: %w", err)
+	}
+	defer clear(body)
+	req, err := k.authorized(ctx, method, body)
+	if err != nil {
+		return fmt.Errorf("gcp-kms: %w", err)
+	}
+	resp, text, err := exchange(k.http, req)
+	if err != nil {
+		return fmt.Errorf("gcp-kms: %w", err)
+	}
+	defer clear(text)
+	if resp.StatusCode != http.StatusOK {
+		return gcpError(method, resp, text)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return errors.New("gcp-kms: the answer does not parse")
+	}
+	return nil
+}
+
+// authorized makes a request with an access token. The credentials are looked up each time: calls are rare, and a source of
+// tokens is bound to the context that it was made with.
+func (k *gcpKey) authorized(ctx context.Context, method string, body []byte) (*http.Request, error) {
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.http)
+	credentials, err := google.FindDefaultCredentials(ctx, gcpScope)
+	if err != nil {
+		return nil, fmt.Errorf("find the credentials: %w", err)
+	}
+	token, err := credentials.TokenSource.Token()
+	if refused := (*oauth2.RetrieveError)(nil); errors.As(err, &refused) {
+		// Its own message has the whole answer.
+		return nil, fmt.Errorf("get an access token: the credentials are refused (status %d)", refused.Response.StatusCode)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get an access token: %w", err)
+	}
+	endpoint := k.endpoint
+	if endpoint == "" {
+		universe, err := credentials.GetUniverseDomain()
+		if err != nil {
+			return nil, fmt.Errorf("find the endpoint: %w", err)
+		}
+		endpoint = "https://cloudkms." + universe
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/v1/"+k.name+":"+method, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	token.SetAuthHeader(req)
+	req.Header.Set("Content-Type", "application/json")
+	if project := quotaProject(credentials.JSON); project != "" {
+		req.Header.Set("X-Goog-User-Project", project)
+	}
+	return req, nil
+}
+
+// quotaProject is the project that a person's credentials name for KMS to charge; a service account needs none.
+func quotaProject(credentials []byte) string {
+	var file struct {
+		QuotaProject string `json:"quota_project_id"`
+	}
+	if err := json.Unmarshal(credentials, &file); err != nil {
+		return ""
+	}
+	return file.QuotaProject
+}
+
+// gcpError tells a refusal from a key that does not fit. As with transit, the service's own text is not shown.
+func gcpError(method string, resp *http.Response, text []byte) error {
+	if isRedirect(resp) {
+		return fmt.Errorf("gcp-kms: %w", redirectError(resp))
+	}
+	var a gcpErrorAnswer
+	_ = json.Unmarshal(text, &a) // without a status the number has to do
+	if method == "decrypt" && a.Error.Status == "INVALID_ARGUMENT" {
+		// The one answer of KMS to a changed ciphertext, other associated data and another key of the same name.
+		return fmt.Errorf("%w, or %w: the Cloud KMS key of this name does not open it", ErrWrongKey, ErrDamaged)
+	}
+	meaning := map[string]string{
+		"FAILED_PRECONDITION": "the key, or its version, is disabled or destroyed",
+		"NOT_FOUND":           "there is no such key",
+		"PERMISSION_DENIED": "there is no such key, its API is not enabled, or the credentials lack the role Cloud KMS CryptoKey " +
+			"Encrypter/Decrypter on it",
+		"RESOURCE_EXHAUSTED": "the quota of the project is used up",
+		"UNAUTHENTICATED":    "the credentials are not valid",
+		"UNAVAILABLE":        "the service is not available",
+	}[a.Error.Status]
+	return fmt.Errorf("gcp-kms: %s failed (status %d): %s", method, resp.StatusCode, cmp.Or(meaning, "no reason is known"))
+}
+
+func crc32c(b []byte) int64 { return int64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))) }

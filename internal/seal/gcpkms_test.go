@@ -1,21 +1,19 @@
 package seal_test
 
 import (
-	"context"
 	"crypto/cipher"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"hash/crc32"
-	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
-
-	"cloud.google.com/go/kms/apiv1/kmspb"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
@@ -23,124 +21,229 @@ import (
 const (
 	gcpKey      = "projects/p/locations/global/keyRings/r/cryptoKeys/fluxkeep"
 	gcpOtherKey = "projects/p/locations/global/keyRings/r/cryptoKeys/another"
+
+	gcpToken        = "ya29.marker-token"
+	gcpRefreshToken = "1//marker-refresh-token"
 )
 
-// gcpFake is Cloud KMS as its Encrypt and Decrypt are documented, over gRPC on this machine.
+// gcpFake is Cloud KMS as the reference of its REST API describes encrypt and decrypt, with Google's token endpoint.
 type gcpFake struct {
-	kmspb.UnimplementedKeyManagementServiceServer
-	address string
+	server *httptest.Server
 
-	mu   sync.Mutex
-	keys map[string]cipher.AEAD
-	fail error
+	mu     sync.Mutex
+	keys   map[string]cipher.AEAD
+	answer func(http.ResponseWriter, *http.Request) // instead of KMS's own, when set
+	tokens func(http.ResponseWriter, *http.Request) // instead of the token endpoint's own, when set
 }
 
+// newGCPFake starts the fake and makes its credentials the default ones.
 func newGCPFake(t testing.TB) *gcpFake {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	f := &gcpFake{keys: make(map[string]cipher.AEAD)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /token", f.token)
+	mux.HandleFunc("POST /v1/projects/", f.kms)
+	f.server = httptest.NewServer(mux)
+	t.Cleanup(f.server.Close)
+
+	file := filepath.Join(t.TempDir(), "credentials.json")
+	credentials, err := json.Marshal(map[string]string{
+		"type": "authorized_user", "client_id": "id", "client_secret": "secret", "refresh_token": gcpRefreshToken,
+		"token_uri": f.server.URL + "/token", "quota_project_id": "payer",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &gcpFake{address: l.Addr().String(), keys: make(map[string]cipher.AEAD)}
-	s := grpc.NewServer()
-	kmspb.RegisterKeyManagementServiceServer(s, f)
-	var served sync.WaitGroup
-	served.Go(func() {
-		if err := s.Serve(l); err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	t.Cleanup(func() {
-		s.Stop()
-		served.Wait()
-	})
+	if err := os.WriteFile(file, credentials, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
 	return f
 }
 
-func (f *gcpFake) provider(t testing.TB, name string) *seal.GCPKMS {
+func (f *gcpFake) config(key string) seal.GCPKMSConfig {
+	return seal.GCPKMSConfig{Key: key, Endpoint: f.server.URL}
+}
+
+func (f *gcpFake) provider(t testing.TB, key string) *seal.GCPKMS {
 	t.Helper()
-	p, err := seal.NewGCPKMS(seal.GCPKMSConfig{Key: name, Options: f.options()})
+	p, err := seal.NewGCPKMS(f.config(key))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-func (f *gcpFake) options() []option.ClientOption {
-	return []option.ClientOption{
-		option.WithEndpoint(f.address),
-		option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
-	}
-}
-
-func castagnoli(b []byte) *wrapperspb.Int64Value {
-	return wrapperspb.Int64(int64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))))
-}
-
-func (f *gcpFake) Encrypt(_ context.Context, r *kmspb.EncryptRequest) (*kmspb.EncryptResponse, error) {
+func (f *gcpFake) set(answer func(http.ResponseWriter, *http.Request)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.fail != nil {
-		return nil, f.fail
-	}
-	if len(r.GetAdditionalAuthenticatedData()) == 0 {
-		return nil, status.Error(codes.Internal, "the header of the document is not bound") // KMS itself would take it
-	}
-	if f.keys[r.GetName()] == nil {
-		f.keys[r.GetName()] = newAESGCM()
-	}
-	ciphertext := f.keys[r.GetName()].Seal(nil, nil, r.GetPlaintext(), r.GetAdditionalAuthenticatedData())
-	return &kmspb.EncryptResponse{
-		Name:                    r.GetName() + "/cryptoKeyVersions/1",
-		Ciphertext:              ciphertext,
-		CiphertextCrc32C:        castagnoli(ciphertext),
-		VerifiedPlaintextCrc32C: r.GetPlaintextCrc32C().GetValue() == castagnoli(r.GetPlaintext()).GetValue(),
-		VerifiedAdditionalAuthenticatedDataCrc32C: r.GetAdditionalAuthenticatedDataCrc32C().GetValue() ==
-			castagnoli(r.GetAdditionalAuthenticatedData()).GetValue(),
-	}, nil
+	f.answer = answer
 }
 
-func (f *gcpFake) Decrypt(_ context.Context, r *kmspb.DecryptRequest) (*kmspb.DecryptResponse, error) {
+func (f *gcpFake) token(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.fail != nil {
-		return nil, f.fail
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case f.tokens != nil:
+		f.tokens(w, r)
+	case r.PostFormValue("grant_type") != "refresh_token" || r.PostFormValue("refresh_token") != gcpRefreshToken:
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"error": "invalid_grant"}`)
+	default:
+		fmt.Fprintf(w, `{"access_token": %q, "expires_in": 3599, "token_type": "Bearer"}`, gcpToken)
 	}
-	key := f.keys[r.GetName()]
+}
+
+// gcpBody has the fields of both requests. Numbers are text, as in all of Google's JSON.
+type gcpBody struct {
+	Plaintext         []byte `json:"plaintext"`
+	PlaintextCRC      string `json:"plaintextCrc32c"`
+	Ciphertext        []byte `json:"ciphertext"`
+	CiphertextCRC     string `json:"ciphertextCrc32c"`
+	AssociatedData    []byte `json:"additionalAuthenticatedData"`
+	AssociatedDataCRC string `json:"additionalAuthenticatedDataCrc32c"`
+}
+
+func (f *gcpFake) kms(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	if f.answer != nil {
+		f.answer(w, r)
+		return
+	}
+	if r.Header.Get("Authorization") != "Bearer "+gcpToken || r.Header.Get("X-Goog-User-Project") != "payer" {
+		gcpFail(w, http.StatusUnauthorized, "UNAUTHENTICATED")
+		return
+	}
+	var body gcpBody
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(&body)
+	// KMS itself would take a request without associated data.
+	if err != nil || len(body.AssociatedData) == 0 || body.AssociatedDataCRC != castagnoli(body.AssociatedData) {
+		gcpFail(w, http.StatusBadRequest, "INVALID_ARGUMENT")
+		return
+	}
+	name, method, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), ":")
+	switch method {
+	case "encrypt":
+		f.encrypt(w, name, body)
+	case "decrypt":
+		f.decrypt(w, name, body)
+	default:
+		gcpFail(w, http.StatusNotFound, "NOT_FOUND")
+	}
+}
+
+func (f *gcpFake) encrypt(w http.ResponseWriter, name string, body gcpBody) {
+	if f.keys[name] == nil {
+		f.keys[name] = newAESGCM()
+	}
+	ciphertext := f.keys[name].Seal(nil, nil, body.Plaintext, body.AssociatedData)
+	json.NewEncoder(w).Encode(map[string]any{
+		"name":                    name + "/cryptoKeyVersions/1",
+		"ciphertext":              ciphertext,
+		"ciphertextCrc32c":        castagnoli(ciphertext),
+		"verifiedPlaintextCrc32c": body.PlaintextCRC == castagnoli(body.Plaintext),
+		"verifiedAdditionalAuthenticatedDataCrc32c": true,
+		"protectionLevel": "SOFTWARE",
+	})
+}
+
+func (f *gcpFake) decrypt(w http.ResponseWriter, name string, body gcpBody) {
+	key := f.keys[name]
 	if key == nil {
-		return nil, status.Error(codes.NotFound, "CryptoKey not found")
+		gcpFail(w, http.StatusNotFound, "NOT_FOUND")
+		return
 	}
-	plaintext, err := key.Open(nil, nil, r.GetCiphertext(), r.GetAdditionalAuthenticatedData())
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, "Decryption failed: the ciphertext is invalid.")
+	plaintext, err := key.Open(nil, nil, body.Ciphertext, body.AssociatedData)
+	if err != nil || body.CiphertextCRC != castagnoli(body.Ciphertext) {
+		gcpFail(w, http.StatusBadRequest, "INVALID_ARGUMENT")
+		return
 	}
-	return &kmspb.DecryptResponse{Plaintext: plaintext, PlaintextCrc32C: castagnoli(plaintext)}, nil
+	json.NewEncoder(w).Encode(map[string]any{
+		"plaintext": plaintext, "plaintextCrc32c": castagnoli(plaintext), "usedPrimary": true, "protectionLevel": "SOFTWARE",
+	})
+}
+
+func castagnoli(b []byte) string {
+	return strconv.FormatUint(uint64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), 10)
+}
+
+// gcpFail answers with an error as Google's APIs do. Its message repeats the credential, as a proxy's could.
+func gcpFail(w http.ResponseWriter, status int, name string) {
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]any{
+		"error": map[string]any{"code": status, "message": "refused: " + gcpToken, "status": name},
+	})
 }
 
 func TestGCPKMSErrors(t *testing.T) {
 	f := newGCPFake(t)
 	p := f.provider(t, gcpKey)
 	wrapped := mustWrap(t, newKeys(t), p)
-	for code, verdict := range map[codes.Code]bool{
-		codes.PermissionDenied:   false,
-		codes.FailedPrecondition: false, // the key is disabled or destroyed
-		codes.NotFound:           false,
-		codes.InvalidArgument:    true,
+	for _, c := range []struct {
+		name    string
+		answer  func(http.ResponseWriter, *http.Request)
+		says    string
+		verdict bool // about the document
+	}{
+		{"no permission", gcpAnswer(403, "PERMISSION_DENIED"), "lack the role", false},
+		{"no credentials", gcpAnswer(401, "UNAUTHENTICATED"), "not valid", false},
+		{"disabled key", gcpAnswer(400, "FAILED_PRECONDITION"), "disabled or destroyed", false},
+		{"no key", gcpAnswer(404, "NOT_FOUND"), "no such key", false},
+		{"down", gcpAnswer(503, "UNAVAILABLE"), "status 503", false},
+		{"another ciphertext", gcpAnswer(400, "INVALID_ARGUMENT"), "", true},
+		{"unknown", gcpAnswer(418, "TEAPOT"), "status 418", false},
+		{"a proxy", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, gcpToken, 502) }, "status 502", false},
+		{"a redirect", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://elsewhere.example/")
+			w.WriteHeader(307)
+		}, "elsewhere.example", false},
+		{"no JSON", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, gcpToken) }, "does not parse", false},
+		{"nothing", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) }, "no plaintext", false},
+		{"a wrong checksum", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"plaintext": "AAAA", "plaintextCrc32c": "1", "ciphertext": "AAAA", "ciphertextCrc32c": "1"}`)
+		}, "checksum", false},
+		{"too much", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 2<<20)) }, "too large", false},
 	} {
-		f.mu.Lock()
-		f.fail = status.Error(code, "refused")
-		f.mu.Unlock()
-		_, err := seal.Load(t.Context(), wrapped, p)
-		if status.Code(err) != code {
-			t.Errorf("%v: %v, want the service's own error in it", code, err)
-		}
-		if errors.Is(err, seal.ErrDamaged) != verdict || errors.Is(err, seal.ErrWrongKey) != verdict {
-			t.Errorf("%v: %v, want a verdict about the document: %v", code, err, verdict)
-		}
-		if _, err := newKeys(t).Wrap(t.Context(), p); status.Code(err) != code || errors.Is(err, seal.ErrDamaged) {
-			t.Errorf("%v: Wrap: %v, want the service's own error alone", code, err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			f.set(c.answer)
+			_, err := seal.Load(t.Context(), wrapped, p)
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), gcpToken) {
+				t.Errorf("Load: %v, want one that says %q and not what the service says", err, c.says)
+			}
+			if errors.Is(err, seal.ErrDamaged) != c.verdict {
+				t.Errorf("Load: %v, want a verdict about the document: %v", err, c.verdict)
+			}
+			_, err = newKeys(t).Wrap(t.Context(), p)
+			if err == nil || strings.Contains(err.Error(), gcpToken) || errors.Is(err, seal.ErrDamaged) {
+				t.Errorf("Wrap: %v, want the service's failure alone", err)
+			}
+		})
+	}
+}
+
+func gcpAnswer(status int, name string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) { gcpFail(w, status, name) }
+}
+
+func TestGCPCredentials(t *testing.T) {
+	f := newGCPFake(t)
+	p := f.provider(t, gcpKey)
+	f.tokens = func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprintf(w, `{"error": "invalid_grant", "error_description": %q}`, gcpRefreshToken)
+	}
+	_, err := newKeys(t).Wrap(t.Context(), p)
+	if err == nil || !strings.Contains(err.Error(), "status 400") || strings.Contains(err.Error(), gcpRefreshToken) {
+		t.Errorf("refused credentials: %v, want one that has the status and not the answer", err)
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/credentials.json")
+	if _, err := newKeys(t).Wrap(t.Context(), p); err == nil || !strings.Contains(err.Error(), "/nowhere/credentials.json") {
+		t.Errorf("missing credentials: %v, want one that names the file", err)
 	}
 }
 
@@ -155,8 +258,8 @@ func TestGCPKeyOfTheSameNameElsewhere(t *testing.T) {
 
 func TestNewGCPKMSRefuses(t *testing.T) {
 	for _, name := range []string{
-		"", "fluxkeep", "gcp-kms://" + gcpKey, gcpKey + "/cryptoKeyVersions/1", gcpKey + "\n",
-		"projects//locations/global/keyRings/r/cryptoKeys/k",
+		"", "fluxkeep", "gcp-kms://" + gcpKey, gcpKey + "/cryptoKeyVersions/1", gcpKey + "\n", gcpKey + "?alt=media",
+		"projects//locations/global/keyRings/r/cryptoKeys/k", "projects/p/locations/global/keyRings/r/cryptoKeys/..",
 	} {
 		if _, err := seal.NewGCPKMS(seal.GCPKMSConfig{Key: name}); err == nil {
 			t.Errorf("%q is taken", name)

@@ -22,7 +22,7 @@ func TestOpenProvider(t *testing.T) {
 		{Kind: seal.KindPassphrase, Passphrase: seal.CredentialValue([]byte("correct horse battery staple"))},
 		{Kind: seal.KindTransit, Transit: transit.config("fluxkeep")},
 		{Kind: seal.KindAWSKMS, AWSKMS: seal.AWSKMSConfig{KeyARN: awsKey, Client: aws}},
-		{Kind: seal.KindGCPKMS, GCPKMS: seal.GCPKMSConfig{Key: gcpKey, Options: gcp.options()}},
+		{Kind: seal.KindGCPKMS, GCPKMS: gcp.config(gcpKey)},
 	} {
 		t.Run(c.Kind, func(t *testing.T) {
 			p, err := seal.OpenProvider(t.Context(), c)

@@ -6,20 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
-)
-
-const (
-	transitTimeout   = 30 * time.Second
-	maxTransitAnswer = 1 << 20
 )
 
 // TransitConfig says where a transit engine of Vault or OpenBao is. The token needs update on
@@ -75,13 +68,6 @@ func NewTransit(c TransitConfig) (*Transit, error) {
 		return nil, err
 	}
 
-	client := http.Client{Timeout: transitTimeout}
-	if c.Client != nil {
-		client = *c.Client
-	}
-	// Following a redirect would carry the token's header and the document key to wherever the answer points.
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-
 	id := mount + "/" + c.Key
 	if namespace != "" {
 		id = namespace + "/" + id
@@ -94,7 +80,7 @@ func NewTransit(c TransitConfig) (*Transit, error) {
 			key:       c.Key,
 			namespace: namespace,
 			token:     c.Token,
-			http:      &client,
+			http:      serviceClient(c.Client),
 		},
 	}, nil
 }
@@ -218,19 +204,11 @@ func (c *transitClient) post(ctx context.Context, operation string, request any)
 	if c.namespace != "" {
 		req.Header.Set("X-Vault-Namespace", c.namespace)
 	}
-	resp, err := c.http.Do(req)
+	resp, text, err := exchange(c.http, req)
 	if err != nil {
 		return nil, fmt.Errorf("transit: %w", err)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxTransitAnswer+1))
-	if err != nil {
-		return nil, fmt.Errorf("transit: read the answer: %w", err)
-	}
 	defer clear(text)
-	if len(text) > maxTransitAnswer {
-		return nil, errors.New("transit: the answer is too large")
-	}
 	a := new(transitAnswer)
 	if err := json.Unmarshal(text, a); err != nil && resp.StatusCode == http.StatusOK {
 		return nil, errors.New("transit: the answer does not parse")
@@ -250,20 +228,12 @@ func transitError(operation string, resp *http.Response, texts []string) error {
 		return fmt.Errorf("%w, or %w: the transit key of this name at this address does not open it", ErrWrongKey, ErrDamaged)
 	case resp.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("transit: %s is forbidden (status 403): the token is not valid or may not use this key", operation)
-	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return fmt.Errorf("transit: the answer is a redirect to host %q (status %d): give that address instead", redirectHost(resp), resp.StatusCode)
+	case isRedirect(resp):
+		return fmt.Errorf("transit: %w", redirectError(resp))
 	case resp.StatusCode == http.StatusServiceUnavailable:
 		return errors.New("transit: the server is sealed or not ready (status 503)")
 	}
 	return fmt.Errorf("transit: %s failed (status %d)%s", operation, resp.StatusCode, knownTransitErrors(said))
-}
-
-func redirectHost(resp *http.Response) string {
-	u, err := resp.Location()
-	if err != nil {
-		return ""
-	}
-	return u.Host
 }
 
 // isTransitRefusal knows what Vault and OpenBao say when the ciphertext or the associated data is of no key of that name.
