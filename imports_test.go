@@ -5,6 +5,8 @@ package fluxkeep_test
 import (
 	"encoding/json"
 	"errors"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
 	"path"
@@ -24,7 +26,9 @@ var layers = map[string][]string{
 	"internal/cli/process":       {},
 	"internal/cli/profile":       {},
 	"internal/cli/secretfile":    {"internal/httpapi"},
-	"internal/server":            {"internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/keep", "internal/backup", "internal/acl", "internal/audit", "internal/seal", "internal/store", "internal/store/pebblestore"},
+	"internal/server":            {"internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/keep", "internal/backup", "internal/acl", "internal/audit", "internal/seal", "internal/store", "internal/store/pebblestore"},
+	"internal/config":            {"internal/seal"},
+	"internal/datadir":           {"internal/config", "internal/keep", "internal/backup", "internal/acl", "internal/audit", "internal/seal", "internal/store", "internal/store/pebblestore"},
 	"internal/influxv2":          {"internal/httpapi", "internal/keep", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
 	"internal/vaultkv":           {"internal/httpapi", "internal/keep", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
 	"internal/httpapi":           {},
@@ -43,11 +47,11 @@ var layers = map[string][]string{
 // direct names what may be imported only by those listed, so that nobody
 // reaches past the domain's door.
 var direct = map[string][]string{
-	"internal/store":             {"internal/keep", "internal/server", "internal/cli", "internal/store/pebblestore"},
-	"internal/store/pebblestore": {"internal/server", "internal/cli"},
-	"internal/seal":              {"internal/keep", "internal/server", "internal/cli"},
-	"internal/audit":             {"internal/keep", "internal/server", "internal/cli"},
-	"internal/backup":            {"internal/keep", "internal/cli", "internal/server"},
+	"internal/store":             {"internal/keep", "internal/datadir", "internal/store/pebblestore"},
+	"internal/store/pebblestore": {"internal/datadir", "internal/server"},
+	"internal/seal":              {"internal/keep", "internal/config", "internal/datadir", "internal/cli"},
+	"internal/audit":             {"internal/keep", "internal/datadir", "internal/cli"},
+	"internal/backup":            {"internal/keep", "internal/cli", "internal/datadir"},
 	"internal/influxbolt":        {"internal/cli"},
 	"internal/failpoint":         {}, // a build with the tag failpoints apart
 	"internal/influxv2":          {"internal/server"},
@@ -55,6 +59,10 @@ var direct = map[string][]string{
 	"internal/server":            {"internal/cli"},
 	"internal/cli":               {"cmd/fluxkeep"},
 }
+
+// onlyFile names the one file that imports a package: the other commands work
+// without a server.
+var onlyFile = map[string]string{"internal/server": "internal/cli/serve.go"}
 
 // kits are imported by tests only.
 var kits = []string{"internal/keeptest", "internal/store/storetest"}
@@ -136,6 +144,24 @@ func TestClientNeedsNothing(t *testing.T) {
 	}
 	if got := strings.TrimSpace(string(out)); got != module+"client" {
 		t.Errorf("the client's module graph has more than itself:\n%s", got)
+	}
+}
+
+func TestOneFileImports(t *testing.T) {
+	for _, p := range list(t) {
+		dir := strings.TrimPrefix(p.ImportPath, module)
+		for _, name := range p.GoFiles {
+			file, err := parser.ParseFile(token.NewFileSet(), path.Join(dir, name), nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range file.Imports {
+				imported := strings.TrimPrefix(strings.Trim(i.Path.Value, `"`), module)
+				if only, limited := onlyFile[imported]; limited && path.Join(dir, name) != only {
+					t.Errorf("%s/%s must not import %s, only %s may", dir, name, imported, only)
+				}
+			}
+		}
 	}
 }
 

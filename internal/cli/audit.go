@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
-	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/spf13/cobra"
 )
 
@@ -36,7 +36,7 @@ const noLogHint = "--data-dir or --audit-log says where the log is; it is made w
 func newAuditVerifyCommand() *cobra.Command {
 	var o output
 	var since string
-	c := server.NewConfig()
+	c := config.New()
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Find out whether a line of the audit log was changed, removed or added",
@@ -83,7 +83,7 @@ type auditReport struct {
 	Missing    uint64    `json:"missing,omitempty"` // lines in older files, which are not here
 }
 
-func verifyAudit(cmd *cobra.Command, o *output, c *server.Config, since string) error {
+func verifyAudit(cmd *cobra.Command, o *output, c *config.Config, since string) error {
 	if c.AuditLog == "-" {
 		return withHint(errors.New("the audit log goes to standard output, not to a file"), "give the file that it was written to with --audit-log")
 	}
@@ -165,7 +165,7 @@ func (r auditReport) print(cmd *cobra.Command, o *output, torn int64) error {
 func newAuditTailCommand() *cobra.Command {
 	var lines int
 	var follow bool
-	c := server.NewConfig()
+	c := config.New()
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Print the last lines of the audit log",

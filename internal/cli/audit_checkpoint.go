@@ -6,17 +6,18 @@ import (
 	"io/fs"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
-	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/spf13/cobra"
 )
 
 // storeCheckpoint returns the checkpoint up to which the store vouches for the
 // log, or nil when the store can't be asked: because a server has it open, or
 // because the log lies here without it. It says which.
-func storeCheckpoint(cmd *cobra.Command, o *output, c *server.Config) (*audit.Checkpoint, error) {
-	at, err := server.AuditCheckpoint(cmd.Context(), c)
+func storeCheckpoint(cmd *cobra.Command, o *output, c *config.Config) (*audit.Checkpoint, error) {
+	at, err := datadir.AuditCheckpoint(cmd.Context(), c)
 	switch {
-	case errors.Is(err, server.ErrLocked):
+	case errors.Is(err, datadir.ErrLocked):
 		o.note(cmd, "A server is running on %s, so its store is not asked for a checkpoint.", c.DataDir)
 		return nil, nil
 	case errors.Is(err, fs.ErrNotExist):

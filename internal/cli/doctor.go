@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
-	"github.com/fluxkeep/fluxkeep/internal/server"
 	"github.com/spf13/cobra"
 )
 
@@ -57,7 +57,7 @@ type doctorDamage struct {
 func examine(cmd *cobra.Command, o *offline) error {
 	r := doctorReport{DataDir: o.config.DataDir, Damage: []doctorDamage{}}
 	t := table{header: []string{"DAMAGED", "PROBLEM"}}
-	done, err := server.Examine(cmd.Context(), o.config, func(d keep.Damage) {
+	done, err := datadir.Check(cmd.Context(), o.config, func(d keep.Damage) {
 		problem := oneLine(d.Err.Error())
 		r.Damage = append(r.Damage, doctorDamage{d.What, problem})
 		t.add(d.What, d.What, problem)
@@ -70,7 +70,7 @@ func examine(cmd *cobra.Command, o *offline) error {
 		}
 	}
 	switch {
-	case errors.Is(err, server.ErrLocked):
+	case errors.Is(err, datadir.ErrLocked):
 		return withHint(err, "stop the server first")
 	case errors.Is(err, fs.ErrNotExist):
 		return withHint(err, "--data-dir says where the data is, and --key-file where the key is")

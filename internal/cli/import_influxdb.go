@@ -6,21 +6,22 @@ import (
 	"os"
 	"strings"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/influxbolt"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
-	"github.com/fluxkeep/fluxkeep/internal/server"
 	"github.com/spf13/cobra"
 )
 
 type importInfluxDB struct {
 	output
-	config *server.Config
+	config *config.Config
 	bolt   string
 	apply  bool
 }
 
 func newImportInfluxDBCommand() *cobra.Command {
-	im := importInfluxDB{config: server.NewConfig()}
+	im := importInfluxDB{config: config.New()}
 	cmd := &cobra.Command{
 		Use:   "influxdb --bolt-path FILE --data-dir DIR",
 		Short: "Take over an InfluxDB's organizations, users, tokens and secrets",
@@ -80,18 +81,18 @@ func (im *importInfluxDB) run(cmd *cobra.Command) error {
 		NotTaken: orEmpty(contents.Others), Skipped: orEmpty(contents.Skipped),
 	}
 	if im.apply {
-		var done server.Imported
-		done, err = server.Import(cmd.Context(), im.config, source)
+		var done datadir.ImportResult
+		done, err = datadir.Import(cmd.Context(), im.config, source)
 		r.NewFolder, r.NewKey = done.NewFolder, done.NewKey
 		r.Compared = &importCompared{done.Compared.Equal, done.Compared.Different, done.Compared.Missing}
 		r.take(done.ImportReport)
 	} else {
 		var report keep.ImportReport
-		report, r.NewFolder, err = server.PlanImport(cmd.Context(), im.config, source)
+		report, r.NewFolder, err = datadir.PlanImport(cmd.Context(), im.config, source)
 		r.take(report)
 	}
 	switch {
-	case errors.Is(err, server.ErrLocked):
+	case errors.Is(err, datadir.ErrLocked):
 		return withHint(err, "stop the server first, or give another --data-dir")
 	case err != nil:
 		return err

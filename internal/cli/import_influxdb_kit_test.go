@@ -13,6 +13,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/server"
 )
 
@@ -147,7 +148,7 @@ func folderBytes(t *testing.T, dir string) map[string]string {
 // serveFolder runs a server on a data folder, and returns its URL.
 func serveFolder(t *testing.T, dir string) (url string, stop func()) {
 	t.Helper()
-	c := server.NewConfig()
+	c := config.New()
 	err := errors.Join(c.Flags().Set("data-dir", dir), c.Flags().Set("http-bind-address", "127.0.0.1:0"))
 	if err == nil {
 		err = c.Load(nil)

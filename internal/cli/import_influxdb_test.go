@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/influxbolt"
-	"github.com/fluxkeep/fluxkeep/internal/server"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -233,7 +233,7 @@ func TestImportInfluxDBIntoUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, apply := range []string{"--apply", "--apply=false"} {
-		if _, stderr, err := runImport(t, append(args, apply)...); !errors.Is(err, server.ErrLocked) || !strings.Contains(stderr, "hint: stop the server first") {
+		if _, stderr, err := runImport(t, append(args, apply)...); !errors.Is(err, datadir.ErrLocked) || !strings.Contains(stderr, "hint: stop the server first") {
 			t.Errorf("beside a server: %v\n%s", err, stderr)
 		}
 	}

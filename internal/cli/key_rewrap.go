@@ -3,7 +3,8 @@ package cli
 import (
 	"errors"
 
-	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -13,11 +14,11 @@ const newKeyPrefix = "new-"
 
 type keyRewrap struct {
 	*offline
-	to *server.Config
+	to *config.Config
 }
 
 func newKeyRewrapCommand() *cobra.Command {
-	k := keyRewrap{newOffline(), server.NewConfig()}
+	k := keyRewrap{newOffline(), config.New()}
 	cmd := &cobra.Command{
 		Use:   "rewrap --data-dir DIR",
 		Short: "Exchange the key-encryption key of a stopped server",
@@ -73,15 +74,15 @@ func (k *keyRewrap) run(cmd *cobra.Command) error {
 	// No environment and no file: those say what the server has now.
 	k.to.DataDir = k.config.DataDir
 	if err := k.to.Load(nil); err != nil {
-		var wrong *server.ConfigError
+		var wrong *config.Error
 		if errors.As(err, &wrong) {
 			wrong.Setting = newKeyPrefix + wrong.Setting
 		}
 		return err
 	}
-	done, err := server.Rewrap(cmd.Context(), k.config, k.to)
+	done, err := datadir.Rewrap(cmd.Context(), k.config, k.to)
 	switch {
-	case errors.Is(err, server.ErrLocked):
+	case errors.Is(err, datadir.ErrLocked):
 		return withHint(err, "stop the server first")
 	case err != nil:
 		return err
@@ -89,7 +90,7 @@ func (k *keyRewrap) run(cmd *cobra.Command) error {
 	return k.report(cmd, done)
 }
 
-func (k *keyRewrap) report(cmd *cobra.Command, done server.Rewrapped) error {
+func (k *keyRewrap) report(cmd *cobra.Command, done datadir.RewrapResult) error {
 	t := table{header: []string{"KEY-ENCRYPTION KEY", "PROVIDER", "ID"}}
 	t.add(done.Before.KeyID, "before", done.Before.Kind, done.Before.KeyID)
 	t.add(done.After.KeyID, "now", done.After.Kind, done.After.KeyID)

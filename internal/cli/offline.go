@@ -3,7 +3,7 @@ package cli
 import (
 	"os"
 
-	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -12,10 +12,10 @@ import (
 // server has it open.
 type offline struct {
 	output
-	config *server.Config
+	config *config.Config
 }
 
-func newOffline() *offline { return &offline{config: server.NewConfig()} }
+func newOffline() *offline { return &offline{config: config.New()} }
 
 // addTo adds the flags to a command: the output's, and those of the server's
 // that say where the data and its key are.
@@ -31,17 +31,17 @@ func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 func (o *offline) load() error { return o.config.Load(os.Environ()) }
 
 // addLogFlags adds the server's flags that say where the log is.
-func addLogFlags(fs *pflag.FlagSet, c *server.Config) {
+func addLogFlags(fs *pflag.FlagSet, c *config.Config) {
 	addServerFlags(fs, c, "config", "data-dir", "audit-log")
 }
 
 // addKeyFlags adds the server's flags that say what opens the store.
-func addKeyFlags(fs *pflag.FlagSet, c *server.Config) {
+func addKeyFlags(fs *pflag.FlagSet, c *config.Config) {
 	addServerFlags(fs, c, "key-provider", "key-file", "passphrase-file", "transit-address", "transit-token-file",
 		"transit-key", "transit-mount", "transit-namespace", "aws-kms-key", "gcp-kms-key")
 }
 
-func addServerFlags(fs *pflag.FlagSet, c *server.Config, names ...string) {
+func addServerFlags(fs *pflag.FlagSet, c *config.Config, names ...string) {
 	for _, name := range names {
 		fs.AddFlag(c.Flags().Lookup(name))
 	}

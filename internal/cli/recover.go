@@ -8,8 +8,8 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
-	"github.com/fluxkeep/fluxkeep/internal/server"
 	"github.com/spf13/cobra"
 )
 
@@ -174,9 +174,9 @@ func (r recovery) open(cmd *cobra.Command, do func(*keep.Keep) error) error {
 	if err := r.load(); err != nil {
 		return err
 	}
-	err := server.Recover(cmd.Context(), r.config, do)
+	err := datadir.Recover(cmd.Context(), r.config, do)
 	switch {
-	case errors.Is(err, server.ErrLocked):
+	case errors.Is(err, datadir.ErrLocked):
 		return withHint(err, "stop the server first")
 	case errors.Is(err, fs.ErrNotExist):
 		return withHint(err, "--data-dir says where the data is, and --key-file where the key is")

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
-	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/spf13/cobra"
 )
 
@@ -52,7 +52,7 @@ func restoreBackup(cmd *cobra.Command, o *offline, path string) error {
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
 		return withHint(errors.New("a backup is restored from a file, since it is read twice"), "write it to a file first")
 	}
-	done, err := server.Restore(cmd.Context(), o.config, f)
+	done, err := datadir.Restore(cmd.Context(), o.config, f)
 	if err != nil {
 		return restoreHint(err)
 	}
@@ -67,7 +67,7 @@ func restoreBackup(cmd *cobra.Command, o *offline, path string) error {
 }
 
 func restoreHint(err error) error {
-	var key *server.BackupKeyError
+	var key *datadir.BackupKeyError
 	switch {
 	case errors.As(err, &key):
 		return withHint(err, "nothing was changed; give that key with --key-file, --passphrase-file or the flags of its provider")

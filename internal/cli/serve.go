@@ -3,12 +3,13 @@ package cli
 import (
 	"os"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/server"
 	"github.com/spf13/cobra"
 )
 
 func newServeCommand() *cobra.Command {
-	c := server.NewConfig()
+	c := config.New()
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fluxkeep/fluxkeep/internal/server"
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/spf13/pflag"
 )
 
@@ -112,7 +112,7 @@ func TestServeErrors(t *testing.T) {
 // Every setting is a flag, and none is without a word about it.
 func TestServeFlags(t *testing.T) {
 	cmd := newServeCommand()
-	server.NewConfig().Flags().VisitAll(func(f *pflag.Flag) {
+	config.New().Flags().VisitAll(func(f *pflag.Flag) {
 		flag := cmd.Flags().Lookup(f.Name)
 		if flag == nil {
 			t.Errorf("--%s is missing", f.Name)

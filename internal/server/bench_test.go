@@ -3,10 +3,13 @@ package server
 import (
 	"bufio"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
 // BenchmarkSocket compares a bare net/http server with one that has all that
@@ -18,8 +21,8 @@ func BenchmarkSocket(b *testing.B) {
 		w.Write(body)
 	}
 	all := newTestHandler(io.Discard, fn)
-	all.logger, _ = NewLogger(io.Discard, NewConfig())
-	c := NewConfig()
+	all.logger, _ = NewLogger(io.Discard, config.New())
+	c := config.New()
 	for _, side := range []struct {
 		name   string
 		server func() *http.Server
@@ -33,7 +36,7 @@ func BenchmarkSocket(b *testing.B) {
 			srv := httptest.NewUnstartedServer(nil)
 			srv.Config = side.server()
 			if side.name == "all" {
-				srv.Listener = limitListener(srv.Listener, c.MaxConnections, discardLog())
+				srv.Listener = limitListener(srv.Listener, c.MaxConnections, slog.New(slog.DiscardHandler))
 			}
 			srv.Start()
 			defer srv.Close()

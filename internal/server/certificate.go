@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
 // certificate is the TLS certificate that is shown to clients. It is read
@@ -137,7 +139,7 @@ func (c *certificate) watch(ctx context.Context, every time.Duration) {
 // tlsConfig returns how TLS is spoken.
 func tlsConfig(c *certificate, minVersion string) *tls.Config {
 	t := &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}
-	if minVersion == tls13 {
+	if minVersion == config.TLS13 {
 		t.MinVersion = tls.VersionTLS13
 	}
 	return t

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
 // makeCertificate returns a certificate for 127.0.0.1 and its key, in PEM.
@@ -54,7 +56,8 @@ func (f certificateFiles) put(t testing.TB, serial int64) {
 
 func replaceFile(t testing.TB, path string, b []byte) {
 	t.Helper()
-	if err := writeFile(path, b); err != nil {
+	write(t, path+".new", string(b))
+	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -72,7 +75,7 @@ func (c *certificate) serial() int64 { return c.current.Load().Leaf.SerialNumber
 func TestCertificateReload(t *testing.T) {
 	f := newCertificateFiles(t)
 	log := new(syncBuffer)
-	logger, _ := NewLogger(log, NewConfig())
+	logger, _ := NewLogger(log, config.New())
 	c, err := openCertificate(f.cert, f.key, logger)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
@@ -52,7 +53,7 @@ func TestFolderKeyElsewhere(t *testing.T) {
 	if strings.Contains(ts.log.String(), "lies beside the data") {
 		t.Error("a warning of a key beside the data")
 	}
-	if _, err := os.Stat(filepath.Join(dir, keyName)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(dir, "key")); !os.IsNotExist(err) {
 		t.Errorf("there is a key in the folder too: %v", err)
 	}
 	start(t, dir, "--key-file="+key)
@@ -90,7 +91,7 @@ func TestFolderRefused(t *testing.T) {
 	whole, _ := wholeFolder(t)
 	inStore := func(t *testing.T, dir, prefix string) string {
 		t.Helper()
-		found, err := filepath.Glob(filepath.Join(dir, storeName, prefix))
+		found, err := filepath.Glob(filepath.Join(dir, "store", prefix))
 		if err != nil || len(found) == 0 {
 			t.Fatalf("no file %s in the store: %v", prefix, err)
 		}
@@ -161,11 +162,11 @@ func TestFolderRefusedAfterCrash(t *testing.T) {
 	ts.putSecret(t, secretName, secretValue)
 	crashed := copyFolder(t, running)
 	ts.stop(t)
-	logs, err := filepath.Glob(filepath.Join(crashed, storeName, "*.log"))
+	logs, err := filepath.Glob(filepath.Join(crashed, "store", "*.log"))
 	if err != nil || len(logs) == 0 {
 		t.Fatalf("no log in the store: %v", err)
 	}
-	name := filepath.Join(storeName, filepath.Base(slices.MaxFunc(logs, func(a, b string) int { return int(fileSize(t, a) - fileSize(t, b)) })))
+	name := filepath.Join("store", filepath.Base(slices.MaxFunc(logs, func(a, b string) int { return int(fileSize(t, a) - fileSize(t, b)) })))
 
 	again := start(t, copyFolder(t, crashed))
 	again.token, again.org = ts.token, ts.org
@@ -189,7 +190,7 @@ func TestFolderRefusedAfterCrash(t *testing.T) {
 // is there.
 func TestFolderAuditLogCut(t *testing.T) {
 	dir, ts := wholeFolder(t)
-	log := filepath.Join(dir, auditName)
+	log := filepath.Join(dir, "audit.log")
 	whole, err := os.ReadFile(log)
 	if err != nil {
 		t.Fatal(err)
@@ -209,11 +210,11 @@ func TestFolderAuditLogCut(t *testing.T) {
 // An audit log that was moved away is begun anew, from where it ended.
 func TestFolderAuditLogMoved(t *testing.T) {
 	dir, _ := wholeFolder(t)
-	remove(t, filepath.Join(dir, auditName))
+	remove(t, filepath.Join(dir, "audit.log"))
 	ts := start(t, dir)
 	eventually(t, "a line in the new log", func() bool {
 		ts.do(t, "GET", "/api/v2/me", "", "Authorization", "Token none")
-		return fileSize(t, filepath.Join(dir, auditName)) > 0
+		return fileSize(t, filepath.Join(dir, "audit.log")) > 0
 	})
 }
 
@@ -252,8 +253,8 @@ func TestFolderLocked(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		return len(differences(before, snapshot(t, dir))) == 0
 	})
-	refused(t, dir, ErrLocked.Error())
-	if _, err := tryStart(t, testConfig(t, dir)); !errors.Is(err, ErrLocked) {
+	refused(t, dir, datadir.ErrLocked.Error())
+	if _, err := tryStart(t, testConfig(t, dir)); !errors.Is(err, datadir.ErrLocked) {
 		t.Errorf("error %v", err)
 	}
 	if got := running.do(t, "GET", "/health", ""); got.status != 200 {
@@ -326,7 +327,7 @@ func TestFolderAddressTaken(t *testing.T) {
 func TestFolderCompleted(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "data")
 	start(t, whole).stop(t)
-	making := formatStart + "1" + formatMaking + "\n"
+	making := "fluxkeep data folder, format 1, being made\n"
 	for name, change := range map[string]func(t *testing.T, dir string){
 		"nothing":              func(t *testing.T, dir string) { empty(t, dir) },
 		"format being written": func(t *testing.T, dir string) { empty(t, dir); write(t, dir+"/format.new", "fluxk") },
@@ -385,7 +386,7 @@ func TestFolderNotCompleted(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "data")
 	start(t, whole).stop(t)
 	dir := copyFolder(t, whole)
-	write(t, dir+"/format", formatStart+"1"+formatMaking+"\n")
+	write(t, dir+"/format", "fluxkeep data folder, format 1, being made\n")
 	remove(t, dir+"/key")
 	refused(t, dir, "remove it and start again")
 }

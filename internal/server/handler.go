@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -54,7 +55,7 @@ type handler struct {
 // newHandler puts what the server does for every request in front of the
 // protocols. about says what InfluxDB's protocol tells about the server; what
 // the configuration knows of it is filled in.
-func newHandler(c *Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config) *handler {
+func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config) *handler {
 	about.Version, about.Commit, about.Started = c.Version, c.Commit, time.Now()
 	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
 	h := &handler{

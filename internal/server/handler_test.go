@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -48,7 +50,7 @@ func (f *fakeProtocol) WriteError(w http.ResponseWriter, _ *http.Request, code k
 }
 
 func newTestHandler(log io.Writer, fn http.HandlerFunc) *handler {
-	c := NewConfig()
+	c := config.New()
 	c.LogLevel = -8
 	logger, _ := NewLogger(log, c)
 	h := &handler{
@@ -212,7 +214,7 @@ func TestHandlerPanicInAnswer(t *testing.T) {
 			})
 			srv := httptest.NewServer(h)
 			defer srv.Close()
-			srv.Config.ErrorLog = connectionLog(discardLog())
+			srv.Config.ErrorLog = connectionLog(slog.New(slog.DiscardHandler))
 			res, err := http.Get(srv.URL + "/api/v2/things/x")
 			if err == nil {
 				_, err = io.ReadAll(res.Body)
@@ -427,7 +429,7 @@ func TestRequestIDs(t *testing.T) {
 // What this package adds to a request is bounded, since all requests pay it.
 func TestHandlerAllocations(t *testing.T) {
 	h := newTestHandler(io.Discard, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
-	c := NewConfig()
+	c := config.New()
 	h.logger, _ = NewLogger(io.Discard, c)
 	r := httptest.NewRequest("GET", "/api/v2/things/x", nil)
 	w := &nullWriter{header: http.Header{}}
@@ -471,7 +473,7 @@ func TestResponseUnwraps(t *testing.T) {
 
 func TestStartLog(t *testing.T) {
 	out := new(syncBuffer)
-	logger, level := NewLogger(out, NewConfig())
+	logger, level := NewLogger(out, config.New())
 	held, hold := holdLog(logger)
 	part := held.With("part", "store").WithGroup("g")
 	held.Info("first")
@@ -494,7 +496,7 @@ func TestStartLog(t *testing.T) {
 
 func BenchmarkHandler(b *testing.B) {
 	h := newTestHandler(io.Discard, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
-	h.logger, _ = NewLogger(io.Discard, NewConfig())
+	h.logger, _ = NewLogger(io.Discard, config.New())
 	r := httptest.NewRequest("GET", "/api/v2/things/x", nil)
 	b.Run("bare", func(b *testing.B) {
 		b.ReportAllocs()

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
 // What must never be found anywhere but in an answer that is asked for it.
@@ -64,18 +66,21 @@ type testServer struct {
 }
 
 // testConfig returns the configuration for a data folder, and further flags.
-func testConfig(t testing.TB, dir string, args ...string) *Config {
+func testConfig(t testing.TB, dir string, args ...string) *config.Config {
 	t.Helper()
-	c, err := load(t, append([]string{"--http-bind-address=127.0.0.1:0", "--data-dir=" + dir, "--log-level=debug"}, args...), nil, "")
-	if err != nil {
+	c := config.New()
+	if err := c.Flags().Parse(append([]string{"--http-bind-address=127.0.0.1:0", "--data-dir=" + dir, "--log-level=debug"}, args...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Load(nil); err != nil {
 		t.Fatal(err)
 	}
 	c.Version, c.Commit = "1.2.3", "abcdef"
-	c.testOnlyPasswordCost = 4
+	c.PasswordCost = 4
 	return c
 }
 
-func tryStart(t testing.TB, c *Config) (*testServer, error) {
+func tryStart(t testing.TB, c *config.Config) (*testServer, error) {
 	t.Helper()
 	ts := &testServer{log: new(syncBuffer), client: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
 	logger, level := NewLogger(ts.log, c)

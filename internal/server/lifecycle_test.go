@@ -16,6 +16,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 )
 
 // TestMain lets the tests run this binary as a server of its own.
@@ -23,8 +26,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv("FLUXKEEP_TEST_SERVE") == "" {
 		os.Exit(m.Run())
 	}
-	c := NewConfig()
-	c.testOnlyPasswordCost = 4
+	c := config.New()
+	c.PasswordCost = 4
 	err := c.Flags().Parse(os.Args[1:])
 	if err == nil {
 		err = c.Load(os.Environ())
@@ -200,7 +203,7 @@ func TestFirstStartKilled(t *testing.T) {
 		ts.setUp(t)
 		ts.putSecret(t, secretName, secretValue)
 		ts.stop(t)
-		if text, _ := os.ReadFile(filepath.Join(dir, formatName)); string(text) != "fluxkeep data folder, format 1\n" {
+		if text, _ := os.ReadFile(filepath.Join(dir, "format")); string(text) != "fluxkeep data folder, format 1\n" {
 			t.Errorf("killed after %v: format says %q", delay, text)
 		}
 	}
@@ -364,7 +367,7 @@ func TestRun(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, testConfig(t, dir), log) }()
 	eventually(t, "listening", func() bool { return strings.Contains(log.String(), "msg=listening") })
-	if err := Run(t.Context(), testConfig(t, dir), io.Discard); !errors.Is(err, ErrLocked) {
+	if err := Run(t.Context(), testConfig(t, dir), io.Discard); !errors.Is(err, datadir.ErrLocked) {
 		t.Errorf("a second server: %v", err)
 	}
 	cancel()

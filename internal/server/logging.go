@@ -5,22 +5,21 @@ import (
 	"io"
 	"log"
 	"log/slog"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
 // NewLogger returns the logger that the configuration asks for, and the level
 // that it goes by, which can be changed while it is used.
-func NewLogger(w io.Writer, c *Config) (*slog.Logger, *slog.LevelVar) {
+func NewLogger(w io.Writer, c *config.Config) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
 	options := &slog.HandlerOptions{Level: level}
-	if c.LogFormat == formatJSON {
+	if c.LogFormat == config.FormatJSON {
 		return slog.New(slog.NewJSONHandler(w, options)), level
 	}
 	return slog.New(slog.NewTextHandler(w, options)), level
 }
-
-// discardLog is for work that is not the server's.
-func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // connectionLog takes what net/http has to say about connections. Clients that
 // fail at TLS are of interest to few; that no more files can be opened, to all.

@@ -5,11 +5,12 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 )
 
 // newRegistry gathers all metrics in a registry of the server's own.
@@ -18,12 +19,12 @@ func newRegistry(s *Server) (*prometheus.Registry, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(s.config),
-		newStoreCollector(s.parts.store.Metrics),
+		newStoreCollector(s.data.Store.Metrics),
 	}
 	all = append(all, s.handler.requests.collectors()...)
 	all = append(all, connectionMetrics(s.listener)...)
-	all = append(all, domainMetrics(s.parts)...)
-	all = append(all, auditMetrics(s.parts, s.config.AuditLog)...)
+	all = append(all, domainMetrics(s.data)...)
+	all = append(all, auditMetrics(s.data, s.config.AuditLog)...)
 	if s.certificate != nil {
 		all = append(all, gauge("fluxkeep_tls_certificate_expiry_timestamp_seconds", "When the TLS certificate expires, in Unix time.",
 			func() float64 { return float64(s.certificate.current.Load().Leaf.NotAfter.Unix()) }))
@@ -50,7 +51,7 @@ func counter(name, help string, read func() int64) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(read()) })
 }
 
-func buildInfo(c *Config) prometheus.Collector {
+func buildInfo(c *config.Config) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fluxkeep_build_info",
 		Help: "Always 1; the labels say which program this is.",
@@ -69,8 +70,8 @@ func connectionMetrics(l *listener) []prometheus.Collector {
 	}
 }
 
-func domainMetrics(p *parts) []prometheus.Collector {
-	s := p.keep.Stats()
+func domainMetrics(p *datadir.Data) []prometheus.Collector {
+	s := p.Keep.Stats()
 	return []prometheus.Collector{
 		counter("fluxkeep_drop_guards_total", "Writes to the influxd address that removed so many names that the version before was pinned.", s.DropGuards.Load),
 		counter("fluxkeep_merges_total", "Stale writes to the influxd address that were merged.", s.Merges.Load),
@@ -79,10 +80,10 @@ func domainMetrics(p *parts) []prometheus.Collector {
 	}
 }
 
-func auditMetrics(p *parts, path string) []prometheus.Collector {
+func auditMetrics(p *datadir.Data, path string) []prometheus.Collector {
 	return []prometheus.Collector{
 		gauge("fluxkeep_audit_log_writable", "1 while the audit log can be written; nothing is answered otherwise.", func() float64 {
-			if p.audit.Err() != nil {
+			if p.Audit.Err() != nil {
 				return 0
 			}
 			return 1
@@ -90,7 +91,7 @@ func auditMetrics(p *parts, path string) []prometheus.Collector {
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "fluxkeep_audit_log_lines_total",
 			Help: "Lines of the audit log since it began, over all files.",
-		}, func() float64 { return float64(p.audit.Head().Seq) }),
+		}, func() float64 { return float64(p.Audit.Head().Seq) }),
 		gauge("fluxkeep_audit_log_file_bytes", "Size of the audit log's newest file.", func() float64 {
 			info, err := os.Stat(path)
 			if err != nil || !info.Mode().IsRegular() {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 )
 
 // released is what a backup in testdata/backups holds. Its key file lies beside
@@ -125,7 +126,7 @@ func TestReleasedBackups(t *testing.T) {
 				t.Errorf("the password is not right: %d", a.StatusCode)
 			}
 			ts.stop(t)
-			if _, err := Examine(t.Context(), testConfig(t, ts.parts.folder.path, "--key-file="+key), failOnDamage(t)); err != nil {
+			if _, err := datadir.Check(t.Context(), testConfig(t, ts.data.Path(), "--key-file="+key), failOnDamage(t)); err != nil {
 				t.Error(err)
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
@@ -39,7 +40,7 @@ func (ts *testServer) backup(t testing.TB) []byte {
 func restored(t testing.TB, file []byte, args ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	if _, err := Restore(t.Context(), testConfig(t, dir, args...), bytes.NewReader(file)); err != nil {
+	if _, err := datadir.Restore(t.Context(), testConfig(t, dir, args...), bytes.NewReader(file)); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -50,11 +51,11 @@ func opens(t testing.TB, file []byte, args ...string) {
 	t.Helper()
 	c := testConfig(t, t.TempDir(), args...)
 	_, err := keep.VerifyBackup(t.Context(), bytes.NewReader(file), func(h backup.Header) (*seal.Keys, error) {
-		keys, err := unlock(t.Context(), h.Keyset, c)
+		provider, err := seal.OpenProvider(t.Context(), c.SealConfig())
 		if err != nil {
 			return nil, err
 		}
-		return keys.Keys, nil
+		return seal.Load(t.Context(), h.Keyset, provider)
 	})
 	if err != nil {
 		t.Errorf("a backup does not open: %v", err)
@@ -191,7 +192,7 @@ func TestRestoreTakesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
 			dir := filepath.Join(root, "a", "b")
-			_, err := Restore(t.Context(), testConfig(t, dir, "--key-file="+key), &secondReading{bytes.NewReader(file), then})
+			_, err := datadir.Restore(t.Context(), testConfig(t, dir, "--key-file="+key), &secondReading{bytes.NewReader(file), then})
 			if !errors.Is(err, backup.ErrDamaged) {
 				t.Errorf("error %v", err)
 			}
@@ -204,12 +205,12 @@ func TestRestoreTakesBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			write(t, filepath.Join(dir, keyName), string(content))
-			_, err = Restore(t.Context(), testConfig(t, dir), &secondReading{bytes.NewReader(file), then})
+			write(t, filepath.Join(dir, "key"), string(content))
+			_, err = datadir.Restore(t.Context(), testConfig(t, dir), &secondReading{bytes.NewReader(file), then})
 			if !errors.Is(err, backup.ErrDamaged) {
 				t.Errorf("error %v", err)
 			}
-			if left := snapshot(t, dir); len(left) != 2 || left["/"+keyName] == "" {
+			if left := snapshot(t, dir); len(left) != 2 || left["/key"] == "" {
 				t.Errorf("it left %v", left)
 			}
 		})
@@ -218,7 +219,7 @@ func TestRestoreTakesBack(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		dir := filepath.Join(t.TempDir(), "data")
-		if _, err := Restore(ctx, testConfig(t, dir, "--key-file="+key), bytes.NewReader(file)); !errors.Is(err, context.Canceled) {
+		if _, err := datadir.Restore(ctx, testConfig(t, dir, "--key-file="+key), bytes.NewReader(file)); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}
 		if left := snapshot(t, dir); len(left) != 0 {
@@ -230,9 +231,9 @@ func TestRestoreTakesBack(t *testing.T) {
 // TestRestoreCutShort: a folder that a restore was killed in is nobody's data.
 func TestRestoreCutShort(t *testing.T) {
 	dir, _ := wholeFolder(t)
-	replace(t, filepath.Join(dir, formatName), "format 1", "format 1"+formatRestoring)
+	replace(t, filepath.Join(dir, "format"), "format 1", "format 1, being restored")
 	refused(t, dir, "a restore into it did not end")
-	if _, err := Restore(t.Context(), testConfig(t, dir), strings.NewReader("")); !errors.Is(err, errRestoring) {
+	if _, err := datadir.Restore(t.Context(), testConfig(t, dir), strings.NewReader("")); err == nil || !strings.Contains(err.Error(), "a restore into it did not end") {
 		t.Errorf("another restore: %v", err)
 	}
 }

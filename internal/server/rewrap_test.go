@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
@@ -14,7 +15,7 @@ func TestRewrap(t *testing.T) {
 	dir, ts := wholeFolder(t)
 	newKey := filepath.Join(t.TempDir(), "new.key")
 	before := snapshot(t, dir)
-	done, err := Rewrap(t.Context(), testConfig(t, dir), testConfig(t, dir, "--key-file="+newKey))
+	done, err := datadir.Rewrap(t.Context(), testConfig(t, dir), testConfig(t, dir, "--key-file="+newKey))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +23,7 @@ func TestRewrap(t *testing.T) {
 		t.Errorf("done %+v", done)
 	}
 	for _, d := range differences(before, snapshot(t, dir)) {
-		if !strings.HasPrefix(d, "/"+keysetName+" was") && !strings.HasPrefix(d, " was") {
+		if !strings.HasPrefix(d, "/"+"keyset.json"+" was") && !strings.HasPrefix(d, " was") {
 			t.Errorf("changed: %s", d)
 		}
 	}
@@ -32,7 +33,7 @@ func TestRewrap(t *testing.T) {
 	if got := again.values(t); got[secretName] != secretValue {
 		t.Errorf("values are %v", got)
 	}
-	if _, err := Rewrap(t.Context(), testConfig(t, dir, "--key-file="+newKey), testConfig(t, dir)); !errors.Is(err, ErrLocked) {
+	if _, err := datadir.Rewrap(t.Context(), testConfig(t, dir, "--key-file="+newKey), testConfig(t, dir)); !errors.Is(err, datadir.ErrLocked) {
 		t.Errorf("beside a server: %v", err)
 	}
 }
@@ -53,8 +54,8 @@ func TestRewrapFails(t *testing.T) {
 	}{
 		{"wrong key", []string{"--passphrase-file=" + weak}, []string{"--key-file=" + newKey}, nil, "open to other users"},
 		{"new key unusable", nil, []string{"--passphrase-file=" + weak}, nil, "open to other users"},
-		{"keyset can't be written", nil, []string{"--key-file=" + newKey}, func(dir string) { mkdir(t, filepath.Join(dir, keysetName+newSuffix)) }, "write the keyset"},
-		{"keyset damaged", nil, []string{"--key-file=" + newKey}, func(dir string) { flip(t, filepath.Join(dir, keysetName)) }, keysetName},
+		{"keyset can't be written", nil, []string{"--key-file=" + newKey}, func(dir string) { mkdir(t, filepath.Join(dir, "keyset.json"+".new")) }, "write the keyset"},
+		{"keyset damaged", nil, []string{"--key-file=" + newKey}, func(dir string) { flip(t, filepath.Join(dir, "keyset.json")) }, "keyset.json"},
 		{"no data", nil, []string{"--key-file=" + newKey}, func(dir string) { removeAll(t, dir) }, "holds no data"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,7 +64,7 @@ func TestRewrapFails(t *testing.T) {
 				tt.spoil(dir)
 			}
 			before := snapshot(t, dir)
-			_, err := Rewrap(t.Context(), testConfig(t, dir, tt.from...), testConfig(t, dir, tt.to...))
+			_, err := datadir.Rewrap(t.Context(), testConfig(t, dir, tt.from...), testConfig(t, dir, tt.to...))
 			if err == nil || !strings.Contains(err.Error(), tt.reason) {
 				t.Errorf("error %v, want one with %q", err, tt.reason)
 			}
@@ -96,7 +97,7 @@ func TestRotationSurvivesRestart(t *testing.T) {
 		t.Errorf("values are %v", got)
 	}
 	again.stop(t)
-	if _, err := Examine(t.Context(), testConfig(t, dir), failOnDamage(t)); err != nil {
+	if _, err := datadir.Check(t.Context(), testConfig(t, dir), failOnDamage(t)); err != nil {
 		t.Error(err)
 	}
 }

@@ -7,12 +7,14 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
 // Run runs a server until ctx ends or the process is told to end, by SIGTERM
 // or an interrupt; a second of these ends it at once. SIGHUP makes it read
 // again what can change. Its log goes to w.
-func Run(ctx context.Context, c *Config, w io.Writer) error {
+func Run(ctx context.Context, c *config.Config, w io.Writer) error {
 	logger, level := NewLogger(w, c)
 
 	hangups := make(chan os.Signal, 1)

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
@@ -30,10 +32,10 @@ const (
 
 // Server is a server that runs.
 type Server struct {
-	config      *Config
+	config      *config.Config
 	logger      *slog.Logger
 	level       *slog.LevelVar
-	parts       *parts
+	data        *datadir.Data
 	listener    *listener
 	certificate *certificate // nil without TLS
 	tracing     *tracing     // nil for none
@@ -56,7 +58,7 @@ type Server struct {
 // Start opens everything and serves. level is the one that logger goes by.
 // When Start returns an error, nothing is open, and a data folder that was
 // there is as it was.
-func Start(ctx context.Context, c *Config, logger *slog.Logger, level *slog.LevelVar) (*Server, error) {
+func Start(ctx context.Context, c *config.Config, logger *slog.Logger, level *slog.LevelVar) (*Server, error) {
 	logger, held := holdLog(logger)
 	s := &Server{
 		config: c, logger: logger, level: level,
@@ -91,7 +93,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		}
 		s.profiles = pprofServer()
 	}
-	if s.parts, err = openParts(ctx, c, s.logger); err != nil {
+	if s.data, err = datadir.Open(ctx, c, s.logger); err != nil {
 		return err
 	}
 	return s.assemble(ctx)
@@ -103,10 +105,10 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 	if s.tracing, err = openTracing(ctx, c, s.logger); err != nil {
 		return fmt.Errorf("open tracing: %w", err)
 	}
-	h := newHandler(c, s.parts.keep, s.logger, influxv2.Config{
+	h := newHandler(c, s.data.Keep, s.logger, influxv2.Config{
 		Ready: s.ready, Done: s.stopping,
 		Settings: func() map[string]any { return *s.settings.Load() },
-		Keyset:   func() ([]byte, error) { return readKeyset(s.parts.folder) },
+		Keyset:   s.data.Keyset,
 	})
 	h.tracing = s.tracing
 	s.handler = h
@@ -132,7 +134,7 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 }
 
 func (s *Server) takeSettings() {
-	settings := s.config.settings()
+	settings := s.config.Settings()
 	s.settings.Store(&settings)
 }
 
@@ -168,14 +170,14 @@ func (s *Server) serveUntilClosed(what string, serve func() error) {
 // announce logs where the server is, and what its operator should think about.
 func (s *Server) announce() {
 	c, addr := s.config, s.Addr()
-	s.logger.Info("listening", "address", addr.String(), "tls", s.certificate != nil, "data", s.parts.folder.path, "version", c.Version)
-	if host := hostOf(addr.String()); s.certificate == nil && !loopback(host) {
+	s.logger.Info("listening", "address", addr.String(), "tls", s.certificate != nil, "data", s.data.Path(), "version", c.Version)
+	if host := hostOf(addr.String()); s.certificate == nil && !config.Loopback(host) {
 		s.logger.Warn("TLS is off, and the address can be reached from other machines: tokens and secrets cross the network in clear; use --tls-cert and --tls-key, or a proxy that speaks TLS")
 	}
-	if s.parts.folder.hasKey(c) {
-		s.logger.Warn("the key-encryption key lies beside the data that it protects: move it to another disk, keep a copy, and name it with --key-file", "file", c.keyFile())
+	if s.data.HoldsKey(c) {
+		s.logger.Warn("the key-encryption key lies beside the data that it protects: move it to another disk, keep a copy, and name it with --key-file", "file", c.KeyFile())
 	}
-	for _, name := range c.strays {
+	for _, name := range c.UnknownVars {
 		s.logger.Warn("this environment variable is named like a setting, and there is no such setting", "variable", name)
 	}
 }
@@ -191,10 +193,10 @@ func (s *Server) ready() error {
 	if s.handler.draining.Load() {
 		return &keep.Error{Code: keep.CodeUnavailable, Message: "the server is shutting down"}
 	}
-	if err := s.parts.keep.Writable(); err != nil {
+	if err := s.data.Keep.Writable(); err != nil {
 		return err
 	}
-	if !s.parts.store.Metrics().Available {
+	if !s.data.Store.Metrics().Available {
 		return &keep.Error{Code: keep.CodeUnavailable, Message: "the store can't be written now"}
 	}
 	return nil
@@ -207,7 +209,7 @@ func (s *Server) Reload() {
 	if s.certificate != nil {
 		s.certificate.refresh()
 	}
-	if err := s.parts.audit.Rotate(); err != nil {
+	if err := s.data.Audit.Rotate(); err != nil {
 		s.logger.Error("audit log can't be rotated and goes on in the same file", "error", err)
 	}
 	restart, err := s.config.Reload()
@@ -282,8 +284,8 @@ func (s *Server) release(ctx context.Context) error {
 	}
 	s.loops.Wait()
 	var err error
-	if s.parts != nil {
-		err = s.parts.close()
+	if s.data != nil {
+		err = s.data.Close()
 	}
 	// Last, since it may wait for a collector that is not there.
 	ctx, cancel := context.WithTimeout(ctx, tracesEnd)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -26,7 +27,7 @@ type tracing struct {
 // nothing yet; a collector that is not there loses spans and nothing else.
 // Credentials for it can be in OpenTelemetry's own environment variables, such
 // as OTEL_EXPORTER_OTLP_HEADERS.
-func openTracing(ctx context.Context, c *Config, logger *slog.Logger) (*tracing, error) {
+func openTracing(ctx context.Context, c *config.Config, logger *slog.Logger) (*tracing, error) {
 	if c.TraceEndpoint == "" {
 		return nil, nil
 	}
@@ -37,7 +38,7 @@ func openTracing(ctx context.Context, c *Config, logger *slog.Logger) (*tracing,
 	return newTracing(&loggedExporter{SpanExporter: exporter, logger: logger}, c), nil
 }
 
-func newTracing(exporter sdktrace.SpanExporter, c *Config) *tracing {
+func newTracing(exporter sdktrace.SpanExporter, c *config.Config) *tracing {
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.TraceSampleRatio))),

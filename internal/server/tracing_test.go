@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -27,7 +28,7 @@ func traced(t *testing.T, ratio float64, fn http.HandlerFunc) (*handler, func() 
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
 	h := newTestHandler(io.Discard, fn)
-	c := NewConfig()
+	c := config.New()
 	c.TraceSampleRatio = ratio
 	h.tracing = newTracing(spans, c)
 	return h, func() tracetest.SpanStubs {
@@ -171,7 +172,7 @@ func TestTracingCollector(t *testing.T) {
 // A collector that is not there costs a line in the log.
 func TestTracingNoCollector(t *testing.T) {
 	log := new(syncBuffer)
-	logger, _ := NewLogger(log, NewConfig())
+	logger, _ := NewLogger(log, config.New())
 	e := &loggedExporter{SpanExporter: failingExporter{}, logger: logger}
 	if err := e.ExportSpans(t.Context(), make([]sdktrace.ReadOnlySpan, 3)); err != nil {
 		t.Error(err)

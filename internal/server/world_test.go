@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
@@ -56,7 +57,7 @@ const (
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	w := &world{log: new(syncBuffer)}
-	c := NewConfig()
+	c := config.New()
 	c.LogLevel = -8
 	logger, _ := NewLogger(w.log, c)
 	w.Kit = keeptest.New(tb, &keeptest.Options{Configure: func(c *keep.Config) {
@@ -96,7 +97,7 @@ func (w *world) forget(tb testing.TB) {
 }
 
 func (w *world) serve() {
-	c := NewConfig()
+	c := config.New()
 	c.Version, c.LogLevel = "1.2.3", -8
 	logger, _ := NewLogger(w.log, c)
 	w.handler = newHandler(c, w.Keep, logger, influxv2.Config{

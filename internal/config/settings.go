@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"net/url"
@@ -6,10 +6,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// settings returns all settings by the names of their flags, for operators to
+// Settings returns all settings by the names of their flags, for operators to
 // look at. None of them is secret, and what an address should not hold is left
 // out all the same.
-func (c *Config) settings() map[string]any {
+func (c *Config) Settings() map[string]any {
 	all := map[string]any{}
 	c.flags.VisitAll(func(f *pflag.Flag) { all[f.Name] = f.Value.String() })
 	all["drop-guard"] = c.DropGuard

@@ -1,9 +1,10 @@
-package server
+package datadir
 
 import (
 	"context"
 	"errors"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -12,17 +13,17 @@ import (
 // passwords: do acts as keep.Offline, and what it does is audited. The error is
 // ErrLocked while a server has the folder open, and fs.ErrNotExist when there is
 // no data in it or its key file is not at hand.
-func Recover(ctx context.Context, c *Config, do func(*keep.Keep) error) error {
+func Recover(ctx context.Context, c *config.Config, do func(*keep.Keep) error) error {
 	if c.AuditLog == "-" {
 		return errAuditStream
 	}
-	f, err := lockData(c)
+	dir, err := lockWhole(c)
 	if err != nil {
 		return err
 	}
-	p, err := openIn(ctx, f, c, discardLog())
+	d, err := openDir(ctx, dir, c, discardLog())
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(p.keep), p.close())
+	return errors.Join(do(d.Keep), d.Close())
 }

@@ -1,4 +1,4 @@
-package server
+package datadir
 
 import (
 	"context"
@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// Restored says what Restore has put into a data folder.
-type Restored struct {
+// RestoreResult says what Restore has put into a data folder.
+type RestoreResult struct {
 	Records int
 	Created time.Time // of the backup
 	Key     seal.Info // the key-encryption key that it needs
@@ -25,15 +26,15 @@ type Restored struct {
 // Restore puts a backup into a data folder that is empty or not there. It
 // first reads the whole backup and opens every record of it, before it writes
 // anything; when it fails, nothing has changed.
-func Restore(ctx context.Context, c *Config, file io.ReadSeeker) (done Restored, err error) {
-	p := new(parts)
-	defer func() { err = errors.Join(err, p.close()) }()
+func Restore(ctx context.Context, c *config.Config, file io.ReadSeeker) (done RestoreResult, err error) {
+	d := new(Data)
+	defer func() { err = errors.Join(err, d.Close()) }()
 	// The key may lie there already, where a server looks for it.
-	if p.folder, err = openFolder(c, c.keyFile()); err != nil {
+	if d.dir, err = lockDir(c, c.KeyFile()); err != nil {
 		return done, err
 	}
-	if p.folder.state != folderEmpty {
-		return done, fmt.Errorf("%s is not empty: a backup is restored into a folder of its own", p.folder.path)
+	if d.dir.state != stateEmpty {
+		return done, fmt.Errorf("%s is not empty: a backup is restored into a folder of its own", d.dir.path)
 	}
 	var keyset []byte
 	done.Records, err = keep.VerifyBackup(ctx, file, func(h backup.Header) (*seal.Keys, error) {
@@ -41,11 +42,11 @@ func Restore(ctx context.Context, c *Config, file io.ReadSeeker) (done Restored,
 		if err != nil {
 			return nil, err
 		}
-		if p.keys, err = unlock(ctx, h.Keyset, c); err != nil {
+		if d.keys, err = unlock(ctx, h.Keyset, c); err != nil {
 			return nil, &BackupKeyError{needed, err}
 		}
 		keyset, done.Created, done.Key = h.Keyset, h.Created, needed
-		return p.keys.Keys, nil
+		return d.keys.Keys, nil
 	})
 	if err != nil {
 		return done, fmt.Errorf("verify the backup: %w", err)
@@ -53,7 +54,7 @@ func Restore(ctx context.Context, c *Config, file io.ReadSeeker) (done Restored,
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return done, fmt.Errorf("read the backup again: %w", err)
 	}
-	return done, p.restore(ctx, keyset, file)
+	return done, d.restore(ctx, keyset, file)
 }
 
 // BackupKeyError says that a backup does not open with the key at hand.
@@ -71,34 +72,34 @@ func (e *BackupKeyError) Unwrap() error { return e.err }
 // restore writes what was verified. What it has made it removes again when it
 // fails. When the process is killed in between, the folder says what happened,
 // and no server takes it for data.
-func (p *parts) restore(ctx context.Context, keyset []byte, file io.Reader) (err error) {
-	made := missingFolders(p.folder.path)
+func (d *Data) restore(ctx context.Context, keyset []byte, file io.Reader) (err error) {
+	made := missingFolders(d.dir.path)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, p.takeBack(made))
+			err = errors.Join(err, d.takeBack(made))
 		}
 	}()
-	if err := p.folder.begin(); err != nil {
+	if err := d.dir.begin(); err != nil {
 		return err
 	}
-	if err := p.folder.writeFormat(formatRestoring); err != nil {
+	if err := d.dir.writeFormat(formatRestoring); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	if err := writeFile(p.folder.file(keysetName), keyset); err != nil {
+	if err := writeFile(d.dir.file(keysetName), keyset); err != nil {
 		return fmt.Errorf("write the keyset: %w", err)
 	}
-	if err := p.openStore(discardLog()); err != nil {
+	if err := d.openStore(discardLog()); err != nil {
 		return err
 	}
-	if err := keep.Restore(ctx, file, p.store); err != nil {
+	if err := keep.Restore(ctx, file, d.Store); err != nil {
 		return err
 	}
-	s := p.store
-	p.store = nil
+	s := d.Store
+	d.Store = nil
 	if err := s.Close(); err != nil {
 		return err
 	}
-	return p.folder.finish()
+	return d.dir.finish()
 }
 
 // missingFolders lists a folder and those above it that are not there yet,
@@ -114,16 +115,16 @@ func missingFolders(path string) (missing []string) {
 }
 
 // takeBack removes what a restore that failed has made.
-func (p *parts) takeBack(folders []string) error {
+func (d *Data) takeBack(folders []string) error {
 	var errs []error
-	if p.store != nil {
-		errs = append(errs, p.store.Close())
-		p.store = nil
+	if d.Store != nil {
+		errs = append(errs, d.Store.Close())
+		d.Store = nil
 	}
-	f := p.folder
+	dir := d.dir
 	// format goes last: as long as it is there, it tells what the rest is.
 	for _, name := range []string{storeName, keysetName, keysetName + newSuffix, formatName + newSuffix, formatName} {
-		errs = append(errs, os.RemoveAll(f.file(name)))
+		errs = append(errs, os.RemoveAll(dir.file(name)))
 	}
 	for _, folder := range folders {
 		if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,4 +1,4 @@
-package server
+package datadir
 
 import (
 	"context"
@@ -9,53 +9,54 @@ import (
 	"path/filepath"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Examined counts what Examine has read.
-type Examined struct {
+// CheckResult counts what Check has read.
+type CheckResult struct {
 	keep.CheckReport
 	Lines uint64 // of the audit log
 }
 
-// Examine reads everything in a data folder that no server has open, and tells
+// Check reads everything in a data folder that no server has open, and tells
 // found of all damage. It changes no data. It returns an error when it could
 // not look: a server is running, there is no data, or the key is another one.
-func Examine(ctx context.Context, c *Config, found func(keep.Damage)) (done Examined, err error) {
+func Check(ctx context.Context, c *config.Config, found func(keep.Damage)) (done CheckResult, err error) {
 	tell := func(what string, err error) {
 		done.Damaged++
 		found(keep.Damage{What: what, Err: err})
 	}
-	p := new(parts)
-	defer func() { err = errors.Join(err, p.close()) }()
-	if p.folder, err = lockData(c); err != nil {
+	d := new(Data)
+	defer func() { err = errors.Join(err, d.Close()) }()
+	if d.dir, err = lockWhole(c); err != nil {
 		return done, err
 	}
-	vouched, err := p.examineStore(ctx, c, &done, tell, found)
+	vouched, err := d.checkStoreRecords(ctx, c, &done, tell, found)
 	if err != nil {
 		return done, err
 	}
-	return done, examineAudit(ctx, c, &done, vouched, tell)
+	return done, checkAudit(ctx, c, &done, vouched, tell)
 }
 
-// examineStore returns the place in the audit log that the store vouches for,
+// checkStoreRecords returns the place in the audit log that the store vouches for,
 // nil when it can't be known.
-func (p *parts) examineStore(ctx context.Context, c *Config, done *Examined, tell func(string, error), found func(keep.Damage)) (*audit.Checkpoint, error) {
+func (d *Data) checkStoreRecords(ctx context.Context, c *config.Config, done *CheckResult, tell func(string, error), found func(keep.Damage)) (*audit.Checkpoint, error) {
 	var err error
-	if p.keys, err = openKeys(ctx, p.folder, c); err != nil {
-		if !keysetDamaged(p.folder, err) {
+	if d.keys, err = openKeys(ctx, d.dir, c); err != nil {
+		if !keysetDamaged(d.dir, err) {
 			return nil, err
 		}
 		tell("the keyset", err)
 		return nil, nil
 	}
-	if err := p.folder.checkStore(); err != nil {
+	if err := d.dir.checkStore(); err != nil {
 		tell("the store", err)
 		return nil, nil
 	}
-	if err := p.openStore(discardLog()); err != nil {
+	if err := d.openStore(discardLog()); err != nil {
 		var corrupt *store.CorruptError
 		if !errors.As(err, &corrupt) {
 			return nil, err
@@ -63,12 +64,12 @@ func (p *parts) examineStore(ctx context.Context, c *Config, done *Examined, tel
 		tell(corrupt.What, corrupt.Err)
 		return nil, nil
 	}
-	report, err := keep.Check(ctx, p.store, p.keys.Keys, found)
+	report, err := keep.Check(ctx, d.Store, d.keys.Keys, found)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	done.CheckReport = report
-	at, err := keep.AuditCheckpoint(ctx, p.store, p.keys)
+	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys)
 	if err != nil {
 		return nil, nil // Check has told of it
 	}
@@ -77,15 +78,15 @@ func (p *parts) examineStore(ctx context.Context, c *Config, done *Examined, tel
 
 // keysetDamaged tells a keyset that is damaged or lost from a key that is not
 // the right one, or not at hand.
-func keysetDamaged(f *folder, err error) bool {
-	if _, serr := os.Stat(f.file(keysetName)); errors.Is(serr, fs.ErrNotExist) {
+func keysetDamaged(dir *dataDir, err error) bool {
+	if _, serr := os.Stat(dir.file(keysetName)); errors.Is(serr, fs.ErrNotExist) {
 		return true
 	}
 	return errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrWrongKey)
 }
 
-// examineAudit verifies the audit log, as far as the store vouches for it too.
-func examineAudit(ctx context.Context, c *Config, done *Examined, vouched *audit.Checkpoint, tell func(string, error)) error {
+// checkAudit verifies the audit log, as far as the store vouches for it too.
+func checkAudit(ctx context.Context, c *config.Config, done *CheckResult, vouched *audit.Checkpoint, tell func(string, error)) error {
 	if c.AuditLog == "-" {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package server
+package datadir
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
@@ -29,8 +30,6 @@ const (
 	formatName = "format"
 	keysetName = "keyset.json"
 	storeName  = "store"
-	auditName  = "audit.log"
-	keyName    = "key"
 	// newSuffix is on files that are being written; then they are renamed.
 	newSuffix = ".new"
 )
@@ -50,43 +49,43 @@ var ErrLocked = errors.New("in use by another process")
 // errRestoring says that a restore was cut short.
 var errRestoring = errors.New("a restore into it did not end: remove all that is in it, and restore again")
 
-// folderState says how far a data folder is.
-type folderState int
+// dirState says how far a data folder is.
+type dirState int
 
 const (
-	folderEmpty  folderState = iota // there is none, or nothing in it
-	folderMaking                    // a first start was cut short
-	folderWhole
+	stateEmpty  dirState = iota // there is none, or nothing in it
+	stateMaking                 // a first start was cut short
+	stateWhole
 )
 
-// folder is a data folder that this process has locked.
-type folder struct {
-	path  string
-	ours  []string // files of the operator's that may lie in it
-	state folderState
-	lock  *os.File // nil as long as there is no folder
+// dataDir is a data folder that this process has locked.
+type dataDir struct {
+	path    string
+	allowed []string // files of the operator's that may lie in it
+	state   dirState
+	lock    *os.File // nil as long as there is no folder
 }
 
-// openFolder locks the folder that the settings name, and finds out its state.
+// lockDir locks the folder that the settings name, and finds out its state.
 // It changes nothing. The files that the settings name may lie in it, and others
 // of the operator's.
-func openFolder(c *Config, others ...string) (*folder, error) {
+func lockDir(c *config.Config, others ...string) (*dataDir, error) {
 	path, err := filepath.Abs(c.DataDir)
 	if err != nil {
 		return nil, fmt.Errorf("open the data folder: %w", err)
 	}
-	f := &folder{path: path}
-	for _, name := range append(c.ownFiles(), others...) {
+	d := &dataDir{path: path}
+	for _, name := range append(c.NamedFiles(), others...) {
 		if name == "" {
 			continue
 		}
 		if abs, err := filepath.Abs(name); err == nil {
-			f.ours = append(f.ours, abs)
+			d.allowed = append(d.allowed, abs)
 		}
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return f, nil
+		return d, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the data folder: %w", err)
@@ -94,36 +93,36 @@ func openFolder(c *Config, others ...string) (*folder, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("open the data folder: %s is not a folder", path)
 	}
-	if err := f.enter(); err != nil {
-		f.close()
+	if err := d.enter(); err != nil {
+		d.close()
 		return nil, fmt.Errorf("open the data folder: %w", err)
 	}
-	return f, nil
+	return d, nil
 }
 
 // enter locks a folder that is there and reads its state.
-func (f *folder) enter() error {
-	dir, err := os.Open(f.path)
+func (d *dataDir) enter() error {
+	opened, err := os.Open(d.path)
 	if err != nil {
 		return err
 	}
-	f.lock = dir
-	if err := lockFile(dir); err != nil {
-		return fmt.Errorf("%s: %w", f.path, err)
+	d.lock = opened
+	if err := lockFile(opened); err != nil {
+		return fmt.Errorf("%s: %w", d.path, err)
 	}
-	f.state, err = f.inspect()
+	d.state, err = d.inspect()
 	return err
 }
 
-func (f *folder) inspect() (folderState, error) {
-	text, err := os.ReadFile(f.file(formatName))
+func (d *dataDir) inspect() (dirState, error) {
+	text, err := os.ReadFile(d.file(formatName))
 	if err == nil {
 		return parseFormat(string(text))
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	entries, err := os.ReadDir(f.path)
+	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return 0, err
 	}
@@ -131,19 +130,19 @@ func (f *folder) inspect() (folderState, error) {
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case name == keysetName, name == storeName:
-			return 0, fmt.Errorf("%s has data and no file %s, which says of which format: it is damaged", f.path, formatName)
-		case name == "lost+found", name == formatName+newSuffix, slices.Contains(f.ours, f.file(name)):
+			return 0, fmt.Errorf("%s has data and no file %s, which says of which format: it is damaged", d.path, formatName)
+		case name == "lost+found", name == formatName+newSuffix, slices.Contains(d.allowed, d.file(name)):
 		default:
 			foreign = true
 		}
 	}
 	if foreign {
-		return 0, fmt.Errorf("%s is not empty and no data folder of Fluxkeep: choose another with --data-dir", f.path)
+		return 0, fmt.Errorf("%s is not empty and no data folder of Fluxkeep: choose another with --data-dir", d.path)
 	}
-	return folderEmpty, nil
+	return stateEmpty, nil
 }
 
-func parseFormat(text string) (folderState, error) {
+func parseFormat(text string) (dirState, error) {
 	rest, known := strings.CutPrefix(text, formatStart)
 	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
 	n, err := strconv.ParseUint(digits, 10, 32)
@@ -152,9 +151,9 @@ func parseFormat(text string) (folderState, error) {
 	case n > formatNumber:
 		return 0, fmt.Errorf("it has format %d and was written by a newer version of Fluxkeep: this one knows format %d", n, formatNumber)
 	case rest == strconv.Itoa(formatNumber)+"\n":
-		return folderWhole, nil
+		return stateWhole, nil
 	case rest == strconv.Itoa(formatNumber)+formatMaking+"\n":
-		return folderMaking, nil
+		return stateMaking, nil
 	case rest == strconv.Itoa(formatNumber)+formatRestoring+"\n":
 		return 0, errRestoring
 	}
@@ -162,45 +161,45 @@ func parseFormat(text string) (folderState, error) {
 }
 
 // begin makes the folder, so that it is known to be one that is being made.
-func (f *folder) begin() error {
-	if err := makeFolder(f.path); err != nil {
+func (d *dataDir) begin() error {
+	if err := makeDirs(d.path); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	if f.lock == nil {
-		if err := f.enter(); err != nil {
+	if d.lock == nil {
+		if err := d.enter(); err != nil {
 			return fmt.Errorf("make the data folder: %w", err)
 		}
-		if f.state != folderEmpty {
-			return fmt.Errorf("make the data folder: %s: %w", f.path, ErrLocked) // another process was faster
+		if d.state != stateEmpty {
+			return fmt.Errorf("make the data folder: %s: %w", d.path, ErrLocked) // another process was faster
 		}
 	}
-	if err := f.writeFormat(formatMaking); err != nil {
+	if err := d.writeFormat(formatMaking); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	f.state = folderMaking
+	d.state = stateMaking
 	return nil
 }
 
 // finish marks the folder as whole.
-func (f *folder) finish() error {
-	if err := f.writeFormat(""); err != nil {
+func (d *dataDir) finish() error {
+	if err := d.writeFormat(""); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	f.state = folderWhole
+	d.state = stateWhole
 	return nil
 }
 
-func (f *folder) writeFormat(state string) error {
-	return writeFile(f.file(formatName), []byte(formatStart+strconv.Itoa(formatNumber)+state+"\n"))
+func (d *dataDir) writeFormat(state string) error {
+	return writeFile(d.file(formatName), []byte(formatStart+strconv.Itoa(formatNumber)+state+"\n"))
 }
 
 // checkStore makes sure that a whole folder's store was not lost: an empty one
 // would be made in its place.
-func (f *folder) checkStore() error {
-	if f.state != folderWhole {
+func (d *dataDir) checkStore() error {
+	if d.state != stateWhole {
 		return nil
 	}
-	entries, err := os.ReadDir(f.file(storeName))
+	entries, err := os.ReadDir(d.file(storeName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
@@ -209,41 +208,41 @@ func (f *folder) checkStore() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("open the data folder: %s is missing or empty: the data is lost or its disk is not mounted", f.file(storeName))
+	return fmt.Errorf("open the data folder: %s is missing or empty: the data is lost or its disk is not mounted", d.file(storeName))
 }
 
 // hasKey reports whether the key-encryption key lies in the folder.
-func (f *folder) hasKey(c *Config) bool {
+func (d *dataDir) hasKey(c *config.Config) bool {
 	if c.Key.Provider != seal.KindKeyFile {
 		return false
 	}
-	path, err := filepath.Abs(c.keyFile())
-	return err == nil && strings.HasPrefix(path, f.path+string(filepath.Separator))
+	path, err := filepath.Abs(c.KeyFile())
+	return err == nil && strings.HasPrefix(path, d.path+string(filepath.Separator))
 }
 
-func (f *folder) file(name string) string { return filepath.Join(f.path, name) }
+func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
 
 // close gives the lock back.
-func (f *folder) close() error {
-	if f.lock == nil {
+func (d *dataDir) close() error {
+	if d.lock == nil {
 		return nil
 	}
-	return f.lock.Close()
+	return d.lock.Close()
 }
 
-// makeFolder makes a folder and those above it that are missing, all durable.
-func makeFolder(path string) error {
+// makeDirs makes a folder and those above it that are missing, all durable.
+func makeDirs(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
 	parent := filepath.Dir(path)
-	if err := makeFolder(parent); err != nil {
+	if err := makeDirs(parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncFolder(parent)
+	return syncDir(parent)
 }
 
 // writeFile writes a file that only its owner can read. When it returns nil,
@@ -266,10 +265,10 @@ func writeFile(path string, content []byte) error {
 	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
 }
 
-func syncFolder(path string) error {
+func syncDir(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 // of a file; "" is no file.
 func load(t testing.TB, args []string, env map[string]string, file string) (*Config, error) {
 	t.Helper()
-	c := NewConfig()
+	c := New()
 	if file != "" {
 		path := filepath.Join(t.TempDir(), "fluxkeep.toml")
 		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
@@ -124,7 +124,7 @@ func TestConfigPrecedence(t *testing.T) {
 			}
 		})
 	}
-	NewConfig().Flags().VisitAll(func(f *pflag.Flag) {
+	New().Flags().VisitAll(func(f *pflag.Flag) {
 		if !tested[f.Name] {
 			t.Errorf("--%s has no test of its precedence", f.Name)
 		}
@@ -255,7 +255,7 @@ func TestConfigReload(t *testing.T) {
 		}
 	}
 	write("log-level = \"info\"\nidle-timeout = \"1m\"\n")
-	c := NewConfig()
+	c := New()
 	if err := c.Flags().Parse([]string{"--config", path, "--write-timeout", "3s"}); err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestConfigSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := c.settings()
+	all := c.Settings()
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if _, ok := all[f.Name]; !ok {
 			t.Errorf("%s is missing", f.Name)
@@ -351,12 +351,12 @@ func FuzzConfigFile(f *testing.F) {
 				t.Errorf("setting %q stands in line %d of %d", e.key, e.line, lines)
 			}
 		}
-		c := NewConfig()
+		c := New()
 		err = c.apply(entries)
-		var wrong *ConfigError
+		var wrong *Error
 		if err == nil {
 			// What was taken over can be written as flags, and is the same then.
-			again := NewConfig()
+			again := New()
 			for _, e := range entries {
 				if err := again.Flags().Set(e.key, c.value(e.key)); err != nil {
 					t.Errorf("%s can be %q in the file, and not on the command line: %v", e.key, c.value(e.key), err)

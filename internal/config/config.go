@@ -1,4 +1,7 @@
-package server
+// Package config holds a server's settings: their flags, their environment
+// variables and their file. Commands that work on a stopped server's data folder
+// use the same ones.
+package config
 
 import (
 	"log/slog"
@@ -10,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Config says how a server runs. NewConfig gives it its defaults, and Load
-// fills it from the environment and a file. Nothing in it is secret: keys,
+// Config says how a server runs. New gives it its defaults, and Load fills
+// it from the environment and a file. Nothing in it is secret: keys,
 // passphrases and tokens are named by the files that hold them.
 type Config struct {
 	// Version and Commit say which program this is.
@@ -26,7 +29,7 @@ type Config struct {
 	TLSMinVersion  string
 
 	DataDir string
-	Key     KeyConfig
+	Key     Key
 
 	AuditLog     string // "" for audit.log in the data folder, "-" for standard output
 	AuditNames   string
@@ -50,15 +53,18 @@ type Config struct {
 	TraceSampleRatio float64
 	PprofAddress     string
 
-	testOnlyPasswordCost int // bcrypt's, 0 for the domain's default
+	PasswordCost int // bcrypt's, 0 for the default; no setting, tests use it
+
+	// UnknownVars are environment variables named like settings that don't
+	// exist.
+	UnknownVars []string
 
 	flags   *pflag.FlagSet
-	sources map[string]source // by flag, where it was not the command line
-	strays  []string          // variables that are named like settings and are none
+	sources map[string]source // by flag, unless set on the command line
 }
 
-// KeyConfig says where the key-encryption key is.
-type KeyConfig struct {
+// Key says where the key-encryption key is.
+type Key struct {
 	Provider       string // "" for what the other fields say
 	File           string // "" for the file key in the data folder
 	PassphraseFile string
@@ -73,18 +79,18 @@ type KeyConfig struct {
 	GCPKMSKey string
 }
 
-// The choices of settings that have a few.
+// The values of settings that have a fixed set of them.
 const (
-	namesPlain  = "plain"
-	namesHashed = "hashed"
-	formatText  = "text"
-	formatJSON  = "json"
-	tls12       = "1.2"
-	tls13       = "1.3"
+	NamesPlain  = "plain"
+	NamesHashed = "hashed"
+	FormatText  = "text"
+	FormatJSON  = "json"
+	TLS12       = "1.2"
+	TLS13       = "1.3"
 )
 
-// NewConfig returns a Config with the defaults.
-func NewConfig() *Config {
+// New returns a Config with the defaults.
+func New() *Config {
 	c := &Config{sources: map[string]source{}}
 	c.flags = pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	c.flags.SortFlags = false
@@ -102,7 +108,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.Var((*prefixes)(&c.TrustedProxies), "trusted-proxies", "`networks` of reverse proxies whose X-Forwarded-For tells the client's address, such as 10.0.0.0/8")
 	fs.StringVar(&c.TLSCert, "tls-cert", "", "`file` with the TLS certificate and its chain, in PEM; it is read again when it changes")
 	fs.StringVar(&c.TLSKey, "tls-key", "", "`file` with the certificate's key, in PEM")
-	fs.Var(newChoice(&c.TLSMinVersion, tls12, tls12, tls13), "tls-min-version", "oldest TLS `version` to speak: 1.2 or 1.3")
+	fs.Var(newChoice(&c.TLSMinVersion, TLS12, TLS12, TLS13), "tls-min-version", "oldest TLS `version` to speak: 1.2 or 1.3")
 
 	fs.StringVar(&c.DataDir, "data-dir", "", "`folder` for all that is kept (default $HOME/.fluxkeep)")
 	fs.StringVar(&c.Key.Provider, "key-provider", "", "`kind` of key-encryption key: key-file, passphrase, transit, aws-kms or gcp-kms (default key-file, or what the other flags say)")
@@ -117,7 +123,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Key.GCPKMSKey, "gcp-kms-key", "", "resource `name` of the key-encryption key in Google Cloud KMS")
 
 	fs.StringVar(&c.AuditLog, "audit-log", "", "`file` for the audit log, \"-\" for standard output (default DATA-DIR/audit.log)")
-	fs.Var(newChoice(&c.AuditNames, namesPlain, namesPlain, namesHashed), "audit-names", "`how` the audit log names secrets: plain or hashed")
+	fs.Var(newChoice(&c.AuditNames, NamesPlain, NamesPlain, NamesHashed), "audit-names", "`how` the audit log names secrets: plain or hashed")
 	fs.Var(newSize(&c.AuditMaxSize, 128<<20), "audit-max-size", "`size` at which the audit log begins a new file, such as 64MiB; 0 for never")
 
 	fs.DurationVar(&c.SessionLength, "session-length", time.Hour, "`time` that a sign-in lasts")
@@ -132,7 +138,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "`time` that requests in flight have to finish when the server ends")
 
 	fs.Var(newLevel(&c.LogLevel, slog.LevelInfo), "log-level", "least `level` that is logged: debug, info, warn or error")
-	fs.Var(newChoice(&c.LogFormat, formatText, formatText, formatJSON), "log-format", "`format` of the log: text or json")
+	fs.Var(newChoice(&c.LogFormat, FormatText, FormatText, FormatJSON), "log-format", "`format` of the log: text or json")
 
 	fs.StringVar(&c.TraceEndpoint, "trace-endpoint", "", "`URL` of an OTLP/HTTP collector to send traces to, such as http://127.0.0.1:4318")
 	fs.Float64Var(&c.TraceSampleRatio, "trace-sample-ratio", 1, "`share` of traces to send, from 0 to 1, unless the client has decided")

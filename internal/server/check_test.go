@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -14,7 +15,7 @@ func failOnDamage(t *testing.T) func(keep.Damage) {
 	return func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) }
 }
 
-func TestExamine(t *testing.T) {
+func TestCheck(t *testing.T) {
 	whole, _ := wholeFolder(t)
 	at := func(dir, name string) string { return filepath.Join(dir, name) }
 	for _, tt := range []struct {
@@ -23,18 +24,18 @@ func TestExamine(t *testing.T) {
 		want  string // of what is damaged
 	}{
 		{"nothing", func(string) {}, ""},
-		{"audit log moved away", func(dir string) { remove(t, at(dir, auditName)) }, "the audit log"},
-		{"audit log cut", func(dir string) { cut(t, at(dir, auditName), 200) }, "the audit log"},
-		{"keyset lost", func(dir string) { remove(t, at(dir, keysetName)) }, "the keyset"},
-		{"keyset damaged", func(dir string) { flip(t, at(dir, keysetName)) }, "the keyset"},
-		{"store lost", func(dir string) { removeAll(t, at(dir, storeName)) }, "the store"},
+		{"audit log moved away", func(dir string) { remove(t, at(dir, "audit.log")) }, "the audit log"},
+		{"audit log cut", func(dir string) { cut(t, at(dir, "audit.log"), 200) }, "the audit log"},
+		{"keyset lost", func(dir string) { remove(t, at(dir, "keyset.json")) }, "the keyset"},
+		{"keyset damaged", func(dir string) { flip(t, at(dir, "keyset.json")) }, "the keyset"},
+		{"store lost", func(dir string) { removeAll(t, at(dir, "store")) }, "the store"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := copyFolder(t, whole)
 			tt.spoil(dir)
 			before := snapshot(t, dir)
 			var found []string
-			done, err := Examine(t.Context(), testConfig(t, dir), func(d keep.Damage) { found = append(found, d.What) })
+			done, err := datadir.Check(t.Context(), testConfig(t, dir), func(d keep.Damage) { found = append(found, d.What) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -48,7 +49,7 @@ func TestExamine(t *testing.T) {
 				t.Errorf("examined %+v", done)
 			}
 			for _, d := range differences(before, snapshot(t, dir)) {
-				if !strings.HasPrefix(d, "/"+storeName) && !strings.HasPrefix(d, " was") {
+				if !strings.HasPrefix(d, "/"+"store") && !strings.HasPrefix(d, " was") {
 					t.Errorf("changed: %s", d)
 				}
 			}
@@ -56,12 +57,12 @@ func TestExamine(t *testing.T) {
 	}
 	t.Run("not looked at", func(t *testing.T) {
 		dir := copyFolder(t, whole)
-		remove(t, at(dir, keyName))
-		if _, err := Examine(t.Context(), testConfig(t, dir), failOnDamage(t)); !errors.Is(err, fs.ErrNotExist) {
+		remove(t, at(dir, "key"))
+		if _, err := datadir.Check(t.Context(), testConfig(t, dir), failOnDamage(t)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("without its key: %v", err)
 		}
 		running := start(t, filepath.Join(t.TempDir(), "data"))
-		if _, err := Examine(t.Context(), testConfig(t, running.parts.folder.path), failOnDamage(t)); !errors.Is(err, ErrLocked) {
+		if _, err := datadir.Check(t.Context(), testConfig(t, running.data.Path()), failOnDamage(t)); !errors.Is(err, datadir.ErrLocked) {
 			t.Errorf("beside a server: %v", err)
 		}
 	})

@@ -1,4 +1,4 @@
-package server
+package datadir
 
 import (
 	"context"
@@ -8,40 +8,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
 // maxKeyset bounds what is read as a keyset; seal has the exact limit.
 const maxKeyset = 2 << 20
-
-// keyConfig says where the key-encryption key is.
-func (c *Config) keyConfig() seal.Config {
-	k := &c.Key
-	return seal.Config{
-		Kind:       k.Provider,
-		KeyFile:    c.keyFile(),
-		Passphrase: seal.CredentialFile(k.PassphraseFile),
-		Transit: seal.TransitConfig{
-			Address: k.TransitAddress, Token: seal.CredentialFile(k.TransitTokenFile),
-			Key: k.TransitKey, Mount: k.TransitMount, Namespace: k.TransitNamespace,
-		},
-		AWSKMS: seal.AWSKMSConfig{KeyARN: k.AWSKMSKey},
-		GCPKMS: seal.GCPKMSConfig{Key: k.GCPKMSKey},
-	}
-}
-
-func (c *Config) keyFile() string {
-	if c.Key.File != "" {
-		return c.Key.File
-	}
-	return filepath.Join(c.DataDir, keyName)
-}
-
-// ownFiles are the files that the configuration names. They may lie in a data
-// folder that is empty otherwise.
-func (c *Config) ownFiles() []string {
-	return []string{c.File, c.TLSCert, c.TLSKey, c.Key.File, c.Key.PassphraseFile, c.Key.TransitTokenFile}
-}
 
 // openedKeys are the data keys, and the provider that wraps them.
 type openedKeys struct {
@@ -50,27 +22,27 @@ type openedKeys struct {
 }
 
 // openKeys opens the data keys of a whole folder. It changes nothing.
-func openKeys(ctx context.Context, f *folder, c *Config) (*openedKeys, error) {
-	wrapped, err := readKeyset(f)
+func openKeys(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys, error) {
+	wrapped, err := readKeyset(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open the data folder: %s is missing: without it no data can be read", f.file(keysetName))
+		return nil, fmt.Errorf("open the data folder: %s is missing: without it no data can be read", dir.file(keysetName))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the data folder: %w", err)
 	}
 	// Before the key is asked for: no key opens a document that is damaged.
 	if _, err := seal.Describe(wrapped); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.file(keysetName), err)
+		return nil, fmt.Errorf("%s: %w", dir.file(keysetName), err)
 	}
 	return unlock(ctx, wrapped, c)
 }
 
 // unlock opens wrapped data keys with the key-encryption key that the
 // configuration names.
-func unlock(ctx context.Context, wrapped []byte, c *Config) (*openedKeys, error) {
-	provider, err := seal.OpenProvider(ctx, c.keyConfig())
+func unlock(ctx context.Context, wrapped []byte, c *config.Config) (*openedKeys, error) {
+	provider, err := seal.OpenProvider(ctx, c.SealConfig())
 	if c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
-		return nil, &missingKeyError{c.keyFile()}
+		return nil, &missingKeyError{c.KeyFile()}
 	}
 	if err != nil {
 		return nil, err
@@ -83,12 +55,12 @@ func unlock(ctx context.Context, wrapped []byte, c *Config) (*openedKeys, error)
 }
 
 // saveKeys makes changed data keys durable.
-func saveKeys(ctx context.Context, f *folder, keys *seal.Keys, provider seal.Provider) error {
+func saveKeys(ctx context.Context, dir *dataDir, keys *seal.Keys, provider seal.Provider) error {
 	wrapped, err := keys.Wrap(ctx, provider)
 	if err != nil {
 		return err
 	}
-	if err := writeFile(f.file(keysetName), wrapped); err != nil {
+	if err := writeFile(dir.file(keysetName), wrapped); err != nil {
 		return fmt.Errorf("write the keyset: %w", err)
 	}
 	return nil
@@ -103,29 +75,29 @@ func (e *missingKeyError) Error() string {
 
 func (e *missingKeyError) Unwrap() error { return fs.ErrNotExist }
 
-func readKeyset(f *folder) ([]byte, error) {
-	info, err := os.Stat(f.file(keysetName))
+func readKeyset(dir *dataDir) ([]byte, error) {
+	info, err := os.Stat(dir.file(keysetName))
 	if err != nil {
 		return nil, err
 	}
 	if info.Size() > maxKeyset {
-		return nil, fmt.Errorf("%s is damaged: it has %d bytes", f.file(keysetName), info.Size())
+		return nil, fmt.Errorf("%s is damaged: it has %d bytes", dir.file(keysetName), info.Size())
 	}
-	return os.ReadFile(f.file(keysetName))
+	return os.ReadFile(dir.file(keysetName))
 }
 
 // makeKeys makes the folder and its data keys, which are durable when it
 // returns, or goes on where an earlier start was cut short. Whether there is a
 // usable key-encryption key is found out first, so that without one nothing is
 // made at all.
-func makeKeys(ctx context.Context, f *folder, c *Config) (*openedKeys, error) {
-	provider, err := seal.OpenProvider(ctx, c.keyConfig())
+func makeKeys(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys, error) {
+	provider, err := seal.OpenProvider(ctx, c.SealConfig())
 	missing := c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)
 	if err != nil && !missing {
 		return nil, err
 	}
-	if wrapped, err := readKeyset(f); err == nil && f.state == folderMaking {
-		return goOn(ctx, f, wrapped, provider)
+	if wrapped, err := readKeyset(dir); err == nil && dir.state == stateMaking {
+		return goOn(ctx, dir, wrapped, provider)
 	}
 	var keys *seal.Keys
 	var wrapped []byte
@@ -134,27 +106,27 @@ func makeKeys(ctx context.Context, f *folder, c *Config) (*openedKeys, error) {
 			return nil, err
 		}
 	}
-	if f.state == folderEmpty {
-		if err := f.begin(); err != nil {
+	if dir.state == stateEmpty {
+		if err := dir.begin(); err != nil {
 			return nil, err
 		}
 	}
 	if missing {
-		if provider, err = makeKeyFile(c.keyFile()); err != nil {
+		if provider, err = makeKeyFile(c.KeyFile()); err != nil {
 			return nil, err
 		}
 		if keys, wrapped, err = seal.Create(ctx, provider); err != nil {
 			return nil, err
 		}
 	}
-	if err := writeFile(f.file(keysetName), wrapped); err != nil {
+	if err := writeFile(dir.file(keysetName), wrapped); err != nil {
 		return nil, fmt.Errorf("write the keyset: %w", err)
 	}
 	return &openedKeys{keys, provider}, nil
 }
 
 // goOn opens the data keys that a start made before it was cut short.
-func goOn(ctx context.Context, f *folder, wrapped []byte, provider seal.Provider) (*openedKeys, error) {
+func goOn(ctx context.Context, dir *dataDir, wrapped []byte, provider seal.Provider) (*openedKeys, error) {
 	err := fmt.Errorf("the key file is missing: %w", fs.ErrNotExist)
 	if provider != nil {
 		var keys *seal.Keys
@@ -162,7 +134,7 @@ func goOn(ctx context.Context, f *folder, wrapped []byte, provider seal.Provider
 			return &openedKeys{keys, provider}, nil
 		}
 	}
-	return nil, fmt.Errorf("%w; %s comes from a first start that did not end, and there is nothing in it: remove it and start again", err, f.path)
+	return nil, fmt.Errorf("%w; %s comes from a first start that did not end, and there is nothing in it: remove it and start again", err, dir.path)
 }
 
 // makeKeyFile makes a key file that is there whole or not at all. A crash can
@@ -179,7 +151,7 @@ func makeKeyFile(path string) (seal.Provider, error) {
 	if err := os.Rename(temp, path); err != nil {
 		return nil, fmt.Errorf("make the key file: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := syncDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("make the key file: %w", err)
 	}
 	return key, nil

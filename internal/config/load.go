@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"fmt"
@@ -12,14 +12,14 @@ import (
 // envPrefix begins the names of the environment variables that hold settings.
 const envPrefix = "FLUXKEEP_"
 
-// ConfigError says which setting is wrong, and where it stands.
-type ConfigError struct {
+// Error says which setting is wrong, and where it stands.
+type Error struct {
 	Setting string
 	Problem string // such as "must be more than 0"
 	from    source
 }
 
-func (e *ConfigError) Error() string {
+func (e *Error) Error() string {
 	switch e.from.kind {
 	case fromEnvironment:
 		return e.from.where + " " + e.Problem
@@ -69,7 +69,7 @@ func (c *Config) Load(environ []string) error {
 			return
 		}
 		if serr := f.Value.Set(v); serr != nil {
-			err = &ConfigError{f.Name, plainProblem(f, serr), source{fromEnvironment, name}}
+			err = &Error{f.Name, plainProblem(f, serr), source{fromEnvironment, name}}
 			return
 		}
 		c.sources[f.Name] = source{fromEnvironment, name}
@@ -77,7 +77,7 @@ func (c *Config) Load(environ []string) error {
 	if err != nil {
 		return err
 	}
-	c.strays = slices.Sorted(maps.Keys(variables))
+	c.UnknownVars = slices.Sorted(maps.Keys(variables))
 	if c.File != "" {
 		entries, err := readConfigFile(c.File)
 		if err != nil {
@@ -102,7 +102,7 @@ func (c *Config) apply(entries []fileEntry) error {
 		}
 		if f.Changed || c.sources[f.Name].kind == fromEnvironment {
 			// It still has to be right, or it breaks a start without the flag.
-			if err := NewConfig().set(e); err != nil {
+			if err := New().set(e); err != nil {
 				return err
 			}
 			continue
@@ -133,7 +133,7 @@ func (c *Config) set(e fileEntry) error {
 		err = f.Value.Set(text)
 	}
 	if err != nil {
-		return &ConfigError{e.key, plainProblem(f, err), source{fromFile, e.where()}}
+		return &Error{e.key, plainProblem(f, err), source{fromFile, e.where()}}
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ func (c *Config) Reload() (restart []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := NewConfig()
+	fresh := New()
 	if err := fresh.apply(entries); err != nil {
 		return nil, err
 	}

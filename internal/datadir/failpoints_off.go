@@ -1,6 +1,6 @@
 //go:build !failpoints
 
-package server
+package datadir
 
 import (
 	"github.com/cockroachdb/pebble/v2/vfs"

@@ -1,4 +1,4 @@
-package server
+package datadir
 
 import (
 	"context"
@@ -7,12 +7,13 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// Rewrapped says which key-encryption key a data folder needed before, and
+// RewrapResult says which key-encryption key a data folder needed before, and
 // which one it needs now.
-type Rewrapped struct {
+type RewrapResult struct {
 	Before, After seal.Info
 	NewKeyFile    string // that was made, "" for none
 }
@@ -21,17 +22,17 @@ type Rewrapped struct {
 // another key-encryption key: the one that to names. The data stays as it is. A
 // key file that is not there yet is made. What Rewrap has written opens with
 // the new key; when it fails, the folder is as it was.
-func Rewrap(ctx context.Context, c, to *Config) (done Rewrapped, err error) {
-	f, err := lockData(c)
+func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err error) {
+	dir, err := lockWhole(c)
 	if err != nil {
 		return done, err
 	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	keys, err := openKeys(ctx, f, c)
+	defer func() { err = errors.Join(err, dir.close()) }()
+	keys, err := openKeys(ctx, dir, c)
 	if err != nil {
 		return done, err
 	}
-	old, err := readKeyset(f)
+	old, err := readKeyset(dir)
 	if err != nil {
 		return done, err
 	}
@@ -53,7 +54,7 @@ func Rewrap(ctx context.Context, c, to *Config) (done Rewrapped, err error) {
 	if done.After, err = seal.Describe(wrapped); err != nil {
 		return done, err
 	}
-	if err := writeFile(f.file(keysetName), wrapped); err != nil {
+	if err := writeFile(dir.file(keysetName), wrapped); err != nil {
 		return done, fmt.Errorf("write the keyset: %w", err)
 	}
 	return done, nil
@@ -61,24 +62,24 @@ func Rewrap(ctx context.Context, c, to *Config) (done Rewrapped, err error) {
 
 // makeMissingKey makes the key file that c names, if it names one that is not
 // there, and returns its path.
-func makeMissingKey(ctx context.Context, c *Config) (string, error) {
+func makeMissingKey(ctx context.Context, c *config.Config) (string, error) {
 	if c.Key.Provider != seal.KindKeyFile {
 		return "", nil
 	}
-	_, err := seal.OpenProvider(ctx, c.keyConfig())
+	_, err := seal.OpenProvider(ctx, c.SealConfig())
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	if _, err := makeKeyFile(c.keyFile()); err != nil {
+	if _, err := makeKeyFile(c.KeyFile()); err != nil {
 		return "", err
 	}
-	return c.keyFile(), nil
+	return c.KeyFile(), nil
 }
 
 // wrapFor wraps data keys with the key-encryption key that c names, and makes
 // sure that it opens them again, asked for anew.
-func wrapFor(ctx context.Context, keys *seal.Keys, c *Config) ([]byte, error) {
-	provider, err := seal.OpenProvider(ctx, c.keyConfig())
+func wrapFor(ctx context.Context, keys *seal.Keys, c *config.Config) ([]byte, error) {
+	provider, err := seal.OpenProvider(ctx, c.SealConfig())
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"fmt"
@@ -25,7 +25,7 @@ func (c *Config) check() error {
 
 // wrong makes the error for a setting, and says where its value stands.
 func (c *Config) wrong(setting, format string, args ...any) error {
-	return &ConfigError{setting, fmt.Sprintf(format, args...), c.sources[setting]}
+	return &Error{setting, fmt.Sprintf(format, args...), c.sources[setting]}
 }
 
 func (c *Config) checkAddresses() error {
@@ -39,14 +39,14 @@ func (c *Config) checkAddresses() error {
 	if err != nil {
 		return c.wrong("pprof-address", "must be HOST:PORT, such as 127.0.0.1:6060")
 	}
-	if !loopback(host) {
+	if !Loopback(host) {
 		return c.wrong("pprof-address", "must be on this machine only, such as 127.0.0.1:6060: profiles can show what is in memory")
 	}
 	return nil
 }
 
-// loopback reports whether only this machine reaches a listener on host.
-func loopback(host string) bool {
+// Loopback reports whether only this machine reaches a listener on host.
+func Loopback(host string) bool {
 	if host == "localhost" {
 		return true
 	}

@@ -1,0 +1,38 @@
+package config
+
+import (
+	"path/filepath"
+
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+)
+
+// SealConfig says where the key-encryption key is.
+func (c *Config) SealConfig() seal.Config {
+	k := &c.Key
+	return seal.Config{
+		Kind:       k.Provider,
+		KeyFile:    c.KeyFile(),
+		Passphrase: seal.CredentialFile(k.PassphraseFile),
+		Transit: seal.TransitConfig{
+			Address: k.TransitAddress, Token: seal.CredentialFile(k.TransitTokenFile),
+			Key: k.TransitKey, Mount: k.TransitMount, Namespace: k.TransitNamespace,
+		},
+		AWSKMS: seal.AWSKMSConfig{KeyARN: k.AWSKMSKey},
+		GCPKMS: seal.GCPKMSConfig{Key: k.GCPKMSKey},
+	}
+}
+
+// KeyFile returns the path of the file that holds the key-encryption key, if
+// its kind is key-file.
+func (c *Config) KeyFile() string {
+	if c.Key.File != "" {
+		return c.Key.File
+	}
+	return filepath.Join(c.DataDir, "key")
+}
+
+// NamedFiles are the files that the configuration names. They may lie in a data
+// folder that is empty otherwise.
+func (c *Config) NamedFiles() []string {
+	return []string{c.File, c.TLSCert, c.TLSKey, c.Key.File, c.Key.PassphraseFile, c.Key.TransitTokenFile}
+}

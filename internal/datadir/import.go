@@ -1,0 +1,97 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+)
+
+// ImportResult says what Import has done.
+type ImportResult struct {
+	keep.ImportReport
+	Compared  keep.ImportComparison // the secrets, with those of the source
+	NewFolder bool
+	NewKey    string // the key file that was made, "" for none
+}
+
+// errAuditStream says why a command changes nothing: what reads the server's
+// standard output does not read that of a command.
+var errAuditStream = errors.New("the audit log goes to standard output: give the file that its lines are to be written to with --audit-log")
+
+// Import takes over what in has into a data folder that no server has open.
+// Without one, it makes it as a server's first start does. When it fails, the
+// data is as it was.
+func Import(ctx context.Context, c *config.Config, in keep.Import) (done ImportResult, err error) {
+	if c.AuditLog == "-" {
+		return done, errAuditStream
+	}
+	_, missing := os.Stat(c.KeyFile())
+	d, err := Open(ctx, c, discardLog())
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	done.NewFolder = d.newFolder
+	if d.newFolder && c.Key.Provider == seal.KindKeyFile && errors.Is(missing, fs.ErrNotExist) {
+		done.NewKey = c.KeyFile()
+	}
+	if done.ImportReport, err = d.Keep.Import(ctx, keep.Offline(), in); err != nil {
+		return done, fmt.Errorf("import: %w", err)
+	}
+	if done.Compared, err = d.Keep.CompareSecrets(ctx, keep.Offline(), in); err != nil {
+		return done, fmt.Errorf("compare the secrets: %w", err)
+	}
+	return done, nil
+}
+
+// PlanImport says what Import would do. It changes no data and makes no
+// folder; newFolder says that Import would.
+func PlanImport(ctx context.Context, c *config.Config, in keep.Import) (report keep.ImportReport, newFolder bool, err error) {
+	d, err := openOffline(ctx, c)
+	if errors.Is(err, errNoData) {
+		newFolder = true
+		if d, err = openScratch(ctx, c); err == nil {
+			defer func() { err = errors.Join(err, os.RemoveAll(d.dir.path)) }()
+		}
+	}
+	if err != nil {
+		return report, newFolder, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	report, err = keep.PlanImport(ctx, d.Store, d.keys.Keys, in)
+	return report, newFolder, err
+}
+
+// openScratch opens what a first start would make, in a folder of its own with
+// a key of its own, after it has made sure that there is a usable key.
+func openScratch(ctx context.Context, c *config.Config) (d *Data, err error) {
+	if _, err := seal.OpenProvider(ctx, c.SealConfig()); err != nil && !(c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)) {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "fluxkeep-import-")
+	if err != nil {
+		return nil, err
+	}
+	d = new(Data)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close(), os.RemoveAll(dir))
+			d = nil
+		}
+	}()
+	empty := config.New()
+	empty.DataDir, empty.Key.Provider = dir, seal.KindKeyFile
+	if d.dir, err = lockDir(empty); err != nil {
+		return d, err
+	}
+	if d.keys, err = makeKeys(ctx, d.dir, empty); err != nil {
+		return d, err
+	}
+	return d, d.openStore(discardLog())
+}

@@ -1,0 +1,64 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// errNoData says that a folder is not there, is empty, or was never made whole.
+var errNoData = fmt.Errorf("holds no data: %w", fs.ErrNotExist)
+
+// lockWhole locks a data folder that has data and that no server has open. The
+// error is ErrLocked when one has, and fs.ErrNotExist when there is no data.
+func lockWhole(c *config.Config) (*dataDir, error) {
+	dir, err := lockDir(c)
+	if err != nil {
+		return nil, err
+	}
+	if dir.state != stateWhole {
+		return nil, errors.Join(fmt.Errorf("%s %w", dir.path, errNoData), dir.close())
+	}
+	return dir, nil
+}
+
+// openOffline opens the folder, the keys and the store of a server that is
+// stopped, but neither the audit log nor the domain.
+func openOffline(ctx context.Context, c *config.Config) (d *Data, err error) {
+	d = new(Data)
+	defer func() {
+		if err != nil {
+			_ = d.Close() // the first error says more
+			d = nil
+		}
+	}()
+	if d.dir, err = lockWhole(c); err != nil {
+		return d, err
+	}
+	if err := d.dir.checkStore(); err != nil {
+		return d, err
+	}
+	if d.keys, err = openKeys(ctx, d.dir, c); err != nil {
+		return d, err
+	}
+	return d, d.openStore(discardLog())
+}
+
+// AuditCheckpoint returns the place in the audit log that the store of a data
+// folder vouches for, zero when there is none yet. It is for who verifies the
+// log without the server. The error is ErrLocked while a server has the folder
+// open, and fs.ErrNotExist when there is no data in it or its key file is not
+// at hand.
+func AuditCheckpoint(ctx context.Context, c *config.Config) (at audit.Checkpoint, err error) {
+	d, err := openOffline(ctx, c)
+	if err != nil {
+		return at, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return keep.AuditCheckpoint(ctx, d.Store, d.keys)
+}
