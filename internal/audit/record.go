@@ -43,7 +43,12 @@ type Record struct {
 	Names   []string `json:"names,omitempty"`   // secrets read or set
 	Removed []string `json:"removed,omitempty"` // secrets removed
 	Target  string   `json:"target,omitempty"`  // another object touched, by its ID
+	Count   uint64   `json:"count,omitempty"`   // of equal accesses that share this record; 0 when it is of one
 	Detail  string   `json:"detail,omitempty"`
+
+	// Stranger says that nobody has shown a valid credential. It is not part of
+	// the line.
+	Stranger bool `json:"-"`
 }
 
 // Append appends the record as a JSON object on one line, which [Log.Append]
@@ -75,6 +80,10 @@ func (r *Record) Append(dst []byte) []byte {
 	dst = appendList(dst, `,"names":`, r.Names)
 	dst = appendList(dst, `,"removed":`, r.Removed)
 	dst = appendField(dst, `,"target":`, r.Target)
+	if r.Count != 0 {
+		dst = append(dst, `,"count":`...)
+		dst = strconv.AppendUint(dst, r.Count, 10)
+	}
 	dst = appendField(dst, `,"detail":`, r.Detail)
 	return append(dst, '}')
 }

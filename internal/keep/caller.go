@@ -171,5 +171,6 @@ func (c *Caller) record(action string, org ID) *audit.Record {
 		r.Organization = org.String()
 	}
 	r.User, r.Token, r.Session = c.userText, c.tokenText, c.loginText
+	r.Stranger = c.inactive || c.User == 0
 	return r
 }

@@ -47,6 +47,10 @@ type Config struct {
 	// CacheBytes bounds what is remembered of organizations' secrets, in
 	// sealed form; default 64 MiB.
 	CacheBytes int64
+	// SingleRefusals is how many refusals of callers without a valid
+	// credential are recorded one by one before equal ones share a record;
+	// one more is every second. Default 20.
+	SingleRefusals int
 	// SaveKeys makes a changed keyset durable. Without it keys can't be
 	// rotated.
 	SaveKeys func(context.Context, *seal.Keys) error
@@ -72,6 +76,7 @@ type Keep struct {
 	ids      *audit.IDSource
 	outbox   outbox
 	limiter  *attemptLimiter
+	refusals *refusals
 	lines    sync.Pool // of *[]byte, for audit records
 	watchers watchers
 
@@ -113,6 +118,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		passwordCost:   c.PasswordCost,
 		ids:            audit.NewIDs(),
 		limiter:        newAttemptLimiter(),
+		refusals:       newRefusals(c.SingleRefusals),
 	}
 	k.records.size, k.newest.size, k.heads.size, k.versions.size = 10_000, 50_000, 10_000, 2_000
 	k.callers.callers.size, k.callers.orgs.size, k.callers.refs.size = 10_000, 10_000, 1_000
@@ -161,7 +167,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 func (k *Keep) Close() error {
 	k.stop()
 	k.done.Wait()
-	return k.flushOutbox(context.Background())
+	return errors.Join(k.recordRefusals(true), k.flushOutbox(context.Background()))
 }
 
 // errAudit is what everything is answered with while the log can't be
@@ -299,6 +305,9 @@ func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
 			k.logger.Error("request failed", "action", rec.Action, "request", rec.Request, "code", code, "error", cause(err))
 		}
 	}
+	if rec.Outcome == audit.Refused && rec.Stranger && k.log.Err() == nil && k.refusals.add(now, rec) {
+		return err
+	}
 	k.hideNames(rec)
 	line := k.lines.Get().(*[]byte)
 	*line = rec.Append((*line)[:0])
@@ -318,28 +327,27 @@ func cause(err error) error {
 	return err
 }
 
-// maxAuditNames bounds a line of the audit log; the version that a larger
+// maxAuditNames limits the names in an audit record. The version that a larger
 // change made holds all its names.
 const maxAuditNames = 1000
 
-// hideNames bounds the number of names in a record, and replaces them by keyed
-// hashes when the log is to have no names.
+// hideNames limits the size of a record, and replaces names with keyed hashes
+// if the log must not hold any.
 func (k *Keep) hideNames(rec *audit.Record) {
-	if n := len(rec.Names) + len(rec.Removed); n > maxAuditNames {
+	names, text := maxAuditNames, MaxName
+	if rec.Outcome != audit.Allowed {
+		names, text = refusedNames, refusedText
+	}
+	if n := len(rec.Names) + len(rec.Removed); n > names {
 		rec.Detail = fmt.Sprintf("%d names in all", n)
-		rec.Names = rec.Names[:min(len(rec.Names), maxAuditNames)]
-		rec.Removed = rec.Removed[:min(len(rec.Removed), maxAuditNames)]
+		rec.Names = rec.Names[:min(len(rec.Names), names)]
+		rec.Removed = rec.Removed[:min(len(rec.Removed), names)]
 	}
-	if !k.hashAuditNames {
-		return
+	if k.hashAuditNames {
+		hide := func(name string) string { return fmt.Sprintf("%x", k.keys.Load().Lookup("audit", []byte(name))) }
+		rec.Names, rec.Removed = replaceAll(rec.Names, hide), replaceAll(rec.Removed, hide)
 	}
-	for _, names := range []*[]string{&rec.Names, &rec.Removed} {
-		hidden := make([]string, len(*names))
-		for i, n := range *names {
-			hidden[i] = fmt.Sprintf("%x", k.keys.Load().Lookup("audit", []byte(n)))
-		}
-		*names = hidden
-	}
+	cutTexts(rec, text)
 }
 
 // get opens the record at key; ok is false when there is none.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -92,7 +93,8 @@ func (k *Kit) open(tb testing.TB) {
 	}
 	c := keep.Config{
 		Store: k.store, Keys: k.keys, Audit: k.log, Now: k.Clock.Now, PasswordCost: bcrypt.MinCost,
-		Logger: slog.New(slog.NewTextHandler(k.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		SingleRefusals: math.MaxInt, // tests find records by their request
+		Logger:         slog.New(slog.NewTextHandler(k.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if k.opts.Wrap != nil {
 		c.Store = k.opts.Wrap(k.store)

@@ -1,0 +1,97 @@
+package keep_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+)
+
+// longestRefusal is more bytes than the record of any refusal has.
+const longestRefusal = 10_000
+
+// TestRefusalsAreSmall checks that the record of a refusal has a bounded size,
+// whatever the request holds.
+func TestRefusalsAreSmall(t *testing.T) {
+	many := keep.Change{Set: map[string]string{}}
+	for i := range 5000 {
+		many.Set[fmt.Sprintf("\x00%d%s", i, strings.Repeat("\xff", 1000))] = ""
+		many.Remove = append(many.Remove, fmt.Sprintf("\x01%d%s", i, strings.Repeat("\x02", 1000)))
+	}
+	long := set(strings.Repeat("\x00", 3_000_000), "")
+	for _, hashed := range []bool{false, true} {
+		k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) { c.HashAuditNames = hashed }})
+		reader := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+		caller := k.MustCaller(t, keep.InfluxDB, reader.Value)
+		caller.Origin.Request, caller.Origin.Remote = strings.Repeat("\n", 100_000), strings.Repeat("é", 100_000)
+		for name, change := range map[string]keep.Change{"many names": many, "a long name": long} {
+			_, from := k.AuditRecords(t, 0)
+			if _, err := k.Change(t.Context(), caller, k.Org, change); err == nil {
+				t.Fatalf("%s: a reader wrote", name)
+			}
+			records, to := k.AuditRecords(t, from)
+			if len(records) != 1 || records[0].Outcome != audit.Refused || to-from > longestRefusal {
+				t.Errorf("%s: a refusal left %d records of %d bytes", name, len(records), to-from)
+			} else if name == "many names" && !strings.Contains(records[0].Detail, "10000 names") {
+				t.Errorf("%s: the detail is %q", name, records[0].Detail)
+			}
+		}
+	}
+}
+
+// TestStrangersShareRecords checks that a flood of refusals of callers without
+// a valid credential is counted exactly and takes little space, and that each
+// refusal of a caller with a valid one has its own record.
+func TestStrangersShareRecords(t *testing.T) {
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) { c.SingleRefusals = 0 }})
+	switchedOff := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	reader := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	read := k.MustCaller(t, keep.InfluxDB, reader.Value)
+	no := false
+	if _, err := k.UpdateToken(t.Context(), k.Operator(t, keep.InfluxDB), switchedOff.ID, keep.TokenUpdate{Active: &no}); err != nil {
+		t.Fatal(err)
+	}
+	off := k.MustCaller(t, keep.InfluxDB, switchedOff.Value)
+	_, from := k.AuditRecords(t, 0)
+	const times = 1000
+	refused := func(err error) {
+		t.Helper()
+		if err == nil {
+			t.Fatal("a stranger was allowed")
+		}
+	}
+	for i := range times {
+		origin := keeptest.Origin(keep.InfluxDB)
+		origin.Remote = fmt.Sprintf("2001:db8::%x", i%100)
+		_, err := k.Authenticate(t.Context(), origin, fmt.Sprint("wrong", i))
+		refused(err)
+		_, err = k.Document(t.Context(), keep.Anonymous(origin), keep.ID(i+1), 0)
+		refused(err)
+		_, err = k.Document(t.Context(), off, k.Org, 0)
+		refused(err)
+		if i%10 == 0 {
+			_, err = k.Change(t.Context(), read, k.Org, set("x", "y"))
+			refused(err)
+		}
+	}
+	k.Close(t) // records what is still counted
+	records, to := k.AuditRecords(t, from)
+	var strangers, others uint64
+	for _, r := range records {
+		switch {
+		case r.Token == reader.ID.String():
+			others++
+		case r.Outcome == audit.Refused:
+			strangers += max(1, r.Count)
+		}
+	}
+	if strangers != 3*times || others != times/10 {
+		t.Errorf("%d refusals of strangers are recorded, want %d; %d of others, want %d", strangers, 3*times, others, times/10)
+	}
+	if bytes := to - from; bytes > 120_000 {
+		t.Errorf("%d bytes were written", bytes)
+	}
+}
