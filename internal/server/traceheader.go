@@ -1,12 +1,14 @@
 package server
 
 import (
-	"encoding/hex"
+	"context"
 	"encoding/json"
+	"math/big"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -45,37 +47,12 @@ func incomingTrace(h http.Header) trace.SpanContext {
 	return trace.SpanContext{}
 }
 
-// parseTraceparent reads version-traceid-parentid-flags. A version that is not
-// known may have more behind the flags.
+// parseTraceparent reads the standard's header. The state that can come with it
+// in another header is not read, since it is not handed on.
 func parseTraceparent(s string) (trace.SpanContext, bool) {
-	const length = len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-	if len(s) < length || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return trace.SpanContext{}, false
-	}
-	var version, flags [1]byte
-	var id trace.TraceID
-	var span trace.SpanID
-	if !lowerHex(version[:], s[:2]) || !lowerHex(id[:], s[3:35]) || !lowerHex(span[:], s[36:52]) || !lowerHex(flags[:], s[53:55]) {
-		return trace.SpanContext{}, false
-	}
-	switch {
-	case version[0] == 0xff:
-		return trace.SpanContext{}, false
-	case len(s) == length:
-	case version[0] == 0 || s[length] != '-':
-		return trace.SpanContext{}, false
-	}
-	return remoteSpan(id, span, trace.TraceFlags(flags[0])&trace.FlagsSampled)
-}
-
-// lowerHex decodes text of exactly twice dst's length, of which the standard
-// allows lower case only.
-func lowerHex(dst []byte, text string) bool {
-	if strings.ContainsAny(text, "ABCDEF") {
-		return false
-	}
-	n, err := hex.Decode(dst, []byte(text))
-	return err == nil && n == len(dst)
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": s})
+	sc := trace.SpanContextFromContext(ctx)
+	return sc, sc.IsValid()
 }
 
 // parseUberTraceID reads traceid:spanid:parentid:flags, IDs in hexadecimal
@@ -86,19 +63,19 @@ func parseUberTraceID(s string) (trace.SpanContext, bool) {
 	if len(fields) != 4 {
 		return trace.SpanContext{}, false
 	}
-	id, ok := parseHexID(fields[0])
+	id, ok := parseID(fields[0], 16, 128)
 	if !ok {
 		return trace.SpanContext{}, false
 	}
-	span, ok := parseHexID(fields[1])
-	if !ok || span.high != 0 {
+	span, ok := parseID(fields[1], 16, 64)
+	if !ok {
 		return trace.SpanContext{}, false
 	}
 	flags, err := strconv.ParseUint(fields[3], 16, 8)
 	if err != nil {
 		return trace.SpanContext{}, false
 	}
-	return remoteSpan(id.traceID(), span.spanID(), trace.TraceFlags(flags)&trace.FlagsSampled)
+	return remoteSpan(id, lowHalf(span), trace.TraceFlags(flags)&trace.FlagsSampled)
 }
 
 var colons = strings.NewReplacer("%3A", ":", "%3a", ":")
@@ -119,15 +96,48 @@ func parseZapSpan(s string) (trace.SpanContext, bool) {
 		return trace.SpanContext{}, false
 	}
 	span, ok := parseJSONID(fields.Span, 64)
-	if !ok || span.spanID() == (trace.SpanID{}) {
+	if !ok || !span.IsValid() {
 		// The trace is worth having without its span. A trace's first span has
 		// the low half of its ID in Jaeger, from which this header comes.
 		span = id
 	}
-	return remoteSpan(id.traceID(), span.spanID(), trace.FlagsSampled)
+	return remoteSpan(id, lowHalf(span), trace.FlagsSampled)
 }
 
 func remoteSpan(id trace.TraceID, span trace.SpanID, flags trace.TraceFlags) (trace.SpanContext, bool) {
 	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: flags, Remote: true})
 	return sc, sc.IsValid()
 }
+
+// parseJSONID reads an ID of so many bits as it stands in JSON. A number is
+// decimal. A string is hexadecimal, as InfluxDB writes it, unless it has more
+// digits than the ID has and so must be decimal.
+func parseJSONID(raw json.RawMessage, bits int) (trace.TraceID, bool) {
+	if len(raw) == 0 || raw[0] != '"' {
+		return parseID(string(raw), 10, bits)
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return trace.TraceID{}, false
+	}
+	if id, ok := parseID(s, 16, bits); ok {
+		return id, true
+	}
+	return parseID(s, 10, bits)
+}
+
+// parseID reads a number of at most so many bits, with any number of zeros in
+// front.
+func parseID(digits string, base, bits int) (id trace.TraceID, ok bool) {
+	if strings.HasPrefix(digits, "+") || strings.HasPrefix(digits, "-") {
+		return id, false
+	}
+	n, ok := new(big.Int).SetString(digits, base)
+	if !ok || n.BitLen() > bits {
+		return id, false
+	}
+	n.FillBytes(id[:])
+	return id, true
+}
+
+func lowHalf(id trace.TraceID) trace.SpanID { return trace.SpanID(id[8:]) }

@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"go.opentelemetry.io/otel/trace"
 )
 
 func TestIncomingTrace(t *testing.T) {
@@ -22,7 +20,9 @@ func TestIncomingTrace(t *testing.T) {
 	}{
 		{"W3C", "traceparent", traceparent, "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", true},
 		{"W3C not sampled", "traceparent", traceparent[:53] + "00", "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", false},
-		{"W3C unknown flags", "traceparent", traceparent[:53] + "ff", "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", true},
+		{"W3C random", "traceparent", traceparent[:53] + "03", "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", true},
+		{"W3C reserved flags", "traceparent", traceparent[:53] + "ff", "", "", false},
+		{"W3C later version unknown flags", "traceparent", "cc" + traceparent[2:53] + "ff", "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", true},
 		{"W3C later version", "traceparent", "cc" + traceparent[2:] + "-more", "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", true},
 		{"W3C version 0 with more", "traceparent", traceparent + "-more", "", "", false},
 		{"W3C later version run on", "traceparent", "cc" + traceparent[2:] + "more", "", "", false},
@@ -43,6 +43,7 @@ func TestIncomingTrace(t *testing.T) {
 		{"Jaeger three fields", "uber-trace-id", "1:1:1", "", "", false},
 		{"Jaeger zero trace", "uber-trace-id", "0:1:0:1", "", "", false},
 		{"Jaeger no flags", "uber-trace-id", "1:1:0:", "", "", false},
+		{"Jaeger signs", "uber-trace-id", "+1:-1:0:1", "", "", false},
 		{"Jaeger no IDs", "uber-trace-id", ":::1", "", "", false},
 
 		{"InfluxDB", "Zap-Trace-Span", zap, strings.Repeat("0", 31) + "1", zeros + "2", true},
@@ -140,16 +141,5 @@ func FuzzIncomingTrace(f *testing.F) {
 				t.Error("the span carries state of the client's")
 			}
 		}
-		// What is written out again in the standard's form means the same.
-		if sc, ok := parseTraceparent(parent); ok {
-			again, ok := parseTraceparent(formatTraceparent(sc))
-			if !ok || !again.Equal(sc) {
-				t.Errorf("%q means %v, and written out %v", parent, sc, again)
-			}
-		}
 	})
-}
-
-func formatTraceparent(sc trace.SpanContext) string {
-	return "00-" + sc.TraceID().String() + "-" + sc.SpanID().String() + "-" + sc.TraceFlags().String()
 }
