@@ -44,6 +44,22 @@ func TestSetAllows(t *testing.T) {
 		allow("one organization by ID", read(acl.Orgs, 0, acme), read(acl.Orgs, 0, acme)),
 		deny("another by ID", read(acl.Orgs, 0, acme), read(acl.Orgs, 0, other)),
 		deny("all when one is had", read(acl.Orgs, 0, 0), read(acl.Orgs, 0, acme)),
+		deny("user by ID in an organization", write(acl.Users, 0, ann), write(acl.Users, acme, ann)),
+		deny("user by ID, asked for in an organization", write(acl.Users, acme, ann), write(acl.Users, acme, 0)),
+		deny("user by ID and organization", write(acl.Users, acme, ann), write(acl.Users, acme, ann)),
+		deny("users of an organization are no user", write(acl.Users, 0, ann), write(acl.Users, acme, 0)),
+		allow("users of an organization, to be given on", write(acl.Users, acme, 0), write(acl.Users, acme, 0)),
+		deny("token by ID in another organization", read(acl.Authorizations, acme, 1), read(acl.Authorizations, other, 1)),
+		allow("token by ID in its organization", read(acl.Authorizations, acme, 1), read(acl.Authorizations, acme, 1)),
+		allow("token by ID anywhere", read(acl.Authorizations, acme, 1), read(acl.Authorizations, 0, 1)),
+		deny("another token of the organization", read(acl.Authorizations, acme, 2), read(acl.Authorizations, acme, 1)),
+		deny("one token is not all", read(acl.Authorizations, acme, 0), read(acl.Authorizations, acme, 1)),
+		deny("organization by ID in another", read(acl.Orgs, 0, acme), read(acl.Orgs, other, acme)),
+		deny("another organization, asked for as one's own", read(acl.Orgs, acme, other), read(acl.Orgs, acme, 0)),
+		allow("an organization is its own", read(acl.Orgs, 0, acme), read(acl.Orgs, acme, 0)),
+		allow("instance in an organization", read(acl.Secrets, acme, 0), read(acl.Instance, acme, 0)),
+		deny("instance in another organization", read(acl.Secrets, acme, 0), read(acl.Instance, other, 0)),
+		deny("instance in an organization covers no user", read(acl.Users, acme, ann), read(acl.Instance, acme, 0)),
 		allow("instance covers all", write(acl.Secrets, acme, 0), acl.Everything()...),
 		deny("operator has no instance", read(acl.Instance, 0, 0), acl.Operator()...),
 		allow("operator makes organizations", write(acl.Orgs, 0, 0), acl.Operator()...),
@@ -60,6 +76,36 @@ func TestSetAllows(t *testing.T) {
 				t.Errorf("Allows(%v) = %v, want %v", r.want, got, r.ok)
 			}
 		})
+	}
+}
+
+// TestCoversMeetsEveryRestriction tries every pair of permissions of a small
+// universe.
+func TestCoversMeetsEveryRestriction(t *testing.T) {
+	ids := []acl.ID{0, acme, other, ann}
+	for _, held := range acl.Types() {
+		for _, asked := range acl.Types() {
+			for _, org := range ids {
+				for _, id := range ids {
+					p := read(held, org, id)
+					for _, wantOrg := range ids {
+						for _, wantID := range ids {
+							want := read(asked, wantOrg, wantID)
+							belongs := wantOrg
+							if wantID != 0 && asked == acl.Orgs {
+								belongs = wantID
+							} else if wantID != 0 && asked == acl.Users {
+								belongs = 0
+							}
+							met := (held == asked || held == acl.Instance) && (org == 0 || org == belongs) && (id == 0 || id == wantID)
+							if p.Covers(want) != met {
+								t.Fatalf("%v covers %v: %v", p, want, !met)
+							}
+						}
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -89,24 +89,31 @@ func (p Permission) Valid() error {
 	return nil
 }
 
-// Covers reports whether having p is enough where want is asked for. The rule
-// is InfluxDB's (authz.go, "matchesV1"): a permission without ID and OrgID
-// covers all of its type, one with an organization covers that organization's,
-// one with an ID covers that resource wherever it is.
+// Covers reports whether holding p is enough where want is asked for: each
+// restriction of p must be met by want's resource. InfluxDB ("matchesV1" in
+// authz.go) ignores the organization of a permission that has an ID, and so
+// lets the owner of one organization reach into another.
 func (p Permission) Covers(want Permission) bool {
+	held, r := p.Resource, want.Resource
 	switch {
 	case p.Action != want.Action:
 		return false
-	case p.Resource.Type == Instance:
-		return true
-	case p.Resource.Type != want.Resource.Type:
+	case held.Type != Instance && held.Type != r.Type:
 		return false
-	case p.Resource.ID != 0:
-		return p.Resource.ID == want.Resource.ID
-	case p.Resource.OrgID != 0:
-		return p.Resource.OrgID == want.Resource.OrgID
 	}
-	return true
+	return (held.ID == 0 || held.ID == r.ID) && (held.OrgID == 0 || held.OrgID == r.organization())
+}
+
+// organization returns the organization that the resource belongs to. An
+// organization belongs to itself and a user to none, whatever OrgID says.
+func (r Resource) organization() ID {
+	switch {
+	case r.ID != 0 && r.Type == Orgs:
+		return r.ID
+	case r.ID != 0 && r.Type == Users:
+		return 0
+	}
+	return r.OrgID
 }
 
 // Set is a list of permissions; it allows what any of them covers.

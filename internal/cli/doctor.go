@@ -47,6 +47,8 @@ type doctorReport struct {
 	Tokens        int            `json:"tokens"`
 	AuditLines    uint64         `json:"auditLines"`
 	Damage        []doctorDamage `json:"damage"`
+	// MisplacedTokens name a resource outside their organization.
+	MisplacedTokens []keep.ID `json:"misplacedTokens,omitempty"`
 }
 
 type doctorDamage struct {
@@ -63,7 +65,10 @@ func examine(cmd *cobra.Command, o *offline) error {
 		t.add(d.What, d.What, problem)
 	})
 	r.Records, r.Organizations, r.Versions, r.Secrets = done.Records, done.Organizations, done.Versions, done.Secrets
-	r.Users, r.Tokens, r.AuditLines = done.Users, done.Tokens, done.Lines
+	r.Users, r.Tokens, r.AuditLines, r.MisplacedTokens = done.Users, done.Tokens, done.Lines, done.Misplaced
+	for _, id := range done.Misplaced {
+		warn(cmd, "token %s: %s; find out who made it, and delete it", id, keep.MisplacedPermission)
+	}
 	if len(r.Damage) > 0 || o.json && err == nil {
 		if perr := o.print(cmd, r, &t); perr != nil {
 			return perr

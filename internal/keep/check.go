@@ -27,6 +27,9 @@ type CheckReport struct {
 	Users         int
 	Tokens        int
 	Damaged       int
+	// Misplaced are the tokens with a permission that names a resource by its
+	// ID and an organization that it doesn't belong to.
+	Misplaced []ID
 }
 
 // Check reads every record of a store that no server has open, and tells
@@ -282,8 +285,14 @@ func (c *checker) directory() {
 		c.check(describeKey(key(tableUser, id)), err)
 	}
 	for _, id := range c.tokens {
-		_, err := c.token(id)
+		r, err := c.token(id)
 		c.check(describeKey(key(tableToken, id)), err)
+		if err == nil {
+			// What is damaged about the resource is told by itself.
+			if found, _ := c.misplaced(r); found {
+				c.report.Misplaced = append(c.report.Misplaced, id)
+			}
+		}
 	}
 	for m, revisions := range c.members {
 		k := key(tableMember, m.org, m.user)

@@ -159,6 +159,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.done.Go(func() { k.drainOutbox(background) })
 	k.done.Go(func() { k.sweepExpired(background) })
 	k.done.Go(func() { k.rotate(background) })
+	k.done.Go(func() { k.warnMisplaced(background) })
 	return k, nil
 }
 

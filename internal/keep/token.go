@@ -70,6 +70,16 @@ func (v *view) token(id ID) (*tokenRecord, error) {
 	return r, twin(k, r.Revision, entry.Revision)
 }
 
+// listedToken returns the record of a token that is no login token: those are
+// not on the list.
+func (v *view) listedToken(id ID) (*tokenRecord, error) {
+	r, err := v.token(id)
+	if err == nil && r.Parent != 0 {
+		err = ErrTokenNotFound
+	}
+	return r, err
+}
+
 // tokenByValue finds the token that was sent, nil when there is none.
 func (v *view) tokenByValue(value string) (ID, *tokenRecord, error) {
 	entry, err := load[entryRecord](v, hashKey(tableTokenHash, v.k.hash("token", value)))
@@ -154,10 +164,7 @@ func (v *view) ownToken(c *Caller, a acl.Action, id ID) (*tokenRecord, error) {
 	if c.inactive {
 		return nil, ErrTokenInactive
 	}
-	r, err := v.token(id)
-	if err == nil && r.Parent != 0 {
-		err = ErrTokenNotFound // login tokens are no part of the list
-	}
+	r, err := v.listedToken(id)
 	if err != nil {
 		return nil, err
 	}
@@ -222,10 +229,7 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 // addToken appends the token if it is there and readable. That it is missing is
 // told only to those who may read all.
 func (v *view) addToken(c *Caller, id ID, out *[]Token) error {
-	r, err := v.token(id)
-	if err == nil && r.Parent != 0 {
-		err = ErrTokenNotFound
-	}
+	r, err := v.listedToken(id)
 	if errors.Is(err, ErrTokenNotFound) && !c.readsAll(acl.Authorizations) {
 		return nil
 	}
@@ -282,7 +286,7 @@ func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, er
 		if n.User == 0 {
 			n.User = c.User
 		}
-		if err := c.mayCreate(n); err != nil {
+		if err := t.mayCreate(&c, n); err != nil {
 			return err
 		}
 		if err := t.checkNewToken(n); err != nil {
@@ -306,46 +310,6 @@ func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, er
 		return err
 	})
 	return out, err
-}
-
-func (c *Caller) mayCreate(n NewToken) error {
-	if err := c.may(acl.Write, acl.Resource{Type: acl.Authorizations, OrgID: n.Org}); err != nil {
-		return err
-	}
-	if err := c.mayUser(acl.Write, n.User); err != nil {
-		return err
-	}
-	for _, p := range n.Permissions {
-		if err := c.authorize(p); err != nil {
-			return errorf(CodeForbidden, "permission %s is not allowed: %s", p, err)
-		}
-		if p.Resource.Type == acl.Instance {
-			return errorf(CodeForbidden, "a token can't have the instance permission")
-		}
-	}
-	// A limited or ending token must not make one that outdoes it.
-	if c.Limited() && !within(n.Names, c.names) {
-		return errorf(CodeForbidden, "a token for some names can't make one for other names")
-	}
-	// A session ends too, but it is the user, who can sign in again.
-	if !c.hasSession && !c.expires.IsZero() && (n.Expires.IsZero() || n.Expires.After(c.expires)) {
-		return errorf(CodeForbidden, "a token that expires can't make one that lives longer")
-	}
-	return nil
-}
-
-// within reports whether each pattern is one of those that are allowed.
-func within(patterns, allowed []string) bool {
-	for _, p := range patterns {
-		ok := false
-		for _, a := range allowed {
-			ok = ok || a == p
-		}
-		if !ok {
-			return false
-		}
-	}
-	return len(patterns) > 0
 }
 
 func (v *view) checkNewToken(n NewToken) error {

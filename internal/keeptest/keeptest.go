@@ -8,6 +8,7 @@ package keeptest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -263,6 +264,48 @@ func ReadSecrets(org keep.ID) acl.Set {
 
 func WriteSecrets(org keep.ID) acl.Set {
 	return append(ReadSecrets(org), acl.Permission{Action: acl.Write, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}})
+}
+
+// Plant gives a stored token permissions that no token can be made with, such as
+// those of tokens from an InfluxDB.
+func (k *Kit) Plant(tb testing.TB, token keep.ID, permissions acl.Set) {
+	tb.Helper()
+	key := append([]byte{'t'}, token.Bytes()...) // see keep's keys
+	type permission struct {
+		Action acl.Action `json:"a"`
+		Type   acl.Type   `json:"t"`
+		ID     keep.ID    `json:"i,omitzero"`
+		Org    keep.ID    `json:"o,omitzero"`
+	}
+	var list []permission
+	for _, p := range permissions {
+		list = append(list, permission{p.Action, p.Resource.Type, p.Resource.ID, p.Resource.OrgID})
+	}
+	err := k.store.Update(tb.Context(), func(t store.Tx) error {
+		sealed, err := t.Get(key)
+		if err != nil {
+			return err
+		}
+		plain, err := k.keys.Open(sealed, key)
+		if err != nil {
+			return err
+		}
+		var record map[string]any
+		if err := json.Unmarshal(plain, &record); err != nil {
+			return err
+		}
+		record["permissions"] = list
+		if plain, err = json.Marshal(record); err != nil {
+			return err
+		}
+		if sealed, err = k.keys.Seal(plain, key); err != nil {
+			return err
+		}
+		return t.Set(key, sealed)
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // MustChange writes secrets as the operator and returns the new version.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,10 @@ const (
 	worldOther    = "marker-value-0be882"
 	worldPassword = "marker-password-9a71"
 )
+
+// reachingOwner is another organization's owner with a token that names what
+// isn't the organization's. Lists of tokens show it those IDs again.
+const reachingOwner = "another organization's owner with others' IDs"
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
@@ -181,6 +186,8 @@ func (w *world) populate(tb testing.TB) {
 	_, err = w.UpdateUser(ctx, op, asleep, keep.UserUpdate{Active: &off})
 	check(err)
 
+	w.user = user("subject")
+	w.token = w.MustToken(tb, keep.NewToken{User: w.user, Permissions: keeptest.ReadSecrets(w.org)}).ID
 	other, err := w.CreateOrganization(ctx, op, "other", "")
 	check(err)
 	foreign := user("foreign")
@@ -188,6 +195,25 @@ func (w *world) populate(tb testing.TB) {
 	check(err)
 	t = add("stranger", "another organization's owner", keep.NewToken{Org: other.ID, User: foreign, Permissions: append(acl.Owner(other.ID), acl.Self(foreign)...)})
 	session("stranger", "another organization's owner's session", "foreign", worldPassword, foreign, t.ID)
+
+	// An ID and an organization that the resource doesn't belong to give nothing.
+	misplaced := func(org keep.ID) (s acl.Set) {
+		for _, r := range []acl.Resource{
+			{Type: acl.Users, ID: w.user, OrgID: org},
+			{Type: acl.Users, ID: w.Admin, OrgID: org},
+			{Type: acl.Authorizations, ID: w.token, OrgID: other.ID},
+			{Type: acl.Orgs, ID: w.org, OrgID: other.ID},
+			{Type: acl.Secrets, ID: w.org, OrgID: org},
+		} {
+			s = append(s, acl.Permission{Action: acl.Read, Resource: r}, acl.Permission{Action: acl.Write, Resource: r})
+		}
+		return s
+	}
+	reaching := user("reaching")
+	t = add("stranger", reachingOwner, keep.NewToken{Org: other.ID, User: reaching, Permissions: acl.Owner(other.ID)})
+	w.Plant(tb, t.ID, slices.Concat(acl.Owner(other.ID), acl.Self(reaching), misplaced(other.ID)))
+	t = add("reader", "a reader with others' IDs", keep.NewToken{Permissions: keeptest.ReadSecrets(w.org)})
+	w.Plant(tb, t.ID, append(misplaced(w.org), keeptest.ReadSecrets(w.org)...))
 
 	add("reader", "a reader", keep.NewToken{Permissions: keeptest.ReadSecrets(w.org)})
 	add("limited", "a writer of some names", keep.NewToken{Permissions: keeptest.WriteSecrets(w.org), Names: []string{"b*"}})
@@ -206,8 +232,6 @@ func (w *world) populate(tb testing.TB) {
 	t = add("operator", "an operator", keep.NewToken{Permissions: acl.Operator()})
 	session("operator", "an operator's session", "admin", w.Password, w.Admin, t.ID)
 
-	w.user = user("subject")
-	w.token = w.MustToken(tb, keep.NewToken{User: w.user, Permissions: keeptest.ReadSecrets(w.org)}).ID
 	for _, p := range w.people {
 		if len(p.value) > 20 {
 			w.hidden = append(w.hidden, p.value)

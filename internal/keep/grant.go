@@ -1,0 +1,145 @@
+package keep
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// mayCreate checks that a token gives nothing that its maker lacks.
+func (v *view) mayCreate(c *Caller, n NewToken) error {
+	if err := c.may(acl.Write, acl.Resource{Type: acl.Authorizations, OrgID: n.Org}); err != nil {
+		return err
+	}
+	if err := c.mayUser(acl.Write, n.User); err != nil {
+		return err
+	}
+	for _, p := range n.Permissions {
+		if err := v.mayGrant(c, p); err != nil {
+			return err
+		}
+	}
+	// A limited or ending token must not make one that outdoes it.
+	if c.Limited() && !within(n.Names, c.names) {
+		return errorf(CodeForbidden, "a token for some names can't make one for other names")
+	}
+	// A session ends too, but it is the user, who can sign in again.
+	if !c.hasSession && !c.expires.IsZero() && (n.Expires.IsZero() || n.Expires.After(c.expires)) {
+		return errorf(CodeForbidden, "a token that expires can't make one that lives longer")
+	}
+	return nil
+}
+
+// mayGrant checks that the caller has a permission that a token is to have. A
+// caller who doesn't have it on all resources of the type must have it on the
+// stored resource that the ID stands for. A resource that doesn't exist gets the
+// same answer as somebody else's.
+func (v *view) mayGrant(c *Caller, p acl.Permission) error {
+	if err := c.authorize(p); err != nil {
+		return errorf(CodeForbidden, "permission %s is not allowed: %s", p, err)
+	}
+	if p.Resource.Type == acl.Instance {
+		return errorf(CodeForbidden, "a token can't have the instance permission")
+	}
+	if c.may(p.Action, acl.Resource{Type: p.Resource.Type}) == nil {
+		return nil // as in InfluxDB, whether the resource exists or not
+	}
+	r, err := v.stored(p.Resource)
+	if err != nil && CodeOf(err) != CodeNotFound {
+		return err
+	}
+	want := acl.Permission{Action: p.Action, Resource: r}
+	if err != nil || !p.Covers(want) || c.authorize(want) != nil {
+		return errorf(CodeForbidden, "permission %s is not allowed: %s is unauthorized", p, p)
+	}
+	return nil
+}
+
+// stored returns the resource that a permission's ID stands for, with the
+// organization that it really belongs to. Resources without an ID, and those of
+// types that don't exist here, are returned as they are.
+func (v *view) stored(r acl.Resource) (acl.Resource, error) {
+	if r.ID == 0 {
+		return r, nil
+	}
+	switch r.Type {
+	case acl.Orgs:
+		_, err := v.org(r.ID)
+		return acl.Resource{Type: r.Type, ID: r.ID, OrgID: r.ID}, err
+	case acl.Users:
+		_, err := v.user(r.ID)
+		return acl.Resource{Type: r.Type, ID: r.ID}, err
+	case acl.Authorizations:
+		token, err := v.listedToken(r.ID)
+		if err != nil {
+			return r, err
+		}
+		return acl.Resource{Type: r.Type, ID: r.ID, OrgID: token.Org}, nil
+	}
+	return r, nil
+}
+
+// within reports whether each pattern is one of those that are allowed.
+func within(patterns, allowed []string) bool {
+	for _, p := range patterns {
+		ok := false
+		for _, a := range allowed {
+			ok = ok || a == p
+		}
+		if !ok {
+			return false
+		}
+	}
+	return len(patterns) > 0
+}
+
+// misplaced reports whether the token has a permission for a resource by its ID
+// in an organization that the resource doesn't belong to. Such a permission has
+// no effect. InfluxDB and earlier versions ignored the organization, so it may be
+// the trace of an attack.
+func (v *view) misplaced(r *tokenRecord) (bool, error) {
+	for _, p := range toSet(r.Permissions) {
+		if p.Resource.ID == 0 || p.Resource.OrgID == 0 {
+			continue
+		}
+		resource, err := v.stored(p.Resource)
+		if err != nil && CodeOf(err) != CodeNotFound {
+			return false, err
+		}
+		if err == nil && !p.Covers(acl.Permission{Action: p.Action, Resource: resource}) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// warnMisplaced logs which tokens have permissions that combine a resource with
+// an organization that it doesn't belong to.
+func (k *Keep) warnMisplaced(ctx context.Context) {
+	err := k.peek(ctx, func(v *view) error {
+		return v.scanIDs(tableToken, func(id ID) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			r, err := v.token(id)
+			if err == nil {
+				var found bool
+				if found, err = v.misplaced(r); found {
+					k.logger.Warn(MisplacedPermission+"; find out who made it, and delete it", "token", id)
+				}
+			}
+			if errors.As(err, new(*damage)) {
+				return nil // what is damaged is told where it is used
+			}
+			return err
+		})
+	})
+	if err != nil && ctx.Err() == nil {
+		k.logger.Warn("tokens could not be checked for permissions outside their organization", "error", err)
+	}
+}
+
+// MisplacedPermission says what is wrong with a token that warnMisplaced or
+// Check names.
+const MisplacedPermission = "a token names a resource outside its organization; the permission has no effect"
