@@ -20,7 +20,7 @@ func (h *hexBytes) UnmarshalText(text []byte) (err error) {
 
 func readVectors(t testing.TB, name string, into any) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", name))
+	b, err := os.ReadFile(filepath.Join("..", "..", "testvectors", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func readVectors(t testing.TB, name string, into any) {
 	}
 }
 
-// sealedVectors is testdata/sealed.json.
+// sealedVectors is testvectors/sealed.json.
 type sealedVectors struct {
 	Keysets map[string]json.RawMessage
 	Vectors []sealedVector

@@ -141,7 +141,7 @@ func TestLookupVectors(t *testing.T) {
 	}
 }
 
-// documentVectors is testdata/documents.json.
+// documentVectors is testvectors/documents.json.
 type documentVectors struct {
 	Keyset  string
 	Vectors []struct {

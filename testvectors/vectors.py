@@ -1,8 +1,8 @@
-"""Writes the test vectors beside this file: sealed.json, lookup.json, keyfiles.json, documents.json and the seeds in fuzz/.
+"""Writes the test vectors beside this file and the seeds of the fuzz tests in internal/seal/testdata/fuzz.
 
-The formats are written here a second time, from DESIGN.md, with libsodium and the reference Argon2 in place of Tink and
-Go's libraries, so that the vectors do not repeat a mistake of the package under test. Needs PyNaCl and argon2-cffi.
-All keys and nonces are derived from labels: a second run writes the same bytes. Nothing here is secret.
+This is a second implementation of the formats in internal/seal/DESIGN.md. It uses libsodium and the reference Argon2
+instead of Tink and Go's libraries, so the vectors don't repeat the server's mistakes. It needs PyNaCl and argon2-cffi.
+All keys and nonces are derived from labels, so every run writes the same bytes. Nothing here is secret.
 """
 
 import base64
@@ -36,7 +36,7 @@ def write_seed(fuzz, name, *values):
     """One seed in the corpus format of Go's fuzzing, with every byte as an escape where it could matter."""
     def quoted(b):
         return "".join(chr(c) if 0x20 <= c < 0x7F and chr(c) not in '"\\' else f"\\x{c:02x}" for c in b)
-    folder = HERE / "fuzz" / fuzz
+    folder = HERE.parent / "internal" / "seal" / "testdata" / "fuzz" / fuzz
     folder.mkdir(parents=True, exist_ok=True)
     text = "go test fuzz v1\n" + "".join(f'[]byte("{quoted(v)}")\n' for v in values)
     (folder / re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")).write_text(text)
@@ -238,7 +238,9 @@ def key_file_vectors():
     for name, text, _ in vectors:
         write_seed("FuzzKeyFile", name, text.encode())
     write("keyfiles.json", {"key_id": local_id(MASTER), "vectors": [
-        {"name": n, "text": t, "result": r} for n, t, r in vectors]})
+        {"name": n, "text": t, "result": r} if r == "ok" else
+        {"name": n, "text": t, "result": "newer format" if r == "newer" else "damaged", "reason": r}
+        for n, t, r in vectors]})
 
 
 # Wrapped documents.
