@@ -26,13 +26,15 @@ var layers = map[string][]string{
 	"internal/cli/process":       {},
 	"internal/cli/profile":       {},
 	"internal/cli/secretfile":    {"internal/httpapi"},
-	"internal/server":            {"internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/keep", "internal/backup", "internal/acl", "internal/audit", "internal/seal", "internal/store", "internal/store/pebblestore"},
+	"internal/server":            with(domain, "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/store/pebblestore"),
 	"internal/config":            {"internal/seal"},
-	"internal/datadir":           {"internal/config", "internal/keep", "internal/backup", "internal/acl", "internal/audit", "internal/seal", "internal/store", "internal/store/pebblestore"},
-	"internal/influxv2":          {"internal/httpapi", "internal/keep", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
-	"internal/vaultkv":           {"internal/httpapi", "internal/keep", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/datadir":           with(domain, "internal/config", "internal/store/pebblestore"),
+	"internal/influxv2":          with(domain, "internal/httpapi"),
+	"internal/vaultkv":           with(domain, "internal/httpapi"),
 	"internal/httpapi":           {},
-	"internal/keep":              {"internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/keep":              {"internal/record", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/record":            {"internal/gencache", "internal/acl", "internal/seal", "internal/store"},
+	"internal/gencache":          {},
 	"internal/backup":            {},
 	"internal/influxbolt":        {"internal/acl"},
 	"internal/failpoint":         {},
@@ -44,12 +46,18 @@ var layers = map[string][]string{
 	"client":                     {},
 }
 
+// domain is what whoever uses the domain depends on.
+var domain = []string{"internal/keep", "internal/record", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
+
+func with(packages []string, more ...string) []string { return append(more, packages...) }
+
 // direct names what may be imported only by those listed, so that nobody
 // reaches past the domain's door.
 var direct = map[string][]string{
-	"internal/store":             {"internal/keep", "internal/datadir", "internal/store/pebblestore"},
+	"internal/record":            {"internal/keep"},
+	"internal/store":             {"internal/record", "internal/keep", "internal/datadir", "internal/store/pebblestore"},
 	"internal/store/pebblestore": {"internal/datadir", "internal/server"},
-	"internal/seal":              {"internal/keep", "internal/config", "internal/datadir", "internal/cli"},
+	"internal/seal":              {"internal/record", "internal/keep", "internal/config", "internal/datadir", "internal/cli"},
 	"internal/audit":             {"internal/keep", "internal/datadir", "internal/cli"},
 	"internal/backup":            {"internal/keep", "internal/cli", "internal/datadir"},
 	"internal/influxbolt":        {"internal/cli"},
@@ -65,7 +73,7 @@ var direct = map[string][]string{
 var onlyFile = map[string]string{"internal/server": "internal/cli/serve.go"}
 
 // kits are imported by tests only.
-var kits = []string{"internal/keeptest", "internal/store/storetest"}
+var kits = []string{"internal/keeptest", "internal/record/recordtest", "internal/store/storetest"}
 
 type pkg struct {
 	ImportPath    string

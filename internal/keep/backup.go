@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
@@ -15,8 +16,8 @@ import (
 // inBackup says which tables a backup has: not sessions, which end with the
 // server that they were made on, and not what belongs to the audit log's file.
 func inBackup(key []byte) bool {
-	switch key[0] {
-	case tableSession, tableSessionOf, tableOutbox, tableCheckpoint:
+	switch record.TableOf(key) {
+	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableCheckpoint:
 		return false
 	}
 	return true
@@ -38,15 +39,15 @@ func (k *Keep) Backup(ctx context.Context, c Caller, keyset func() ([]byte, erro
 	unlock := sync.OnceFunc(k.keysChange.Unlock)
 	k.keysChange.Lock()
 	defer unlock()
-	keys := k.keys.Load()
+	keys := k.records.Keys()
 	wrapped, err := keyset()
 	if err != nil {
 		return k.finish(rec, k.now(), domain(err))
 	}
 	written := false
-	err = k.store.View(ctx, func(r store.Reader) error {
+	err = k.records.View(ctx, func(r *record.Reader) error {
 		unlock()
-		v := &view{ctx: ctx, k: k, r: r, now: k.now()}
+		v := &view{Reader: r, k: k}
 		err := v.eachInBackup(func(key, sealed []byte) error { return verifyRecord(keys, key, sealed) })
 		if err != nil {
 			return err
@@ -56,7 +57,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, keyset func() ([]byte, erro
 			return err
 		}
 		written = true
-		return v.writeBackup(w, backup.Header{Created: v.now.UTC(), Keyset: json.RawMessage(wrapped)})
+		return v.writeBackup(w, backup.Header{Created: v.Now.UTC(), Keyset: json.RawMessage(wrapped)})
 	})
 	switch {
 	case err == nil:
@@ -72,8 +73,8 @@ func (k *Keep) Backup(ctx context.Context, c Caller, keyset func() ([]byte, erro
 
 // eachInBackup calls fn with each record that a backup has.
 func (v *view) eachInBackup(fn func(key, sealed []byte) error) error {
-	return v.r.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
-		if err := v.ctx.Err(); err != nil {
+	return v.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
+		if err := v.Context().Err(); err != nil {
 			return false, err
 		}
 		if !inBackup(key) {
@@ -117,10 +118,10 @@ const restoreBatch = 4 << 20
 // verifyRecord checks that a record belongs in a backup and opens.
 func verifyRecord(keys *seal.Keys, key, sealed []byte) error {
 	if len(key) == 0 || !inBackup(key) {
-		return fmt.Errorf("%w: it has %s", backup.ErrDamaged, describeKey(key))
+		return fmt.Errorf("%w: it has %s", backup.ErrDamaged, record.Describe(key))
 	}
 	if _, err := keys.Open(sealed, key); err != nil {
-		return damaged(describeKey(key), err)
+		return record.Damaged(key, err)
 	}
 	return nil
 }
@@ -145,8 +146,8 @@ func VerifyBackup(ctx context.Context, r io.Reader, unlock func(backup.Header) (
 // Restore writes the records of a backup, which VerifyBackup has found whole,
 // into an empty store.
 func Restore(ctx context.Context, r io.Reader, s store.Store) error {
-	type record struct{ key, sealed []byte }
-	var batch []record
+	type sealedRecord struct{ key, sealed []byte }
+	var batch []sealedRecord
 	size := 0
 	flush := func() error {
 		err := s.Update(ctx, func(w store.Tx) error {
@@ -161,7 +162,7 @@ func Restore(ctx context.Context, r io.Reader, s store.Store) error {
 		return err
 	}
 	err := backup.Read(r, func(backup.Header) error { return nil }, func(key, sealed []byte) error {
-		batch = append(batch, record{append([]byte(nil), key...), append([]byte(nil), sealed...)})
+		batch = append(batch, sealedRecord{append([]byte(nil), key...), append([]byte(nil), sealed...)})
 		if size += len(key) + len(sealed); size < restoreBatch {
 			return nil
 		}

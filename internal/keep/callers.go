@@ -3,6 +3,9 @@ package keep
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/gencache"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // callerCache remembers who is behind a token, and which organizations exist,
@@ -15,27 +18,35 @@ type callerCache struct {
 	doubts    atomic.Uint64 // counts those of them that failed, and may show later
 	settled   atomic.Uint64 // those of doubts that have shown, or never will
 
-	callers recent[hash, knownCaller]
-	orgs    recent[ID, uint64]      // when an organization was seen
-	refs    recent[string, seenRef] // what was meant by an ID or a name
+	callers *gencache.Cache[record.Hash, knownCaller]
+	orgs    *gencache.Cache[ID, uint64]      // the epoch in which an organization was seen
+	refs    *gencache.Cache[string, seenRef] // what was meant by an ID or a name
+}
+
+func newCallerCache() *callerCache {
+	return &callerCache{
+		callers: gencache.New[record.Hash, knownCaller](10_000),
+		orgs:    gencache.New[ID, uint64](10_000),
+		refs:    gencache.New[string, seenRef](1_000),
+	}
 }
 
 type seenRef struct {
-	id ID
-	at uint64
+	id    ID
+	epoch uint64
 }
 
 type knownCaller struct {
-	directory uint64
-	caller    Caller
+	epoch  uint64
+	caller Caller
 }
 
-// at returns what something that is found out from now on must be put with, and
+// epoch returns what something that is found out from now on must be put with, and
 // what was found out before must have been put with to be used. It is read
 // before the store is, so that a change in between makes the answer too old,
 // never too new. It is 0, with which nothing is put or found, while somebody may
 // have seen a change that is not counted yet, or will see one.
-func (c *callerCache) at() uint64 {
+func (c *callerCache) epoch() uint64 {
 	// In this order: whoever is no longer running has counted its doubt, and
 	// what is settled was counted before.
 	settled := c.settled.Load()
@@ -71,10 +82,10 @@ func (c *callerCache) settle(doubts uint64) {
 	}
 }
 
-func (c *callerCache) get(h hash, o Origin, now time.Time) (Caller, bool) {
-	at := c.at()
-	known, ok := c.callers.get(h)
-	if !ok || at == 0 || known.directory != at {
+func (c *callerCache) get(h record.Hash, o Origin, now time.Time) (Caller, bool) {
+	epoch := c.epoch()
+	known, ok := c.callers.Get(h)
+	if !ok || epoch == 0 || known.epoch != epoch {
 		return Caller{}, false
 	}
 	// Of login tokens the parent's end counts too.
@@ -85,22 +96,22 @@ func (c *callerCache) get(h hash, o Origin, now time.Time) (Caller, bool) {
 	return known.caller, true
 }
 
-func (c *callerCache) put(h hash, at uint64, caller Caller) {
-	if at == 0 {
+func (c *callerCache) put(h record.Hash, epoch uint64, caller Caller) {
+	if epoch == 0 {
 		return
 	}
 	caller.Origin = Origin{}
-	c.callers.put(h, knownCaller{at, caller})
+	c.callers.Put(h, knownCaller{epoch, caller})
 }
 
-// exists reports whether an organization was seen at that time.
-func (c *callerCache) exists(org ID, at uint64) bool {
-	seen, _ := c.orgs.get(org)
-	return at != 0 && seen == at
+// exists reports whether an organization was seen in that epoch.
+func (c *callerCache) exists(org ID, epoch uint64) bool {
+	seen, _ := c.orgs.Get(org)
+	return epoch != 0 && seen == epoch
 }
 
-func (c *callerCache) found(org ID, at uint64) {
-	if at != 0 {
-		c.orgs.put(org, at)
+func (c *callerCache) found(org ID, epoch uint64) {
+	if epoch != 0 {
+		c.orgs.Put(org, epoch)
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/gencache"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -84,12 +86,12 @@ func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
 
 // orgExists returns ErrOrganizationNotFound when there is none.
 func (v *view) orgExists(org ID) error {
-	if v.k.callers.exists(org, v.at) {
+	if v.k.callers.exists(org, v.epoch) {
 		return nil
 	}
 	_, err := v.org(org)
-	if err == nil && v.k.exclusive {
-		v.k.callers.found(org, v.at)
+	if err == nil && v.k.records.Exclusive() {
+		v.k.callers.found(org, v.epoch)
 	}
 	return err
 }
@@ -138,7 +140,7 @@ func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (Written
 		w := &writer{tx: t, c: &c, org: org, rec: rec}
 		out, err = w.write(ch)
 		if w.state != nil {
-			out.Custom, out.Tag = w.state.Custom, tag(&w.head, w.state, t.now)
+			out.Custom, out.Tag = w.state.Custom, tag(&w.head, w.state, t.Now)
 		}
 		return err
 	})
@@ -204,11 +206,11 @@ func (w *writer) open() error {
 	if err != nil {
 		return err
 	}
-	w.head, w.state, w.tag = *h, s, tag(h, s, w.now)
+	w.head, w.state, w.tag = *h, s, tag(h, s, w.Now)
 	if w.head.Map == 0 {
-		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.now}
+		w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.Now}
 	}
-	w.empty = w.head.empty(w.state, w.now)
+	w.empty = w.head.empty(w.state, w.Now)
 	return nil
 }
 
@@ -319,22 +321,22 @@ func (w *writer) since(read uint64, set map[string]string) (Change, error) {
 	return delta, nil
 }
 
-func (w *writer) hash(name string) hash { return w.k.secretHash(w.head.Map, name) }
+func (w *writer) hash(name string) record.Hash { return w.DB().SecretHash(w.head.Map, name) }
 
 // current returns what a name is now; nothing is there when the current
 // version is hidden.
-func (w *writer) current(name string, h hash) (entry, string, bool, error) {
+func (w *writer) current(name string, h record.Hash) (entry, string, bool, error) {
 	if w.empty {
 		return entry{}, "", false, nil
 	}
 	m := w.head.Map
-	if !w.k.exclusive {
+	if !w.DB().Exclusive() {
 		return w.secret(m, name, w.head.Current)
 	}
 	// With the version at hand, one record is looked up; without it, all that
 	// the engine has of the name is looked through.
-	prefix := placeOf(secretPrefix(m, h))
-	if n, known := w.k.newest.get(prefix); known {
+	at := nameKey{m, h}
+	if n, known := w.k.newest.Get(at); known {
 		e, value, ok, err := w.secretAt(m, name, h, n)
 		if !errors.Is(err, store.ErrNotFound) {
 			return e, value, ok, err
@@ -342,7 +344,7 @@ func (w *writer) current(name string, h hash) (entry, string, bool, error) {
 	}
 	e, value, ok, err := w.secret(m, name, w.head.Current)
 	if err == nil && e.version > 0 {
-		w.k.newest.put(prefix, e.version)
+		w.k.newest.Put(at, e.version)
 	}
 	return e, value, ok, err
 }
@@ -350,8 +352,13 @@ func (w *writer) current(name string, h hash) (entry, string, bool, error) {
 // newestCache has, for names, the version of the newest record, or a later one
 // that was to be written and then was not: so if there is a record of that
 // version it is the newest. That holds where one process writes all versions.
-// The key is what all records of a name begin with.
-type newestCache struct{ recent[place, uint64] }
+type newestCache = gencache.Cache[nameKey, uint64]
+
+// nameKey is a name of a map, as the hash of it.
+type nameKey struct {
+	m    ID
+	hash record.Hash
+}
 
 // diff returns what a change really changes, in byte order of the names.
 func (w *writer) diff(ch Change) (changes []change, err error) {
@@ -470,15 +477,15 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 			count--
 			w.rec.Removed = append(w.rec.Removed, c.Name)
 		}
-		if err := w.put(secretKey(m, c.hash, n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
+		if err := w.w.Put(record.SecretKey(m, c.hash, n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
 			return VersionInfo{}, err
 		}
-		w.k.newest.put(placeOf(secretPrefix(m, c.hash)), n)
+		w.k.newest.Put(nameKey{m, c.hash}, n)
 	}
 	if count > MaxNames {
 		return VersionInfo{}, errorf(CodeInvalid, "an organization can have at most %d secrets", MaxNames)
 	}
-	r.Time, r.User, r.Token, r.Protocol, r.Count = w.now, w.c.User, w.c.actor(), w.c.Origin.Protocol, count
+	r.Time, r.User, r.Token, r.Protocol, r.Count = w.Now, w.c.User, w.c.actor(), w.c.Origin.Protocol, count
 	if err := w.putVersion(m, n, r, changes); err != nil {
 		return VersionInfo{}, err
 	}
@@ -486,11 +493,11 @@ func (w *writer) commit(changes []change, values map[string]string, r versionRec
 		w.head.Large = n
 	}
 	before := w.head.Updated
-	w.head.Current, w.head.Count, w.head.Updated = n, count, w.now
+	w.head.Current, w.head.Count, w.head.Updated = n, count, w.Now
 	w.rec.Version = n
 	if after := w.state.DeleteVersionAfter; after > 0 {
 		w.changeState()
-		w.state.Deleted[n] = w.now.Add(after)
+		w.state.Deleted[n] = w.Now.Add(after)
 	}
 	if err := w.prune(len(changes), before); err != nil {
 		return VersionInfo{}, err

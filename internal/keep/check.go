@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
@@ -40,11 +41,11 @@ type CheckReport struct {
 func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damage)) (CheckReport, error) {
 	k := unserved(s, keys)
 	c := &checker{
-		found: found, members: map[membership][2]uint64{}, sessions: map[hash]foundSession{},
-		versioned: map[ID]bool{}, bad: map[string]bool{}, unread: map[byte]int{},
+		found: found, members: map[membership][2]uint64{}, sessions: map[record.Hash]foundSession{},
+		versioned: map[ID]bool{}, bad: map[string]bool{}, unread: map[record.Table]int{},
 	}
-	err := s.View(ctx, func(r store.Reader) error {
-		c.view = &view{ctx: ctx, k: k, r: r, now: k.now()}
+	err := k.records.View(ctx, func(r *record.Reader) error {
+		c.view = &view{Reader: r, k: k}
 		if err := c.records(); err != nil {
 			return err
 		}
@@ -58,8 +59,8 @@ func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damag
 // unserved is a Keep on a store that no server has open. It is good for reading
 // alone, and without audit records.
 func unserved(s store.Store, keys *seal.Keys) *Keep {
-	k := &Keep{store: s, now: time.Now}
-	k.keys.Store(keys)
+	k := &Keep{store: s, records: record.New(s, keys, time.Now), now: time.Now}
+	k.makeCaches()
 	return k
 }
 
@@ -72,11 +73,11 @@ type checker struct {
 	users     []ID
 	tokens    []ID
 	members   map[membership][2]uint64 // the revisions of both records, see twin
-	sessions  map[hash]foundSession
-	versioned map[ID]bool     // maps that have version records
-	leads     []lead          // what lookup entries lead to
-	bad       map[string]bool // what was told already
-	unread    map[byte]int    // records that don't open, by table
+	sessions  map[record.Hash]foundSession
+	versioned map[ID]bool          // maps that have version records
+	leads     []lead               // what lookup entries lead to
+	bad       map[string]bool      // what was told already
+	unread    map[record.Table]int // records that don't open, by table
 }
 
 type membership struct{ org, user ID }
@@ -92,7 +93,7 @@ type foundSession struct {
 // lead is a lookup entry and the table of the object that it is for.
 type lead struct {
 	what  string
-	table byte
+	table record.Table
 	id    ID
 }
 
@@ -108,9 +109,9 @@ func (c *checker) check(what string, err error) {
 	if err == nil {
 		return
 	}
-	var d *damage
+	var d *record.DamageError
 	if errors.As(err, &d) {
-		what, err = d.what, d
+		what, err = d.What, d.Err
 	}
 	if !c.bad[what] {
 		c.tell(what, cause(err))
@@ -119,8 +120,8 @@ func (c *checker) check(what string, err error) {
 
 // records opens each record by itself.
 func (c *checker) records() error {
-	err := c.r.Scan(nil, nil, func(k, sealed []byte) (bool, error) {
-		if err := c.ctx.Err(); err != nil {
+	err := c.Scan(nil, nil, func(k, sealed []byte) (bool, error) {
+		if err := c.Context().Err(); err != nil {
 			return false, err
 		}
 		c.report.Records++
@@ -138,19 +139,19 @@ func (c *checker) records() error {
 // record tells of each record that is damaged in itself, also of two that have
 // the same description.
 func (c *checker) record(k, sealed []byte) {
-	plain, err := c.open(k, sealed)
+	plain, err := c.Open(k, sealed)
 	if err == nil {
 		err = c.decode(k, plain)
 	}
 	if err == nil {
 		return
 	}
-	var d *damage
+	var d *record.DamageError
 	if errors.As(err, &d) {
-		err = d
+		err = d.Err
 	}
-	c.tell(describeKey(k), err)
-	c.unread[k[0]]++
+	c.tell(record.Describe(k), err)
+	c.unread[record.TableOf(k)]++
 	if h, _, ok := sessionKey(k); ok {
 		s := c.sessions[h]
 		s.unread = true
@@ -160,13 +161,13 @@ func (c *checker) record(k, sealed []byte) {
 
 // sessionKey returns whose session a key is for. The user is not in the key of
 // the session itself.
-func sessionKey(k []byte) (h hash, user ID, ok bool) {
+func sessionKey(k []byte) (h record.Hash, user ID, ok bool) {
 	switch {
-	case k[0] == tableSession && len(k) == 1+len(h):
+	case record.TableOf(k) == record.TableSession && len(k) == 1+len(h):
 		copy(h[:], k[1:])
-	case k[0] == tableSessionOf && len(k) == 9+len(h):
+	case record.TableOf(k) == record.TableSessionOf && len(k) == 9+len(h):
 		copy(h[:], k[9:])
-		user, _ = idAt(k, 1)
+		user, _ = record.IDAt(k, 1)
 	default:
 		return h, 0, false
 	}
@@ -176,20 +177,20 @@ func sessionKey(k []byte) (h hash, user ID, ok bool) {
 // decode checks what a record says by itself, and notes what others must say
 // too.
 func (c *checker) decode(k, plain []byte) error {
-	if k[0] == tableSecret {
+	if record.TableOf(k) == record.TableSecret {
 		c.report.Secrets++
 		_, name, _, err := decodeSecret(plain)
 		if err != nil {
 			return err
 		}
-		h, v, ok := parseSecretKey(k)
-		m, _ := idAt(k, 1)
-		if !ok || c.k.secretHash(m, name) != h || v == 0 {
+		h, v, ok := record.ParseSecretKey(k)
+		m, _ := record.IDAt(k, 1)
+		if !ok || c.DB().SecretHash(m, name) != h || v == 0 {
 			return errors.New("its key is of another name")
 		}
 		return nil
 	}
-	into := newRecord(k[0])
+	into := newRecord(record.TableOf(k))
 	if into == nil {
 		return errors.New("no table has this key")
 	}
@@ -202,41 +203,41 @@ func (c *checker) decode(k, plain []byte) error {
 
 // newRecord returns what a record of a table is decoded into, nil when there is
 // no such table.
-func newRecord(table byte) any {
+func newRecord(table record.Table) any {
 	switch table {
-	case tableHead:
+	case record.TableHead:
 		return new(headRecord)
-	case tableState:
+	case record.TableState:
 		return new(stateRecord)
-	case tableVersion:
+	case record.TableVersion:
 		return new(versionRecord)
-	case tableChanges:
+	case record.TableChanges:
 		return new([]change)
-	case tableOrg:
+	case record.TableOrg:
 		return new(orgRecord)
-	case tableUser:
+	case record.TableUser:
 		return new(userRecord)
-	case tableToken:
+	case record.TableToken:
 		return new(tokenRecord)
-	case tableSession:
+	case record.TableSession:
 		return new(sessionRecord)
-	case tableOrgName, tableUserName, tableTokenHash, tableSessionOf:
+	case record.TableOrgName, record.TableUserName, record.TableTokenHash, record.TableSessionOf:
 		return new(entryRecord)
-	case tableMember, tableMemberOf:
+	case record.TableMember, record.TableMemberOf:
 		return new(memberRecord)
-	case tableOutbox, tableCheckpoint:
+	case record.TableOutbox, record.TableCheckpoint:
 		return new(json.RawMessage)
 	}
 	return nil
 }
 
 // note keeps what is compared when all records are read.
-func (c *checker) note(k []byte, record any) {
-	id, _ := idAt(k, 1)
-	switch r := record.(type) {
+func (c *checker) note(k []byte, decoded any) {
+	id, _ := record.IDAt(k, 1)
+	switch r := decoded.(type) {
 	case *entryRecord:
-		if table, ok := map[byte]byte{tableOrgName: tableOrg, tableUserName: tableUser, tableTokenHash: tableToken}[k[0]]; ok {
-			c.leads = append(c.leads, lead{describeKey(k), table, r.ID})
+		if table, ok := map[record.Table]record.Table{record.TableOrgName: record.TableOrg, record.TableUserName: record.TableUser, record.TableTokenHash: record.TableToken}[record.TableOf(k)]; ok {
+			c.leads = append(c.leads, lead{record.Describe(k), table, r.ID})
 		} else if h, user, ok := sessionKey(k); ok {
 			s := c.sessions[h]
 			s.user, s.mirror = user, r.Revision+1
@@ -249,9 +250,9 @@ func (c *checker) note(k []byte, record any) {
 			c.sessions[h] = s
 		}
 	case *memberRecord:
-		second, _ := idAt(k, 9)
+		second, _ := record.IDAt(k, 9)
 		at, side := membership{id, second}, 0
-		if k[0] == tableMemberOf {
+		if record.TableOf(k) == record.TableMemberOf {
 			at, side = membership{second, id}, 1
 		}
 		both := c.members[at]
@@ -261,7 +262,7 @@ func (c *checker) note(k []byte, record any) {
 		c.report.Versions++
 		c.versioned[id] = true
 	case *stateRecord:
-		c.leads = append(c.leads, lead{describeKey(k), tableHead, id})
+		c.leads = append(c.leads, lead{record.Describe(k), record.TableHead, id})
 	case *orgRecord:
 		c.orgs = append(c.orgs, id)
 	case *headRecord:
@@ -278,15 +279,15 @@ func (c *checker) directory() {
 	c.report.Organizations, c.report.Users, c.report.Tokens = len(c.orgs), len(c.users), len(c.tokens)
 	for _, id := range c.orgs {
 		_, err := c.org(id)
-		c.check(describeKey(key(tableOrg, id)), err)
+		c.check(record.Describe(record.Key(record.TableOrg, id)), err)
 	}
 	for _, id := range c.users {
 		_, err := c.user(id)
-		c.check(describeKey(key(tableUser, id)), err)
+		c.check(record.Describe(record.Key(record.TableUser, id)), err)
 	}
 	for _, id := range c.tokens {
 		r, err := c.token(id)
-		c.check(describeKey(key(tableToken, id)), err)
+		c.check(record.Describe(record.Key(record.TableToken, id)), err)
 		if err == nil {
 			// What is damaged about the resource is told by itself.
 			if found, _ := c.misplaced(r); found {
@@ -295,26 +296,26 @@ func (c *checker) directory() {
 		}
 	}
 	for m, revisions := range c.members {
-		k := key(tableMember, m.org, m.user)
-		c.check(describeKey(k), twin(k, revisions[0], revisions[1]))
+		k := record.Key(record.TableMember, m.org, m.user)
+		c.check(record.Describe(k), record.CheckRevisions(k, revisions[0], revisions[1]))
 	}
 	for h, s := range c.sessions {
 		if s.unread || s.revision == s.mirror {
 			continue
 		}
-		c.tell(describeKey(sessionOfKey(s.user, h)), errors.New("its two records are not of the same time"))
+		c.tell(record.Describe(record.SessionOfKey(s.user, h)), errors.New("its two records are not of the same time"))
 	}
 }
 
 // maps checks that each kept version shows what its changes say.
 func (c *checker) maps() {
-	lost := c.unread[tableHead]
+	lost := c.unread[record.TableHead]
 	for _, l := range c.leads {
-		if _, err := c.r.Get(key(l.table, l.id)); errors.Is(err, store.ErrNotFound) {
-			if l.table == tableHead {
+		if ok, err := c.Has(record.Key(l.table, l.id)); err == nil && !ok {
+			if l.table == record.TableHead {
 				lost++
 			}
-			c.tell(l.what, fmt.Errorf("%s, which it leads to, is missing", describeKey(key(l.table, l.id))))
+			c.tell(l.what, fmt.Errorf("%s, which it leads to, is missing", record.Describe(record.Key(l.table, l.id))))
 		}
 	}
 	for _, org := range c.heads {
@@ -331,18 +332,18 @@ func (c *checker) maps() {
 func (c *checker) checkMap(org ID) {
 	// The counter says which map is its own, whatever else is wrong with it.
 	var own headRecord
-	if sealed, err := c.r.Get(key(tableHead, org)); err == nil && c.openJSON(key(tableHead, org), sealed, &own) == nil {
+	if sealed, err := c.Sealed(record.Key(record.TableHead, org)); err == nil && c.OpenJSON(record.Key(record.TableHead, org), sealed, &own) == nil {
 		delete(c.versioned, own.Map)
 	}
 	h, s, err := c.head(org)
 	if err != nil {
-		c.check(describeKey(key(tableHead, org)), err)
+		c.check(record.Describe(record.Key(record.TableHead, org)), err)
 		return
 	}
 	told := false
 	for _, n := range h.versions(s) {
 		err := c.checkVersion(h, s, n)
-		if told && !errors.As(err, new(*damage)) {
+		if told && !errors.As(err, new(*record.DamageError)) {
 			continue // what one version lacks, later ones do too
 		}
 		before := c.report.Damaged
@@ -370,9 +371,9 @@ func (c *checker) checkVersion(h *headRecord, s *stateRecord, n uint64) error {
 		if ch.Op.kind() != kindValue {
 			continue
 		}
-		k := secretKey(h.Map, c.k.secretHash(h.Map, ch.Name), n)
-		if _, err := c.r.Get(k); errors.Is(err, store.ErrNotFound) {
-			missing = append(missing, describeKey(k))
+		k := record.SecretKey(h.Map, c.DB().SecretHash(h.Map, ch.Name), n)
+		if ok, err := c.Has(k); err == nil && !ok {
+			missing = append(missing, record.Describe(k))
 		}
 	}
 	if len(missing) > 0 {

@@ -3,7 +3,7 @@ package keep
 import (
 	"context"
 
-	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // A change that the store reports as failed may have been made all the same,
@@ -14,10 +14,6 @@ import (
 
 // transact runs fn in a store transaction that writes. doubtful says that it
 // failed, and what fn wrote may have been made all the same.
-//
-// The transaction's time is taken when it runs, not when it was asked for:
-// otherwise one that had to wait would take for visible what was deleted in
-// between.
 func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtful bool, err error) {
 	seen := k.callers.doubts.Load()
 	written := false
@@ -26,10 +22,10 @@ func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtfu
 			k.callers.changed()
 		}
 	}()
-	err = k.store.Update(ctx, func(w store.Tx) error {
-		t.w, t.r, t.now = w, w, k.now()
-		if k.exclusive {
-			t.at = k.callers.at()
+	err = k.records.Update(ctx, func(w *record.Writer) error {
+		t.w, t.Reader = w, &w.Reader
+		if k.records.Exclusive() {
+			t.epoch = k.callers.epoch()
 		}
 		written = false
 		if err := fn(t); err != nil {
@@ -70,7 +66,7 @@ func (k *Keep) settleDoubts(ctx context.Context) error {
 	err := k.quietly(ctx, func(t *tx) error {
 		made = made[:0]
 		for _, r := range doubtful {
-			_, ok, err := t.get(outboxKey(r.id))
+			ok, err := t.Has(outboxKey(r.id))
 			if err != nil {
 				return err
 			}

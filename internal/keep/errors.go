@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
@@ -93,10 +94,13 @@ func CodeOf(err error) Code {
 // learns what is damaged or that it can try again, never more.
 func domain(err error) error {
 	var e *Error
+	var damage *record.DamageError
 	var corrupt *store.CorruptError
 	switch {
 	case err == nil, errors.As(err, &e):
 		return err
+	case errors.As(err, &damage):
+		return &Error{Code: CodeInternal, Message: damage.What + " is damaged", err: err}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: CodeUnavailable, Message: "the request was given up", err: err}
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
@@ -106,25 +110,3 @@ func domain(err error) error {
 	}
 	return &Error{Code: CodeInternal, Message: "an internal error has occurred", err: err}
 }
-
-// damaged reports stored bytes that can't be right. What is named by kind and
-// ID, never by content.
-func damaged(what string, err error) error {
-	return &Error{Code: CodeInternal, Message: what + " is damaged", err: &damage{what, err}}
-}
-
-// damage is an error that knows what it is about, so that the offline check
-// can tell what follows from damage that it has named already.
-type damage struct {
-	what string
-	err  error
-}
-
-func (d *damage) Error() string {
-	if errors.Is(d.err, seal.ErrDamaged) {
-		return d.err.Error()
-	}
-	return fmt.Sprintf("%v: %v", seal.ErrDamaged, d.err)
-}
-
-func (d *damage) Unwrap() []error { return []error{seal.ErrDamaged, d.err} }

@@ -1,17 +1,21 @@
 package keep
 
-import "context"
+import (
+	"context"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
 
 // RemoveExpired does at once what k does now and then.
 func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired(ctx) }
 
 // DropCaches makes k read everything from the store again.
 func (k *Keep) DropCaches() {
-	k.records.clear()
+	k.records.ClearCache()
 	k.callers.clear()
-	k.newest.clear()
-	k.heads.clear()
-	k.versions.clear()
+	k.newest.Clear()
+	k.heads.Clear()
+	k.versions.Clear()
 	k.maps.clear()
 }
 
@@ -23,16 +27,10 @@ func (c *mapCache) clear() {
 }
 
 // DescribeKey names a record.
-func DescribeKey(key string) string { return describeKey([]byte(key)) }
+func DescribeKey(key string) string { return record.Describe([]byte(key)) }
 
 func (c *callerCache) clear() {
-	c.callers.clear()
-	c.orgs.clear()
-	c.refs.clear()
-}
-
-func (r *recent[K, V]) clear() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.young, r.old = nil, nil
+	c.callers.Clear()
+	c.orgs.Clear()
+	c.refs.Clear()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // mayCreate checks that a token gives nothing that its maker lacks.
@@ -118,7 +119,7 @@ func (v *view) misplaced(r *tokenRecord) (bool, error) {
 // an organization that it doesn't belong to.
 func (k *Keep) warnMisplaced(ctx context.Context) {
 	err := k.peek(ctx, func(v *view) error {
-		return v.scanIDs(tableToken, func(id ID) error {
+		return v.ScanIDs(record.TableToken, func(id ID) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -129,7 +130,7 @@ func (k *Keep) warnMisplaced(ctx context.Context) {
 					k.logger.Warn(MisplacedPermission+"; find out who made it, and delete it", "token", id)
 				}
 			}
-			if errors.As(err, new(*damage)) {
+			if errors.As(err, new(*record.DamageError)) {
 				return nil // what is damaged is told where it is used
 			}
 			return err

@@ -29,7 +29,7 @@ type VersionInfo struct {
 }
 
 func (w *writer) info(n uint64, r *versionRecord) VersionInfo {
-	return describeVersion(n, r, w.state, w.now)
+	return describeVersion(n, r, w.state, w.Now)
 }
 
 func describeVersion(n uint64, r *versionRecord, s *stateRecord, now time.Time) VersionInfo {
@@ -62,7 +62,7 @@ func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, er
 			if err != nil {
 				return err
 			}
-			info := describeVersion(n, r, s, v.now)
+			info := describeVersion(n, r, s, v.Now)
 			for _, ch := range changes {
 				if !c.sees(ch.Name) {
 					continue
@@ -125,8 +125,8 @@ func (k *Keep) DeleteVersions(ctx context.Context, c Caller, org ID, versions ..
 		}
 		w.changeState()
 		for _, n := range hide {
-			if w.head.kept(w.state, n) && !w.state.hidden(n, w.now) {
-				w.state.Deleted[n] = w.now
+			if w.head.kept(w.state, n) && !w.state.hidden(n, w.Now) {
+				w.state.Deleted[n] = w.Now
 			}
 		}
 		return nil
@@ -147,7 +147,7 @@ func (k *Keep) UndeleteVersions(ctx context.Context, c Caller, org ID, versions 
 			}
 			delete(w.state.Deleted, n)
 			if after := w.state.DeleteVersionAfter; after > 0 {
-				w.state.Deleted[n] = w.now.Add(after)
+				w.state.Deleted[n] = w.Now.Add(after)
 			}
 		}
 		return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
@@ -137,13 +138,13 @@ type importer struct {
 	// What would have been made by now. A transaction that writes finds that
 	// in the store too.
 	made   map[string]ID // by kind and ID, and by kind and name
-	tokens map[hash]ID
+	tokens map[record.Hash]ID
 }
 
 // begin forgets an earlier run.
 func (i *importer) begin() {
 	i.report = ImportReport{Counts: make(map[string]ImportCounts)}
-	i.made, i.tokens = make(map[string]ID), make(map[hash]ID)
+	i.made, i.tokens = make(map[string]ID), make(map[record.Hash]ID)
 }
 
 // planned is what is to be done with an object.
@@ -210,7 +211,7 @@ func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*p
 
 func plans[T any](i *importer, v *view, list []T, plan func(*view, T) (planned, error), write func(planned) error) error {
 	for _, object := range list {
-		if err := v.ctx.Err(); err != nil {
+		if err := v.Context().Err(); err != nil {
 			return err
 		}
 		p, err := plan(v, object)
@@ -284,7 +285,7 @@ func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit
 	if err := k.audible(c, "import", 0); err != nil {
 		return err
 	}
-	t := &tx{view: view{ctx: ctx, k: k}}
+	t := &tx{view: view{k: k}}
 	var ids []audit.ID
 	var lines [][]byte
 	doubtful, err := k.transact(ctx, t, func(t *tx) error {
@@ -297,7 +298,7 @@ func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit
 			return errUnchanged
 		}
 		for _, rec := range records {
-			rec.ID, rec.Time, rec.Outcome = k.ids.Next(), t.now, audit.Allowed
+			rec.ID, rec.Time, rec.Outcome = k.ids.Next(), t.Now, audit.Allowed
 			k.hideNames(rec)
 			line := rec.Append(nil)
 			if err := t.putOutbox(rec.ID, line); err != nil {

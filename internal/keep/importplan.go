@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 func (i *importer) remember(kind string, id ID, name string) func() {
@@ -44,7 +45,7 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	return p.taken(func(t *tx) error {
 		r := &orgRecord{Name: o.Name, Description: o.Description, Created: o.Created, Updated: o.Updated}
 		if r.Created.IsZero() {
-			r.Created = t.now
+			r.Created = t.Now
 		}
 		if r.Updated.Before(r.Created) {
 			r.Updated = r.Created
@@ -85,7 +86,7 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 	}
 	return p.taken(func(t *tx) error {
 		return t.putUser(u.ID, nil, &userRecord{
-			Name: u.Name, Inactive: !u.Active, Owner: u.Owner, Password: u.Password, Created: t.now, Updated: t.now,
+			Name: u.Name, Inactive: !u.Active, Owner: u.Owner, Password: u.Password, Created: t.Now, Updated: t.Now,
 		})
 	}, i.remember(ImportUserKind, u.ID, u.Name))
 }
@@ -159,7 +160,7 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	old, err := v.token(t.ID)
 	if err == nil {
 		return p.compared(differing(
-			difference{"token", !slices.ContainsFunc(append(old.Imported, old.Hash), func(h hash) bool { return slices.Contains(hashes, h) })},
+			difference{"token", !slices.ContainsFunc(append(old.Imported, old.Hash), func(h record.Hash) bool { return slices.Contains(hashes, h) })},
 			difference{"owner", old.Org != t.Org || old.User != t.User},
 			difference{"status", old.Inactive == t.Active},
 			difference{"description", old.Description != t.Description},
@@ -170,7 +171,7 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 		return p, err
 	}
 	for _, h := range hashes {
-		entry, err := load[entryRecord](v, hashKey(tableTokenHash, h))
+		entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableTokenHash, h))
 		if err != nil {
 			return p, err
 		}
@@ -241,13 +242,13 @@ func foreignPermissions(set acl.Set) string {
 	return which + " for what is not kept here: " + strings.Join(types, ", ") + more
 }
 
-func (t *tx) putImportedToken(n ImportToken, hashes []hash) error {
+func (t *tx) putImportedToken(n ImportToken, hashes []record.Hash) error {
 	r := &tokenRecord{
 		Hash: hashes[0], Imported: hashes[1:], Org: n.Org, User: n.User, Inactive: !n.Active,
 		Description: n.Description, Permissions: toRecords(n.Permissions), Created: n.Created, Updated: n.Updated,
 	}
 	if r.Created.IsZero() {
-		r.Created = t.now
+		r.Created = t.Now
 	}
 	if r.Updated.Before(r.Created) {
 		r.Updated = r.Created
@@ -257,9 +258,9 @@ func (t *tx) putImportedToken(n ImportToken, hashes []hash) error {
 
 // importedHashes returns the keyed hash by which the token is found, and then
 // those by which it is known again when InfluxDB keeps it in another form.
-func (k *Keep) importedHashes(t ImportToken) []hash {
+func (k *Keep) importedHashes(t ImportToken) []record.Hash {
 	if t.Value == "" {
-		return []hash{k.hash(influxToken, t.Hash)}
+		return []record.Hash{k.records.Hash(influxToken, t.Hash)}
 	}
-	return append([]hash{k.hash("token", t.Value)}, k.influxHashes(t.Value)...)
+	return append([]record.Hash{k.records.Hash("token", t.Value)}, k.influxHashes(t.Value)...)
 }

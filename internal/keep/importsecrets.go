@@ -122,7 +122,7 @@ func (k *Keep) CompareSecrets(ctx context.Context, c Caller, in Import) (ImportC
 					return err
 				case !ok:
 					out.Missing++
-				case k.hash("compare", has) == k.hash("compare", value):
+				case k.records.Hash("compare", has) == k.records.Hash("compare", value):
 					out.Equal++
 				default:
 					out.Different++

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // An InfluxDB that hashes its tokens keeps "$influxdb2-sha256$…", or sha512:
@@ -15,10 +17,10 @@ const influxToken = "influxdb-token"
 
 // influxHashes returns the keyed hashes of the forms in which InfluxDB keeps a
 // token.
-func (k *Keep) influxHashes(value string) []hash {
+func (k *Keep) influxHashes(value string) []record.Hash {
 	short, long := sha256.Sum256([]byte(value)), sha512.Sum512([]byte(value))
-	return []hash{
-		k.hash(influxToken, "$influxdb2-sha256$"+base64.URLEncoding.EncodeToString(short[:])),
-		k.hash(influxToken, "$influxdb2-sha512$"+base64.URLEncoding.EncodeToString(long[:])),
+	return []record.Hash{
+		k.records.Hash(influxToken, "$influxdb2-sha256$"+base64.URLEncoding.EncodeToString(short[:])),
+		k.records.Hash(influxToken, "$influxdb2-sha512$"+base64.URLEncoding.EncodeToString(long[:])),
 	}
 }

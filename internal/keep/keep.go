@@ -2,16 +2,15 @@ package keep
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/gencache"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"golang.org/x/crypto/bcrypt"
@@ -61,11 +60,11 @@ type Config struct {
 // Keep is the domain's door. Its methods may be called by several goroutines
 // at once.
 type Keep struct {
-	store  store.Store
-	keys   atomic.Pointer[seal.Keys]
-	log    *audit.Log
-	logger *slog.Logger
-	now    func() time.Time
+	store   store.Store
+	records *record.DB
+	log     *audit.Log
+	logger  *slog.Logger
+	now     func() time.Time
 
 	hashAuditNames bool
 	dropGuard      int
@@ -81,22 +80,17 @@ type Keep struct {
 	watchers watchers
 
 	// What is remembered; DESIGN.md says why none of it can be wrong.
-	exclusive bool // see store.Store
-	records   recordCache
-	heads     recent[ID, seenHead]
-	maps      mapCache
-	memory    *seal.Memory // seals what is remembered of values
-	callers   callerCache
-	newest    newestCache
-	versions  recent[mapVersion, *versionRecord] // that were written here
+	heads    *gencache.Cache[ID, seenHead]
+	maps     mapCache
+	memory   *seal.Memory // seals what is remembered of values
+	callers  *callerCache
+	newest   *newestCache
+	versions *gencache.Cache[mapVersion, *versionRecord] // that were written here
 
 	rotation rotation
 	saveKeys func(context.Context, *seal.Keys) error
 	// keysChange is held while the keyset is replaced.
 	keysChange sync.Mutex
-	// previous still has the keys that the last rotation has dropped, for
-	// reads that began before its end; nil soon after.
-	previous atomic.Pointer[seal.Keys]
 
 	stats Stats
 
@@ -120,13 +114,10 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		limiter:        newAttemptLimiter(),
 		refusals:       newRefusals(c.SingleRefusals),
 	}
-	k.records.size, k.newest.size, k.heads.size, k.versions.size = 10_000, 50_000, 10_000, 2_000
-	k.callers.callers.size, k.callers.orgs.size, k.callers.refs.size = 10_000, 10_000, 1_000
+	k.makeCaches()
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
-	k.keys.Store(c.Keys)
-	k.exclusive = c.Store.Exclusive()
 	k.lines.New = func() any { return new([]byte) }
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)
@@ -134,6 +125,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	if k.now == nil {
 		k.now = time.Now
 	}
+	k.records = record.New(c.Store, c.Keys, k.now)
 	if k.sessionLength == 0 {
 		k.sessionLength = time.Hour
 	}
@@ -161,6 +153,13 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.done.Go(func() { k.rotate(background) })
 	k.done.Go(func() { k.warnMisplaced(background) })
 	return k, nil
+}
+
+func (k *Keep) makeCaches() {
+	k.newest = gencache.New[nameKey, uint64](50_000)
+	k.heads = gencache.New[ID, seenHead](10_000)
+	k.versions = gencache.New[mapVersion, *versionRecord](2_000)
+	k.callers = newCallerCache()
 }
 
 // Close ends the background work and makes the audit log durable. The store
@@ -198,32 +197,31 @@ func (k *Keep) audible(c *Caller, action string, org ID) error {
 // errUnchanged ends an Update that has nothing to write.
 var errUnchanged = errors.New("nothing to change")
 
-// view reads within one store transaction; tx also writes. Both seal and open.
+// view reads within one transaction; tx also writes.
 type view struct {
-	ctx context.Context
-	k   *Keep
-	r   store.Reader
-	now time.Time
-	// at is the state of the directory before the store was read, 0 when that
+	*record.Reader
+	k *Keep
+	// epoch is that of the directory before the store was read, 0 when it
 	// can't be told.
-	at uint64
-	// revision is that of the state that is read, 0 in a transaction that
-	// writes.
-	revision uint64
+	epoch uint64
 	// key is a buffer for keys that are not kept.
 	key []byte
 }
 
-// use reads from r, which is durable.
-func (v *view) use(r store.Reader) {
-	v.r, v.revision = r, r.Revision()
-}
-
 type tx struct {
 	view
-	w store.Tx
-	// directory says that something other than secrets was written.
+	w *record.Writer
+	// directory says that the directory was changed.
 	directory bool
+}
+
+// changeDirectory must be called before anything is written that callerCache
+// remembers.
+func (t *tx) changeDirectory() {
+	if !t.directory {
+		t.directory, t.epoch = true, 0
+		t.k.callers.changing()
+	}
 }
 
 // read runs fn and, before its result may leave, writes the audit record.
@@ -231,12 +229,11 @@ func (k *Keep) read(ctx context.Context, rec *audit.Record, fn func(*view) error
 	if err := k.log.Err(); err != nil {
 		return k.finish(rec, k.now(), errAudit(err))
 	}
-	v := &view{ctx: ctx, k: k, now: k.now(), at: k.callers.at()}
-	err := k.store.View(ctx, func(r store.Reader) error {
-		v.use(r)
-		return fn(v)
+	now, epoch := k.now(), k.callers.epoch()
+	err := k.records.View(ctx, func(r *record.Reader) error {
+		return fn(&view{Reader: r, k: k, epoch: epoch})
 	})
-	return k.finish(rec, v.now, domain(err))
+	return k.finish(rec, now, domain(err))
 }
 
 // update runs fn in a transaction that also holds the audit record of what it
@@ -249,10 +246,10 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 	start := *rec
 	start.ID, start.Outcome = k.ids.Next(), audit.Allowed
 	line := make([]byte, 0, 512)
-	t := &tx{view: view{ctx: ctx, k: k}}
+	t := &tx{view: view{k: k}}
 	doubtful, err := k.transact(ctx, t, func(t *tx) error {
 		*rec = start
-		rec.Time = t.now
+		rec.Time = t.Now
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -276,17 +273,12 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 // peek reads without an audit record, for what is only a step towards
 // something that has one.
 func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
-	now := k.now()
-	return k.store.View(ctx, func(r store.Reader) error {
-		v := &view{ctx: ctx, k: k, now: now}
-		v.use(r)
-		return fn(v)
-	})
+	return k.records.View(ctx, func(r *record.Reader) error { return fn(&view{Reader: r, k: k}) })
 }
 
 // quietly writes without an audit record: upkeep that nobody asked for.
 func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
-	t := &tx{view: view{ctx: ctx, k: k}}
+	t := &tx{view: view{k: k}}
 	_, err := k.transact(ctx, t, fn)
 	return err
 }
@@ -322,6 +314,10 @@ func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
 
 // cause is what the log says of an error that the client is told little of.
 func cause(err error) error {
+	var damage *record.DamageError
+	if errors.As(err, &damage) {
+		return damage // says all that the client is told
+	}
 	if inner := errors.Unwrap(err); inner != nil {
 		return fmt.Errorf("%w: %w", err, inner)
 	}
@@ -345,110 +341,8 @@ func (k *Keep) hideNames(rec *audit.Record) {
 		rec.Removed = rec.Removed[:min(len(rec.Removed), names)]
 	}
 	if k.hashAuditNames {
-		hide := func(name string) string { return fmt.Sprintf("%x", k.keys.Load().Lookup("audit", []byte(name))) }
+		hide := func(name string) string { return fmt.Sprintf("%x", k.records.Keys().Lookup("audit", []byte(name))) }
 		rec.Names, rec.Removed = replaceAll(rec.Names, hide), replaceAll(rec.Removed, hide)
 	}
 	cutTexts(rec, text)
-}
-
-// get opens the record at key; ok is false when there is none.
-func (v *view) get(key []byte) (plain []byte, ok bool, err error) {
-	sealed, err := v.r.Get(key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	plain, err = v.open(key, sealed)
-	return plain, err == nil, err
-}
-
-func (v *view) open(key, sealed []byte) ([]byte, error) {
-	plain, err := v.k.keys.Load().Open(sealed, key)
-	if errors.Is(err, seal.ErrUnknownKey) {
-		// A snapshot of the store from before the end of a rotation.
-		if previous := v.k.previous.Load(); previous != nil {
-			plain, err = previous.Open(sealed, key)
-		}
-	}
-	if err != nil {
-		return nil, damaged(describeKey(key), err)
-	}
-	return plain, nil
-}
-
-// scanIDs calls fn with the ID of each record of a table.
-func (v *view) scanIDs(table byte, fn func(ID) error) error {
-	return v.r.Scan(key(table), key(table+1), func(k, _ []byte) (bool, error) {
-		id, err := idAt(k, 1)
-		if err != nil {
-			return false, err
-		}
-		return true, fn(id)
-	})
-}
-
-func (t *tx) put(key, plain []byte) error {
-	_, err := t.seal(key, plain)
-	return err
-}
-
-// seal is put for a caller that needs the sealed bytes.
-func (t *tx) seal(key, plain []byte) ([]byte, error) {
-	sealed, err := t.k.keys.Load().Seal(plain, key)
-	if err != nil {
-		return nil, err
-	}
-	t.touch(key)
-	return sealed, t.w.Set(key, sealed)
-}
-
-// delete removes the record at key, if there is one.
-func (t *tx) delete(key []byte) error {
-	t.touch(key)
-	return t.w.Delete(key)
-}
-
-func (t *tx) touch(key []byte) {
-	switch key[0] {
-	case tableOrg, tableOrgName, tableUser, tableUserName, tableToken, tableTokenHash, tableMember, tableMemberOf:
-		if !t.directory {
-			t.directory, t.at = true, 0
-			t.k.callers.changing()
-		}
-	}
-}
-
-// newID returns an unused ID for a table whose records are listed in the order
-// in which they were made, as InfluxDB lists users and tokens.
-func (t *tx) newID(table byte) (ID, error) {
-	for range 16 { // of 4096 in each microsecond
-		id := acl.NewIDAt(t.now)
-		_, err := t.r.Get(key(table, id))
-		if errors.Is(err, store.ErrNotFound) {
-			return id, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
-	return acl.NewID(), nil
-}
-
-func (t *tx) putJSON(key []byte, v any) error {
-	_, err := t.sealJSON(key, v)
-	return err
-}
-
-func (t *tx) sealJSON(key []byte, v any) ([]byte, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return t.seal(key, b)
-}
-
-func (k *Keep) hash(purpose string, s string) hash {
-	return k.keys.Load().Lookup(purpose, []byte(s))
 }

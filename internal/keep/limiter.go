@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"golang.org/x/time/rate"
 )
 
@@ -12,7 +13,7 @@ import (
 // token that logs in) and for each address. Subjects are held as keyed hashes.
 type attemptLimiter struct {
 	mu        sync.Mutex
-	subjects  map[hash]*rate.Limiter
+	subjects  map[record.Hash]*rate.Limiter
 	addresses map[string]*rate.Limiter
 }
 
@@ -30,12 +31,12 @@ func tooMany(what string, wait time.Duration) error {
 
 func newAttemptLimiter() *attemptLimiter {
 	l := &attemptLimiter{}
-	l.subjects, l.addresses = make(map[hash]*rate.Limiter), make(map[string]*rate.Limiter)
+	l.subjects, l.addresses = make(map[record.Hash]*rate.Limiter), make(map[string]*rate.Limiter)
 	return l
 }
 
 // wait returns 0 and counts an attempt, or returns how long to wait.
-func (l *attemptLimiter) wait(now time.Time, subject hash, address string) time.Duration {
+func (l *attemptLimiter) wait(now time.Time, subject record.Hash, address string) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := limiterFor(l.addresses, address, now, addressPace, addressAttempts)
@@ -47,7 +48,7 @@ func (l *attemptLimiter) wait(now time.Time, subject hash, address string) time.
 
 // succeeded forgets the attempts for a subject, so that one who signs in often
 // is not taken for one who guesses.
-func (l *attemptLimiter) succeeded(subject hash) {
+func (l *attemptLimiter) succeeded(subject record.Hash) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.subjects, subject)

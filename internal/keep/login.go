@@ -22,7 +22,7 @@ type Login struct {
 }
 
 func (v *view) loginExpires(parent *tokenRecord) time.Time {
-	end := v.now.Add(loginLength)
+	end := v.Now.Add(loginLength)
 	if !parent.Expires.IsZero() && parent.Expires.Before(end) {
 		end = parent.Expires
 	}
@@ -34,7 +34,7 @@ func (v *view) loginExpires(parent *tokenRecord) time.Time {
 // CodeTooMany.
 func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login, error) {
 	rec := c.record("tokens.login", 0)
-	if wait := k.limiter.wait(k.now(), k.hash("limiter-token", role), c.Origin.Remote); wait > 0 {
+	if wait := k.limiter.wait(k.now(), k.records.Hash("limiter-token", role), c.Origin.Remote); wait > 0 {
 		return Login{}, k.finish(rec, k.now(), tooMany("attempts to log in", wait))
 	}
 	out := Login{ID: acl.NewID(), Value: newTokenValue()}
@@ -43,7 +43,7 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 		if err != nil {
 			return err
 		}
-		if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive || parent.expired(t.now) {
+		if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive || parent.expired(t.Now) {
 			return ErrUnauthenticated
 		}
 		switch err := t.activeUser(parent.User); {
@@ -53,17 +53,17 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 			return err
 		}
 		out.Expires = t.loginExpires(parent)
-		out.Length = out.Expires.Sub(t.now)
+		out.Length = out.Expires.Sub(t.Now)
 		rec.Token, rec.User, rec.Target = id.String(), parent.User.String(), out.ID.String()
 		return t.putToken(out.ID, nil, &tokenRecord{
-			Hash: t.k.hash("token", out.Value), Org: parent.Org, User: parent.User, Parent: id,
-			Created: t.now, Updated: t.now, Expires: out.Expires,
+			Hash: t.Hash("token", out.Value), Org: parent.Org, User: parent.User, Parent: id,
+			Created: t.Now, Updated: t.Now, Expires: out.Expires,
 		})
 	})
 	if err != nil {
 		return Login{}, err
 	}
-	k.limiter.succeeded(k.hash("limiter-token", role))
+	k.limiter.succeeded(k.records.Hash("limiter-token", role))
 	return out, nil
 }
 
@@ -98,8 +98,8 @@ func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 			return err
 		}
 		r := *old
-		r.Updated, r.Expires = t.now, t.loginExpires(parent)
-		out = Login{ID: c.Token, Expires: r.Expires, Length: r.Expires.Sub(t.now)}
+		r.Updated, r.Expires = t.Now, t.loginExpires(parent)
+		out = Login{ID: c.Token, Expires: r.Expires, Length: r.Expires.Sub(t.Now)}
 		return t.putToken(c.Token, old, &r)
 	})
 	return out, err

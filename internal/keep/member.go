@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // Role is what a user is in an organization.
@@ -17,49 +18,51 @@ const (
 // putMember makes the user a member or owner, in two records: one to list an
 // organization's members by, one to find a user's organizations.
 func (t *tx) putMember(org, user ID, role Role) error {
-	r := memberRecord{Role: role, Revision: uint64(t.now.UnixNano())}
-	if err := t.putJSON(key(tableMember, org, user), r); err != nil {
+	t.changeDirectory()
+	r := memberRecord{Role: role, Revision: uint64(t.Now.UnixNano())}
+	if err := t.w.PutJSON(record.Key(record.TableMember, org, user), r); err != nil {
 		return err
 	}
-	return t.putJSON(key(tableMemberOf, user, org), r)
+	return t.w.PutJSON(record.Key(record.TableMemberOf, user, org), r)
 }
 
 func (t *tx) deleteMember(org, user ID) error {
-	if err := t.delete(key(tableMember, org, user)); err != nil {
+	t.changeDirectory()
+	if err := t.w.Delete(record.Key(record.TableMember, org, user)); err != nil {
 		return err
 	}
-	return t.delete(key(tableMemberOf, user, org))
+	return t.w.Delete(record.Key(record.TableMemberOf, user, org))
 }
 
 // memberships calls fn for each organization of a user.
 func (v *view) memberships(user ID, fn func(org ID, role Role) error) error {
-	return v.members(tableMemberOf, user, fn)
+	return v.members(record.TableMemberOf, user, fn)
 }
 
 // members walks one of the two tables of memberships and checks each record
 // against its twin in the other.
-func (v *view) members(table byte, first ID, fn func(second ID, role Role) error) error {
-	other := byte(tableMemberOf)
-	if table == tableMemberOf {
-		other = tableMember
+func (v *view) members(table record.Table, first ID, fn func(second ID, role Role) error) error {
+	other := record.TableMemberOf
+	if table == record.TableMemberOf {
+		other = record.TableMember
 	}
-	return v.r.Scan(key(table, first), key(table, first+1), func(k, sealed []byte) (bool, error) {
-		second, err := idAt(k, 9)
+	return v.ScanPrefix(record.Key(table, first), func(k, sealed []byte) (bool, error) {
+		second, err := record.IDAt(k, 9)
 		if err != nil {
 			return false, err
 		}
-		r, err := decode[memberRecord](v, k, sealed)
+		r, err := record.Decode[memberRecord](v.Reader, k, sealed)
 		if err != nil {
 			return false, err
 		}
-		mirror, err := load[memberRecord](v, key(other, second, first))
+		mirror, err := record.Load[memberRecord](v.Reader, record.Key(other, second, first))
 		if err != nil {
 			return false, err
 		}
 		if mirror == nil {
-			return false, damaged(describeKey(k), errNoEntry)
+			return false, record.Damaged(k, record.ErrNoEntry)
 		}
-		if err := twin(k, r.Revision, mirror.Revision); err != nil {
+		if err := record.CheckRevisions(k, r.Revision, mirror.Revision); err != nil {
 			return false, err
 		}
 		return true, fn(second, r.Role)
@@ -68,7 +71,7 @@ func (v *view) members(table byte, first ID, fn func(second ID, role Role) error
 
 // role returns what the user is in the organization, "" for nothing.
 func (v *view) role(org, user ID) (Role, error) {
-	r, err := load[memberRecord](v, key(tableMember, org, user))
+	r, err := record.Load[memberRecord](v.Reader, record.Key(record.TableMember, org, user))
 	if err != nil || r == nil {
 		return "", err
 	}
@@ -76,18 +79,18 @@ func (v *view) role(org, user ID) (Role, error) {
 }
 
 func (t *tx) deleteMembers(org ID) error {
-	return t.eachMember(tableMember, org, func(user ID) error { return t.deleteMember(org, user) })
+	return t.eachMember(record.TableMember, org, func(user ID) error { return t.deleteMember(org, user) })
 }
 
 func (t *tx) deleteMemberships(user ID) error {
-	return t.eachMember(tableMemberOf, user, func(org ID) error { return t.deleteMember(org, user) })
+	return t.eachMember(record.TableMemberOf, user, func(org ID) error { return t.deleteMember(org, user) })
 }
 
 // eachMember collects first, since what is scanned must not change.
-func (t *tx) eachMember(table byte, first ID, fn func(ID) error) error {
+func (t *tx) eachMember(table record.Table, first ID, fn func(ID) error) error {
 	var seconds []ID
-	err := t.r.Scan(key(table, first), key(table, first+1), func(k, _ []byte) (bool, error) {
-		second, err := idAt(k, 9)
+	err := t.ScanPrefix(record.Key(table, first), func(k, _ []byte) (bool, error) {
+		second, err := record.IDAt(k, 9)
 		seconds = append(seconds, second)
 		return err == nil, err
 	})
@@ -108,7 +111,7 @@ func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]User
 		if _, err := v.readableOrg(&c, org); err != nil {
 			return err
 		}
-		return v.members(tableMember, org, func(user ID, has Role) error {
+		return v.members(record.TableMember, org, func(user ID, has Role) error {
 			if has != role {
 				return nil
 			}

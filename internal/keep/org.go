@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // Organization owns secrets.
@@ -32,22 +33,22 @@ func (r *orgRecord) organization(id ID) Organization {
 
 // org returns the organization's record, or ErrOrganizationNotFound.
 func (v *view) org(id ID) (*orgRecord, error) {
-	k := key(tableOrg, id)
-	r, err := load[orgRecord](v, k)
+	k := record.Key(record.TableOrg, id)
+	r, err := record.Load[orgRecord](v.Reader, k)
 	if err != nil {
 		return nil, err
 	}
 	if r == nil {
 		return nil, ErrOrganizationNotFound
 	}
-	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", uniqueName(r.Name))))
+	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableOrgName, v.Hash("organization", uniqueName(r.Name))))
 	if err != nil {
 		return nil, err
 	}
 	if entry == nil || entry.ID != id {
-		return nil, damaged("organization "+id.String(), errNoEntry)
+		return nil, record.Damaged(k, record.ErrNoEntry)
 	}
-	return r, twin(k, r.Revision, entry.Revision)
+	return r, record.CheckRevisions(k, r.Revision, entry.Revision)
 }
 
 // orgByName returns the organization that a reference by name means, 0 for
@@ -70,7 +71,7 @@ func (v *view) orgByName(name string) (ID, error) {
 
 // orgNamed returns the organization that has a name, 0 for none.
 func (v *view) orgNamed(name string) (ID, error) {
-	entry, err := load[entryRecord](v, hashKey(tableOrgName, v.k.hash("organization", uniqueName(name))))
+	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableOrgName, v.Hash("organization", uniqueName(name))))
 	if err != nil || entry == nil {
 		return 0, err
 	}
@@ -87,7 +88,8 @@ func (v *view) readableOrg(c *Caller, id ID) (*orgRecord, error) {
 }
 
 func (t *tx) putOrg(id ID, old, r *orgRecord) error {
-	entry := hashKey(tableOrgName, t.k.hash("organization", uniqueName(r.Name)))
+	t.changeDirectory()
+	entry := record.HashKey(record.TableOrgName, t.Hash("organization", uniqueName(r.Name)))
 	if old == nil || uniqueName(old.Name) != uniqueName(r.Name) {
 		if has, err := t.orgNamed(r.Name); err != nil {
 			return err
@@ -98,15 +100,23 @@ func (t *tx) putOrg(id ID, old, r *orgRecord) error {
 	if old != nil {
 		r.Revision = old.Revision + 1
 		if uniqueName(old.Name) != uniqueName(r.Name) {
-			if err := t.delete(hashKey(tableOrgName, t.k.hash("organization", uniqueName(old.Name)))); err != nil {
+			if err := t.w.Delete(record.HashKey(record.TableOrgName, t.Hash("organization", uniqueName(old.Name)))); err != nil {
 				return err
 			}
 		}
 	}
-	if err := t.putJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
+	if err := t.w.PutJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
 		return err
 	}
-	return t.putJSON(key(tableOrg, id), r)
+	return t.w.PutJSON(record.Key(record.TableOrg, id), r)
+}
+
+func (t *tx) deleteOrg(id ID, r *orgRecord) error {
+	t.changeDirectory()
+	if err := t.w.Delete(record.HashKey(record.TableOrgName, t.Hash("organization", uniqueName(r.Name)))); err != nil {
+		return err
+	}
+	return t.w.Delete(record.Key(record.TableOrg, id))
 }
 
 // uniqueName is what no two organizations share: as in InfluxDB, spaces around
@@ -240,7 +250,7 @@ func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
 		})
 		return ids, err
 	}
-	return ids, v.scanIDs(tableOrg, func(id ID) error {
+	return ids, v.ScanIDs(record.TableOrg, func(id ID) error {
 		ids = append(ids, id)
 		return nil
 	})
@@ -254,14 +264,14 @@ func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (I
 	if id, err := acl.ParseID(ref); err == nil {
 		return id, nil
 	}
-	at := k.callers.at()
-	if known, _ := k.callers.refs.get(ref); at != 0 && known.at == at {
+	epoch := k.callers.epoch()
+	if known, _ := k.callers.refs.Get(ref); epoch != 0 && known.epoch == epoch {
 		return known.id, nil
 	}
-	return k.resolve(ctx, c, ref, at)
+	return k.resolve(ctx, c, ref, epoch)
 }
 
-func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID, error) {
+func (k *Keep) resolve(ctx context.Context, c Caller, ref string, epoch uint64) (ID, error) {
 	var out ID
 	err := k.peek(ctx, func(v *view) error {
 		var err error
@@ -280,8 +290,8 @@ func (k *Keep) resolve(ctx context.Context, c Caller, ref string, at uint64) (ID
 		rec := c.record("organizations.resolve", 0)
 		return 0, k.finish(rec, k.now(), domain(err))
 	}
-	if k.exclusive && at != 0 {
-		k.callers.refs.put(strings.Clone(ref), seenRef{out, at})
+	if k.records.Exclusive() && epoch != 0 {
+		k.callers.refs.Put(strings.Clone(ref), seenRef{out, epoch})
 	}
 	return out, nil
 }
@@ -312,7 +322,7 @@ func (t *tx) createOrg(id ID, name, description string) (Organization, error) {
 	if err := checkNewOrganizationName(id, name); err != nil {
 		return Organization{}, err
 	}
-	r := &orgRecord{Name: name, Description: description, Created: t.now, Updated: t.now}
+	r := &orgRecord{Name: name, Description: description, Created: t.Now, Updated: t.Now}
 	return r.organization(id), t.putOrg(id, nil, r)
 }
 
@@ -334,7 +344,7 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 			return err
 		}
 		r := *old
-		r.Updated = t.now
+		r.Updated = t.Now
 		if u.Description != nil {
 			r.Description = *u.Description
 		}
@@ -361,10 +371,7 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 		if err != nil {
 			return err
 		}
-		if err := t.delete(hashKey(tableOrgName, t.k.hash("organization", uniqueName(r.Name)))); err != nil {
-			return err
-		}
-		if err := t.delete(key(tableOrg, id)); err != nil {
+		if err := t.deleteOrg(id, r); err != nil {
 			return err
 		}
 		if err := t.deleteMembers(id); err != nil {

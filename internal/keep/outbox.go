@@ -2,13 +2,14 @@ package keep
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -41,9 +42,9 @@ const (
 	outboxFull  = 4096
 )
 
-func outboxKey(id audit.ID) []byte { return append(key(tableOutbox), id[:]...) }
+func outboxKey(id audit.ID) []byte { return append(record.Key(record.TableOutbox), id[:]...) }
 
-func (t *tx) putOutbox(id audit.ID, line []byte) error { return t.put(outboxKey(id), line) }
+func (t *tx) putOutbox(id audit.ID, line []byte) error { return t.w.Put(outboxKey(id), line) }
 
 // deliver appends the record of a durable change to the log. When that fails
 // the record is safe in the store, and goes into the log as soon as it can be
@@ -109,11 +110,11 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	}
 	err = k.quietly(ctx, func(t *tx) error {
 		for _, id := range o.settled {
-			if err := t.delete(outboxKey(id)); err != nil {
+			if err := t.w.Delete(outboxKey(id)); err != nil {
 				return err
 			}
 		}
-		return t.putJSON(key(tableCheckpoint), at)
+		return t.w.PutJSON(record.Key(record.TableCheckpoint), at)
 	})
 	if err == nil {
 		o.settled, o.stored = nil, at
@@ -142,47 +143,39 @@ func (k *Keep) retryMissed() error {
 // AuditCheckpoint returns the place in the audit log that the store vouches
 // for, zero when there is none yet. It is for offline verification, so it
 // takes no Caller.
-func AuditCheckpoint(ctx context.Context, s store.Store, keys Opener) (audit.Checkpoint, error) {
-	var at audit.Checkpoint
-	err := s.View(ctx, func(r store.Reader) error {
-		sealed, err := r.Get(key(tableCheckpoint))
-		if err != nil {
-			return err
-		}
-		plain, err := keys.Open(sealed, key(tableCheckpoint))
-		if err != nil {
-			return damaged(describeKey(key(tableCheckpoint)), err)
-		}
-		return json.Unmarshal(plain, &at)
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		return audit.Checkpoint{}, nil
-	}
-	return at, err
+func AuditCheckpoint(ctx context.Context, s store.Store, keys *seal.Keys) (audit.Checkpoint, error) {
+	return auditCheckpoint(ctx, record.New(s, keys, time.Now))
 }
 
-// Opener opens sealed records.
-type Opener interface {
-	Open(sealed, place []byte) ([]byte, error)
+func auditCheckpoint(ctx context.Context, records *record.DB) (audit.Checkpoint, error) {
+	var at audit.Checkpoint
+	err := records.View(ctx, func(r *record.Reader) error {
+		stored, err := record.Load[audit.Checkpoint](r, record.Key(record.TableCheckpoint))
+		if stored != nil {
+			at = *stored
+		}
+		return err
+	})
+	return at, err
 }
 
 // recoverOutbox, at start, appends to the log what is in the store and not
 // yet in the log, and then empties the outbox.
 func (k *Keep) recoverOutbox(ctx context.Context) error {
-	since, err := AuditCheckpoint(ctx, k.store, k.keys.Load())
+	since, err := auditCheckpoint(ctx, k.records)
 	if err != nil {
 		return err
 	}
 	k.outbox.stored = since
 	n, err := k.log.Recover(since, func(yield func(audit.ID, []byte) error) error {
 		return k.peek(ctx, func(v *view) error {
-			return v.r.Scan(key(tableOutbox), key(tableOutbox+1), func(key, sealed []byte) (bool, error) {
-				line, err := v.open(key, sealed)
+			return v.ScanPrefix(record.Key(record.TableOutbox), func(key, sealed []byte) (bool, error) {
+				line, err := v.Open(key, sealed)
 				if err != nil {
 					return false, err
 				}
 				if len(key) != 1+len(audit.ID{}) {
-					return false, damaged(describeKey(key), errors.New("its key is no record ID"))
+					return false, record.Damaged(key, errors.New("its key is no record ID"))
 				}
 				return true, yield(audit.ID(key[1:]), line)
 			})

@@ -3,6 +3,8 @@ package keep
 import (
 	"slices"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // A secret record is visible from its version up to, not including, that of
@@ -35,7 +37,7 @@ func (w *writer) prune(changed int, before time.Time) error {
 		w.head.Oldest = max(w.head.Oldest, w.head.Current-keep+1)
 	}
 	swept := w.head.Swept == w.head.Floor
-	if swept && changed <= fewChanges && w.now.Sub(before) < mergeTime && w.head.Current%pruneEvery != 0 {
+	if swept && changed <= fewChanges && w.Now.Sub(before) < mergeTime && w.head.Current%pruneEvery != 0 {
 		return nil
 	}
 	for i := 0; i < maxPruned && w.head.Floor < w.head.Oldest; i++ {
@@ -58,7 +60,7 @@ func (w *writer) mergeable() (bool, error) {
 		return false, nil
 	}
 	next, err := w.recentVersion(w.head.Map, w.head.Floor+1)
-	return err == nil && w.now.Sub(next.Time) < mergeTime, err
+	return err == nil && w.Now.Sub(next.Time) < mergeTime, err
 }
 
 // sweep goes on with removing what only versions below the floor needed, until
@@ -105,12 +107,12 @@ func (w *writer) swept(n uint64) error {
 func (w *writer) superseded(n uint64, changes []change) error {
 	for _, c := range changes {
 		h := c.hash
-		if h == (hash{}) { // the record was read
+		if h == (record.Hash{}) { // the record was read
 			h = w.hash(c.Name)
 		}
 		left := c.Before != 0 && w.pinnedIn(c.Before, n)
 		if c.Before != 0 && !left {
-			if err := w.w.Delete(secretKey(w.head.Map, h, c.Before)); err != nil {
+			if err := w.w.Delete(record.SecretKey(w.head.Map, h, c.Before)); err != nil {
 				return err
 			}
 		}
@@ -125,7 +127,7 @@ func (w *writer) superseded(n uint64, changes []change) error {
 			}
 		}
 		if !left {
-			if err := w.w.Delete(secretKey(w.head.Map, h, n)); err != nil {
+			if err := w.w.Delete(record.SecretKey(w.head.Map, h, n)); err != nil {
 				return err
 			}
 		}
@@ -134,9 +136,9 @@ func (w *writer) superseded(n uint64, changes []change) error {
 }
 
 // olderThan reports whether a name has a record below version n.
-func (w *writer) olderThan(h hash, n uint64) (found bool, err error) {
+func (w *writer) olderThan(h record.Hash, n uint64) (found bool, err error) {
 	m := w.head.Map
-	err = w.r.Scan(secretKey(m, h, n-1), secretKey(m, h, 0), func([]byte, []byte) (bool, error) {
+	err = w.Scan(record.SecretKey(m, h, n-1), record.SecretKey(m, h, 0), func([]byte, []byte) (bool, error) {
 		found = true
 		return false, nil
 	})
@@ -181,14 +183,14 @@ func (w *writer) sweepUnpinned() error {
 // that sweep had still before it. It is for what is rare, destroying and
 // unpinning versions, since it reads all keys.
 func (w *writer) sweepMap() error {
-	type record struct {
-		h    hash
+	type secretRecord struct {
+		h    record.Hash
 		v    uint64
 		gone bool // it says that the name is gone
 	}
 	m := w.head.Map
-	var drop []record
-	var group []record // of one name, newest first
+	var drop []secretRecord
+	var group []secretRecord // of one name, newest first
 	decide := func() {
 		kept := false
 		for i, r := range slices.Backward(group) {
@@ -205,16 +207,16 @@ func (w *writer) sweepMap() error {
 		}
 		group = group[:0]
 	}
-	err := w.r.Scan(key(tableSecret, m), key(tableSecret, m+1), func(k, sealed []byte) (bool, error) {
-		h, v, ok := parseSecretKey(k)
+	err := w.ScanPrefix(record.Key(record.TableSecret, m), func(k, sealed []byte) (bool, error) {
+		h, v, ok := record.ParseSecretKey(k)
 		if !ok {
-			return false, damaged(describeKey(k), errSecretRecord)
+			return false, record.Damaged(k, errSecretRecord)
 		}
 		if len(group) > 0 && group[0].h != h {
 			decide()
 		}
 		kind, _, _, err := w.openSecret(k, sealed)
-		group = append(group, record{h, v, err == nil && kind != kindValue})
+		group = append(group, secretRecord{h, v, err == nil && kind != kindValue})
 		return true, nil
 	})
 	if err == nil {
@@ -222,7 +224,7 @@ func (w *writer) sweepMap() error {
 	}
 	for _, r := range drop {
 		if err == nil {
-			err = w.w.Delete(secretKey(m, r.h, r.v))
+			err = w.w.Delete(record.SecretKey(m, r.h, r.v))
 		}
 	}
 	for err == nil && w.head.Swept < w.head.Floor {

@@ -1,11 +1,10 @@
 package keep
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // Each object of the directory stands in two records, the object and the
@@ -33,8 +32,8 @@ type userRecord struct {
 
 type tokenRecord struct {
 	Revision    uint64             `json:"rev"`
-	Hash        hash               `json:"hash"`               // of the token; never the token itself
-	Imported    []hash             `json:"imported,omitempty"` // of the forms in which InfluxDB would keep it
+	Hash        record.Hash        `json:"hash"`               // of the token; never the token itself
+	Imported    []record.Hash      `json:"imported,omitempty"` // of the forms in which InfluxDB would keep it
 	Org         ID                 `json:"org"`
 	User        ID                 `json:"user"`
 	Inactive    bool               `json:"inactive,omitempty"`
@@ -75,17 +74,6 @@ type memberRecord struct {
 type entryRecord struct {
 	Revision uint64 `json:"rev"`
 	ID       ID     `json:"id,omitzero"`
-}
-
-var errNoEntry = errors.New("its lookup entry is missing")
-
-// twin checks that two records of one object, which stands at key, were
-// written together.
-func twin(key []byte, object, entry uint64) error {
-	if object != entry {
-		return damaged(describeKey(key), fmt.Errorf("its records are of revisions %d and %d: one is older than the other", object, entry))
-	}
-	return nil
 }
 
 func toRecords(s acl.Set) []permissionRecord {

@@ -40,7 +40,7 @@ func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
 		return KeyStatus{}, k.finish(rec, k.now(), ErrNotOperator)
 	}
 	s := KeyStatus{
-		Keys: k.keys.Load().KeyInfos(), Rotating: k.rotation.running.Load(),
+		Keys: k.records.Keys().KeyInfos(), Rotating: k.rotation.running.Load(),
 		Done: k.rotation.done.Load(), Total: k.rotation.total.Load(),
 	}
 	if e := k.rotation.err.Load(); e != nil {
@@ -62,7 +62,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	}
 	k.keysChange.Lock()
 	defer k.keysChange.Unlock()
-	now := k.keys.Load()
+	now := k.records.Keys()
 	if len(now.KeyInfos()) > 1 {
 		return k.finish(rec, k.now(), errorf(CodeConflict, "a rotation is under way"))
 	}
@@ -74,7 +74,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	if err != nil {
 		return k.finish(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved", err: err})
 	}
-	k.keys.Store(next)
+	k.records.SetKeys(next)
 	rec.Detail = fmt.Sprintf("data key %d", next.PrimaryKeyID())
 	select {
 	case k.rotation.start <- struct{}{}:
@@ -86,7 +86,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 // rotate seals anew whenever the keyset has more than one key.
 func (k *Keep) rotate(ctx context.Context) {
 	for {
-		if len(k.keys.Load().KeyInfos()) > 1 && k.saveKeys != nil {
+		if len(k.records.Keys().KeyInfos()) > 1 && k.saveKeys != nil {
 			k.rotation.running.Store(true)
 			err := k.reseal(ctx)
 			k.rotation.running.Store(false)
@@ -123,12 +123,12 @@ const (
 // reseal goes through the store until nothing needs an old key, and then
 // drops the old keys.
 func (k *Keep) reseal(ctx context.Context) error {
-	primary := k.keys.Load().PrimaryKeyID()
+	primary := k.records.Keys().PrimaryKeyID()
 	k.rotation.done.Store(0)
 	k.rotation.total.Store(0)
 	var total int64
 	err := k.peek(ctx, func(v *view) error {
-		return v.r.Scan(nil, nil, func(_, _ []byte) (bool, error) { total++; return true, ctx.Err() })
+		return v.Scan(nil, nil, func(_, _ []byte) (bool, error) { total++; return true, ctx.Err() })
 	})
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func (k *Keep) reseal(ctx context.Context) error {
 	}
 	k.keysChange.Lock()
 	defer k.keysChange.Unlock()
-	keys := k.keys.Load()
+	keys := k.records.Keys()
 	for _, info := range keys.KeyInfos() {
 		if info.Primary {
 			continue
@@ -156,10 +156,14 @@ func (k *Keep) reseal(ctx context.Context) error {
 	if err := k.saveKeys(ctx, keys); err != nil {
 		return err
 	}
-	before := k.keys.Load()
-	k.previous.Store(before)
-	k.keys.Store(keys)
-	time.AfterFunc(dropDelay, func() { k.previous.CompareAndSwap(before, nil) })
+	forget := k.records.DropKeys(keys)
+	k.done.Go(func() {
+		defer forget()
+		select {
+		case <-ctx.Done():
+		case <-time.After(dropDelay):
+		}
+	})
 	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", fmt.Sprintf("%08x", keys.PrimaryKeyID()))
 	return nil
 }
@@ -172,13 +176,13 @@ func (k *Keep) resealPass(ctx context.Context, primary uint32) (found bool, err 
 		next := []byte(nil)
 		err := k.peek(ctx, func(v *view) error {
 			n := 0
-			return v.r.Scan(from, nil, func(key, sealed []byte) (bool, error) {
+			return v.Scan(from, nil, func(key, sealed []byte) (bool, error) {
 				if n++; n > 16*resealBatch || len(old) == resealBatch {
 					next = append([]byte(nil), key...)
 					return false, ctx.Err()
 				}
 				k.rotation.done.Add(1)
-				if id, ok := k.keys.Load().KeyID(sealed); ok && id != primary {
+				if id, ok := k.records.Keys().KeyID(sealed); ok && id != primary {
 					old = append(old, append([]byte(nil), key...))
 				}
 				return true, nil
@@ -205,18 +209,18 @@ func (k *Keep) resealPass(ctx context.Context, primary uint32) (found bool, err 
 func (k *Keep) resealRecords(ctx context.Context, keys [][]byte) error {
 	return k.quietly(ctx, func(t *tx) error {
 		for _, key := range keys {
-			sealed, err := t.r.Get(key)
+			sealed, err := t.Sealed(key)
 			if errors.Is(err, store.ErrNotFound) {
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			plain, err := t.open(key, sealed)
+			plain, err := t.Open(key, sealed)
 			if err != nil {
 				return err
 			}
-			if err := t.put(key, plain); err != nil {
+			if err := t.w.Put(key, plain); err != nil {
 				return err
 			}
 		}

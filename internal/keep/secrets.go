@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // Secret is a name with its value.
@@ -45,9 +46,9 @@ func (v *view) reading(c *Caller, org ID) (*reading, error) {
 	return &reading{v, h, s}, nil
 }
 
-func (r *reading) empty() bool { return r.head.empty(r.state, r.now) }
+func (r *reading) empty() bool { return r.head.empty(r.state, r.Now) }
 
-func (r *reading) tag() string { return tag(r.head, r.state, r.now) }
+func (r *reading) tag() string { return tag(r.head, r.state, r.Now) }
 
 // tag identifies what there is to see: the map, its current version, and
 // whether that one is hidden.
@@ -103,7 +104,7 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) 
 		if c.inactive {
 			return ErrTokenInactive
 		}
-		return v.scanIDs(tableHead, func(id ID) error {
+		return v.ScanIDs(record.TableHead, func(id ID) error {
 			if c.maySecrets(acl.Read, id) != nil {
 				return nil
 			}
@@ -153,7 +154,7 @@ func namesOf(secrets []Secret) []string {
 // document reads a version; only, if not nil, chooses names. It also returns
 // the names of what was read, which must not be changed.
 func (r *reading) document(c *Caller, n uint64, only []string) (Document, []string, error) {
-	if r.state.hidden(n, r.now) || only != nil {
+	if r.state.hidden(n, r.Now) || only != nil {
 		out, err := r.part(c, n, only)
 		return out, namesOf(out.Secrets), err
 	}
@@ -182,7 +183,7 @@ func (r *reading) document(c *Caller, n uint64, only []string) (Document, []stri
 }
 
 func (r *reading) describe(n uint64, vr *versionRecord) Document {
-	return Document{Version: describeVersion(n, vr, r.state, r.now), Custom: r.state.Custom, Tag: r.tag()}
+	return Document{Version: describeVersion(n, vr, r.state, r.Now), Custom: r.state.Custom, Tag: r.tag()}
 }
 
 // part reads what a version shows of some names, or that it is hidden.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // renewBefore is how long before its end a session that is used gets more
@@ -19,7 +20,7 @@ const renewBefore = 5 * time.Minute
 // Only refusals are audited: what the caller then does has a record of its
 // own.
 func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller, error) {
-	sent := k.hash("token", value)
+	sent := k.records.Hash("token", value)
 	if k.log.Err() == nil {
 		if known, ok := k.callers.get(sent, o, k.now()); ok {
 			return known, nil
@@ -29,18 +30,18 @@ func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller
 }
 
 // lookUp is Authenticate for a caller who is not known yet.
-func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent hash) (Caller, error) {
+func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent record.Hash) (Caller, error) {
 	c := Anonymous(o)
 	if err := k.audible(&c, "authenticate", 0); err != nil {
 		return c, err
 	}
-	at := k.callers.at()
+	epoch := k.callers.epoch()
 	err := k.peek(ctx, func(v *view) error {
 		id, r, err := v.tokenByValue(value)
 		if err != nil {
 			return err
 		}
-		if r == nil || r.expired(v.now) {
+		if r == nil || r.expired(v.Now) {
 			return ErrUnauthenticated
 		}
 		caller := tokenCaller(o, id, r)
@@ -58,8 +59,8 @@ func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent hash) (C
 	if err != nil {
 		return c, k.finish(c.record("authenticate", 0), k.now(), domain(err))
 	}
-	if k.exclusive {
-		k.callers.put(sent, at, c)
+	if k.records.Exclusive() {
+		k.callers.put(sent, epoch, c)
 	}
 	return c, nil
 }
@@ -95,7 +96,7 @@ func (v *view) boundToParent(c *Caller, r *tokenRecord) error {
 	if err != nil {
 		return err
 	}
-	if parent.Inactive || parent.expired(v.now) {
+	if parent.Inactive || parent.expired(v.Now) {
 		return ErrUnauthenticated
 	}
 	c.permissions, c.names = oftenFirst(toSet(parent.Permissions)), parent.Names
@@ -115,7 +116,7 @@ func (v *view) activeUser(id ID) error {
 	return err
 }
 
-func (k *Keep) sessionHash(value string) hash { return k.hash("session", value) }
+func (k *Keep) sessionHash(value string) record.Hash { return k.records.Hash("session", value) }
 
 // AuthenticateSession finds the caller behind a session's key, and gives the
 // session more time when it is near its end.
@@ -139,7 +140,7 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 			return err
 		}
 		// In steps, so that not every request of the last minutes writes.
-		renew = r.Expires.Sub(v.now) < renewBefore-renewBefore/10
+		renew = r.Expires.Sub(v.Now) < renewBefore-renewBefore/10
 		c = Caller{Origin: o, User: r.User, session: h, hasSession: true, permissions: perms, expires: r.Expires, userText: r.User.String()}
 		return nil
 	})
@@ -153,47 +154,45 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 }
 
 // session returns a session that has not ended, or ErrUnauthenticated.
-func (v *view) session(h hash) (*sessionRecord, error) {
-	r, err := load[sessionRecord](v, hashKey(tableSession, h))
+func (v *view) session(h record.Hash) (*sessionRecord, error) {
+	r, err := record.Load[sessionRecord](v.Reader, record.HashKey(record.TableSession, h))
 	if err != nil {
 		return nil, err
 	}
-	if r == nil || !v.now.Before(r.Expires) {
+	if r == nil || !v.Now.Before(r.Expires) {
 		return nil, ErrUnauthenticated
 	}
-	entry, err := load[entryRecord](v, sessionOfKey(r.User, h))
+	entry, err := record.Load[entryRecord](v.Reader, record.SessionOfKey(r.User, h))
 	if err != nil {
 		return nil, err
 	}
 	if entry == nil { // signed out, and one record put back
 		return nil, ErrUnauthenticated
 	}
-	return r, twin(hashKey(tableSession, h), r.Revision, entry.Revision)
+	return r, record.CheckRevisions(record.HashKey(record.TableSession, h), r.Revision, entry.Revision)
 }
 
-func sessionOfKey(user ID, h hash) []byte { return append(key(tableSessionOf, user), h[:]...) }
-
-func (t *tx) putSession(h hash, r *sessionRecord) error {
-	if err := t.putJSON(sessionOfKey(r.User, h), entryRecord{Revision: r.Revision}); err != nil {
+func (t *tx) putSession(h record.Hash, r *sessionRecord) error {
+	if err := t.w.PutJSON(record.SessionOfKey(r.User, h), entryRecord{Revision: r.Revision}); err != nil {
 		return err
 	}
-	return t.putJSON(hashKey(tableSession, h), r)
+	return t.w.PutJSON(record.HashKey(record.TableSession, h), r)
 }
 
-func (t *tx) deleteSession(h hash, user ID) error {
-	if err := t.delete(sessionOfKey(user, h)); err != nil {
+func (t *tx) deleteSession(h record.Hash, user ID) error {
+	if err := t.w.Delete(record.SessionOfKey(user, h)); err != nil {
 		return err
 	}
-	return t.delete(hashKey(tableSession, h))
+	return t.w.Delete(record.HashKey(record.TableSession, h))
 }
 
 // endSessions signs a user out everywhere, but for one session.
-func (t *tx) endSessions(user ID, except hash) error {
-	var hashes []hash
-	prefix := key(tableSessionOf, user)
-	err := t.r.Scan(prefix, key(tableSessionOf, user+1), func(k, _ []byte) (bool, error) {
-		if h := k[len(prefix):]; len(h) == len(except) && hash(h) != except {
-			hashes = append(hashes, hash(h))
+func (t *tx) endSessions(user ID, except record.Hash) error {
+	var hashes []record.Hash
+	prefix := record.Key(record.TableSessionOf, user)
+	err := t.ScanPrefix(prefix, func(k, _ []byte) (bool, error) {
+		if h := k[len(prefix):]; len(h) == len(except) && record.Hash(h) != except {
+			hashes = append(hashes, record.Hash(h))
 		}
 		return true, nil
 	})
@@ -205,7 +204,7 @@ func (t *tx) endSessions(user ID, except hash) error {
 	return err
 }
 
-func (k *Keep) renewSession(ctx context.Context, h hash) error {
+func (k *Keep) renewSession(ctx context.Context, h record.Hash) error {
 	return k.quietly(ctx, func(t *tx) error {
 		r, err := t.session(h)
 		if err != nil {
@@ -213,7 +212,7 @@ func (k *Keep) renewSession(ctx context.Context, h hash) error {
 		}
 		renewed := *r
 		renewed.Revision++
-		renewed.Expires = t.now.Add(renewBefore)
+		renewed.Expires = t.Now.Add(renewBefore)
 		return t.putSession(h, &renewed)
 	})
 }
@@ -240,7 +239,7 @@ func (v *view) userPermissions(id ID) (acl.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = v.scanIDs(tableToken, func(token ID) error {
+	err = v.ScanIDs(record.TableToken, func(token ID) error {
 		r, err := v.token(token)
 		if err != nil {
 			return err
@@ -267,7 +266,7 @@ type Session struct {
 // CodeTooMany.
 func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Session, error) {
 	rec := c.record("sessions.create", 0)
-	if wait := k.limiter.wait(k.now(), k.hash("limiter", name), c.Origin.Remote); wait > 0 {
+	if wait := k.limiter.wait(k.now(), k.records.Hash("limiter", name), c.Origin.Remote); wait > 0 {
 		return Session{}, k.finish(rec, k.now(), tooMany("attempts to sign in", wait))
 	}
 	var user ID
@@ -297,13 +296,13 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 		if err := checkPassword(password); err != nil {
 			return errorf(CodeForbidden, "password change required\n%s", err)
 		}
-		s.Expires = t.now.Add(k.sessionLength)
-		return t.putSession(k.sessionHash(s.Key), &sessionRecord{User: user, Created: t.now, Expires: s.Expires})
+		s.Expires = t.Now.Add(k.sessionLength)
+		return t.putSession(k.sessionHash(s.Key), &sessionRecord{User: user, Created: t.Now, Expires: s.Expires})
 	})
 	if err != nil {
 		return Session{}, err
 	}
-	k.limiter.succeeded(k.hash("limiter", name))
+	k.limiter.succeeded(k.records.Hash("limiter", name))
 	return s, nil
 }
 
@@ -339,7 +338,7 @@ func (k *Keep) sweepExpired(ctx context.Context) {
 
 // removeExpired removes the sessions and the login tokens that have ended.
 func (k *Keep) removeExpired(ctx context.Context) error {
-	var sessions map[hash]ID // and their users
+	var sessions map[record.Hash]ID // and their users
 	var tokens []ID
 	err := k.peek(ctx, func(v *view) (err error) {
 		if sessions, err = v.expiredSessions(); err == nil {
@@ -372,18 +371,18 @@ func (k *Keep) removeExpired(ctx context.Context) error {
 	})
 }
 
-func (v *view) expiredSessions() (map[hash]ID, error) {
-	users := make(map[hash]ID)
-	err := v.r.Scan(key(tableSession), key(tableSession+1), func(key, sealed []byte) (bool, error) {
+func (v *view) expiredSessions() (map[record.Hash]ID, error) {
+	users := make(map[record.Hash]ID)
+	err := v.ScanPrefix(record.Key(record.TableSession), func(key, sealed []byte) (bool, error) {
 		var r sessionRecord
-		if err := v.openJSON(key, sealed, &r); err != nil {
+		if err := v.OpenJSON(key, sealed, &r); err != nil {
 			return false, err
 		}
 		h, _, ok := sessionKey(key)
 		if !ok {
-			return false, damaged(describeKey(key), errors.New("its key is of another length"))
+			return false, record.Damaged(key, errors.New("its key is of another length"))
 		}
-		if !v.now.Before(r.Expires) {
+		if !v.Now.Before(r.Expires) {
 			users[h] = r.User
 		}
 		return true, nil
@@ -393,9 +392,9 @@ func (v *view) expiredSessions() (map[hash]ID, error) {
 
 func (v *view) expiredLogins() ([]ID, error) {
 	var ids []ID
-	err := v.scanIDs(tableToken, func(id ID) error {
+	err := v.ScanIDs(record.TableToken, func(id ID) error {
 		r, err := v.token(id)
-		if err == nil && r.Parent != 0 && r.expired(v.now) {
+		if err == nil && r.Parent != 0 && r.expired(v.Now) {
 			ids = append(ids, id)
 		}
 		return err

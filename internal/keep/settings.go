@@ -60,7 +60,7 @@ func (k *Keep) Metadata(ctx context.Context, c Caller, org ID) (Metadata, error)
 			if err != nil {
 				return err
 			}
-			out.Versions = append(out.Versions, describeVersion(n, r, s, v.now))
+			out.Versions = append(out.Versions, describeVersion(n, r, s, v.Now))
 		}
 		return nil
 	})
@@ -213,7 +213,7 @@ func (k *Keep) UpdateSettings(ctx context.Context, c Caller, org ID, u SettingsU
 		}
 		w.changeState()
 		w.state.MetadataVersion++
-		w.head.Updated = w.now
+		w.head.Updated = w.Now
 		return u.apply(w.state)
 	})
 }

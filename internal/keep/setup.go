@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // SetupRequest is what a new server is set up with.
@@ -40,8 +41,8 @@ func (k *Keep) SetupAllowed(ctx context.Context) (bool, error) {
 func (v *view) setupAllowed() (bool, error) {
 	empty := true
 	found := func(_, _ []byte) (bool, error) { empty = false; return false, nil }
-	for _, table := range []byte{tableUser, tableOrg} {
-		if err := v.r.Scan(key(table), key(table+1), found); err != nil {
+	for _, table := range []record.Table{record.TableUser, record.TableOrg} {
+		if err := v.ScanPrefix(record.Key(table), found); err != nil {
 			return false, err
 		}
 	}
@@ -79,16 +80,16 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 		if invalid != nil {
 			return invalid
 		}
-		user, err := t.newID(tableUser)
+		user, err := t.w.NewID(record.TableUser)
 		if err != nil {
 			return err
 		}
-		token, err := t.newID(tableToken)
+		token, err := t.w.NewID(record.TableToken)
 		if err != nil {
 			return err
 		}
 		org := acl.NewID()
-		u := &userRecord{Name: q.User, Owner: true, Password: hashed, Created: t.now, Updated: t.now}
+		u := &userRecord{Name: q.User, Owner: true, Password: hashed, Created: t.Now, Updated: t.Now}
 		if err := t.putUser(user, nil, u); err != nil {
 			return err
 		}
@@ -99,8 +100,8 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 			return err
 		}
 		r := &tokenRecord{
-			Hash: t.k.hash("token", value), Org: org, User: user, Description: q.User + "'s Token",
-			Permissions: toRecords(acl.Operator()), Created: t.now, Updated: t.now,
+			Hash: t.Hash("token", value), Org: org, User: user, Description: q.User + "'s Token",
+			Permissions: toRecords(acl.Operator()), Created: t.Now, Updated: t.Now,
 		}
 		if err := t.putToken(token, nil, r); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -121,9 +122,9 @@ func (c *mapCache) drop(e *list.Element) {
 // secret finds what a name was in a version: the record's version, and its
 // value. ok is false when the name was not there.
 func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok bool, err error) {
-	h := v.k.secretHash(m, name)
-	prefix := secretPrefix(m, h)
-	err = v.r.Scan(secretKey(m, h, at), store.PrefixEnd(prefix), func(k, sealed []byte) (bool, error) {
+	h := v.DB().SecretHash(m, name)
+	prefix := record.SecretPrefix(m, h)
+	err = v.Scan(record.SecretKey(m, h, at), store.PrefixEnd(prefix), func(k, sealed []byte) (bool, error) {
 		e, value, ok, err = v.found(name, k, sealed)
 		return false, err
 	})
@@ -132,9 +133,9 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 
 // secretAt is secret for a name that was written in that very version; else
 // it returns store.ErrNotFound. h is the name's hash.
-func (v *view) secretAt(m ID, name string, h hash, at uint64) (e entry, value string, ok bool, err error) {
-	k := secretKey(m, h, at)
-	sealed, err := v.r.Get(k)
+func (v *view) secretAt(m ID, name string, h record.Hash, at uint64) (e entry, value string, ok bool, err error) {
+	k := record.SecretKey(m, h, at)
+	sealed, err := v.Sealed(k)
 	if err != nil {
 		return entry{}, "", false, err
 	}
@@ -142,35 +143,35 @@ func (v *view) secretAt(m ID, name string, h hash, at uint64) (e entry, value st
 }
 
 func (v *view) found(name string, k, sealed []byte) (e entry, value string, ok bool, err error) {
-	_, version, _ := parseSecretKey(k)
+	_, version, _ := record.ParseSecretKey(k)
 	kind, has, value, err := v.openSecret(k, sealed)
 	if err != nil {
 		return entry{}, "", false, err
 	}
 	if has != name {
-		return entry{}, "", false, damaged(describeKey(k), errors.New("it is of another name"))
+		return entry{}, "", false, record.Damaged(k, errors.New("it is of another name"))
 	}
 	return entry{has, version}, value, kind == kindValue, nil
 }
 
 func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err error) {
-	plain, err := v.open(k, sealed)
+	plain, err := v.Open(k, sealed)
 	if err != nil {
 		return 0, "", "", err
 	}
 	kind, name, value, err = decodeSecret(plain)
 	if err != nil {
-		return 0, "", "", damaged(describeKey(k), err)
+		return 0, "", "", record.Damaged(k, err)
 	}
 	return kind, name, value, nil
 }
 
 // value returns the value of the name at index i of a snapshot.
 func (v *view) value(s *snapshot, i int) (string, error) {
-	v.key = appendSecretKey(v.key[:0], s.m, v.k.secretHash(s.m, s.names[i]), s.written[i])
-	sealed, err := v.r.Get(v.key)
+	v.key = record.AppendSecretKey(v.key[:0], s.m, v.DB().SecretHash(s.m, s.names[i]), s.written[i])
+	sealed, err := v.Sealed(v.key)
 	if errors.Is(err, store.ErrNotFound) {
-		return "", damaged(describeKey(v.key), err)
+		return "", record.Damaged(v.key, err)
 	}
 	if err != nil {
 		return "", err
@@ -179,24 +180,15 @@ func (v *view) value(s *snapshot, i int) (string, error) {
 	return value, err
 }
 
-// secretHash binds the hash to the map, so that equal names of two
-// organizations can't be told from their keys.
-func (k *Keep) secretHash(m ID, name string) hash {
-	b := make([]byte, 0, 64)
-	b = append(b, m.Bytes()...)
-	b = append(b, name...)
-	return k.keys.Load().Lookup("secret", b)
-}
-
 // scanVersion calls fn with each name visible in a version, in no useful
 // order.
 func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error) error {
-	var last hash
+	var last record.Hash
 	have := false
-	return v.r.Scan(key(tableSecret, m), key(tableSecret, m+1), func(k, sealed []byte) (bool, error) {
-		h, version, ok := parseSecretKey(k)
+	return v.ScanPrefix(record.Key(record.TableSecret, m), func(k, sealed []byte) (bool, error) {
+		h, version, ok := record.ParseSecretKey(k)
 		if !ok {
-			return false, damaged(describeKey(k), errSecretRecord)
+			return false, record.Damaged(k, errSecretRecord)
 		}
 		if version > at || (have && h == last) {
 			return true, nil
@@ -249,7 +241,7 @@ func (v *view) wholeSnapshot(m ID, at uint64) (*snapshot, error) {
 	var entries []entry
 	err := v.scanVersion(m, at, func(e entry, _ string) error {
 		entries = append(entries, e)
-		return v.ctx.Err()
+		return v.Context().Err()
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // Token is an API token (InfluxDB: authorization), without the secret part.
@@ -52,22 +53,22 @@ type NewToken struct {
 
 // token returns the token's record, or ErrTokenNotFound.
 func (v *view) token(id ID) (*tokenRecord, error) {
-	k := key(tableToken, id)
-	r, err := load[tokenRecord](v, k)
+	k := record.Key(record.TableToken, id)
+	r, err := record.Load[tokenRecord](v.Reader, k)
 	if err != nil {
 		return nil, err
 	}
 	if r == nil {
 		return nil, ErrTokenNotFound
 	}
-	entry, err := load[entryRecord](v, hashKey(tableTokenHash, r.Hash))
+	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableTokenHash, r.Hash))
 	if err != nil {
 		return nil, err
 	}
 	if entry == nil || entry.ID != id {
-		return nil, damaged("token "+id.String(), errNoEntry)
+		return nil, record.Damaged(k, record.ErrNoEntry)
 	}
-	return r, twin(k, r.Revision, entry.Revision)
+	return r, record.CheckRevisions(k, r.Revision, entry.Revision)
 }
 
 // listedToken returns the record of a token that is no login token: those are
@@ -82,7 +83,7 @@ func (v *view) listedToken(id ID) (*tokenRecord, error) {
 
 // tokenByValue finds the token that was sent, nil when there is none.
 func (v *view) tokenByValue(value string) (ID, *tokenRecord, error) {
-	entry, err := load[entryRecord](v, hashKey(tableTokenHash, v.k.hash("token", value)))
+	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableTokenHash, v.Hash("token", value)))
 	if err == nil && entry == nil {
 		entry, err = v.importedToken(value)
 	}
@@ -96,7 +97,7 @@ func (v *view) tokenByValue(value string) (ID, *tokenRecord, error) {
 // importedToken finds a token of which InfluxDB kept a hash alone.
 func (v *view) importedToken(value string) (*entryRecord, error) {
 	for _, h := range v.k.influxHashes(value) {
-		if entry, err := load[entryRecord](v, hashKey(tableTokenHash, h)); err != nil || entry != nil {
+		if entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableTokenHash, h)); err != nil || entry != nil {
 			return entry, err
 		}
 	}
@@ -104,25 +105,27 @@ func (v *view) importedToken(value string) (*entryRecord, error) {
 }
 
 func (t *tx) putToken(id ID, old, r *tokenRecord) error {
-	entry := hashKey(tableTokenHash, r.Hash)
+	t.changeDirectory()
+	entry := record.HashKey(record.TableTokenHash, r.Hash)
 	if old != nil {
 		r.Revision = old.Revision + 1
-	} else if e, err := load[entryRecord](&t.view, entry); err != nil {
+	} else if e, err := record.Load[entryRecord](t.Reader, entry); err != nil {
 		return err
 	} else if e != nil {
 		return errorf(CodeConflict, "token already exists")
 	}
-	if err := t.putJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
+	if err := t.w.PutJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
 		return err
 	}
-	return t.putJSON(key(tableToken, id), r)
+	return t.w.PutJSON(record.Key(record.TableToken, id), r)
 }
 
 func (t *tx) deleteToken(id ID, r *tokenRecord) error {
-	if err := t.delete(hashKey(tableTokenHash, r.Hash)); err != nil {
+	t.changeDirectory()
+	if err := t.w.Delete(record.HashKey(record.TableTokenHash, r.Hash)); err != nil {
 		return err
 	}
-	return t.delete(key(tableToken, id))
+	return t.w.Delete(record.Key(record.TableToken, id))
 }
 
 // describe adds the names of the organization and the user. It fails as
@@ -204,7 +207,7 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 		if f.ID != 0 { // as in InfluxDB, nothing else chooses then
 			return v.addToken(&c, f.ID, &out)
 		}
-		return v.scanIDs(tableToken, func(id ID) error {
+		return v.ScanIDs(record.TableToken, func(id ID) error {
 			r, err := v.token(id)
 			if err != nil {
 				return err
@@ -292,14 +295,14 @@ func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, er
 		if err := t.checkNewToken(n); err != nil {
 			return err
 		}
-		id, err := t.newID(tableToken)
+		id, err := t.w.NewID(record.TableToken)
 		if err != nil {
 			return err
 		}
 		r := &tokenRecord{
-			Hash: t.k.hash("token", value), Org: n.Org, User: n.User, Inactive: !n.Active,
+			Hash: t.Hash("token", value), Org: n.Org, User: n.User, Inactive: !n.Active,
 			Description: n.Description, Permissions: toRecords(n.Permissions),
-			Created: t.now, Updated: t.now, Expires: n.Expires, Names: n.Names,
+			Created: t.Now, Updated: t.Now, Expires: n.Expires, Names: n.Names,
 		}
 		if err := t.putToken(id, nil, r); err != nil {
 			return err
@@ -318,7 +321,7 @@ func (v *view) checkNewToken(n NewToken) error {
 			return errorf(CodeInvalid, "permission %s is not for org id %s", p, n.Org)
 		}
 	}
-	if !n.Expires.IsZero() && !n.Expires.After(v.now) {
+	if !n.Expires.IsZero() && !n.Expires.After(v.Now) {
 		return errorf(CodeInvalid, "expiresAt must be in the future")
 	}
 	for _, p := range n.Names {
@@ -370,7 +373,7 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 			return u.Wrong
 		}
 		r := *old
-		r.Updated = t.now
+		r.Updated = t.Now
 		if u.Active != nil {
 			r.Inactive = !*u.Active
 		}

@@ -3,6 +3,8 @@ package keep
 import (
 	"context"
 	"errors"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // compacter is a store that can remove from the disk what was deleted or
@@ -30,7 +32,7 @@ func (k *Keep) sweepAll(ctx context.Context) error {
 	var orgs []ID
 	err := k.peek(ctx, func(v *view) error {
 		orgs = orgs[:0]
-		return v.scanIDs(tableHead, func(id ID) error {
+		return v.ScanIDs(record.TableHead, func(id ID) error {
 			orgs = append(orgs, id)
 			return nil
 		})

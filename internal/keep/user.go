@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -31,27 +32,27 @@ func (r *userRecord) user(id ID) User {
 
 // user returns the user's record, or ErrUserNotFound.
 func (v *view) user(id ID) (*userRecord, error) {
-	k := key(tableUser, id)
-	r, err := load[userRecord](v, k)
+	k := record.Key(record.TableUser, id)
+	r, err := record.Load[userRecord](v.Reader, k)
 	if err != nil {
 		return nil, err
 	}
 	if r == nil {
 		return nil, ErrUserNotFound
 	}
-	entry, err := load[entryRecord](v, hashKey(tableUserName, v.k.hash("user", r.Name)))
+	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableUserName, v.Hash("user", r.Name)))
 	if err != nil {
 		return nil, err
 	}
 	if entry == nil || entry.ID != id {
-		return nil, damaged("user "+id.String(), errNoEntry)
+		return nil, record.Damaged(k, record.ErrNoEntry)
 	}
-	return r, twin(k, r.Revision, entry.Revision)
+	return r, record.CheckRevisions(k, r.Revision, entry.Revision)
 }
 
 // userByName returns the ID behind a name, 0 when nobody has it.
 func (v *view) userByName(name string) (ID, error) {
-	entry, err := load[entryRecord](v, hashKey(tableUserName, v.k.hash("user", name)))
+	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableUserName, v.Hash("user", name)))
 	if err != nil || entry == nil {
 		return 0, err
 	}
@@ -59,9 +60,10 @@ func (v *view) userByName(name string) (ID, error) {
 }
 
 func (t *tx) putUser(id ID, old, r *userRecord) error {
-	entry := hashKey(tableUserName, t.k.hash("user", r.Name))
+	t.changeDirectory()
+	entry := record.HashKey(record.TableUserName, t.Hash("user", r.Name))
 	if old == nil || old.Name != r.Name {
-		if e, err := load[entryRecord](&t.view, entry); err != nil {
+		if e, err := record.Load[entryRecord](t.Reader, entry); err != nil {
 			return err
 		} else if e != nil {
 			return errorf(CodeConflict, "user with name %s already exists", r.Name)
@@ -70,15 +72,23 @@ func (t *tx) putUser(id ID, old, r *userRecord) error {
 	if old != nil {
 		r.Revision = old.Revision + 1
 		if old.Name != r.Name {
-			if err := t.delete(hashKey(tableUserName, t.k.hash("user", old.Name))); err != nil {
+			if err := t.w.Delete(record.HashKey(record.TableUserName, t.Hash("user", old.Name))); err != nil {
 				return err
 			}
 		}
 	}
-	if err := t.putJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
+	if err := t.w.PutJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
 		return err
 	}
-	return t.putJSON(key(tableUser, id), r)
+	return t.w.PutJSON(record.Key(record.TableUser, id), r)
+}
+
+func (t *tx) deleteUser(id ID, r *userRecord) error {
+	t.changeDirectory()
+	if err := t.w.Delete(record.HashKey(record.TableUserName, t.Hash("user", r.Name))); err != nil {
+		return err
+	}
+	return t.w.Delete(record.Key(record.TableUser, id))
 }
 
 // User returns one user. Needs read on it.
@@ -150,7 +160,7 @@ func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error
 			}
 			return err
 		}
-		err := v.scanIDs(tableUser, func(id ID) error {
+		err := v.ScanIDs(record.TableUser, func(id ID) error {
 			if c.mayUser(acl.Read, id) != nil {
 				return nil
 			}
@@ -174,11 +184,11 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 		if err := c.may(acl.Write, acl.Resource{Type: acl.Users}); err != nil {
 			return err
 		}
-		id, err := t.newID(tableUser)
+		id, err := t.w.NewID(record.TableUser)
 		if err != nil {
 			return err
 		}
-		r := &userRecord{Name: name, Inactive: !active, Created: t.now, Updated: t.now}
+		r := &userRecord{Name: name, Inactive: !active, Created: t.Now, Updated: t.Now}
 		rec.Target, out = id.String(), r.user(id)
 		if err := checkUserName(name); err != nil {
 			return err
@@ -216,7 +226,7 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 			return err
 		}
 		r := *old
-		r.Updated = t.now
+		r.Updated = t.Now
 		if u.Name != nil {
 			if err := checkUserName(*u.Name); err != nil {
 				return err
@@ -246,10 +256,7 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 		if err != nil {
 			return err
 		}
-		if err := t.delete(hashKey(tableUserName, t.k.hash("user", r.Name))); err != nil {
-			return err
-		}
-		if err := t.delete(key(tableUser, id)); err != nil {
+		if err := t.deleteUser(id, r); err != nil {
 			return err
 		}
 		return t.deleteMemberships(id)
@@ -292,13 +299,13 @@ func (k *Keep) SetPassword(ctx context.Context, c Caller, id ID, password string
 		if invalid != nil {
 			return invalid
 		}
-		return t.changePassword(id, old, hashed, hash{})
+		return t.changePassword(id, old, hashed, record.Hash{})
 	})
 }
 
-func (t *tx) changePassword(id ID, old *userRecord, hashed []byte, except hash) error {
+func (t *tx) changePassword(id ID, old *userRecord, hashed []byte, except record.Hash) error {
 	r := *old
-	r.Password, r.Updated = hashed, t.now
+	r.Password, r.Updated = hashed, t.Now
 	if err := t.endSessions(id, except); err != nil {
 		return err
 	}
@@ -311,7 +318,7 @@ func (t *tx) changePassword(id ID, old *userRecord, hashed []byte, except hash) 
 func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, password string) error {
 	rec := c.record("users.password", 0)
 	rec.Target = id.String()
-	attempts := k.hash("limiter-password", id.String())
+	attempts := k.records.Hash("limiter-password", id.String())
 	if wait := k.limiter.wait(k.now(), attempts, c.Origin.Remote); wait > 0 {
 		return k.finish(rec, k.now(), tooMany("attempts to change the password", wait))
 	}

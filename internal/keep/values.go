@@ -1,5 +1,7 @@
 package keep
 
+import "github.com/fluxkeep/fluxkeep/internal/record"
+
 // sealedValues are all values of a snapshot, one after the other, sealed in one
 // piece and for this process alone. A document that is read often is opened in
 // one step so, and not name by name; and there are no more plain values in
@@ -39,7 +41,7 @@ func (v *view) secrets(s *snapshot) ([]Secret, error) {
 func (v *view) openAll(s *snapshot, all *sealedValues) ([]Secret, error) {
 	plain, err := v.k.memory.Open(nil, all.sealed)
 	if err != nil {
-		return nil, damaged("the cache of this process", err)
+		return nil, &record.DamageError{What: "the cache of this process", Err: err}
 	}
 	values := string(plain)
 	clear(plain)

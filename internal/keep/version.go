@@ -1,14 +1,14 @@
 package keep
 
 import (
-	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // The records of an organization's versioned map:
@@ -78,7 +78,7 @@ type change struct {
 	// gone.
 	Before uint64 `json:"b,omitempty"`
 	// hash is the name's, as long as it is remembered.
-	hash hash
+	hash record.Hash
 }
 
 type op string
@@ -194,8 +194,9 @@ type mapState struct {
 // empty when nothing was ever written. The state is never written without the
 // head, so what was read with a head is right as long as the head is the same.
 func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
-	if v.revision != 0 {
-		if seen, ok := v.k.heads.get(org); ok && seen.revision == v.revision {
+	revision := v.Revision()
+	if revision != 0 {
+		if seen, ok := v.k.heads.Get(org); ok && seen.revision == revision {
 			return seen.head, seen.state, nil
 		}
 	}
@@ -203,8 +204,8 @@ func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if v.revision != 0 {
-		v.k.heads.put(org, seenHead{m, v.revision})
+	if revision != 0 {
+		v.k.heads.Put(org, seenHead{m, revision})
 	}
 	return m.head, m.state, nil
 }
@@ -216,36 +217,28 @@ type seenHead struct {
 }
 
 func (v *view) mapState(org ID) (*mapState, error) {
-	k := key(tableHead, org)
-	sealed, err := v.r.Get(k)
-	if errors.Is(err, store.ErrNotFound) {
-		return &mapState{&headRecord{}, &stateRecord{}}, nil
+	k := record.Key(record.TableHead, org)
+	m, err := record.LoadFunc(v.Reader, k, func(plain []byte) (*mapState, error) {
+		m := &mapState{&headRecord{}, &stateRecord{}}
+		if err := json.Unmarshal(plain, m.head); err != nil {
+			return nil, record.Damaged(k, err)
+		}
+		if err := v.checkHead(org, m.head); err != nil {
+			return nil, err
+		}
+		s, err := record.Load[stateRecord](v.Reader, record.Key(record.TableState, org))
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			m.state = s
+		}
+		return m, record.CheckRevisions(record.Key(record.TableState, org), m.head.StateRevision, m.state.Revision)
+	})
+	if err == nil && m == nil {
+		m = &mapState{&headRecord{}, &stateRecord{}}
 	}
-	if err != nil {
-		return nil, err
-	}
-	if known, ok := v.k.records.find(k, sealed); ok {
-		return known.(*mapState), nil
-	}
-	m := &mapState{&headRecord{}, &stateRecord{}}
-	if err := v.openJSON(k, sealed, m.head); err != nil {
-		return nil, err
-	}
-	if err := v.checkHead(org, m.head); err != nil {
-		return nil, err
-	}
-	s, err := load[stateRecord](v, key(tableState, org))
-	if err != nil {
-		return nil, err
-	}
-	if s != nil {
-		m.state = s
-	}
-	if err := twin(key(tableState, org), m.head.StateRevision, m.state.Revision); err != nil {
-		return nil, err
-	}
-	v.k.records.keep(k, bytes.Clone(sealed), m)
-	return m, nil
+	return m, err
 }
 
 // checkHead refuses a head that is older than the versions it leads to: one
@@ -254,18 +247,15 @@ func (v *view) checkHead(org ID, h *headRecord) error {
 	if h.Current == 0 {
 		return nil // only settings were ever written
 	}
-	what := "the version counter of organization " + org.String()
-	if _, err := v.r.Get(versionKey(h.Map, h.Current)); errors.Is(err, store.ErrNotFound) {
-		return damaged(what, fmt.Errorf("there is no version %d", h.Current))
-	} else if err != nil {
+	k := record.Key(record.TableHead, org)
+	if ok, err := v.Has(record.VersionKey(h.Map, h.Current)); err != nil {
 		return err
+	} else if !ok {
+		return record.Damaged(k, fmt.Errorf("there is no version %d", h.Current))
 	}
-	_, err := v.r.Get(versionKey(h.Map, h.Current+1))
-	if err == nil {
-		return damaged(what, fmt.Errorf("it says %d, and there is a version %d", h.Current, h.Current+1))
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
+	newer, err := v.Has(record.VersionKey(h.Map, h.Current+1))
+	if newer {
+		return record.Damaged(k, fmt.Errorf("it says %d, and there is a version %d", h.Current, h.Current+1))
 	}
 	return err
 }
@@ -273,20 +263,14 @@ func (v *view) checkHead(org ID, h *headRecord) error {
 // putHead writes the head. The state is the one that the head says is the
 // newest.
 func (t *tx) putHead(org ID, h headRecord, s *stateRecord) error {
-	k := key(tableHead, org)
-	sealed, err := t.seal(k, h.appendJSON(make([]byte, 0, 256)))
-	if err != nil {
-		return err
-	}
-	t.k.records.keep(k, sealed, &mapState{&h, s})
-	return nil
+	return t.w.PutDecoded(record.Key(record.TableHead, org), h.appendJSON(make([]byte, 0, 256)), &mapState{&h, s})
 }
 
 // putState writes the state and the head that says which state is the newest.
 func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 	s.Revision++
 	h.StateRevision = s.Revision
-	if err := t.putJSON(key(tableState, org), s); err != nil {
+	if err := t.w.PutJSON(record.Key(record.TableState, org), s); err != nil {
 		return err
 	}
 	return t.putHead(org, h, s)
@@ -296,8 +280,8 @@ func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
 // built on since. Where one process writes all versions, what it remembers of
 // such a version is what it wrote last, and that needs no second look.
 func (t *tx) recentVersion(m ID, n uint64) (*versionRecord, error) {
-	if t.k.exclusive {
-		if known, ok := t.k.versions.get(mapVersion{m, n}); ok {
+	if t.DB().Exclusive() {
+		if known, ok := t.k.versions.Get(mapVersion{m, n}); ok {
 			return known, nil
 		}
 	}
@@ -313,7 +297,7 @@ type mapVersion struct {
 // version returns a version's record.
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	r := &versionRecord{}
-	return r, v.mustJSON(versionKey(m, n), r)
+	return r, v.RequireJSON(record.VersionKey(m, n), r)
 }
 
 // changesPerChunk keeps records well below what every store takes at once, and
@@ -325,16 +309,16 @@ func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error
 	if len(changes) > changesPerChunk {
 		r.Changes = nil
 		for part := range slices.Chunk(changes, changesPerChunk) {
-			if err := t.putJSON(changesKey(m, n, r.Chunks), part); err != nil {
+			if err := t.w.PutJSON(record.ChangesKey(m, n, r.Chunks), part); err != nil {
 				return err
 			}
 			r.Chunks++
 		}
 	}
-	if t.k.exclusive {
-		t.k.versions.put(mapVersion{m, n}, &r)
+	if t.DB().Exclusive() {
+		t.k.versions.Put(mapVersion{m, n}, &r)
 	}
-	return t.put(versionKey(m, n), r.appendJSON(make([]byte, 0, 256)))
+	return t.w.Put(record.VersionKey(m, n), r.appendJSON(make([]byte, 0, 256)))
 }
 
 // changes returns all that a version did.
@@ -361,16 +345,16 @@ func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
 // changesIn returns one part of what a large version did.
 func (v *view) changesIn(m ID, n uint64, chunk uint32) ([]change, error) {
 	var part []change
-	err := v.mustJSON(changesKey(m, n, chunk), &part)
+	err := v.RequireJSON(record.ChangesKey(m, n, chunk), &part)
 	return part, err
 }
 
 func (t *tx) deleteVersion(h *headRecord, n uint64) error {
-	t.k.versions.forget(mapVersion{h.Map, n})
-	if err := t.w.Delete(versionKey(h.Map, n)); err != nil || n > h.Large {
+	t.k.versions.Delete(mapVersion{h.Map, n})
+	if err := t.w.Delete(record.VersionKey(h.Map, n)); err != nil || n > h.Large {
 		return err
 	}
-	return t.w.DeleteRange(changesKey(h.Map, n, 0), changesKey(h.Map, n+1, 0))
+	return t.w.DeletePrefix(record.ChangesPrefix(h.Map, n))
 }
 
 // deleteMap removes all of an organization's versions.
@@ -379,15 +363,15 @@ func (t *tx) deleteMap(org ID) error {
 	if err != nil || h.Map == 0 {
 		return err
 	}
-	for _, table := range []byte{tableSecret, tableVersion, tableChanges} {
-		if err := t.w.DeleteRange(key(table, h.Map), key(table, h.Map+1)); err != nil {
+	for _, table := range []record.Table{record.TableSecret, record.TableVersion, record.TableChanges} {
+		if err := t.w.DeletePrefix(record.Key(table, h.Map)); err != nil {
 			return err
 		}
 	}
-	if err := t.w.Delete(key(tableState, org)); err != nil {
+	if err := t.w.Delete(record.Key(record.TableState, org)); err != nil {
 		return err
 	}
-	return t.w.Delete(key(tableHead, org))
+	return t.w.Delete(record.Key(record.TableHead, org))
 }
 
 // What a secret record says of its name.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/quick"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // TestRecordsAsJSON compares records that are put together by hand with those
@@ -37,7 +39,7 @@ func TestRecordsAsJSON(t *testing.T) {
 			From: number(), Merged: number(), Count: int(number()), Chunks: uint32(number()),
 		}
 		for range r.IntN(4) {
-			v.Changes = append(v.Changes, change{names[r.IntN(len(names))], []op{opAdd, opChange, opRemove, opHide}[r.IntN(4)], number(), hash{}})
+			v.Changes = append(v.Changes, change{names[r.IntN(len(names))], []op{opAdd, opChange, opRemove, opHide}[r.IntN(4)], number(), record.Hash{}})
 		}
 		return compare(h.appendJSON(nil), &h) && compare(v.appendJSON(nil), &v)
 	}

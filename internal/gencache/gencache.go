@@ -1,0 +1,77 @@
+// Package gencache has a small cache in two generations: what nobody has used
+// for a generation is forgotten.
+package gencache
+
+import "sync"
+
+// Cache is a map that holds at most twice as many entries as its size, and
+// never drops one that was used within the last size insertions. Its methods
+// may be called by several goroutines at once.
+type Cache[K comparable, V any] struct {
+	size int // the number of entries in a generation
+
+	mu sync.RWMutex
+	// An entry that is found in old moves to young. When young is full it
+	// becomes old, and the old generation is dropped.
+	young, old map[K]V
+}
+
+// New returns an empty cache whose generations have size entries.
+func New[K comparable, V any](size int) *Cache[K, V] { return &Cache[K, V]{size: size} }
+
+// Get returns the value at k.
+func (c *Cache[K, V]) Get(k K) (V, bool) {
+	c.mu.RLock()
+	v, ok := c.young[k]
+	if ok || c.old == nil {
+		c.mu.RUnlock()
+		return v, ok
+	}
+	v, ok = c.old[k]
+	c.mu.RUnlock()
+	if ok {
+		c.promote(k)
+	}
+	return v, ok
+}
+
+// promote moves an entry that is still in old, unless it was put again
+// meanwhile.
+func (c *Cache[K, V]) promote(k K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, ok := c.old[k]
+	if _, newer := c.young[k]; ok && !newer {
+		c.add(k, v)
+	}
+}
+
+// Put sets the value at k.
+func (c *Cache[K, V]) Put(k K, v V) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.add(k, v)
+}
+
+func (c *Cache[K, V]) add(k K, v V) {
+	if c.young == nil || len(c.young) >= c.size {
+		c.young, c.old = make(map[K]V), c.young
+	}
+	delete(c.old, k)
+	c.young[k] = v
+}
+
+// Delete removes the value at k, if there is one.
+func (c *Cache[K, V]) Delete(k K) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, k)
+	delete(c.old, k)
+}
+
+// Clear removes all entries.
+func (c *Cache[K, V]) Clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.young, c.old = nil, nil
+}

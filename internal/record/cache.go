@@ -1,0 +1,46 @@
+package record
+
+import (
+	"bytes"
+
+	"github.com/fluxkeep/fluxkeep/internal/gencache"
+)
+
+// cache remembers what sealed records decode to. An entry is used only while
+// the store holds the very bytes that it was decoded from, so it can't be
+// stale, and nothing has to be dropped when something changes. A record that
+// is written may even be remembered before it is known to be durable: no two
+// sealed records are equal.
+type cache struct {
+	*gencache.Cache[cacheKey, cached]
+}
+
+type cached struct {
+	sealed  []byte
+	decoded any
+}
+
+func newCache() *cache { return &cache{gencache.New[cacheKey, cached](10_000)} }
+
+// cacheKey is a key of the store as the key of a map.
+type cacheKey [40]byte
+
+// newCacheKey is for keys, all of which are shorter than a cacheKey.
+func newCacheKey(key []byte) (k cacheKey) {
+	k[len(k)-1] = byte(copy(k[:len(k)-1], key))
+	return k
+}
+
+func (c *cache) find(key, sealed []byte) (any, bool) {
+	e, ok := c.Get(newCacheKey(key))
+	if !ok || !bytes.Equal(e.sealed, sealed) {
+		return nil, false
+	}
+	return e.decoded, true
+}
+
+// remember keeps a record. Neither the bytes nor what they decode to may be
+// changed any more.
+func (c *cache) remember(key, sealed []byte, decoded any) {
+	c.Put(newCacheKey(key), cached{sealed, decoded})
+}

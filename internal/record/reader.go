@@ -1,0 +1,146 @@
+package record
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// Reader reads within one transaction. It is for the goroutine that runs the
+// transaction's function, and must not be used after that function returned.
+type Reader struct {
+	Now time.Time // the transaction's time
+
+	ctx   context.Context
+	db    *DB
+	store store.Reader
+}
+
+// DB returns the records that are read.
+func (r *Reader) DB() *DB { return r.db }
+
+// Context returns the transaction's context.
+func (r *Reader) Context() context.Context { return r.ctx }
+
+// Revision is store.Reader's.
+func (r *Reader) Revision(tables ...Table) uint64 { return r.store.Revision(tables...) }
+
+// Hash is DB.Hash.
+func (r *Reader) Hash(purpose, text string) Hash { return r.db.Hash(purpose, text) }
+
+// Sealed returns the sealed bytes at key, or store.ErrNotFound. They are good
+// until the transaction's function returns.
+func (r *Reader) Sealed(key []byte) ([]byte, error) { return r.store.Get(key) }
+
+// Has reports whether there is a record at key. It does not open it.
+func (r *Reader) Has(key []byte) (bool, error) {
+	_, err := r.store.Get(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Open opens the sealed bytes that stand at key.
+func (r *Reader) Open(key, sealed []byte) ([]byte, error) { return r.db.open(key, sealed) }
+
+// OpenJSON decodes the sealed bytes that stand at key.
+func (r *Reader) OpenJSON(key, sealed []byte, into any) error {
+	plain, err := r.Open(key, sealed)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(plain, into); err != nil {
+		return Damaged(key, err)
+	}
+	return nil
+}
+
+// RequireJSON decodes the record at key, which another record says is there.
+func (r *Reader) RequireJSON(key []byte, into any) error {
+	sealed, err := r.Sealed(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return Damaged(key, err)
+	}
+	if err != nil {
+		return err
+	}
+	return r.OpenJSON(key, sealed, into)
+}
+
+// Scan calls fn with each record from from (included) to to (not included; nil
+// is the end), in the order of their keys, until fn returns false or an error,
+// which Scan then returns. The bytes are good until fn returns. fn must not
+// change what is being scanned.
+func (r *Reader) Scan(from, to []byte, fn func(key, sealed []byte) (more bool, err error)) error {
+	return r.store.Scan(from, to, fn)
+}
+
+// ScanPrefix is Scan over all keys that begin with prefix.
+func (r *Reader) ScanPrefix(prefix []byte, fn func(key, sealed []byte) (more bool, err error)) error {
+	return r.store.Scan(prefix, store.PrefixEnd(prefix), fn)
+}
+
+// ScanIDs calls fn with the ID of each record of a table whose keys begin with
+// one.
+func (r *Reader) ScanIDs(table Table, fn func(ID) error) error {
+	return r.ScanPrefix(Key(table), func(k, _ []byte) (bool, error) {
+		id, err := IDAt(k, 1)
+		if err != nil {
+			return false, err
+		}
+		return true, fn(id)
+	})
+}
+
+// Load returns the record at key decoded into a T, which everybody who asks
+// shares: it must not be changed. It is nil when there is none.
+func Load[T any](r *Reader, key []byte) (*T, error) {
+	return LoadFunc(r, key, func(plain []byte) (*T, error) { return fromJSON[T](key, plain) })
+}
+
+// LoadFunc is Load for a record that takes more to decode than JSON. If decode
+// reads other records, they must never change without this one.
+func LoadFunc[T any](r *Reader, key []byte, decode func(plain []byte) (*T, error)) (*T, error) {
+	sealed, err := r.Sealed(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decoded(r, key, sealed, decode)
+}
+
+// Decode is Load for a record whose sealed bytes are at hand.
+func Decode[T any](r *Reader, key, sealed []byte) (*T, error) {
+	return decoded(r, key, sealed, func(plain []byte) (*T, error) { return fromJSON[T](key, plain) })
+}
+
+func fromJSON[T any](key, plain []byte) (*T, error) {
+	d := new(T)
+	if err := json.Unmarshal(plain, d); err != nil {
+		return nil, Damaged(key, err)
+	}
+	return d, nil
+}
+
+func decoded[T any](r *Reader, key, sealed []byte, decode func(plain []byte) (*T, error)) (*T, error) {
+	if d, ok := r.db.cache.find(key, sealed); ok {
+		return d.(*T), nil
+	}
+	plain, err := r.Open(key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	d, err := decode(plain)
+	if err != nil {
+		return nil, err
+	}
+	r.db.cache.remember(key, bytes.Clone(sealed), d)
+	return d, nil
+}
