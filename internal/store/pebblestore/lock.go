@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -14,33 +17,75 @@ const lockName = "LOCK"
 
 // folderLock keeps other processes out of a folder.
 type folderLock struct {
-	file io.Closer
-	undo func() error // removes the file, if it was made for this
+	io.Closer
+	made string // the lock file, if it was made for this lock
 }
 
-// lockFolder takes the lock of dir.
-func lockFolder(fs vfs.FS, dir string) (*folderLock, error) {
-	path := fs.PathJoin(dir, lockName)
-	if fs == vfs.Default {
-		lock, err := lockFile(path)
-		if errors.Is(err, store.ErrLocked) {
-			return nil, fmt.Errorf("%w: %s", store.ErrLocked, dir)
+// lockFolder locks dir.
+func lockFolder(fsys vfs.FS, dir string) (*folderLock, error) {
+	path := fsys.PathJoin(dir, lockName)
+	if fsys != vfs.Default {
+		// A file system of a test.
+		file, err := fsys.Lock(path)
+		// Pebble's own error, without an errno, says that this process has it.
+		var errno syscall.Errno
+		if err != nil && (!errors.As(err, &errno) || errno == syscall.EAGAIN) {
+			err = fmt.Errorf("%w: %s", store.ErrLocked, dir)
 		}
-		return lock, err
+		return &folderLock{Closer: file}, err
 	}
-	file, err := fs.Lock(path)
-	if err == nil {
-		return &folderLock{file, func() error { return nil }}, nil
+	for {
+		lock, err := lockFile(path)
+		if errors.Is(err, durable.ErrLocked) {
+			err = fmt.Errorf("%w: %s", store.ErrLocked, dir)
+		}
+		if err != errLockGone {
+			return lock, err
+		}
 	}
-	// Pebble's own error, without an errno, says that this process has it.
-	var errno syscall.Errno
-	if !errors.As(err, &errno) || errno == syscall.EAGAIN {
-		return nil, fmt.Errorf("%w: %s", store.ErrLocked, dir)
-	}
-	return nil, err
 }
 
-func (l *folderLock) Close() error { return l.file.Close() }
+// errLockGone says that the file was removed while it was being locked, by a
+// process that had made it and then gave up.
+var errLockGone = errors.New("the lock file is gone")
 
-// giveUp gives the lock back and leaves the folder as it was.
-func (l *folderLock) giveUp() error { return errors.Join(l.undo(), l.file.Close()) }
+// lockFile locks a file, which it makes if it is not there. Pebble's own lock
+// truncates the file before it knows whether another process holds it: a
+// process that is refused must not change even its time.
+func lockFile(path string) (_ *folderLock, err error) {
+	made := ""
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		made = path
+		if f, err = durable.CreateFile(path); errors.Is(err, fs.ErrExist) {
+			return nil, errLockGone
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close() // nothing was written
+		}
+	}()
+	if err := durable.Lock(f); err != nil {
+		return nil, err
+	}
+	locked, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if there, err := os.Stat(path); err != nil || !os.SameFile(locked, there) {
+		return nil, errLockGone
+	}
+	return &folderLock{f, made}, nil
+}
+
+// giveUp releases the lock and leaves the folder as it was.
+func (l *folderLock) giveUp() error {
+	if l.made == "" {
+		return l.Close()
+	}
+	return errors.Join(os.Remove(l.made), l.Close())
+}
