@@ -70,6 +70,8 @@ type awsKey struct {
 }
 
 func (k *awsKey) EncryptWithContext(ctx context.Context, plaintext, associatedData []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, serviceTimeout)
+	defer cancel()
 	ciphertext, err := k.aead.EncryptWithContext(ctx, plaintext, associatedData)
 	if err != nil {
 		return nil, fmt.Errorf("aws-kms: encrypt: %w", err)
@@ -78,6 +80,8 @@ func (k *awsKey) EncryptWithContext(ctx context.Context, plaintext, associatedDa
 }
 
 func (k *awsKey) DecryptWithContext(ctx context.Context, ciphertext, associatedData []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, serviceTimeout)
+	defer cancel()
 	plaintext, err := k.aead.DecryptWithContext(ctx, ciphertext, associatedData)
 	var (
 		invalid   *types.InvalidCiphertextException

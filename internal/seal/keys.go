@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 
@@ -74,3 +75,18 @@ func (k *Keys) KeyID(sealed []byte) (uint32, bool) {
 
 // PrimaryKeyID returns the id of the data key that Seal uses.
 func (k *Keys) PrimaryKeyID() uint32 { return k.set.primary }
+
+// Equal reports whether both have the same keys, of the same age.
+func (k *Keys) Equal(other *Keys) bool {
+	mine, err := k.set.encode()
+	if err != nil {
+		return false
+	}
+	defer clear(mine)
+	theirs, err := other.set.encode()
+	if err != nil {
+		return false
+	}
+	defer clear(theirs)
+	return subtle.ConstantTimeCompare(mine, theirs) == 1
+}

@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +78,7 @@ func NewTransit(c TransitConfig) (*Transit, error) {
 		id:    id,
 		client: &transitClient{
 			base:      base.JoinPath("v1", mount),
+			mount:     mount,
 			key:       c.Key,
 			namespace: namespace,
 			token:     c.Token,
@@ -118,8 +120,11 @@ func isLoopback(host string) bool {
 // Kind is KindTransit.
 func (t *Transit) Kind() string { return KindTransit }
 
-// Key returns the key in the transit engine.
-func (t *Transit) Key(context.Context) (KeyRef, tink.AEADWithContext, error) {
+// Key returns the key in the transit engine, which must exist.
+func (t *Transit) Key(ctx context.Context) (KeyRef, tink.AEADWithContext, error) {
+	if err := t.client.exists(ctx); err != nil {
+		return KeyRef{}, nil, err
+	}
 	return KeyRef{ID: t.id}, t.client, nil
 }
 
@@ -134,7 +139,8 @@ func (t *Transit) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, e
 
 // transitClient speaks the two requests of the transit engine that are needed.
 type transitClient struct {
-	base      *url.URL
+	base      *url.URL // of the mount
+	mount     string
 	key       string
 	namespace string
 	token     Credential
@@ -183,6 +189,26 @@ func (c *transitClient) DecryptWithContext(ctx context.Context, ciphertext, asso
 	}
 	return a.Data.Plaintext, nil
 }
+
+// exists makes sure that the key exists. With a token that may create keys, encrypting makes a key of any name, and so of a
+// misspelt one. Decrypting doesn't, and needs no right that isn't needed anyway: the answer for a ciphertext that no key
+// has made depends on whether there is one.
+func (c *transitClient) exists(ctx context.Context) error {
+	_, err := c.DecryptWithContext(ctx, []byte(transitProbe), []byte("fluxkeep"))
+	var failure *transitFailure
+	switch {
+	case err == nil:
+		return errors.New("transit: the answer is wrong: it opens a ciphertext that no key has made")
+	case errors.As(err, &failure) && failure.known == transitNoKey:
+		return fmt.Errorf(`transit: there is no key %q: check its name, or create it with "bao write -f %s/keys/%[1]s"`, c.key, c.mount)
+	case errors.As(err, &failure) && failure.status == http.StatusBadRequest, errors.Is(err, ErrDamaged):
+		return nil
+	}
+	return err
+}
+
+// transitProbe has the form of a ciphertext, with zeros for nonce, text and tag.
+var transitProbe = "vault:v1:" + base64.StdEncoding.EncodeToString(make([]byte, 60))
 
 func (c *transitClient) post(ctx context.Context, operation string, request any) (*transitAnswer, error) {
 	body, err := json.Marshal(request)
@@ -233,7 +259,22 @@ func transitError(operation string, resp *http.Response, texts []string) error {
 	case resp.StatusCode == http.StatusServiceUnavailable:
 		return errors.New("transit: the server is sealed or not ready (status 503)")
 	}
-	return fmt.Errorf("transit: %s failed (status %d)%s", operation, resp.StatusCode, knownTransitErrors(said))
+	return &transitFailure{operation, resp.StatusCode, knownTransitError(said)}
+}
+
+// transitFailure is an answer that nothing better is known of than its status and, if it has one, a known sentence.
+type transitFailure struct {
+	operation string
+	status    int
+	known     string
+}
+
+func (e *transitFailure) Error() string {
+	text := fmt.Sprintf("transit: %s failed (status %d)", e.operation, e.status)
+	if e.known != "" {
+		text += ": " + e.known
+	}
+	return text
 }
 
 // isTransitRefusal knows what Vault and OpenBao say when the ciphertext or the associated data is of no key of that name.
@@ -241,10 +282,12 @@ func isTransitRefusal(said string) bool {
 	return strings.Contains(said, "message authentication failed") || strings.Contains(said, "invalid ciphertext")
 }
 
-// knownTransitErrors repeats what the server said when it is one of the known sentences that help.
-func knownTransitErrors(said string) string {
+const transitNoKey = "encryption key not found"
+
+// knownTransitError returns what the server said when it is one of the known sentences that help.
+func knownTransitError(said string) string {
 	for _, known := range []string{
-		"encryption key not found",
+		transitNoKey,
 		"no handler for route",
 		"unsupported path",
 		"ciphertext or signature version is disallowed by policy (too old)",
@@ -253,7 +296,7 @@ func knownTransitErrors(said string) string {
 		"message encryption not supported",
 	} {
 		if strings.Contains(said, known) {
-			return ": " + known
+			return known
 		}
 	}
 	return ""

@@ -54,7 +54,11 @@ func (f *transitFake) provider(t testing.TB, key string) *seal.Transit {
 	return p
 }
 
+// config names a key, which it makes.
 func (f *transitFake) config(key string) seal.TransitConfig {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.key(key)
 	return seal.TransitConfig{Address: f.server.URL, Token: seal.CredentialValue([]byte(transitToken)), Key: key}
 }
 
@@ -86,7 +90,12 @@ func (f *transitFake) handle(do func(cipher.AEAD, transitBody) (map[string]strin
 			fail(w, http.StatusBadRequest, "the header of the document is not bound") // the engine itself would take it
 			return
 		}
-		data, message := do(f.key(r.PathValue("name")), body)
+		name := r.PathValue("name")
+		if f.keys[name] == nil && strings.Contains(r.URL.Path, "/decrypt/") {
+			fail(w, http.StatusBadRequest, "encryption key not found") // encrypting makes it, as for a token that may create keys
+			return
+		}
+		data, message := do(f.key(name), body)
 		if message != "" {
 			fail(w, http.StatusBadRequest, message)
 			return
@@ -292,7 +301,12 @@ func TestTransitAnswers(t *testing.T) {
 
 			var sent strings.Builder // the request of the wrapping, which has the document key in clear
 			f.mu.Lock()
+			wrapping := true
 			f.answer = func(w http.ResponseWriter, r *http.Request) {
+				if wrapping && strings.Contains(r.URL.Path, "/decrypt/") {
+					fail(w, http.StatusBadRequest, "cipher: message authentication failed") // the key exists
+					return
+				}
 				b, err := io.ReadAll(io.TeeReader(r.Body, &sent))
 				if err != nil {
 					t.Error(err)
@@ -306,6 +320,7 @@ func TestTransitAnswers(t *testing.T) {
 			if err := json.Unmarshal([]byte(sent.String()), &body); err != nil || body.Plaintext == "" {
 				t.Fatalf("the wrapping sent %q: %v", sent.String(), err)
 			}
+			wrapping = false
 			_, loadErr := seal.Load(t.Context(), wrapped, p)
 			for what, err := range map[string]error{"Wrap": wrapErr, "Load": loadErr} {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -320,6 +335,36 @@ func TestTransitAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A key that doesn't exist is not made, as encrypting would with a token that may.
+func TestTransitMisspeltKey(t *testing.T) {
+	f := newTransitFake(t)
+	c := f.config("fluxkeep")
+	c.Key = "fluxkep"
+	p, err := seal.NewTransit(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = newKeys(t).Wrap(t.Context(), p)
+	if err == nil || !strings.Contains(err.Error(), `there is no key "fluxkep"`) || !strings.Contains(err.Error(), "transit/keys/fluxkep") {
+		t.Errorf("err = %v, want one that names the key and says how to create it", err)
+	}
+	if len(f.keys) != 1 {
+		t.Errorf("there are %d keys, want the one from before", len(f.keys))
+	}
+}
+
+// A key whose ciphertexts of the first version may no longer be decrypted is a key.
+func TestTransitKeyWithoutFirstVersion(t *testing.T) {
+	f := newTransitFake(t)
+	p := f.provider(t, "fluxkeep")
+	f.answer = func(w http.ResponseWriter, r *http.Request) {
+		fail(w, http.StatusBadRequest, "ciphertext or signature version is disallowed by policy (too old)")
+	}
+	if _, _, err := p.Key(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -34,8 +34,11 @@ func Create(ctx context.Context, kek Provider) (*Keys, []byte, error) {
 }
 
 // Wrap returns the keyset as a document wrapped by kek, which may be another provider than the one it was loaded with.
-// Every call makes new salts and keys, so no two documents are alike. An older document stays valid: who has it and its
+// Every call makes new salts and keys, so no two documents are alike. An older document stays valid: whoever has it and its
 // key-encryption key has the data keys of that time.
+//
+// The document is unwrapped and compared before Wrap returns it: a service that only encrypts, or answers nonsense, would
+// otherwise lose all data at the next start.
 func (k *Keys) Wrap(ctx context.Context, kek Provider) ([]byte, error) {
 	ref, outer, err := kek.Key(ctx)
 	if err != nil {
@@ -70,7 +73,19 @@ func (k *Keys) Wrap(ctx context.Context, kek Provider) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wrap the keyset: %w", err)
 	}
-	return d.encode()
+	wrapped, err := d.encode()
+	if err != nil {
+		return nil, err
+	}
+	again, err := load(ctx, wrapped, kek)
+	if err != nil {
+		// Not %w: what is damaged or needs another key is the answer of the service, not a document of the caller's.
+		return nil, fmt.Errorf("wrap the keyset: %s does not unwrap what it has wrapped: %v", kek, err)
+	}
+	if !again.Equal(k) {
+		return nil, fmt.Errorf("wrap the keyset: %s unwraps another keyset than it has wrapped", kek)
+	}
+	return wrapped, nil
 }
 
 // Load unwraps a keyset. It returns ErrWrongKey, with the key-encryption keys that are needed and given, when kek is not

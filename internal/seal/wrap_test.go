@@ -303,3 +303,57 @@ func TestDocumentMayBeReindented(t *testing.T) {
 		}
 	}
 }
+
+// oneWay wraps with a key of its own and unwraps with what unwrap returns.
+type oneWay struct {
+	seal.Provider
+	unwrap func() (tink.AEADWithContext, error)
+}
+
+func (p *oneWay) KeyFor(context.Context, seal.KeyRef) (tink.AEADWithContext, error) {
+	return p.unwrap()
+}
+
+// constant decrypts everything as the same bytes.
+type constant []byte
+
+func (c constant) EncryptWithContext(context.Context, []byte, []byte) ([]byte, error) { return c, nil }
+func (c constant) DecryptWithContext(context.Context, []byte, []byte) ([]byte, error) { return c, nil }
+
+// What a provider can't unwrap again is never handed out.
+func TestWrapIsTried(t *testing.T) {
+	forbidden := errors.New("decrypt is forbidden")
+	for name, unwrap := range map[string]func() (tink.AEADWithContext, error){
+		"no right to decrypt": func() (tink.AEADWithContext, error) { return nil, forbidden },
+		"another key":         func() (tink.AEADWithContext, error) { return constant(make([]byte, 32)), nil },
+		"nonsense":            func() (tink.AEADWithContext, error) { return constant("x"), nil },
+	} {
+		p := &oneWay{newKeyFile(t), unwrap}
+		k, wrapped, err := seal.Create(t.Context(), p)
+		if err == nil || k != nil || wrapped != nil || !strings.Contains(err.Error(), "does not unwrap") {
+			t.Errorf("%s: Create: %v, want one that says that the keyset does not unwrap", name, err)
+		}
+		if _, err := newKeys(t).Wrap(t.Context(), p); err == nil || errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrWrongKey) {
+			t.Errorf("%s: Wrap: %v, want one that is no verdict about a document", name, err)
+		}
+	}
+}
+
+func TestEqual(t *testing.T) {
+	k := newKeys(t)
+	p := newKeyFile(t)
+	loaded, err := seal.Load(t.Context(), mustWrap(t, k, p), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotated, err := k.WithNewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !k.Equal(loaded) || !loaded.Equal(k) {
+		t.Error("a keyset differs from itself, loaded")
+	}
+	if k.Equal(rotated) || rotated.Equal(k) || k.Equal(newKeys(t)) {
+		t.Error("other keysets are equal")
+	}
+}
