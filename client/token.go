@@ -99,7 +99,9 @@ type NewToken struct {
 	Permissions []Permission `json:"permissions"` // required
 	Status      Status       `json:"status,omitempty"`
 	ExpiresAt   time.Time    `json:"expiresAt,omitzero"`
-	Names       []string     `json:"names,omitempty"`
+	// Names are patterns of the secrets that the token is for; nil means all,
+	// and the server refuses an empty list.
+	Names []string `json:"names,omitzero"`
 }
 
 // CreateToken makes a token. The answer is the one place where it can be read.

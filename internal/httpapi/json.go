@@ -13,7 +13,17 @@ import (
 // or drops without a word: text after the document, a name that stands twice
 // in an object, and text that is not valid UTF-8 or UTF-16.
 func Decode(data []byte, v any) error {
+	return decode(json.NewDecoder(bytes.NewReader(data)), data, v)
+}
+
+// DecodeKnown is Decode that also refuses fields that v doesn't have.
+func DecodeKnown(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	return decode(d, data, v)
+}
+
+func decode(d *json.Decoder, data []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		return err
 	}

@@ -180,6 +180,37 @@ func TestExpiredAndLimitedTokens(t *testing.T) {
 	want(t, a.do(t, "GET", a.secrets(""), "", as...), 401, keep.CodeUnauthorized)
 }
 
+// TestLimitsMustBeUnderstood: a token's limit that is misspelt or empty must not
+// make a token without limits. What InfluxDB's description has is accepted.
+func TestLimitsMustBeUnderstood(t *testing.T) {
+	a := newAPI(t, nil)
+	create := func(format string) *httptest.ResponseRecorder {
+		body := strings.ReplaceAll(`{"orgID":"ORG","permissions":[{"action":"read","resource":{"type":"secrets","orgID":"ORG"`+format, "ORG", a.Org.String())
+		return a.do(t, "POST", "/api/v2/authorizations", body)
+	}
+	for _, limit := range []string{
+		`}}],"names":[]}`, `}}],"names":[""]}`, `}}],"name":"db_*"}`, `}}],"Name":["db_*"]}`, `}}],"expires":"2030-01-01T00:00:00Z"}`,
+		`}}],"expires_at":"2030-01-01T00:00:00Z"}`, `}}],"expiresAt":""}`, `}}],"expiresAt":0}`, `}}],"ttl":"1h"}`,
+		`},"names":["db_*"]}]}`, `,"names":["db_*"]}}]}`,
+	} {
+		if w := create(limit); w.Code != 400 {
+			t.Errorf("%s: %d %s", limit, w.Code, w.Body)
+		}
+	}
+	for _, whole := range []string{
+		`}}]}`, `}}],"status":"active","description":"x","userID":"` + a.Admin.String() + `"}`,
+		`,"name":"acme","org":"acme"}}],"id":"0000000000000001","token":"x","org":"acme","user":"admin","links":{"self":"/x"},"createdAt":"2020-01-01T00:00:00Z","updatedAt":null}`,
+		`}}],"names":null,"expiresAt":null}`,
+	} {
+		if w := create(whole); w.Code != 201 {
+			t.Errorf("%s: %d %s", whole, w.Code, w.Body)
+		}
+	}
+	if list := a.do(t, "GET", "/api/v2/authorizations", ""); strings.Contains(list.Body.String(), `"id": "0000000000000001"`) {
+		t.Error("a field that is read-only was taken")
+	}
+}
+
 // TestConfigIsForOperators also for tokens that may do much.
 func TestConfigIsForOperators(t *testing.T) {
 	a := newAPI(t, nil)

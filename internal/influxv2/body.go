@@ -28,6 +28,16 @@ const (
 // decode reads the request's body into v. prefix begins the message when that
 // is no JSON, or not of the right shape.
 func (c *call) decode(v any, prefix string) error {
+	return c.decodeWith(httpapi.Decode, v, prefix)
+}
+
+// decodeKnown is decode for a body in which an unknown field may be a limit
+// that must not be dropped: it is refused.
+func (c *call) decodeKnown(v any, prefix string) error {
+	return c.decodeWith(httpapi.DecodeKnown, v, prefix)
+}
+
+func (c *call) decodeWith(decode func([]byte, any) error, v any, prefix string) error {
 	limit := int64(maxBody)
 	if c.caller.User == 0 {
 		limit = maxOpenBody
@@ -36,7 +46,7 @@ func (c *call) decode(v any, prefix string) error {
 	if err != nil {
 		return err
 	}
-	if err := httpapi.Decode(body, v); err != nil {
+	if err := decode(body, v); err != nil {
 		return invalid(prefix + describe(err))
 	}
 	return nil

@@ -200,6 +200,21 @@ type tokenBody struct {
 	// InfluxDB has neither.
 	ExpiresAt *string  `json:"expiresAt"`
 	Names     []string `json:"names"`
+
+	readOnlyTokenFields
+}
+
+// readOnlyTokenFields are fields of InfluxDB's Authorization that its clients
+// may send back. They have no effect.
+type readOnlyTokenFields struct {
+	ID          any `json:"id"`
+	Token       any `json:"token"`
+	HashedToken any `json:"hashedToken"`
+	Org         any `json:"org"`
+	User        any `json:"user"`
+	Links       any `json:"links"`
+	CreatedAt   any `json:"createdAt"`
+	UpdatedAt   any `json:"updatedAt"`
 }
 
 type permissionBody struct {
@@ -211,6 +226,9 @@ type resourceBody struct {
 	Type  acl.Type `json:"type"`
 	ID    *keep.ID `json:"id"`
 	OrgID *keep.ID `json:"orgID"`
+	// Read-only in InfluxDB.
+	Name any `json:"name"`
+	Org  any `json:"org"`
 }
 
 // given returns an ID that may be left out, 0 when it is.
@@ -223,7 +241,7 @@ func given(id *keep.ID) keep.ID {
 
 func (c *call) createToken() error {
 	var body tokenBody
-	if err := c.decode(&body, badTokenJSON); err != nil {
+	if err := c.decodeKnown(&body, badTokenJSON); err != nil {
 		return err
 	}
 	n, err := body.newToken()

@@ -48,7 +48,7 @@ type NewToken struct {
 	Description string
 	Permissions acl.Set
 	Expires     time.Time
-	Names       []string
+	Names       []string // nil: all; an empty list is refused
 }
 
 // token returns the token's record, or ErrTokenNotFound.
@@ -323,6 +323,9 @@ func (v *view) checkNewToken(n NewToken) error {
 	}
 	if !n.Expires.IsZero() && !n.Expires.After(v.Now) {
 		return errorf(CodeInvalid, "expiresAt must be in the future")
+	}
+	if n.Names != nil && len(n.Names) == 0 {
+		return errorf(CodeInvalid, "names must have at least one pattern")
 	}
 	for _, p := range n.Names {
 		if p == "" || strings.ContainsRune(p, 0) || len(p) > MaxName {
