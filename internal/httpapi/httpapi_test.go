@@ -26,7 +26,10 @@ func mux() *httpapi.Mux {
 	return httpapi.NewMux([]httpapi.Route{
 		{Method: "GET", Pattern: "/orgs/{org}/secrets", Handler: say("list")},
 		{Method: "PATCH", Pattern: "/orgs/{org}/secrets", Handler: say("patch")},
-		{Method: "DELETE", Pattern: "/orgs/{org}/secrets/{name}", Handler: say("delete")},
+		{Method: "DELETE", Pattern: "/orgs/{org}/secrets/{name}", Lenient: true, Handler: say("delete")},
+		{Method: "DELETE", Pattern: "/orgs/{org}", Handler: say("delete organization")},
+		{Method: "PUT", Pattern: "/docs/{name...}", Handler: say("put")},
+		{Method: "GET", Pattern: "/docs/{name...}", Handler: say("get")},
 	}, httpapi.MuxConfig{
 		NotFound:   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) },
 		NotAllowed: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(405) },
@@ -60,6 +63,15 @@ func TestMux(t *testing.T) {
 		{"DELETE", "/orgs/a/secrets/x/y", 404, ""},
 		{"DELETE", "/orgs/a/secrets/a+b", 200, "delete a a+b"},
 		{"PUT", "/orgs/a/secrets", 405, ""},
+		{"DELETE", "/orgs/a", 200, "delete organization a "},
+		{"DELETE", "/orgs/a/", 404, ""}, // what clients make of /orgs/a/secrets/..
+		{"DELETE", "/orgs//", 404, ""},
+		{"DELETE", "/orgs/", 404, ""},
+		{"PUT", "/docs/a/b", 200, "put  a/b"},
+		{"PUT", "/docs/a/", 404, ""},
+		{"PUT", "/docs//a", 404, ""},
+		{"PUT", "/docs/a%2F", 200, "put  a/"},
+		{"GET", "/docs/a/", 200, "get  a"},
 		{"GET", "/", 404, ""},
 	} {
 		t.Run(c.method+" "+c.target, func(t *testing.T) {

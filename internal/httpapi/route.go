@@ -14,7 +14,12 @@ type Route struct {
 	// slash: /api/v2/orgs/{orgID}/secrets.
 	Pattern string
 	// Open says that the route is for everybody: no caller has to be known.
-	Open    bool
+	Open bool
+	// Lenient lets a route that changes something ignore a slash at the path's
+	// end, and take empty segments. Without it the path is not found: it is
+	// what clients make of a path whose last segment was a dot segment, and
+	// was meant for something else.
+	Lenient bool
 	Handler http.HandlerFunc
 }
 
@@ -33,14 +38,16 @@ type MuxConfig struct {
 
 // Mux serves a table of routes.
 type Mux struct {
-	mux    *http.ServeMux
-	routes []Route
+	mux      *http.ServeMux
+	routes   []Route
+	patterns map[string]map[string]*Route // by pattern and method
+	notFound http.HandlerFunc
 }
 
 // NewMux makes a mux. A GET route answers HEAD too, unless c says otherwise.
 func NewMux(routes []Route, c MuxConfig) *Mux {
-	m := &Mux{mux: http.NewServeMux(), routes: routes}
 	patterns := map[string]map[string]*Route{}
+	m := &Mux{mux: http.NewServeMux(), routes: routes, patterns: patterns, notFound: c.NotFound}
 	for i := range routes {
 		r := &m.routes[i]
 		if patterns[r.Pattern] == nil {
@@ -103,7 +110,27 @@ func (m *Mux) Pattern(r *http.Request) string {
 	return ""
 }
 
-func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTTP(w, canonical(r)) }
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := canonical(r)
+	if c != r && straySlash(r) {
+		if route := m.patterns[m.Pattern(r)][r.Method]; route == nil || !route.Lenient {
+			m.notFound(w, c)
+			return
+		}
+	}
+	m.mux.ServeHTTP(w, c)
+}
+
+// straySlash reports whether the path of a request for a change ends with a
+// slash or has an empty segment.
+func straySlash(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+		path := r.URL.EscapedPath()
+		return strings.HasSuffix(path, "/") || strings.Contains(path, "//")
+	}
+	return false
+}
 
 // markedSlash stands for a segment that is an escaped slash and nothing else,
 // which http.ServeMux would take for a slash at the path's end. No name has a
@@ -111,7 +138,7 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.mux.ServeHTT
 const markedSlash = "/\x00"
 
 // canonical makes http.ServeMux take a path as it was sent. One slash at the
-// end is ignored. Segments that ServeMux would clean away, and redirect, are
+// end is ignored, where ServeHTTP lets it. Segments that ServeMux would clean away, and redirect, are
 // spelt so that they are ordinary ones: ".." is a name, and an empty segment
 // an invalid ID. A dot segment that is escaped without need, such as %2E%2E,
 // is a name as it stands, as in InfluxDB: the two are different secrets.

@@ -193,7 +193,7 @@ func TestServerSecrets(t *testing.T) {
 		}
 		return v
 	}
-	names := []string{"a", "with/slash", "..", "ü😀 +%2F", "values"}
+	names := []string{"a", "with/slash", "...", "ü😀 +%2F", "values"}
 	secrets := make(map[string]string)
 	for i, n := range names {
 		secrets[n] = fmt.Sprint("<v&", i, ">\n")

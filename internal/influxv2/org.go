@@ -45,7 +45,6 @@ func (c *call) listOrganizations() error {
 	if f.Page, err = page(q); err != nil {
 		return err
 	}
-	f.Page.After = 0 // InfluxDB ignores it here
 	f.Name = q.Get("org")
 	if f.ID, err = optionalID(q, "orgID", ""); err != nil {
 		return err

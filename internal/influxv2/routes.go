@@ -17,6 +17,10 @@ func (h *Handler) routes() []httpapi.Route {
 	// public is for everybody, api for a known caller.
 	public := func(method, path string, fn func(*call) error) { add(true, method, path, fn) }
 	api := func(method, path string, fn func(*call) error) { add(false, method, apiPath+path, fn) }
+	secret := func(method, path string, fn func(*call) error) { // of a secret, or of several
+		api(method, "/orgs/{orgID}/secrets"+path, fn)
+		table[len(table)-1].Lenient = true // as in InfluxDB
+	}
 	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
 
 	public(get, "/ping", (*call).ping)
@@ -52,22 +56,21 @@ func (h *Handler) routes() []httpapi.Route {
 		api(del, path+"/{userID}", (*call).removeMember)
 	}
 
-	const secrets = "/orgs/{orgID}/secrets"
-	api(get, secrets, (*call).listSecrets)
-	api(patch, secrets, (*call).patchSecrets)
-	api(del, secrets+"/{secretID}", (*call).deleteSecret)
-	api(post, secrets+"/delete", (*call).deleteSecrets)
+	secret(get, "", (*call).listSecrets)
+	secret(patch, "", (*call).patchSecrets)
+	secret(del, "/{secretID}", (*call).deleteSecret)
+	secret(post, "/delete", (*call).deleteSecrets)
 	// InfluxDB has none of these.
-	api(get, secrets+"/values", (*call).getValues)
-	api(patch, secrets+"/values", (*call).patchValues)
-	api(put, secrets+"/values", (*call).putValues)
-	api(get, secrets+"/history", (*call).history)
-	api(post, secrets+"/rollback", (*call).rollback)
-	api(post, secrets+"/dismiss", (*call).dismiss)
+	secret(get, "/values", (*call).getValues)
+	secret(patch, "/values", (*call).patchValues)
+	secret(put, "/values", (*call).putValues)
+	secret(get, "/history", (*call).history)
+	secret(post, "/rollback", (*call).rollback)
+	secret(post, "/dismiss", (*call).dismiss)
 	// The words above are names of secrets too. A longer pattern takes the
 	// path away from {secretID}.
 	for _, name := range []string{"delete", "values", "history", "rollback", "dismiss"} {
-		api(del, secrets+"/"+name, func(c *call) error { return c.deleteNamed(name) })
+		secret(del, "/"+name, func(c *call) error { return c.deleteNamed(name) })
 	}
 
 	api(get, "/authorizations", (*call).listTokens)

@@ -98,20 +98,41 @@ func (v *view) orgExists(org ID) error {
 
 // validate refuses bad names and values, and, before anything is compared
 // with what is there, names that the caller's token is not for.
-func (ch Change) validate(c *Caller) error {
-	for _, name := range ch.Remove {
-		if !c.sees(name) {
-			return errorf(CodeForbidden, "the token is not for secret %q", name)
-		}
+//
+// An imported name that is not valid for a new secret may stay in a whole
+// document, so that it doesn't keep others from being written: checkWritten
+// refuses to write it anew. Only readers know it.
+func (ch Change) validate(c *Caller, org ID) error {
+	check := newName
+	if ch.Replace && c.maySecrets(acl.Read, org) == nil {
+		check = validName
 	}
-	for name, value := range ch.Set {
+	for _, name := range ch.Remove {
 		if !c.sees(name) {
 			return errorf(CodeForbidden, "the token is not for secret %q", name)
 		}
 		if err := validName("secret name", name); err != nil {
 			return err
 		}
+	}
+	for name, value := range ch.Set {
+		if !c.sees(name) {
+			return errorf(CodeForbidden, "the token is not for secret %q", name)
+		}
+		if err := check("secret name", name); err != nil {
+			return err
+		}
 		if err := validValue(value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkWritten refuses names that were added or got another value.
+func checkWritten(names []string) error {
+	for _, name := range names {
+		if err := newName("secret name", name); err != nil {
 			return err
 		}
 	}
@@ -134,11 +155,13 @@ func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (Written
 		if err != nil {
 			return err
 		}
-		if err := ch.validate(&c); err != nil {
+		if err := ch.validate(&c, org); err != nil {
 			return err
 		}
 		w := &writer{tx: t, c: &c, org: org, rec: rec}
-		out, err = w.write(ch)
+		if out, err = w.write(ch); err == nil {
+			err = checkWritten(rec.Names)
+		}
 		if w.state != nil {
 			out.Custom, out.Tag = w.state.Custom, tag(&w.head, w.state, t.Now)
 		}

@@ -39,8 +39,8 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	if has != 0 {
 		return p.left(ImportConflict, "its name is that of organization %s", has)
 	}
-	if checkNewOrganizationName(o.ID, o.Name) != nil {
-		p.Reason = "its name looks like an ID: only its ID finds it until it is renamed"
+	if err := checkNewOrganizationName(o.ID, o.Name); err != nil {
+		p.Reason = err.Error() + "; use its ID, or rename it"
 	}
 	return p.taken(func(t *tx) error {
 		r := &orgRecord{Name: o.Name, Description: o.Description, Created: o.Created, Updated: o.Updated}

@@ -69,7 +69,14 @@ func (i *importer) noteSecrets(p *plannedSecrets) {
 	i.count(ImportSecretKind, ImportUnchanged, p.unchanged)
 	i.count(ImportSecretKind, ImportDifferent, p.different)
 	i.count(ImportSecretKind, ImportRefused, p.refused)
-	p.remark("", len(p.add), ImportNew, "")
+	odd := 0
+	for _, name := range slices.Sorted(maps.Keys(p.add)) {
+		if err := newName("secret name", name); err != nil {
+			p.remark(name, 1, ImportNew, err.Error()+"; it can be read, and deleted with POST …/secrets/delete")
+			odd++
+		}
+	}
+	p.remark("", len(p.add)-odd, ImportNew, "")
 	p.remark("", p.unchanged, ImportUnchanged, "")
 	i.report.Remarks = append(i.report.Remarks, p.remarks...)
 }

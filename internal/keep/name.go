@@ -22,6 +22,20 @@ func validName(what, name string) error {
 	return nil
 }
 
+// newName also refuses a name that is not the same in a path. HTTP clients
+// resolve the segments . and .., so that with a secret named .. the path
+// …/orgs/ID/secrets/.. becomes that of the organization.
+func newName(what, name string) error {
+	if strings.Contains(name, ".") {
+		for segment := range strings.SplitSeq(name, "/") {
+			if segment == "." || segment == ".." {
+				return errorf(CodeInvalid, "%s must not have a %q segment", what, segment)
+			}
+		}
+	}
+	return validName(what, name)
+}
+
 func validValue(value string) error {
 	switch {
 	case len(value) > MaxValue:

@@ -1,9 +1,11 @@
 package keep_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
@@ -48,7 +50,7 @@ func TestImportedNameLikeAnID(t *testing.T) {
 	const unknown = keep.ID(0xfeeddeadbeef)
 	name := strings.ToUpper(unknown.String())
 	r := mustImport(t, k, keep.Import{Organizations: []keep.Organization{{ID: importOrg, Name: name}}})
-	if m := r.Remarks[0]; m.Outcome != keep.ImportNew || !strings.Contains(m.Reason, "looks like an ID") {
+	if m := r.Remarks[0]; m.Outcome != keep.ImportNew || !strings.Contains(m.Reason, "form of an ID") {
 		t.Errorf("reported as %+v", m)
 	}
 	for _, ref := range []string{name, unknown.String()} {
@@ -118,5 +120,77 @@ func TestAdoptionIsNotIntercepted(t *testing.T) {
 	}
 	if orgs, err := k.Organizations(ctx, op, keep.OrganizationFilter{Name: unknown.String()}); err != nil || len(orgs) != 1 || orgs[0].ID != unknown {
 		t.Errorf("found by its ID: %v, %v", orgs, err)
+	}
+}
+
+// TestDotSegments: a name that HTTP clients change in a path can't be given to
+// anything, and an imported one gets in the way of nothing.
+func TestDotSegments(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.Influxd)
+	bad := []string{".", "..", "a/..", "./a", "a/../b", "a/./b", "/.."}
+	for _, name := range bad {
+		replace := set(name, "v")
+		replace.Replace = true
+		for what, ch := range map[string]keep.Change{"set": set(name, "v"), "replace": replace} {
+			if _, err := k.Change(ctx, op, k.Org, ch); keep.CodeOf(err) != keep.CodeInvalid {
+				t.Errorf("%s %q: %v", what, name, err)
+			}
+		}
+		if _, err := k.CreateOrganization(ctx, op, name, ""); keep.CodeOf(err) != keep.CodeInvalid {
+			t.Errorf("create an organization %q: %v", name, err)
+		}
+		if _, err := k.UpdateOrganization(ctx, op, k.Org, keep.OrganizationUpdate{Name: &name}); keep.CodeOf(err) != keep.CodeInvalid {
+			t.Errorf("rename an organization to %q: %v", name, err)
+		}
+	}
+	k.MustChange(t, set("...", "v", ".a", "v", "a..b/c.", "v", "a//b/", "v"))
+
+	imported := map[string]string{"..": "old", "a/../b": "old", "good": "old"}
+	r := mustImport(t, k, keep.Import{
+		Organizations: []keep.Organization{{ID: importOrg, Name: "a/../b"}},
+		Secrets:       map[keep.ID]map[string]string{importOrg: imported},
+	})
+	told := map[string]int{}
+	for _, m := range r.Remarks {
+		if m.Kind == keep.ImportSecretKind && (m.Reason == "") != (m.Name == "") || m.Kind == keep.ImportOrganizationKind && m.Reason == "" {
+			t.Errorf("reported as %+v", m)
+		}
+		told[m.Name] += m.Secrets
+	}
+	if want := map[string]int{"..": 1, "a/../b": 1, "": 1}; !maps.Equal(told, want) {
+		t.Errorf("reported are %v, want %v", told, want)
+	}
+	if id, err := k.ResolveOrganization(ctx, op, "a/../b"); id != importOrg || err != nil {
+		t.Errorf("the imported name finds %s, %v", id, err)
+	}
+	change := func(c keep.Caller, ch keep.Change) error {
+		_, err := k.Change(ctx, c, importOrg, ch)
+		return err
+	}
+	whole := keep.Change{Set: maps.Clone(imported), Replace: true}
+	whole.Set["good"] = "new"
+	if err := change(op, whole); err != nil {
+		t.Errorf("a whole document with the imported names: %v", err)
+	}
+	whole.Set[".."] = "new"
+	if err := change(op, whole); keep.CodeOf(err) != keep.CodeInvalid {
+		t.Errorf("a new value: %v", err)
+	}
+	if err := change(op, set("..", "old")); keep.CodeOf(err) != keep.CodeInvalid {
+		t.Errorf("set to what it is: %v", err)
+	}
+	// Who may not read can't find out the value of such a secret.
+	write := acl.Permission{Action: acl.Write, Resource: acl.Resource{Type: acl.Secrets, OrgID: importOrg}}
+	writer := k.MustCaller(t, keep.Vault, k.MustToken(t, keep.NewToken{Org: importOrg, Permissions: acl.Set{write}}).Value)
+	if err := change(writer, keep.Change{Set: map[string]string{"..": "old"}, Replace: true}); keep.CodeOf(err) != keep.CodeInvalid {
+		t.Errorf("a guess: %v", err)
+	}
+	if err := change(op, keep.Change{Remove: []string{"..", "a/../b"}}); err != nil {
+		t.Error(err)
+	}
+	if names, err := k.SecretNames(ctx, op, importOrg); err != nil || len(names) != 1 {
+		t.Errorf("left are %q, %v", names, err)
 	}
 }

@@ -136,13 +136,17 @@ func checkOrganizationName(name string) error {
 	return validName("organization name", name)
 }
 
-// checkNewOrganizationName also refuses a name that looks like an ID, unless it
-// is the organization's own, which an adopted organization is named after.
+// checkNewOrganizationName also refuses a name that can't be used in a path: one
+// that HTTP clients change, and one that looks like an ID, unless it is the
+// organization's own, which an adopted organization is named after.
 func checkNewOrganizationName(id ID, name string) error {
 	if unique := uniqueName(name); acl.LooksLikeID(unique) && !strings.EqualFold(unique, id.String()) {
 		return errorf(CodeInvalid, "organization name must not have the form of an ID, which is 16 hexadecimal digits")
 	}
-	return checkOrganizationName(name)
+	if err := checkOrganizationName(name); err != nil {
+		return err
+	}
+	return newName("organization name", name)
 }
 
 // CheckOrganization returns nil if the caller may read the organization, and

@@ -99,6 +99,10 @@ func TestLimits(t *testing.T) {
 		{"NUL in a name", set("a\x00b", "v"), keep.CodeInvalid},
 		{"name not UTF-8", set("\xff", "v"), keep.CodeInvalid},
 		{"name too long", set(long(keep.MaxName+1), "v"), keep.CodeInvalid},
+		{"removed name empty", keep.Change{Remove: []string{""}}, keep.CodeEmptyValue},
+		{"NUL in a removed name", keep.Change{Remove: []string{"a\x00b"}}, keep.CodeInvalid},
+		{"removed name not UTF-8", keep.Change{Remove: []string{"\xff"}}, keep.CodeInvalid},
+		{"removed name too long", keep.Change{Remove: []string{long(keep.MaxName + 1)}}, keep.CodeInvalid},
 		{"value not UTF-8", set("a", "\xff"), keep.CodeInvalid},
 		{"value too long", set("a", long(keep.MaxValue+1)), keep.CodeTooLarge},
 		{"one good, one bad", set("good", "v", "", "v"), keep.CodeEmptyValue},
@@ -110,7 +114,7 @@ func TestLimits(t *testing.T) {
 	if got := k.MustValues(t); len(got) != 0 {
 		t.Errorf("refused changes left %v", got)
 	}
-	k.MustChange(t, set(long(keep.MaxName), long(keep.MaxValue), "empty", "", "..", "dots"))
+	k.MustChange(t, set(long(keep.MaxName), long(keep.MaxValue), "empty", "", "...", "dots"))
 	if got := k.MustValues(t); len(got) != 3 || len(got[long(keep.MaxName)]) != keep.MaxValue {
 		t.Errorf("%d values", len(got))
 	}
