@@ -26,8 +26,16 @@ const (
 type Origin struct {
 	Protocol Protocol
 	Remote   string // the client's address, without port
+	Network  string // what counts as one client in limits; "" for Remote
 	Request  string // the request's ID
 	Trace    string // the trace ID, when the client sent one
+}
+
+func (o *Origin) network() string {
+	if o.Network == "" {
+		return o.Remote
+	}
+	return o.Network
 }
 
 // Caller is who asks: a token or a session of a user, or nobody yet. Callers

@@ -53,8 +53,9 @@ type Config struct {
 	// SaveKeys makes a changed keyset durable. Without it keys can't be
 	// rotated.
 	SaveKeys func(context.Context, *seal.Keys) error
-	// Now defaults to time.Now.
-	Now func() time.Time
+	// Now defaults to time.Now, and Sleep to a timer that ctx ends.
+	Now   func() time.Time
+	Sleep func(ctx context.Context, d time.Duration) error
 }
 
 // Keep is the domain's door. Its methods may be called by several goroutines
@@ -65,12 +66,12 @@ type Keep struct {
 	log     *audit.Log
 	logger  *slog.Logger
 	now     func() time.Time
+	sleep   func(context.Context, time.Duration) error
 
 	hashAuditNames bool
 	dropGuard      int
 	sessionLength  time.Duration
-	passwordCost   int
-	dummyPassword  []byte // compared with when there is no user, to take as long
+	passwords      *passwords
 
 	ids      *audit.IDSource
 	outbox   outbox
@@ -106,10 +107,10 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		log:            c.Audit,
 		logger:         c.Logger,
 		now:            c.Now,
+		sleep:          c.Sleep,
 		hashAuditNames: c.HashAuditNames,
 		dropGuard:      c.DropGuard,
 		sessionLength:  c.SessionLength,
-		passwordCost:   c.PasswordCost,
 		ids:            audit.NewIDs(),
 		limiter:        newAttemptLimiter(),
 		refusals:       newRefusals(c.SingleRefusals),
@@ -126,11 +127,14 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		k.now = time.Now
 	}
 	k.records = record.New(c.Store, c.Keys, k.now)
+	if k.sleep == nil {
+		k.sleep = sleep
+	}
 	if k.sessionLength == 0 {
 		k.sessionLength = time.Hour
 	}
-	if k.passwordCost == 0 {
-		k.passwordCost = bcrypt.DefaultCost
+	if c.PasswordCost == 0 {
+		c.PasswordCost = bcrypt.DefaultCost
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 64 << 20
@@ -140,8 +144,8 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	if k.memory, err = seal.NewMemory(); err != nil {
 		return nil, err
 	}
-	if k.dummyPassword, err = bcrypt.GenerateFromPassword([]byte("no user has this password"), k.passwordCost); err != nil {
-		return nil, fmt.Errorf("hash a password: %w", err)
+	if k.passwords, err = newPasswords(c.PasswordCost); err != nil {
+		return nil, err
 	}
 	if err := k.recoverOutbox(ctx); err != nil {
 		return nil, fmt.Errorf("bring the audit log up to date: %w", err)

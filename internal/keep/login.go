@@ -30,26 +30,27 @@ func (v *view) loginExpires(parent *tokenRecord) time.Time {
 }
 
 // Login makes a login token from a token's ID and the token. Every refusal is
-// ErrUnauthenticated; too many attempts for one token or from one address are
-// CodeTooMany.
+// ErrUnauthenticated; too many wrong attempts are CodeTooMany. A right one is
+// never refused for the wrong ones before it: to find it costs no more than to
+// find the caller of any request.
 func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login, error) {
 	rec := c.record("tokens.login", 0)
-	if wait := k.limiter.wait(k.now(), k.records.Hash("limiter-token", role), c.Origin.Remote); wait > 0 {
-		return Login{}, k.finish(rec, k.now(), tooMany("attempts to log in", wait))
+	err := k.peek(ctx, func(v *view) error {
+		_, _, err := v.loginParent(role, secret)
+		return err
+	})
+	if errors.Is(err, ErrUnauthenticated) {
+		if wait, _, ok := k.limiter.take(k.now(), attempt{k.records.Hash("limiter-token", role), c.Origin.network()}); !ok {
+			err = tooMany("attempts to log in", wait)
+		}
+	}
+	if err != nil {
+		return Login{}, k.finish(rec, k.now(), domain(err))
 	}
 	out := Login{ID: acl.NewID(), Value: newTokenValue()}
-	err := k.update(ctx, rec, func(t *tx) error {
-		id, parent, err := t.tokenByValue(secret)
+	err = k.update(ctx, rec, func(t *tx) error {
+		id, parent, err := t.loginParent(role, secret)
 		if err != nil {
-			return err
-		}
-		if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive || parent.expired(t.Now) {
-			return ErrUnauthenticated
-		}
-		switch err := t.activeUser(parent.User); {
-		case errors.Is(err, ErrUserInactive):
-			return ErrUnauthenticated
-		case err != nil:
 			return err
 		}
 		out.Expires = t.loginExpires(parent)
@@ -63,8 +64,26 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 	if err != nil {
 		return Login{}, err
 	}
-	k.limiter.succeeded(k.records.Hash("limiter-token", role))
 	return out, nil
+}
+
+// loginParent returns the token that a role and a secret stand for, or
+// ErrUnauthenticated.
+func (v *view) loginParent(role, secret string) (ID, *tokenRecord, error) {
+	id, parent, err := v.tokenByValue(secret)
+	if err != nil {
+		return 0, nil, err
+	}
+	if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive || parent.expired(v.Now) {
+		return 0, nil, ErrUnauthenticated
+	}
+	if err := v.activeUser(parent.User); err != nil {
+		if errors.Is(err, ErrUserInactive) {
+			err = ErrUnauthenticated
+		}
+		return 0, nil, err
+	}
+	return id, parent, nil
 }
 
 // mayItself asks for what every token may do with itself, unless it is switched

@@ -261,31 +261,37 @@ type Session struct {
 
 // SignIn makes a session for a user with the right password. The session of an
 // inactive user can do nothing. Every refusal is ErrUnauthenticated, takes as
-// long as any other, and says nothing, but for a right password that is not
-// allowed any more; too many attempts for one user or from one address are
-// CodeTooMany.
+// long as any other, and says nothing, except for a right password that is no
+// longer allowed; too many attempts are CodeTooMany.
 func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Session, error) {
 	rec := c.record("sessions.create", 0)
-	if wait := k.limiter.wait(k.now(), k.records.Hash("limiter", name), c.Origin.Remote); wait > 0 {
-		return Session{}, k.finish(rec, k.now(), tooMany("attempts to sign in", wait))
+	refuse := func(err error) (Session, error) { return Session{}, k.finish(rec, k.now(), domain(err)) }
+	a := attempt{k.records.Hash("limiter", name), c.Origin.network()}
+	lane, err := k.attempt(ctx, a, "sign in")
+	if err != nil {
+		return refuse(err)
 	}
 	var user ID
-	err := k.peek(ctx, func(v *view) (err error) {
+	err = k.peek(ctx, func(v *view) (err error) {
 		user, err = v.userByName(name)
 		return err
 	})
 	if err != nil {
-		return Session{}, k.finish(rec, k.now(), domain(err))
+		return refuse(err)
 	}
-	right, err := k.passwordMatches(ctx, user, password)
+	hashed, err := k.passwordOf(ctx, user)
 	if err != nil {
-		return Session{}, k.finish(rec, k.now(), err)
+		return refuse(err)
+	}
+	right, err := k.passwords.match(ctx, lane, hashed, password)
+	if err != nil {
+		return refuse(err)
+	}
+	if !right {
+		return refuse(ErrUnauthenticated)
 	}
 	s := Session{Key: newTokenValue()}
 	err = k.update(ctx, rec, func(t *tx) error {
-		if !right {
-			return ErrUnauthenticated
-		}
 		rec.User = user.String()
 		if _, err := t.user(user); err != nil {
 			if errors.Is(err, ErrUserNotFound) {
@@ -302,7 +308,7 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 	if err != nil {
 		return Session{}, err
 	}
-	k.limiter.succeeded(k.records.Hash("limiter", name))
+	k.limiter.succeeded(k.now(), a)
 	return s, nil
 }
 

@@ -53,32 +53,30 @@ func (v *view) setupAllowed() (bool, error) {
 // and an operator token. Anybody may do it, once.
 func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult, error) {
 	var out SetupResult
+	rec := c.record("setup", 0)
+	refuse := func(err error) (SetupResult, error) { return SetupResult{}, k.finish(rec, k.now(), domain(err)) }
+	// Before anything is spent on a password.
+	if err := k.peek(ctx, func(v *view) error { return v.maySetup(&q) }); err != nil {
+		return refuse(err)
+	}
 	var hashed []byte
-	var invalid error
+	a := attempt{k.records.Hash("limiter-setup", ""), c.Origin.network()}
 	if q.Password != "" {
-		hashed, invalid = k.hashPassword(q.Password)
+		lane, err := k.attempt(ctx, a, "set up the server")
+		if err != nil {
+			return refuse(err)
+		}
+		if hashed, err = k.passwords.hash(ctx, lane, q.Password); err != nil {
+			return refuse(err)
+		}
 	}
 	value := q.Token
 	if value == "" {
 		value = newTokenValue()
 	}
-	rec := c.record("setup", 0)
 	err := k.update(ctx, rec, func(t *tx) error {
-		allowed, err := t.setupAllowed()
-		if err != nil {
+		if err := t.maySetup(&q); err != nil {
 			return err
-		}
-		if !allowed {
-			return errorf(CodeConflict, "onboarding has already been completed")
-		}
-		if err := q.missing(); err != nil {
-			return err
-		}
-		if err := checkUserName(q.User); err != nil {
-			return err
-		}
-		if invalid != nil {
-			return invalid
 		}
 		user, err := t.w.NewID(record.TableUser)
 		if err != nil {
@@ -117,7 +115,24 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 		rec.Organization, rec.User, rec.Target = org.String(), user.String(), token.String()
 		return nil
 	})
+	if err == nil && q.Password != "" {
+		k.limiter.succeeded(k.now(), a)
+	}
 	return out, err
+}
+
+func (v *view) maySetup(q *SetupRequest) error {
+	allowed, err := v.setupAllowed()
+	if err != nil {
+		return err
+	}
+	if !allowed {
+		return errorf(CodeConflict, "onboarding has already been completed")
+	}
+	if err := q.missing(); err != nil {
+		return err
+	}
+	return checkUserName(q.User)
 }
 
 // checkBucket has InfluxDB's words.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/record"
-	"golang.org/x/crypto/bcrypt"
 )
 
 // User is somebody who can sign in and own tokens.
@@ -263,44 +262,82 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 	})
 }
 
-// checkPassword is also for a password that was compared: bcrypt reads 72 bytes
-// at most, so that one which goes on after them is right too.
-func checkPassword(password string) error {
-	if len(password) < 8 || len(password) > 72 {
-		return errorf(CodeInvalid, "passwords must be between 8 and 72 characters long")
-	}
-	return nil
-}
-
-func (k *Keep) hashPassword(password string) ([]byte, error) {
-	if err := checkPassword(password); err != nil {
-		return nil, err
-	}
-	return bcrypt.GenerateFromPassword([]byte(password), k.passwordCost)
-}
-
 // SetPassword gives a user a new password and ends the user's sessions. Needs
 // write on the user.
 func (k *Keep) SetPassword(ctx context.Context, c Caller, id ID, password string) error {
-	hashed, invalid := k.hashPassword(password)
+	return k.replacePassword(ctx, c, id, nil, password)
+}
+
+// ChangePassword replaces a user's password, if old is right, and ends the
+// user's sessions except the caller's. Needs write on the user.
+func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, password string) error {
+	return k.replacePassword(ctx, c, id, &old, password)
+}
+
+// replacePassword looks at the caller's rights before it spends anything on a
+// password, and again when it writes. Attempts are limited as those to sign in
+// are.
+func (k *Keep) replacePassword(ctx context.Context, c Caller, id ID, old *string, password string) error {
 	rec := c.record("users.password", 0)
 	rec.Target = id.String()
-	return k.update(ctx, rec, func(t *tx) error {
-		if err := c.mayUser(acl.Write, id); err != nil {
+	refuse := func(err error) error { return k.finish(rec, k.now(), domain(err)) }
+	if err := k.peek(ctx, func(v *view) error { return v.mayPassword(&c, id) }); err != nil {
+		return refuse(err)
+	}
+	a := attempt{k.records.Hash("limiter-password", id.String()), c.Origin.network()}
+	if _, err := k.attempt(ctx, a, "change the password"); err != nil {
+		return refuse(err)
+	}
+	if old != nil {
+		if err := k.checkOldPassword(ctx, id, *old); err != nil {
+			return refuse(err)
+		}
+	}
+	hashed, err := k.passwords.hash(ctx, &k.passwords.known, password)
+	if err != nil {
+		return refuse(err)
+	}
+	err = k.update(ctx, rec, func(t *tx) error {
+		if err := t.mayPassword(&c, id); err != nil {
 			return err
 		}
-		old, err := t.user(id)
-		if errors.Is(err, ErrUserNotFound) {
-			return errorf(CodeForbidden, "your userID is incorrect") // InfluxDB's words
-		}
+		r, err := t.user(id)
 		if err != nil {
 			return err
 		}
-		if invalid != nil {
-			return invalid
+		except := record.Hash{}
+		if old != nil {
+			except = c.session
 		}
-		return t.changePassword(id, old, hashed, record.Hash{})
+		return t.changePassword(id, r, hashed, except)
 	})
+	if err == nil {
+		k.limiter.succeeded(k.now(), a)
+	}
+	return err
+}
+
+func (v *view) mayPassword(c *Caller, id ID) error {
+	if err := c.mayUser(acl.Write, id); err != nil {
+		return err
+	}
+	_, err := v.user(id)
+	if errors.Is(err, ErrUserNotFound) {
+		return errorf(CodeForbidden, "your userID is incorrect") // InfluxDB's words
+	}
+	return err
+}
+
+func (k *Keep) checkOldPassword(ctx context.Context, id ID, old string) error {
+	hashed, err := k.passwordOf(ctx, id)
+	if err != nil {
+		return err
+	}
+	right, err := k.passwords.match(ctx, &k.passwords.known, hashed, old)
+	if err == nil && !right {
+		err = errorf(CodeForbidden, "your username or password is incorrect")
+	}
+	return err
 }
 
 func (t *tx) changePassword(id ID, old *userRecord, hashed []byte, except record.Hash) error {
@@ -310,63 +347,4 @@ func (t *tx) changePassword(id ID, old *userRecord, hashed []byte, except record
 		return err
 	}
 	return t.putUser(id, old, &r)
-}
-
-// ChangePassword replaces a user's password, if old is right, and ends the
-// user's sessions but the one that asked. Needs write on the user. Attempts
-// are limited as those to sign in are.
-func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, password string) error {
-	rec := c.record("users.password", 0)
-	rec.Target = id.String()
-	attempts := k.records.Hash("limiter-password", id.String())
-	if wait := k.limiter.wait(k.now(), attempts, c.Origin.Remote); wait > 0 {
-		return k.finish(rec, k.now(), tooMany("attempts to change the password", wait))
-	}
-	right, err := k.passwordMatches(ctx, id, old)
-	if err != nil {
-		return k.finish(rec, k.now(), err)
-	}
-	hashed, invalid := k.hashPassword(password)
-	err = k.update(ctx, rec, func(t *tx) error {
-		if err := c.mayUser(acl.Write, id); err != nil {
-			return err
-		}
-		r, err := t.user(id)
-		switch {
-		case errors.Is(err, ErrUserNotFound):
-			return errorf(CodeForbidden, "your userID is incorrect") // InfluxDB's words
-		case err != nil:
-			return err
-		case !right:
-			return errorf(CodeForbidden, "your username or password is incorrect")
-		case invalid != nil:
-			return invalid
-		}
-		return t.changePassword(id, r, hashed, c.session)
-	})
-	if err == nil {
-		k.limiter.succeeded(attempts)
-	}
-	return err
-}
-
-// passwordMatches reports whether it is the user's password. It takes as long for
-// a user who does not exist or has none.
-func (k *Keep) passwordMatches(ctx context.Context, id ID, password string) (bool, error) {
-	hashed := k.dummyPassword
-	exists := false
-	err := k.peek(ctx, func(v *view) error {
-		r, err := v.user(id)
-		if errors.Is(err, ErrUserNotFound) {
-			return nil
-		}
-		if err == nil && len(r.Password) > 0 {
-			hashed, exists = r.Password, true
-		}
-		return err
-	})
-	if err != nil {
-		return false, domain(err)
-	}
-	return bcrypt.CompareHashAndPassword(hashed, []byte(password)) == nil && exists, nil
 }

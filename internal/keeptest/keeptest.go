@@ -93,7 +93,7 @@ func (k *Kit) open(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	c := keep.Config{
-		Store: k.store, Keys: k.keys, Audit: k.log, Now: k.Clock.Now, PasswordCost: bcrypt.MinCost,
+		Store: k.store, Keys: k.keys, Audit: k.log, Now: k.Clock.Now, Sleep: k.Clock.Sleep, PasswordCost: bcrypt.MinCost,
 		SingleRefusals: math.MaxInt, // tests find records by their request
 		Logger:         slog.New(slog.NewTextHandler(k.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -420,6 +420,12 @@ func (c *Clock) Now() time.Time {
 	defer c.mu.Unlock()
 	c.now = c.now.Add(time.Microsecond)
 	return c.now
+}
+
+// Sleep advances the clock instead of waiting.
+func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
+	c.Advance(max(0, d))
+	return ctx.Err()
 }
 
 // Advance moves the clock.

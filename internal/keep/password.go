@@ -1,0 +1,104 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sync/semaphore"
+)
+
+// passwords hashes and compares passwords. That takes a core for a good part
+// of a second, so only some of the cores do it, and few callers wait for them.
+// Known callers, who have shown a right or have signed in from their address
+// before, don't wait behind strangers.
+type passwords struct {
+	cost      int
+	dummy     []byte // compared with when there is no user, to take as long
+	known     lane
+	strangers lane
+}
+
+const maxWaitingPasswords = 16
+
+func newPasswords(cost int) (*passwords, error) {
+	dummy, err := bcrypt.GenerateFromPassword([]byte("no user has this password"), cost)
+	if err != nil {
+		return nil, fmt.Errorf("hash a password: %w", err)
+	}
+	p := &passwords{cost: cost, dummy: dummy}
+	half := int64(max(1, runtime.GOMAXPROCS(0)/2))
+	p.known.cores, p.strangers.cores = semaphore.NewWeighted(half), semaphore.NewWeighted(half)
+	return p, nil
+}
+
+// lane is a number of cores and the queue for them.
+type lane struct {
+	cores *semaphore.Weighted
+	queue atomic.Int64 // callers in the lane, those that wait included
+}
+
+// run calls fn on one of the cores. With too many callers before it, it
+// refuses at once.
+func (l *lane) run(ctx context.Context, fn func()) error {
+	defer l.queue.Add(-1)
+	if l.queue.Add(1) > maxWaitingPasswords {
+		return tooMany("passwords to check at a time", time.Second)
+	}
+	if err := l.cores.Acquire(ctx, 1); err != nil {
+		return domain(err)
+	}
+	defer l.cores.Release(1)
+	fn()
+	return nil
+}
+
+func (p *passwords) hash(ctx context.Context, l *lane, password string) (hashed []byte, err error) {
+	if err := checkPassword(password); err != nil {
+		return nil, err
+	}
+	if lerr := l.run(ctx, func() { hashed, err = bcrypt.GenerateFromPassword([]byte(password), p.cost) }); lerr != nil {
+		return nil, lerr
+	}
+	return hashed, err
+}
+
+// match reports whether the password is the one that was hashed. It takes as
+// long when there is none.
+func (p *passwords) match(ctx context.Context, l *lane, hashed []byte, password string) (right bool, err error) {
+	with := hashed
+	if len(with) == 0 {
+		with = p.dummy
+	}
+	err = l.run(ctx, func() { right = bcrypt.CompareHashAndPassword(with, []byte(password)) == nil })
+	return right && len(hashed) > 0, err
+}
+
+// checkPassword is also for a password that was compared: bcrypt reads 72
+// bytes at most, so one that goes on after them is right too.
+func checkPassword(password string) error {
+	if len(password) < 8 || len(password) > 72 {
+		return errorf(CodeInvalid, "passwords must be between 8 and 72 characters long")
+	}
+	return nil
+}
+
+// passwordOf returns the hash of a user's password, nil when there is no such
+// user or password.
+func (k *Keep) passwordOf(ctx context.Context, id ID) (hashed []byte, err error) {
+	err = k.peek(ctx, func(v *view) error {
+		r, err := v.user(id)
+		if errors.Is(err, ErrUserNotFound) {
+			return nil
+		}
+		if err == nil {
+			hashed = r.Password
+		}
+		return err
+	})
+	return hashed, domain(err)
+}
