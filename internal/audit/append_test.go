@@ -92,7 +92,7 @@ func TestAppendSharesWrites(t *testing.T) {
 	const others = 40
 	writes := 0
 	inWrite, release := make(chan struct{}), make(chan struct{})
-	l := mustOpen(t, logPath(t), &Options{Hook: func(p Point) error {
+	l := mustOpen(t, logPath(t), &Options{FS: hooked(OS(), func(p Point) error {
 		if p == BeforeWrite {
 			if writes++; writes == 1 {
 				close(inWrite)
@@ -100,7 +100,7 @@ func TestAppendSharesWrites(t *testing.T) {
 			}
 		}
 		return nil
-	}})
+	})})
 	w := newWriter()
 	var wg sync.WaitGroup
 	add := func() {
@@ -127,14 +127,14 @@ func TestAppendSharesWrites(t *testing.T) {
 func TestAppendBoundsBatches(t *testing.T) {
 	path := logPath(t)
 	writes := 0
-	l := mustOpen(t, path, &Options{Hook: func(p Point) error {
+	l := mustOpen(t, path, &Options{FS: hooked(OS(), func(p Point) error {
 		if p == AfterWrite {
 			writes++
 		}
 		return nil
-	}})
+	})})
 	w := newWriter()
-	l.mu.Lock() // keeps the writer from beginning
+	release := holdTurn(l)
 	var wg sync.WaitGroup
 	for range 4 {
 		id := w.ids.Next()
@@ -147,7 +147,7 @@ func TestAppendBoundsBatches(t *testing.T) {
 		})
 	}
 	waitQueued(l, 4)
-	l.mu.Unlock()
+	release()
 	wg.Wait()
 	if writes != 4 { // two of them have more than maxBatch
 		t.Errorf("four long records took %d writes", writes)
@@ -184,7 +184,7 @@ func TestAppendFailures(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := logPath(t)
 			d := newDisk()
-			l := mustOpen(t, path, &Options{open: d.openFile})
+			l := mustOpen(t, path, &Options{FS: d})
 			w := newWriter()
 			w.append(t, l, 3)
 			before := l.Head()
@@ -229,11 +229,11 @@ func TestAppendFailures(t *testing.T) {
 func TestFailedBatchLeavesNothing(t *testing.T) {
 	path := logPath(t)
 	d := newDisk()
-	l := mustOpen(t, path, &Options{open: d.openFile})
+	l := mustOpen(t, path, &Options{FS: d})
 	w := newWriter()
 	w.append(t, l, 1)
 	d.set(func(d *disk) { d.room = 1000 }) // three lines and a half
-	l.mu.Lock()
+	release := holdTurn(l)
 	var wg sync.WaitGroup
 	_, first := w.body()
 	wg.Go(func() {
@@ -250,7 +250,7 @@ func TestFailedBatchLeavesNothing(t *testing.T) {
 		})
 	}
 	waitQueued(l, 10)
-	l.mu.Unlock()
+	release()
 	wg.Wait()
 	checkLog(t, path, nil, w.took)
 	mustClose(t, l)
@@ -260,12 +260,12 @@ func TestFailedBatchLeavesNothing(t *testing.T) {
 func TestWriteDoneButReportedAsFailed(t *testing.T) {
 	path := logPath(t)
 	var fail Point
-	l := mustOpen(t, path, &Options{Hook: func(p Point) error {
+	l := mustOpen(t, path, &Options{FS: hooked(OS(), func(p Point) error {
 		if p == fail {
 			return errors.New("hook")
 		}
 		return nil
-	}})
+	})})
 	w := newWriter()
 	w.append(t, l, 2)
 	for _, fail = range []Point{BeforeWrite, AfterWrite, BeforeCut, AfterCut} {

@@ -11,37 +11,10 @@ import (
 	"sync/atomic"
 )
 
-// file is what the log needs of an open file. It stands here so that tests can
-// fill the disk and break it.
-type file interface {
-	io.Writer
-	io.ReaderAt
-	io.WriterAt
-	Stat() (fs.FileInfo, error)
-	Truncate(size int64) error
-	Datasync() error // what was written is durable, and so is the file's size
-	Lock() error     // ErrLocked when another process holds it
-	Close() error
-}
-
-// osFile is the file of the operating system.
-type osFile struct{ *os.File }
-
-func (f osFile) Datasync() error { return datasync(f.File) }
-func (f osFile) Lock() error     { return lock(f.File) }
-
-func openFile(path string, flag int) (file, error) {
-	f, err := os.OpenFile(path, flag, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return osFile{f}, nil
-}
-
 // handle is a file that is being written, and which may be synced and left at
 // the same time.
 type handle struct {
-	file
+	File
 
 	// mu is held during a sync, so that none begins before the one before it
 	// has told whether it failed.
@@ -58,7 +31,7 @@ var errSyncFailed = errors.New("an earlier sync failed")
 
 // sync makes what was written durable. A handle is closed only after that, so
 // for one that is closed there is nothing to do.
-func (h *handle) sync(hook func(Point) error) (fs.FileInfo, error) {
+func (h *handle) sync() (fs.FileInfo, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -67,7 +40,7 @@ func (h *handle) sync(hook func(Point) error) (fs.FileInfo, error) {
 	case h.closed:
 		return nil, nil
 	}
-	if err := around(hook, BeforeSync, h.Datasync); err != nil {
+	if err := h.Datasync(); err != nil {
 		h.failed.Store(true)
 		return nil, err
 	}
@@ -124,9 +97,9 @@ func wholeEnd(r io.ReaderAt, size int64) (int64, error) {
 	return 0, nil
 }
 
-// syncDir makes what was created and renamed next to path durable.
-func syncDir(path string) error {
-	if err := syncDirectory(filepath.Dir(path)); err != nil {
+// syncDir makes the changes of the log's directory durable.
+func (l *Log) syncDir() error {
+	if err := l.fs.SyncDir(filepath.Dir(l.path)); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
 	return nil

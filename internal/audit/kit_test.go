@@ -196,8 +196,96 @@ func copyLog(tb testing.TB, path string) string {
 	return filepath.Join(to, filepath.Base(path))
 }
 
+// Point is a moment of the log's work on files: right before a step or right
+// after it.
+type Point int
+
+const (
+	BeforeWrite Point = iota + 1
+	AfterWrite
+	BeforeSync // of the file
+	AfterSync
+	BeforeDirSync // of its directory
+	AfterDirSync
+	BeforeRename // of the file that is left, in a rotation
+	AfterRename
+	BeforeCreate
+	AfterCreate
+	BeforeCut // of a line that was written by half
+	AfterCut
+)
+
+// hooked calls hook at each Point. Its error before a step stands for a step
+// that was lost, and after it for one that was done and reported as failed.
+func hooked(base FS, hook func(Point) error) FS { return &hookFS{base, hook} }
+
+type hookFS struct {
+	FS
+	hook func(Point) error
+}
+
+func (h *hookFS) around(before Point, step func() error) error {
+	if err := h.hook(before); err != nil {
+		return err
+	}
+	if err := step(); err != nil {
+		return err
+	}
+	return h.hook(before + 1)
+}
+
+func (h *hookFS) Open(path string, flag int) (f File, err error) {
+	open := func() error { f, err = h.FS.Open(path, flag); return err }
+	if flag&os.O_CREATE == 0 {
+		err = open()
+	} else if err = h.around(BeforeCreate, open); err != nil && f != nil {
+		f.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &hookFile{f, h}, nil
+}
+
+func (h *hookFS) Rename(from, to string) error {
+	return h.around(BeforeRename, func() error { return h.FS.Rename(from, to) })
+}
+
+func (h *hookFS) SyncDir(dir string) error {
+	return h.around(BeforeDirSync, func() error { return h.FS.SyncDir(dir) })
+}
+
+type hookFile struct {
+	File
+	fs *hookFS
+}
+
+func (f *hookFile) Write(b []byte) (n int, err error) {
+	err = f.fs.around(BeforeWrite, func() error { n, err = f.File.Write(b); return err })
+	return n, err
+}
+
+func (f *hookFile) Datasync() error { return f.fs.around(BeforeSync, f.File.Datasync) }
+
+func (f *hookFile) Truncate(size int64) error {
+	return f.fs.around(BeforeCut, func() error { return f.File.Truncate(size) })
+}
+
+// holdTurn keeps everybody else from working on the log's file.
+func holdTurn(l *Log) (release func()) {
+	held, done := make(chan struct{}), make(chan struct{})
+	go l.exclusive(func() error {
+		close(held)
+		<-done
+		return nil
+	})
+	<-held
+	return func() { close(done) }
+}
+
 // disk opens files that fail as told.
 type disk struct {
+	FS
 	mu       sync.Mutex
 	room     int64 // bytes that can still be written; less than 0: any number
 	short    bool  // a write without room returns no error
@@ -210,7 +298,7 @@ type disk struct {
 	files    int   // counts the files that are open
 }
 
-func newDisk() *disk { return &disk{room: -1} }
+func newDisk() *disk { return &disk{FS: OS(), room: -1} }
 
 func (d *disk) set(change func(*disk)) {
 	d.mu.Lock()
@@ -218,13 +306,13 @@ func (d *disk) set(change func(*disk)) {
 	change(d)
 }
 
-func (d *disk) openFile(path string, flag int) (file, error) {
+func (d *disk) Open(path string, flag int) (File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open != nil {
 		return nil, d.open
 	}
-	f, err := openFile(path, flag)
+	f, err := d.FS.Open(path, flag)
 	if err != nil {
 		return nil, err
 	}
@@ -303,11 +391,11 @@ func (f *diskFile) Datasync() error {
 func waitQueued(l *Log, n int) {
 	for queued := 0; queued < n; runtime.Gosched() {
 		queued = 0
-		l.queue.Lock()
+		l.queue.mu.Lock()
 		for r := l.queue.first; r != nil; r = r.next {
 			queued++
 		}
-		l.queue.Unlock()
+		l.queue.mu.Unlock()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -35,37 +36,40 @@ type Options struct {
 	Now func() time.Time
 	// Logger is told what the operator must know; by default nobody is.
 	Logger *slog.Logger
-	// Hook is for tests: it is called at each Point, and its error fails the
-	// step. It may be called with the log's locks held, and must not call the
-	// log.
-	Hook func(Point) error
-
-	open func(path string, flag int) (file, error) // for tests
+	// FS is the file system; OS() by default.
+	FS FS
+	// Reserve is the free space in bytes that Append leaves on the disk. 0
+	// means DefaultReserve, less than 0 none.
+	Reserve int64
 }
+
+// DefaultReserve is less than the store's: what can no longer be changed can
+// still be read.
+const DefaultReserve = 16 << 20
 
 // Log appends to an audit log. Its methods may be called by several goroutines
 // at once.
 type Log struct {
-	path    string // "" for a stream
-	max     int64
-	now     func() time.Time
-	logger  *slog.Logger
-	hook    func(Point) error
-	open    func(path string, flag int) (file, error)
-	pool    sync.Pool             // of *request
-	trouble atomic.Pointer[error] // what Err returns
+	path     string // "" for a stream
+	max      int64
+	reserve  int64
+	now      func() time.Time
+	logger   *slog.Logger
+	fs       FS
+	pool     sync.Pool // of *request
+	troubles [troubleKinds]trouble
+	room     atomic.Int64 // bytes that can be written before the next look at the disk
+	queue    queue
+	stop     chan struct{} // ends watch
+	stopOnce sync.Once
 
-	// queue holds the callers of Append that wait for a writer. The writer is
-	// one of them.
-	queue struct {
+	notes struct {
 		sync.Mutex
-		first, last *request
-		writing     bool
+		head     Checkpoint // as below, for those that don't wait for the turn
+		warnings []string
 	}
 
-	// mu guards the file and the chain. It is never held during a sync, except
-	// in a rotation.
-	mu         sync.Mutex
+	// What follows belongs to the turn.
 	closed     bool
 	file       *handle
 	head       Checkpoint // the last line written
@@ -77,7 +81,11 @@ type Log struct {
 	half       bool       // there may be something behind size
 	rotateAt   int64      // the size at which to rotate
 	unsettled  []settling // the pending records in the log, in its order
-	buf        []byte
+	pending    []settling // the pending records of the last write
+	// late has pending records that are in the log although their caller was
+	// told that the log hangs, and which it will bring again.
+	late map[ID]bool
+	buf  []byte
 
 	settle sync.Mutex // held by Settle
 }
@@ -103,21 +111,38 @@ type settling struct {
 func Open(path string, opts *Options) (*Log, error) {
 	l := newLog(opts)
 	if path == "-" {
-		l.file = &handle{file: osFile{os.Stdout}}
-		return l, nil
+		l.file = &handle{File: osFile{os.Stdout}}
+		return l.start(), nil
 	}
 	path, err := resolve(path)
 	if err != nil {
 		return nil, fmt.Errorf("audit: open log: %w", err)
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return l, l.openStream(path)
+	if info, err := l.fs.Stat(path); err == nil && !info.Mode().IsRegular() {
+		if err := l.openStream(path); err != nil {
+			return nil, fmt.Errorf("audit: open log: %w", err)
+		}
+		return l.start(), nil
 	}
 	l.path = path
 	if err := l.openFile(); err != nil {
 		return nil, fmt.Errorf("audit: open log: %w", err)
 	}
-	return l, nil
+	return l.start(), nil
+}
+
+// start begins to watch a log that is open.
+func (l *Log) start() *Log {
+	if l.stream() {
+		l.room.Store(math.MaxInt64)
+		if l.discards() {
+			l.warn("the audit log is "+os.DevNull+": no access is recorded", "audit log discards what is written to it")
+		}
+	} else {
+		l.checkSpace()
+	}
+	go l.watch()
+	return l
 }
 
 func newLog(opts *Options) *Log {
@@ -134,67 +159,67 @@ func newLog(opts *Options) *Log {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.open == nil {
-		o.open = openFile
+	if o.FS == nil {
+		o.FS = OS()
 	}
-	l := &Log{max: o.MaxBytes, now: o.Now, logger: o.Logger, hook: o.Hook, open: o.open}
-	l.rotateAt = l.max
+	if o.Reserve == 0 {
+		o.Reserve = DefaultReserve
+	}
+	l := &Log{
+		max: o.MaxBytes, reserve: o.Reserve, now: o.Now, logger: o.Logger, fs: o.FS,
+		rotateAt: o.MaxBytes, stop: make(chan struct{}), late: make(map[ID]bool),
+	}
 	l.pool.New = func() any { return &request{wake: make(chan bool, 1)} }
 	return l
 }
 
-// Err returns nil while the log can be written, and otherwise an error that
-// wraps ErrUnavailable. The log does not try again by itself: the next Append or
-// Sync does. So a caller that refuses to act because of Err should append the
-// record of that refusal, which is also what finds the disk mended.
-func (l *Log) Err() error {
-	if p := l.trouble.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-// fail notes that the log can't be written, and returns what callers get.
-func (l *Log) fail(cause error) error {
-	err := fmt.Errorf("%w: %w", ErrUnavailable, cause)
-	if l.trouble.Swap(&err) == nil {
-		l.logger.Error("audit log can't be written", "path", l.path, "error", cause)
-	}
-	return err
-}
-
-// recovered notes that the log can be written.
-func (l *Log) recovered() {
-	if l.trouble.Load() != nil && l.trouble.Swap(nil) != nil {
-		l.logger.Info("audit log can be written again", "path", l.path)
-	}
-}
-
 // Head returns the checkpoint of the last line written, which may not be durable
-// yet.
+// yet. It waits for nobody.
 func (l *Log) Head() Checkpoint {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.head
+	l.notes.Lock()
+	defer l.notes.Unlock()
+	return l.notes.head
+}
+
+func (l *Log) setHead(head Checkpoint) {
+	l.head = head
+	l.notes.Lock()
+	l.notes.head = head
+	l.notes.Unlock()
 }
 
 // stream reports whether the log is not a regular file.
 func (l *Log) stream() bool { return l.path == "" }
 
-// Close syncs the log and closes it. Calls made afterwards return ErrClosed.
+// exclusive runs task while nobody else works on the file. When the log hangs,
+// it returns while task may still run.
+func (l *Log) exclusive(task func() error) error {
+	return l.wait(&request{task: task, wake: make(chan bool, 1)})
+}
+
+// Close syncs the log and closes it. Calls made afterwards return ErrClosed. A
+// log that hangs is left as it is.
 func (l *Log) Close() error {
+	defer l.stopOnce.Do(func() { close(l.stop) })
 	_, syncErr := l.Sync()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return ErrClosed
+	if l.troubles[hanging].get() != nil || l.troubles[syncHanging].get() != nil {
+		return syncErr
 	}
-	l.closed = true
-	if f, ok := l.file.file.(osFile); ok && f.File == os.Stdout {
+	err := l.exclusive(func() error {
+		if l.closed {
+			return ErrClosed
+		}
+		l.closed = true
+		if f, ok := l.file.File.(osFile); ok && f.File == os.Stdout {
+			return nil
+		}
+		if err := l.file.close(); err != nil && syncErr == nil {
+			return fmt.Errorf("audit: close log: %w", err)
+		}
 		return nil
-	}
-	if err := l.file.close(); err != nil && syncErr == nil {
-		return fmt.Errorf("audit: close log: %w", err)
+	})
+	if err != nil {
+		return err
 	}
 	return syncErr
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -24,17 +25,28 @@ func (l *Log) Recover(since Checkpoint, pending func(yield func(id ID, body []by
 	if err != nil {
 		return 0, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	n := 0
+	err = l.exclusive(func() (err error) {
+		n, err = l.recover(since, missing)
+		return err
+	})
+	if errors.Is(err, errHanging) {
+		return 0, err // recover may still run
+	}
+	return n, err
+}
+
+func (l *Log) recover(since Checkpoint, missing *pendingRecords) (appended int, err error) {
 	if err := l.ready(); err != nil {
 		return 0, err
 	}
 	switch {
 	case l.stream():
 	case l.head.Seq == 0 && since.Seq > 0:
-		l.logger.Warn("audit log is empty and continues from the checkpoint; the lines before it are not here",
-			"path", l.path, "checkpoint", since.Seq)
-		l.head, l.synced = since, since
+		l.warn(fmt.Sprintf("the audit log was empty at start: its first %d lines are not there", since.Seq),
+			"audit log is empty and continues from the checkpoint; the lines before it are not here", "checkpoint", since.Seq)
+		l.setHead(since)
+		l.synced = since
 	case l.head == since: // nothing was written behind the checkpoint
 	case since.Seq > 0 || len(missing.bodies) > 0:
 		if err := l.scan(since, missing.drop); err != nil {

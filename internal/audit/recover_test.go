@@ -264,7 +264,7 @@ func TestRecoverRefusesPending(t *testing.T) {
 func TestRecoverOnFullDisk(t *testing.T) {
 	path := logPath(t)
 	d := newDisk()
-	l := mustOpen(t, path, &Options{open: d.openFile})
+	l := mustOpen(t, path, &Options{FS: d})
 	w := newWriter()
 	w.append(t, l, 3)
 	since := mustSync(t, l)
@@ -383,10 +383,10 @@ type crash struct {
 func crashesOf(tb testing.TB, path string, d *domain, work func(opts *Options)) []crash {
 	tb.Helper()
 	var crashes []crash
-	work(&Options{MaxBytes: 1500, open: newDisk().openFile, Hook: func(p Point) error {
+	work(&Options{MaxBytes: 1500, FS: hooked(newDisk(), func(p Point) error {
 		crashes = append(crashes, crash{p, copyLog(tb, path), d.clone()})
 		return nil
-	}})
+	})})
 	return crashes
 }
 
@@ -422,7 +422,6 @@ func TestCrashAtEachPoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.run(t, l, 3)
-		opts.Hook = nil
 	})
 	d.check(t, path)
 	for i, c := range crashes {
@@ -442,7 +441,7 @@ func TestCrashAtEachPoint(t *testing.T) {
 		c.domain.check(t, c.path)
 		for _, c := range again {
 			passed[c.point] = true
-			l := c.domain.start(t, c.path, &Options{open: newDisk().openFile})
+			l := c.domain.start(t, c.path, &Options{FS: newDisk()})
 			c.domain.run(t, l, 3)
 			mustClose(t, l)
 			c.domain.check(t, c.path)
@@ -514,14 +513,14 @@ func TestSettleDuringAppend(t *testing.T) {
 	w := newWriter()
 	var l *Log
 	var during ID
-	l = mustOpen(t, logPath(t), &Options{Hook: func(p Point) error {
+	l = mustOpen(t, logPath(t), &Options{FS: hooked(OS(), func(p Point) error {
 		if p != AfterSync || l == nil || during != (ID{}) {
 			return nil
 		}
 		var body []byte
 		during, body = w.body()
 		return l.AppendPending(body)
-	}})
+	})})
 	first, body := w.body()
 	if err := l.AppendPending(body); err != nil {
 		t.Fatal(err)
@@ -539,7 +538,7 @@ func TestSettleDuringAppend(t *testing.T) {
 // the log.
 func TestSettleWhileAppending(t *testing.T) {
 	path := logPath(t)
-	l := mustOpen(t, path, &Options{MaxBytes: -1, open: newDisk().openFile}) // a copy of one file shows one moment
+	l := mustOpen(t, path, &Options{MaxBytes: -1, FS: newDisk()}) // a copy of one file shows one moment
 	d := newDomain()
 	var mu sync.Mutex // is the store's
 	var writers, settler sync.WaitGroup
@@ -599,7 +598,7 @@ func TestSettleWhileAppending(t *testing.T) {
 		next := d.clone()
 		mu.Unlock()
 		copied := copyLog(t, path)
-		mustClose(t, next.start(t, copied, &Options{open: newDisk().openFile}))
+		mustClose(t, next.start(t, copied, &Options{FS: newDisk()}))
 		times := make(map[ID]int)
 		for _, e := range readEntries(t, copied) {
 			times[e.ID]++

@@ -3,28 +3,27 @@ package audit
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 )
 
 // openStream opens what is neither "-" nor a regular file, such as a named pipe.
 func (l *Log) openStream(path string) error {
-	f, err := l.open(path, os.O_WRONLY|os.O_APPEND)
+	f, err := l.fs.Open(path, os.O_WRONLY|os.O_APPEND)
 	if err != nil {
-		return fmt.Errorf("audit: open log: %w", err)
+		return err
 	}
-	l.file = &handle{file: f}
+	l.file = &handle{File: f}
 	return nil
 }
 
 // openFile opens the file at l.path and takes up the chain where it ends.
 func (l *Log) openFile() error {
-	f, err := l.open(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
+	f, err := l.fs.Open(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
 		return err
 	}
-	l.file = &handle{file: f}
+	l.file = &handle{File: f}
 	if err := l.resume(); err != nil {
 		f.Close()
 		return err
@@ -41,7 +40,7 @@ func (l *Log) resume() error {
 		return err
 	}
 	// Whoever had the lock may have rotated between our opening and locking.
-	if at, err := os.Stat(l.path); err != nil || !os.SameFile(at, info) {
+	if at, err := l.fs.Stat(l.path); err != nil || !os.SameFile(at, info) {
 		return ErrLocked
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
@@ -64,12 +63,13 @@ func (l *Log) resume() error {
 			return err
 		}
 	}
-	if _, err := l.file.sync(l.hook); err != nil {
+	if _, err := l.file.sync(); err != nil {
 		return err
 	}
-	if err := syncDir(l.path); err != nil {
+	if err := l.syncDir(); err != nil {
 		return err
 	}
+	l.setHead(l.head)
 	l.size, l.synced, l.syncedSize = end, l.head, end
 	return nil
 }
@@ -144,7 +144,7 @@ func packedHead(s *segment) (Checkpoint, error) {
 
 // lastLine returns the checkpoint of the line that ends at end. It reads more
 // than that line, so that a crash that left holes in the file is noticed.
-func lastLine(f file, name string, end int64) (Checkpoint, error) {
+func lastLine(f File, name string, end int64) (Checkpoint, error) {
 	for window := int64(1 << 20); ; window *= 2 {
 		start := max(0, end-window)
 		if start > 0 {
@@ -182,7 +182,7 @@ func countLines(r io.ReaderAt, end int64) int {
 
 // trim removes the rest between end and size that has no newline, if it is what
 // a crash leaves: the beginning of the line after head, or blocks of zeros.
-func (l *Log) trim(f file, name string, end, size int64, head Checkpoint) error {
+func (l *Log) trim(f File, name string, end, size int64, head Checkpoint) error {
 	due := appendLineStart(nil, head)
 	if head.Seq == 0 {
 		due = []byte(seqStart) // the chain may go on from a checkpoint
@@ -196,7 +196,7 @@ func (l *Log) trim(f file, name string, end, size int64, head Checkpoint) error 
 		return &DamageError{name, countLines(f, end) + 1, errors.New("the file ends in something that is not the beginning of the next line")}
 	}
 	l.logger.Warn("audit log ended in half a line, which was removed", "path", name, "bytes", size-end)
-	return around(l.hook, BeforeCut, func() error { return f.Truncate(end) })
+	return f.Truncate(end)
 }
 
 // trimSegment trims a file that is not the one being written.
@@ -204,7 +204,7 @@ func (l *Log) trimSegment(s *segment, end int64, head Checkpoint) error {
 	if s.gzip {
 		return &DamageError{s.name, 0, errors.New("a packed file ends in half a line")}
 	}
-	f, err := l.open(s.name, os.O_RDWR)
+	f, err := l.fs.Open(s.name, os.O_RDWR)
 	if err != nil {
 		return err
 	}

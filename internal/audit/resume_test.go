@@ -68,12 +68,13 @@ func TestOpenLocks(t *testing.T) {
 func TestOpenWhileRotated(t *testing.T) {
 	path := logPath(t)
 	newLogWith(t, path, 2)
-	_, err := Open(path, &Options{open: func(name string, flag int) (file, error) {
-		f, err := openFile(name, flag)
-		shift(t, path)
-		mustWrite(t, path, nil)
-		return f, err
-	}})
+	_, err := Open(path, &Options{FS: hooked(OS(), func(p Point) error {
+		if p == AfterCreate { // it was opened
+			shift(t, path)
+			mustWrite(t, path, nil)
+		}
+		return nil
+	})})
 	if !errors.Is(err, ErrLocked) {
 		t.Errorf("got %v", err)
 	}

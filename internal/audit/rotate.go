@@ -20,18 +20,12 @@ import (
 //
 // A stream is not rotated.
 func (l *Log) Rotate() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return ErrClosed
-	}
-	if l.stream() {
-		return nil
-	}
-	if err := l.ready(); err != nil {
-		return err
-	}
-	return l.rotate()
+	return l.exclusive(func() error {
+		if err := l.ready(); err != nil || l.stream() {
+			return err
+		}
+		return l.rotate()
+	})
 }
 
 // rotateBySize rotates, or else puts the next try off.
@@ -43,7 +37,7 @@ func (l *Log) rotateBySize() {
 }
 
 func (l *Log) rotate() error {
-	if _, err := l.file.sync(l.hook); err != nil {
+	if _, err := l.file.sync(); err != nil {
 		return l.fail(fmt.Errorf("sync: %w", err))
 	}
 	if err := l.leave(); err != nil {
@@ -60,7 +54,7 @@ func (l *Log) leave() error {
 	if err != nil {
 		return err
 	}
-	there, err := os.Stat(l.path)
+	there, err := l.fs.Stat(l.path)
 	switch {
 	case err == nil && os.SameFile(here, there):
 		if l.size == 0 {
@@ -68,27 +62,19 @@ func (l *Log) leave() error {
 		}
 		to := l.rotatedName()
 		l.renamed++
-		err := around(l.hook, BeforeRename, func() error { return os.Rename(l.path, to) })
-		if err != nil {
+		if err := l.fs.Rename(l.path, to); err != nil {
 			return err
 		}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	l.renamed++
-	var next file
-	err = around(l.hook, BeforeCreate, func() (err error) {
-		next, err = l.create()
-		return err
-	})
+	next, err := l.create()
 	if err != nil {
-		if next != nil {
-			next.Close()
-		}
 		return err
 	}
 	old := l.file
-	l.file = &handle{file: next}
+	l.file = &handle{File: next}
 	l.size, l.synced, l.syncedSize, l.rotateAt = 0, l.head, 0, l.max
 	l.half = false
 	old.close() // synced or given up: there is nothing that it could lose
@@ -96,8 +82,8 @@ func (l *Log) leave() error {
 }
 
 // create opens an empty file at path. Whoever moved the log away may have made it.
-func (l *Log) create() (file, error) {
-	f, err := l.open(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
+func (l *Log) create() (File, error) {
+	f, err := l.fs.Open(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}

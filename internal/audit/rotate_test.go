@@ -40,7 +40,7 @@ func TestRotateBySize(t *testing.T) {
 
 func TestRotateClosesFiles(t *testing.T) {
 	d := newDisk()
-	l := mustOpen(t, logPath(t), &Options{MaxBytes: 1000, open: d.openFile})
+	l := mustOpen(t, logPath(t), &Options{MaxBytes: 1000, FS: d})
 	newWriter().append(t, l, 20)
 	if d.files != 1 {
 		t.Errorf("%d files are open", d.files)
@@ -165,12 +165,12 @@ func TestRotateFails(t *testing.T) {
 		t.Run(pointNames[p], func(t *testing.T) {
 			path := logPath(t)
 			failing := false
-			l := mustOpen(t, path, &Options{MaxBytes: 1000, Hook: func(at Point) error {
+			l := mustOpen(t, path, &Options{MaxBytes: 1000, FS: hooked(OS(), func(at Point) error {
 				if failing && at == p {
 					return errors.New("hook")
 				}
 				return nil
-			}})
+			})})
 			w := newWriter()
 			w.append(t, l, 2)
 			failing = true

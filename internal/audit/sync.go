@@ -21,44 +21,57 @@ import (
 //
 // A stream can't be synced; there Sync only returns the checkpoint.
 func (l *Log) Sync() (Checkpoint, error) {
-	l.mu.Lock()
-	if err := l.ready(); err != nil {
-		l.mu.Unlock()
+	var file *handle
+	var head Checkpoint
+	var size int64
+	var renamed int
+	var idle, clean bool
+	err := l.exclusive(func() error {
+		if err := l.ready(); err != nil {
+			return err
+		}
+		file, head, size, renamed = l.file, l.head, l.size, l.renamed
+		clean = renamed == l.dirSynced
+		idle = head == l.synced && clean
+		return nil
+	})
+	if err != nil {
 		return Checkpoint{}, err
 	}
-	file, head, size, renamed := l.file, l.head, l.size, l.renamed
-	clean := renamed == l.dirSynced
-	idle := head == l.synced && clean
-	l.mu.Unlock()
 	if l.stream() {
 		return head, nil
 	}
-
-	var info fs.FileInfo
-	var err error
-	if idle {
-		info, err = file.stat()
-	} else {
-		info, err = file.sync(l.hook)
-	}
-	if err == nil && !clean {
-		err = around(l.hook, BeforeDirSync, func() error { return syncDir(l.path) })
-	}
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		return Checkpoint{}, l.fail(fmt.Errorf("sync: %w", err))
-	}
-	l.dirSynced = max(l.dirSynced, renamed)
-	if l.file != file {
-		return head, nil // a rotation has synced it
-	}
-	if err := l.inspect(info, size); err != nil {
+	info, err := l.flush(func() (info fs.FileInfo, err error) {
+		if idle {
+			return file.stat()
+		}
+		if info, err = file.sync(); err == nil && !clean {
+			err = l.syncDir()
+		}
+		return info, err
+	})
+	if errors.Is(err, errSyncHanging) {
 		return Checkpoint{}, err
 	}
-	if size > l.syncedSize {
-		l.synced, l.syncedSize = head, size
+	failed := err
+	err = l.exclusive(func() error {
+		if err := failed; err != nil {
+			return l.fail(fmt.Errorf("sync: %w", err))
+		}
+		l.dirSynced = max(l.dirSynced, renamed)
+		if l.file != file {
+			return nil // a rotation has synced it
+		}
+		if err := l.inspect(info, size); err != nil {
+			return err
+		}
+		if size > l.syncedSize {
+			l.synced, l.syncedSize = head, size
+		}
+		return nil
+	})
+	if err != nil {
+		return Checkpoint{}, err
 	}
 	return head, nil
 }
@@ -79,16 +92,20 @@ func (l *Log) Settle() (Checkpoint, []ID, error) {
 	if err != nil {
 		return Checkpoint{}, nil, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var ids []ID
-	for _, p := range l.unsettled {
-		if p.seq > at.Seq {
-			break
+	err = l.exclusive(func() error {
+		for _, p := range l.unsettled {
+			if p.seq > at.Seq {
+				break
+			}
+			ids = append(ids, p.id)
 		}
-		ids = append(ids, p.id)
+		l.unsettled = slices.Delete(l.unsettled, 0, len(ids))
+		return nil
+	})
+	if err != nil {
+		return Checkpoint{}, nil, err
 	}
-	l.unsettled = slices.Delete(l.unsettled, 0, len(ids))
 	return at, ids, nil
 }
 
@@ -110,7 +127,8 @@ func (l *Log) inspect(info fs.FileInfo, size int64) error {
 func (l *Log) setAside(why error) error {
 	err := &DamageError{File: l.path, Err: why}
 	l.unsettled = nil
-	l.logger.Error("audit log is damaged and goes on in a new file", "path", l.path, "last", l.head.Seq, "error", why)
+	l.warn(fmt.Sprintf("lines of the audit log up to %d are lost: %v", l.head.Seq, why),
+		"audit log is damaged and goes on in a new file", "last", l.head.Seq, "error", why)
 	if leaveErr := l.leave(); leaveErr != nil {
 		return l.fail(errors.Join(err, leaveErr))
 	}
@@ -129,12 +147,12 @@ func (l *Log) redo() error {
 	if err := l.rewrite(); err != nil {
 		return fmt.Errorf("repeat a failed sync: %w", err)
 	}
-	if err := around(l.hook, BeforeSync, l.file.Datasync); err != nil {
+	if err := l.file.Datasync(); err != nil {
 		return fmt.Errorf("repeat a failed sync: %w", err)
 	}
 	l.file.failed.Store(false)
 	l.synced, l.syncedSize = l.head, l.size
-	l.recovered()
+	l.clear(failing)
 	return nil
 }
 
@@ -153,7 +171,7 @@ func (l *Log) reread() error {
 // rewrite writes the bytes behind the last sync over themselves.
 func (l *Log) rewrite() error {
 	// The open file only ever appends.
-	f, err := l.open(l.path, os.O_RDWR)
+	f, err := l.fs.Open(l.path, os.O_RDWR)
 	if err != nil {
 		return err
 	}

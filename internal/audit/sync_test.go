@@ -10,7 +10,7 @@ import (
 
 func TestSyncWithoutNews(t *testing.T) {
 	d := newDisk()
-	l := mustOpen(t, logPath(t), &Options{open: d.openFile})
+	l := mustOpen(t, logPath(t), &Options{FS: d})
 	newWriter().append(t, l, 2)
 	want := mustSync(t, l)
 	syncs := d.syncs
@@ -30,13 +30,13 @@ func TestAppendDuringSync(t *testing.T) {
 	w := newWriter()
 	var l *Log
 	during := false
-	l = mustOpen(t, logPath(t), &Options{open: d.openFile, Hook: func(p Point) error {
+	l = mustOpen(t, logPath(t), &Options{FS: hooked(d, func(p Point) error {
 		if during && p == AfterSync {
 			during = false
 			w.append(t, l, 1)
 		}
 		return nil
-	}})
+	})})
 	w.append(t, l, 1)
 	during = true
 	if c := mustSync(t, l); c.Seq != 1 {
@@ -55,14 +55,14 @@ func TestRotateDuringSync(t *testing.T) {
 	w := newWriter()
 	var l *Log
 	during := false
-	l = mustOpen(t, path, &Options{open: d.openFile, Hook: func(p Point) error {
+	l = mustOpen(t, path, &Options{FS: hooked(d, func(p Point) error {
 		if during && p == BeforeDirSync {
 			during = false
 			w.append(t, l, 1)
 			return l.Rotate()
 		}
 		return nil
-	}})
+	})})
 	w.append(t, l, 1)
 	if err := l.Rotate(); err != nil { // leaves a directory to sync
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestOpenSyncs(t *testing.T) {
 	path := logPath(t)
 	newLogWith(t, path, 2)
 	d := newDisk()
-	mustOpen(t, path, &Options{open: d.openFile})
+	mustOpen(t, path, &Options{FS: d})
 	if d.syncs == 0 {
 		t.Error("nothing was synced")
 	}
@@ -105,7 +105,7 @@ func TestFailedSync(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := logPath(t)
 			d := newDisk()
-			l := mustOpen(t, path, &Options{open: d.openFile})
+			l := mustOpen(t, path, &Options{FS: d})
 			w := newWriter()
 			w.append(t, l, 3)
 			first, durable := mustSync(t, l), l.size
@@ -151,7 +151,7 @@ func TestFailedSync(t *testing.T) {
 func TestFailedSyncInRotationBySize(t *testing.T) {
 	path := logPath(t)
 	d := newDisk()
-	l := mustOpen(t, path, &Options{MaxBytes: 1000, open: d.openFile})
+	l := mustOpen(t, path, &Options{MaxBytes: 1000, FS: d})
 	w := newWriter()
 	w.append(t, l, 3) // no fourth line fits
 	d.set(func(d *disk) { d.sync = syscall.EIO })
@@ -174,7 +174,7 @@ func TestFailedSyncInRotationBySize(t *testing.T) {
 func TestFailedSyncLosesLines(t *testing.T) {
 	path := logPath(t)
 	d := newDisk()
-	l := mustOpen(t, path, &Options{open: d.openFile})
+	l := mustOpen(t, path, &Options{FS: d})
 	w := newWriter()
 	w.append(t, l, 3)
 	durable := mustSync(t, l)
@@ -244,12 +244,12 @@ func TestSyncFindsWhatOthersDid(t *testing.T) {
 func TestDirectorySyncFails(t *testing.T) {
 	fail := false
 	path := logPath(t)
-	l := mustOpen(t, path, &Options{Hook: func(p Point) error {
+	l := mustOpen(t, path, &Options{FS: hooked(OS(), func(p Point) error {
 		if fail && p == BeforeDirSync {
 			return syscall.EIO
 		}
 		return nil
-	}})
+	})})
 	w := newWriter()
 	w.append(t, l, 1)
 	fail = true
@@ -281,7 +281,7 @@ func TestRandomFaults(t *testing.T) {
 		d := newDomain()
 		dsk := newDisk()
 		path := logPath(t)
-		opts := &Options{MaxBytes: 3000, open: dsk.openFile}
+		opts := &Options{MaxBytes: 3000, FS: dsk}
 		l := mustOpen(t, path, opts)
 		for range 150 {
 			switch rnd.IntN(12) {

@@ -1,0 +1,14 @@
+//go:build darwin || freebsd || linux
+
+package audit
+
+import "syscall"
+
+// free returns how many bytes of a file system are left for users.
+func free(dir string) (uint64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return uint64(max(0, int64(st.Bavail))) * uint64(st.Bsize), nil
+}

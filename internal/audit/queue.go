@@ -1,0 +1,235 @@
+package audit
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The work on the log's file is done by one goroutine at a time: the one that
+// has the turn. Callers that find the turn taken queue up, and the first of them
+// gets it next. A caller of Append writes what all callers in the queue have
+// brought. So one write serves many callers, and a lone caller waits for nobody
+// and wakes nobody.
+//
+// A caller that does the work itself can't leave when the system does not come
+// back from it. That is why only appending to a regular file is done so, where it
+// pays. For everything else, the turn goes to a goroutine of its own.
+
+// request is a call that waits for its turn, or for somebody to do its work.
+type request struct {
+	body    []byte
+	id      ID
+	pending bool
+	task    func() error // instead of a body
+	err     error
+	next    *request
+	wake    chan bool // true: take the turn; false: err says how it went
+}
+
+const (
+	// maxWrite is how long a turn may take. Then the log counts as hanging, and
+	// nobody waits for it.
+	maxWrite = 5 * time.Second
+	// watchInterval is how often turns are looked at.
+	watchInterval = maxWrite / 5
+)
+
+// errHanging says that the system does not return from work on the log's file.
+var errHanging = fmt.Errorf("%w: a write has not ended for %v", ErrUnavailable, maxWrite)
+
+type queue struct {
+	mu          sync.Mutex
+	first, last *request // that wait
+	busy        bool     // somebody has the turn
+	turns       uint64   // counts turns
+	leader      *request // whose caller has the turn; nil when a goroutine has it
+	batch       *request // those that are worked on; nil once they were abandoned
+
+	// copied says that the work on batch no longer needs its requests.
+	copied atomic.Bool
+}
+
+// wait returns when r is done, or with an error when the log hangs.
+func (l *Log) wait(r *request) error {
+	q := &l.queue
+	q.mu.Lock()
+	if err := l.troubles[hanging].get(); err != nil {
+		q.mu.Unlock()
+		return err
+	}
+	if q.first == nil {
+		q.first = r
+	} else {
+		q.last.next = r
+	}
+	q.last = r
+	lead := false
+	if !q.busy {
+		lead = l.begin()
+	}
+	q.mu.Unlock()
+	if lead || <-r.wake {
+		l.turn(r)
+	}
+	return r.err
+}
+
+// begin gives the turn to the first in the queue. It reports whether its caller
+// has to take it; otherwise a goroutine does. q.mu is held.
+func (l *Log) begin() (inline bool) {
+	q := &l.queue
+	q.busy, q.leader = true, nil
+	q.turns++
+	if q.first.task == nil && !l.stream() {
+		q.leader = q.first
+		return true
+	}
+	go l.turn(nil)
+	return false
+}
+
+// turn works on the first in the queue, which is leader's if that isn't nil, and
+// gives the turn to the next.
+func (l *Log) turn(leader *request) {
+	if leader == nil && l.queue.task() {
+		l.pending = l.pending[:0]
+		r := l.queue.take()
+		l.queue.copied.Store(true)
+		l.end(nil, r.task())
+		return
+	}
+	err := l.ready()
+	if leader != nil {
+		// Others that are about to append get to do so, and are served by the
+		// same write.
+		runtime.Gosched()
+	}
+	batch := l.queue.take()
+	if err == nil {
+		err = l.write(batch)
+	}
+	l.end(leader, err)
+}
+
+// task reports whether the first in the queue has a task.
+func (q *queue) task() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.first != nil && q.first.task != nil
+}
+
+// take takes the first request if it has a task, or else as many records as fit
+// into one write.
+func (q *queue) take() *request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	first, last := q.first, q.first
+	if first == nil {
+		return nil // all were abandoned
+	}
+	for size := len(first.body); first.task == nil && last.next != nil && last.next.task == nil; last = last.next {
+		if size += len(last.next.body); size > maxBatch {
+			break
+		}
+	}
+	q.first, last.next = last.next, nil
+	q.batch = first
+	q.copied.Store(false)
+	return first
+}
+
+// end ends a turn: it gives it to the next, and tells those that wait how it
+// went.
+func (l *Log) end(leader *request, err error) {
+	q := &l.queue
+	q.mu.Lock()
+	batch := q.batch
+	q.batch = nil
+	hung := l.troubles[hanging].get() != nil && l.troubles[hanging].swap(nil) != nil
+	if hung && err == nil {
+		for _, p := range l.pending {
+			l.late[p.id] = true
+		}
+	}
+	if q.busy = q.first != nil; q.busy && l.begin() {
+		q.first.wake <- true // has room: a request is woken once
+	}
+	q.mu.Unlock()
+	if hung {
+		l.tellRecovered()
+	}
+	for r := batch; r != nil; {
+		next := r.next // r belongs to its caller once it is woken
+		if r != leader {
+			r.err = err
+			r.wake <- false
+		}
+		r = next
+	}
+	if leader != nil {
+		leader.err = err
+	}
+}
+
+// watch finds turns that don't end, and looks at the space on the disk.
+func (l *Log) watch() {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	var seen uint64
+	var looking atomic.Bool
+	for late := 0; ; {
+		select {
+		case <-l.stop:
+			return
+		case <-tick.C:
+		}
+		q := &l.queue
+		hung := false
+		q.mu.Lock()
+		if !q.busy || q.turns != seen {
+			seen, late = q.turns, 0
+		} else if late++; late >= int(maxWrite/watchInterval) {
+			hung = l.abandon()
+		}
+		q.mu.Unlock()
+		if hung {
+			l.logger.Error("audit log can't be written", "path", l.path, "error", errHanging)
+		}
+		if !l.stream() && looking.CompareAndSwap(false, true) {
+			go func() { // the disk may hang
+				l.checkSpace()
+				looking.Store(false)
+			}()
+		}
+	}
+}
+
+// abandon tells all that wait for the turn, or for its end, that the log hangs,
+// except the caller that is in the system's hands. It reports whether that is
+// news. q.mu is held.
+func (l *Log) abandon() (news bool) {
+	q := &l.queue
+	var leader *request
+	tell := func(r *request) {
+		for r != nil {
+			next := r.next
+			if r == q.leader {
+				leader, r.next = r, nil
+			} else {
+				r.err = errHanging
+				r.wake <- false
+			}
+			r = next
+		}
+	}
+	tell(q.first)
+	q.first, q.last = leader, leader
+	if q.copied.Load() {
+		tell(q.batch)
+		q.batch = nil
+	}
+	return l.troubles[hanging].swap(&errHanging) == nil
+}
