@@ -38,7 +38,7 @@ var layers = map[string][]string{
 	"internal/backup":            {},
 	"internal/influxbolt":        {"internal/acl"},
 	"internal/durable":           {},
-	"internal/failpoint":         {},
+	"internal/failpoint":         {"internal/audit", "internal/acl"},
 	"internal/acl":               {},
 	"internal/audit":             {"internal/acl"},
 	"internal/seal":              {},
@@ -62,7 +62,7 @@ var direct = map[string][]string{
 	"internal/store":             {"internal/record", "internal/keep", "internal/datadir", "internal/store/pebblestore"},
 	"internal/store/pebblestore": {"internal/datadir", "internal/server"},
 	"internal/seal":              {"internal/record", "internal/keep", "internal/config", "internal/datadir", "internal/cli"},
-	"internal/audit":             {"internal/keep", "internal/datadir", "internal/cli"},
+	"internal/audit":             {"internal/keep", "internal/datadir", "internal/cli", "internal/failpoint"},
 	"internal/backup":            {"internal/keep", "internal/cli", "internal/datadir"},
 	"internal/influxbolt":        {"internal/cli"},
 	"internal/failpoint":         {}, // a build with the tag failpoints apart

@@ -1,9 +1,12 @@
 package audit
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
 // FS is what the log needs of a file system to write. Tests break it.
@@ -46,10 +49,21 @@ func (osFS) Open(path string, flag int) (File, error) {
 
 func (osFS) Stat(path string) (fs.FileInfo, error) { return os.Stat(path) }
 func (osFS) Rename(from, to string) error          { return os.Rename(from, to) }
-func (osFS) SyncDir(dir string) error              { return syncDirectory(dir) }
+func (osFS) SyncDir(dir string) error              { return durable.SyncDir(dir) }
 func (osFS) Free(dir string) (uint64, error)       { return free(dir) }
 
 type osFile struct{ *os.File }
 
 func (f osFile) Datasync() error { return datasync(f.File) }
-func (f osFile) Lock() error     { return lock(f.File) }
+
+// Lock succeeds where the file system has no locks.
+func (f osFile) Lock() error {
+	err := durable.Lock(f.File)
+	switch {
+	case errors.Is(err, durable.ErrLocked):
+		return ErrLocked
+	case errors.Is(err, errors.ErrUnsupported):
+		return nil
+	}
+	return err
+}

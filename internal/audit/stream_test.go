@@ -3,14 +3,19 @@
 package audit
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
-func TestStream(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "pipe")
+// newPipe makes a named pipe and opens its end for reading.
+func newPipe(t *testing.T) (path string, end *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Skip(err)
 	}
@@ -18,7 +23,25 @@ func TestStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer end.Close()
+	t.Cleanup(func() { end.Close() })
+	return path, end
+}
+
+// checkPipe checks that the pipe holds each of the records once, in a chain.
+func checkPipe(t *testing.T, end *os.File, ids []ID) {
+	t.Helper()
+	copied := filepath.Join(t.TempDir(), "audit.log")
+	b := make([]byte, 64<<10)
+	k, err := end.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, copied, b[:k])
+	checkLog(t, copied, nil, ids)
+}
+
+func TestStream(t *testing.T) {
+	path, end := newPipe(t)
 	l := mustOpen(t, path, nil)
 	w := newWriter()
 	id, body := w.body()
@@ -34,12 +57,44 @@ func TestStream(t *testing.T) {
 		t.Errorf("the checkpoint is %v", c)
 	}
 	mustClose(t, l)
-	copied := filepath.Join(t.TempDir(), "audit.log")
-	b := make([]byte, 64<<10)
-	k, err := end.Read(b)
-	if err != nil {
-		t.Fatal(err)
+	checkPipe(t, end, append(w.took, id))
+}
+
+// TestHangingStream has a pipe that nobody reads: no caller waits for it.
+func TestHangingStream(t *testing.T) {
+	path, end := newPipe(t)
+	w := newWriter()
+	synctest.Test(t, func(t *testing.T) {
+		fs := &hangingFS{FS: OS()}
+		l := mustOpen(t, path, &Options{FS: fs})
+		w.append(t, l, 1)
+		release := fs.write.shut()
+		id, body := w.body()
+		begin := time.Now()
+		if err := l.Append(body); !errors.Is(err, ErrUnavailable) || time.Since(begin) > maxWrite+2*watchInterval {
+			t.Errorf("Append returns %v after %v", err, time.Since(begin))
+		}
+		begin = time.Now()
+		if err := l.Close(); !errors.Is(err, ErrUnavailable) || time.Since(begin) > 0 {
+			t.Errorf("Close returns %v after %v", err, time.Since(begin))
+		}
+		release() // somebody reads
+		synctest.Wait()
+		w.took = append(w.took, id)
+		w.append(t, l, 2)
+		mustClose(t, l)
+	})
+	checkPipe(t, end, w.took)
+}
+
+// TestDiscardingStream warns of a log that keeps nothing.
+func TestDiscardingStream(t *testing.T) {
+	l := mustOpen(t, os.DevNull, nil)
+	if warnings := l.Warnings(); len(warnings) != 1 {
+		t.Errorf("the warnings are %q", warnings)
 	}
-	mustWrite(t, copied, b[:k])
-	checkLog(t, copied, nil, append(w.took, id))
+	path, _ := newPipe(t)
+	if warnings := mustOpen(t, path, nil).Warnings(); len(warnings) != 0 {
+		t.Errorf("the warnings of a pipe are %q", warnings)
+	}
 }

@@ -221,6 +221,9 @@ func TestSyncFindsWhatOthersDid(t *testing.T) {
 				}
 				_, err := l.Sync()
 				wantDamage(t, err, path, 0, tt.why)
+				if warnings := l.Warnings(); len(warnings) != 1 {
+					t.Errorf("the warnings are %q", warnings)
+				}
 				w.append(t, l, 2)
 				end := mustSync(t, l)
 				if end.Seq != 7 {

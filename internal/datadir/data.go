@@ -110,7 +110,7 @@ func (d *Data) openAudit(c *config.Config, logger *slog.Logger) (err error) {
 	}
 	_, missing := os.Stat(c.AuditLog)
 	d.newLog = errors.Is(missing, fs.ErrNotExist)
-	d.Audit, err = audit.Open(c.AuditLog, &audit.Options{MaxBytes: size, Logger: logger, Hook: d.faults.audit()})
+	d.Audit, err = audit.Open(c.AuditLog, &audit.Options{MaxBytes: size, Logger: logger, FS: d.faults.audit()})
 	return err
 }
 

@@ -28,40 +28,9 @@ func (f faults) store() vfs.FS {
 	return f.points.FS(vfs.Default)
 }
 
-func (f faults) audit() func(audit.Point) error {
+func (f faults) audit() audit.FS {
 	if f.points == nil {
 		return nil
 	}
-	return func(p audit.Point) error { return f.points.Reach(placeOf(p)) }
-}
-
-// placeOf names the audit log's points as failpoint names the store's.
-func placeOf(p audit.Point) string {
-	switch p {
-	case audit.BeforeWrite:
-		return "audit.write.before"
-	case audit.AfterWrite:
-		return "audit.write.after"
-	case audit.BeforeSync:
-		return "audit.sync.before"
-	case audit.AfterSync:
-		return "audit.sync.after"
-	case audit.BeforeDirSync:
-		return "audit.dirsync.before"
-	case audit.AfterDirSync:
-		return "audit.dirsync.after"
-	case audit.BeforeRename:
-		return "audit.rename.before"
-	case audit.AfterRename:
-		return "audit.rename.after"
-	case audit.BeforeCreate:
-		return "audit.create.before"
-	case audit.AfterCreate:
-		return "audit.create.after"
-	case audit.BeforeCut:
-		return "audit.cut.before"
-	case audit.AfterCut:
-		return "audit.cut.after"
-	}
-	return "audit.other"
+	return f.points.AuditFS(audit.OS())
 }

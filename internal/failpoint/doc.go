@@ -2,7 +2,6 @@
 // named places: before and after each write, sync, rename and removal.
 //
 // It is for programs that test what a crash or a broken disk leaves behind. A
-// server has it only when it was built with the tag failpoints; see package
-// server. Which places there are in the audit log is said there; the places of
-// the store's files are said by [Points.FS].
+// server has it only when it was built with the tag failpoints. [Points.FS] and
+// [Points.AuditFS] list the places.
 package failpoint

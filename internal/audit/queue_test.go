@@ -1,0 +1,281 @@
+package audit
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// hangingFS has files that can be made to hang.
+type hangingFS struct {
+	FS
+	write, sync gate
+}
+
+// gate is open, or holds those that pass until it is.
+type gate struct{ p atomic.Pointer[chan struct{}] }
+
+func (g *gate) pass() {
+	if c := g.p.Load(); c != nil {
+		<-*c
+	}
+}
+
+func (g *gate) shut() (open func()) {
+	c := make(chan struct{})
+	g.p.Store(&c)
+	return func() { g.p.Store(nil); close(c) }
+}
+
+func (h *hangingFS) Open(path string, flag int) (File, error) {
+	f, err := h.FS.Open(path, flag)
+	return hangingFile{f, h}, err
+}
+
+type hangingFile struct {
+	File
+	fs *hangingFS
+}
+
+func (f hangingFile) Write(b []byte) (int, error) { f.fs.write.pass(); return f.File.Write(b) }
+func (f hangingFile) Datasync() error             { f.fs.sync.pass(); return f.File.Datasync() }
+
+// TestHangingWrite has many callers, and a file that takes a write and does not
+// return. Only the caller in the write waits for it.
+func TestHangingWrite(t *testing.T) {
+	path, w := logPath(t), newWriter()
+	synctest.Test(t, func(t *testing.T) {
+		fs := &hangingFS{FS: OS()}
+		l := mustOpen(t, path, &Options{FS: fs})
+		w.append(t, l, 3)
+		release := fs.write.shut()
+
+		type call struct {
+			id      ID
+			body    []byte
+			pending bool
+			err     error
+			done    atomic.Bool
+		}
+		var calls []*call
+		var wg sync.WaitGroup
+		start := func(pending bool) {
+			c := &call{pending: pending}
+			c.id, c.body = w.body()
+			calls = append(calls, c)
+			wg.Go(func() {
+				if pending {
+					c.err = l.AppendPending(c.body)
+				} else {
+					c.err = l.Append(c.body)
+				}
+				c.done.Store(true)
+			})
+		}
+		start(false) // is in the write
+		synctest.Wait()
+		for i := range 40 {
+			start(i%2 == 0)
+		}
+		for name, other := range map[string]func() error{
+			"Sync":   func() error { _, err := l.Sync(); return err },
+			"Settle": func() error { _, _, err := l.Settle(); return err },
+			"Rotate": l.Rotate,
+		} {
+			wg.Go(func() {
+				if err := other(); !errors.Is(err, ErrUnavailable) {
+					t.Errorf("%s returns %v", name, err)
+				}
+			})
+		}
+		begin := time.Now()
+		time.Sleep(maxWrite - watchInterval)
+		if err := l.Err(); err != nil {
+			t.Errorf("after %v the log counts as hanging: %v", time.Since(begin), err)
+		}
+		time.Sleep(3 * watchInterval)
+		synctest.Wait()
+		for i, c := range calls {
+			if waits := !c.done.Load(); waits != (i == 0) {
+				t.Errorf("after %v call %d waits: %v", time.Since(begin), i, waits)
+			} else if !waits && !errors.Is(c.err, ErrUnavailable) {
+				t.Errorf("call %d returns %v", i, c.err)
+			}
+		}
+		begin = time.Now()
+		_, body := w.body()
+		if err := l.Append(body); !errors.Is(err, ErrUnavailable) || !errors.Is(l.Err(), ErrUnavailable) {
+			t.Errorf("Append returns %v, Err %v", err, l.Err())
+		}
+		if head := l.Head(); head.Seq != 3 || time.Since(begin) > 0 {
+			t.Errorf("Head returns %v after %v", head, time.Since(begin))
+		}
+
+		release()
+		wg.Wait()
+		if err := l.Err(); err != nil || calls[0].err != nil {
+			t.Errorf("the write has ended, and Err returns %v, its caller %v", err, calls[0].err)
+		}
+		for _, c := range calls {
+			if c.pending {
+				if err := l.AppendPending(c.body); err != nil {
+					t.Error(err)
+				}
+				w.took = append(w.took, c.id)
+			}
+		}
+		w.append(t, l, 1)
+		w.took = append(w.took, calls[0].id)
+		mustClose(t, l)
+	})
+	checkLog(t, path, nil, w.took)
+}
+
+// TestHangingBatch has a write that hangs with the records of several callers,
+// and ends well: they are in the log, and those that are brought again are not
+// doubled.
+func TestHangingBatch(t *testing.T) {
+	path, w := logPath(t), newWriter()
+	synctest.Test(t, func(t *testing.T) {
+		fs := &hangingFS{FS: OS()}
+		l := mustOpen(t, path, &Options{FS: fs})
+		next := holdTurn(l)
+		var bodies [][]byte
+		var wg sync.WaitGroup
+		var refused atomic.Int32
+		for range 10 {
+			id, body := w.body()
+			w.took, bodies = append(w.took, id), append(bodies, body)
+			wg.Go(func() {
+				if err := l.AppendPending(body); errors.Is(err, ErrUnavailable) {
+					refused.Add(1)
+				} else if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // all are in the queue
+		release := fs.write.shut()
+		next()
+		time.Sleep(2 * maxWrite)
+		synctest.Wait()
+		if n := refused.Load(); n != 9 {
+			t.Errorf("%d callers were told that the log hangs, want 9", n)
+		}
+		release()
+		wg.Wait()
+		for _, body := range bodies[1:] {
+			if err := l.AppendPending(body); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, ids, err := l.Settle(); err != nil || len(ids) != 10 {
+			t.Errorf("Settle names %d records, %v", len(ids), err)
+		}
+		mustClose(t, l)
+	})
+	checkLog(t, path, nil, w.took)
+}
+
+// TestHangingSync has a sync that does not return. The log says so and can be
+// closed all the same.
+func TestHangingSync(t *testing.T) {
+	path := logPath(t)
+	synctest.Test(t, func(t *testing.T) {
+		fs := &hangingFS{FS: OS()}
+		l := mustOpen(t, path, &Options{FS: fs})
+		w := newWriter()
+		w.append(t, l, 1)
+		release := fs.sync.shut()
+		begin := time.Now()
+		for _, want := range []time.Duration{maxSync, maxSync} {
+			if _, err := l.Sync(); !errors.Is(err, ErrUnavailable) || time.Since(begin) != want {
+				t.Errorf("Sync returns %v after %v", err, time.Since(begin))
+			}
+		}
+		if err := l.Err(); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("Err returns %v", err)
+		}
+		release()
+		synctest.Wait()
+		if err := l.Err(); err != nil {
+			t.Errorf("the sync has ended, and Err returns %v", err)
+		}
+		w.append(t, l, 1)
+		mustSync(t, l)
+
+		w.append(t, l, 1)
+		release = fs.sync.shut()
+		defer release()
+		begin = time.Now()
+		if err := l.Close(); !errors.Is(err, ErrUnavailable) || time.Since(begin) > maxSync {
+			t.Errorf("Close returns %v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// freeFS has as much space as it is told.
+type freeFS struct {
+	FS
+	free atomic.Uint64
+}
+
+func (f *freeFS) Free(string) (uint64, error) { return f.free.Load(), nil }
+
+// TestReserve leaves space on the disk, except to records of changes, which have
+// been made. It says so before it is the case, and comes back by itself.
+func TestReserve(t *testing.T) {
+	path := logPath(t)
+	synctest.Test(t, func(t *testing.T) {
+		const reserve = 1 << 20
+		fs := &freeFS{FS: OS()}
+		fs.free.Store(reserve)
+		l := mustOpen(t, path, &Options{FS: fs, Reserve: reserve})
+		w := newWriter()
+		refused := func() {
+			t.Helper()
+			_, body := w.body()
+			if err := l.Append(body); !errors.Is(err, ErrUnavailable) || !errors.Is(l.Err(), ErrUnavailable) {
+				t.Errorf("Append returns %v, Err %v", err, l.Err())
+			}
+			if room, ok := l.Room(); room != 0 || !ok {
+				t.Errorf("Room returns %d, %v", room, ok)
+			}
+		}
+		refused() // from the start
+		id, body := w.body()
+		if err := l.AppendPending(body); err != nil {
+			t.Errorf("the record of a change: %v", err)
+		}
+		w.took = append(w.took, id)
+		fs.free.Store(reserve + 5_000)
+		time.Sleep(2 * watchInterval)
+		synctest.Wait()
+		if err := l.Err(); err != nil {
+			t.Errorf("there is space, and Err returns %v", err)
+		}
+		if warnings := l.Warnings(); len(warnings) != 1 {
+			t.Errorf("with little space the warnings are %q", warnings)
+		}
+		// Between two looks at the disk, it fills.
+		fs.free.Store(reserve)
+		for range 5_000 / 200 {
+			_, body := w.body()
+			if err := l.Append(body); err != nil {
+				break
+			}
+		}
+		refused()
+		fs.free.Store(1 << 40)
+		time.Sleep(2 * watchInterval)
+		synctest.Wait()
+		w.append(t, l, 1)
+		if warnings := l.Warnings(); len(warnings) != 0 {
+			t.Errorf("with much space the warnings are %q", warnings)
+		}
+		mustClose(t, l)
+	})
+}
