@@ -46,7 +46,7 @@ func (l *Log) append(body []byte, pending bool) error {
 }
 
 // write chains and writes the requests' records: all of them or none.
-func (l *Log) write(batch *request) error {
+func (l *Log) write(batch *request, turn uint64) error {
 	buf, head := l.buf[:0], l.head
 	pending := l.pending[:0]
 	for r := batch; r != nil; r = r.next {
@@ -59,7 +59,7 @@ func (l *Log) write(batch *request) error {
 		}
 		buf, head = appendLine(buf, head, r.body)
 	}
-	l.queue.copied.Store(true) // from here on they may be abandoned
+	l.queue.copied.Store(turn) // from here on they may be abandoned
 	if l.buf, l.pending = buf, pending; cap(buf) > 4*maxBatch {
 		l.buf = nil
 	}
@@ -123,7 +123,7 @@ func (l *Log) commit(lines []byte, head Checkpoint) error {
 		}
 		return l.fail(err)
 	}
-	l.setHead(head)
+	l.head = head
 	l.size += int64(len(lines))
 	if l.stream() {
 		l.half = false
@@ -131,7 +131,8 @@ func (l *Log) commit(lines []byte, head Checkpoint) error {
 	if !l.file.failed.Load() {
 		l.clear(failing)
 	}
-	if l.room.Add(-int64(len(lines))) < 0 {
+	if l.unlooked += int64(len(lines)); l.unlooked > l.room.Load() {
+		l.unlooked = 0
 		l.checkSpace()
 	}
 	return nil

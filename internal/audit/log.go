@@ -58,15 +58,14 @@ type Log struct {
 	fs       FS
 	pool     sync.Pool // of *request
 	troubles [troubleKinds]trouble
-	room     atomic.Int64 // bytes that can be written before the next look at the disk
+	room     atomic.Int64 // bytes that could be written at the last look at the disk
 	queue    queue
 	stop     chan struct{} // ends watch
 	stopOnce sync.Once
 
-	notes struct {
+	warnings struct {
 		sync.Mutex
-		head     Checkpoint // as below, for those that don't wait for the turn
-		warnings []string
+		texts []string
 	}
 
 	// What follows belongs to the turn.
@@ -78,6 +77,7 @@ type Log struct {
 	syncedSize int64      // where it ends; 0 when it stands in an earlier file
 	renamed    int        // counts the changes of the directory
 	dirSynced  int        // those of them known to be durable
+	unlooked   int64      // bytes written since a turn has looked at the disk
 	half       bool       // there may be something behind size
 	rotateAt   int64      // the size at which to rotate
 	unsettled  []settling // the pending records in the log, in its order
@@ -141,6 +141,7 @@ func (l *Log) start() *Log {
 	} else {
 		l.checkSpace()
 	}
+	l.queue.head = l.head
 	go l.watch()
 	return l
 }
@@ -176,16 +177,9 @@ func newLog(opts *Options) *Log {
 // Head returns the checkpoint of the last line written, which may not be durable
 // yet. It waits for nobody.
 func (l *Log) Head() Checkpoint {
-	l.notes.Lock()
-	defer l.notes.Unlock()
-	return l.notes.head
-}
-
-func (l *Log) setHead(head Checkpoint) {
-	l.head = head
-	l.notes.Lock()
-	l.notes.head = head
-	l.notes.Unlock()
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	return l.queue.head
 }
 
 // stream reports whether the log is not a regular file.

@@ -48,8 +48,11 @@ type queue struct {
 	leader      *request // whose caller has the turn; nil when a goroutine has it
 	batch       *request // those that are worked on; nil once they were abandoned
 
-	// copied says that the work on batch no longer needs its requests.
-	copied atomic.Bool
+	// copied is the number of the turn whose work no longer needs the requests
+	// of its batch.
+	copied atomic.Uint64
+
+	head Checkpoint // the last line written, for those that don't wait for the turn
 }
 
 // wait returns when r is done, or with an error when the log hangs.
@@ -96,8 +99,8 @@ func (l *Log) begin() (inline bool) {
 func (l *Log) turn(leader *request) {
 	if leader == nil && l.queue.task() {
 		l.pending = l.pending[:0]
-		r := l.queue.take()
-		l.queue.copied.Store(true)
+		r, turn := l.queue.take()
+		l.queue.copied.Store(turn)
 		l.end(nil, r.task())
 		return
 	}
@@ -107,9 +110,9 @@ func (l *Log) turn(leader *request) {
 		// same write.
 		runtime.Gosched()
 	}
-	batch := l.queue.take()
+	batch, turn := l.queue.take()
 	if err == nil {
-		err = l.write(batch)
+		err = l.write(batch, turn)
 	}
 	l.end(leader, err)
 }
@@ -122,13 +125,13 @@ func (q *queue) task() bool {
 }
 
 // take takes the first request if it has a task, or else as many records as fit
-// into one write.
-func (q *queue) take() *request {
+// into one write. It also returns the number of the turn.
+func (q *queue) take() (*request, uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	first, last := q.first, q.first
 	if first == nil {
-		return nil // all were abandoned
+		return nil, q.turns // all were abandoned
 	}
 	for size := len(first.body); first.task == nil && last.next != nil && last.next.task == nil; last = last.next {
 		if size += len(last.next.body); size > maxBatch {
@@ -137,8 +140,7 @@ func (q *queue) take() *request {
 	}
 	q.first, last.next = last.next, nil
 	q.batch = first
-	q.copied.Store(false)
-	return first
+	return first, q.turns
 }
 
 // end ends a turn: it gives it to the next, and tells those that wait how it
@@ -147,7 +149,7 @@ func (l *Log) end(leader *request, err error) {
 	q := &l.queue
 	q.mu.Lock()
 	batch := q.batch
-	q.batch = nil
+	q.batch, q.head = nil, l.head
 	hung := l.troubles[hanging].get() != nil && l.troubles[hanging].swap(nil) != nil
 	if hung && err == nil {
 		for _, p := range l.pending {
@@ -227,7 +229,7 @@ func (l *Log) abandon() (news bool) {
 	}
 	tell(q.first)
 	q.first, q.last = leader, leader
-	if q.copied.Load() {
+	if q.copied.Load() == q.turns {
 		tell(q.batch)
 		q.batch = nil
 	}

@@ -45,8 +45,7 @@ func (l *Log) recover(since Checkpoint, missing *pendingRecords) (appended int, 
 	case l.head.Seq == 0 && since.Seq > 0:
 		l.warn(fmt.Sprintf("the audit log was empty at start: its first %d lines are not there", since.Seq),
 			"audit log is empty and continues from the checkpoint; the lines before it are not here", "checkpoint", since.Seq)
-		l.setHead(since)
-		l.synced = since
+		l.head, l.synced = since, since
 	case l.head == since: // nothing was written behind the checkpoint
 	case since.Seq > 0 || len(missing.bodies) > 0:
 		if err := l.scan(since, missing.drop); err != nil {

@@ -69,7 +69,6 @@ func (l *Log) resume() error {
 	if err := l.syncDir(); err != nil {
 		return err
 	}
-	l.setHead(l.head)
 	l.size, l.synced, l.syncedSize = end, l.head, end
 	return nil
 }

@@ -71,9 +71,9 @@ func (l *Log) tellRecovered() {
 
 // Warnings returns what is wrong with the log although it can be written.
 func (l *Log) Warnings() []string {
-	l.notes.Lock()
-	all := slices.Clone(l.notes.warnings)
-	l.notes.Unlock()
+	l.warnings.Lock()
+	all := slices.Clone(l.warnings.texts)
+	l.warnings.Unlock()
 	if room := l.room.Load(); room < lowRoom && l.Err() == nil {
 		all = append(all, fmt.Sprintf("the audit log has room for %d MiB", room>>20))
 	}
@@ -82,11 +82,11 @@ func (l *Log) Warnings() []string {
 
 // warn logs a message with its attributes, and keeps a text for Warnings.
 func (l *Log) warn(text, message string, attrs ...any) {
-	l.notes.Lock()
-	if !slices.Contains(l.notes.warnings, text) {
-		l.notes.warnings = append(l.notes.warnings, text)
+	l.warnings.Lock()
+	if !slices.Contains(l.warnings.texts, text) {
+		l.warnings.texts = append(l.warnings.texts, text)
 	}
-	l.notes.Unlock()
+	l.warnings.Unlock()
 	l.logger.Warn(message, append([]any{"path", l.path}, attrs...)...)
 }
 
