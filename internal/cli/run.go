@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
@@ -38,8 +39,9 @@ func newRunCommand() *cobra.Command {
 		Long: `Run a command with an organization's secrets as environment variables. A secret's name
 is the variable's name; a character that is no letter, digit or underscore becomes an
 underscore, and one that begins with a digit gets an underscore in front. Two secrets
-that would share a variable are an error. A secret wins over a variable of the same
-name that is there. INFLUX_TOKEN is taken out of the command's environment, since it
+that would share a variable are an error, and so is a secret whose variable changes how
+programs load or what they run (such as LD_PRELOAD, PATH or BASH_ENV), unless --only
+names it without a *. A secret wins over a variable of the same name that is there. INFLUX_TOKEN is taken out of the command's environment, since it
 would give the command more than its secrets.
 
 The command takes the place of this one: terminal, signals and exit status are its
@@ -168,6 +170,11 @@ func (c *runCommand) environment(v client.Values) ([]string, error) {
 	secrets, err := chosen(c.only, v.Secrets)
 	if err != nil {
 		return nil, err
+	}
+	refused := slices.DeleteFunc(process.Dangerous(c.prefix, secrets), func(name string) bool { return slices.Contains(c.only, name) })
+	if len(refused) > 0 {
+		return nil, withHint(fmt.Errorf("as variables, these secrets change how programs load or what they run: %s", some(refused, 10)),
+			"name them with --only if you mean it, or use --prefix")
 	}
 	vars, err := process.Variables(c.prefix, secrets)
 	if err != nil {
