@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -15,8 +16,10 @@ import (
 )
 
 // certificate is the TLS certificate that is shown to clients. It is read
-// again when one of its files changes. Files that can't be used, such as a
-// new certificate whose key has not arrived yet, change nothing.
+// again when one of its files changes. Files that can't be used, such as a new
+// certificate whose key has not arrived yet, change nothing; nor does
+// a certificate outside its period of validity, as long as the present one is
+// within its own.
 type certificate struct {
 	certFile, keyFile string
 	logger            *slog.Logger
@@ -24,11 +27,12 @@ type certificate struct {
 
 	mu     sync.Mutex // one reading at a time
 	loaded fileStates // what current was read from
-	broken fileStates // what was last complained about
+	failed failure    // what was logged last, zero when all is well
 }
 
 // fileStates tells two files' states apart without reading them. The files
-// are followed through symbolic links, by which some tools exchange both.
+// are followed through symbolic links, by which some tools exchange both. The
+// state of a missing file is zero.
 type fileStates [2]struct {
 	modified time.Time
 	size     int64
@@ -38,17 +42,29 @@ type fileStates [2]struct {
 func (s *fileStates) same(t *fileStates) bool {
 	for i := range s {
 		a, b := &s[i], &t[i]
-		if a.info == nil || b.info == nil || !a.modified.Equal(b.modified) || a.size != b.size || !os.SameFile(a.info, b.info) {
+		if a.info == nil || b.info == nil {
+			if a.info != b.info {
+				return false
+			}
+			continue
+		}
+		if !a.modified.Equal(b.modified) || a.size != b.size || !os.SameFile(a.info, b.info) {
 			return false
 		}
 	}
 	return true
 }
 
+// failure is why files can't be used.
+type failure struct {
+	files fileStates
+	text  string
+}
+
 func openCertificate(certFile, keyFile string, logger *slog.Logger) (*certificate, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, logger: logger}
-	if err := c.read(); err != nil {
-		return nil, err
+	if _, err := c.read(); err != nil {
+		return nil, fmt.Errorf("read the TLS certificate: %w", err)
 	}
 	return c, nil
 }
@@ -58,40 +74,44 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
-// read reads the files, if they are not those that are in use.
-func (c *certificate) read() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// read reads the files, unless they are those that are in use. It also returns
+// the states in which it found them.
+func (c *certificate) read() (fileStates, error) {
 	states, err := c.states()
-	if err != nil {
-		return fmt.Errorf("read the TLS certificate: %w", err)
-	}
-	if states.same(&c.loaded) {
-		return nil
+	if err != nil || states.same(&c.loaded) {
+		return states, err
 	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		return &certificateError{states, fmt.Errorf("read the TLS certificate: %w", err)}
+		return states, err
 	}
-	again := c.current.Swap(&pair) != nil
+	now := time.Now()
+	invalid := checkPeriod(pair.Leaf, now)
+	old := c.current.Load()
+	if invalid != nil && old != nil && checkPeriod(old.Leaf, now) == nil {
+		return states, invalid
+	}
+	c.current.Store(&pair)
 	c.loaded = states
-	if again {
+	if old != nil {
 		c.logger.Info("TLS certificate read again", "expires", pair.Leaf.NotAfter)
 	}
-	if left := time.Until(pair.Leaf.NotAfter); left < 0 {
-		c.logger.Warn("the TLS certificate has expired", "expires", pair.Leaf.NotAfter)
+	if invalid != nil {
+		c.logger.Warn("clients will refuse the TLS certificate", "error", invalid)
+	}
+	return states, nil
+}
+
+// checkPeriod returns an error unless a certificate is valid at a time.
+func checkPeriod(leaf *x509.Certificate, at time.Time) error {
+	switch {
+	case at.Before(leaf.NotBefore):
+		return fmt.Errorf("it is not valid before %s", leaf.NotBefore.Format(time.RFC3339))
+	case at.After(leaf.NotAfter):
+		return fmt.Errorf("it expired at %s", leaf.NotAfter.Format(time.RFC3339))
 	}
 	return nil
 }
-
-// certificateError is about files that are there and can't be used.
-type certificateError struct {
-	states fileStates
-	err    error
-}
-
-func (e *certificateError) Error() string { return e.err.Error() }
-func (e *certificateError) Unwrap() error { return e.err }
 
 func (c *certificate) states() (fileStates, error) {
 	var states fileStates
@@ -108,17 +128,18 @@ func (c *certificate) states() (fileStates, error) {
 // refresh reads the files again if they have changed, and logs what is wrong
 // with them once for each change.
 func (c *certificate) refresh() {
-	err := c.read()
-	var states fileStates
-	if e, ok := err.(*certificateError); ok {
-		states = e.states
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err != nil && (states[0].info == nil && c.broken[0].info != nil || !states.same(&c.broken)) {
-		c.logger.Error("TLS certificate can't be read, the old one stays in use", "error", err)
+	states, err := c.read()
+	if err == nil {
+		c.failed = failure{}
+		return
 	}
-	c.broken = states
+	failed := failure{states, err.Error()}
+	if failed.text != c.failed.text || !failed.files.same(&c.failed.files) {
+		c.logger.Error("TLS certificate can't be used, the old one stays in use", "error", err)
+	}
+	c.failed = failed
 }
 
 // watch calls refresh from time to time. Asking the system to tell would need

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -16,13 +17,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
 // makeCertificate returns a certificate for 127.0.0.1 and its key, in PEM.
-func makeCertificate(t testing.TB, serial int64, expires time.Time) (cert, key []byte) {
+func makeCertificate(t testing.TB, serial int64, starts, expires time.Time) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -30,7 +32,7 @@ func makeCertificate(t testing.TB, serial int64, expires time.Time) (cert, key [
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "fluxkeep test"},
-		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: expires, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: starts, NotAfter: expires, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
@@ -46,10 +48,15 @@ func makeCertificate(t testing.TB, serial int64, expires time.Time) (cert, key [
 
 type certificateFiles struct{ cert, key string }
 
-// put writes a new certificate into both files, each at once.
+// put writes a new certificate into both files, each at once. It is valid now.
 func (f certificateFiles) put(t testing.TB, serial int64) {
 	t.Helper()
-	cert, key := makeCertificate(t, serial, time.Now().Add(time.Hour))
+	f.putValid(t, serial, -time.Hour, time.Hour)
+}
+
+func (f certificateFiles) putValid(t testing.TB, serial int64, from, until time.Duration) {
+	t.Helper()
+	cert, key := makeCertificate(t, serial, time.Now().Add(from), time.Now().Add(until))
 	replaceFile(t, f.cert, cert)
 	replaceFile(t, f.key, key)
 }
@@ -80,48 +87,80 @@ func TestCertificateReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { c.watch(ctx, 5*time.Millisecond); close(ended) }()
-
-	f.put(t, 2)
-	eventually(t, "the new certificate", func() bool { return c.serial() == 2 })
-
-	// A certificate without its key yet: the old pair stays, and that is said
-	// once.
-	cert, key := makeCertificate(t, 3, time.Now().Add(time.Hour))
-	before := strings.Count(log.String(), "can't be read")
-	replaceFile(t, f.cert, cert)
-	eventually(t, "a complaint", func() bool { return strings.Count(log.String(), "can't be read") > before })
-	time.Sleep(50 * time.Millisecond)
-	if n := strings.Count(log.String(), "can't be read"); n != before+1 {
-		t.Errorf("%d complaints about one change: %s", n-before, log)
-	}
-	if c.serial() != 2 {
-		t.Errorf("certificate %d is in use", c.serial())
-	}
-	replaceFile(t, f.key, key)
-	eventually(t, "the new pair", func() bool { return c.serial() == 3 })
-
-	for name, broken := range map[string]func(){
-		"nonsense": func() { replaceFile(t, f.cert, []byte("nonsense")) },
-		"empty":    func() { replaceFile(t, f.cert, nil) },
-		"gone":     func() { remove(t, f.cert) },
-	} {
-		before := strings.Count(log.String(), "can't be read")
-		broken()
-		eventually(t, name+": a complaint", func() bool { return strings.Count(log.String(), "can't be read") > before })
-		if c.serial() != 3 {
-			t.Errorf("%s: certificate %d is in use", name, c.serial())
+	// refreshed refreshes three times: what is wrong is logged once.
+	refreshed := func(step string, serial int64, logged string) {
+		t.Helper()
+		log.reset()
+		for range 3 {
+			c.refresh()
 		}
-		f.put(t, 3)
-		eventually(t, "no trouble", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.broken == fileStates{} })
+		if c.serial() != serial {
+			t.Errorf("%s: certificate %d is in use, want %d", step, c.serial(), serial)
+		}
+		if text := log.String(); logged == "" && text != "" || strings.Count(text, "\n") > 1 || !strings.Contains(text, logged) || strings.Contains(text, "PRIVATE") {
+			t.Errorf("%s: logged %q, want one line with %q", step, text, logged)
+		}
 	}
-	cancel()
-	<-ended
-	if strings.Contains(log.String(), "PRIVATE") {
-		t.Errorf("the log holds a key: %s", log)
-	}
+	refreshed("unchanged", 1, "")
+	f.put(t, 2)
+	refreshed("a new pair", 2, "read again")
+
+	cert, key := makeCertificate(t, 3, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	replaceFile(t, f.cert, cert)
+	refreshed("a certificate without its key", 2, "can't be used")
+	replaceFile(t, f.key, key)
+	refreshed("its key", 3, "read again")
+
+	replaceFile(t, f.cert, []byte("nonsense"))
+	refreshed("nonsense", 3, "can't be used")
+	replaceFile(t, f.cert, []byte("nonsense"))
+	refreshed("other nonsense", 3, "can't be used")
+	replaceFile(t, f.cert, nil)
+	refreshed("empty", 3, "can't be used")
+	remove(t, f.cert)
+	refreshed("missing", 3, "no such file")
+	refreshed("still missing", 3, "")
+	f.put(t, 4)
+	refreshed("back", 4, "read again")
+	remove(t, f.key)
+	refreshed("missing again", 4, "no such file")
+	f.put(t, 5)
+	refreshed("a valid one", 5, "read again")
+
+	f.putValid(t, 6, -2*time.Hour, -time.Hour)
+	refreshed("expired", 5, "it expired at")
+	f.putValid(t, 7, time.Hour, 2*time.Hour)
+	refreshed("not valid yet", 5, "it is not valid before")
+}
+
+// A certificate that isn't valid yet is used once it is; one that has expired
+// is better than nothing, and anything else is better than it.
+func TestCertificateValidity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCertificateFiles(t)
+		f.putValid(t, 1, -time.Hour, 24*time.Hour)
+		c, err := openCertificate(f.cert, f.key, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go c.watch(ctx, certificatePoll)
+		after := func(d time.Duration, want int64) {
+			t.Helper()
+			time.Sleep(d + certificatePoll)
+			synctest.Wait()
+			if c.serial() != want {
+				t.Errorf("%v later certificate %d is in use, want %d", d, c.serial(), want)
+			}
+		}
+		f.putValid(t, 2, time.Hour, 2*time.Hour)
+		after(time.Minute, 1)
+		after(time.Hour, 2)
+		f.putValid(t, 3, -2*time.Hour, -time.Hour)
+		after(time.Minute, 2)
+		after(time.Hour, 3) // both have expired
+	})
 }
 
 func TestCertificateRefused(t *testing.T) {
@@ -146,11 +185,9 @@ func TestCertificateRefused(t *testing.T) {
 
 func TestCertificateExpired(t *testing.T) {
 	f := newCertificateFiles(t)
-	cert, key := makeCertificate(t, 1, time.Now().Add(-time.Hour))
-	replaceFile(t, f.cert, cert)
-	replaceFile(t, f.key, key)
+	f.putValid(t, 1, -2*time.Hour, -time.Hour)
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--tls-cert="+f.cert, "--tls-key="+f.key)
-	if !strings.Contains(ts.log.String(), "certificate has expired") {
+	if !strings.Contains(ts.log.String(), "clients will refuse the TLS certificate") {
 		t.Errorf("logged %s", ts.log)
 	}
 }
