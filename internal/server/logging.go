@@ -14,11 +14,21 @@ import (
 func NewLogger(w io.Writer, c *config.Config) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: plainError}
 	if c.LogFormat == config.FormatJSON {
 		return slog.New(slog.NewJSONHandler(w, options)), level
 	}
 	return slog.New(slog.NewTextHandler(w, options)), level
+}
+
+// plainError logs an error as its message. The text handler formats it with %+v
+// otherwise, at which errors of the store's engine print a stack trace with
+// paths of the machine that built the program.
+func plainError(_ []string, a slog.Attr) slog.Attr {
+	if err, ok := a.Value.Any().(error); ok {
+		a.Value = slog.StringValue(err.Error())
+	}
+	return a
 }
 
 // connectionLog takes what net/http has to say about connections. Clients that
