@@ -449,12 +449,19 @@ func TestRefusalsTellNothing(t *testing.T) {
 	}
 	hidden := k.MustToken(t, keep.NewToken{Org: other.ID, Permissions: keeptest.ReadSecrets(other.ID)})
 	reader := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	neighbor := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	ann := mustUser(t, k, "ann", "battery staple 1")
+	owner := k.MustCaller(t, keep.InfluxDB, k.MustToken(t, keep.NewToken{Permissions: acl.Owner(k.Org)}).Value)
 	for _, protocol := range []keep.Protocol{keep.InfluxDB, keep.Vault} {
 		c := k.MustCaller(t, protocol, reader.Value)
 		const unknown = keep.ID(0x77)
 		told := func(v any, err error) string {
 			if err != nil {
-				return strings.ReplaceAll(strings.ReplaceAll(err.Error(), unknown.String(), "ID"), other.ID.String(), "ID")
+				text := err.Error()
+				for _, id := range []keep.ID{unknown, other.ID, ann} {
+					text = strings.ReplaceAll(text, id.String(), "ID")
+				}
+				return text
 			}
 			return "allowed"
 		}
@@ -473,7 +480,18 @@ func TestRefusalsTellNothing(t *testing.T) {
 			"user by name": func(e bool) string {
 				return told(k.Users(ctx, c, keep.UserFilter{Name: pick(e, "admin", "unknown")}))
 			},
-			"token": func(e bool) string { return told(k.Token(ctx, c, pick(e, hidden.ID, unknown))) },
+			"token":                 func(e bool) string { return told(k.Token(ctx, c, pick(e, hidden.ID, unknown))) },
+			"token of the same org": func(e bool) string { return told(k.Token(ctx, c, pick(e, neighbor.ID, unknown))) },
+			"change a token": func(e bool) string {
+				return told(k.UpdateToken(ctx, c, pick(e, neighbor.ID, unknown), keep.TokenUpdate{}))
+			},
+			"delete a token": func(e bool) string {
+				return told(nil, k.DeleteToken(ctx, c, pick(e, neighbor.ID, unknown)))
+			},
+			"user": func(e bool) string { return told(k.User(ctx, c, pick(e, ann, unknown))) },
+			"add a member": func(e bool) string {
+				return told(k.AddMember(ctx, owner, k.Org, pick(e, ann, unknown), keep.Member))
+			},
 			"tokens of an org": func(e bool) string {
 				return told(k.Tokens(ctx, c, keep.TokenFilter{OrgName: pick(e, "other", "unknown")}))
 			},

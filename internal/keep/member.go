@@ -134,7 +134,8 @@ func (v *view) writableMembers(c *Caller, org ID) error {
 	return c.may(acl.Write, acl.Resource{Type: acl.Orgs, ID: org, OrgID: org})
 }
 
-// AddMember gives a user a role. Needs write on the organization.
+// AddMember gives a user a role. Needs write on the organization, and read on the
+// user: without that, there is no such user.
 func (k *Keep) AddMember(ctx context.Context, c Caller, org, user ID, role Role) (User, error) {
 	var out User
 	rec := c.record("members.add", org)
@@ -143,16 +144,19 @@ func (k *Keep) AddMember(ctx context.Context, c Caller, org, user ID, role Role)
 		if err := t.writableMembers(&c, org); err != nil {
 			return err
 		}
-		r, err := t.user(user)
-		if err != nil {
-			return err
-		}
 		has, err := t.role(org, user)
 		if err != nil {
 			return err
 		}
 		if has != "" {
 			return errorf(CodeConflict, "user is already %s of the organization", withArticle(has))
+		}
+		if c.mayUser(acl.Read, user) != nil {
+			return ErrUserNotFound
+		}
+		r, err := t.user(user)
+		if err != nil {
+			return err
 		}
 		out = r.user(user)
 		return t.putMember(org, user, role)

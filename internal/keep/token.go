@@ -161,8 +161,8 @@ func (c *Caller) mayToken(a acl.Action, id ID, r *tokenRecord) error {
 	return c.mayUser(a, r.User)
 }
 
-// ownToken returns a token that the caller has the permission for. To one who
-// may read neither it nor its organization it does not exist.
+// ownToken returns a token that the caller has the permission for. Without
+// permission to read it, there is no such token, unless it is the caller's own.
 func (v *view) ownToken(c *Caller, a acl.Action, id ID) (*tokenRecord, error) {
 	if c.inactive {
 		return nil, ErrTokenInactive
@@ -172,7 +172,7 @@ func (v *view) ownToken(c *Caller, a acl.Action, id ID) (*tokenRecord, error) {
 		return nil, err
 	}
 	if err := c.mayToken(a, id, r); err != nil {
-		if c.mayOrg(acl.Read, r.Org) != nil && id != c.Token && c.mayToken(acl.Read, id, r) != nil {
+		if id != c.Token && c.mayToken(acl.Read, id, r) != nil {
 			return nil, ErrTokenNotFound
 		}
 		return nil, err

@@ -97,10 +97,10 @@ func influxAccess() []access {
 		{"PATCH /api/v2/orgs/{orgID}", `{"name":"x"}`, "401 401 403 401 401 401 401 401 401 200 200", false},
 		{"DELETE /api/v2/orgs/{orgID}", "", "401 401 403 401 401 401 401 401 401 204 204", false},
 		{"GET /api/v2/orgs/{orgID}/members", "", "401 404 403 404 200 200 200 200 200 200 200", false},
-		{"POST /api/v2/orgs/{orgID}/members", `{"id":"{userID}"}`, "401 404 403 404 401 401 401 401 401 201 201", false},
+		{"POST /api/v2/orgs/{orgID}/members", `{"id":"{userID}"}`, "401 404 403 404 401 401 401 401 401 404 201", false},
 		{"DELETE /api/v2/orgs/{orgID}/members/{userID}", "", "401 404 403 404 401 401 401 401 401 204 204", false},
 		{"GET /api/v2/orgs/{orgID}/owners", "", "401 404 403 404 200 200 200 200 200 200 200", false},
-		{"POST /api/v2/orgs/{orgID}/owners", `{"id":"{userID}"}`, "401 404 403 404 401 401 401 401 401 201 201", false},
+		{"POST /api/v2/orgs/{orgID}/owners", `{"id":"{userID}"}`, "401 404 403 404 401 401 401 401 401 404 201", false},
 		{"DELETE /api/v2/orgs/{orgID}/owners/{userID}", "", "401 404 403 404 401 401 401 401 401 204 204", false},
 
 		{"GET /api/v2/orgs/{orgID}/secrets", "", "401 404 403 404 200 200 200 200 200 200 200", false},
@@ -122,11 +122,11 @@ func influxAccess() []access {
 
 		{"GET /api/v2/authorizations", "", "401 200 403 200 200 200 200 200 200 200 200", false},
 		{"POST /api/v2/authorizations", permission, "401 401 403 401 401 401 401 401 401 201 201", false},
-		{"GET /api/v2/authorizations/{authID}", "", "401 401 403 404 401 401 401 401 401 401 200", false},
+		{"GET /api/v2/authorizations/{authID}", "", "401 401 403 404 404 404 404 404 404 404 200", false},
 		{"GET /api/v2/authorizations/{authID} (own)", "", "401 401 403 200 401 401 401 404 200 200 200", false},
-		{"PATCH /api/v2/authorizations/{authID}", `{"description":"x"}`, "401 401 403 404 401 401 401 401 401 401 200", false},
+		{"PATCH /api/v2/authorizations/{authID}", `{"description":"x"}`, "401 401 403 404 404 404 404 404 404 404 200", false},
 		{"PATCH /api/v2/authorizations/{authID} (own)", `{"description":"x"}`, "401 401 403 200 401 401 401 404 401 200 200", false},
-		{"DELETE /api/v2/authorizations/{authID}", "", "401 401 403 404 401 401 401 401 401 401 204", false},
+		{"DELETE /api/v2/authorizations/{authID}", "", "401 401 403 404 404 404 404 404 404 404 204", false},
 		{"DELETE /api/v2/authorizations/{authID} (own)", "", "401 401 403 204 401 401 401 404 401 204 204", false},
 		{"GET /api/v2/resources", "", "401 200 403 200 200 200 200 200 200 200 200", true},
 
