@@ -111,30 +111,6 @@ func (c *Caller) mayUser(a acl.Action, user ID) error {
 // who may not is never told whether a name is taken.
 func (c *Caller) readsAll(t acl.Type) bool { return c.may(acl.Read, acl.Resource{Type: t}) == nil }
 
-// Limited reports whether the caller sees only some of the names.
-func (c *Caller) Limited() bool { return len(c.names) > 0 }
-
-// sees reports whether the caller's token is for this name. It says nothing
-// about reading or writing.
-func (c *Caller) sees(name string) bool {
-	if len(c.names) == 0 {
-		return true
-	}
-	for _, p := range c.names {
-		if matchName(p, name) {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *Caller) unlimited(what string) error {
-	if c.Limited() {
-		return errorf(CodeForbidden, "a token for some names can't %s", what)
-	}
-	return nil
-}
-
 // Operator reports whether the caller may do everything that the token made
 // at setup may.
 func (c *Caller) Operator() bool {

@@ -26,6 +26,15 @@ func (c *mapCache) clear() {
 	c.order.Init()
 }
 
+// ContainsNames reports whether a token for some patterns may make one for others.
+func ContainsNames(own, patterns []string) bool {
+	c := Caller{names: own}
+	return c.containsNames(patterns)
+}
+
+// MatchName reports whether a name fits a pattern.
+var MatchName = matchName
+
 // DescribeKey names a record.
 func DescribeKey(key string) string { return record.Describe([]byte(key)) }
 

@@ -21,12 +21,10 @@ func (v *view) mayCreate(c *Caller, n NewToken) error {
 			return err
 		}
 	}
-	// A limited or ending token must not make one that outdoes it.
-	if c.Limited() && !within(n.Names, c.names) {
+	if !c.containsNames(n.Names) {
 		return errorf(CodeForbidden, "a token for some names can't make one for other names")
 	}
-	// A session ends too, but it is the user, who can sign in again.
-	if !c.hasSession && !c.expires.IsZero() && (n.Expires.IsZero() || n.Expires.After(c.expires)) {
+	if !c.containsTime(n.Expires) {
 		return errorf(CodeForbidden, "a token that expires can't make one that lives longer")
 	}
 	return nil
@@ -79,20 +77,6 @@ func (v *view) stored(r acl.Resource) (acl.Resource, error) {
 		return acl.Resource{Type: r.Type, ID: r.ID, OrgID: token.Org}, nil
 	}
 	return r, nil
-}
-
-// within reports whether each pattern is one of those that are allowed.
-func within(patterns, allowed []string) bool {
-	for _, p := range patterns {
-		ok := false
-		for _, a := range allowed {
-			ok = ok || a == p
-		}
-		if !ok {
-			return false
-		}
-	}
-	return len(patterns) > 0
 }
 
 // misplaced reports whether the token has a permission for a resource by its ID

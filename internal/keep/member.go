@@ -131,7 +131,7 @@ func (v *view) writableMembers(c *Caller, org ID) error {
 	if _, err := v.readableOrg(c, org); err != nil {
 		return err
 	}
-	return c.may(acl.Write, acl.Resource{Type: acl.Orgs, ID: org, OrgID: org})
+	return c.mayChange(acl.Resource{Type: acl.Orgs, ID: org, OrgID: org})
 }
 
 // AddMember gives a user a role. Needs write on the organization, and read on the

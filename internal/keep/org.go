@@ -306,7 +306,7 @@ func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, descripti
 	var out Organization
 	rec := c.record("organizations.create", 0)
 	err := k.update(ctx, rec, func(t *tx) error {
-		if err := c.may(acl.Write, acl.Resource{Type: acl.Orgs}); err != nil {
+		if err := c.mayChange(acl.Resource{Type: acl.Orgs}); err != nil {
 			return err
 		}
 		var err error
@@ -340,7 +340,7 @@ type OrganizationUpdate struct {
 func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u OrganizationUpdate) (Organization, error) {
 	var out Organization
 	err := k.update(ctx, c.record("organizations.update", id), func(t *tx) error {
-		if err := c.mayOrg(acl.Write, id); err != nil {
+		if err := c.mayChangeOrg(id); err != nil {
 			return err
 		}
 		old, err := t.org(id)
@@ -368,7 +368,7 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 // all versions of them. Needs write on it.
 func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 	return k.update(ctx, c.record("organizations.delete", id), func(t *tx) error {
-		if err := c.mayOrg(acl.Write, id); err != nil {
+		if err := c.mayChangeOrg(id); err != nil {
 			return err
 		}
 		r, err := t.org(id)

@@ -153,12 +153,22 @@ func newTokenValue() string {
 	return base64.URLEncoding.EncodeToString(b)
 }
 
-// mayToken asks for a permission on a token and on its user, as InfluxDB does.
+// mayToken asks for a permission on a token and on its user, as InfluxDB does. To
+// a caller limited to some names, tokens for others don't exist.
 func (c *Caller) mayToken(a acl.Action, id ID, r *tokenRecord) error {
 	if err := c.may(a, acl.Resource{Type: acl.Authorizations, ID: id, OrgID: r.Org}); err != nil {
 		return err
 	}
-	return c.mayUser(a, r.User)
+	if err := c.mayUser(a, r.User); err != nil {
+		return err
+	}
+	if !c.containsNames(r.Names) {
+		return ErrTokenNotFound
+	}
+	if a == acl.Write && !c.containsTime(r.Expires) {
+		return errorf(CodeForbidden, "a token that expires can't change one that lives longer")
+	}
+	return nil
 }
 
 // ownToken returns a token that the caller has the permission for. Without
@@ -233,10 +243,13 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 // told only to those who may read all.
 func (v *view) addToken(c *Caller, id ID, out *[]Token) error {
 	r, err := v.listedToken(id)
-	if errors.Is(err, ErrTokenNotFound) && !c.readsAll(acl.Authorizations) {
-		return nil
+	if err == nil {
+		err = c.mayToken(acl.Read, id, r)
 	}
-	if err != nil || c.mayToken(acl.Read, id, r) != nil {
+	switch {
+	case CodeOf(err) == CodeUnauthorized, errors.Is(err, ErrTokenNotFound) && !c.readsAll(acl.Authorizations):
+		return nil
+	case err != nil:
 		return err
 	}
 	t, err := v.describe(id, r)

@@ -180,7 +180,7 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 	var out User
 	rec := c.record("users.create", 0)
 	err := k.update(ctx, rec, func(t *tx) error {
-		if err := c.may(acl.Write, acl.Resource{Type: acl.Users}); err != nil {
+		if err := c.mayChange(acl.Resource{Type: acl.Users}); err != nil {
 			return err
 		}
 		id, err := t.w.NewID(record.TableUser)
@@ -217,7 +217,7 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 	rec := c.record("users.update", 0)
 	rec.Target = id.String()
 	err := k.update(ctx, rec, func(t *tx) error {
-		if err := c.mayUser(acl.Write, id); err != nil {
+		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}
 		old, err := t.user(id)
@@ -248,7 +248,7 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("users.delete", 0)
 	rec.Target = id.String()
 	return k.update(ctx, rec, func(t *tx) error {
-		if err := c.mayUser(acl.Write, id); err != nil {
+		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}
 		r, err := t.user(id)
@@ -318,7 +318,7 @@ func (k *Keep) replacePassword(ctx context.Context, c Caller, id ID, old *string
 }
 
 func (v *view) mayPassword(c *Caller, id ID) error {
-	if err := c.mayUser(acl.Write, id); err != nil {
+	if err := c.mayChangeUser(id); err != nil {
 		return err
 	}
 	_, err := v.user(id)

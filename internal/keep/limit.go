@@ -1,0 +1,88 @@
+package keep
+
+import (
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// A token may be limited to some names, to some time, or both. Whoever is
+// limited does nothing that exceeds the limit or outlives it, and learns
+// nothing about other names:
+//
+//   - it changes no user, organization or member: passwords and memberships
+//     have no limits (mayChange)
+//   - it makes and changes only tokens that are no wider than itself, and sees
+//     no tokens for other names (mayCreate, mayToken)
+//   - it does nothing with whole versions of secrets (unlimited)
+//   - what it reads has only its names, and says nothing about others (sees)
+
+// Limited reports whether the caller sees only some of the names.
+func (c *Caller) Limited() bool { return len(c.names) > 0 }
+
+// ends reports whether the caller's rights end. A session ends too, but its
+// user can sign in again.
+func (c *Caller) ends() bool { return !c.hasSession && !c.expires.IsZero() }
+
+// sees reports whether the caller's token is for this name. It says nothing
+// about reading or writing.
+func (c *Caller) sees(name string) bool {
+	if len(c.names) == 0 {
+		return true
+	}
+	for _, p := range c.names {
+		if matchName(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Caller) unlimited(what string) error {
+	if c.Limited() {
+		return errorf(CodeForbidden, "a token for some names can't %s", what)
+	}
+	return nil
+}
+
+// mayChange asks for write on users or organizations, to change them or who
+// belongs to them.
+func (c *Caller) mayChange(r acl.Resource) error {
+	if err := c.may(acl.Write, r); err != nil {
+		return err
+	}
+	if c.Limited() || c.ends() {
+		return errorf(CodeForbidden, "a limited token can't change users, organizations or members")
+	}
+	return nil
+}
+
+func (c *Caller) mayChangeOrg(org ID) error {
+	return c.mayChange(acl.Resource{Type: acl.Orgs, ID: org})
+}
+
+func (c *Caller) mayChangeUser(user ID) error {
+	return c.mayChange(acl.Resource{Type: acl.Users, ID: user})
+}
+
+// containsNames reports whether a token with these patterns is for no name that
+// the caller doesn't see.
+func (c *Caller) containsNames(patterns []string) bool {
+	if !c.Limited() {
+		return true
+	}
+	for _, p := range patterns {
+		// A star in p matches only a star in the caller's pattern, which
+		// then matches whatever p's star stands for.
+		if !c.sees(p) {
+			return false
+		}
+	}
+	return len(patterns) > 0
+}
+
+// containsTime reports whether a token that ends then doesn't outlive the
+// caller.
+func (c *Caller) containsTime(expires time.Time) bool {
+	return !c.ends() || !expires.IsZero() && !expires.After(c.expires)
+}
