@@ -265,6 +265,68 @@ func TestSessions(t *testing.T) {
 
 // TestExpiredAreRemoved: of sessions and login tokens that have ended no record
 // stays, and all others do.
+// TestSessionRights: a session has the rights of the user's memberships, of the
+// user's own account, and of the active tokens in the user's name that no limit
+// narrows. Each right ends with what it came from.
+func TestSessionRights(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx, op, origin := t.Context(), k.Operator(t, keep.InfluxDB), keeptest.Origin(keep.InfluxDB)
+	ann := mustUser(t, k, "ann", "battery staple 1")
+	s, err := k.SignIn(ctx, keep.Anonymous(origin), "ann", "battery staple 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(when string, read, write, self bool) {
+		t.Helper()
+		c, err := k.AuthenticateSession(ctx, origin, s.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, readErr := k.SecretNames(ctx, c, k.Org)
+		_, writeErr := k.Change(ctx, c, k.Org, set("a", when))
+		_, selfErr := k.Me(ctx, c)
+		if (readErr == nil) != read || (writeErr == nil) != write || (selfErr == nil) != self {
+			t.Errorf("%s: it reads %v, writes %v, and its own account %v", when, readErr, writeErr, selfErr)
+		}
+	}
+	token := func(n keep.NewToken) keep.Token {
+		n.User, n.Permissions = ann, keeptest.WriteSecrets(k.Org)
+		return k.MustToken(t, n)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	has("nothing", false, false, true)
+	_, err = k.AddMember(ctx, op, k.Org, ann, keep.Owner)
+	must(err)
+	has("an owner", true, true, true)
+	must(k.RemoveMember(ctx, op, k.Org, ann))
+	has("an owner who was removed", false, false, true)
+	_, err = k.AddMember(ctx, op, k.Org, ann, keep.Member)
+	must(err)
+	has("a member", true, false, true)
+	must(k.RemoveMember(ctx, op, k.Org, ann))
+
+	token(keep.NewToken{Names: []string{"a"}})
+	token(keep.NewToken{Expires: k.Clock.Now().Add(time.Hour)})
+	has("limited tokens", false, false, true)
+	made := token(keep.NewToken{})
+	has("a token that somebody else made in the user's name", true, true, true)
+	off, on := false, true
+	_, err = k.UpdateToken(ctx, op, made.ID, keep.TokenUpdate{Active: &off})
+	must(err)
+	has("a token that is switched off", false, false, true)
+	_, err = k.UpdateToken(ctx, op, made.ID, keep.TokenUpdate{Active: &on})
+	must(err)
+	_, err = k.Login(ctx, keep.Anonymous(keeptest.Origin(keep.Vault)), made.ID.String(), made.Value)
+	must(err)
+	must(k.DeleteToken(ctx, op, made.ID))
+	has("a login token of a deleted token", false, false, true)
+}
+
 func TestExpiredAreRemoved(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()

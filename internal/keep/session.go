@@ -217,8 +217,9 @@ func (k *Keep) renewSession(ctx context.Context, h record.Hash) error {
 	})
 }
 
-// userPermissions returns what a user may do without a token: what the
-// memberships give, what the own active tokens give, and the own account.
+// userPermissions returns what a user's session may do: what the memberships
+// give, what the active tokens in the user's name give, whoever made them, and
+// the user's own account.
 func (v *view) userPermissions(id ID) (acl.Set, error) {
 	u, err := v.user(id)
 	if err != nil {
