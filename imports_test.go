@@ -32,7 +32,9 @@ var layers = map[string][]string{
 	"internal/influxv2":          with(domain, "internal/httpapi"),
 	"internal/vaultkv":           with(domain, "internal/httpapi"),
 	"internal/httpapi":           {},
-	"internal/keep":              {"internal/record", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/keep":              {"internal/secretmap", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/secretmap":         {"internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/seal", "internal/store"},
+	"internal/errcode":           {},
 	"internal/record":            {"internal/gencache", "internal/acl", "internal/seal", "internal/store"},
 	"internal/gencache":          {},
 	"internal/backup":            {},
@@ -48,7 +50,7 @@ var layers = map[string][]string{
 }
 
 // domain is what whoever uses the domain depends on.
-var domain = []string{"internal/keep", "internal/record", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
+var domain = []string{"internal/keep", "internal/secretmap", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
 
 func with(packages []string, more ...string) []string { return append(more, packages...) }
 
@@ -58,10 +60,11 @@ var anywhere = []string{"internal/durable"}
 // direct names what may be imported only by those listed, so that nobody
 // reaches past the domain's door.
 var direct = map[string][]string{
-	"internal/record":            {"internal/keep"},
-	"internal/store":             {"internal/record", "internal/keep", "internal/datadir", "internal/store/pebblestore"},
+	"internal/secretmap":         {"internal/keep"},
+	"internal/record":            {"internal/keep", "internal/secretmap"},
+	"internal/store":             {"internal/record", "internal/secretmap", "internal/keep", "internal/datadir", "internal/store/pebblestore"},
 	"internal/store/pebblestore": {"internal/datadir", "internal/server"},
-	"internal/seal":              {"internal/record", "internal/keep", "internal/config", "internal/datadir", "internal/cli"},
+	"internal/seal":              {"internal/record", "internal/secretmap", "internal/keep", "internal/config", "internal/datadir", "internal/cli"},
 	"internal/audit":             {"internal/keep", "internal/datadir", "internal/cli", "internal/failpoint"},
 	"internal/backup":            {"internal/keep", "internal/cli", "internal/datadir"},
 	"internal/influxbolt":        {"internal/cli"},

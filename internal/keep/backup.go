@@ -95,7 +95,7 @@ func (v *view) writeBackup(w io.Writer, h backup.Header) error {
 		err = out.Close()
 	}
 	if to.err != nil {
-		return &Error{Code: CodeUnavailable, Message: "the backup was broken off", err: to.err}
+		return &Error{Code: CodeUnavailable, Message: "the backup was broken off", Err: to.err}
 	}
 	return err
 }

@@ -6,13 +6,14 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
 // ID names an organization, a user or a token.
 type ID = acl.ID
 
 // Protocol is the way by which a request came.
-type Protocol string
+type Protocol = secretmap.Protocol
 
 const (
 	InfluxDB Protocol = "influxdb"

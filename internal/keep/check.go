@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -39,45 +39,37 @@ type CheckReport struct {
 // nothing, and goes on after damage. It takes no Caller: whoever runs
 // it has the files and the key.
 func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damage)) (CheckReport, error) {
-	k := unserved(s, keys)
 	c := &checker{
-		found: found, members: map[membership][2]uint64{}, sessions: map[record.Hash]foundSession{},
-		versioned: map[ID]bool{}, bad: map[string]bool{}, unread: map[record.Table]int{},
+		found:   record.NewFindings(func(what string, err error) { found(Damage{what, err}) }),
+		members: map[membership][2]uint64{}, sessions: map[record.Hash]foundSession{},
 	}
-	err := k.records.View(ctx, func(r *record.Reader) error {
-		c.view = &view{Reader: r, k: k}
+	err := record.New(s, keys, time.Now).View(ctx, func(r *record.Reader) (err error) {
+		c.view = &view{Reader: r}
+		if c.maps, err = secretmap.NewChecker(r); err != nil {
+			return err
+		}
 		if err := c.records(); err != nil {
 			return err
 		}
 		c.directory()
-		c.maps()
+		c.maps.Compare(c.found)
 		return nil
 	})
+	c.report.Versions, c.report.Secrets, c.report.Damaged = c.maps.Versions(), c.maps.Secrets(), c.found.Count()
 	return c.report, err
-}
-
-// unserved is a Keep on a store that no server has open. It is good for reading
-// alone, and without audit records.
-func unserved(s store.Store, keys *seal.Keys) *Keep {
-	k := &Keep{store: s, records: record.New(s, keys, time.Now), now: time.Now}
-	k.makeCaches()
-	return k
 }
 
 type checker struct {
 	*view
-	report    CheckReport
-	found     func(Damage)
-	orgs      []ID
-	heads     []ID
-	users     []ID
-	tokens    []ID
-	members   map[membership][2]uint64 // the revisions of both records, see twin
-	sessions  map[record.Hash]foundSession
-	versioned map[ID]bool          // maps that have version records
-	leads     []lead               // what lookup entries lead to
-	bad       map[string]bool      // what was told already
-	unread    map[record.Table]int // records that don't open, by table
+	maps     *secretmap.Checker
+	report   CheckReport
+	found    *record.Findings
+	orgs     []ID
+	users    []ID
+	tokens   []ID
+	members  map[membership][2]uint64 // the revisions of both records, see record.CheckRevisions
+	sessions map[record.Hash]foundSession
+	leads    []lead // what lookup entries lead to
 }
 
 type membership struct{ org, user ID }
@@ -97,27 +89,6 @@ type lead struct {
 	id    ID
 }
 
-func (c *checker) tell(what string, err error) {
-	c.bad[what] = true
-	c.report.Damaged++
-	c.found(Damage{what, err})
-}
-
-// check tells of err, by the name that it carries or else by what, unless that
-// was told of before: then err follows from it.
-func (c *checker) check(what string, err error) {
-	if err == nil {
-		return
-	}
-	var d *record.DamageError
-	if errors.As(err, &d) {
-		what, err = d.What, d.Err
-	}
-	if !c.bad[what] {
-		c.tell(what, cause(err))
-	}
-}
-
 // records opens each record by itself.
 func (c *checker) records() error {
 	err := c.Scan(nil, nil, func(k, sealed []byte) (bool, error) {
@@ -130,7 +101,7 @@ func (c *checker) records() error {
 	})
 	var corrupt *store.CorruptError
 	if errors.As(err, &corrupt) {
-		c.tell(corrupt.What, corrupt.Err)
+		c.found.Add(corrupt.What, corrupt.Err)
 		return nil
 	}
 	return err
@@ -150,8 +121,8 @@ func (c *checker) record(k, sealed []byte) {
 	if errors.As(err, &d) {
 		err = d.Err
 	}
-	c.tell(record.Describe(k), err)
-	c.unread[record.TableOf(k)]++
+	c.found.Add(record.Describe(k), err)
+	c.maps.Unread(k)
 	if h, _, ok := sessionKey(k); ok {
 		s := c.sessions[h]
 		s.unread = true
@@ -177,18 +148,8 @@ func sessionKey(k []byte) (h record.Hash, user ID, ok bool) {
 // decode checks what a record says by itself, and notes what others must say
 // too.
 func (c *checker) decode(k, plain []byte) error {
-	if record.TableOf(k) == record.TableSecret {
-		c.report.Secrets++
-		_, name, _, err := decodeSecret(plain)
-		if err != nil {
-			return err
-		}
-		h, v, ok := record.ParseSecretKey(k)
-		m, _ := record.IDAt(k, 1)
-		if !ok || c.DB().SecretHash(m, name) != h || v == 0 {
-			return errors.New("its key is of another name")
-		}
-		return nil
+	if ok, err := c.maps.Record(k, plain); ok {
+		return err
 	}
 	into := newRecord(record.TableOf(k))
 	if into == nil {
@@ -205,14 +166,6 @@ func (c *checker) decode(k, plain []byte) error {
 // no such table.
 func newRecord(table record.Table) any {
 	switch table {
-	case record.TableHead:
-		return new(headRecord)
-	case record.TableState:
-		return new(stateRecord)
-	case record.TableVersion:
-		return new(versionRecord)
-	case record.TableChanges:
-		return new([]change)
 	case record.TableOrg:
 		return new(orgRecord)
 	case record.TableUser:
@@ -258,15 +211,8 @@ func (c *checker) note(k []byte, decoded any) {
 		both := c.members[at]
 		both[side] = r.Revision
 		c.members[at] = both
-	case *versionRecord:
-		c.report.Versions++
-		c.versioned[id] = true
-	case *stateRecord:
-		c.leads = append(c.leads, lead{record.Describe(k), record.TableHead, id})
 	case *orgRecord:
 		c.orgs = append(c.orgs, id)
-	case *headRecord:
-		c.heads = append(c.heads, id)
 	case *userRecord:
 		c.users = append(c.users, id)
 	case *tokenRecord:
@@ -276,18 +222,23 @@ func (c *checker) note(k []byte, decoded any) {
 
 // directory checks that each object fits its entries.
 func (c *checker) directory() {
+	for _, l := range c.leads {
+		if ok, err := c.Has(record.Key(l.table, l.id)); err == nil && !ok {
+			c.found.Add(l.what, fmt.Errorf("%s, which it leads to, is missing", record.Describe(record.Key(l.table, l.id))))
+		}
+	}
 	c.report.Organizations, c.report.Users, c.report.Tokens = len(c.orgs), len(c.users), len(c.tokens)
 	for _, id := range c.orgs {
 		_, err := c.org(id)
-		c.check(record.Describe(record.Key(record.TableOrg, id)), err)
+		c.found.Check(record.Describe(record.Key(record.TableOrg, id)), err)
 	}
 	for _, id := range c.users {
 		_, err := c.user(id)
-		c.check(record.Describe(record.Key(record.TableUser, id)), err)
+		c.found.Check(record.Describe(record.Key(record.TableUser, id)), err)
 	}
 	for _, id := range c.tokens {
 		r, err := c.token(id)
-		c.check(record.Describe(record.Key(record.TableToken, id)), err)
+		c.found.Check(record.Describe(record.Key(record.TableToken, id)), err)
 		if err == nil {
 			// What is damaged about the resource is told by itself.
 			if found, _ := c.misplaced(r); found {
@@ -297,98 +248,12 @@ func (c *checker) directory() {
 	}
 	for m, revisions := range c.members {
 		k := record.Key(record.TableMember, m.org, m.user)
-		c.check(record.Describe(k), record.CheckRevisions(k, revisions[0], revisions[1]))
+		c.found.Check(record.Describe(k), record.CheckRevisions(k, revisions[0], revisions[1]))
 	}
 	for h, s := range c.sessions {
 		if s.unread || s.revision == s.mirror {
 			continue
 		}
-		c.tell(record.Describe(record.SessionOfKey(s.user, h)), errors.New("its two records are not of the same time"))
+		c.found.Add(record.Describe(record.SessionOfKey(s.user, h)), errors.New("its two records are not of the same time"))
 	}
-}
-
-// maps checks that each kept version shows what its changes say.
-func (c *checker) maps() {
-	lost := c.unread[record.TableHead]
-	for _, l := range c.leads {
-		if ok, err := c.Has(record.Key(l.table, l.id)); err == nil && !ok {
-			if l.table == record.TableHead {
-				lost++
-			}
-			c.tell(l.what, fmt.Errorf("%s, which it leads to, is missing", record.Describe(record.Key(l.table, l.id))))
-		}
-	}
-	for _, org := range c.heads {
-		c.checkMap(org)
-	}
-	for m := range c.versioned {
-		// A version counter that is known to be lost may be the one.
-		if lost == 0 {
-			c.tell("map "+m.String(), errors.New("no version counter leads to its versions"))
-		}
-	}
-}
-
-func (c *checker) checkMap(org ID) {
-	// The counter says which map is its own, whatever else is wrong with it.
-	var own headRecord
-	if sealed, err := c.Sealed(record.Key(record.TableHead, org)); err == nil && c.OpenJSON(record.Key(record.TableHead, org), sealed, &own) == nil {
-		delete(c.versioned, own.Map)
-	}
-	h, s, err := c.head(org)
-	if err != nil {
-		c.check(record.Describe(record.Key(record.TableHead, org)), err)
-		return
-	}
-	told := false
-	for _, n := range h.versions(s) {
-		err := c.checkVersion(h, s, n)
-		if told && !errors.As(err, new(*record.DamageError)) {
-			continue // what one version lacks, later ones do too
-		}
-		before := c.report.Damaged
-		c.check(fmt.Sprintf("version %d of organization %s", n, org), err)
-		told = told || c.report.Damaged > before
-	}
-}
-
-// checkVersion counts what a version shows, and looks for the record of each
-// change.
-func (c *checker) checkVersion(h *headRecord, s *stateRecord, n uint64) error {
-	r, err := c.version(h.Map, n)
-	if err != nil {
-		return err
-	}
-	changes, err := c.allChanges(h.Map, n, r)
-	if err != nil {
-		return err
-	}
-	if s.destroyed(n) {
-		return nil
-	}
-	var missing []string
-	for _, ch := range changes {
-		if ch.Op.kind() != kindValue {
-			continue
-		}
-		k := record.SecretKey(h.Map, c.DB().SecretHash(h.Map, ch.Name), n)
-		if ok, err := c.Has(k); err == nil && !ok {
-			missing = append(missing, record.Describe(k))
-		}
-	}
-	if len(missing) > 0 {
-		return fmt.Errorf("%d of its secret records are missing", len(missing))
-	}
-	shown := 0
-	err = c.scanVersion(h.Map, n, func(entry, string) error { shown++; return nil })
-	if err != nil {
-		return err
-	}
-	if shown != r.Count {
-		return fmt.Errorf("it shows %d secrets and says %d", shown, r.Count)
-	}
-	if !slices.IsSortedFunc(changes, compareNames) {
-		return errors.New("its changes are out of order")
-	}
-	return nil
 }

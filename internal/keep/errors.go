@@ -3,57 +3,40 @@ package keep
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/errcode"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Code says what kind of error it is. The texts are those of InfluxDB's API
-// description; each protocol translates them in one table.
-type Code string
-
-const (
-	CodeInternal      Code = "internal error"
-	CodeInvalid       Code = "invalid"
-	CodeEmptyValue    Code = "empty value"
-	CodeNotFound      Code = "not found"
-	CodeConflict      Code = "conflict"
-	CodeUnprocessable Code = "unprocessable entity"
-	CodeUnauthorized  Code = "unauthorized"
-	CodeForbidden     Code = "forbidden"
-	CodeTooLarge      Code = "request too large"
-	CodeTooMany       Code = "too many requests"
-	CodeUnavailable   Code = "unavailable"
+// Code and Error are what every method's errors are made of.
+type (
+	Code  = errcode.Code
+	Error = errcode.Error
 )
 
-// Error is what every method returns when it can't do what was asked. Its
-// message is fit for the client; the wrapped error, if any, is for the
-// server's log only.
-type Error struct {
-	Code    Code
-	Message string
-	// RetryAfter, with CodeTooMany, says when to try again.
-	RetryAfter time.Duration
-
-	err error
-}
-
-func (e *Error) Error() string { return e.Message }
-func (e *Error) Unwrap() error { return e.err }
+const (
+	CodeInternal      = errcode.Internal
+	CodeInvalid       = errcode.Invalid
+	CodeEmptyValue    = errcode.EmptyValue
+	CodeNotFound      = errcode.NotFound
+	CodeConflict      = errcode.Conflict
+	CodeUnprocessable = errcode.Unprocessable
+	CodeUnauthorized  = errcode.Unauthorized
+	CodeForbidden     = errcode.Forbidden
+	CodeTooLarge      = errcode.TooLarge
+	CodeTooMany       = errcode.TooMany
+	CodeUnavailable   = errcode.Unavailable
+)
 
 func errorf(code Code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+	return errcode.Errorf(code, format, args...)
 }
 
-// Is makes errors with the same code and message equal, so that the
-// package's sentinels work with errors.Is.
-func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error)
-	return ok && t.Code == e.Code && t.Message == e.Message
-}
+// CodeOf returns the code of a domain error, CodeInternal for any other.
+func CodeOf(err error) Code { return errcode.Of(err) }
 
 // Errors that protocols tell apart.
 var (
@@ -67,28 +50,15 @@ var (
 	ErrTokenInactive   = &Error{Code: CodeUnauthorized, Message: "token is inactive"}
 	// ErrNotOperator refuses what only an operator token may do.
 	ErrNotOperator = &Error{Code: CodeUnauthorized, Message: "this requires operator permissions"}
-	// ErrCASMismatch and ErrCASRequired refuse a write because of its
-	// check-and-set parameter.
-	ErrCASMismatch = &Error{Code: CodeInvalid, Message: "check-and-set parameter did not match the current version"}
-	ErrCASRequired = &Error{Code: CodeInvalid, Message: "check-and-set parameter required for this call"}
-	// ErrMetadataCASMismatch, ErrMetadataCASNew and ErrMetadataCASRequired
-	// refuse a change of settings because of its check-and-set parameter.
-	ErrMetadataCASMismatch = &Error{Code: CodeInvalid, Message: "metadata check-and-set parameter does not match the current version"}
-	ErrMetadataCASNew      = &Error{Code: CodeInvalid, Message: "metadata_cas must be 0 when creating new metadata"}
-	ErrMetadataCASRequired = &Error{Code: CodeInvalid, Message: "metadata check-and-set parameter required for this call"}
-	// ErrVersionNotFound says that a version never was, or is no longer kept.
-	ErrVersionNotFound = &Error{Code: CodeNotFound, Message: "version not found"}
-	ErrSecretNotFound  = &Error{Code: CodeNotFound, Message: "secret not found"}
+	// These are secretmap's.
+	ErrCASMismatch         = secretmap.ErrCASMismatch
+	ErrCASRequired         = secretmap.ErrCASRequired
+	ErrMetadataCASMismatch = secretmap.ErrMetadataCASMismatch
+	ErrMetadataCASNew      = secretmap.ErrMetadataCASNew
+	ErrMetadataCASRequired = secretmap.ErrMetadataCASRequired
+	ErrVersionNotFound     = secretmap.ErrVersionNotFound
+	ErrSecretNotFound      = &Error{Code: CodeNotFound, Message: "secret not found"}
 )
-
-// CodeOf returns the code of a domain error, CodeInternal for any other.
-func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return CodeInternal
-}
 
 // domain turns what came out of a layer below into an Error. The client
 // learns what is damaged or that it can try again, never more.
@@ -100,13 +70,13 @@ func domain(err error) error {
 	case err == nil, errors.As(err, &e):
 		return err
 	case errors.As(err, &damage):
-		return &Error{Code: CodeInternal, Message: damage.What + " is damaged", err: err}
+		return &Error{Code: CodeInternal, Message: damage.What + " is damaged", Err: err}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return &Error{Code: CodeUnavailable, Message: "the request was given up", err: err}
+		return &Error{Code: CodeUnavailable, Message: "the request was given up", Err: err}
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
-		return &Error{Code: CodeUnavailable, Message: "the store can't be written or read now, try again", err: err}
+		return &Error{Code: CodeUnavailable, Message: "the store can't be written or read now, try again", Err: err}
 	case errors.As(err, &corrupt), errors.Is(err, seal.ErrDamaged):
-		return &Error{Code: CodeInternal, Message: "stored data is damaged, see the server's log", err: err}
+		return &Error{Code: CodeInternal, Message: "stored data is damaged, see the server's log", Err: err}
 	}
-	return &Error{Code: CodeInternal, Message: "an internal error has occurred", err: err}
+	return &Error{Code: CodeInternal, Message: "an internal error has occurred", Err: err}
 }

@@ -13,17 +13,7 @@ func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired
 func (k *Keep) DropCaches() {
 	k.records.ClearCache()
 	k.callers.clear()
-	k.newest.Clear()
-	k.heads.Clear()
-	k.versions.Clear()
-	k.maps.clear()
-}
-
-func (c *mapCache) clear() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.maps, c.bytes = nil, 0
-	c.order.Init()
+	k.maps.ClearCaches()
 }
 
 // ContainsNames reports whether a token for some patterns may make one for others.

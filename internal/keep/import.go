@@ -7,10 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -102,7 +104,7 @@ func (r ImportReport) New() int {
 // fails, or the process ends, all of it is done or nothing. What is left alone
 // does not keep the rest from being taken.
 func (k *Keep) Import(ctx context.Context, c Caller, in Import) (ImportReport, error) {
-	i := &importer{k: k, c: &c, in: in}
+	i := &importer{k: k, c: &c, secrets: k.maps, in: in}
 	rec := c.record("import", 0)
 	if !c.Operator() {
 		return i.report, k.finish(rec, k.now(), ErrNotOperator)
@@ -121,20 +123,24 @@ func (k *Keep) Import(ctx context.Context, c Caller, in Import) (ImportReport, e
 // writes nothing. It takes no Caller: whoever runs it has the files and the
 // key.
 func PlanImport(ctx context.Context, s store.Store, keys *seal.Keys, in Import) (ImportReport, error) {
-	k := unserved(s, keys)
-	i := &importer{k: k, in: in}
-	err := k.peek(ctx, func(v *view) error {
+	secrets, err := secretmap.New(secretmap.Options{})
+	if err != nil {
+		return ImportReport{}, err
+	}
+	i := &importer{secrets: secrets, in: in}
+	err = record.New(s, keys, time.Now).View(ctx, func(r *record.Reader) error {
 		i.begin()
-		return i.each(v, func(planned) error { return nil }, func(*plannedSecrets) error { return nil })
+		return i.each(&view{Reader: r}, func(planned) error { return nil }, func(*plannedSecrets) error { return nil })
 	})
 	return i.report, domain(err)
 }
 
 type importer struct {
-	k      *Keep
-	c      *Caller
-	in     Import
-	report ImportReport
+	k       *Keep   // nil for a plan
+	c       *Caller // likewise
+	secrets *secretmap.Maps
+	in      Import
+	report  ImportReport
 	// What would have been made by now. A transaction that writes finds that
 	// in the store too.
 	made   map[string]ID // by kind and ID, and by kind and name
@@ -263,8 +269,12 @@ func (i *importer) apply(ctx context.Context) error {
 			rec := i.c.record("import", p.org)
 			rec.Detail = ImportSecretKind
 			records = append(records, rec)
-			w := &writer{tx: t, c: i.c, org: p.org, rec: rec}
-			out, err := w.write(Change{Set: p.add, CAS: &p.version})
+			w, err := t.writer(i.c, p.org)
+			if err != nil {
+				return err
+			}
+			out, err := w.Apply(Change{Set: p.add, CAS: &p.version})
+			noteWritten(rec, out, err)
 			written[p.org] = out
 			return err
 		})

@@ -156,7 +156,7 @@ func (i *importer) planMember(v *view, m ImportMember) (planned, error) {
 
 func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportTokenKind, ID: t.ID, Org: t.Org, Name: t.Description}}
-	hashes := i.k.importedHashes(t)
+	hashes := importedHashes(v.DB(), t)
 	old, err := v.token(t.ID)
 	if err == nil {
 		return p.compared(differing(
@@ -258,9 +258,9 @@ func (t *tx) putImportedToken(n ImportToken, hashes []record.Hash) error {
 
 // importedHashes returns the keyed hash by which the token is found, and then
 // those by which it is known again when InfluxDB keeps it in another form.
-func (k *Keep) importedHashes(t ImportToken) []record.Hash {
+func importedHashes(db *record.DB, t ImportToken) []record.Hash {
 	if t.Value == "" {
-		return []record.Hash{k.records.Hash(influxToken, t.Hash)}
+		return []record.Hash{db.Hash(influxToken, t.Hash)}
 	}
-	return append([]record.Hash{k.records.Hash("token", t.Value)}, k.influxHashes(t.Value)...)
+	return append([]record.Hash{db.Hash("token", t.Value)}, influxHashes(db, t.Value)...)
 }

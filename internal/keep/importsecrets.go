@@ -36,11 +36,11 @@ func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
 		p.remark("", len(secrets), ImportRefused, lacks)
 		return p, nil
 	}
-	now, err := v.currentSecrets(org)
+	now, err := i.secrets.Read(v.Reader, org)
 	if err != nil {
 		return nil, err
 	}
-	p.version = now.head.Current
+	p.version = now.Current()
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
 		value := secrets[name]
 		if err := errors.Join(validName("secret name", name), validValue(value)); err != nil {
@@ -48,7 +48,7 @@ func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
 			p.remark(name, 1, ImportRefused, err.Error())
 			continue
 		}
-		has, ok, err := now.find(name)
+		has, ok, err := now.Value(name)
 		switch {
 		case err != nil:
 			return nil, err
@@ -81,24 +81,6 @@ func (i *importer) noteSecrets(p *plannedSecrets) {
 	i.report.Remarks = append(i.report.Remarks, p.remarks...)
 }
 
-// currentSecrets finds single secrets in an organization's current version.
-type currentSecrets struct {
-	*reading
-}
-
-func (v *view) currentSecrets(org ID) (currentSecrets, error) {
-	h, s, err := v.head(org)
-	return currentSecrets{&reading{view: v, head: h, state: s}}, err
-}
-
-func (c currentSecrets) find(name string) (string, bool, error) {
-	if c.empty() {
-		return "", false, nil
-	}
-	_, value, ok, err := c.secret(c.head.Map, name, c.head.Current)
-	return value, ok, err
-}
-
 // ImportComparison counts the secrets of an import by what is here.
 type ImportComparison struct {
 	Equal     int
@@ -117,13 +99,13 @@ func (k *Keep) CompareSecrets(ctx context.Context, c Caller, in Import) (ImportC
 		rec := c.record("import", org)
 		rec.Detail, rec.Names = "compare", slices.Sorted(maps.Keys(in.Secrets[org]))
 		err := k.read(ctx, rec, func(v *view) error {
-			now, err := v.currentSecrets(org)
+			now, err := v.k.maps.Read(v.Reader, org)
 			if err != nil {
 				return err
 			}
-			rec.Version = now.head.Current
+			rec.Version = now.Current()
 			for name, value := range in.Secrets[org] {
-				has, ok, err := now.find(name)
+				has, ok, err := now.Value(name)
 				switch {
 				case err != nil:
 					return err

@@ -17,10 +17,10 @@ const influxToken = "influxdb-token"
 
 // influxHashes returns the keyed hashes of the forms in which InfluxDB keeps a
 // token.
-func (k *Keep) influxHashes(value string) []record.Hash {
+func influxHashes(db *record.DB, value string) []record.Hash {
 	short, long := sha256.Sum256([]byte(value)), sha512.Sum512([]byte(value))
 	return []record.Hash{
-		k.records.Hash(influxToken, "$influxdb2-sha256$"+base64.URLEncoding.EncodeToString(short[:])),
-		k.records.Hash(influxToken, "$influxdb2-sha512$"+base64.URLEncoding.EncodeToString(long[:])),
+		db.Hash(influxToken, "$influxdb2-sha256$"+base64.URLEncoding.EncodeToString(short[:])),
+		db.Hash(influxToken, "$influxdb2-sha512$"+base64.URLEncoding.EncodeToString(long[:])),
 	}
 }

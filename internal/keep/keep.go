@@ -9,18 +9,18 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
-	"github.com/fluxkeep/fluxkeep/internal/gencache"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"golang.org/x/crypto/bcrypt"
 )
 
 // Limits of what is kept. They are the same on every protocol.
 const (
-	MaxName  = 1024      // bytes of a secret's name
-	MaxValue = 1 << 20   // bytes of a secret's value
-	MaxNames = 1_000_000 // names in one organization
+	MaxName  = 1024               // bytes of a secret's name
+	MaxValue = 1 << 20            // bytes of a secret's value
+	MaxNames = secretmap.MaxNames // names in one organization
 )
 
 // Config is what a Keep is made of.
@@ -69,7 +69,6 @@ type Keep struct {
 	sleep   func(context.Context, time.Duration) error
 
 	hashAuditNames bool
-	dropGuard      int
 	sessionLength  time.Duration
 	passwords      *passwords
 
@@ -81,12 +80,8 @@ type Keep struct {
 	watchers watchers
 
 	// What is remembered; DESIGN.md says why none of it can be wrong.
-	heads    *gencache.Cache[ID, seenHead]
-	maps     mapCache
-	memory   *seal.Memory // seals what is remembered of values
-	callers  *callerCache
-	newest   *newestCache
-	versions *gencache.Cache[mapVersion, *versionRecord] // that were written here
+	maps    *secretmap.Maps
+	callers *callerCache
 
 	rotation rotation
 	saveKeys func(context.Context, *seal.Keys) error
@@ -109,13 +104,12 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		now:            c.Now,
 		sleep:          c.Sleep,
 		hashAuditNames: c.HashAuditNames,
-		dropGuard:      c.DropGuard,
 		sessionLength:  c.SessionLength,
 		ids:            audit.NewIDs(),
 		limiter:        newAttemptLimiter(),
 		refusals:       newRefusals(c.SingleRefusals),
 	}
-	k.makeCaches()
+	k.callers = newCallerCache()
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys = c.SaveKeys
@@ -136,12 +130,8 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	if c.PasswordCost == 0 {
 		c.PasswordCost = bcrypt.DefaultCost
 	}
-	if c.CacheBytes == 0 {
-		c.CacheBytes = 64 << 20
-	}
-	k.maps.limit = c.CacheBytes
 	var err error
-	if k.memory, err = seal.NewMemory(); err != nil {
+	if k.maps, err = secretmap.New(secretmap.Options{DropGuard: c.DropGuard, CacheBytes: c.CacheBytes}); err != nil {
 		return nil, err
 	}
 	if k.passwords, err = newPasswords(c.PasswordCost); err != nil {
@@ -159,13 +149,6 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	return k, nil
 }
 
-func (k *Keep) makeCaches() {
-	k.newest = gencache.New[nameKey, uint64](50_000)
-	k.heads = gencache.New[ID, seenHead](10_000)
-	k.versions = gencache.New[mapVersion, *versionRecord](2_000)
-	k.callers = newCallerCache()
-}
-
 // Close ends the background work and makes the audit log durable. The store
 // and the log stay open: they are the caller's.
 func (k *Keep) Close() error {
@@ -177,7 +160,7 @@ func (k *Keep) Close() error {
 // errAudit is what everything is answered with while the log can't be
 // written: nothing is done unseen.
 func errAudit(err error) error {
-	return &Error{Code: CodeUnavailable, Message: "the audit log can't be written now, try again", err: err}
+	return &Error{Code: CodeUnavailable, Message: "the audit log can't be written now, try again", Err: err}
 }
 
 // Writable returns an error with CodeUnavailable while the audit log can't be
@@ -199,7 +182,7 @@ func (k *Keep) audible(c *Caller, action string, org ID) error {
 }
 
 // errUnchanged ends an Update that has nothing to write.
-var errUnchanged = errors.New("nothing to change")
+var errUnchanged = secretmap.ErrUnchanged
 
 // view reads within one transaction; tx also writes.
 type view struct {
@@ -208,8 +191,6 @@ type view struct {
 	// epoch is that of the directory before the store was read, 0 when it
 	// can't be told.
 	epoch uint64
-	// key is a buffer for keys that are not kept.
-	key []byte
 }
 
 type tx struct {

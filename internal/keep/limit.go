@@ -38,6 +38,14 @@ func (c *Caller) sees(name string) bool {
 	return false
 }
 
+// visible returns which names the caller sees, nil for all.
+func (c *Caller) visible() func(name string) bool {
+	if !c.Limited() {
+		return nil
+	}
+	return c.sees
+}
+
 func (c *Caller) unlimited(what string) error {
 	if c.Limited() {
 		return errorf(CodeForbidden, "a token for some names can't %s", what)

@@ -78,9 +78,8 @@ func TestImportedNameLikeAnID(t *testing.T) {
 		t.Error(err)
 	}
 	adopted := set("a", "1")
-	adopted.Adopt = true
 	taken := keep.OrganizationUpdate{Name: &name}
-	if _, err := k.Change(ctx, op, unknown, adopted); err != nil { // names differ in case
+	if _, err := k.ChangeOrAdopt(ctx, op, unknown, adopted); err != nil { // names differ in case
 		t.Error(err)
 	}
 	if _, err := k.UpdateOrganization(ctx, op, importOrg, keep.OrganizationUpdate{Name: &better}); err != nil {
@@ -100,19 +99,18 @@ func TestAdoptionIsNotIntercepted(t *testing.T) {
 	mustImport(t, k, keep.Import{Organizations: []keep.Organization{{ID: importOrg, Name: unknown.String()}}})
 	op := k.Operator(t, keep.Influxd)
 	adopt := set("a", "1")
-	adopt.Adopt = true
 	id, err := k.ResolveOrganization(ctx, op, unknown.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Change(ctx, op, id, adopt); keep.CodeOf(err) != keep.CodeConflict || !strings.Contains(err.Error(), importOrg.String()) {
+	if _, err := k.ChangeOrAdopt(ctx, op, id, adopt); keep.CodeOf(err) != keep.CodeConflict || !strings.Contains(err.Error(), importOrg.String()) {
 		t.Errorf("adopted under a taken name: %v", err)
 	}
 	name := "renamed"
 	if _, err := k.UpdateOrganization(ctx, op, importOrg, keep.OrganizationUpdate{Name: &name}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.Change(ctx, op, id, adopt); err != nil {
+	if _, err := k.ChangeOrAdopt(ctx, op, id, adopt); err != nil {
 		t.Error(err)
 	}
 	if names, err := k.SecretNames(ctx, op, importOrg); err != nil || len(names) != 0 {

@@ -381,6 +381,6 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 		if err := t.deleteMembers(id); err != nil {
 			return err
 		}
-		return t.deleteMap(id)
+		return t.k.maps.Delete(t.w, id)
 	})
 }

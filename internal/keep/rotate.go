@@ -72,7 +72,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 		err = k.saveKeys(ctx, next)
 	}
 	if err != nil {
-		return k.finish(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved", err: err})
+		return k.finish(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved", Err: err})
 	}
 	k.records.SetKeys(next)
 	rec.Detail = fmt.Sprintf("data key %d", next.PrimaryKeyID())

@@ -96,7 +96,7 @@ func (v *view) tokenByValue(value string) (ID, *tokenRecord, error) {
 
 // importedToken finds a token of which InfluxDB kept a hash alone.
 func (v *view) importedToken(value string) (*entryRecord, error) {
-	for _, h := range v.k.influxHashes(value) {
+	for _, h := range influxHashes(v.DB(), value) {
 		if entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableTokenHash, h)); err != nil || entry != nil {
 			return entry, err
 		}

@@ -3,8 +3,6 @@ package keep
 import (
 	"context"
 	"errors"
-
-	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // compacter is a store that can remove from the disk what was deleted or
@@ -32,7 +30,7 @@ func (k *Keep) sweepAll(ctx context.Context) error {
 	var orgs []ID
 	err := k.peek(ctx, func(v *view) error {
 		orgs = orgs[:0]
-		return v.ScanIDs(record.TableHead, func(id ID) error {
+		return k.maps.Organizations(v.Reader, func(id ID) error {
 			orgs = append(orgs, id)
 			return nil
 		})
@@ -42,18 +40,11 @@ func (k *Keep) sweepAll(ctx context.Context) error {
 			return err
 		}
 		err = k.quietly(ctx, func(t *tx) error {
-			w := &writer{tx: t, c: &Caller{}, org: org}
-			if err := w.open(); err != nil {
+			w, err := t.writer(&Caller{}, org)
+			if err != nil {
 				return err
 			}
-			if w.head.Current == 0 {
-				return errUnchanged
-			}
-			w.head.Floor = max(w.head.Floor, w.head.Oldest)
-			if err := w.sweepMap(); err != nil {
-				return err
-			}
-			return w.save()
+			return w.Sweep()
 		})
 		if errors.Is(err, errUnchanged) {
 			err = nil

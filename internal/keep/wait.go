@@ -13,9 +13,9 @@ func (k *Keep) Wait(ctx context.Context, c Caller, org ID, tag string) error {
 		changed := k.watchers.on(org)
 		same := false
 		err := k.peek(ctx, func(v *view) error {
-			r, err := v.reading(&c, org)
+			r, err := v.readableMap(&c, org)
 			if err == nil {
-				same = r.tag() == tag
+				same = r.Tag() == tag
 			}
 			return err
 		})

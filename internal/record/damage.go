@@ -32,3 +32,43 @@ func CheckRevisions(key []byte, object, entry uint64) error {
 	}
 	return nil
 }
+
+// Findings are what a check of all records finds. Damage is told once, and what
+// follows from it elsewhere is not.
+type Findings struct {
+	found func(what string, err error)
+	told  map[string]bool
+	count int
+}
+
+// NewFindings returns findings that are told to found.
+func NewFindings(found func(what string, err error)) *Findings {
+	return &Findings{found: found, told: map[string]bool{}}
+}
+
+// Count returns how many were found.
+func (f *Findings) Count() int { return f.count }
+
+// Add tells of damage.
+func (f *Findings) Add(what string, err error) {
+	f.told[what] = true
+	f.count++
+	f.found(what, err)
+}
+
+// Check tells of err, if there is one, by the name that it carries or else by
+// what. It reports whether it did: it does not if that was told of before.
+func (f *Findings) Check(what string, err error) bool {
+	if err == nil {
+		return false
+	}
+	var d *DamageError
+	if errors.As(err, &d) {
+		what, err = d.What, d.Err
+	}
+	if f.told[what] {
+		return false
+	}
+	f.Add(what, err)
+	return true
+}

@@ -59,7 +59,7 @@ func (db *DB) ClearCache() { db.cache.Clear() }
 // View calls fn with a consistent snapshot of what is durable; see
 // store.Store.
 func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
-	r := &Reader{Now: db.now(), ctx: ctx, db: db}
+	r := &Reader{Now: db.now(), ctx: ctx, db: db, durable: true}
 	return db.store.View(ctx, func(s store.Reader) error {
 		r.store = s
 		return fn(r)

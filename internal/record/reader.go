@@ -15,9 +15,10 @@ import (
 type Reader struct {
 	Now time.Time // the transaction's time
 
-	ctx   context.Context
-	db    *DB
-	store store.Reader
+	ctx     context.Context
+	db      *DB
+	store   store.Reader
+	durable bool
 }
 
 // DB returns the records that are read.
@@ -25,6 +26,10 @@ func (r *Reader) DB() *DB { return r.db }
 
 // Context returns the transaction's context.
 func (r *Reader) Context() context.Context { return r.ctx }
+
+// Durable reports whether what is read is durable, as it is in a View: it can be
+// remembered beyond the transaction.
+func (r *Reader) Durable() bool { return r.durable }
 
 // Revision is store.Reader's.
 func (r *Reader) Revision(tables ...Table) uint64 { return r.store.Revision(tables...) }

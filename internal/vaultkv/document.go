@@ -105,9 +105,9 @@ func (c *call) writeDocument() error {
 	if err != nil {
 		return err
 	}
-	return c.change(w, keep.Change{
+	return c.change(c.keep.ChangeOrAdopt, w, keep.Change{
 		Set: w.set, Replace: true, CAS: w.cas,
-		Merge: c.merging, Guard: c.merging, Adopt: true, Always: true,
+		Merge: c.merging, Guard: c.merging, Always: true,
 	})
 }
 
@@ -120,7 +120,7 @@ func (c *call) patchDocument() error {
 	if err != nil {
 		return err
 	}
-	err = c.change(w, keep.Change{Set: w.set, Remove: w.remove, CAS: w.cas, Exists: true, Always: true})
+	err = c.change(c.keep.Change, w, keep.Change{Set: w.set, Remove: w.remove, CAS: w.cas, Exists: true, Always: true})
 	if errors.Is(err, keep.ErrVersionNotFound) {
 		return c.nothingToPatch()
 	}
@@ -140,12 +140,15 @@ func (c *call) nothingToPatch() error {
 	return nil
 }
 
-func (c *call) change(w content, ch keep.Change) error {
+// changer is Keep.Change or Keep.ChangeOrAdopt.
+type changer func(context.Context, keep.Caller, keep.ID, keep.Change) (keep.Written, error)
+
+func (c *call) change(change changer, w content, ch keep.Change) error {
 	org, err := c.organization()
 	if err != nil {
 		return err
 	}
-	written, err := c.keep.Change(c.r.Context(), c.caller, org, ch)
+	written, err := change(c.r.Context(), c.caller, org, ch)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package keep
+package secretmap
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 func FuzzDecodeSecret(f *testing.F) {
 	f.Add(encodeSecret(kindValue, "name", "value"))
 	f.Add(encodeSecret(kindRemoved, "name", ""))
-	f.Add(encodeSecret(kindHidden, "", ""))
+	f.Add(encodeSecret(kindMasked, "", ""))
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Add([]byte{1, 5, 'a'})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -1,4 +1,4 @@
-package keep
+package secretmap
 
 import "github.com/fluxkeep/fluxkeep/internal/record"
 
@@ -31,15 +31,15 @@ func (v *view) secrets(s *snapshot) ([]Secret, error) {
 		size += len(value)
 	}
 	if size <= maxSealedValues {
-		if all := v.k.sealAll(out, size); s.values.CompareAndSwap(nil, all) {
-			v.k.maps.grow(s, len(all.sealed)+8*len(all.ends))
+		if all := v.maps.sealAll(out, size); s.values.CompareAndSwap(nil, all) {
+			v.maps.snapshots.grow(s, len(all.sealed)+8*len(all.ends))
 		}
 	}
 	return out, nil
 }
 
 func (v *view) openAll(s *snapshot, all *sealedValues) ([]Secret, error) {
-	plain, err := v.k.memory.Open(nil, all.sealed)
+	plain, err := v.maps.memory.Open(nil, all.sealed)
 	if err != nil {
 		return nil, &record.DamageError{What: "the cache of this process", Err: err}
 	}
@@ -54,14 +54,14 @@ func (v *view) openAll(s *snapshot, all *sealedValues) ([]Secret, error) {
 	return out, nil
 }
 
-func (k *Keep) sealAll(secrets []Secret, size int) *sealedValues {
+func (m *Maps) sealAll(secrets []Secret, size int) *sealedValues {
 	all := &sealedValues{ends: make([]int, len(secrets))}
 	plain := make([]byte, 0, size)
 	for i := range secrets {
 		plain = append(plain, secrets[i].Value...)
 		all.ends[i] = len(plain)
 	}
-	all.sealed = k.memory.Seal(plain)
+	all.sealed = m.memory.Seal(plain)
 	clear(plain)
 	return all
 }

@@ -1,4 +1,4 @@
-package keep
+package secretmap
 
 import (
 	"encoding/binary"
@@ -87,9 +87,9 @@ const (
 	opAdd    op = "+"
 	opChange op = "~"
 	opRemove op = "-"
-	// opHide ends a name that was already out of sight, because the version
+	// opMask ends a name that was already out of sight, because the version
 	// before was deleted. It is no change that anybody made.
-	opHide op = "x"
+	opMask op = "x"
 )
 
 // kind is what the name's secret record says.
@@ -97,8 +97,8 @@ func (o op) kind() byte {
 	switch o {
 	case opRemove:
 		return kindRemoved
-	case opHide:
-		return kindHidden
+	case opMask:
+		return kindMasked
 	}
 	return kindValue
 }
@@ -112,8 +112,6 @@ func (s *stateRecord) maxVersions() int {
 	}
 	return DefaultMaxVersions
 }
-
-func (s *stateRecord) deletionTime(v uint64) time.Time { return s.Deleted[v] }
 
 // hidden reports whether a version shows nothing: deleted or destroyed.
 func (s *stateRecord) hidden(v uint64, now time.Time) bool {
@@ -194,9 +192,9 @@ type mapState struct {
 // empty when nothing was ever written. The state is never written without the
 // head, so what was read with a head is right as long as the head is the same.
 func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
-	revision := v.Revision()
+	revision := v.r.Revision(record.TableHead)
 	if revision != 0 {
-		if seen, ok := v.k.heads.Get(org); ok && seen.revision == revision {
+		if seen, ok := v.maps.heads.Get(org); ok && seen.revision == revision {
 			return seen.head, seen.state, nil
 		}
 	}
@@ -205,12 +203,12 @@ func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
 		return nil, nil, err
 	}
 	if revision != 0 {
-		v.k.heads.Put(org, seenHead{m, revision})
+		v.maps.heads.Put(org, seenHead{m, revision})
 	}
 	return m.head, m.state, nil
 }
 
-// seenHead is a head as one revision of the store has it.
+// seenHead is a head as one revision of the table has it.
 type seenHead struct {
 	*mapState
 	revision uint64
@@ -218,7 +216,7 @@ type seenHead struct {
 
 func (v *view) mapState(org ID) (*mapState, error) {
 	k := record.Key(record.TableHead, org)
-	m, err := record.LoadFunc(v.Reader, k, func(plain []byte) (*mapState, error) {
+	m, err := record.LoadFunc(v.r, k, func(plain []byte) (*mapState, error) {
 		m := &mapState{&headRecord{}, &stateRecord{}}
 		if err := json.Unmarshal(plain, m.head); err != nil {
 			return nil, record.Damaged(k, err)
@@ -226,7 +224,7 @@ func (v *view) mapState(org ID) (*mapState, error) {
 		if err := v.checkHead(org, m.head); err != nil {
 			return nil, err
 		}
-		s, err := record.Load[stateRecord](v.Reader, record.Key(record.TableState, org))
+		s, err := record.Load[stateRecord](v.r, record.Key(record.TableState, org))
 		if err != nil {
 			return nil, err
 		}
@@ -248,44 +246,28 @@ func (v *view) checkHead(org ID, h *headRecord) error {
 		return nil // only settings were ever written
 	}
 	k := record.Key(record.TableHead, org)
-	if ok, err := v.Has(record.VersionKey(h.Map, h.Current)); err != nil {
+	if ok, err := v.r.Has(record.VersionKey(h.Map, h.Current)); err != nil {
 		return err
 	} else if !ok {
 		return record.Damaged(k, fmt.Errorf("there is no version %d", h.Current))
 	}
-	newer, err := v.Has(record.VersionKey(h.Map, h.Current+1))
+	newer, err := v.r.Has(record.VersionKey(h.Map, h.Current+1))
 	if newer {
 		return record.Damaged(k, fmt.Errorf("it says %d, and there is a version %d", h.Current, h.Current+1))
 	}
 	return err
 }
 
-// putHead writes the head. The state is the one that the head says is the
-// newest.
-func (t *tx) putHead(org ID, h headRecord, s *stateRecord) error {
-	return t.w.PutDecoded(record.Key(record.TableHead, org), h.appendJSON(make([]byte, 0, 256)), &mapState{&h, s})
-}
-
-// putState writes the state and the head that says which state is the newest.
-func (t *tx) putState(org ID, h headRecord, s *stateRecord) error {
-	s.Revision++
-	h.StateRevision = s.Revision
-	if err := t.w.PutJSON(record.Key(record.TableState, org), s); err != nil {
-		return err
-	}
-	return t.putHead(org, h, s)
-}
-
 // recentVersion is version for a write, and only for versions that others were
 // built on since. Where one process writes all versions, what it remembers of
 // such a version is what it wrote last, and that needs no second look.
-func (t *tx) recentVersion(m ID, n uint64) (*versionRecord, error) {
-	if t.DB().Exclusive() {
-		if known, ok := t.k.versions.Get(mapVersion{m, n}); ok {
+func (w *Writer) recentVersion(m ID, n uint64) (*versionRecord, error) {
+	if w.r.DB().Exclusive() {
+		if known, ok := w.maps.versions.Get(mapVersion{m, n}); ok {
 			return known, nil
 		}
 	}
-	return t.version(m, n)
+	return w.version(m, n)
 }
 
 // mapVersion names a version of a map.
@@ -297,28 +279,28 @@ type mapVersion struct {
 // version returns a version's record.
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	r := &versionRecord{}
-	return r, v.RequireJSON(record.VersionKey(m, n), r)
+	return r, v.r.RequireJSON(record.VersionKey(m, n), r)
 }
 
 // changesPerChunk keeps records well below what every store takes at once, and
 // is what one write sweeps.
 const changesPerChunk = sweptNames
 
-func (t *tx) putVersion(m ID, n uint64, r versionRecord, changes []change) error {
+func (w *Writer) putVersion(m ID, n uint64, r versionRecord, changes []change) error {
 	r.Changes = changes
 	if len(changes) > changesPerChunk {
 		r.Changes = nil
 		for part := range slices.Chunk(changes, changesPerChunk) {
-			if err := t.w.PutJSON(record.ChangesKey(m, n, r.Chunks), part); err != nil {
+			if err := w.tx.PutJSON(record.ChangesKey(m, n, r.Chunks), part); err != nil {
 				return err
 			}
 			r.Chunks++
 		}
 	}
-	if t.DB().Exclusive() {
-		t.k.versions.Put(mapVersion{m, n}, &r)
+	if w.r.DB().Exclusive() {
+		w.maps.versions.Put(mapVersion{m, n}, &r)
 	}
-	return t.w.Put(record.VersionKey(m, n), r.appendJSON(make([]byte, 0, 256)))
+	return w.tx.Put(record.VersionKey(m, n), r.appendJSON(make([]byte, 0, 256)))
 }
 
 // changes returns all that a version did.
@@ -345,40 +327,23 @@ func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
 // changesIn returns one part of what a large version did.
 func (v *view) changesIn(m ID, n uint64, chunk uint32) ([]change, error) {
 	var part []change
-	err := v.RequireJSON(record.ChangesKey(m, n, chunk), &part)
+	err := v.r.RequireJSON(record.ChangesKey(m, n, chunk), &part)
 	return part, err
 }
 
-func (t *tx) deleteVersion(h *headRecord, n uint64) error {
-	t.k.versions.Delete(mapVersion{h.Map, n})
-	if err := t.w.Delete(record.VersionKey(h.Map, n)); err != nil || n > h.Large {
+func (w *Writer) deleteVersion(n uint64) error {
+	w.maps.versions.Delete(mapVersion{w.head.Map, n})
+	if err := w.tx.Delete(record.VersionKey(w.head.Map, n)); err != nil || n > w.head.Large {
 		return err
 	}
-	return t.w.DeletePrefix(record.ChangesPrefix(h.Map, n))
-}
-
-// deleteMap removes all of an organization's versions.
-func (t *tx) deleteMap(org ID) error {
-	h, _, err := t.head(org)
-	if err != nil || h.Map == 0 {
-		return err
-	}
-	for _, table := range []record.Table{record.TableSecret, record.TableVersion, record.TableChanges} {
-		if err := t.w.DeletePrefix(record.Key(table, h.Map)); err != nil {
-			return err
-		}
-	}
-	if err := t.w.Delete(record.Key(record.TableState, org)); err != nil {
-		return err
-	}
-	return t.w.Delete(record.Key(record.TableHead, org))
+	return w.tx.DeletePrefix(record.ChangesPrefix(w.head.Map, n))
 }
 
 // What a secret record says of its name.
 const (
 	kindRemoved = 0
 	kindValue   = 1
-	kindHidden  = 2 // see opHide
+	kindMasked  = 2 // see opMask
 )
 
 // A secret record is sealed as: its kind, the name's length, the name, the
@@ -402,7 +367,7 @@ func decodeSecret(b []byte) (kind byte, name, value string, err error) {
 }
 
 func splitSecret(b []byte) (kind byte, name, value []byte, ok bool) {
-	if len(b) == 0 || b[0] > kindHidden {
+	if len(b) == 0 || b[0] > kindMasked {
 		return 0, nil, nil, false
 	}
 	n, size := binary.Uvarint(b[1:])

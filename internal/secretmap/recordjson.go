@@ -1,4 +1,4 @@
-package keep
+package secretmap
 
 import (
 	"encoding/json"

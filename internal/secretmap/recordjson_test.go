@@ -1,4 +1,4 @@
-package keep
+package secretmap
 
 import (
 	"encoding/json"
@@ -39,7 +39,7 @@ func TestRecordsAsJSON(t *testing.T) {
 			From: number(), Merged: number(), Count: int(number()), Chunks: uint32(number()),
 		}
 		for range r.IntN(4) {
-			v.Changes = append(v.Changes, change{names[r.IntN(len(names))], []op{opAdd, opChange, opRemove, opHide}[r.IntN(4)], number(), record.Hash{}})
+			v.Changes = append(v.Changes, change{names[r.IntN(len(names))], []op{opAdd, opChange, opRemove, opMask}[r.IntN(4)], number(), record.Hash{}})
 		}
 		return compare(h.appendJSON(nil), &h) && compare(v.appendJSON(nil), &v)
 	}

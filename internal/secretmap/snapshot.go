@@ -1,4 +1,4 @@
-package keep
+package secretmap
 
 import (
 	"container/list"
@@ -51,12 +51,12 @@ func (v *view) complete(s *snapshot) (*snapshot, error) {
 	return s, nil
 }
 
-// mapCache keeps the newest snapshots, those used last, up to a limit in
+// snapshotCache keeps the newest snapshots, those used last, up to a limit in
 // bytes. A snapshot is identified by map and version, and neither a version's
 // content nor a map's ID is ever used again for something else, so a cached
 // one is never wrong; whether it is the current one the head record says,
 // which is read each time. Only what was durable is put here.
-type mapCache struct {
+type snapshotCache struct {
 	mu    sync.Mutex
 	limit int64
 	bytes int64
@@ -64,7 +64,7 @@ type mapCache struct {
 	order list.List
 }
 
-func (c *mapCache) get(m ID) *snapshot {
+func (c *snapshotCache) get(m ID) *snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.maps[m]
@@ -75,7 +75,7 @@ func (c *mapCache) get(m ID) *snapshot {
 	return e.Value.(*snapshot)
 }
 
-func (c *mapCache) put(s *snapshot) {
+func (c *snapshotCache) put(s *snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.maps[s.m]; ok {
@@ -97,7 +97,7 @@ func (c *mapCache) put(s *snapshot) {
 }
 
 // grow counts what was added to a snapshot that may be in the cache.
-func (c *mapCache) grow(s *snapshot, bytes int) {
+func (c *snapshotCache) grow(s *snapshot, bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, ok := c.maps[s.m]; ok && e.Value.(*snapshot) == s {
@@ -107,13 +107,20 @@ func (c *mapCache) grow(s *snapshot, bytes int) {
 	}
 }
 
-func (c *mapCache) trim() {
+func (c *snapshotCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.maps, c.bytes = nil, 0
+	c.order.Init()
+}
+
+func (c *snapshotCache) trim() {
 	for c.bytes > c.limit {
 		c.drop(c.order.Back())
 	}
 }
 
-func (c *mapCache) drop(e *list.Element) {
+func (c *snapshotCache) drop(e *list.Element) {
 	s := c.order.Remove(e).(*snapshot)
 	delete(c.maps, s.m)
 	c.bytes -= s.bytes
@@ -122,9 +129,9 @@ func (c *mapCache) drop(e *list.Element) {
 // secret finds what a name was in a version: the record's version, and its
 // value. ok is false when the name was not there.
 func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok bool, err error) {
-	h := v.DB().SecretHash(m, name)
+	h := v.r.DB().SecretHash(m, name)
 	prefix := record.SecretPrefix(m, h)
-	err = v.Scan(record.SecretKey(m, h, at), store.PrefixEnd(prefix), func(k, sealed []byte) (bool, error) {
+	err = v.r.Scan(record.SecretKey(m, h, at), store.PrefixEnd(prefix), func(k, sealed []byte) (bool, error) {
 		e, value, ok, err = v.found(name, k, sealed)
 		return false, err
 	})
@@ -135,7 +142,7 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 // it returns store.ErrNotFound. h is the name's hash.
 func (v *view) secretAt(m ID, name string, h record.Hash, at uint64) (e entry, value string, ok bool, err error) {
 	k := record.SecretKey(m, h, at)
-	sealed, err := v.Sealed(k)
+	sealed, err := v.r.Sealed(k)
 	if err != nil {
 		return entry{}, "", false, err
 	}
@@ -155,7 +162,7 @@ func (v *view) found(name string, k, sealed []byte) (e entry, value string, ok b
 }
 
 func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err error) {
-	plain, err := v.Open(k, sealed)
+	plain, err := v.r.Open(k, sealed)
 	if err != nil {
 		return 0, "", "", err
 	}
@@ -168,8 +175,8 @@ func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err 
 
 // value returns the value of the name at index i of a snapshot.
 func (v *view) value(s *snapshot, i int) (string, error) {
-	v.key = record.AppendSecretKey(v.key[:0], s.m, v.DB().SecretHash(s.m, s.names[i]), s.written[i])
-	sealed, err := v.Sealed(v.key)
+	v.key = record.AppendSecretKey(v.key[:0], s.m, v.r.DB().SecretHash(s.m, s.names[i]), s.written[i])
+	sealed, err := v.r.Sealed(v.key)
 	if errors.Is(err, store.ErrNotFound) {
 		return "", record.Damaged(v.key, err)
 	}
@@ -185,7 +192,7 @@ func (v *view) value(s *snapshot, i int) (string, error) {
 func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error) error {
 	var last record.Hash
 	have := false
-	return v.ScanPrefix(record.Key(record.TableSecret, m), func(k, sealed []byte) (bool, error) {
+	return v.r.ScanPrefix(record.Key(record.TableSecret, m), func(k, sealed []byte) (bool, error) {
 		h, version, ok := record.ParseSecretKey(k)
 		if !ok {
 			return false, record.Damaged(k, errSecretRecord)
@@ -202,21 +209,20 @@ func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error
 	})
 }
 
-// snapshot returns what is visible in a version. durable says that v reads
-// what can't be taken back, so that the result may be remembered.
-func (v *view) snapshot(h *headRecord, state *stateRecord, at uint64, durable bool) (*snapshot, error) {
-	s := v.k.maps.get(h.Map)
+// snapshot returns what is visible in a version.
+func (m *Map) snapshot(at uint64) (*snapshot, error) {
+	s := m.maps.snapshots.get(m.head.Map)
 	var err error
 	switch {
 	case s != nil && s.version == at:
 		return s, nil
-	case s != nil && s.version < at && leads(h, state, s.version, at):
-		s, err = v.advance(s, at)
+	case s != nil && s.version < at && leads(m.head, m.state, s.version, at):
+		s, err = m.advance(s, at)
 	default:
-		s, err = v.wholeSnapshot(h.Map, at)
+		s, err = m.wholeSnapshot(m.head.Map, at)
 	}
-	if err == nil && durable {
-		v.k.maps.put(s)
+	if err == nil && m.r.Durable() {
+		m.maps.snapshots.put(s)
 	}
 	return s, err
 }
@@ -241,7 +247,7 @@ func (v *view) wholeSnapshot(m ID, at uint64) (*snapshot, error) {
 	var entries []entry
 	err := v.scanVersion(m, at, func(e entry, _ string) error {
 		entries = append(entries, e)
-		return v.Context().Err()
+		return v.r.Context().Err()
 	})
 	if err != nil {
 		return nil, err

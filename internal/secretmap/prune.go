@@ -1,4 +1,4 @@
-package keep
+package secretmap
 
 import (
 	"slices"
@@ -31,13 +31,13 @@ const (
 // left. changed is the number of names that the write has changed: what comes
 // in faster than it goes would grow without end. before is the time of the
 // version before.
-func (w *writer) prune(changed int, before time.Time) error {
+func (w *Writer) prune(changed int, before time.Time) error {
 	if keep := uint64(w.state.maxVersions()); w.head.Current >= keep {
 		w.head.Full = true
 		w.head.Oldest = max(w.head.Oldest, w.head.Current-keep+1)
 	}
 	swept := w.head.Swept == w.head.Floor
-	if swept && changed <= fewChanges && w.Now.Sub(before) < mergeTime && w.head.Current%pruneEvery != 0 {
+	if swept && changed <= fewChanges && w.r.Now.Sub(before) < mergeTime && w.head.Current%pruneEvery != 0 {
 		return nil
 	}
 	for i := 0; i < maxPruned && w.head.Floor < w.head.Oldest; i++ {
@@ -55,17 +55,17 @@ func (w *writer) prune(changed int, before time.Time) error {
 
 // mergeable reports whether the version at the floor may still be merged with:
 // it was the current one until a moment ago, and not many came after it.
-func (w *writer) mergeable() (bool, error) {
+func (w *Writer) mergeable() (bool, error) {
 	if w.head.Oldest-w.head.Floor > mergeVersions {
 		return false, nil
 	}
 	next, err := w.recentVersion(w.head.Map, w.head.Floor+1)
-	return err == nil && w.Now.Sub(next.Time) < mergeTime, err
+	return err == nil && w.r.Now.Sub(next.Time) < mergeTime, err
 }
 
 // sweep goes on with removing what only versions below the floor needed, until
 // it has looked at so many names.
-func (w *writer) sweep(names int) error {
+func (w *Writer) sweep(names int) error {
 	for w.head.Swept < w.head.Floor && names > 0 {
 		n := w.head.Swept + 1
 		r, err := w.recentVersion(w.head.Map, n)
@@ -94,7 +94,7 @@ func (w *writer) sweep(names int) error {
 
 // swept notes that nothing is left of what version n has superseded. A pinned
 // version keeps its record.
-func (w *writer) swept(n uint64) error {
+func (w *Writer) swept(n uint64) error {
 	w.head.Swept, w.head.SweptParts = n, 0
 	if w.state.pinned(n - 1) {
 		return nil
@@ -104,7 +104,7 @@ func (w *writer) swept(n uint64) error {
 
 // superseded removes the records of these names, which version n has changed,
 // that were visible up to it, apart from those that a pinned version shows.
-func (w *writer) superseded(n uint64, changes []change) error {
+func (w *Writer) superseded(n uint64, changes []change) error {
 	for _, c := range changes {
 		h := c.hash
 		if h == (record.Hash{}) { // the record was read
@@ -112,7 +112,7 @@ func (w *writer) superseded(n uint64, changes []change) error {
 		}
 		left := c.Before != 0 && w.pinnedIn(c.Before, n)
 		if c.Before != 0 && !left {
-			if err := w.w.Delete(record.SecretKey(w.head.Map, h, c.Before)); err != nil {
+			if err := w.tx.Delete(record.SecretKey(w.head.Map, h, c.Before)); err != nil {
 				return err
 			}
 		}
@@ -127,7 +127,7 @@ func (w *writer) superseded(n uint64, changes []change) error {
 			}
 		}
 		if !left {
-			if err := w.w.Delete(record.SecretKey(w.head.Map, h, n)); err != nil {
+			if err := w.tx.Delete(record.SecretKey(w.head.Map, h, n)); err != nil {
 				return err
 			}
 		}
@@ -136,32 +136,32 @@ func (w *writer) superseded(n uint64, changes []change) error {
 }
 
 // olderThan reports whether a name has a record below version n.
-func (w *writer) olderThan(h record.Hash, n uint64) (found bool, err error) {
+func (w *Writer) olderThan(h record.Hash, n uint64) (found bool, err error) {
 	m := w.head.Map
-	err = w.Scan(record.SecretKey(m, h, n-1), record.SecretKey(m, h, 0), func([]byte, []byte) (bool, error) {
+	err = w.r.Scan(record.SecretKey(m, h, n-1), record.SecretKey(m, h, 0), func([]byte, []byte) (bool, error) {
 		found = true
 		return false, nil
 	})
 	return found, err
 }
 
-func (w *writer) pinnedIn(from, to uint64) bool {
+func (w *Writer) pinnedIn(from, to uint64) bool {
 	at, _ := slices.BinarySearch(w.state.Pinned, from)
 	return at < len(w.state.Pinned) && w.state.Pinned[at] < to
 }
 
 // forget removes what is known of a version.
-func (w *writer) forget(n uint64) error {
+func (w *Writer) forget(n uint64) error {
 	if _, has := w.state.Deleted[n]; has || w.state.destroyed(n) {
 		w.changeState()
 		delete(w.state.Deleted, n)
 		w.state.Destroyed = remove(w.state.Destroyed, n)
 	}
-	return w.deleteVersion(&w.head, n)
+	return w.deleteVersion(n)
 }
 
 // sweepUnpinned removes what only versions that were unpinned needed.
-func (w *writer) sweepUnpinned() error {
+func (w *Writer) sweepUnpinned() error {
 	sweep := false
 	for _, n := range w.unpinned {
 		if n >= w.head.Floor {
@@ -182,7 +182,7 @@ func (w *writer) sweepUnpinned() error {
 // sweepMap removes all records of a map that no kept version needs, also those
 // that sweep had still before it. It is for what is rare, destroying and
 // unpinning versions, since it reads all keys.
-func (w *writer) sweepMap() error {
+func (w *Writer) sweepMap() error {
 	type secretRecord struct {
 		h    record.Hash
 		v    uint64
@@ -207,7 +207,7 @@ func (w *writer) sweepMap() error {
 		}
 		group = group[:0]
 	}
-	err := w.ScanPrefix(record.Key(record.TableSecret, m), func(k, sealed []byte) (bool, error) {
+	err := w.r.ScanPrefix(record.Key(record.TableSecret, m), func(k, sealed []byte) (bool, error) {
 		h, v, ok := record.ParseSecretKey(k)
 		if !ok {
 			return false, record.Damaged(k, errSecretRecord)
@@ -224,7 +224,7 @@ func (w *writer) sweepMap() error {
 	}
 	for _, r := range drop {
 		if err == nil {
-			err = w.w.Delete(record.SecretKey(m, r.h, r.v))
+			err = w.tx.Delete(record.SecretKey(m, r.h, r.v))
 		}
 	}
 	for err == nil && w.head.Swept < w.head.Floor {
@@ -235,7 +235,7 @@ func (w *writer) sweepMap() error {
 
 // neededIn reports whether a kept version from (included) to to (not
 // included) shows its values.
-func (w *writer) neededIn(from, to uint64) bool {
+func (w *Writer) neededIn(from, to uint64) bool {
 	for v := max(from, w.head.Floor); v < to && v <= w.head.Current; v++ {
 		if !w.state.destroyed(v) {
 			return true

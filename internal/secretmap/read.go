@@ -1,0 +1,252 @@
+package secretmap
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Map is what a transaction sees of an organization's map.
+type Map struct {
+	view
+	org   ID
+	head  *headRecord
+	state *stateRecord
+}
+
+// Secret is a name with its value.
+type Secret struct {
+	Name    string
+	Value   string
+	Version uint64 // in which the value was written
+}
+
+// VersionInfo describes a version.
+type VersionInfo struct {
+	Number    uint64
+	Created   time.Time
+	Deleted   time.Time // when it is, or will be, hidden; zero: never
+	Hidden    bool      // deleted or destroyed: it shows nothing now
+	Destroyed bool
+	Pinned    bool
+	User      ID
+	Token     ID
+	Protocol  Protocol
+	From      uint64 // the version that it rolled back to, 0: none
+	Merged    uint64 // the version that a merged write had read, 0: none
+	Count     int    // names in it
+	// What it changed, in byte order. Filled by History only.
+	Added   []string
+	Changed []string
+	Removed []string
+}
+
+// Document is what one version shows.
+type Document struct {
+	Version VersionInfo
+	Custom  map[string]string // custom_metadata
+	// Secrets are in byte order of their names; none when the version is
+	// hidden.
+	Secrets []Secret
+	// Tag changes whenever what there is to see changes.
+	Tag string
+}
+
+// Exists reports whether there are versions or settings.
+func (m *Map) Exists() bool { return m.head.Map != 0 }
+
+// Current returns the number of the current version, 0 for none.
+func (m *Map) Current() uint64 { return m.head.Current }
+
+// Kept reports whether a version exists.
+func (m *Map) Kept(version uint64) bool { return m.head.kept(m.state, version) }
+
+// Empty reports whether there is nothing to see: no version yet, or the current
+// one is hidden.
+func (m *Map) Empty() bool { return m.head.empty(m.state, m.r.Now) }
+
+// Tag identifies what there is to see: the map, its current version, and
+// whether that one is hidden.
+func (m *Map) Tag() string {
+	b := append(make([]byte, 0, 48), m.head.Map.String()...)
+	b = strconv.AppendUint(append(b, '.'), m.head.Current, 10)
+	if m.Empty() {
+		return string(append(b, ".0"...))
+	}
+	return string(append(b, ".1"...))
+}
+
+// Names returns the names in the current version, in byte order. The slice
+// must not be changed.
+func (m *Map) Names() ([]string, error) {
+	if m.Empty() {
+		return nil, nil
+	}
+	s, err := m.snapshot(m.head.Current)
+	if err != nil {
+		return nil, err
+	}
+	return s.names, nil
+}
+
+// Value returns the current value of a name.
+func (m *Map) Value(name string) (value string, ok bool, err error) {
+	if m.Empty() {
+		return "", false, nil
+	}
+	_, value, ok, err = m.secret(m.head.Map, name, m.head.Current)
+	return value, ok, err
+}
+
+// Document returns what a version that is kept shows: the names for which
+// visible is true and, if only is not nil, that are in it. A visible that is
+// nil shows all. It also returns the names of the secrets, which must not be
+// changed.
+func (m *Map) Document(version uint64, visible func(string) bool, only []string) (Document, []string, error) {
+	if m.state.hidden(version, m.r.Now) || only != nil {
+		out, err := m.part(version, visible, only)
+		return out, namesOf(out.Secrets), err
+	}
+	s, err := m.snapshot(version)
+	if err != nil {
+		return Document{}, nil, err
+	}
+	out := m.document(version, s.record)
+	if visible == nil {
+		out.Secrets, err = m.secrets(s)
+		return out, s.names, err
+	}
+	for i, name := range s.names {
+		if !visible(name) {
+			continue
+		}
+		value, err := m.value(s, i)
+		if err != nil {
+			return Document{}, nil, err
+		}
+		out.Secrets = append(out.Secrets, Secret{name, value, s.written[i]})
+	}
+	return out, namesOf(out.Secrets), nil
+}
+
+func namesOf(secrets []Secret) []string {
+	names := make([]string, len(secrets))
+	for i, s := range secrets {
+		names[i] = s.Name
+	}
+	return names
+}
+
+func (m *Map) document(n uint64, r *versionRecord) Document {
+	return Document{Version: m.info(n, r), Custom: m.state.Custom, Tag: m.Tag()}
+}
+
+// part reads what a version shows of some names, or that it is hidden.
+func (m *Map) part(n uint64, visible func(string) bool, only []string) (Document, error) {
+	r, err := m.version(m.head.Map, n)
+	if err != nil {
+		return Document{}, err
+	}
+	out := m.document(n, r)
+	if out.Version.Hidden {
+		return out, nil
+	}
+	return out, m.choose(n, visible, only, &out)
+}
+
+// choose reads single names, which costs the same in a small map and in a
+// large one.
+func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Document) error {
+	only = slices.Clone(only)
+	slices.Sort(only)
+	for _, name := range slices.Compact(only) {
+		if visible != nil && !visible(name) {
+			continue
+		}
+		e, value, ok, err := m.secret(m.head.Map, name, n)
+		if err != nil {
+			return err
+		}
+		if ok {
+			out.Secrets = append(out.Secrets, Secret{name, value, e.version})
+		}
+	}
+	return nil
+}
+
+func (m *Map) info(n uint64, r *versionRecord) VersionInfo {
+	s := m.state
+	return VersionInfo{
+		Number: n, Created: r.Time, Deleted: s.Deleted[n], Hidden: s.hidden(n, m.r.Now),
+		Destroyed: s.destroyed(n), Pinned: s.pinned(n),
+		User: r.User, Token: r.Token, Protocol: r.Protocol, From: r.From, Merged: r.Merged, Count: r.Count,
+	}
+}
+
+// History returns the versions that are kept, newest first, with what they
+// changed of the names for which visible is true; nil shows all.
+func (m *Map) History(visible func(string) bool) ([]VersionInfo, error) {
+	var out []VersionInfo
+	for _, n := range slices.Backward(m.head.versions(m.state)) {
+		r, err := m.version(m.head.Map, n)
+		if err != nil {
+			return nil, err
+		}
+		changes, err := m.allChanges(m.head.Map, n, r)
+		if err != nil {
+			return nil, err
+		}
+		info := m.info(n, r)
+		for _, ch := range changes {
+			if visible != nil && !visible(ch.Name) {
+				continue
+			}
+			switch ch.Op {
+			case opAdd:
+				info.Added = append(info.Added, ch.Name)
+			case opChange:
+				info.Changed = append(info.Changed, ch.Name)
+			case opRemove:
+				info.Removed = append(info.Removed, ch.Name)
+			}
+		}
+		out = append(out, info)
+	}
+	return out, nil
+}
+
+// Metadata is what KV version 2 calls a secret's metadata.
+type Metadata struct {
+	Settings
+	Current         uint64
+	Oldest          uint64 // 0 until there were as many versions as are to be kept
+	MetadataVersion uint64
+	Created         time.Time
+	Updated         time.Time
+	Versions        []VersionInfo // oldest first, without names
+}
+
+// Metadata returns the settings and the versions, and ErrVersionNotFound when
+// nothing was ever written.
+func (m *Map) Metadata() (Metadata, error) {
+	h, s := m.head, m.state
+	if !m.Exists() {
+		return Metadata{}, ErrVersionNotFound
+	}
+	out := Metadata{
+		Settings: Settings{s.MaxVersions, s.CASRequired, s.DeleteVersionAfter, maps.Clone(s.Custom), s.MetadataCASRequired},
+		Current:  h.Current, MetadataVersion: s.MetadataVersion, Created: h.Created, Updated: h.Updated,
+	}
+	if h.Full || h.Oldest > 1 {
+		out.Oldest = h.Oldest
+	}
+	for _, n := range h.versions(s) {
+		r, err := m.version(h.Map, n)
+		if err != nil {
+			return Metadata{}, err
+		}
+		out.Versions = append(out.Versions, m.info(n, r))
+	}
+	return out, nil
+}

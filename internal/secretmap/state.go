@@ -1,0 +1,80 @@
+package secretmap
+
+// DeleteVersions hides versions until they are undeleted; none means the
+// current one. A version that is not kept is no error.
+func (w *Writer) DeleteVersions(versions ...uint64) error {
+	if w.head.Current == 0 {
+		return ErrUnchanged
+	}
+	if len(versions) == 0 {
+		versions = []uint64{w.head.Current}
+	}
+	w.changeState()
+	for _, n := range versions {
+		if w.Kept(n) && !w.state.hidden(n, w.r.Now) {
+			w.state.Deleted[n] = w.r.Now
+		}
+	}
+	return w.save()
+}
+
+// UndeleteVersions shows deleted versions again, for as long as a new version
+// would be there.
+func (w *Writer) UndeleteVersions(versions ...uint64) error {
+	if w.head.Current == 0 {
+		return ErrUnchanged
+	}
+	w.changeState()
+	for _, n := range versions {
+		if !w.Kept(n) || w.state.destroyed(n) {
+			continue
+		}
+		delete(w.state.Deleted, n)
+		if after := w.state.DeleteVersionAfter; after > 0 {
+			w.state.Deleted[n] = w.r.Now.Add(after)
+		}
+	}
+	return w.save()
+}
+
+// DestroyVersions removes what only these versions show, for good.
+func (w *Writer) DestroyVersions(versions ...uint64) error {
+	if w.head.Current == 0 {
+		return ErrUnchanged
+	}
+	w.changeState()
+	for _, n := range versions {
+		if w.Kept(n) {
+			w.state.Destroyed = insert(w.state.Destroyed, n)
+		}
+	}
+	if err := w.sweepMap(); err != nil {
+		return err
+	}
+	return w.save()
+}
+
+// Unpin lets go of a version that the drop guard has pinned.
+func (w *Writer) Unpin(version uint64) error {
+	if !w.state.pinned(version) {
+		return ErrVersionNotFound
+	}
+	w.unpin(version)
+	if err := w.sweepUnpinned(); err != nil {
+		return err
+	}
+	return w.save()
+}
+
+// Sweep removes the records that no kept version needs, at once and not little
+// by little.
+func (w *Writer) Sweep() error {
+	if w.head.Current == 0 {
+		return ErrUnchanged
+	}
+	w.head.Floor = max(w.head.Floor, w.head.Oldest)
+	if err := w.sweepMap(); err != nil {
+		return err
+	}
+	return w.save()
+}
