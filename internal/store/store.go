@@ -38,6 +38,19 @@ type CorruptError struct {
 func (e *CorruptError) Error() string { return fmt.Sprintf("store: damaged: %s: %v", e.What, e.Err) }
 func (e *CorruptError) Unwrap() error { return e.Err }
 
+type reserveKey struct{}
+
+// WithReserve returns a context whose changes may use some of the disk space
+// that a store holds back, and for which others are refused. It is for small
+// changes that a start or the recovery of a server depends on.
+func WithReserve(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reserveKey{}, true)
+}
+
+// MayUseReserve reports whether ctx comes from WithReserve. It is for
+// implementations.
+func MayUseReserve(ctx context.Context) bool { return ctx.Value(reserveKey{}) != nil }
+
 // Store is a set of ordered keys and values. All methods may be called by
 // several goroutines at once.
 type Store interface {

@@ -52,6 +52,7 @@ type committer struct {
 	changes  overlay
 	revs     *revisions // of the state that the group is built on
 	changed  tableSet   // in which functions of the group have written
+	free     space      // before the group
 	members  []*request // those whose functions were run for the next group
 	inflight bool       // a group is with the syncer
 	task     func()     // waits for the engine to have no group
@@ -168,13 +169,18 @@ func (c *committer) run(r *request) {
 		c.members = append(c.members, r)
 	}()
 	gen := c.store.gen.Load()
+	if len(c.members) == 0 {
+		c.free = c.store.freeSpace()
+	}
 	c.changes.mark()
 	if r.err = r.ctx.Err(); r.err == nil {
 		if err := gen.disk.failure(); err != nil {
 			r.err = unavailable(err)
 		} else {
 			c.tx.src, c.tx.revs, r.ran = gen.db, c.revs, true
-			r.err = r.fn(&c.tx)
+			if r.err = r.fn(&c.tx); r.err == nil && c.changes.written() {
+				r.err = c.store.spaceFor(r.ctx, c.free, c.changes.size())
+			}
 		}
 	}
 	returned = true
@@ -251,9 +257,6 @@ func (c *committer) apply(gen *generation) (err error) {
 	if err := c.changes.fill(c.batch, gen.db); err != nil {
 		return err
 	}
-	if err := c.store.spaceFor(c.batch.Len()); err != nil {
-		return err
-	}
 	if err := gen.waitForEngine(); err != nil {
 		return err
 	}
@@ -264,22 +267,6 @@ func (c *committer) apply(gen *generation) (err error) {
 		}
 	}
 	return gen.db.ApplyNoSyncWait(c.batch, pebble.Sync)
-}
-
-// spaceFor makes sure that n more bytes leave the reserve of free space.
-func (s *Store) spaceFor(n int) error {
-	if s.opts.Reserve < 0 {
-		return nil
-	}
-	usage, err := s.opts.FS.GetDiskUsage(s.dir)
-	if err != nil {
-		return nil // a file system that can't tell
-	}
-	// Twice: in the log, and in a table soon after.
-	if need := uint64(s.opts.Reserve) + 2*uint64(n); usage.AvailBytes < need {
-		return unavailable(fmt.Errorf("%d bytes free on the disk, %d needed", usage.AvailBytes, need))
-	}
-	return nil
 }
 
 // waitForEngine waits while the engine is behind with its background work.
@@ -310,7 +297,6 @@ func (gen *generation) waitForEngine() error {
 
 // sync is the syncer.
 func (c *committer) sync() {
-	defer c.store.loops.Done()
 	for g := range c.toSync {
 		err := g.batch.SyncWait()
 		if failure := g.gen.disk.failure(); failure != nil {

@@ -11,6 +11,9 @@ import (
 
 // unavailable says that the store can't do the work now.
 func unavailable(cause error) error {
+	if errors.Is(cause, store.ErrUnavailable) {
+		return cause
+	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, cause)
 }
 

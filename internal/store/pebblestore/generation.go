@@ -38,24 +38,58 @@ type generation struct {
 	rest   *time.Timer
 }
 
-// openGeneration opens the engine in the store's folder. The folder must have
-// passed check, or be empty.
-func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
-	var g *guard
-	if fresh {
-		g = newGuard(s.opts.FS, s.dir)
-	} else {
-		if g, err = readGuard(s.opts.FS, s.dir); err != nil {
-			return nil, damage(guardName, err)
-		}
-		if err := check(s.opts.FS, s.dir, g); err != nil {
-			return nil, err
-		}
-		if err := g.open(); err != nil {
-			return nil, unavailable(err)
-		}
+// openFirst opens the first generation. When the disk has no space for it, it
+// opens one that can only be read, and that is replaced when there is space.
+func (s *Store) openFirst(fresh bool) (*generation, error) {
+	if s.opts.ReadOnly {
+		return s.openReadOnly(errReadOnly)
 	}
+	if fresh {
+		return s.openGeneration(true)
+	}
+	full := s.spaceToOpen()
+	if full == nil {
+		gen, err := s.openGeneration(false)
+		if !isFull(err) {
+			return gen, err
+		}
+		full = err
+	}
+	return s.openReadOnly(full)
+}
 
+var errReadOnly = errors.New("opened for reading only")
+
+// openReadOnly opens the engine without writing anything. The generation takes
+// no changes, because of cause.
+func (s *Store) openReadOnly(cause error) (*generation, error) {
+	g, err := s.checkFolder()
+	if err != nil {
+		return nil, err
+	}
+	gen := s.newGeneration(g)
+	gen.disk.fail(cause)
+	o := gen.engineOptions()
+	o.ReadOnly = true
+	if err := catch(func() (err error) { gen.db, err = pebble.Open(s.dir, o); return err }); err != nil {
+		gen.abandon()
+		return nil, damage(culprit(err), err)
+	}
+	return gen, nil
+}
+
+// checkFolder makes sure that the store in the folder is whole and returns its
+// guard, which is not open yet.
+func (s *Store) checkFolder() (*guard, error) {
+	g, err := readGuard(s.opts.FS, s.dir)
+	if err != nil {
+		return nil, damage(guardName, err)
+	}
+	return g, check(s.opts.FS, s.dir, g)
+}
+
+// newGeneration returns a generation without an engine.
+func (s *Store) newGeneration(g *guard) *generation {
 	gen := &generation{
 		store:    s,
 		guard:    g,
@@ -64,16 +98,40 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 		closed:   make(chan struct{}),
 	}
 	gen.disk = newDisk(s.opts.FS, s.dir, g, &s.shelter, func(err error) {
-		s.log.Error("store: the disk failed, changes are refused until it works again", "error", err)
+		if err != errReadOnly {
+			s.log.Error("store: changes are refused until the disk works again", "error", err)
+		}
 		s.shelter.hold()
 		close(gen.stop)
 		s.failed()
 	})
 	gen.refs.Store(1)
 	s.gens.Add(1)
+	return gen
+}
 
-	logger := engineLog{log: s.log, fatal: gen.disk.fail}
-	o := engineOptions(gen.disk, s.cache, logger, gen.events())
+func (gen *generation) engineOptions() *pebble.Options {
+	logger := engineLog{log: gen.store.log, fatal: gen.disk.fail}
+	return engineOptions(gen.disk, gen.store.cache, logger, gen.events())
+}
+
+// openGeneration opens the engine in the store's folder, or makes a store in
+// an empty one.
+func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
+	var g *guard
+	if fresh {
+		g = newGuard(s.opts.FS, s.dir)
+	} else {
+		if g, err = s.checkFolder(); err != nil {
+			return nil, err
+		}
+		if err := g.open(); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+	gen := s.newGeneration(g)
+
+	o := gen.engineOptions()
 	compactions := newScheduler()
 	o.Experimental.CompactionScheduler = compactions
 	err = catch(func() (err error) {

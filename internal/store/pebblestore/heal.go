@@ -17,7 +17,6 @@ func (s *Store) failed() {
 
 // heal replaces the current generation when its disk has failed.
 func (s *Store) heal() {
-	defer s.loops.Done()
 	for {
 		select {
 		case <-s.sick:
@@ -67,7 +66,7 @@ func (s *Store) replace() bool {
 }
 
 func (s *Store) reopen() (*generation, error) {
-	if err := s.spaceFor(memTableSize); err != nil {
+	if err := s.spaceToOpen(); err != nil {
 		return nil, err
 	}
 	return s.openGeneration(false)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -36,13 +37,41 @@ func lockFolder(fsys vfs.FS, dir string) (*folderLock, error) {
 	}
 	for {
 		lock, err := lockFile(path)
-		if errors.Is(err, durable.ErrLocked) {
-			err = fmt.Errorf("%w: %s", store.ErrLocked, dir)
-		}
 		if err != errLockGone {
-			return lock, err
+			return lock, lockedError(dir, err)
 		}
 	}
+}
+
+// lockReadOnly locks a store that is there, and changes nothing.
+func lockReadOnly(fsys vfs.FS, dir string) (*folderLock, error) {
+	if state, _, err := inspect(fsys, dir); err != nil {
+		return nil, err
+	} else if state != folderStore {
+		return nil, fmt.Errorf("%s holds no store: %w", dir, fs.ErrNotExist)
+	}
+	if fsys != vfs.Default {
+		return lockFolder(fsys, dir)
+	}
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &folderLock{Closer: noLock{}}, nil // nobody has it open
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.Lock(f); err != nil {
+		return nil, errors.Join(lockedError(dir, err), f.Close())
+	}
+	return &folderLock{Closer: f}, nil
+}
+
+// lockedError translates an error of durable.Lock.
+func lockedError(dir string, err error) error {
+	if errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("%w: %s", store.ErrLocked, dir)
+	}
+	return err
 }
 
 // errLockGone says that the file was removed while it was being locked, by a

@@ -56,6 +56,6 @@ func (s *Store) Metrics() Metrics {
 	out.Compactions = m.Compact.Count
 	out.FailedCompactions = m.Compact.FailedCount
 	out.Flushes = m.Flush.Count
-	out.Available = e.gen.disk.failure() == nil && s.spaceFor(1) == nil
+	out.Available = e.gen.disk.failure() == nil && s.leaves(s.freeSpace(), 1, 1) == nil
 	return out
 }

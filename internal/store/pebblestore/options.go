@@ -34,9 +34,14 @@ type Options struct {
 	CacheSize int64
 
 	// Reserve is the free space in bytes below which changes are refused with
-	// store.ErrUnavailable, so that the engine keeps room for its own work.
-	// Default: 32 MiB; negative: no check.
+	// store.ErrUnavailable, so that the engine keeps room for its own work and
+	// for changes with store.WithReserve. So they are when the file system is
+	// about to run out of inodes. Default: 32 MiB; negative: no check.
 	Reserve int64
+
+	// ReadOnly opens a store that exists without writing anything. All changes
+	// are refused with store.ErrUnavailable.
+	ReadOnly bool
 
 	// FS is the file system. Default: the operating system's.
 	FS vfs.FS

@@ -82,6 +82,9 @@ func (o *overlay) rollback() {
 // empty reports whether the group changes nothing.
 func (o *overlay) empty() bool { return o.dirty == 0 }
 
+// written reports whether anything was written since the last mark.
+func (o *overlay) written() bool { return len(o.undo) > 0 || o.spansSet }
+
 // size is about the number of bytes that the group writes.
 func (o *overlay) size() int { return o.bytes.size }
 

@@ -89,7 +89,7 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.cache = pebble.NewCache(s.opts.CacheSize)
-	gen, err := s.openGeneration(fresh)
+	gen, err := s.openFirst(fresh)
 	if err != nil {
 		s.cache.Unref()
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.lock.giveUp()))
@@ -99,10 +99,12 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 	s.committer.changed = everyTable
 	s.publish(gen, s.committer.nextRevisions())
 
-	s.loops.Add(3)
+	s.loops.Go(s.committer.sync)
+	s.loops.Add(1)
 	go s.committer.execute()
-	go s.committer.sync()
-	go s.heal()
+	if !s.opts.ReadOnly {
+		s.loops.Go(s.heal)
+	}
 	return s, nil
 }
 
@@ -110,6 +112,10 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 // store is to be made in it.
 func (s *Store) enter() (fresh bool, err error) {
 	fs := s.opts.FS
+	if s.opts.ReadOnly {
+		s.lock, err = lockReadOnly(fs, s.dir)
+		return false, err
+	}
 	if _, err := fs.Stat(s.dir); errors.Is(err, os.ErrNotExist) {
 		if err := makeFolder(fs, s.dir); err != nil {
 			return false, err

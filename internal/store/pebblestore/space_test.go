@@ -1,0 +1,311 @@
+package pebblestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
+)
+
+// TestReserve refuses changes, but no reads, when the disk has little space.
+func TestReserve(t *testing.T) {
+	fs := &lowSpace{FS: vfs.Default}
+	fs.free.Store(1 << 30)
+	s := mustOpen(t, t.TempDir(), &Options{FS: fs, Reserve: 10 << 20})
+	storetest.MustSet(t, s, "a", "1")
+	fs.free.Store(10 << 20)
+	err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("a"), []byte("2")) })
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("update: %v", err)
+	}
+	if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
+		t.Errorf("got %v", got)
+	}
+	if s.Metrics().Available {
+		t.Error("the metrics say that changes are taken")
+	}
+	fs.free.Store(11 << 20)
+	storetest.MustSet(t, s, "a", "3")
+	if m := s.Metrics(); m.Recoveries != 0 || !m.Available {
+		t.Errorf("%+v", m)
+	}
+}
+
+type lowSpace struct {
+	vfs.FS
+	free atomic.Uint64
+}
+
+func (f *lowSpace) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{AvailBytes: f.free.Load(), TotalBytes: 1 << 40}, nil
+}
+
+// TestWithReserve lets changes that ask for it use the reserve, down to a
+// quarter of it, while other changes are refused.
+func TestWithReserve(t *testing.T) {
+	fs := &lowSpace{FS: vfs.Default}
+	fs.free.Store(1 << 30)
+	s := mustOpen(t, t.TempDir(), &Options{FS: fs, Reserve: 8 << 20})
+	storetest.MustSet(t, s, "a", "1")
+	set := func(ctx context.Context, value string) error {
+		return s.Update(ctx, func(tx store.Tx) error { return tx.Set([]byte("a"), []byte(value)) })
+	}
+	urgent := store.WithReserve(t.Context())
+	for _, c := range []struct {
+		free   uint64
+		urgent bool // may be made
+	}{{7 << 20, true}, {2<<20 + 4096, true}, {2 << 20, false}, {0, false}} {
+		fs.free.Store(c.free)
+		var wg sync.WaitGroup
+		for range 8 { // some of them share a group
+			wg.Go(func() {
+				if err := set(t.Context(), "ordinary"); !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("%d bytes free: an ordinary change: %v", c.free, err)
+				}
+			})
+			wg.Go(func() {
+				if err := set(urgent, "urgent"); (err == nil) != c.urgent || err != nil && !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("%d bytes free: a change that may use the reserve: %v", c.free, err)
+				}
+			})
+		}
+		wg.Wait()
+		if err := s.Update(t.Context(), func(store.Tx) error { return nil }); err != nil {
+			t.Errorf("%d bytes free: a change that writes nothing: %v", c.free, err)
+		}
+	}
+	if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "urgent" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestOpenWithoutSpace opens a store whose disk has no space left: it can be
+// read, and takes changes as soon as there is space.
+func TestOpenWithoutSpace(t *testing.T) {
+	noSpace := ofKind(errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFileWriteAt, errorfs.OpFilePreallocate)
+	for _, c := range []struct {
+		name string
+		free uint64
+		fail func(errorfs.Op) bool
+	}{
+		{"known", 1 << 20, func(errorfs.Op) bool { return false }},
+		{"found out", 1 << 40, noSpace},
+		{"no room for files", 1 << 40, ofKind(errorfs.OpCreate, errorfs.OpReuseForWrite)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := mustOpen(t, dir, nil)
+			storetest.MustSet(t, s, "a", "1")
+			crashed := t.TempDir()
+			copyDir(t, dir, crashed) // with its change in the log
+			storetest.MustClose(t, s)
+
+			var full atomic.Bool
+			full.Store(true)
+			fs := &lowSpace{FS: errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if full.Load() && c.fail(op) {
+					return syscall.ENOSPC
+				}
+				return nil
+			}))}
+			fs.free.Store(c.free)
+			s = mustOpen(t, crashed, &Options{FS: fs})
+			if m := s.Metrics(); m.Available {
+				t.Error("the metrics say that changes are taken")
+			}
+			set := func(ctx context.Context) error {
+				return s.Update(ctx, func(tx store.Tx) error { return tx.Set([]byte("a"), []byte("2")) })
+			}
+			for _, ctx := range []context.Context{t.Context(), store.WithReserve(t.Context())} {
+				if err := set(ctx); !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("update: %v", err)
+				}
+			}
+			if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
+				t.Errorf("got %v", got)
+			}
+			full.Store(false)
+			fs.free.Store(1 << 40)
+			mustRecover(t, s)
+			storetest.MustSet(t, s, "a", "3")
+		})
+	}
+}
+
+// TestReadOnly opens a store, crashed or closed, and finds all of it there
+// without changing anything in the folder.
+func TestReadOnly(t *testing.T) {
+	closed, crashed := t.TempDir(), t.TempDir()
+	s := mustOpen(t, closed, nil)
+	storetest.MustSet(t, s, "a", "1")
+	copyDir(t, closed, crashed)
+	if _, err := Open(closed, &Options{ReadOnly: true}); !errors.Is(err, store.ErrLocked) {
+		t.Errorf("open for reading what another has open: %v", err)
+	}
+	storetest.MustClose(t, s)
+	for _, dir := range []string{closed, crashed} {
+		before := snapshotFolder(t, dir)
+		s := mustOpen(t, dir, &Options{ReadOnly: true})
+		if _, err := Open(dir, nil); !errors.Is(err, store.ErrLocked) {
+			t.Errorf("open what is open for reading: %v", err)
+		}
+		if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
+			t.Errorf("got %v", got)
+		}
+		err := s.Update(store.WithReserve(t.Context()), func(tx store.Tx) error { return tx.Delete([]byte("a")) })
+		if !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("update: %v", err)
+		}
+		storetest.MustClose(t, s)
+		if after := snapshotFolder(t, dir); !maps.Equal(before, after) {
+			t.Errorf("the folder was changed from\n%v\nto\n%v", before, after)
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, dir := range []string{missing, t.TempDir()} {
+		if _, err := Open(dir, &Options{ReadOnly: true}); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("open a folder without a store for reading: %v", err)
+		}
+	}
+	if _, err := os.Stat(missing); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("made a folder: %v", err)
+	}
+}
+
+// snapshotFolder tells the names, content and times of the files in dir.
+func snapshotFolder(tb testing.TB, dir string) map[string]string {
+	tb.Helper()
+	out := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	must(tb, err)
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		must(tb, err)
+		info, err := e.Info()
+		must(tb, err)
+		out[e.Name()] = fmt.Sprint(info.Mode(), info.ModTime(), crc32.ChecksumIEEE(b))
+	}
+	return out
+}
+
+// TestFullDisk fills a real file system.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=48m"); err != nil {
+		t.Skipf("needs to mount a file system: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	for _, reserve := range []int64{8 << 20, -1} {
+		t.Run(fmt.Sprintf("reserve=%d", reserve), func(t *testing.T) {
+			db := filepath.Join(dir, fmt.Sprintf("db%d", reserve))
+			s := mustOpen(t, db, &Options{Reserve: reserve})
+			acked := 0
+			value := make([]byte, 100_000)
+			var err error
+			for range 2000 {
+				err = s.Update(t.Context(), func(tx store.Tx) error {
+					value[0] = byte(acked)
+					return tx.Set(fmt.Appendf(nil, "k%05d", acked), value)
+				})
+				if err != nil {
+					break
+				}
+				acked++
+			}
+			if !errors.Is(err, store.ErrUnavailable) {
+				t.Fatalf("after %d changes: %v", acked, err)
+			}
+			check := func(s *Store) {
+				t.Helper()
+				storetest.MustView(t, s, func(r store.Reader) error {
+					for i := range acked {
+						v, err := r.Get(fmt.Appendf(nil, "k%05d", i))
+						if err != nil {
+							return err
+						}
+						if v[0] != byte(i) {
+							t.Errorf("key %d is wrong", i)
+						}
+					}
+					return nil
+				})
+			}
+			check(s)
+			time.Sleep(300 * time.Millisecond)
+			check(s)
+			t.Logf("full after %d changes, %d recoveries", acked, s.Metrics().Recoveries)
+			if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=200m"); err != nil {
+				t.Fatal(err)
+			}
+			mustRecover(t, s)
+			check(s)
+			storetest.MustClose(t, s)
+			s = mustOpen(t, db, nil)
+			check(s)
+			storetest.MustClose(t, s)
+			if err := os.RemoveAll(db); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=48m"); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestNoInodes uses up the inodes of a real file system. The store refuses
+// changes before they run out; after a restart without any it can be read.
+func TestNoInodes(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "nr_inodes=200"); err != nil {
+		t.Skipf("needs to mount a file system: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	db := filepath.Join(dir, "db")
+	s := mustOpen(t, db, nil)
+	storetest.MustSet(t, s, "a", "1")
+	for i := 0; ; i++ {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600); errors.Is(err, syscall.ENOSPC) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := func() error {
+		return s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("a"), []byte("2")) })
+	}
+	if err := set(); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("update: %v", err)
+	}
+	if got := s.Metrics().Recoveries; got != 0 {
+		t.Errorf("the engine met the end of the disk %d times", got)
+	}
+	storetest.MustClose(t, s)
+
+	s = mustOpen(t, db, nil)
+	if err := set(); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("update: %v", err)
+	}
+	if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
+		t.Errorf("got %v", got)
+	}
+	for i := range reserveFiles + 16 {
+		must(t, os.Remove(filepath.Join(dir, strconv.Itoa(i))))
+	}
+	mustRecover(t, s)
+	must(t, set())
+}
