@@ -174,7 +174,10 @@ func (r recovery) open(cmd *cobra.Command, do func(*keep.Keep) error) error {
 	if err := r.load(); err != nil {
 		return err
 	}
-	err := datadir.Recover(cmd.Context(), r.config, do)
+	err := datadir.Recover(cmd.Context(), r.config, func(ctx context.Context, k *keep.Keep) error {
+		cmd.SetContext(ctx)
+		return do(k)
+	})
 	switch {
 	case errors.Is(err, datadir.ErrLocked):
 		return withHint(err, "stop the server first")

@@ -56,7 +56,7 @@ func (d *Data) checkStoreRecords(ctx context.Context, c *config.Config, done *Ch
 		tell("the store", err)
 		return nil, nil
 	}
-	if err := d.openStore(discardLog()); err != nil {
+	if err := d.readStore(); err != nil {
 		var corrupt *store.CorruptError
 		if !errors.As(err, &corrupt) {
 			return nil, err

@@ -119,6 +119,13 @@ func (d *Data) openStore(logger *slog.Logger) (err error) {
 	return err
 }
 
+// readStore opens the store for a tool that only reads. It writes nothing, so
+// it works on a full disk.
+func (d *Data) readStore() (err error) {
+	d.Store, err = pebblestore.Open(d.dir.file(storeName), &pebblestore.Options{ReadOnly: true})
+	return err
+}
+
 // undo closes what a start has opened that failed. The first error says more
 // than those that come here.
 func (d *Data) undo(c *config.Config) {

@@ -28,7 +28,7 @@ func lockWhole(c *config.Config) (*dataDir, error) {
 }
 
 // openOffline opens the folder, the keys and the store of a server that is
-// stopped, but neither the audit log nor the domain.
+// stopped for reading, but neither the audit log nor the domain.
 func openOffline(ctx context.Context, c *config.Config) (d *Data, err error) {
 	d = new(Data)
 	defer func() {
@@ -46,7 +46,7 @@ func openOffline(ctx context.Context, c *config.Config) (d *Data, err error) {
 	if d.keys, err = openKeys(ctx, d.dir, c); err != nil {
 		return d, err
 	}
-	return d, d.openStore(discardLog())
+	return d, d.readStore()
 }
 
 // AuditCheckpoint returns the place in the audit log that the store of a data

@@ -154,7 +154,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 func (k *Keep) Close() error {
 	k.stop()
 	k.done.Wait()
-	return errors.Join(k.recordRefusals(true), k.flushOutbox(context.Background()))
+	return errors.Join(k.recordRefusals(true), k.flushIfWritable(context.Background()))
 }
 
 // errAudit is what everything is answered with while the log can't be

@@ -94,6 +94,8 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	o := &k.outbox
 	o.flush.Lock()
 	defer o.flush.Unlock()
+	// This frees more space than it takes, and a start can't do without it.
+	ctx = store.WithReserve(ctx)
 	if err := k.settleDoubts(ctx); err != nil {
 		return fmt.Errorf("find out what was changed: %w", err)
 	}
@@ -118,6 +120,17 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	})
 	if err == nil {
 		o.settled, o.stored = nil, at
+	}
+	return err
+}
+
+// flushIfWritable is flushOutbox, and leaves the outbox as it is while the
+// store takes no changes: the next flush, or the next start, empties it.
+func (k *Keep) flushIfWritable(ctx context.Context) error {
+	err := k.flushOutbox(ctx)
+	if errors.Is(err, store.ErrUnavailable) {
+		k.logger.Warn("audit records stay in the store for now", "error", err)
+		return nil
 	}
 	return err
 }
@@ -187,5 +200,5 @@ func (k *Keep) recoverOutbox(ctx context.Context) error {
 	if n > 0 {
 		k.logger.Info("audit records brought over from the store", "records", n)
 	}
-	return k.flushOutbox(ctx)
+	return k.flushIfWritable(ctx)
 }
