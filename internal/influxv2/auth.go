@@ -52,16 +52,26 @@ func originOf(r *http.Request) keep.Origin {
 }
 
 // authenticate finds the caller by the token in the header or, when there is
-// none, by the session in the cookie.
+// none, by the session.
 func (h *Handler) authenticate(r *http.Request) (keep.Caller, error) {
 	if token, ok := tokenIn(r.Header.Get("Authorization")); ok {
 		return h.keep.Authenticate(r.Context(), originOf(r), token)
 	}
-	if session, err := r.Cookie(sessionCookie); err == nil {
-		return h.keep.AuthenticateSession(r.Context(), originOf(r), session.Value)
+	if session, ok := h.session(r); ok {
+		return h.keep.AuthenticateSession(r.Context(), originOf(r), session)
 	}
 	// No token is "". To ask all the same puts the refusal into the audit log.
 	return h.keep.Authenticate(r.Context(), originOf(r), "")
+}
+
+// session returns the session's key that the cookie has. In a change that
+// another site has a browser send, the cookie does not count.
+func (h *Handler) session(r *http.Request) (string, bool) {
+	cookie, err := r.Cookie(sessionCookie)
+	if err != nil || h.crossOrigin.Check(r) != nil {
+		return "", false
+	}
+	return cookie.Value, true
 }
 
 // tokenIn takes the token out of an Authorization header: after Token or

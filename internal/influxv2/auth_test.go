@@ -122,6 +122,52 @@ func TestHeaderAndCookie(t *testing.T) {
 	}
 }
 
+// TestSessionFromOtherOrigins: a site can't make a browser change anything with
+// a user's session. Tokens are the client's own, whatever page it runs in.
+func TestSessionFromOtherOrigins(t *testing.T) {
+	a := newAPI(t, nil)
+	cookie := sessionOf(a)
+	for _, c := range []struct {
+		method, header, value string
+		status                int
+	}{
+		{"PATCH", "", "", 204}, // no browser
+		{"PATCH", "Sec-Fetch-Site", "same-origin", 204},
+		{"PATCH", "Sec-Fetch-Site", "none", 204},
+		{"PATCH", "Sec-Fetch-Site", "same-site", 401},
+		{"PATCH", "Sec-Fetch-Site", "cross-site", 401},
+		{"PATCH", "Origin", "http://example.com", 204}, // the server's
+		{"PATCH", "Origin", "http://evil.example", 401},
+		{"PATCH", "Origin", "null", 401},
+		{"GET", "Origin", "http://evil.example", 200}, // which can't read the answer
+	} {
+		body := ""
+		if c.method == "PATCH" {
+			body = `{"a":"1"}`
+		}
+		headers := []string{"Cookie", cookie, "Authorization", ""}
+		if c.header != "" {
+			headers = append(headers, c.header, c.value)
+		}
+		if w := a.do(t, c.method, a.secrets(""), body, headers...); w.Code != c.status {
+			t.Errorf("%s, %s: %s: status %d, want %d", c.method, c.header, c.value, w.Code, c.status)
+		}
+		want := 200
+		if c.method == "PATCH" {
+			want = 204
+		}
+		if w := a.do(t, c.method, a.secrets(""), body, append(headers, "Authorization", "Token "+a.OperatorToken)...); w.Code != want {
+			t.Errorf("%s with a token, %s: %s: status %d", c.method, c.header, c.value, w.Code)
+		}
+	}
+	if w := a.do(t, "POST", "/api/v2/signout", "", "Cookie", cookie, "Origin", "http://evil.example"); w.Code != 401 {
+		t.Errorf("signed out by another site: status %d", w.Code)
+	}
+	if w := a.do(t, "POST", "/api/v2/signout", "", "Cookie", cookie); w.Code != 204 {
+		t.Errorf("signed out: status %d", w.Code)
+	}
+}
+
 func TestSignInCookie(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		k := keeptest.New(t, nil)

@@ -2,8 +2,9 @@ package influxv2
 
 import "net/http"
 
-// Browsers may call the API from everywhere, as they may InfluxDB's. That is
-// safe because no answer allows them to send the session's cookie along: what
+// Browsers may call the API from any site, as they may InfluxDB's. That is safe
+// because no answer allows them to send the session's cookie along, and because
+// the cookie does not count in a change that comes from another site: what
 // another site can do, it can do with a token that it knows.
 
 func allowOrigin(header http.Header, r *http.Request) {

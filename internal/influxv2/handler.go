@@ -37,12 +37,13 @@ type Config struct {
 // Handler serves /api/v2, /health, /ready and /ping. It may be used by
 // several goroutines at once.
 type Handler struct {
-	keep    *keep.Keep
-	config  Config
-	mux     *httpapi.Mux
-	links   []byte
-	buffers sync.Pool     // of *[]byte, for answers
-	imports chan struct{} // held by each import that is being read
+	keep        *keep.Keep
+	config      Config
+	mux         *httpapi.Mux
+	links       []byte
+	buffers     sync.Pool // of *[]byte, for answers
+	crossOrigin http.CrossOriginProtection
+	imports     chan struct{} // held by each import that is being read
 	// maxImport is how long an import may be, packed and unpacked.
 	maxImport int64
 

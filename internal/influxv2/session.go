@@ -23,10 +23,7 @@ func (c *call) signIn() error {
 
 // signOut needs no caller but the session itself, which it ends.
 func (c *call) signOut() error {
-	key := "" // of no session
-	if session, err := c.r.Cookie(sessionCookie); err == nil {
-		key = session.Value
-	}
+	key, _ := c.session(c.r) // "" is of no session
 	if err := c.keep.SignOut(c.ctx(), c.caller, key); err != nil {
 		return err
 	}

@@ -178,7 +178,7 @@ func newRecord(table record.Table) any {
 		return new(entryRecord)
 	case record.TableMember, record.TableMemberOf:
 		return new(memberRecord)
-	case record.TableOutbox, record.TableCheckpoint:
+	case record.TableOutbox, record.TableCheckpoint, record.TableSetUp:
 		return new(json.RawMessage)
 	}
 	return nil

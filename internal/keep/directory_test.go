@@ -26,6 +26,12 @@ func TestSetupOnce(t *testing.T) {
 		{"no organization", func(q *keep.SetupRequest) { q.Org = "" }, keep.CodeUnprocessable},
 		{"blank organization", func(q *keep.SetupRequest) { q.Org = " " }, keep.CodeInvalid},
 		{"short password", func(q *keep.SetupRequest) { q.Password = "short" }, keep.CodeInvalid},
+		{"token with a line feed", func(q *keep.SetupRequest) { q.Token = "tok\n" }, keep.CodeInvalid},
+		{"token with space after it", func(q *keep.SetupRequest) { q.Token = "tok " }, keep.CodeInvalid},
+		{"token with space before it", func(q *keep.SetupRequest) { q.Token = "\u00a0tok" }, keep.CodeInvalid},
+		{"token with a control character", func(q *keep.SetupRequest) { q.Token = "t\x7fok" }, keep.CodeInvalid},
+		{"long token", func(q *keep.SetupRequest) { q.Token = strings.Repeat("x", 1025) }, keep.CodeInvalid},
+		{"colon in the user", func(q *keep.SetupRequest) { q.User = "a:b" }, keep.CodeInvalid},
 		{"reserved bucket", func(q *keep.SetupRequest) { q.Bucket = "_b" }, keep.CodeInvalid},
 		{"quoted bucket", func(q *keep.SetupRequest) { q.Bucket = `b"` }, keep.CodeInvalid},
 		{"short retention", func(q *keep.SetupRequest) { q.Retention = time.Hour - 1 }, keep.CodeInvalid},
@@ -54,6 +60,32 @@ func TestSetupOnce(t *testing.T) {
 		t.Errorf("the token is of user %v, operator: %v", c.User, c.Operator())
 	}
 	k.CheckHidden(t, []string{r.Token.Value, q.Password}, []string{"acme"})
+}
+
+// TestSetupStaysClosed: a server that has lost all its users and organizations
+// is not set up again by the first who comes.
+func TestSetupStaysClosed(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.InfluxDB)
+	if err := k.DeleteOrganization(ctx, op, k.Org); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.DeleteUser(ctx, op, k.Admin); err != nil {
+		t.Fatal(err)
+	}
+	k.Reopen(t)
+	if allowed, err := k.SetupAllowed(ctx); allowed || err != nil {
+		t.Errorf("setup is allowed: %v, %v", allowed, err)
+	}
+	q := keep.SetupRequest{User: "ann", Org: "acme", Bucket: "b"}
+	if _, err := k.Setup(ctx, keep.Anonymous(keeptest.Origin(keep.InfluxDB)), q); keep.CodeOf(err) != keep.CodeConflict {
+		t.Errorf("set up again: %v", err)
+	}
+	r, err := keep.Check(ctx, k.Store(), k.Keys(), func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) })
+	if err != nil || r.Users != 0 {
+		t.Errorf("checked: %+v, %v", r, err)
+	}
 }
 
 func TestUnknownTokenByID(t *testing.T) {

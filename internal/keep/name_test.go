@@ -192,3 +192,23 @@ func TestDotSegments(t *testing.T) {
 		t.Errorf("left are %q, %v", names, err)
 	}
 }
+
+// TestUserNames: a new name is one that can sign in; an imported one may stay.
+func TestUserNames(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	op := k.Operator(t, keep.InfluxDB)
+	for _, name := range []string{"a:b", ":", "a\nb", "\x7f"} {
+		if _, err := k.CreateUser(ctx, op, name, true); keep.CodeOf(err) != keep.CodeInvalid {
+			t.Errorf("create %q: %v", name, err)
+		}
+		if _, err := k.UpdateUser(ctx, op, k.Admin, keep.UserUpdate{Name: &name}); keep.CodeOf(err) != keep.CodeInvalid {
+			t.Errorf("rename to %q: %v", name, err)
+		}
+	}
+	name, active := "a:b", false
+	mustImport(t, k, keep.Import{Users: []keep.ImportUser{{User: keep.User{ID: importAnn, Name: name, Active: true}}}})
+	if _, err := k.UpdateUser(ctx, op, importAnn, keep.UserUpdate{Name: &name, Active: &active}); err != nil {
+		t.Error(err)
+	}
+}

@@ -378,6 +378,9 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 		if err := t.deleteOrg(id, r); err != nil {
 			return err
 		}
+		if err := t.markSetUp(); err != nil {
+			return err
+		}
 		if err := t.deleteMembers(id); err != nil {
 			return err
 		}

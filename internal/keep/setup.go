@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/record"
@@ -41,13 +42,17 @@ func (k *Keep) SetupAllowed(ctx context.Context) (bool, error) {
 func (v *view) setupAllowed() (bool, error) {
 	empty := true
 	found := func(_, _ []byte) (bool, error) { empty = false; return false, nil }
-	for _, table := range []record.Table{record.TableUser, record.TableOrg} {
+	for _, table := range []record.Table{record.TableSetUp, record.TableUser, record.TableOrg} {
 		if err := v.ScanPrefix(record.Key(table), found); err != nil {
 			return false, err
 		}
 	}
 	return empty, nil
 }
+
+// markSetUp keeps Setup closed to strangers when the last user and the last
+// organization are deleted.
+func (t *tx) markSetUp() error { return t.w.PutJSON(record.Key(record.TableSetUp), true) }
 
 // Setup makes the first user, who owns the instance, the first organization
 // and an operator token. Anybody may do it, once.
@@ -132,8 +137,24 @@ func (v *view) maySetup(q *SetupRequest) error {
 	if err := q.missing(); err != nil {
 		return err
 	}
-	return checkUserName(q.User)
+	if err := checkTokenValue(q.Token); err != nil {
+		return err
+	}
+	return checkNewUserName(q.User)
 }
+
+// checkTokenValue refuses a token that no HTTP header can carry to the server.
+func checkTokenValue(value string) error {
+	switch {
+	case len(value) > maxTokenValue:
+		return errorf(CodeInvalid, "token is longer than %d bytes", maxTokenValue)
+	case strings.TrimSpace(value) != value || strings.ContainsFunc(value, unicode.IsControl):
+		return errorf(CodeInvalid, "token must not have control characters, or space around it")
+	}
+	return nil
+}
+
+const maxTokenValue = 1024
 
 // checkBucket has InfluxDB's words.
 func (q SetupRequest) checkBucket() error {

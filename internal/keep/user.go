@@ -3,7 +3,9 @@ package keep
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/record"
@@ -189,7 +191,7 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 		}
 		r := &userRecord{Name: name, Inactive: !active, Created: t.Now, Updated: t.Now}
 		rec.Target, out = id.String(), r.user(id)
-		if err := checkUserName(name); err != nil {
+		if err := checkNewUserName(name); err != nil {
 			return err
 		}
 		return t.putUser(id, nil, r)
@@ -202,6 +204,15 @@ func checkUserName(name string) error {
 		return errorf(CodeEmptyValue, "key required") // InfluxDB's words
 	}
 	return validName("user name", name)
+}
+
+// checkNewUserName also refuses a name that HTTP's basic authentication can't
+// carry, so that the user could not sign in.
+func checkNewUserName(name string) error {
+	if strings.ContainsFunc(name, func(r rune) bool { return r == ':' || unicode.IsControl(r) }) {
+		return errorf(CodeInvalid, "user name must not have a colon or control characters")
+	}
+	return checkUserName(name)
 }
 
 // UserUpdate changes what is not nil.
@@ -226,8 +237,8 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 		}
 		r := *old
 		r.Updated = t.Now
-		if u.Name != nil {
-			if err := checkUserName(*u.Name); err != nil {
+		if u.Name != nil && *u.Name != old.Name { // an imported name may stay
+			if err := checkNewUserName(*u.Name); err != nil {
 				return err
 			}
 			r.Name = *u.Name
@@ -256,6 +267,9 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 			return err
 		}
 		if err := t.deleteUser(id, r); err != nil {
+			return err
+		}
+		if err := t.markSetUp(); err != nil {
 			return err
 		}
 		return t.deleteMemberships(id)

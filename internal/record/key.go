@@ -39,6 +39,7 @@ const (
 	TableMemberOf   Table = 'B' // user, organization
 	TableOutbox     Table = 'a' // audit record
 	TableCheckpoint Table = 'z' // nothing
+	TableSetUp      Table = 'i' // nothing; keeps setup closed when all users and organizations are deleted
 )
 
 // TableOf returns the table of a key, 0 for an empty key.
@@ -172,6 +173,8 @@ func Describe(k []byte) string {
 		return "an audit record in the store"
 	case TableCheckpoint:
 		return "the audit checkpoint"
+	case TableSetUp:
+		return "the mark that the server was set up"
 	}
 	return fmt.Sprintf("a record of unknown table %q", TableOf(k))
 }
