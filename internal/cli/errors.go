@@ -15,6 +15,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/cli/process"
 	"github.com/fluxkeep/fluxkeep/internal/cli/profile"
 	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
 // hinted is an error with what to do about it.
@@ -50,6 +52,7 @@ func hintFor(err error) string {
 		return refusalHint(refused)
 	}
 	var (
+		provider  *datadir.ProviderError
 		ambiguous *profile.AmbiguousError
 		unknown   *profile.UnknownError
 		clash     *process.ClashError
@@ -60,6 +63,10 @@ func hintFor(err error) string {
 		expired   x509.CertificateInvalidError
 	)
 	switch {
+	case errors.As(err, &provider) && provider.Kind == seal.KindTransit:
+		return "no data was changed: check that the server at --transit-address runs and is unsealed, that --transit-key exists, and that the token in --transit-token-file is valid and may encrypt and decrypt with it; then try again"
+	case errors.As(err, &provider):
+		return "no data was changed: check that the service can be reached, that the key is enabled, and that the credentials may encrypt and decrypt with it; then try again"
 	case errors.As(err, &ambiguous):
 		return "choose one with --active-config NAME or INFLUX_ACTIVE_CONFIG"
 	case errors.As(err, &unknown) && len(unknown.Names) > 0:

@@ -13,7 +13,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
-	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 )
 
@@ -23,74 +22,86 @@ type Data struct {
 	Audit *audit.Log
 	Keep  *keep.Keep
 
-	dir  *dataDir
-	keys *openedKeys
-	// What was made by this start.
-	newLog, newFolder bool
-	faults            faults // none, but in tests
+	dir     *dataDir
+	keys    *openedKeys // as they were opened
+	newKeys *newKeys    // of a folder that is new, nil otherwise
+	saved   *savedKeys
+	newLog  bool   // made by this start
+	faults  faults // none, but in tests
 }
 
-// Open opens the data folder and all in it, or makes it on a first start.
-func Open(ctx context.Context, c *config.Config, logger *slog.Logger) (*Data, error) {
+// Unlock locks the data folder and opens its data keys; on a first start it
+// makes new ones and keeps them in memory. It may wait for the service that has
+// the key-encryption key, and changes nothing.
+func Unlock(ctx context.Context, c *config.Config) (*Data, error) {
 	dir, err := lockDir(c)
 	if err != nil {
 		return nil, err
 	}
-	return openDir(ctx, dir, c, logger)
+	return unlockDir(ctx, dir, c)
 }
 
-// openDir opens all in a folder, or makes it. When it fails, it closes the
-// folder.
+// unlockDir does the same with a folder that is locked. When it fails, it closes
+// the folder.
+func unlockDir(ctx context.Context, dir *dataDir, c *config.Config) (*Data, error) {
+	d := &Data{dir: dir, faults: newFaults()}
+	err := d.dir.checkStore()
+	if err == nil && dir.state == stateWhole {
+		d.keys, err = openKeys(ctx, dir, c)
+	} else if err == nil {
+		d.newKeys, err = prepareKeys(ctx, dir, c)
+	}
+	if err != nil {
+		_ = d.Close() // the first error says more
+		return nil, err
+	}
+	return d, nil
+}
+
+// Open opens the rest of a folder that is unlocked, or makes it. When it fails,
+// it closes the folder.
 //
 // What can be wrong is looked for first where looking changes nothing: format,
 // keyset, key, audit log, and last the store, which looks for itself before it
 // changes anything. So a start that finds one of them damaged leaves the folder
 // as it was.
-func openDir(ctx context.Context, dir *dataDir, c *config.Config, logger *slog.Logger) (d *Data, err error) {
-	d = &Data{dir: dir, faults: newFaults()}
+func (d *Data) Open(ctx context.Context, c *config.Config, logger *slog.Logger) (err error) {
 	defer func() {
 		if err != nil {
 			d.undo(c)
-			d = nil
 		}
 	}()
-	if err := d.dir.checkStore(); err != nil {
-		return d, err
+	if d.newKeys != nil {
+		if d.keys, err = d.newKeys.write(ctx, d.dir, c); err != nil {
+			return err
+		}
 	}
-	d.newFolder = d.dir.state != stateWhole
-	if !d.newFolder {
-		d.keys, err = openKeys(ctx, d.dir, c)
-	} else {
-		d.keys, err = makeKeys(ctx, d.dir, c)
-	}
-	if err != nil {
-		return d, err
-	}
+	d.saved = saveKeysIn(d.dir, d.keys, logger)
 	if err := d.openAudit(c, logger); err != nil {
-		return d, err
+		return err
 	}
 	if err := d.openStore(logger); err != nil {
-		return d, err
+		return err
 	}
 	d.Keep, err = keep.Open(ctx, keep.Config{
 		Store: d.Store, Keys: d.keys.Keys, Audit: d.Audit, Logger: logger,
-		SaveKeys: func(ctx context.Context, keys *seal.Keys) error {
-			return saveKeys(ctx, d.dir, keys, d.keys.provider)
-		},
+		SaveKeys: d.saved.save, WrappedKeys: d.saved.wrapped,
 		HashAuditNames: c.AuditNames == config.NamesHashed,
 		DropGuard:      c.DropGuard,
 		SessionLength:  c.SessionLength,
 		PasswordCost:   c.PasswordCost,
 	})
 	if err != nil {
-		return d, err
+		return err
 	}
-	if d.newFolder {
-		if err := d.dir.finish(); err != nil {
-			return d, err
-		}
+	if d.newKeys != nil {
+		return d.dir.finish()
 	}
-	return d, nil
+	// The keyset has been opened, so nobody needs the one from before.
+	if err := os.Remove(d.dir.file(previousName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		logger.Warn("the keyset from before the last change can't be deleted", "error", err)
+	}
+	return nil
 }
 
 // Path returns the folder's absolute path.
@@ -100,8 +111,11 @@ func (d *Data) Path() string { return d.dir.path }
 // the data that it protects.
 func (d *Data) HoldsKey(c *config.Config) bool { return d.dir.hasKey(c) }
 
-// Keyset returns the wrapped data keys as they stand in the folder.
-func (d *Data) Keyset() ([]byte, error) { return readKeyset(d.dir) }
+// CheckKeys finds out what KeyHealth returns. It may wait for a service.
+func (d *Data) CheckKeys(ctx context.Context) { d.saved.check(ctx) }
+
+// KeyHealth returns what was found out last. It waits for nothing.
+func (d *Data) KeyHealth() KeyHealth { return *d.saved.health.Load() }
 
 func (d *Data) openAudit(c *config.Config, logger *slog.Logger) (err error) {
 	size := c.AuditMaxSize
@@ -131,6 +145,7 @@ func (d *Data) readStore() (err error) {
 func (d *Data) undo(c *config.Config) {
 	empty := d.newLog && d.Audit != nil && d.Audit.Head() == audit.Checkpoint{}
 	_ = d.Close()
+	*d = Data{}
 	if empty {
 		_ = os.Remove(c.AuditLog)
 	}

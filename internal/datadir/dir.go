@@ -16,20 +16,22 @@ import (
 
 // The data folder holds these, and nothing else of Fluxkeep's:
 //
-//	format       one line that says what this is
-//	keyset.json  the data keys, wrapped by the key-encryption key
-//	store/       the store
-//	audit.log    the audit log, with what it rotates, unless it is elsewhere
-//	key          the key-encryption key, unless it is elsewhere
+//	format                one line that says what this is
+//	keyset.json           the data keys, wrapped by the key-encryption key
+//	keyset.json.previous  the same before the last change, until the next start
+//	store/                the store
+//	audit.log             the audit log, with what it rotates, unless it is elsewhere
+//	key                   the key-encryption key, unless it is elsewhere
 //
 // format is the first file to be made. Until all the others are there, and so
 // as long as nobody was answered, it says that the folder is being made: a
 // start that was cut short is completed by the next one. Once it says no more
 // than the format, a file that is missing was lost, and is never made anew.
 const (
-	formatName = "format"
-	keysetName = "keyset.json"
-	storeName  = "store"
+	formatName   = "format"
+	keysetName   = "keyset.json"
+	previousName = keysetName + ".previous"
+	storeName    = "store"
 	// newSuffix is on files that are being written; then they are renamed.
 	newSuffix = ".new"
 )
@@ -129,7 +131,7 @@ func (d *dataDir) inspect() (dirState, error) {
 	foreign := false
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case name == keysetName, name == storeName:
+		case name == keysetName, name == previousName, name == storeName:
 			return 0, fmt.Errorf("%s has data and no file %s, which says of which format: it is damaged", d.path, formatName)
 		case name == "lost+found", name == formatName+newSuffix, slices.Contains(d.allowed, d.file(name)):
 		default:

@@ -32,13 +32,16 @@ func Import(ctx context.Context, c *config.Config, in keep.Import) (done ImportR
 		return done, errAuditStream
 	}
 	_, missing := os.Stat(c.KeyFile())
-	d, err := Open(ctx, c, discardLog())
+	d, err := Unlock(ctx, c)
 	if err != nil {
 		return done, err
 	}
+	if err := d.Open(ctx, c, discardLog()); err != nil {
+		return done, err
+	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	done.NewFolder = d.newFolder
-	if d.newFolder && c.Key.Provider == seal.KindKeyFile && errors.Is(missing, fs.ErrNotExist) {
+	done.NewFolder = d.newKeys != nil
+	if done.NewFolder && c.Key.Provider == seal.KindKeyFile && errors.Is(missing, fs.ErrNotExist) {
 		done.NewKey = c.KeyFile()
 	}
 	if done.ImportReport, err = d.Keep.Import(ctx, keep.Offline(), in); err != nil {
@@ -90,7 +93,11 @@ func openScratch(ctx context.Context, c *config.Config) (d *Data, err error) {
 	if d.dir, err = lockDir(empty); err != nil {
 		return d, err
 	}
-	if d.keys, err = makeKeys(ctx, d.dir, empty); err != nil {
+	fresh, err := prepareKeys(ctx, d.dir, empty)
+	if err != nil {
+		return d, err
+	}
+	if d.keys, err = fresh.write(ctx, d.dir, empty); err != nil {
 		return d, err
 	}
 	return d, d.openStore(discardLog())

@@ -1,6 +1,7 @@
 package datadir
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,55 +16,48 @@ import (
 // maxKeyset bounds what is read as a keyset; seal has the exact limit.
 const maxKeyset = 2 << 20
 
-// openedKeys are the data keys, and the provider that wraps them.
+// openedKeys are data keys, and how they were unwrapped.
 type openedKeys struct {
 	*seal.Keys
+	wrapped  []byte // the document that they came from
 	provider seal.Provider
+	config   seal.Config // which opens the provider anew
 }
 
 // openKeys opens the data keys of a whole folder. It changes nothing.
 func openKeys(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys, error) {
-	wrapped, err := readKeyset(dir)
+	wrapped, err := dir.readKeyset()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("open the data folder: %s is missing: without it no data can be read", dir.file(keysetName))
+		return nil, fmt.Errorf("open the data folder: %s is missing: without it no data can be read%s", dir.file(keysetName), dir.previousHint())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the data folder: %w", err)
 	}
 	// Before the key is asked for: no key opens a document that is damaged.
 	if _, err := seal.Describe(wrapped); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir.file(keysetName), err)
+		return nil, fmt.Errorf("%s: %w%s", dir.file(keysetName), err, dir.previousHint())
 	}
-	return unlock(ctx, wrapped, c)
+	keys, err := unlock(ctx, wrapped, c.SealConfig())
+	if err != nil {
+		return nil, fmt.Errorf("%w%s", err, dir.previousHint())
+	}
+	return keys, nil
 }
 
-// unlock opens wrapped data keys with the key-encryption key that the
-// configuration names.
-func unlock(ctx context.Context, wrapped []byte, c *config.Config) (*openedKeys, error) {
-	provider, err := seal.OpenProvider(ctx, c.SealConfig())
-	if c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
-		return nil, &missingKeyError{c.KeyFile()}
+// unlock opens wrapped data keys with a key-encryption key.
+func unlock(ctx context.Context, wrapped []byte, c seal.Config) (*openedKeys, error) {
+	provider, err := seal.OpenProvider(ctx, c)
+	if c.Kind == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
+		return nil, &missingKeyError{c.KeyFile}
 	}
 	if err != nil {
 		return nil, err
 	}
 	keys, err := seal.Load(ctx, wrapped, provider)
 	if err != nil {
-		return nil, err
+		return nil, providerError(provider, err)
 	}
-	return &openedKeys{keys, provider}, nil
-}
-
-// saveKeys makes changed data keys durable.
-func saveKeys(ctx context.Context, dir *dataDir, keys *seal.Keys, provider seal.Provider) error {
-	wrapped, err := keys.Wrap(ctx, provider)
-	if err != nil {
-		return err
-	}
-	if err := writeFile(dir.file(keysetName), wrapped); err != nil {
-		return fmt.Errorf("write the keyset: %w", err)
-	}
-	return nil
+	return &openedKeys{keys, wrapped, provider, c}, nil
 }
 
 // missingKeyError says that a whole folder's key file is not there.
@@ -75,77 +69,157 @@ func (e *missingKeyError) Error() string {
 
 func (e *missingKeyError) Unwrap() error { return fs.ErrNotExist }
 
-func readKeyset(dir *dataDir) ([]byte, error) {
-	info, err := os.Stat(dir.file(keysetName))
+// ProviderError is the failure of a service to wrap or unwrap the data keys. It
+// tells nothing about them.
+type ProviderError struct {
+	Kind string // of the provider
+	err  error
+}
+
+func (e *ProviderError) Error() string {
+	return "the key-encryption key can't be used: " + e.err.Error()
+}
+
+func (e *ProviderError) Unwrap() error { return e.err }
+
+// providerError is err, as a ProviderError if it comes from a service and says
+// nothing about the data keys.
+func providerError(p seal.Provider, err error) error {
+	switch p.Kind() {
+	case seal.KindKeyFile, seal.KindPassphrase:
+		return err
+	}
+	for _, verdict := range []error{seal.ErrDamaged, seal.ErrWrongKey, seal.ErrNewerFormat} {
+		if errors.Is(err, verdict) {
+			return err
+		}
+	}
+	return &ProviderError{p.Kind(), err}
+}
+
+func (d *dataDir) readKeyset() ([]byte, error) {
+	info, err := os.Stat(d.file(keysetName))
 	if err != nil {
 		return nil, err
 	}
 	if info.Size() > maxKeyset {
-		return nil, fmt.Errorf("%s is damaged: it has %d bytes", dir.file(keysetName), info.Size())
+		return nil, fmt.Errorf("%s is damaged: it has %d bytes", d.file(keysetName), info.Size())
 	}
-	return os.ReadFile(dir.file(keysetName))
+	return os.ReadFile(d.file(keysetName))
 }
 
-// makeKeys makes the folder and its data keys, which are durable when it
-// returns, or goes on where an earlier start was cut short. Whether there is a
-// usable key-encryption key is found out first, so that without one nothing is
-// made at all.
-func makeKeys(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys, error) {
-	provider, err := seal.OpenProvider(ctx, c.SealConfig())
-	missing := c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)
+// replaceKeyset puts a keyset in place of old, which stays beside it until a
+// start has opened the new one. When it fails, old is in place, or the new one
+// is and old beside it.
+func (d *dataDir) replaceKeyset(old, wrapped []byte) error {
+	err := writeFile(d.file(previousName), old)
+	if err == nil {
+		err = writeFile(d.file(keysetName), wrapped)
+	}
+	if err != nil {
+		if d.checkKeyset(old) == nil {
+			_ = os.Remove(d.file(previousName))
+		}
+		return fmt.Errorf("write the keyset: %w", err)
+	}
+	return nil
+}
+
+// checkKeyset compares the keyset in the folder with what it should be.
+func (d *dataDir) checkKeyset(want []byte) error {
+	got, err := d.readKeyset()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s is missing", d.file(keysetName))
+	case err != nil:
+		return err
+	case !bytes.Equal(got, want):
+		return fmt.Errorf("%s was changed by something else", d.file(keysetName))
+	}
+	return nil
+}
+
+// previousHint names the keyset from before the last change, if it is there.
+func (d *dataDir) previousHint() string {
+	if _, err := os.Stat(d.file(previousName)); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("; the keyset from before its last change is %s", d.file(previousName))
+}
+
+// newKeys are the data keys of a first start, before it writes anything.
+type newKeys struct {
+	*openedKeys      // nil while the key file is missing
+	saved       bool // by an earlier start that was cut short
+}
+
+// prepareKeys makes the data keys of a new folder, or opens those that a start
+// made before it was cut short. It changes nothing, so that without a usable
+// key-encryption key nothing is made at all.
+func prepareKeys(ctx context.Context, dir *dataDir, c *config.Config) (*newKeys, error) {
+	sc := c.SealConfig()
+	provider, err := seal.OpenProvider(ctx, sc)
+	missing := sc.Kind == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)
 	if err != nil && !missing {
 		return nil, err
 	}
-	if wrapped, err := readKeyset(dir); err == nil && dir.state == stateMaking {
-		return goOn(ctx, dir, wrapped, provider)
-	}
-	var keys *seal.Keys
-	var wrapped []byte
-	if !missing {
-		if keys, wrapped, err = seal.Create(ctx, provider); err != nil {
-			return nil, err
+	if wrapped, err := dir.readKeyset(); err == nil && dir.state == stateMaking {
+		keys, err := unlock(ctx, wrapped, sc)
+		if err != nil {
+			return nil, fmt.Errorf("%w; %s comes from a first start that did not end, and there is nothing in it: remove it and start again", err, dir.path)
 		}
+		return &newKeys{keys, true}, nil
+	}
+	if missing {
+		return &newKeys{}, nil
+	}
+	keys, err := createKeys(ctx, provider, sc)
+	return &newKeys{openedKeys: keys}, err
+}
+
+func createKeys(ctx context.Context, provider seal.Provider, c seal.Config) (*openedKeys, error) {
+	keys, wrapped, err := seal.Create(ctx, provider)
+	if err != nil {
+		return nil, providerError(provider, err)
+	}
+	return &openedKeys{keys, wrapped, provider, c}, nil
+}
+
+// write makes the folder, the key file if it is missing, and the keyset, all of
+// which are durable when it returns.
+func (n *newKeys) write(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys, error) {
+	if n.saved {
+		return n.openedKeys, nil
 	}
 	if dir.state == stateEmpty {
 		if err := dir.begin(); err != nil {
 			return nil, err
 		}
 	}
-	if missing {
-		if provider, err = makeKeyFile(c.KeyFile()); err != nil {
+	keys := n.openedKeys
+	if keys == nil {
+		provider, err := makeKeyFile(c.KeyFile())
+		if err != nil {
 			return nil, err
 		}
-		if keys, wrapped, err = seal.Create(ctx, provider); err != nil {
+		if keys, err = createKeys(ctx, provider, c.SealConfig()); err != nil {
 			return nil, err
 		}
 	}
-	if err := writeFile(dir.file(keysetName), wrapped); err != nil {
+	if err := writeFile(dir.file(keysetName), keys.wrapped); err != nil {
 		return nil, fmt.Errorf("write the keyset: %w", err)
 	}
-	return &openedKeys{keys, provider}, nil
+	return keys, nil
 }
 
-// goOn opens the data keys that a start made before it was cut short.
-func goOn(ctx context.Context, dir *dataDir, wrapped []byte, provider seal.Provider) (*openedKeys, error) {
-	err := fmt.Errorf("the key file is missing: %w", fs.ErrNotExist)
-	if provider != nil {
-		var keys *seal.Keys
-		if keys, err = seal.Load(ctx, wrapped, provider); err == nil {
-			return &openedKeys{keys, provider}, nil
-		}
-	}
-	return nil, fmt.Errorf("%w; %s comes from a first start that did not end, and there is nothing in it: remove it and start again", err, dir.path)
-}
-
-// makeKeyFile makes a key file that is there whole or not at all. A crash can
-// leave what it has begun, under another name.
+// makeKeyFile makes a key file that is there whole or not at all, and opens it.
+// A crash can leave what it has begun, under another name.
 func makeKeyFile(path string) (seal.Provider, error) {
 	temp := path + newSuffix
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("make the key file: %w", err)
 	}
-	key, err := seal.CreateKeyFile(temp)
-	if err != nil {
+	if _, err := seal.CreateKeyFile(temp); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(temp, path); err != nil {
@@ -154,5 +228,5 @@ func makeKeyFile(path string) (seal.Provider, error) {
 	if err := syncDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("make the key file: %w", err)
 	}
-	return key, nil
+	return seal.OpenKeyFile(path)
 }

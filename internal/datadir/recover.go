@@ -23,8 +23,11 @@ func Recover(ctx context.Context, c *config.Config, do func(context.Context, *ke
 	if err != nil {
 		return err
 	}
-	d, err := openDir(ctx, dir, c, discardLog())
+	d, err := unlockDir(ctx, dir, c)
 	if err != nil {
+		return err
+	}
+	if err := d.Open(ctx, c, discardLog()); err != nil {
 		return err
 	}
 	return errors.Join(do(store.WithReserve(ctx), d.Keep), d.Close())

@@ -42,7 +42,7 @@ func Restore(ctx context.Context, c *config.Config, file io.ReadSeeker) (done Re
 		if err != nil {
 			return nil, err
 		}
-		if d.keys, err = unlock(ctx, h.Keyset, c); err != nil {
+		if d.keys, err = unlock(ctx, h.Keyset, c.SealConfig()); err != nil {
 			return nil, &BackupKeyError{needed, err}
 		}
 		keyset, done.Created, done.Key = h.Keyset, h.Created, needed

@@ -21,7 +21,8 @@ type RewrapResult struct {
 // Rewrap wraps the data keys of a data folder, which no server has open, with
 // another key-encryption key: the one that to names. The data stays as it is. A
 // key file that is not there yet is made. What Rewrap has written opens with
-// the new key; when it fails, the folder is as it was.
+// the new key, and the keyset from before stays beside it until a server has
+// started with the new one. When Rewrap fails, the folder is as it was.
 func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err error) {
 	dir, err := lockWhole(c)
 	if err != nil {
@@ -32,18 +33,14 @@ func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err e
 	if err != nil {
 		return done, err
 	}
-	old, err := readKeyset(dir)
-	if err != nil {
-		return done, err
-	}
-	if done.Before, err = seal.Describe(old); err != nil {
+	if done.Before, err = seal.Describe(keys.wrapped); err != nil {
 		return done, err
 	}
 	if done.NewKeyFile, err = makeMissingKey(ctx, to); err != nil {
 		return done, err
 	}
 	defer func() {
-		if err != nil && done.NewKeyFile != "" {
+		if err != nil && done.NewKeyFile != "" && dir.checkKeyset(keys.wrapped) == nil {
 			_ = os.Remove(done.NewKeyFile) // nothing is wrapped with it
 		}
 	}()
@@ -54,10 +51,7 @@ func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err e
 	if done.After, err = seal.Describe(wrapped); err != nil {
 		return done, err
 	}
-	if err := writeFile(dir.file(keysetName), wrapped); err != nil {
-		return done, fmt.Errorf("write the keyset: %w", err)
-	}
-	return done, nil
+	return done, dir.replaceKeyset(keys.wrapped, wrapped)
 }
 
 // makeMissingKey makes the key file that c names, if it names one that is not
@@ -85,13 +79,13 @@ func wrapFor(ctx context.Context, keys *seal.Keys, c *config.Config) ([]byte, er
 	}
 	wrapped, err := keys.Wrap(ctx, provider)
 	if err != nil {
-		return nil, err
+		return nil, providerError(provider, err)
 	}
-	again, err := unlock(ctx, wrapped, c)
+	again, err := unlock(ctx, wrapped, c.SealConfig())
 	if err != nil {
 		return nil, fmt.Errorf("try the new key-encryption key: %w", err)
 	}
-	if again.PrimaryKeyID() != keys.PrimaryKeyID() || len(again.KeyInfos()) != len(keys.KeyInfos()) {
+	if !again.Equal(keys) {
 		return nil, errors.New("try the new key-encryption key: other data keys came out")
 	}
 	return wrapped, nil

@@ -24,7 +24,6 @@ func newFaults(tb testing.TB, o *keeptest.Options) (*keeptest.Faults, *api) {
 	f := keeptest.NewFaults(tb, o)
 	h := influxv2.New(f.Kit.Keep, influxv2.Config{
 		Version: "1.2.3", Started: time.Now(), Settings: func() map[string]any { return nil },
-		Keyset: func() ([]byte, error) { return []byte(`{}`), nil },
 	})
 	f.Handler = h
 	f.Refused = func(a keeptest.Answer) error {

@@ -20,6 +20,10 @@ type Config struct {
 	Started time.Time
 	// Ready returns why the server can't do its work, nil when it can.
 	Ready func() error
+	// Warnings returns what needs an operator, although the server works. It
+	// is called for each request that asks how the server is, so it must not
+	// wait for anything.
+	Warnings func() []Warning
 	// Settings returns the configuration as operators may see it: without
 	// secrets.
 	Settings func() map[string]any
@@ -27,11 +31,15 @@ type Config struct {
 	// session's cookie is for such connections only. By default that is a
 	// request that came over TLS; behind a proxy the server knows more.
 	Secure func(*http.Request) bool
-	// Keyset returns the wrapped data keys, which go into backups. Without it
-	// there are none.
-	Keyset func() ([]byte, error)
 	// Done, when it is closed, ends the requests that wait for a change.
 	Done <-chan struct{}
+}
+
+// Warning is one thing that was looked at. Everybody may read Err, if it is a
+// keep.Error; any other is for the log alone.
+type Warning struct {
+	Name string
+	Err  error // nil when all is well
 }
 
 // Handler serves /api/v2, /health, /ready and /ping. It may be used by
@@ -75,6 +83,9 @@ func VersionHeader(program string) string {
 func New(k *keep.Keep, c Config) *Handler {
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
+	}
+	if c.Warnings == nil {
+		c.Warnings = func() []Warning { return nil }
 	}
 	if c.Settings == nil {
 		c.Settings = func() map[string]any { return nil }

@@ -27,7 +27,6 @@ func newAPI(tb testing.TB, o *keeptest.Options) *api {
 	return &api{k, influxv2.New(k.Keep, influxv2.Config{
 		Version: "1.2.3", Commit: "abc", Started: time.Now(),
 		Settings: func() map[string]any { return map[string]any{"data-dir": "data"} },
-		Keyset:   func() ([]byte, error) { return []byte(`{"wrapped":"keyset"}`), nil },
 	})}
 }
 

@@ -81,13 +81,21 @@ func newCheck(name string, err error) check {
 	return check{name, "fail", message}
 }
 
-// checks looks at what the server can't do without.
+// checks looks at what the server can't do without, and what an operator should
+// look into before a restart.
 func (c *call) checks() (all []check, failed string) {
 	all = []check{newCheck("audit-log", c.keep.Writable()), newCheck("server", c.config.Ready())}
 	for _, one := range all {
 		if one.Status == "fail" && failed == "" {
 			failed = one.Message
 		}
+	}
+	for _, w := range c.config.Warnings() {
+		one := newCheck(w.Name, w.Err)
+		if w.Err != nil {
+			one.Status = "warn"
+		}
+		all = append(all, one)
 	}
 	return all, failed
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-
-	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
 // What operators do to a running server stands below /api/v2/fluxkeep, where
@@ -14,24 +12,13 @@ import (
 // backup streams everything that is kept, sealed as it is.
 func (c *call) backup() error {
 	w := &backupWriter{c: c}
-	err := c.keep.Backup(c.ctx(), c.caller, c.readKeyset, w)
+	err := c.keep.Backup(c.ctx(), c.caller, w)
 	if err != nil && w.begun {
 		// The status has gone out: only a broken connection tells the client
 		// that this is no backup.
 		panic(http.ErrAbortHandler)
 	}
 	return err
-}
-
-func (c *call) readKeyset() ([]byte, error) {
-	if c.config.Keyset == nil {
-		return nil, &keep.Error{Code: codeNotImplemented, Message: "this server can't be backed up"}
-	}
-	keyset, err := c.config.Keyset()
-	if err != nil {
-		return nil, fmt.Errorf("read the keyset: %w", err)
-	}
-	return keyset, nil
 }
 
 // backupWriter is the answer with a backup. The server gives the client time

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
-	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
@@ -77,16 +76,16 @@ func TestBackup(t *testing.T) {
 
 // TestBackupWithoutKeyset: what could not be opened is not sent.
 func TestBackupWithoutKeyset(t *testing.T) {
-	k := keeptest.New(t, nil)
-	broken := &api{k, influxv2.New(k.Keep, influxv2.Config{Keyset: func() ([]byte, error) { return nil, errors.New("disk") }})}
-	want(t, broken.do(t, "GET", backupPath, ""), http.StatusInternalServerError, keep.CodeInternal)
 	read := 0
-	counting := &api{k, influxv2.New(k.Keep, influxv2.Config{Keyset: func() ([]byte, error) { read++; return []byte(`{}`), nil }})}
-	writer := k.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(k.Org)})
-	want(t, counting.do(t, "GET", backupPath, "", "Authorization", "Token "+writer.Value), http.StatusUnauthorized, keep.CodeUnauthorized)
+	a := newAPI(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.WrappedKeys = func(*seal.Keys) ([]byte, error) { read++; return nil, errors.New("disk") }
+	}})
+	writer := a.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(a.Org)})
+	want(t, a.do(t, "GET", backupPath, "", "Authorization", "Token "+writer.Value), http.StatusUnauthorized, keep.CodeUnauthorized)
 	if read > 0 {
-		t.Error("a file was read for somebody who may not have it")
+		t.Error("the keyset was read for somebody who may not have it")
 	}
+	want(t, a.do(t, "GET", backupPath, ""), http.StatusInternalServerError, keep.CodeInternal)
 }
 
 // breaking is a connection that breaks after some bytes.

@@ -24,15 +24,18 @@ func inBackup(key []byte) bool {
 }
 
 // Backup writes all that is kept, as one moment had it, sealed as it is, with
-// the wrapped keyset that opens it, which keyset returns. Needs an operator.
+// the wrapped keyset that opens it. Needs an operator.
 //
 // Nothing is written before every record has been opened: of damaged data
 // there is no backup, since it could not be restored. When Backup fails later,
 // what was written can be told from a whole backup.
-func (k *Keep) Backup(ctx context.Context, c Caller, keyset func() ([]byte, error), w io.Writer) error {
+func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	rec := c.record("backup", 0)
 	if !c.Operator() {
 		return k.finish(rec, k.now(), ErrNotOperator)
+	}
+	if k.wrappedKeys == nil {
+		return k.finish(rec, k.now(), errorf(CodeUnprocessable, "this server can't be backed up"))
 	}
 	// While the lock is held no key is added or dropped, so that the keyset
 	// opens every record that the snapshot of the store has.
@@ -40,7 +43,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, keyset func() ([]byte, erro
 	k.keysChange.Lock()
 	defer unlock()
 	keys := k.records.Keys()
-	wrapped, err := keyset()
+	wrapped, err := k.wrappedKeys(keys)
 	if err != nil {
 		return k.finish(rec, k.now(), domain(err))
 	}

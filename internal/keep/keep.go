@@ -53,6 +53,9 @@ type Config struct {
 	// SaveKeys makes a changed keyset durable. Without it keys can't be
 	// rotated.
 	SaveKeys func(context.Context, *seal.Keys) error
+	// WrappedKeys returns the wrapped form of exactly the given keys, which
+	// are in use. Without it there are no backups.
+	WrappedKeys func(*seal.Keys) ([]byte, error)
 	// Now defaults to time.Now, and Sleep to a timer that ctx ends.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration) error
@@ -83,9 +86,11 @@ type Keep struct {
 	maps    *secretmap.Maps
 	callers *callerCache
 
-	rotation rotation
-	saveKeys func(context.Context, *seal.Keys) error
-	// keysChange is held while the keyset is replaced.
+	rotation    rotation
+	saveKeys    func(context.Context, *seal.Keys) error
+	wrappedKeys func(*seal.Keys) ([]byte, error)
+	// keysChange is held while the keyset in use is replaced, and never while
+	// a service or a disk is waited for.
 	keysChange sync.Mutex
 
 	stats Stats
@@ -112,7 +117,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.callers = newCallerCache()
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
-	k.saveKeys = c.SaveKeys
+	k.saveKeys, k.wrappedKeys = c.SaveKeys, c.WrappedKeys
 	k.lines.New = func() any { return new([]byte) }
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)

@@ -59,7 +59,7 @@ func TestPanics(t *testing.T) {
 			_, err := k.SignIn(ctx, keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "admin", k.Password)
 			return err
 		},
-		"backup":  func() error { return k.Backup(ctx, op, emptyKeyset, io.Discard) },
+		"backup":  func() error { return k.Backup(ctx, op, io.Discard) },
 		"compact": func() error { return k.Compact(ctx, op) },
 	} {
 		func() {
@@ -81,7 +81,7 @@ func TestPanics(t *testing.T) {
 	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"a": "1", "b": "2"}) {
 		t.Errorf("the secrets are %v", got)
 	}
-	if err := k.Backup(t.Context(), op, emptyKeyset, io.Discard); err != nil {
+	if err := k.Backup(t.Context(), op, io.Discard); err != nil {
 		t.Errorf("a backup afterwards: %v", err)
 	}
 	k.CheckAudit(t)

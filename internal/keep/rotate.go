@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,8 @@ type rotation struct {
 	done, total atomic.Int64
 	err         atomic.Pointer[string]
 	start       chan struct{}
+	// saving is held while a changed keyset is saved, which may take a service.
+	saving sync.Mutex
 }
 
 // KeyStatus returns the data keys, without anything secret, and how far a
@@ -60,11 +63,14 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	if k.saveKeys == nil {
 		return k.finish(rec, k.now(), errorf(CodeUnprocessable, "this server can't rotate its keys"))
 	}
-	k.keysChange.Lock()
-	defer k.keysChange.Unlock()
+	underWay := errorf(CodeConflict, "a rotation is under way")
+	if !k.rotation.saving.TryLock() {
+		return k.finish(rec, k.now(), underWay)
+	}
+	defer k.rotation.saving.Unlock()
 	now := k.records.Keys()
 	if len(now.KeyInfos()) > 1 {
-		return k.finish(rec, k.now(), errorf(CodeConflict, "a rotation is under way"))
+		return k.finish(rec, k.now(), underWay)
 	}
 	next, err := now.WithNewKey()
 	if err == nil {
@@ -72,9 +78,11 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 		err = k.saveKeys(ctx, next)
 	}
 	if err != nil {
-		return k.finish(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved", Err: err})
+		return k.finish(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved: see the server's log", Err: err})
 	}
+	k.keysChange.Lock()
 	k.records.SetKeys(next)
+	k.keysChange.Unlock()
 	rec.Detail = fmt.Sprintf("data key %d", next.PrimaryKeyID())
 	select {
 	case k.rotation.start <- struct{}{}:
@@ -142,8 +150,8 @@ func (k *Keep) reseal(ctx context.Context) error {
 			return err
 		}
 	}
-	k.keysChange.Lock()
-	defer k.keysChange.Unlock()
+	k.rotation.saving.Lock()
+	defer k.rotation.saving.Unlock()
 	keys := k.records.Keys()
 	for _, info := range keys.KeyInfos() {
 		if info.Primary {
@@ -156,7 +164,9 @@ func (k *Keep) reseal(ctx context.Context) error {
 	if err := k.saveKeys(ctx, keys); err != nil {
 		return err
 	}
+	k.keysChange.Lock()
 	forget := k.records.DropKeys(keys)
+	k.keysChange.Unlock()
 	k.done.Go(func() {
 		defer forget()
 		select {

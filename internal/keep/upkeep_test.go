@@ -25,7 +25,7 @@ func TestBackupAndRestore(t *testing.T) {
 	d := newDamageable(t)
 	op := d.Operator(t, keep.Vault)
 	var file bytes.Buffer
-	if err := d.Backup(t.Context(), op, emptyKeyset, &file); err != nil {
+	if err := d.Backup(t.Context(), op, &file); err != nil {
 		t.Fatal(err)
 	}
 	d.MustChange(t, set("after", "the backup"))
@@ -66,12 +66,10 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 
 	reader := d.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(d.Org)})
-	if err := d.Backup(t.Context(), d.MustCaller(t, keep.InfluxDB, reader.Value), emptyKeyset, io.Discard); !errors.Is(err, keep.ErrNotOperator) {
+	if err := d.Backup(t.Context(), d.MustCaller(t, keep.InfluxDB, reader.Value), io.Discard); !errors.Is(err, keep.ErrNotOperator) {
 		t.Errorf("a backup by a writer: %v", err)
 	}
 }
-
-func emptyKeyset() ([]byte, error) { return []byte(`{}`), nil }
 
 // TestBackupOfDamage: what could not be restored is not backed up, and the
 // refusal names what is damaged before a byte has left.
@@ -89,13 +87,13 @@ func TestBackupOfDamage(t *testing.T) {
 		bad[len(bad)-1] ^= 1
 		write(t, d.Kit, key, bad)
 		var file bytes.Buffer
-		err := d.Backup(t.Context(), op, emptyKeyset, &file)
+		err := d.Backup(t.Context(), op, &file)
 		if !errors.Is(err, seal.ErrDamaged) || !strings.HasSuffix(err.Error(), " is damaged") || file.Len() > 0 {
 			t.Errorf("a damaged record of table %q: %v, %d bytes written", key[:1], err, file.Len())
 		}
 		write(t, d.Kit, key, good)
 	}
-	if err := d.Backup(t.Context(), op, emptyKeyset, io.Discard); err != nil {
+	if err := d.Backup(t.Context(), op, io.Discard); err != nil {
 		t.Errorf("all mended: %v", err)
 	}
 	d.CheckAudit(t)
@@ -117,19 +115,23 @@ func (c *closedPipe) Write(p []byte) (int, error) {
 // TestBackupBrokenOff: the audit log says of a backup that began that it was
 // not made.
 func TestBackupBrokenOff(t *testing.T) {
-	k := keeptest.New(t, nil)
+	var noKeyset error
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.WrappedKeys = func(*seal.Keys) ([]byte, error) { return []byte(`{}`), noKeyset }
+	}})
 	k.MustChange(t, set("a", strings.Repeat("x", 200_000)))
-	err := k.Backup(t.Context(), k.Operator(t, keep.InfluxDB), emptyKeyset, &closedPipe{100_000})
+	err := k.Backup(t.Context(), k.Operator(t, keep.InfluxDB), &closedPipe{100_000})
 	if keep.CodeOf(err) != keep.CodeUnavailable || !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("error %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	op := k.Operator(t, keep.InfluxDB)
 	cancel()
-	if err := k.Backup(ctx, op, emptyKeyset, io.Discard); !errors.Is(err, context.Canceled) {
+	if err := k.Backup(ctx, op, io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
-	if err := k.Backup(t.Context(), op, func() ([]byte, error) { return nil, io.ErrUnexpectedEOF }, io.Discard); keep.CodeOf(err) != keep.CodeInternal {
+	noKeyset = io.ErrUnexpectedEOF
+	if err := k.Backup(t.Context(), op, io.Discard); keep.CodeOf(err) != keep.CodeInternal {
 		t.Errorf("without a keyset: %v", err)
 	}
 	k.CheckAudit(t)
@@ -299,23 +301,25 @@ func TestCompactLeavesNothingOld(t *testing.T) {
 // TestBackupHoldsKeys: between the keyset and the snapshot of the store that it
 // is for, no key is added or dropped.
 func TestBackupHoldsKeys(t *testing.T) {
+	rotated := make(chan error, 1)
+	var rotate func()
 	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
 		c.SaveKeys = func(context.Context, *seal.Keys) error { return nil }
+		c.WrappedKeys = func(*seal.Keys) ([]byte, error) {
+			go rotate()
+			select {
+			case <-rotated:
+				t.Error("the keys were changed after the keyset was read, before the store was")
+				rotated <- nil
+			case <-time.After(200 * time.Millisecond): // is not done, however long one waits
+			}
+			return []byte(`{}`), nil
+		}
 	}})
 	op := k.Operator(t, keep.InfluxDB)
-	rotated := make(chan error, 1)
-	keyset := func() ([]byte, error) {
-		go func() { rotated <- k.RotateKeys(t.Context(), op) }()
-		select {
-		case <-rotated:
-			t.Error("the keys were changed after the keyset was read, before the store was")
-			rotated <- nil
-		case <-time.After(200 * time.Millisecond): // is not done, however long one waits
-		}
-		return []byte(`{}`), nil
-	}
+	rotate = func() { rotated <- k.RotateKeys(t.Context(), op) }
 	var file bytes.Buffer
-	if err := k.Backup(t.Context(), op, keyset, &file); err != nil {
+	if err := k.Backup(t.Context(), op, &file); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-rotated; err != nil {
@@ -324,5 +328,35 @@ func TestBackupHoldsKeys(t *testing.T) {
 	unlock := func(backup.Header) (*seal.Keys, error) { return k.Keys(), nil }
 	if _, err := keep.VerifyBackup(t.Context(), &file, unlock); err != nil {
 		t.Errorf("the keys from before do not open it: %v", err)
+	}
+}
+
+// TestBackupWhileKeysAreSaved checks that a service that hangs while it wraps
+// new keys holds no backup, and that a second rotation is refused meanwhile.
+func TestBackupWhileKeysAreSaved(t *testing.T) {
+	saving, release := make(chan struct{}), make(chan struct{})
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.SaveKeys = func(context.Context, *seal.Keys) error {
+			saving <- struct{}{}
+			<-release
+			return errors.New("the service did not answer")
+		}
+	}})
+	op := k.Operator(t, keep.InfluxDB)
+	rotated := make(chan error, 1)
+	go func() { rotated <- k.RotateKeys(t.Context(), op) }()
+	<-saving
+	if err := k.Backup(t.Context(), op, io.Discard); err != nil {
+		t.Errorf("a backup: %v", err)
+	}
+	if err := k.RotateKeys(t.Context(), op); keep.CodeOf(err) != keep.CodeConflict {
+		t.Errorf("another rotation: %v", err)
+	}
+	close(release)
+	if err := <-rotated; keep.CodeOf(err) != keep.CodeUnavailable {
+		t.Errorf("the rotation: %v", err)
+	}
+	if s, err := k.KeyStatus(t.Context(), op); err != nil || len(s.Keys) != 1 {
+		t.Errorf("afterwards: %+v, %v", s, err)
 	}
 }

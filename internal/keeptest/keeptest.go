@@ -93,7 +93,8 @@ func (k *Kit) open(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	c := keep.Config{
-		Store: k.store, Keys: k.keys, Audit: k.log, Now: k.Clock.Now, Sleep: k.Clock.Sleep, PasswordCost: bcrypt.MinCost,
+		WrappedKeys: func(*seal.Keys) ([]byte, error) { return []byte(`{"wrapped":"keyset"}`), nil },
+		Store:       k.store, Keys: k.keys, Audit: k.log, Now: k.Clock.Now, Sleep: k.Clock.Sleep, PasswordCost: bcrypt.MinCost,
 		SingleRefusals: math.MaxInt, // tests find records by their request
 		Logger:         slog.New(slog.NewTextHandler(k.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

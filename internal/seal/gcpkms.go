@@ -142,6 +142,8 @@ func (k *gcpKey) DecryptWithContext(ctx context.Context, ciphertext, associatedD
 }
 
 func (k *gcpKey) post(ctx context.Context, method string, request, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, serviceTimeout)
+	defer cancel()
 	body, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("gcp-kms: encode the request: %w", err)
@@ -168,7 +170,9 @@ func (k *gcpKey) post(ctx context.Context, method string, request, answer any) e
 // authorized makes a request with an access token. The credentials are looked up each time: calls are rare, and a source of
 // tokens is bound to the context that it was made with.
 func (k *gcpKey) authorized(ctx context.Context, method string, body []byte) (*http.Request, error) {
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.http)
+	client := *k.http
+	client.Transport = &boundTransport{ctx, k.http.Transport}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, &client)
 	credentials, err := google.FindDefaultCredentials(ctx, gcpScope)
 	if err != nil {
 		return nil, fmt.Errorf("find the credentials: %w", err)
@@ -199,6 +203,20 @@ func (k *gcpKey) authorized(ctx context.Context, method string, body []byte) (*h
 		req.Header.Set("X-Goog-User-Project", project)
 	}
 	return req, nil
+}
+
+// boundTransport sends every request in its context, because package oauth2 doesn't for all of its.
+type boundTransport struct {
+	ctx  context.Context
+	base http.RoundTripper // http.DefaultTransport when nil
+}
+
+func (t *boundTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	base := t.base
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return base.RoundTrip(r.WithContext(t.ctx))
 }
 
 // quotaProject is the project that a person's credentials name for KMS to charge; a service account needs none.

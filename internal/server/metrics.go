@@ -25,6 +25,7 @@ func newRegistry(s *Server) (*prometheus.Registry, error) {
 	all = append(all, connectionMetrics(s.listener)...)
 	all = append(all, domainMetrics(s.data)...)
 	all = append(all, auditMetrics(s.data, s.config.AuditLog)...)
+	all = append(all, keyMetrics(s.data.KeyHealth)...)
 	if s.certificate != nil {
 		all = append(all, gauge("fluxkeep_tls_certificate_expiry_timestamp_seconds", "When the TLS certificate expires, in Unix time.",
 			func() float64 { return float64(s.certificate.current.Load().Leaf.NotAfter.Unix()) }))
@@ -99,6 +100,23 @@ func auditMetrics(p *datadir.Data, path string) []prometheus.Collector {
 			}
 			return float64(info.Size())
 		}),
+	}
+}
+
+func keyMetrics(read func() datadir.KeyHealth) []prometheus.Collector {
+	fine := func(err error) float64 {
+		if err != nil {
+			return 0
+		}
+		return 1
+	}
+	return []prometheus.Collector{
+		gauge("fluxkeep_key_provider_available", "1 while the key-encryption key unwraps the data keys; a restart needs it.",
+			func() float64 { return fine(read().Provider) }),
+		gauge("fluxkeep_key_provider_checked_timestamp_seconds", "When that was tried last, in Unix time.",
+			func() float64 { return float64(read().Checked.Unix()) }),
+		gauge("fluxkeep_keyset_intact", "1 while the keyset in the data folder is the one that was saved; a restart needs it.",
+			func() float64 { return fine(read().File) }),
 	}
 }
 

@@ -26,6 +26,9 @@ const (
 	// drainPoll is how often a server that ends looks whether requests are
 	// still in flight.
 	drainPoll = 5 * time.Millisecond
+	// keyPoll is how often it is tried whether the data keys still open, and
+	// keyPatience how long that may take.
+	keyPoll, keyPatience = 5 * time.Minute, time.Minute
 	// tracesEnd bounds the wait for a collector that takes the last traces.
 	tracesEnd = 3 * time.Second
 )
@@ -80,8 +83,13 @@ func (s *Server) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// Before the data folder, which an address that is taken should not
-	// change. Connections wait until it is open.
+	// Before the address is taken, since this may wait for a service and
+	// nobody should wait with it.
+	if s.data, err = datadir.Unlock(ctx, c); err != nil {
+		return err
+	}
+	// Before the data folder is changed, which an address that is taken should
+	// not do. Connections wait until it is open.
 	l, err := net.Listen("tcp", c.BindAddress)
 	if err != nil {
 		return fmt.Errorf("serve at --http-bind-address: %w", err)
@@ -93,7 +101,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		}
 		s.profiles = pprofServer()
 	}
-	if s.data, err = datadir.Open(ctx, c, s.logger); err != nil {
+	if err := s.data.Open(ctx, c, s.logger); err != nil {
 		return err
 	}
 	return s.assemble(ctx)
@@ -106,9 +114,8 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 		return fmt.Errorf("open tracing: %w", err)
 	}
 	h := newHandler(c, s.data.Keep, s.logger, influxv2.Config{
-		Ready: s.ready, Done: s.stopping,
+		Ready: s.ready, Warnings: s.warnings, Done: s.stopping,
 		Settings: func() map[string]any { return *s.settings.Load() },
-		Keyset:   s.data.Keyset,
 	})
 	h.tracing = s.tracing
 	s.handler = h
@@ -145,6 +152,7 @@ func (s *Server) serve() {
 	if s.certificate != nil {
 		s.loops.Go(func() { s.certificate.watch(ctx, certificatePoll) })
 	}
+	s.loops.Go(func() { s.watchKeys(ctx) })
 	s.loops.Go(func() {
 		s.serveUntilClosed("HTTP", func() error {
 			if s.certificate != nil {
@@ -200,6 +208,37 @@ func (s *Server) ready() error {
 		return &keep.Error{Code: keep.CodeUnavailable, Message: "the store can't be written now"}
 	}
 	return nil
+}
+
+// warnings returns what would keep the server from starting again.
+func (s *Server) warnings() []influxv2.Warning {
+	keys := s.data.KeyHealth()
+	warn := func(name string, err error, message string) influxv2.Warning {
+		if err != nil {
+			err = &keep.Error{Code: keep.CodeUnavailable, Message: message}
+		}
+		return influxv2.Warning{Name: name, Err: err}
+	}
+	return []influxv2.Warning{
+		warn("key-provider", keys.Provider, "the key-encryption key can't be used; the server works, but couldn't start again"),
+		warn("keyset", keys.File, "the keyset in the data folder is missing or changed; the server works, but couldn't start again"),
+	}
+}
+
+// watchKeys tries now and then whether the data keys still open.
+func (s *Server) watchKeys(ctx context.Context) {
+	tick := time.NewTicker(keyPoll)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		once, cancel := context.WithTimeout(ctx, keyPatience)
+		s.data.CheckKeys(once)
+		cancel()
+	}
 }
 
 // Reload reads the TLS certificate again, begins a new file of the audit log,

@@ -107,7 +107,6 @@ func (w *world) serve() {
 	logger, _ := NewLogger(w.log, c)
 	w.handler = newHandler(c, w.Keep, logger, influxv2.Config{
 		Settings: func() map[string]any { return map[string]any{"data-dir": "data"} },
-		Keyset:   func() ([]byte, error) { return []byte(`{}`), nil },
 	})
 	w.handler.metrics = metricsHandler(prometheus.NewRegistry())
 }

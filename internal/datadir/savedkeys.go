@@ -1,0 +1,112 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+)
+
+// savedKeys are the data keys of a running server and their wrapped forms, each
+// of which was unwrapped and compared before it was saved.
+type savedKeys struct {
+	dir    *dataDir
+	logger *slog.Logger
+	health atomic.Pointer[KeyHealth]
+
+	mu     sync.Mutex // never held while a service is waited for
+	last   *openedKeys
+	before *openedKeys // in use for a moment more after a save
+}
+
+// KeyHealth tells whether the next start will be able to open the data keys. The
+// running server doesn't need to.
+type KeyHealth struct {
+	Provider error // why the key-encryption key doesn't unwrap them
+	File     error // why the keyset in the folder is not the one that was saved
+	Checked  time.Time
+}
+
+func saveKeysIn(dir *dataDir, keys *openedKeys, logger *slog.Logger) *savedKeys {
+	s := &savedKeys{dir: dir, logger: logger, last: keys}
+	s.health.Store(&KeyHealth{Checked: time.Now()})
+	return s
+}
+
+func (s *savedKeys) newest() *openedKeys {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+// save makes changed data keys durable.
+func (s *savedKeys) save(ctx context.Context, keys *seal.Keys) error {
+	now := s.newest()
+	wrapped, err := keys.Wrap(ctx, now.provider)
+	if err != nil {
+		return providerError(now.provider, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.dir.replaceKeyset(now.wrapped, wrapped); err != nil {
+		return err
+	}
+	s.before, s.last = now, &openedKeys{keys, wrapped, now.provider, now.config}
+	return nil
+}
+
+// wrapped returns the wrapped form of keys that are in use, for a backup. It is
+// right even if the keyset in the folder no longer is, which is reported.
+func (s *savedKeys) wrapped(keys *seal.Keys) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.report(func(h *KeyHealth) { h.File = s.dir.checkKeyset(s.last.wrapped) })
+	for _, k := range []*openedKeys{s.last, s.before} {
+		if k != nil && k.Keys == keys {
+			return k.wrapped, nil
+		}
+	}
+	return nil, errors.New("the data keys in use were never saved")
+}
+
+// check looks whether the next start will be able to open the data keys. It does
+// what that will do, so it may wait for a service.
+func (s *savedKeys) check(ctx context.Context) {
+	now := s.newest()
+	again, err := unlock(ctx, now.wrapped, now.config)
+	if err == nil && !again.Equal(now.Keys) {
+		err = errors.New("the key-encryption key unwraps other data keys than those in use")
+	}
+	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
+		return // the server ends
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.report(func(h *KeyHealth) {
+		h.Provider, h.File, h.Checked = err, s.dir.checkKeyset(s.last.wrapped), time.Now()
+	})
+}
+
+// report changes what is known, and logs what is new in it.
+func (s *savedKeys) report(change func(*KeyHealth)) {
+	was := s.health.Load()
+	is := *was
+	change(&is)
+	s.health.Store(&is)
+	if is.Provider != nil && !sameError(was.Provider, is.Provider) {
+		s.logger.Error("the key-encryption key can't be used: the server works on, but couldn't start again", "error", is.Provider)
+	} else if is.Provider == nil && was.Provider != nil {
+		s.logger.Info("the key-encryption key can be used again")
+	}
+	if is.File != nil && !sameError(was.File, is.File) {
+		s.logger.Error("the server works on, but couldn't start again: make a backup, which holds the keyset in use, and restore it", "error", is.File)
+	} else if is.File == nil && was.File != nil {
+		s.logger.Info("the keyset in the data folder is right again")
+	}
+}
+
+func sameError(a, b error) bool { return a != nil && a.Error() == b.Error() }
