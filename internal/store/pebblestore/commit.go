@@ -299,6 +299,7 @@ func (gen *generation) waitForEngine() error {
 func (c *committer) sync() {
 	for g := range c.toSync {
 		err := g.batch.SyncWait()
+		g.gen.disk.checkFiles()
 		if failure := g.gen.disk.failure(); failure != nil {
 			err = failure // see disk: the engine is not told
 		}

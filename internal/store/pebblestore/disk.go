@@ -29,6 +29,7 @@ type disk struct {
 	onFail  func(error) // called once, from any goroutine
 	guard   *guard
 	shelter *shelter
+	files   *presence
 
 	failed  atomic.Pointer[error]
 	closing chan struct{} // closed when the engine is about to be closed
@@ -54,8 +55,8 @@ var errStopped = errors.New("the store stopped writing after a failure")
 // stalePause slows down the engine's retries of work that can't succeed.
 const stalePause = 200 * time.Millisecond
 
-func newDisk(fs vfs.FS, dir string, g *guard, sh *shelter, onFail func(error)) *disk {
-	d := &disk{FS: fs, dir: dir, guard: g, shelter: sh, onFail: onFail, closing: make(chan struct{})}
+func newDisk(fs vfs.FS, dir string, g *guard, files *presence, sh *shelter, onFail func(error)) *disk {
+	d := &disk{FS: fs, dir: dir, guard: g, files: files, shelter: sh, onFail: onFail, closing: make(chan struct{})}
 	d.opening.Store(true)
 	return d
 }
@@ -72,6 +73,16 @@ func (d *disk) failure() error {
 func (d *disk) fail(err error) {
 	if d.failed.CompareAndSwap(nil, &err) {
 		d.onFail(err)
+	}
+}
+
+// checkFiles stops the disk when its files are no longer there.
+func (d *disk) checkFiles() {
+	if d.failure() != nil {
+		return
+	}
+	if err := d.files.check(); err != nil {
+		d.fail(err)
 	}
 }
 
@@ -130,6 +141,7 @@ func (d *disk) ReuseForWrite(oldname, newname string, cat vfs.DiskWriteCategory)
 		if err := d.guard.dropLog(d.FS.PathBase(oldname)); err != nil {
 			return nil, err
 		}
+		d.files.drop(oldname)
 		if d.noReuse {
 			if err := d.FS.Remove(oldname); err != nil {
 				return nil, err
@@ -164,10 +176,13 @@ func (d *disk) emptyLogsBefore(dir, newest string) error {
 				continue
 			}
 			// Create puts a new file in the place of the old one.
-			f, err := d.FS.Create(d.FS.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
+			path := d.FS.PathJoin(dir, name)
+			d.files.drop(path)
+			f, err := d.FS.Create(path, vfs.WriteCategoryUnspecified)
 			if err != nil {
 				return err
 			}
+			d.files.add(path)
 			if err := f.Close(); err != nil {
 				return err
 			}
@@ -176,8 +191,19 @@ func (d *disk) emptyLogsBefore(dir, newest string) error {
 	})
 }
 
-func (d *disk) open(name string, open func() (vfs.File, error)) (vfs.File, error) {
+func (d *disk) open(name string, create func() (vfs.File, error)) (vfs.File, error) {
 	kind := kindOf(d.FS, name)
+	open := func() (vfs.File, error) {
+		d.files.drop(name)
+		f, err := create()
+		if err == nil {
+			err = makePrivate(f)
+		}
+		if err == nil {
+			d.files.add(name)
+		}
+		return f, err
+	}
 	var f vfs.File
 	if kind == tableFile && !d.opening.Load() {
 		err := d.try(func() (err error) {
@@ -205,6 +231,7 @@ func (d *disk) open(name string, open func() (vfs.File, error)) (vfs.File, error
 
 // Remove implements vfs.FS.
 func (d *disk) Remove(name string) error {
+	d.files.drop(name)
 	switch kind, base := kindOf(d.FS, name), d.FS.PathBase(name); kind {
 	case tableFile:
 		return d.tryNow(func() error { return d.shelter.remove(d.FS, name) })
@@ -243,7 +270,15 @@ func (d *disk) RemoveAll(name string) error {
 
 // Rename implements vfs.FS.
 func (d *disk) Rename(oldname, newname string) error {
-	rename := func() error { return d.FS.Rename(oldname, newname) }
+	rename := func() error {
+		d.files.drop(oldname)
+		d.files.drop(newname)
+		if err := d.FS.Rename(oldname, newname); err != nil {
+			return err
+		}
+		d.files.add(newname)
+		return nil
+	}
 	if d.opening.Load() {
 		d.change(rename)
 		return nil

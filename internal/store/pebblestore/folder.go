@@ -4,11 +4,15 @@ import (
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
 // makeFolder makes dir and the folders above it that are missing, so that
 // they survive a crash.
 func makeFolder(fsys vfs.FS, dir string) error {
+	if fsys == vfs.Default {
+		return durable.MkdirAll(dir)
+	}
 	missing := []string{dir}
 	parent := fsys.PathDir(dir)
 	for parent != fsys.PathDir(parent) {

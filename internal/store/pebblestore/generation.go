@@ -67,7 +67,10 @@ func (s *Store) openReadOnly(cause error) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	gen := s.newGeneration(g)
+	gen, err := s.newGeneration(g)
+	if err != nil {
+		return nil, err
+	}
 	gen.disk.fail(cause)
 	o := gen.engineOptions()
 	o.ReadOnly = true
@@ -89,7 +92,11 @@ func (s *Store) checkFolder() (*guard, error) {
 }
 
 // newGeneration returns a generation without an engine.
-func (s *Store) newGeneration(g *guard) *generation {
+func (s *Store) newGeneration(g *guard) (*generation, error) {
+	files, err := newPresence(s.opts.FS, s.dir)
+	if err != nil {
+		return nil, unavailable(err)
+	}
 	gen := &generation{
 		store:    s,
 		guard:    g,
@@ -97,7 +104,7 @@ func (s *Store) newGeneration(g *guard) *generation {
 		progress: make(chan struct{}, 1),
 		closed:   make(chan struct{}),
 	}
-	gen.disk = newDisk(s.opts.FS, s.dir, g, &s.shelter, func(err error) {
+	gen.disk = newDisk(s.opts.FS, s.dir, g, files, &s.shelter, func(err error) {
 		if err != errReadOnly {
 			s.log.Error("store: changes are refused until the disk works again", "error", err)
 		}
@@ -107,7 +114,7 @@ func (s *Store) newGeneration(g *guard) *generation {
 	})
 	gen.refs.Store(1)
 	s.gens.Add(1)
-	return gen
+	return gen, nil
 }
 
 func (gen *generation) engineOptions() *pebble.Options {
@@ -129,7 +136,10 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 			return nil, unavailable(err)
 		}
 	}
-	gen := s.newGeneration(g)
+	gen, err := s.newGeneration(g)
+	if err != nil {
+		return nil, errors.Join(err, g.close())
+	}
 
 	o := gen.engineOptions()
 	compactions := newScheduler()
@@ -145,6 +155,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 	if err == nil && fresh {
 		// Only now, since the guard says that the store is complete.
 		err = g.create(s.dir)
+		gen.disk.files.add(s.opts.FS.PathJoin(s.dir, guardName))
 	}
 	if err != nil {
 		if gen.db != nil {

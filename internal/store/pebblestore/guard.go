@@ -110,7 +110,10 @@ func (g *guard) create(dir string) error {
 	content := make([]byte, 2*guardSlot)
 	g.seq = 1
 	copy(content[guardSlot:], g.encode())
-	_, err = f.Write(content)
+	err = makePrivate(f)
+	if err == nil {
+		_, err = f.Write(content)
+	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -1,6 +1,9 @@
 package pebblestore
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 const (
 	firstRetry = 100 * time.Millisecond
@@ -66,6 +69,10 @@ func (s *Store) replace() bool {
 }
 
 func (s *Store) reopen() (*generation, error) {
+	// Another folder in place of ours is not locked, and not what was served.
+	if err := s.home.check(); err != nil {
+		return nil, fmt.Errorf("%w: restart the server to open what is there now", err)
+	}
 	if err := s.spaceToOpen(); err != nil {
 		return nil, err
 	}

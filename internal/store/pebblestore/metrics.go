@@ -28,7 +28,7 @@ type Metrics struct {
 	Damages          uint64 // reads that found damaged data
 	BackgroundErrors uint64
 	Recoveries       uint64 // times the engine was replaced after a failure
-	Available        bool   // changes are taken
+	Available        bool   // changes are taken, and reads work
 }
 
 // Metrics returns the numbers of now. It takes some 0.1 ms.
@@ -56,6 +56,6 @@ func (s *Store) Metrics() Metrics {
 	out.Compactions = m.Compact.Count
 	out.FailedCompactions = m.Compact.FailedCount
 	out.Flushes = m.Flush.Count
-	out.Available = e.gen.disk.failure() == nil && s.leaves(s.freeSpace(), 1, 1) == nil
+	out.Available = s.available(e.gen)
 	return out
 }

@@ -19,6 +19,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -36,6 +37,7 @@ type Store struct {
 	opts    Options
 	log     *slog.Logger
 	lock    *folderLock
+	home    *presence // the folder, and the lock in it
 	cache   *pebble.Cache
 	shelter shelter
 
@@ -58,7 +60,8 @@ type Store struct {
 
 	compacting chan struct{} // holds a value while Compact runs
 
-	counters counters
+	counters   counters
+	readFailed atomic.Int64 // when a View last met an error of the disk
 }
 
 var _ store.Store = (*Store)(nil)
@@ -87,6 +90,9 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 	fresh, err := s.enter()
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if s.home, err = newPresence(s.opts.FS, s.dir, lockName); err != nil {
+		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.lock.giveUp()))
 	}
 	s.cache = pebble.NewCache(s.opts.CacheSize)
 	gen, err := s.openFirst(fresh)
@@ -126,6 +132,15 @@ func (s *Store) enter() (fresh bool, err error) {
 	// A first look, so as not to leave a lock in a folder that is not ours.
 	if err := refuseForeign(fs, s.dir); err != nil {
 		return false, err
+	}
+	if fs == vfs.Default {
+		wasOpen, err := ownFolder(s.dir)
+		if err != nil {
+			return false, err
+		}
+		if wasOpen {
+			s.log.Info("store: the folder was open to other users and was closed to them", "folder", s.dir)
+		}
 	}
 	if s.lock, err = lockFolder(fs, s.dir); err != nil {
 		return false, err
@@ -171,7 +186,23 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 		s.readers.Put(r)
 		e.release()
 	}()
-	return fn(r)
+	err := fn(r)
+	if err != nil && errors.Is(err, store.ErrUnavailable) {
+		s.readFailed.Store(time.Now().UnixNano())
+	}
+	return err
+}
+
+// readTrouble is how long the store says that it does not work after a read
+// that failed because of the disk.
+const readTrouble = 10 * time.Second
+
+// available reports whether reads and changes work, as far as is known.
+func (s *Store) available(gen *generation) bool {
+	gen.disk.checkFiles()
+	return gen.disk.failure() == nil &&
+		time.Since(time.Unix(0, s.readFailed.Load())) > readTrouble &&
+		s.leaves(s.freeSpace(), 1, 1) == nil
 }
 
 // acquire takes a reference to the published epoch, nil once the store is

@@ -1,0 +1,130 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// presence finds out when the files that the engine uses are no longer those in
+// the folder: somebody has removed them, or the folder, or put others in their
+// place. The engine goes on writing to the files that it has open, and all that
+// it writes is lost.
+//
+// Adding, removing and renaming files changes the folder's modification time.
+// So as long as that stays the same, one look at it is enough.
+type presence struct {
+	fs  vfs.FS
+	dir string
+
+	mu    sync.Mutex
+	files map[string]fileID // that must be there, by name
+
+	checking sync.Mutex // guards what follows
+	folder   fileID
+	whole    time.Time // modification time of the folder when all files were there
+}
+
+// mtimeStep is more than the steps in which file systems count modification
+// times: after so long, another change has another time.
+const mtimeStep = 50 * time.Millisecond
+
+// newPresence expects the files that are in dir now, or only those named.
+func newPresence(fsys vfs.FS, dir string, names ...string) (*presence, error) {
+	p := &presence{fs: fsys, dir: dir, files: map[string]fileID{}}
+	info, err := fsys.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	p.folder = idOf(info)
+	if len(names) == 0 {
+		if names, err = fsys.List(dir); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range names {
+		p.add(fsys.PathJoin(dir, name))
+	}
+	return p, nil
+}
+
+// add expects a file that was made.
+func (p *presence) add(path string) {
+	name := p.fs.PathBase(path)
+	if !strings.HasSuffix(name, tableSuffix) && kindOf(p.fs, name) == tableFile && name != guardName && name != lockName {
+		return // nothing depends on it
+	}
+	info, err := p.fs.Stat(path)
+	if err != nil {
+		return // the engine will meet that
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.files[name] = idOf(info)
+}
+
+// drop no longer expects a file, which is about to be removed or renamed.
+func (p *presence) drop(path string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.files, p.fs.PathBase(path))
+}
+
+// check returns an error when the folder is not as it should be.
+func (p *presence) check() error {
+	p.checking.Lock()
+	defer p.checking.Unlock()
+	info, err := p.fs.Stat(p.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("the store's folder was removed")
+	case err != nil:
+		return err
+	case idOf(info) != p.folder:
+		return errors.New("the store's folder was replaced by another")
+	case info.ModTime().Equal(p.whole):
+		return nil
+	}
+	now := time.Now()
+	p.mu.Lock()
+	files := make(map[string]fileID, len(p.files))
+	for name, id := range p.files {
+		files[name] = id
+	}
+	p.mu.Unlock()
+	for name, id := range files {
+		if err := p.find(name, id); err != nil && p.expects(name, id) {
+			return err
+		}
+	}
+	if now.Sub(info.ModTime()) > mtimeStep {
+		p.whole = info.ModTime()
+	}
+	return nil
+}
+
+// find makes sure that a file is there.
+func (p *presence) find(name string, id fileID) error {
+	info, err := p.fs.Stat(p.fs.PathJoin(p.dir, name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s was removed from the store's folder", name)
+	case err != nil:
+		return err
+	case idOf(info) != id:
+		return fmt.Errorf("%s was replaced in the store's folder", name)
+	}
+	return nil
+}
+
+func (p *presence) expects(name string, id fileID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	got, ok := p.files[name]
+	return ok && got == id
+}

@@ -1,0 +1,139 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
+)
+
+// TestFilesVanish removes and replaces files below a running store: no change
+// may be acknowledged that the next start would not find.
+func TestFilesVanish(t *testing.T) {
+	if fileIDsTellNothing {
+		t.Skip("open files can't be removed here")
+	}
+	removeAll := func(t *testing.T, dir string, match func(name string) bool) {
+		entries, err := os.ReadDir(dir)
+		must(t, err)
+		n := 0
+		for _, e := range entries {
+			if match(e.Name()) {
+				must(t, os.Remove(filepath.Join(dir, e.Name())))
+				n++
+			}
+		}
+		if n == 0 {
+			t.Fatal("nothing to remove")
+		}
+	}
+	suffix := func(s string) func(string) bool {
+		return func(name string) bool { return strings.HasSuffix(name, s) }
+	}
+	prefix := func(s string) func(string) bool {
+		return func(name string) bool { return strings.HasPrefix(name, s) }
+	}
+	for _, c := range []struct {
+		name string
+		do   func(t *testing.T, dir string)
+		heal func(t *testing.T, dir string) // puts back what was moved
+	}{
+		{name: "folder removed", do: func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) }},
+		{name: "folder above removed", do: func(t *testing.T, dir string) { must(t, os.RemoveAll(filepath.Dir(dir))) }},
+		{name: "folder emptied", do: func(t *testing.T, dir string) { removeAll(t, dir, func(string) bool { return true }) }},
+		{
+			name: "folder moved",
+			do:   func(t *testing.T, dir string) { must(t, os.Rename(dir, dir+".moved")) },
+			heal: func(t *testing.T, dir string) { must(t, os.Rename(dir+".moved", dir)) },
+		},
+		{name: "folder replaced by a copy", do: func(t *testing.T, dir string) {
+			copyDir(t, dir, dir+".copy")
+			must(t, os.RemoveAll(dir))
+			must(t, os.Rename(dir+".copy", dir))
+		}},
+		{name: "tables removed", do: func(t *testing.T, dir string) { removeAll(t, dir, suffix(tableSuffix)) }},
+		{name: "logs removed", do: func(t *testing.T, dir string) { removeAll(t, dir, suffix(logSuffix)) }},
+		{name: "manifest removed", do: func(t *testing.T, dir string) { removeAll(t, dir, prefix(manifestPrefix)) }},
+		{name: "markers removed", do: func(t *testing.T, dir string) { removeAll(t, dir, prefix(markerPrefix)) }},
+		{name: "guard removed", do: func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, guardName))) }},
+		{name: "lock removed", do: func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, lockName))) }},
+		{name: "log replaced by a copy", do: func(t *testing.T, dir string) {
+			logs, err := filepath.Glob(filepath.Join(dir, "*"+logSuffix))
+			must(t, err)
+			log := slices.Max(logs)
+			b, err := os.ReadFile(log)
+			must(t, err)
+			must(t, os.WriteFile(log+".copy", b, 0o600))
+			must(t, os.Rename(log+".copy", log))
+		}},
+	} {
+		for _, idle := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, idle=%t", c.name, idle), func(t *testing.T) {
+				t.Parallel()
+				dir := filepath.Join(t.TempDir(), "above", "store")
+				s := mustOpen(t, dir, nil)
+				storetest.MustSet(t, s, "a", "1")
+				must(t, s.Compact(t.Context())) // so that there is a table
+				storetest.MustSet(t, s, "b", "2")
+				if !s.Metrics().Available {
+					t.Fatal("the store does not work")
+				}
+				c.do(t, dir)
+				if idle && s.Metrics().Available {
+					t.Error("the metrics say that changes are taken")
+				}
+				err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("c"), []byte("3")) })
+				if !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("update: %v", err)
+				}
+				if s.Metrics().Available {
+					t.Error("the metrics say that changes are taken")
+				}
+				if c.heal == nil {
+					return
+				}
+				c.heal(t, dir)
+				mustRecover(t, s)
+				storetest.MustSet(t, s, "d", "4")
+				storetest.MustClose(t, s)
+				s = mustOpen(t, dir, nil)
+				wantPairs(t, s, "a=1", "b=2", "d=4")
+			})
+		}
+	}
+}
+
+// wantPairs checks that the store has these pairs, and maybe others.
+func wantPairs(t *testing.T, s *Store, want ...string) {
+	t.Helper()
+	var got []string
+	for _, p := range storetest.MustDump(t, s) {
+		got = append(got, p.Key+"="+p.Value)
+	}
+	for _, w := range want {
+		if !slices.Contains(got, w) {
+			t.Errorf("%s is missing in %q", w, got)
+		}
+	}
+}
+
+// TestEngineFilesAreNoAlarm keeps the engine busy with its own files.
+func TestEngineFilesAreNoAlarm(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), nil)
+	value := make([]byte, 1<<20)
+	for i := range 60 {
+		storetest.MustUpdate(t, s, func(tx store.Tx) error { return tx.Set(fmt.Appendf(nil, "%d", i%20), value) })
+		if i%20 == 0 {
+			must(t, s.Compact(t.Context()))
+		}
+		if m := s.Metrics(); !m.Available || m.Recoveries > 0 {
+			t.Fatalf("%+v", m)
+		}
+	}
+}
