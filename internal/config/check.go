@@ -83,6 +83,10 @@ func (c *Config) checkLimits() error {
 	switch {
 	case c.MaxConnections < 1:
 		return c.wrong("max-connections", "must be at least 1")
+	case c.MaxConnectionsPerAddress < 0:
+		return c.wrong("max-connections-per-address", "must be at least 1, or 0 for a quarter of max-connections")
+	case c.MaxRequestMemory < 16<<20:
+		return c.wrong("max-request-memory", "must be at least 16MiB")
 	case !(c.RateLimit >= 0 && c.RateLimit <= 1e9): // not a number is neither
 		return c.wrong("rate-limit", "must be a number of requests a second, 0 for no limit")
 	case c.DropGuard < 0:

@@ -38,13 +38,16 @@ type Config struct {
 	SessionLength time.Duration
 	DropGuard     int
 
-	MaxConnections    int
-	RateLimit         float64 // requests a second from one address, 0 for no limit
-	ReadHeaderTimeout time.Duration
-	ReadTimeout       time.Duration
-	WriteTimeout      time.Duration
-	IdleTimeout       time.Duration
-	ShutdownTimeout   time.Duration
+	MaxConnections int
+	// MaxConnectionsPerAddress is 0 for a quarter of MaxConnections.
+	MaxConnectionsPerAddress int
+	MaxRequestMemory         int64   // bytes of bodies and answers, of all requests
+	RateLimit                float64 // requests a second from one address, 0 for no limit
+	ReadHeaderTimeout        time.Duration
+	ReadTimeout              time.Duration
+	WriteTimeout             time.Duration
+	IdleTimeout              time.Duration
+	ShutdownTimeout          time.Duration
 
 	LogLevel  slog.Level
 	LogFormat string
@@ -129,7 +132,9 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.SessionLength, "session-length", time.Hour, "`time` that a sign-in lasts")
 	fs.IntVar(&c.DropGuard, "drop-guard", 0, "`number` of names that one write to the influxd address may remove before the version in front of it is pinned (default one, or half of all)")
 
-	fs.IntVar(&c.MaxConnections, "max-connections", 4096, "`number` of connections at a time; for one more an idle one is closed, or it waits until one ends")
+	fs.IntVar(&c.MaxConnections, "max-connections", 4096, "`number` of connections at a time; for one more, a stranger's or an idle one is closed")
+	fs.IntVar(&c.MaxConnectionsPerAddress, "max-connections-per-address", 0, "`number` of connections from one address, except trusted proxies (default a quarter of max-connections)")
+	fs.Var(newSize(&c.MaxRequestMemory, 512<<20), "max-request-memory", "`size` of memory for the bodies and answers of all requests, such as 512MiB; one token gets half of it")
 	fs.Float64Var(&c.RateLimit, "rate-limit", 0, "`requests` a second from one address, 0 for no limit")
 	fs.DurationVar(&c.ReadHeaderTimeout, "read-header-timeout", 10*time.Second, "`time` for a request's header and for the TLS handshake")
 	fs.DurationVar(&c.ReadTimeout, "read-timeout", time.Minute, "`time` for a request's body")

@@ -14,6 +14,7 @@ func (c *Config) Settings() map[string]any {
 	c.flags.VisitAll(func(f *pflag.Flag) { all[f.Name] = f.Value.String() })
 	all["drop-guard"] = c.DropGuard
 	all["max-connections"] = c.MaxConnections
+	all["max-connections-per-address"] = c.MaxConnectionsPerAddress
 	all["rate-limit"] = c.RateLimit
 	all["trace-sample-ratio"] = c.TraceSampleRatio
 	for _, address := range []string{"transit-address", "trace-endpoint"} {

@@ -21,11 +21,20 @@ var (
 	ErrGzip = errors.New("body is not valid gzip")
 )
 
-// firstRead is how much memory a body gets before any of it is there.
-const firstRead = 64 << 10
+const (
+	// firstRead is how much memory a body gets before any of it is there.
+	firstRead = 64 << 10
+	// inflateMemory is what it takes to unpack.
+	inflateMemory = 48 << 10
+	// memberMemory is what a name, a value or an element of JSON takes once it
+	// is decoded, beside its text.
+	memberMemory = 64
+)
 
 // ReadBody reads a request's body of at most limit bytes, and unpacks it if
-// it is compressed. Any other error is the connection's.
+// it is compressed. The memory for it, and for what JSON in it decodes to, is
+// held by the request's exchange, which may refuse with ErrBusy. Any other
+// error is the connection's.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	packed, err := IsGzip(r)
 	if err != nil {
@@ -37,20 +46,24 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
+	x := ExchangeOf(r.Context())
 	body := io.Reader(http.MaxBytesReader(w, r.Body, limit))
+	size := int64(bytes.MinRead)
 	if packed {
+		if err := x.Reserve(inflateMemory); err != nil {
+			return nil, err
+		}
 		z, err := gzip.NewReader(body)
 		if err != nil {
 			return nil, GzipError(err)
 		}
 		body = io.LimitReader(z, limit+1)
-	}
-	var b bytes.Buffer
-	if n := r.ContentLength; n > 0 && !packed {
+	} else if r.ContentLength > 0 {
 		// What was only announced takes no memory yet.
-		b.Grow(int(min(n, firstRead)) + bytes.MinRead)
+		size += min(r.ContentLength, firstRead)
 	}
-	if _, err := b.ReadFrom(body); err != nil {
+	text, err := x.readAll(body, size)
+	if err != nil {
 		if packed {
 			err = GzipError(err)
 		}
@@ -60,10 +73,34 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		}
 		return nil, err
 	}
-	if int64(b.Len()) > limit {
+	if int64(len(text)) > limit {
 		return nil, ErrTooLarge
 	}
-	return b.Bytes(), nil
+	return text, x.Reserve(memberMemory * int64(bytes.Count(text, []byte(","))+bytes.Count(text, []byte(":"))))
+}
+
+// readAll is io.ReadAll with memory that the exchange holds.
+func (x *Exchange) readAll(r io.Reader, size int64) ([]byte, error) {
+	if err := x.Reserve(size); err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, size)
+	for {
+		if len(b) == cap(b) {
+			if err := x.Reserve(int64(cap(b))); err != nil {
+				return nil, err
+			}
+			b = append(make([]byte, 0, 2*cap(b)), b...)
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 }
 
 // IsGzip reports whether a request's body is compressed, or returns

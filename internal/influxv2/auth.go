@@ -26,6 +26,8 @@ func (h *Handler) before(w http.ResponseWriter, r *http.Request, route *httpapi.
 			h.refuse(w, r, err)
 			return nil
 		}
+		user, token := c.caller.Account()
+		httpapi.ExchangeOf(r.Context()).Identify(uint64(user), uint64(token))
 	}
 	c.r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	return c.r
@@ -48,7 +50,7 @@ func (h *Handler) handler(fn func(*call) error) http.HandlerFunc {
 
 func originOf(r *http.Request) keep.Origin {
 	o := httpapi.OriginOf(r.Context())
-	return keep.Origin{Protocol: keep.InfluxDB, Remote: o.Remote, Request: o.Request, Trace: o.Trace}
+	return keep.Origin{Protocol: keep.InfluxDB, Remote: o.Remote, Network: o.Network, Request: o.Request, Trace: o.Trace}
 }
 
 // authenticate finds the caller by the token in the header or, when there is

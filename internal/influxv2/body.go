@@ -11,7 +11,7 @@ import (
 
 // How long a request's body may be, packed and unpacked.
 const (
-	maxOpenBody    = 64 << 10 // from those whom nobody knows
+	maxSmallBody   = 64 << 10 // from those who may not write anything
 	maxBody        = 1 << 20
 	maxSecretsBody = 8 << 20
 	maxImportBody  = 256 << 20
@@ -39,8 +39,8 @@ func (c *call) decodeKnown(v any, prefix string) error {
 
 func (c *call) decodeWith(decode func([]byte, any) error, v any, prefix string) error {
 	limit := int64(maxBody)
-	if c.caller.User == 0 {
-		limit = maxOpenBody
+	if !c.caller.Writes() {
+		limit = maxSmallBody
 	}
 	body, err := c.readBody(limit)
 	if err != nil {
@@ -53,13 +53,16 @@ func (c *call) decodeWith(decode func([]byte, any) error, v any, prefix string) 
 }
 
 func (c *call) readBody(limit int64) ([]byte, error) {
+	if err := c.keep.CheckActive(c.caller); err != nil {
+		return nil, err
+	}
 	body, err := httpapi.ReadBody(c.w, c.r, limit)
 	return body, bodyError(err)
 }
 
 // bodyError turns what ended the reading of a body into an answer.
 func bodyError(err error) error {
-	if err == nil || errors.Is(err, httpapi.ErrTooLarge) || errors.Is(err, httpapi.ErrEncoding) || errors.Is(err, httpapi.ErrGzip) {
+	if err == nil || errors.Is(err, httpapi.ErrTooLarge) || errors.Is(err, httpapi.ErrEncoding) || errors.Is(err, httpapi.ErrGzip) || errors.Is(err, httpapi.ErrBusy) {
 		return err
 	}
 	return invalid("the request's body ended too early") // the connection's error is nobody's business

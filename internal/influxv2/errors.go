@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -72,6 +73,8 @@ func explain(err error) *keep.Error {
 	switch {
 	case errors.As(err, &e):
 		return e
+	case errors.Is(err, httpapi.ErrBusy):
+		return &keep.Error{Code: keep.CodeTooMany, Message: "too many requests at a time, try again", RetryAfter: time.Second}
 	case errors.Is(err, httpapi.ErrTooLarge):
 		return &keep.Error{Code: keep.CodeTooLarge, Message: "the request's body is too large"}
 	case errors.Is(err, httpapi.ErrEncoding):

@@ -12,9 +12,6 @@ func StatusOf(code string) int { return statusOf(keep.Code(code)) }
 // Codes returns all codes.
 func Codes() []keep.Code { return codes() }
 
-// MaxImports is how many imports are read at a time.
-const MaxImports = maxImports
-
 // DecodeSecrets opens the decoder of PATCH secrets.
 func DecodeSecrets(body []byte) (map[string]string, error) { return decodeSecrets(body) }
 

@@ -51,7 +51,6 @@ type Handler struct {
 	links       []byte
 	buffers     sync.Pool // of *[]byte, for answers
 	crossOrigin http.CrossOriginProtection
-	imports     chan struct{} // held by each import that is being read
 	// maxImport is how long an import may be, packed and unpacked.
 	maxImport int64
 
@@ -95,8 +94,8 @@ func New(k *keep.Keep, c Config) *Handler {
 	}
 	h := &Handler{
 		keep: k, config: c, links: serviceLinks(),
-		imports: make(chan struct{}, maxImports), maxImport: maxImportBody,
-		build: []string{"OSS"}, version: []string{VersionHeader(c.Version)}, noStore: []string{"no-store"},
+		maxImport: maxImportBody,
+		build:     []string{"OSS"}, version: []string{VersionHeader(c.Version)}, noStore: []string{"no-store"},
 	}
 	h.buffers.New = func() any { return new([]byte) }
 	h.mux = httpapi.NewMux(h.routes(), httpapi.MuxConfig{

@@ -13,35 +13,46 @@ import (
 )
 
 const (
-	// maxImports bounds how many imports are read at a time, since each may
-	// take as much memory as its body is long.
-	maxImports = 4
-	// An import may come slowly, but has to come on.
-	importPause = 30 * time.Second
-	importTime  = 10 * time.Minute
+	importEntry = 128      // memory for a name and a value beside their text
+	importStep  = 64 << 10 // memory is reserved in such steps
 )
+
+// importTime is how long an import may take to arrive.
+const importTime = 10 * time.Minute
 
 // readImport reads the names and values to write. With null for a value the
 // name is removed, unless all are replaced anyway.
-func (c *call) readImport(ch *keep.Change) error {
-	select {
-	case c.imports <- struct{}{}:
-		defer func() { <-c.imports }()
-	default:
-		return &keep.Error{Code: keep.CodeTooMany, Message: "too many imports at a time, try again", RetryAfter: time.Second}
+func (c *call) readImport(org keep.ID, ch *keep.Change) error {
+	x := httpapi.ExchangeOf(c.ctx())
+	done, err := x.Import(uint64(org))
+	if err != nil {
+		return err
 	}
+	defer done()
+	x.ExtendBody(importTime)
 	body, err := c.openBody(c.maxImport)
 	if err != nil {
 		return err
 	}
 	ch.Set = map[string]string{}
 	removed := map[string]bool{}
+	var size int64 // of what no memory was reserved for yet
 	err = newObjectReader(body).each(func(name string, value *string) error {
 		if _, twice := ch.Set[name]; twice || removed[name] {
 			return errors.New("duplicate name in an object")
 		}
 		if len(ch.Set)+len(removed) == keep.MaxNames {
 			return fmt.Errorf("more than %d names", keep.MaxNames)
+		}
+		size += importEntry + int64(len(name))
+		if value != nil {
+			size += int64(len(*value))
+		}
+		if size >= importStep {
+			if err := x.Reserve(size); err != nil {
+				return err
+			}
+			size = 0
 		}
 		switch {
 		case value != nil:
@@ -62,7 +73,7 @@ func importError(err error) error {
 	var e *keep.Error
 	var lost *connectionError
 	switch {
-	case err == nil, errors.As(err, &e), errors.Is(err, httpapi.ErrTooLarge), errors.Is(err, httpapi.ErrGzip):
+	case err == nil, errors.As(err, &e), errors.Is(err, httpapi.ErrTooLarge), errors.Is(err, httpapi.ErrGzip), errors.Is(err, httpapi.ErrBusy):
 		return err
 	case errors.As(err, &lost):
 		return bodyError(err)
@@ -80,7 +91,7 @@ func (c *call) openBody(limit int64) (io.Reader, error) {
 	if c.r.ContentLength > limit {
 		return nil, httpapi.ErrTooLarge
 	}
-	plain := &bodyReader{r: http.MaxBytesReader(c.w, c.r.Body, limit), control: http.NewResponseController(c.w), end: time.Now().Add(importTime)}
+	plain := &bodyReader{r: http.MaxBytesReader(c.w, c.r.Body, limit), control: http.NewResponseController(c.w)}
 	if !packed {
 		return plain, nil
 	}
@@ -91,20 +102,13 @@ func (c *call) openBody(limit int64) (io.Reader, error) {
 	return &unpacked{z: z, left: limit}, nil
 }
 
-// bodyReader reads a body and gives the client more time as long as it sends.
+// bodyReader reads a body, and tells what is wrong with it.
 type bodyReader struct {
 	r       io.Reader
 	control *http.ResponseController
-	end     time.Time
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
-	deadline := time.Now().Add(importPause)
-	if deadline.After(b.end) {
-		deadline = b.end
-	}
-	_ = b.control.SetReadDeadline(deadline) // a reader without deadlines has none to move
-	_ = b.control.SetWriteDeadline(deadline.Add(time.Minute))
 	n, err := b.r.Read(p)
 	var long *http.MaxBytesError
 	switch {
@@ -112,8 +116,7 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		// What follows is the server's own work, which the client's silence
 		// must not end.
-		_ = b.control.SetReadDeadline(b.end)
-		_ = b.control.SetWriteDeadline(b.end)
+		_ = b.control.SetWriteDeadline(time.Now().Add(importTime)) // a writer without deadlines has none to move
 	case errors.As(err, &long):
 		err = httpapi.ErrTooLarge
 	default:

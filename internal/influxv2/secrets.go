@@ -1,6 +1,9 @@
 package influxv2
 
 import (
+	"errors"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -23,9 +26,9 @@ func (c *call) patchSecrets() error {
 	if err != nil {
 		return err
 	}
-	body, err := c.readBody(maxSecretsBody)
+	body, err := c.secretsBody(org)
 	if err != nil {
-		return c.wrong(org, err)
+		return err
 	}
 	secrets, err := decodeSecrets(body)
 	if err != nil {
@@ -49,15 +52,42 @@ func (c *call) deleteSecrets() error {
 	if err != nil {
 		return err
 	}
-	body, err := c.readBody(maxSecretsBody)
+	body, err := c.secretsBody(org)
 	if err != nil {
-		return c.wrong(org, err)
+		return err
 	}
 	names, err := decodeNames(body)
 	if err != nil {
 		return c.wrong(org, err)
 	}
 	return c.change(org, keep.Change{Remove: names})
+}
+
+// secretsBody reads the body of a write to an organization's secrets. InfluxDB
+// looks at the body before it looks at the permission, so a small one is read
+// of everybody whose token works, and a large one only of those who may write.
+func (c *call) secretsBody(org keep.ID) ([]byte, error) {
+	if c.mayWrite(org) {
+		body, err := c.readBody(maxSecretsBody)
+		if err != nil {
+			return nil, c.wrong(org, err)
+		}
+		return body, nil
+	}
+	body, err := []byte(nil), httpapi.ErrTooLarge
+	if c.caller.Active() {
+		body, err = c.readBody(maxSmallBody)
+	}
+	switch {
+	case errors.Is(err, httpapi.ErrTooLarge):
+		if refusal := c.allowWrite(org); refusal != nil {
+			return nil, refusal
+		}
+		return nil, err
+	case err != nil:
+		return nil, c.wrong(org, err)
+	}
+	return body, nil
 }
 
 // change writes, and answers as InfluxDB does: with nothing.

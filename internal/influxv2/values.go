@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -75,6 +76,11 @@ func (c *call) valuesQuery() (out valuesQuery, err error) {
 // wait returns when the organization's secrets are no longer those of the tag,
 // when the time is over, or when the server ends.
 func (c *call) wait(org keep.ID, tag string, d time.Duration) error {
+	done, err := httpapi.ExchangeOf(c.ctx()).Wait()
+	if err != nil {
+		return err
+	}
+	defer done()
 	c.extend(d + time.Minute)
 	ctx, cancel := context.WithTimeout(c.ctx(), d)
 	defer cancel()
@@ -181,17 +187,14 @@ func (c *call) writeValues(replace bool) error {
 	if err != nil {
 		return err
 	}
-	// An import may be long. Who may not write is told before it is read.
-	if !c.mayWrite(org) {
-		if _, err := c.keep.Change(c.ctx(), c.caller, org, keep.Change{}); err != nil {
-			return hidden(err)
-		}
+	if err := c.allowWrite(org); err != nil {
+		return err
 	}
 	ch := keep.Change{Replace: replace}
 	if err := c.ifMatch(&ch); err != nil {
 		return c.wrong(org, err)
 	}
-	if err := c.readImport(&ch); err != nil {
+	if err := c.readImport(org, &ch); err != nil {
 		return c.wrong(org, err)
 	}
 	w, err := c.keep.Change(c.ctx(), c.caller, org, ch)
@@ -199,6 +202,16 @@ func (c *call) writeValues(replace bool) error {
 		return hidden(lateWrite(ch, err))
 	}
 	return c.respondWritten(w)
+}
+
+// allowWrite refuses those who may not write an organization's secrets, before
+// the body is read.
+func (c *call) allowWrite(org keep.ID) error {
+	if c.mayWrite(org) {
+		return nil
+	}
+	_, err := c.keep.Change(c.ctx(), c.caller, org, keep.Change{})
+	return hidden(err)
 }
 
 func (c *call) mayWrite(org keep.ID) bool {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
@@ -217,7 +218,7 @@ func TestIfMatch(t *testing.T) {
 	var mu sync.Mutex
 	statuses := map[int]int{}
 	now := tag()
-	for i := range influxv2.MaxImports {
+	for i := range 4 {
 		wg.Go(func() {
 			w := a.do(t, "PATCH", a.secrets("/values"), fmt.Sprintf(`{"a":"by %d"}`, i), "If-Match", now)
 			mu.Lock()
@@ -226,7 +227,7 @@ func TestIfMatch(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if statuses[200] != 1 || statuses[412] != influxv2.MaxImports-1 {
+	if statuses[200] != 1 || statuses[412] != 3 {
 		t.Errorf("statuses %v", statuses)
 	}
 }
@@ -268,32 +269,50 @@ func TestHistoryAndRollback(t *testing.T) {
 	want(t, a.do(t, "POST", a.secrets("/dismiss"), `{"version":1}`), 404, keep.CodeNotFound)
 }
 
-// TestImports: more at a time than memory is meant for are told to come again.
+// TestImports: an organization's imports are few at a time, and one more is told
+// to come again. They don't keep another organization's out.
 func TestImports(t *testing.T) {
 	a := newAPI(t, nil)
+	limits := &httpapi.Limits{
+		Memory: httpapi.NewBudget(1<<30, 0), Imports: httpapi.NewBudget(64, 3), OrganizationImports: httpapi.NewBudget(64, 2),
+	}
+	send := func(path string, body io.Reader) *httptest.ResponseRecorder {
+		x := &httpapi.Exchange{Limits: limits}
+		defer x.Release()
+		w, r := httptest.NewRecorder(), httptest.NewRequest("PATCH", path, body)
+		r.Header.Set("Authorization", "Token "+a.OperatorToken)
+		a.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
+		return w
+	}
 	var open []*io.PipeWriter
 	var wg sync.WaitGroup
-	for range influxv2.MaxImports {
+	for range 2 {
 		pr, pw := io.Pipe()
 		open = append(open, pw)
-		r := httptest.NewRequest("PATCH", a.secrets("/values"), pr)
-		r.Header.Set("Authorization", "Token "+a.OperatorToken)
-		wg.Go(func() { a.ServeHTTP(httptest.NewRecorder(), r) })
+		wg.Go(func() { send(a.secrets("/values"), pr) })
 		io.WriteString(pw, "{") // returns when it is being read
 	}
-	w := a.do(t, "PATCH", a.secrets("/values"), `{}`)
+	w := send(a.secrets("/values"), strings.NewReader(`{}`))
 	want(t, w, 429, keep.CodeTooMany)
 	if w.Header().Get("Retry-After") != "1" {
 		t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
 	}
+	other, err := a.CreateOrganization(t.Context(), a.Operator(t, keep.InfluxDB), "other", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, send("/api/v2/orgs/"+other.ID.String()+"/secrets/values", strings.NewReader(`{"k":"v"}`)), 200, "")
 	for i, pw := range open {
 		fmt.Fprintf(pw, `"k%d":"v"}`, i)
 		pw.Close()
 	}
 	wg.Wait()
-	want(t, a.do(t, "PATCH", a.secrets("/values"), `{"last":"v"}`), 200, "")
-	if got := a.MustValues(t); len(got) != influxv2.MaxImports+1 {
+	want(t, send(a.secrets("/values"), strings.NewReader(`{"last":"v"}`)), 200, "")
+	if got := a.MustValues(t); len(got) != 3 {
 		t.Errorf("values %v", got)
+	}
+	if limits.Memory.Used() != 0 || limits.Imports.Used() != 0 || limits.OrganizationImports.Used() != 0 {
+		t.Errorf("still held: %d bytes, %d and %d imports", limits.Memory.Used(), limits.Imports.Used(), limits.OrganizationImports.Used())
 	}
 }
 
@@ -398,41 +417,5 @@ func TestWaitEndsWithTheServer(t *testing.T) {
 	h.ServeHTTP(w, r)
 	if w.Code != 304 {
 		t.Errorf("status %d: %s", w.Code, w.Body)
-	}
-}
-
-// TestSlowImport: an import may take longer than the server gives a request,
-// as long as it comes on.
-func TestSlowImport(t *testing.T) {
-	a := newAPI(t, nil)
-	server := httptest.NewUnstartedServer(a)
-	server.Config.ReadTimeout, server.Config.WriteTimeout = time.Second, time.Second
-	server.Start()
-	defer server.Close()
-	pr, pw := io.Pipe()
-	go func() {
-		io.WriteString(pw, "{")
-		for i := range 5 {
-			time.Sleep(300 * time.Millisecond)
-			fmt.Fprintf(pw, `"k%d":"v",`, i)
-		}
-		io.WriteString(pw, `"last":"v"}`)
-		pw.Close()
-	}()
-	r, err := http.NewRequest("PATCH", server.URL+a.secrets("/values"), pr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Token "+a.OperatorToken)
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body := readAll(t, resp.Body); resp.StatusCode != 200 {
-		t.Errorf("status %d: %s", resp.StatusCode, body)
-	}
-	if got := a.MustValues(t); len(got) != 6 {
-		t.Errorf("values %v", got)
 	}
 }

@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -68,6 +69,32 @@ func (c *Caller) actor() ID {
 		return c.Parent
 	}
 	return c.Token
+}
+
+// Account returns on whose behalf the caller uses the server: the user and the
+// token, that of a login token's maker. Both are zero for nobody, and for a
+// token that is switched off.
+func (c *Caller) Account() (user, token ID) {
+	if c.inactive {
+		return 0, 0
+	}
+	return c.User, c.actor()
+}
+
+// Active reports whether the caller's token isn't switched off.
+func (c *Caller) Active() bool { return !c.inactive }
+
+// Writes reports whether the caller may write anything at all.
+func (c *Caller) Writes() bool {
+	return slices.ContainsFunc(c.Permissions(), func(p acl.Permission) bool { return p.Action == acl.Write })
+}
+
+// CheckActive refuses a caller whose token is switched off.
+func (k *Keep) CheckActive(c Caller) error {
+	if !c.inactive {
+		return nil
+	}
+	return k.finish(c.record("authenticate", 0), k.now(), ErrTokenInactive)
 }
 
 // Anonymous is a caller who has not said who it is: it may set up a new

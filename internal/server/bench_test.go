@@ -36,7 +36,7 @@ func BenchmarkSocket(b *testing.B) {
 			srv := httptest.NewUnstartedServer(nil)
 			srv.Config = side.server()
 			if side.name == "all" {
-				srv.Listener = limitListener(srv.Listener, c.MaxConnections, slog.New(slog.DiscardHandler))
+				srv.Listener = limitListener(srv.Listener, c.MaxConnections, c.MaxConnections, nil, slog.New(slog.DiscardHandler))
 			}
 			srv.Start()
 			defer srv.Close()

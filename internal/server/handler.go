@@ -43,6 +43,7 @@ type handler struct {
 	tracing      *tracing     // nil for none
 	limiter      *rateLimiter // nil for none
 	trusted      []netip.Prefix
+	limits       *httpapi.Limits
 	readTimeout  time.Duration
 	writeTimeout time.Duration
 	tls          bool
@@ -65,6 +66,7 @@ func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influ
 		influx:  influxv2.New(k, about),
 		vault:   vaultkv.New(k, vaultkv.Config{Version: c.Version, Started: about.Started}),
 	}
+	h.limits = newLimits(c)
 	if c.RateLimit > 0 {
 		h.limiter = newRateLimiter(c.RateLimit)
 	}
@@ -98,30 +100,52 @@ var (
 // exchange is one request and its answer.
 type exchange struct {
 	response
-	origin httpapi.Origin
+	httpapi.Exchange
 	start  time.Time
 	span   trace.Span // nil when nothing is traced
 	broken bool       // the handler panicked in the middle of its answer
 }
 
+type connectionKey struct{}
+
+// clientOf returns the connection that a request came over, nil in tests. Of
+// HTTP/2's requests, none speaks for the others on its connection.
+func clientOf(r *http.Request) httpapi.Client {
+	c, ok := r.Context().Value(connectionKey{}).(*connection)
+	switch {
+	case !ok:
+		return nil
+	case r.ProtoMajor > 1:
+		return multiplexed{c}
+	}
+	return c
+}
+
+type multiplexed struct{ *connection }
+
+func (multiplexed) Waiting(bool) {}
+
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.inFlight.Add(1)
 	defer h.inFlight.Add(-1)
 	x := &exchange{start: time.Now()}
-	x.ResponseWriter, x.timeout = w, h.writeTimeout
-	x.origin.Remote, x.origin.Request = remoteAddr(r, h.trusted), h.ids.next()
-	h.setHeaders(w.Header(), x.origin.Request)
+	x.ResponseWriter, x.timeout, x.client = w, h.writeTimeout, &x.Exchange
+	x.Origin.Remote, x.Origin.Request = remoteAddr(r, h.trusted), h.ids.next()
+	x.Origin.Network = httpapi.Network(x.Origin.Remote)
+	x.Limits, x.Client = h.limits, clientOf(r)
+	defer x.Release()
+	h.setHeaders(w.Header(), x.Origin.Request)
 
 	incoming := incomingTrace(r.Header)
 	if incoming.IsValid() {
-		x.origin.Trace = incoming.TraceID().String()
+		x.Origin.Trace = incoming.TraceID().String()
 	}
 	ctx := r.Context()
 	if h.tracing != nil {
 		ctx, x.span = h.tracing.start(r, incoming)
-		x.origin.Trace = x.span.SpanContext().TraceID().String()
+		x.Origin.Trace = x.span.SpanContext().TraceID().String()
 	}
-	r = r.WithContext(httpapi.WithOrigin(ctx, &x.origin))
+	r = r.WithContext(httpapi.WithExchange(ctx, &x.Exchange))
 
 	to := h.protocolOf(r.URL.Path)
 	defer h.finish(x, r, to)
@@ -132,7 +156,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// For the body alone: a deadline for the whole request would cut short
 		// those that wait.
 		if d, ok := w.(interface{ SetReadDeadline(time.Time) error }); ok {
-			_ = d.SetReadDeadline(x.start.Add(h.readTimeout)) // fails on a closed connection, as the read will
+			r.Body = x.Pace(r.Body, x.start, h.readTimeout, d.SetReadDeadline)
 		}
 	}
 	if r.URL.Path == metricsPath {
@@ -169,6 +193,17 @@ func probe(path string) bool {
 	return path == "/health" || path == "/ready" || path == "/ping" || path == metricsPath
 }
 
+// unlimited reports whether a path is left out of the limit on requests: to
+// Vault's clients, 429 there says that the server is on standby.
+func unlimited(path string) bool {
+	for _, prefix := range []string{"/v1/sys/", "/influxd/v1/sys/"} {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			return rest == "health" || rest == "seal-status" || rest == "init"
+		}
+	}
+	return false
+}
+
 // refuse answers requests that come too late or too often.
 func (h *handler) refuse(x *exchange, r *http.Request, to protocol) bool {
 	if probe(r.URL.Path) {
@@ -179,10 +214,10 @@ func (h *handler) refuse(x *exchange, r *http.Request, to protocol) bool {
 		to.WriteError(x, r, keep.CodeUnavailable, "the server is shutting down")
 		return true
 	}
-	if h.limiter == nil {
+	if h.limiter == nil || unlimited(r.URL.Path) {
 		return false
 	}
-	wait := h.limiter.wait(x.origin.Remote, x.start)
+	wait := h.limiter.wait(x.Origin.Network, x.start)
 	if wait <= 0 {
 		return false
 	}
@@ -230,7 +265,7 @@ func (h *handler) finish(x *exchange, r *http.Request, to protocol) {
 		h.logger.LogAttrs(ctx, slog.LevelDebug, "request",
 			slog.String("method", methodNames[methodIndex(r.Method)]), slog.String("route", route.pattern),
 			slog.Int("status", x.status), slog.Duration("took", took), slog.Int64("bytes", x.bytes),
-			slog.String("request", x.origin.Request), slog.String("trace", x.origin.Trace))
+			slog.String("request", x.Origin.Request), slog.String("trace", x.Origin.Trace))
 	}
 	if x.broken {
 		panic(http.ErrAbortHandler) // ends the connection: the client must not take half an answer for a whole one
@@ -258,7 +293,7 @@ func (h *handler) recovered(x *exchange, r *http.Request, to protocol, fault any
 	if err, ok := fault.(runtime.Error); ok {
 		what = err.Error()
 	}
-	h.logger.Error("panic while answering a request", "request", x.origin.Request,
+	h.logger.Error("panic while answering a request", "request", x.Origin.Request,
 		"route", h.patternOf(r, to), "panic", what, "stack", callers())
 	if !x.broken {
 		to.WriteError(x, r, keep.CodeInternal, "an internal error has occurred")

@@ -130,68 +130,76 @@ func answered(t *testing.T, c net.Conn) bool {
 const ping = "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 // busy opens a connection with a request whose body lacks its last byte, a
-// brace.
-func (ts *testServer) busy(t *testing.T) net.Conn {
+// brace: a stranger's, or with the operator's token.
+func (ts *testServer) busy(t *testing.T, known bool) net.Conn {
 	t.Helper()
+	text := "POST /api/v2/setup HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{"
+	if known {
+		text = fmt.Sprintf("PATCH %s HTTP/1.1\r\nHost: x\r\nAuthorization: Token %s\r\nContent-Length: 2\r\n\r\n{", ts.secrets(), ts.token)
+	}
 	before := ts.handler.inFlight.Load()
-	c := slowRequest(t, ts.Addr().String(), "POST /api/v2/setup HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+	c := slowRequest(t, ts.Addr().String(), text)
 	eventually(t, "a request in flight", func() bool { return ts.handler.inFlight.Load() == before+1 })
+	eventually(t, "a connection with its rank", func() bool { return ts.listener.busy() == known })
 	return c
 }
 
-// Above the limit, connections wait while all others are busy.
+// busy reports whether the newest connection is a known client's, at work.
+func (l *listener) busy() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for i := range l.ranks {
+		n += l.ranks[i].Len()
+	}
+	return n < len(l.conns)
+}
+
+// A known client that works keeps its connection, and a stranger loses it.
 func TestConnectionLimit(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=2", "--read-timeout=5m")
-	first, second := ts.busy(t), ts.busy(t)
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=2", "--max-connections-per-address=2")
+	ts.setUp(t)
+	ts.client.CloseIdleConnections()
+	eventually(t, "no connection", func() bool { return ts.listener.open.Load() == 0 })
+	strange := ts.busy(t, false)
+	known := ts.busy(t, true)
 	third := slowRequest(t, ts.Addr().String(), ping)
-	eventually(t, "a connection that waits", func() bool { return ts.listener.full.Load() == 1 })
-	if n := ts.listener.open.Load(); n != 2 {
-		t.Errorf("%d connections are open", n)
-	}
-	if _, err := io.WriteString(first, "}"); err != nil {
-		t.Fatal(err)
-	}
-	if !answered(t, first) {
-		t.Error("the first connection is not answered")
-	}
-	// Now it is idle, and the third has its slot.
 	if !answered(t, third) {
-		t.Error("the third connection is not answered when the first is idle")
+		t.Error("the third connection is not answered")
 	}
-	if got := closed(t, first); got != "" {
-		t.Errorf("the first connection gets %q", got)
+	if got := closed(t, strange); got != "" {
+		t.Errorf("the stranger gets %q", got)
 	}
-	if !strings.Contains(ts.log.String(), "limit of connections is reached") {
-		t.Errorf("that a connection waited is not logged: %s", ts.log)
+	if _, err := io.WriteString(known, "}"); err != nil || !answered(t, known) {
+		t.Errorf("the known client is not answered: %v", err)
+	}
+	if !strings.Contains(ts.log.String(), "limit on connections is reached") {
+		t.Errorf("the limit is not logged: %s", ts.log)
 	}
 	if n := ts.listener.dropped.Load(); n != 1 {
 		t.Errorf("%d connections were dropped", n)
 	}
-	second.Close()
+	known.Close()
 	third.Close()
 	eventually(t, "all connections closed", func() bool { return ts.listener.open.Load() == 0 })
 }
 
-// Those who open connections and leave them keep nobody out: the one that has
-// been idle longest is closed for the next one.
-func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+// Those who open connections and leave them, or begin requests and don't end
+// them, keep nobody out.
+func TestStrangersKeepNobodyOut(t *testing.T) {
 	f := newCertificateFiles(t)
 	for name, args := range map[string][]string{"plain": nil, "TLS": {"--tls-cert=" + f.cert, "--tls-key=" + f.key}} {
 		t.Run(name, func(t *testing.T) {
-			ts := start(t, filepath.Join(t.TempDir(), "data"), append(args, "--max-connections=8", "--read-header-timeout=5m", "--idle-timeout=5m")...)
+			ts := start(t, filepath.Join(t.TempDir(), "data"), append(args, "--max-connections=8", "--max-connections-per-address=8", "--read-header-timeout=5m", "--idle-timeout=5m")...)
 			if name == "TLS" {
 				ts.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 			}
 			for i := range 50 {
-				// They stay open until the test ends. To net/http a request
-				// begins when its header is there.
 				text := ""
-				if name == "plain" && i%2 == 0 {
-					text = "GET /health HTTP/1.1\r\nX-Slow: "
+				if name == "plain" {
+					text = []string{"", "GET /health HTTP/1.1\r\nX-Slow: ", "POST /api/v2/setup HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{"}[i%3]
 				}
-				slowRequest(t, ts.Addr().String(), text)
-				// With many that wait to be accepted, the client's own could
-				// be the one that has been idle longest.
+				slowRequest(t, ts.Addr().String(), text) // stays open until the test ends
 				eventually(t, "a connection that is accepted", func() bool {
 					return ts.listener.open.Load()+ts.listener.dropped.Load() > int64(i)
 				})
@@ -209,10 +217,13 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// Waiting for a slot does not keep the server from ending.
+// Waiting for room does not keep the server from ending.
 func TestConnectionLimitEnd(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=1", "--read-timeout=5m")
-	ts.busy(t)
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=1", "--max-connections-per-address=2")
+	ts.setUp(t)
+	ts.client.CloseIdleConnections()
+	eventually(t, "no connection", func() bool { return ts.listener.open.Load() == 0 })
+	ts.busy(t, true)
 	slowRequest(t, ts.Addr().String(), ping)
 	eventually(t, "the limit", func() bool { return ts.listener.full.Load() > 0 })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -233,11 +244,13 @@ func TestRateLimitForms(t *testing.T) {
 		!strings.Contains(a.body, `"code": "too many requests"`) {
 		t.Errorf("InfluxDB's: %d %v %s", a.status, a.header, a.body)
 	}
-	a = ts.do(t, "GET", "/v1/sys/health", "")
+	a = ts.do(t, "GET", "/v1/sys/leader", "")
 	if a.status != 429 || a.header.Get("Retry-After") == "" || !strings.HasPrefix(a.body, `{"errors":["`) {
 		t.Errorf("Vault's: %d %v %s", a.status, a.header, a.body)
 	}
-	if a := ts.do(t, "GET", "/health", ""); a.status != 200 {
-		t.Errorf("/health: %d", a.status)
+	for path, want := range map[string]int{"/health": 200, "/v1/sys/health": 501, "/v1/sys/seal-status": 200, "/influxd/v1/sys/init": 200} {
+		if a := ts.do(t, "GET", path, ""); a.status != want {
+			t.Errorf("%s: %d", path, a.status)
+		}
 	}
 }

@@ -4,122 +4,249 @@ import (
 	"container/list"
 	"crypto/tls"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
-// listener keeps so many connections open at a time. When one more comes, the
-// one that has waited for a request longest is closed for it, as its idle
-// timeout would do later: who opens connections and leaves them must not keep
-// others out. When all are busy, the new one waits until one ends, and further
-// ones in the system's queue, which costs nothing here and loses no request,
-// where an answer would have to be read and written first.
+// listener keeps so many connections open at a time, and so many of one
+// address. For one more, it closes the one that shows the least right to stay:
+// a stranger's, that is one that has not sent a request with a valid token or
+// session, then an idle one, then one that waits for a change. Of equals, the
+// one that has been so for longest goes. While known clients keep all of them
+// busy, a new one waits a moment for one to end, and then the client that has
+// most of them loses one.
 type listener struct {
 	net.Listener
-	slots   chan struct{}
-	closed  chan struct{}
-	once    sync.Once
+	limit      int
+	perAddress int
+	trusted    []netip.Prefix // proxies, through which many addresses come
+	patience   time.Duration  // before a busy connection is closed
+	logger     *slog.Logger
+
+	closed chan struct{}
+	once   sync.Once
+	ended  chan struct{} // gets a value when a connection has ended
+
 	open    atomic.Int64
-	full    atomic.Int64 // times that there was no slot left
-	dropped atomic.Int64 // idle connections that were closed for others
+	full    atomic.Int64 // times that there was no room for one more
+	dropped atomic.Int64 // connections that were closed for others
+	refused atomic.Int64 // new ones that were closed, as their address had its share
 	warned  time.Time    // used by Accept's one caller alone
-	logger  *slog.Logger
 
-	mu      sync.Mutex
-	idle    list.List // of *connection, the one that has been idle longest first
-	waiting bool      // Accept waits for a slot
+	mu        sync.Mutex
+	conns     map[*connection]struct{}
+	ranks     [ranks]list.List // of *connection
+	addresses map[string]*address
 }
 
-func limitListener(l net.Listener, limit int, logger *slog.Logger) *listener {
-	return &listener{Listener: l, slots: make(chan struct{}, limit), closed: make(chan struct{}), logger: logger}
+// address is where connections come from.
+type address struct {
+	open  int
+	ranks [ranks]list.List // of *connection
 }
 
-// Accept waits for a connection and then for a free slot.
-func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// What connections are, those that show the least right to stay first.
+const (
+	stranger = iota
+	knownIdle
+	knownWaiting
+	ranks
+	knownBusy = ranks // in no list
+)
+
+func limitListener(l net.Listener, limit, perAddress int, trusted []netip.Prefix, logger *slog.Logger) *listener {
+	return &listener{
+		Listener: l, limit: limit, perAddress: perAddress, trusted: trusted, patience: time.Second, logger: logger,
+		closed: make(chan struct{}), ended: make(chan struct{}, 1),
+		conns: make(map[*connection]struct{}), addresses: make(map[string]*address),
 	}
-	select {
-	case l.slots <- struct{}{}:
-	default:
-		if !l.wait() {
-			_ = c.Close() // nobody has read from it or written to it
+}
+
+// Accept waits for a connection, and makes room for it.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &connection{Conn: nc, listener: l, host: hostOf(nc.RemoteAddr().String())}
+		c.network = httpapi.Network(c.host)
+		switch l.admit(c) {
+		case admitted:
+			return c, nil
+		case closing:
+			_ = nc.Close() // nobody has read from it or written to it
 			return nil, net.ErrClosed
 		}
+		_ = nc.Close()
+		l.refused.Add(1)
 	}
-	l.open.Add(1)
-	return &connection{Conn: c, listener: l}, nil
 }
 
-// wait waits for a slot, and returns false when the listener is closed first.
-func (l *listener) wait() bool {
+type admission int
+
+const (
+	admitted admission = iota
+	overShare
+	closing
+)
+
+func (l *listener) admit(c *connection) admission {
+	var timeout <-chan time.Time
+	force := false
+	for {
+		done, victim, share := l.enter(c, force)
+		if victim != nil {
+			l.dropped.Add(1)
+			_ = victim.Conn.Close() // it is given up anyway
+		}
+		if victim != nil || !done {
+			l.warn()
+		}
+		if done {
+			return admitted
+		}
+		if share {
+			return overShare
+		}
+		if timeout == nil {
+			timeout = time.After(l.patience)
+		}
+		select {
+		case <-l.ended:
+		case <-timeout:
+			force = true
+		case <-l.closed:
+			return closing
+		}
+	}
+}
+
+// enter takes a connection in if there is room, or if another one can be
+// closed for it. share says that there is none since its address has its
+// share. With force a known client's connection can be closed.
+func (l *listener) enter(c *connection, force bool) (done bool, victim *connection, share bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.addressOf(c)
+	if a.open >= l.perAddress && !isTrusted(c.host, l.trusted) {
+		if victim = first(&a.ranks); victim == nil {
+			return false, nil, true
+		}
+		l.remove(victim)
+	} else if len(l.conns) >= l.limit {
+		if victim = first(&l.ranks); victim == nil && force {
+			victim = l.greediest()
+		}
+		if victim == nil {
+			return false, nil, false
+		}
+		l.remove(victim)
+	}
+	a = l.addressOf(c)
+	l.addresses[c.network] = a
+	a.open++
+	l.conns[c] = struct{}{}
+	l.open.Store(int64(len(l.conns)))
+	c.rank = knownBusy
+	l.place(c, stranger)
+	return true, victim, false
+}
+
+func (l *listener) addressOf(c *connection) *address {
+	if a := l.addresses[c.network]; a != nil {
+		return a
+	}
+	return &address{}
+}
+
+func first(of *[ranks]list.List) *connection {
+	for i := range of {
+		if e := of[i].Front(); e != nil {
+			return e.Value.(*connection)
+		}
+	}
+	return nil
+}
+
+// greediest returns a connection of the client that has most of them, nil when
+// nobody has more than one.
+func (l *listener) greediest() *connection {
+	counts := make(map[httpapi.Account]int)
+	var victim *connection
+	for c := range maps.Keys(l.conns) {
+		counts[c.account]++
+		if n := counts[c.account]; n > 1 && (victim == nil || n > counts[victim.account]) {
+			victim = c
+		}
+	}
+	return victim
+}
+
+// place moves a connection to the end of a rank. The caller holds mu.
+func (l *listener) place(c *connection, rank int) {
+	if c.global != nil {
+		l.ranks[c.rank].Remove(c.global)
+		l.addresses[c.network].ranks[c.rank].Remove(c.local)
+		c.global, c.local = nil, nil
+	}
+	c.rank = rank
+	if rank != knownBusy {
+		c.global = l.ranks[rank].PushBack(c)
+		c.local = l.addresses[c.network].ranks[rank].PushBack(c)
+	}
+}
+
+// remove forgets a connection. The caller holds mu.
+func (l *listener) remove(c *connection) {
+	if _, ok := l.conns[c]; !ok {
+		return
+	}
+	l.place(c, knownBusy)
+	delete(l.conns, c)
+	l.open.Store(int64(len(l.conns)))
+	a := l.addresses[c.network]
+	if a.open--; a.open == 0 {
+		delete(l.addresses, c.network)
+	}
+}
+
+func (l *listener) warn() {
 	l.full.Add(1)
 	if now := time.Now(); now.Sub(l.warned) > time.Minute {
 		l.warned = now
-		l.logger.Warn("the limit of connections is reached: idle ones are closed, and new ones wait", "connections", cap(l.slots))
-	}
-	l.setWaiting(true)
-	defer l.setWaiting(false)
-	select {
-	case l.slots <- struct{}{}:
-		return true
-	case <-l.closed:
-		return false
-	}
-}
-
-func (l *listener) setWaiting(waiting bool) {
-	l.mu.Lock()
-	l.waiting = waiting
-	c := l.takeIdle()
-	l.mu.Unlock()
-	l.drop(c)
-}
-
-// takeIdle takes a connection out of the list if somebody waits for its slot.
-// The caller holds mu.
-func (l *listener) takeIdle() *connection {
-	first := l.idle.Front()
-	if !l.waiting || first == nil {
-		return nil
-	}
-	c := l.idle.Remove(first).(*connection)
-	c.place = nil
-	l.waiting = false // its slot is on the way
-	return c
-}
-
-func (l *listener) drop(c *connection) {
-	if c != nil {
-		l.dropped.Add(1)
-		_ = c.Close() // it is given up anyway
+		l.logger.Warn("the limit on connections is reached: those of strangers are closed first, then idle ones",
+			"connections", l.limit, "per_address", l.perAddress)
 	}
 }
 
 // track follows what http.Server says about its connections.
 func (l *listener) track(conn net.Conn, state http.ConnState) {
+	c := connectionOf(conn)
+	if c == nil {
+		return
+	}
+	switch state {
+	case http.StateActive:
+		c.move(knownBusy)
+	case http.StateIdle:
+		c.move(knownIdle)
+	}
+}
+
+func connectionOf(conn net.Conn) *connection {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
 	}
-	c, ok := conn.(*connection)
-	if !ok {
-		return
-	}
-	l.mu.Lock()
-	if c.place != nil {
-		l.idle.Remove(c.place)
-		c.place = nil
-	}
-	if state == http.StateNew || state == http.StateIdle {
-		c.place = l.idle.PushBack(c)
-	}
-	oldest := l.takeIdle()
-	l.mu.Unlock()
-	l.drop(oldest)
+	c, _ := conn.(*connection)
+	return c
 }
 
 // Close ends Accept.
@@ -128,19 +255,71 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// connection gives its slot back when it is closed.
+// connection is one that the listener has let in.
 type connection struct {
 	net.Conn
 	listener *listener
-	place    *list.Element // in the listener's list, nil while it is busy
-	once     sync.Once
+	host     string
+	network  string                          // what counts as one address
+	known    atomic.Pointer[httpapi.Account] // nil for a stranger's
+
+	// Guarded by the listener's mu.
+	account       httpapi.Account
+	rank          int
+	global, local *list.Element // in the lists of the rank, nil when it is in none
+}
+
+// move changes the rank of a known client's connection. A stranger's goes to
+// the end of its rank when it has had an answer.
+func (c *connection) move(rank int) {
+	if c.known.Load() == nil {
+		if rank != knownIdle {
+			return
+		}
+		rank = stranger
+	}
+	l := c.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, open := l.conns[c]; open && (c.rank != rank || rank != knownBusy) {
+		l.place(c, rank)
+	}
+}
+
+// Identified tells whose connection it is.
+func (c *connection) Identified(a httpapi.Account) {
+	if known := c.known.Load(); known != nil && *known == a {
+		return
+	}
+	c.known.Store(&a)
+	l := c.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, open := l.conns[c]; open {
+		c.account = a
+		l.place(c, knownBusy)
+	}
+}
+
+// Waiting says that the connection's request waits for a change, or no longer
+// does.
+func (c *connection) Waiting(waits bool) {
+	if waits {
+		c.move(knownWaiting)
+	} else {
+		c.move(knownBusy)
+	}
 }
 
 func (c *connection) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(func() {
-		c.listener.open.Add(-1)
-		<-c.listener.slots
-	})
+	l := c.listener
+	l.mu.Lock()
+	l.remove(c)
+	l.mu.Unlock()
+	select {
+	case l.ended <- struct{}{}:
+	default:
+	}
 	return err
 }

@@ -65,9 +65,10 @@ func buildInfo(c *config.Config) prometheus.Collector {
 func connectionMetrics(l *listener) []prometheus.Collector {
 	return []prometheus.Collector{
 		gauge("fluxkeep_http_connections", "Open connections.", func() float64 { return float64(l.open.Load()) }),
-		gauge("fluxkeep_http_connections_limit", "Connections that can be open at a time.", func() float64 { return float64(cap(l.slots)) }),
+		gauge("fluxkeep_http_connections_limit", "Connections that can be open at a time.", func() float64 { return float64(l.limit) }),
 		counter("fluxkeep_http_connections_waited_total", "Times that the limit of connections was reached.", l.full.Load),
-		counter("fluxkeep_http_connections_dropped_total", "Idle connections that were closed because of the limit.", l.dropped.Load),
+		counter("fluxkeep_http_connections_dropped_total", "Connections that were closed to make room for others.", l.dropped.Load),
+		counter("fluxkeep_http_connections_refused_total", "Connections that were refused because their address had its share.", l.refused.Load),
 	}
 }
 

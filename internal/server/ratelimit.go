@@ -3,15 +3,13 @@ package server
 import (
 	"hash/maphash"
 	"math"
-	"net/netip"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 )
 
-// rateLimiter counts requests by address. IPv6 addresses of one network of 64
-// bits count as one, since one client has them all.
+// rateLimiter counts requests by network, see httpapi.Network.
 type rateLimiter struct {
 	limit  rate.Limit
 	burst  int
@@ -21,7 +19,7 @@ type rateLimiter struct {
 
 type limiterShard struct {
 	mu      sync.Mutex
-	clients map[netip.Addr]*rate.Limiter
+	clients map[string]*rate.Limiter
 }
 
 // maxLimited bounds the addresses that one shard remembers.
@@ -36,32 +34,22 @@ func newRateLimiter(perSecond float64) *rateLimiter {
 		seed:  maphash.MakeSeed(),
 	}
 	for i := range l.shards {
-		l.shards[i].clients = make(map[netip.Addr]*rate.Limiter)
+		l.shards[i].clients = make(map[string]*rate.Limiter)
 	}
 	return l
 }
 
 // wait returns 0 and counts a request, or returns how long the client should
-// wait. Clients whose address is not known count as one.
-func (l *rateLimiter) wait(remote string, now time.Time) time.Duration {
-	addr, err := netip.ParseAddr(remote)
-	if err != nil {
-		addr = netip.Addr{}
-	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			addr = p.Addr()
-		}
-	}
-	s := &l.shards[maphash.Comparable(l.seed, addr)%uint64(len(l.shards))]
+// wait.
+func (l *rateLimiter) wait(network string, now time.Time) time.Duration {
+	s := &l.shards[maphash.String(l.seed, network)%uint64(len(l.shards))]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	client := s.clients[addr]
+	client := s.clients[network]
 	if client == nil {
 		s.makeRoom(now)
 		client = rate.NewLimiter(l.limit, l.burst)
-		s.clients[addr] = client
+		s.clients[network] = client
 	}
 	r := client.ReserveN(now, 1)
 	d := r.DelayFrom(now)

@@ -68,5 +68,10 @@ func secure(r *http.Request, trusted []netip.Prefix) bool {
 	if r.TLS != nil {
 		return true
 	}
-	return len(trusted) > 0 && isTrusted(hostOf(r.RemoteAddr), trusted) && r.Header.Get("X-Forwarded-Proto") == "https"
+	if len(trusted) == 0 || !isTrusted(hostOf(r.RemoteAddr), trusted) {
+		return false
+	}
+	// Each proxy may add one. The first is the client's own connection.
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return strings.EqualFold(strings.TrimSpace(first), "https")
 }

@@ -4,7 +4,12 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
+
+// strangerAnswer is how long a stranger may take for an answer, which is short.
+const strangerAnswer = 10 * time.Second
 
 // response notes what is answered, and gives the client a time to take it. The
 // time begins with the answer and not with the request, so that a handler may
@@ -14,7 +19,8 @@ type response struct {
 	status  int
 	bytes   int64
 	timeout time.Duration
-	armed   time.Time // when the write deadline was set last
+	client  *httpapi.Exchange // knows who the client is
+	armed   time.Time         // when the write deadline was set last
 }
 
 func (w *response) WriteHeader(status int) {
@@ -60,12 +66,15 @@ func (w *response) begin() {
 
 // arm moves the deadline, unless that was done only just now.
 func (w *response) arm() {
-	now := time.Now()
-	if now.Sub(w.armed) < w.timeout/8 {
+	now, timeout := time.Now(), w.timeout
+	if !w.client.Known() {
+		timeout = min(timeout, strangerAnswer)
+	}
+	if now.Sub(w.armed) < timeout/8 {
 		return
 	}
 	w.armed = now
 	if d, ok := w.ResponseWriter.(interface{ SetWriteDeadline(time.Time) error }); ok {
-		_ = d.SetWriteDeadline(now.Add(w.timeout)) // fails on a closed connection, as the write will
+		_ = d.SetWriteDeadline(now.Add(timeout)) // fails on a closed connection, as the write will
 	}
 }

@@ -21,6 +21,10 @@ const (
 	// maxHeader bounds a request's header. The longest name takes 3 KiB in a
 	// path.
 	maxHeader = 64 << 10
+	// maxStreams and the buffers bound what one HTTP/2 connection holds.
+	maxStreams       = 64
+	connectionBuffer = 256 << 10
+	streamBuffer     = 64 << 10
 	// certificatePoll is how often the files of the certificate are looked at.
 	certificatePoll = 5 * time.Second
 	// drainPoll is how often a server that ends looks whether requests are
@@ -94,7 +98,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("serve at --http-bind-address: %w", err)
 	}
-	s.listener = limitListener(l, c.MaxConnections, s.logger)
+	s.listener = s.limit(l)
 	if c.PprofAddress != "" {
 		if s.profilesListener, err = net.Listen("tcp", c.PprofAddress); err != nil {
 			return fmt.Errorf("serve profiles: %w", err)
@@ -105,6 +109,20 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	return s.assemble(ctx)
+}
+
+// limit puts the limits on connections in front of a listener.
+func (s *Server) limit(l net.Listener) *listener {
+	c := s.config
+	n := connectionLimit(c.MaxConnections, fileLimit())
+	if n < c.MaxConnections {
+		s.logger.Warn("fewer connections than --max-connections: the system limits open files", "connections", n)
+	}
+	perAddress := c.MaxConnectionsPerAddress
+	if perAddress == 0 {
+		perAddress = max(1, n/4)
+	}
+	return limitListener(l, n, perAddress, c.TrustedProxies, s.logger)
 }
 
 // assemble puts the handlers together.
@@ -132,12 +150,26 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          connectionLog(s.logger),
 		ConnState:         s.listener.track,
-		HTTP2:             &http.HTTP2Config{WriteByteTimeout: c.WriteTimeout},
+		ConnContext:       connContext,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerConnection: connectionBuffer,
+			MaxReceiveBufferPerStream:     streamBuffer,
+			WriteByteTimeout:              c.WriteTimeout,
+		},
 	}
 	if s.certificate != nil {
 		s.http.TLSConfig = tlsConfig(s.certificate, c.TLSMinVersion)
 	}
 	return nil
+}
+
+// connContext lets a request find its connection.
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	if c := connectionOf(conn); c != nil {
+		return context.WithValue(ctx, connectionKey{}, c)
+	}
+	return ctx
 }
 
 func (s *Server) takeSettings() {

@@ -12,15 +12,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// How long a request's body may be: of known callers, and of those whom nobody
-// knows.
+// How long a request's body may be: of those who may write something, and of
+// all others.
 const (
-	maxBody     = 8 << 20
-	maxOpenBody = 64 << 10
+	maxBody      = 8 << 20
+	maxSmallBody = 64 << 10
 )
 
 // fields are the members of a request's body. They are picked by their exact
@@ -30,15 +31,33 @@ type fields map[string]json.RawMessage
 // fields reads the body, a JSON object whatever the Content-Type says. An
 // empty body has no fields.
 func (c *call) fields() (fields, error) {
+	if err := c.keep.CheckActive(c.caller); err != nil {
+		return nil, err
+	}
 	limit := int64(maxBody)
-	if c.caller.User == 0 {
-		limit = maxOpenBody
+	if !c.caller.Writes() {
+		limit = maxSmallBody
 	}
 	body, err := httpapi.ReadBody(c.w, c.r, limit)
 	if err != nil {
 		return nil, bodyError(err, limit)
 	}
 	return parseFields(body)
+}
+
+// fieldsOfWriter is fields for one who may write the organization's secrets.
+// All others are refused before the body is read.
+func (c *call) fieldsOfWriter() (fields, error) {
+	org, err := c.organization()
+	if err != nil {
+		return nil, err
+	}
+	if !c.may(acl.Write, org) {
+		if _, err := c.keep.Change(c.r.Context(), c.caller, org, keep.Change{}); err != nil {
+			return nil, err
+		}
+	}
+	return c.fields()
 }
 
 func parseFields(body []byte) (fields, error) {

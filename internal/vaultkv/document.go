@@ -97,7 +97,7 @@ func versionOf(query url.Values) (uint64, error) {
 }
 
 func (c *call) writeDocument() error {
-	f, err := c.fields()
+	f, err := c.fieldsOfWriter()
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (c *call) writeDocument() error {
 }
 
 func (c *call) patchDocument() error {
-	f, err := c.fields()
+	f, err := c.fieldsOfWriter()
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -23,6 +24,8 @@ func invalid(message string) error { return &keep.Error{Code: keep.CodeInvalid, 
 // bodyError turns what ended the reading of a body into an answer.
 func bodyError(err error, limit int64) error {
 	switch {
+	case errors.Is(err, httpapi.ErrBusy):
+		return &keep.Error{Code: keep.CodeTooMany, Message: "too many requests at a time, try again", RetryAfter: time.Second}
 	case errors.Is(err, httpapi.ErrTooLarge):
 		return &keep.Error{Code: keep.CodeTooLarge, Message: fmt.Sprintf("the request body is larger than %d bytes", limit)}
 	case errors.Is(err, httpapi.ErrEncoding):

@@ -175,6 +175,7 @@ type call struct {
 	origin keep.Origin
 	token  string
 	caller keep.Caller // set unless the route is open
+	org    keep.ID     // once it was found
 }
 
 // serve runs fn for a request, once it is known who asks.
@@ -187,7 +188,7 @@ func (m *mount) serve(w http.ResponseWriter, r *http.Request, open bool, fn func
 	if o.Request == "" {
 		o.Request = c.id
 	}
-	c.origin = keep.Origin{Protocol: m.protocol, Remote: o.Remote, Request: o.Request, Trace: o.Trace}
+	c.origin = keep.Origin{Protocol: m.protocol, Remote: o.Remote, Network: o.Network, Request: o.Request, Trace: o.Trace}
 	if err := c.prepare(); err != nil {
 		c.fail(err)
 		return
@@ -212,7 +213,12 @@ func (c *call) prepare() error {
 	}
 	caller, err := c.keep.Authenticate(c.r.Context(), c.origin, c.token)
 	c.caller = caller
-	return err
+	if err != nil {
+		return err
+	}
+	user, token := caller.Account()
+	httpapi.ExchangeOf(c.r.Context()).Identify(uint64(user), uint64(token))
+	return nil
 }
 
 func tokenOf(r *http.Request) string {
@@ -228,5 +234,9 @@ func tokenOf(r *http.Request) string {
 
 // organization finds the organization that the path names, by ID or by name.
 func (c *call) organization() (keep.ID, error) {
-	return c.keep.ResolveOrganization(c.r.Context(), c.caller, c.r.PathValue("org"))
+	var err error
+	if c.org == 0 {
+		c.org, err = c.keep.ResolveOrganization(c.r.Context(), c.caller, c.r.PathValue("org"))
+	}
+	return c.org, err
 }

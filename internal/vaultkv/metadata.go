@@ -63,7 +63,7 @@ func appendMetadata(b []byte, m *keep.Metadata) []byte {
 }
 
 func (c *call) writeMetadata() error {
-	f, err := c.fields()
+	f, err := c.fieldsOfWriter()
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (c *call) writeMetadata() error {
 }
 
 func (c *call) patchMetadata() error {
-	f, err := c.fields()
+	f, err := c.fieldsOfWriter()
 	if err != nil {
 		return err
 	}

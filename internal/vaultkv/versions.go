@@ -22,7 +22,7 @@ func (c *call) destroyVersions() error {
 // eachVersion does something with the versions that the body lists. It refuses
 // with none, in its own words: the domain takes none for the newest.
 func (c *call) eachVersion(none string, do func(context.Context, keep.Caller, keep.ID, ...uint64) error) error {
-	f, err := c.fields()
+	f, err := c.fieldsOfWriter()
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// Imports at a time, of one token and into one organization.
+const (
+	maxImports          = 64
+	tokenImports        = 3
+	organizationImports = 2
+)
+
+// newLimits makes the limits that all requests share.
+func newLimits(c *config.Config) *httpapi.Limits {
+	waiting := int64(max(4, c.MaxConnections/2))
+	return &httpapi.Limits{
+		Memory:              httpapi.NewBudget(c.MaxRequestMemory, 0),
+		Waiting:             httpapi.NewBudget(waiting, waiting/4),
+		Imports:             httpapi.NewBudget(maxImports, tokenImports),
+		OrganizationImports: httpapi.NewBudget(maxImports, organizationImports),
+	}
+}
+
+// reserveMemory holds memory for the answer to the request of a context.
+func reserveMemory(ctx context.Context, bytes int64) error {
+	err := httpapi.ExchangeOf(ctx).Reserve(bytes)
+	if errors.Is(err, httpapi.ErrBusy) {
+		return &keep.Error{Code: keep.CodeTooMany, Message: "too many answers at a time, try again", RetryAfter: time.Second}
+	}
+	return err
+}
+
+// reservedFiles is how many of the files that the process may have open are
+// kept for the store, the logs and what else is no connection.
+func reservedFiles(limit int) int { return min(max(limit/4, 24), 640) }
+
+// connectionLimit returns how many connections can be open when the process
+// may have so many files open, 0 for any number.
+func connectionLimit(wanted, files int) int {
+	if files == 0 {
+		return wanted
+	}
+	return max(1, min(wanted, files-reservedFiles(files)))
+}
