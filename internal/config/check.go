@@ -32,6 +32,11 @@ func (c *Config) checkAddresses() error {
 	if _, _, err := net.SplitHostPort(c.BindAddress); err != nil {
 		return c.wrong("http-bind-address", "must be HOST:PORT, such as 127.0.0.1:8086")
 	}
+	if c.HealthAddress != "" {
+		if _, _, err := net.SplitHostPort(c.HealthAddress); err != nil {
+			return c.wrong("health-address", "must be HOST:PORT, such as 127.0.0.1:8087")
+		}
+	}
 	if c.PprofAddress == "" {
 		return nil
 	}

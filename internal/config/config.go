@@ -23,6 +23,7 @@ type Config struct {
 	File string // the configuration file, "" for none
 
 	BindAddress    string
+	HealthAddress  string         // "" for none
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts
 	TLSCert        string
 	TLSKey         string
@@ -108,6 +109,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.File, "config", "", "read settings from a TOML `file`: one key for each flag, such as log-level = \"debug\"")
 
 	fs.StringVar(&c.BindAddress, "http-bind-address", "127.0.0.1:8086", "serve HTTP on this `address`")
+	fs.StringVar(&c.HealthAddress, "health-address", "", "serve health, readiness and metrics on this `address` too, apart from all other connections")
 	fs.Var((*prefixes)(&c.TrustedProxies), "trusted-proxies", "`networks` of reverse proxies whose X-Forwarded-For tells the client's address, such as 10.0.0.0/8")
 	fs.StringVar(&c.TLSCert, "tls-cert", "", "`file` with the TLS certificate and its chain, in PEM; it is read again when it changes")
 	fs.StringVar(&c.TLSKey, "tls-key", "", "`file` with the certificate's key, in PEM")

@@ -254,3 +254,18 @@ func TestRateLimitForms(t *testing.T) {
 		}
 	}
 }
+
+// --health-address answers those who watch, and nothing else.
+func TestHealthAddress(t *testing.T) {
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--health-address=127.0.0.1:0")
+	for path, want := range map[string]int{"/health": 200, "/ready": 200, "/ping": 204, "/metrics": 200, "/api/v2/setup": 404, "/": 404} {
+		r, err := http.Get("http://" + ts.healthListener.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, r.StatusCode, want)
+		}
+	}
+}

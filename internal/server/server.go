@@ -50,6 +50,9 @@ type Server struct {
 	http        *http.Server
 	settings    atomic.Pointer[map[string]any]
 
+	health         *http.Server
+	healthListener net.Listener // nil for none
+
 	profiles         *http.Server
 	profilesListener net.Listener // nil for no profiles
 
@@ -99,6 +102,13 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return fmt.Errorf("serve at --http-bind-address: %w", err)
 	}
 	s.listener = s.limit(l)
+	if c.HealthAddress != "" {
+		hl, err := net.Listen("tcp", c.HealthAddress)
+		if err != nil {
+			return fmt.Errorf("serve at --health-address: %w", err)
+		}
+		s.healthListener = limitListener(hl, healthConnections, healthConnections, nil, s.logger)
+	}
 	if c.PprofAddress != "" {
 		if s.profilesListener, err = net.Listen("tcp", c.PprofAddress); err != nil {
 			return fmt.Errorf("serve profiles: %w", err)
@@ -158,6 +168,7 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 			WriteByteTimeout:              c.WriteTimeout,
 		},
 	}
+	s.health = healthServer(h, c, s.logger)
 	if s.certificate != nil {
 		s.http.TLSConfig = tlsConfig(s.certificate, c.TLSMinVersion)
 	}
@@ -193,6 +204,9 @@ func (s *Server) serve() {
 			return s.http.Serve(s.listener)
 		})
 	})
+	if s.healthListener != nil {
+		s.loops.Go(func() { s.serveUntilClosed("health", func() error { return s.health.Serve(s.healthListener) }) })
+	}
 	if s.profilesListener != nil {
 		s.loops.Go(func() {
 			s.serveUntilClosed("profiles", func() error { return s.profiles.Serve(s.profilesListener) })
@@ -345,6 +359,12 @@ func (s *Server) release(ctx context.Context) error {
 		if err := s.http.Shutdown(ctx); err != nil {
 			_ = s.http.Close() // closes connections, which may be gone
 		}
+	}
+	if s.healthListener != nil {
+		if s.health != nil {
+			_ = s.health.Close()
+		}
+		_ = s.healthListener.Close()
 	}
 	if s.profilesListener != nil {
 		_ = s.profiles.Close()

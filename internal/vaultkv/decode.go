@@ -31,9 +31,6 @@ type fields map[string]json.RawMessage
 // fields reads the body, a JSON object whatever the Content-Type says. An
 // empty body has no fields.
 func (c *call) fields() (fields, error) {
-	if err := c.keep.CheckActive(c.caller); err != nil {
-		return nil, err
-	}
 	limit := int64(maxBody)
 	if !c.caller.Writes() {
 		limit = maxSmallBody
