@@ -145,9 +145,19 @@ func (w *Writer) olderThan(h record.Hash, n uint64) (found bool, err error) {
 	return found, err
 }
 
+// pinnedIn reports whether a pinned version from (included) to to (not
+// included) shows its values.
 func (w *Writer) pinnedIn(from, to uint64) bool {
 	at, _ := slices.BinarySearch(w.state.Pinned, from)
-	return at < len(w.state.Pinned) && w.state.Pinned[at] < to
+	for _, n := range w.state.Pinned[at:] {
+		if n >= to {
+			break
+		}
+		if !w.state.destroyed(n) {
+			return true
+		}
+	}
+	return false
 }
 
 // forget removes what is known of a version.

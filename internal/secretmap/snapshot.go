@@ -2,14 +2,10 @@ package secretmap
 
 import (
 	"container/list"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/fluxkeep/fluxkeep/internal/record"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // snapshot is what is visible in one version of a map: the names in byte
@@ -124,89 +120,6 @@ func (c *snapshotCache) drop(e *list.Element) {
 	s := c.order.Remove(e).(*snapshot)
 	delete(c.maps, s.m)
 	c.bytes -= s.bytes
-}
-
-// secret finds what a name was in a version: the record's version, and its
-// value. ok is false when the name was not there.
-func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok bool, err error) {
-	h := v.r.DB().SecretHash(m, name)
-	prefix := record.SecretPrefix(m, h)
-	err = v.r.Scan(record.SecretKey(m, h, at), store.PrefixEnd(prefix), func(k, sealed []byte) (bool, error) {
-		e, value, ok, err = v.found(name, k, sealed)
-		return false, err
-	})
-	return e, value, ok, err
-}
-
-// secretAt is secret for a name that was written in that very version; else
-// it returns store.ErrNotFound. h is the name's hash.
-func (v *view) secretAt(m ID, name string, h record.Hash, at uint64) (e entry, value string, ok bool, err error) {
-	k := record.SecretKey(m, h, at)
-	sealed, err := v.r.Sealed(k)
-	if err != nil {
-		return entry{}, "", false, err
-	}
-	return v.found(name, k, sealed)
-}
-
-func (v *view) found(name string, k, sealed []byte) (e entry, value string, ok bool, err error) {
-	_, version, _ := record.ParseSecretKey(k)
-	kind, has, value, err := v.openSecret(k, sealed)
-	if err != nil {
-		return entry{}, "", false, err
-	}
-	if has != name {
-		return entry{}, "", false, record.Damaged(k, errors.New("it is of another name"))
-	}
-	return entry{has, version}, value, kind == kindValue, nil
-}
-
-func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err error) {
-	plain, err := v.r.Open(k, sealed)
-	if err != nil {
-		return 0, "", "", err
-	}
-	kind, name, value, err = decodeSecret(plain)
-	if err != nil {
-		return 0, "", "", record.Damaged(k, err)
-	}
-	return kind, name, value, nil
-}
-
-// value returns the value of the name at index i of a snapshot.
-func (v *view) value(s *snapshot, i int) (string, error) {
-	v.key = record.AppendSecretKey(v.key[:0], s.m, v.r.DB().SecretHash(s.m, s.names[i]), s.written[i])
-	sealed, err := v.r.Sealed(v.key)
-	if errors.Is(err, store.ErrNotFound) {
-		return "", record.Damaged(v.key, err)
-	}
-	if err != nil {
-		return "", err
-	}
-	_, value, _, err := v.found(s.names[i], v.key, sealed)
-	return value, err
-}
-
-// scanVersion calls fn with each name visible in a version, in no useful
-// order.
-func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error) error {
-	var last record.Hash
-	have := false
-	return v.r.ScanPrefix(record.Key(record.TableSecret, m), func(k, sealed []byte) (bool, error) {
-		h, version, ok := record.ParseSecretKey(k)
-		if !ok {
-			return false, record.Damaged(k, errSecretRecord)
-		}
-		if version > at || (have && h == last) {
-			return true, nil
-		}
-		last, have = h, true
-		kind, name, value, err := v.openSecret(k, sealed)
-		if err != nil || kind != kindValue {
-			return err == nil, err
-		}
-		return true, fn(entry{name, version}, value)
-	})
 }
 
 // snapshot returns what is visible in a version.

@@ -1,6 +1,11 @@
 package secretmap
 
-import "github.com/fluxkeep/fluxkeep/internal/record"
+import (
+	"errors"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
 
 // sealedValues are all values of a snapshot, one after the other, sealed in one
 // piece and for this process alone. A document that is read often is opened in
@@ -64,4 +69,18 @@ func (m *Maps) sealAll(secrets []Secret, size int) *sealedValues {
 	all.sealed = m.memory.Seal(plain)
 	clear(plain)
 	return all
+}
+
+// value returns the value of the name at index i of a snapshot.
+func (v *view) value(s *snapshot, i int) (string, error) {
+	v.key = record.AppendSecretKey(v.key[:0], s.m, v.r.DB().SecretHash(s.m, s.names[i]), s.written[i])
+	sealed, err := v.r.Sealed(v.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", record.Damaged(v.key, err)
+	}
+	if err != nil {
+		return "", err
+	}
+	_, value, _, err := v.found(s.names[i], v.key, sealed)
+	return value, err
 }

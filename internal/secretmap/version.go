@@ -1,9 +1,7 @@
 package secretmap
 
 import (
-	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -337,43 +335,4 @@ func (w *Writer) deleteVersion(n uint64) error {
 		return err
 	}
 	return w.tx.DeletePrefix(record.ChangesPrefix(w.head.Map, n))
-}
-
-// What a secret record says of its name.
-const (
-	kindRemoved = 0
-	kindValue   = 1
-	kindMasked  = 2 // see opMask
-)
-
-// A secret record is sealed as: its kind, the name's length, the name, the
-// value.
-func encodeSecret(kind byte, name, value string) []byte {
-	b := make([]byte, 0, 1+binary.MaxVarintLen16+len(name)+len(value))
-	b = append(b, kind)
-	b = binary.AppendUvarint(b, uint64(len(name)))
-	b = append(b, name...)
-	return append(b, value...)
-}
-
-var errSecretRecord = errors.New("not a secret record")
-
-func decodeSecret(b []byte) (kind byte, name, value string, err error) {
-	kind, n, v, ok := splitSecret(b)
-	if !ok {
-		return 0, "", "", errSecretRecord
-	}
-	return kind, string(n), string(v), nil
-}
-
-func splitSecret(b []byte) (kind byte, name, value []byte, ok bool) {
-	if len(b) == 0 || b[0] > kindMasked {
-		return 0, nil, nil, false
-	}
-	n, size := binary.Uvarint(b[1:])
-	if size <= 0 || n > uint64(len(b)-1-size) {
-		return 0, nil, nil, false
-	}
-	rest := b[1+size:]
-	return b[0], rest[:n], rest[n:], true
 }

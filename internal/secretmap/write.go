@@ -142,7 +142,7 @@ func (w *Writer) checkCAS(ch *Change) (merged uint64, conflict bool, err error) 
 	if err != nil {
 		return 0, true, err
 	}
-	delta.Guard, delta.Always = ch.Guard, ch.Always
+	delta.Guard, delta.Always, delta.Exists = ch.Guard, ch.Always, ch.Exists
 	*ch = delta
 	return max(read, 1), false, nil
 }

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 )
 
-// Kit is a DB in a folder of its own, for one test.
+// Kit is a DB in memory, for one test.
 type Kit struct {
 	*record.DB
 	Store store.Store
@@ -31,7 +32,7 @@ func New(tb testing.TB) *Kit {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s, err := pebblestore.Open(filepath.Join(tb.TempDir(), "store"), nil)
+	s, err := pebblestore.Open("store", &pebblestore.Options{FS: vfs.NewMem(), Reserve: -1})
 	if err != nil {
 		tb.Fatal(err)
 	}
