@@ -145,7 +145,7 @@ func (w *world) populate(tb testing.TB) {
 		tb.Helper()
 		s, err := w.SignIn(ctx, keep.Anonymous(keeptest.Origin(keep.InfluxDB)), userName, password)
 		check(err)
-		w.people = append(w.people, person{column, name, user, token, s.Key, true})
+		w.people = append(w.people, person{column: column, name: name, user: user, token: token, value: s.Key, session: true})
 	}
 	off := false
 
