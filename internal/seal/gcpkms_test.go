@@ -197,7 +197,7 @@ func TestGCPKMSErrors(t *testing.T) {
 		{"down", gcpAnswer(503, "UNAVAILABLE"), "status 503", false},
 		{"another ciphertext", gcpAnswer(400, "INVALID_ARGUMENT"), "", true},
 		{"unknown", gcpAnswer(418, "TEAPOT"), "status 418", false},
-		{"a proxy", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, gcpToken, 502) }, "status 502", false},
+		{"a proxy", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, gcpToken, http.StatusBadGateway) }, "status 502", false},
 		{"a redirect", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "https://elsewhere.example/")
 			w.WriteHeader(307)
