@@ -23,22 +23,31 @@ func (l *Log) Append(body []byte) error {
 	if err := l.troubles[diskFull].get(); err != nil {
 		return err
 	}
-	return l.append(body, false)
+	return l.append(body, false, false)
 }
 
-// AppendPending is Append for a record that the caller also keeps elsewhere
-// until [Log.Settle] names it. One that failed is tried again in the same way;
-// the log then holds it once, whatever became of the first try. It may use the
-// space that is kept in reserve.
-func (l *Log) AppendPending(body []byte) error { return l.append(body, true) }
+// AppendDetached is Append for a caller that must not wait for a file that
+// hangs. An Append may: it writes by itself when nobody else does.
+func (l *Log) AppendDetached(body []byte) error {
+	if err := l.troubles[diskFull].get(); err != nil {
+		return err
+	}
+	return l.append(body, false, true)
+}
 
-func (l *Log) append(body []byte, pending bool) error {
+// AppendPending is AppendDetached for a record that the caller also keeps
+// elsewhere until [Log.Settle] names it. One that failed is tried again in the
+// same way; the log then holds it once, whatever became of the first try. It may
+// use the space that is kept in reserve.
+func (l *Log) AppendPending(body []byte) error { return l.append(body, true, true) }
+
+func (l *Log) append(body []byte, pending, leave bool) error {
 	id, err := checkBody(body)
 	if err != nil {
 		return err
 	}
 	r := l.pool.Get().(*request)
-	r.body, r.id, r.pending = body, id, pending
+	r.body, r.id, r.pending, r.leave = body, id, pending, leave
 	err = l.wait(r)
 	r.body, r.err, r.next = nil, nil, nil
 	l.pool.Put(r)
@@ -124,9 +133,10 @@ func (l *Log) commit(lines []byte, head Checkpoint) error {
 		return l.fail(err)
 	}
 	l.head = head
-	l.size += int64(len(lines))
 	if l.stream() {
 		l.half = false
+	} else {
+		l.size += int64(len(lines))
 	}
 	if !l.file.failed.Load() {
 		l.clear(failing)

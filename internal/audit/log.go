@@ -141,7 +141,7 @@ func (l *Log) start() *Log {
 	} else {
 		l.checkSpace()
 	}
-	l.queue.head = l.head
+	l.queue.head, l.queue.size = l.head, l.size
 	go l.watch()
 	return l
 }
@@ -182,13 +182,20 @@ func (l *Log) Head() Checkpoint {
 	return l.queue.head
 }
 
+// Size returns the size of the newest file, 0 for a stream.
+func (l *Log) Size() int64 {
+	l.queue.mu.Lock()
+	defer l.queue.mu.Unlock()
+	return l.queue.size
+}
+
 // stream reports whether the log is not a regular file.
 func (l *Log) stream() bool { return l.path == "" }
 
 // exclusive runs task while nobody else works on the file. When the log hangs,
 // it returns while task may still run.
 func (l *Log) exclusive(task func() error) error {
-	return l.wait(&request{task: task, wake: make(chan bool, 1)})
+	return l.wait(&request{task: task, leave: true, wake: make(chan bool, 1)})
 }
 
 // Close syncs the log and closes it. Calls made afterwards return ErrClosed. A
@@ -196,7 +203,7 @@ func (l *Log) exclusive(task func() error) error {
 func (l *Log) Close() error {
 	defer l.stopOnce.Do(func() { close(l.stop) })
 	_, syncErr := l.Sync()
-	if l.troubles[hanging].get() != nil || l.troubles[syncHanging].get() != nil {
+	if l.Hanging() {
 		return syncErr
 	}
 	err := l.exclusive(func() error {

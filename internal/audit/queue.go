@@ -15,14 +15,15 @@ import (
 // and wakes nobody.
 //
 // A caller that does the work itself can't leave when the system does not come
-// back from it. That is why only appending to a regular file is done so, where it
-// pays. For everything else, the turn goes to a goroutine of its own.
+// back from it. That is why only Append to a regular file does so, where it pays.
+// For everything else, the turn goes to a goroutine of its own.
 
 // request is a call that waits for its turn, or for somebody to do its work.
 type request struct {
 	body    []byte
 	id      ID
 	pending bool
+	leave   bool         // the caller does not do the work itself
 	task    func() error // instead of a body
 	err     error
 	next    *request
@@ -52,7 +53,8 @@ type queue struct {
 	// of its batch.
 	copied atomic.Uint64
 
-	head Checkpoint // the last line written, for those that don't wait for the turn
+	head Checkpoint // as in Log, for those that don't wait for the turn
+	size int64
 }
 
 // wait returns when r is done, or with an error when the log hangs.
@@ -86,7 +88,7 @@ func (l *Log) begin() (inline bool) {
 	q := &l.queue
 	q.busy, q.leader = true, nil
 	q.turns++
-	if q.first.task == nil && !l.stream() {
+	if !q.first.leave && !l.stream() {
 		q.leader = q.first
 		return true
 	}
@@ -105,11 +107,9 @@ func (l *Log) turn(leader *request) {
 		return
 	}
 	err := l.ready()
-	if leader != nil {
-		// Others that are about to append get to do so, and are served by the
-		// same write.
-		runtime.Gosched()
-	}
+	// Others that are about to append get to do so, and are served by the same
+	// write.
+	runtime.Gosched()
 	batch, turn := l.queue.take()
 	if err == nil {
 		err = l.write(batch, turn)
@@ -149,7 +149,7 @@ func (l *Log) end(leader *request, err error) {
 	q := &l.queue
 	q.mu.Lock()
 	batch := q.batch
-	q.batch, q.head = nil, l.head
+	q.batch, q.head, q.size = nil, l.head, l.size
 	hung := l.troubles[hanging].get() != nil && l.troubles[hanging].swap(nil) != nil
 	if hung && err == nil {
 		for _, p := range l.pending {

@@ -45,6 +45,12 @@ func (l *Log) Err() error {
 	return nil
 }
 
+// Hanging reports whether the system does not return from work on the file. One
+// caller of Append may wait for it.
+func (l *Log) Hanging() bool {
+	return l.troubles[hanging].get() != nil || l.troubles[syncHanging].get() != nil
+}
+
 // fail notes that the log can't be written, and returns what callers get.
 func (l *Log) fail(cause error) error {
 	return l.set(failing, fmt.Errorf("%w: %w", ErrUnavailable, cause))
@@ -131,7 +137,7 @@ func (l *Log) discards() bool {
 
 // maxSync is how long a sync may take. Then the log counts as hanging until it
 // ends.
-const maxSync = 30 * time.Second
+const maxSync = 10 * time.Second
 
 var errSyncHanging = fmt.Errorf("%w: a sync has not ended for %v", ErrUnavailable, maxSync)
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -84,7 +85,11 @@ func newCheck(name string, err error) check {
 // checks looks at what the server can't do without, and what an operator should
 // look into before a restart.
 func (c *call) checks() (all []check, failed string) {
-	all = []check{newCheck("audit-log", c.keep.Writable()), newCheck("server", c.config.Ready())}
+	log := newCheck("audit-log", c.keep.Writable())
+	if warnings := c.keep.AuditWarnings(); log.Status == "pass" && len(warnings) > 0 {
+		log.Status, log.Message = "warn", strings.Join(warnings, "; ")
+	}
+	all = []check{log, newCheck("server", c.config.Ready())}
 	for _, one := range all {
 		if one.Status == "fail" && failed == "" {
 			failed = one.Message
@@ -113,7 +118,13 @@ func (c *call) health() error {
 	if failed != "" {
 		return c.respondLine(http.StatusServiceUnavailable, answer{"fluxkeep", "fail", failed, all, c.config.Version, c.config.Commit})
 	}
-	return c.respondLine(http.StatusOK, answer{"fluxkeep", "pass", "healthy", all, c.config.Version, c.config.Commit})
+	message := "healthy"
+	for _, one := range all {
+		if one.Status == "warn" {
+			message += "; " + one.Name + ": " + one.Message
+		}
+	}
+	return c.respondLine(http.StatusOK, answer{"fluxkeep", "pass", message, all, c.config.Version, c.config.Commit})
 }
 
 func (c *call) ready() error {

@@ -159,7 +159,11 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 func (k *Keep) Close() error {
 	k.stop()
 	k.done.Wait()
-	return errors.Join(k.recordRefusals(true), k.flushIfWritable(context.Background()))
+	err := k.recordRefusals(true)
+	if err != nil {
+		err = fmt.Errorf("record counted refusals: %w", err)
+	}
+	return errors.Join(err, k.flushIfWritable(context.Background()))
 }
 
 // errAudit is what everything is answered with while the log can't be
@@ -176,6 +180,10 @@ func (k *Keep) Writable() error {
 	}
 	return nil
 }
+
+// AuditWarnings returns what is wrong with the audit log although it can be
+// written.
+func (k *Keep) AuditWarnings() []string { return k.log.Warnings() }
 
 // audible refuses to act while the log can't be written. The record of the
 // refusal is what finds out when that is over.
@@ -284,7 +292,7 @@ func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
 		if code == CodeInternal || code == CodeUnavailable {
 			rec.Outcome = audit.Failed
 		}
-		if rec.Outcome == audit.Failed && !errors.Is(err, context.Canceled) {
+		if rec.Outcome == audit.Failed && !errors.Is(err, context.Canceled) && k.log.Err() == nil { // of which the server's log knows
 			k.logger.Error("request failed", "action", rec.Action, "request", rec.Request, "code", code, "error", cause(err))
 		}
 	}
@@ -297,6 +305,7 @@ func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
 	werr := k.log.Append(*line)
 	k.lines.Put(line)
 	if werr != nil {
+		k.refusals.miss(now, rec)
 		return errAudit(werr)
 	}
 	return err

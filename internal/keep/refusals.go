@@ -28,10 +28,18 @@ const (
 // kind there was no room.
 const gatheredRest = "refusals"
 
+// logUnavailable is what the record of a time is equal to in which nothing could
+// be recorded.
+var logUnavailable = refusal{action: "audit-log", outcome: audit.Failed, code: string(CodeUnavailable)}
+
 // refusal is what makes two refusals equal.
 type refusal struct {
-	action, code, protocol, remote string
-	user, token, session           string
+	action, outcome, code, protocol, remote string
+	user, token, session                    string
+}
+
+func kindOf(rec *audit.Record) refusal {
+	return refusal{rec.Action, rec.Outcome, rec.Code, rec.Protocol, rec.Remote, rec.User, rec.Token, rec.Session}
 }
 
 // refusals gathers refusals of strangers.
@@ -63,14 +71,22 @@ func (g *refusals) add(now time.Time, rec *audit.Record) (counted bool) {
 	if g.single.AllowN(now, 1) {
 		return false
 	}
-	g.count(now, 1, refusal{rec.Action, rec.Code, rec.Protocol, rec.Remote, rec.User, rec.Token, rec.Session})
+	g.count(now, 1, kindOf(rec))
 	return true
+}
+
+// miss counts a request that could not be recorded, and so was refused.
+func (g *refusals) miss(now time.Time, rec *audit.Record) {
+	rec.Outcome, rec.Code = audit.Failed, string(CodeUnavailable)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.count(now, 1, kindOf(rec))
 }
 
 func (g *refusals) count(since time.Time, n uint64, kind refusal) {
 	if g.kinds[kind] == nil {
 		if len(g.kinds) >= maxGathered {
-			kind = refusal{action: gatheredRest}
+			kind = refusal{action: gatheredRest, outcome: kind.outcome, code: kind.code}
 		}
 		if g.kinds[kind] == nil {
 			g.kinds[kind] = &gathered{since: since}
@@ -101,17 +117,22 @@ func (g *refusals) giveBack(kind refusal, c *gathered) {
 }
 
 // recordRefusals writes the records of gathered refusals that are due, or of
-// all of them.
+// all of them. While the log can't be written, it tries to write a record of
+// that, which is what finds the disk mended when nobody sends requests.
 func (k *Keep) recordRefusals(all bool) error {
 	now := k.now()
+	if k.log.Err() != nil {
+		k.refusals.giveBack(logUnavailable, &gathered{since: now})
+		all = true
+	}
 	var failed error
 	for kind, c := range k.refusals.take(now, all) {
 		rec := audit.Record{
-			ID: k.ids.Next(), Time: now, Action: kind.action, Outcome: audit.Refused, Code: kind.code,
+			ID: k.ids.Next(), Time: now, Action: kind.action, Outcome: kind.outcome, Code: kind.code,
 			User: kind.user, Token: kind.token, Session: kind.session, Protocol: kind.protocol, Remote: kind.remote,
 			Count: c.count, Detail: "since " + c.since.UTC().Format(time.RFC3339),
 		}
-		if err := k.log.Append(rec.Append(nil)); err != nil {
+		if err := k.log.AppendDetached(rec.Append(nil)); err != nil {
 			k.refusals.giveBack(kind, c)
 			failed = err
 		}

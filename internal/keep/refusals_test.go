@@ -3,7 +3,10 @@ package keep_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -93,5 +96,67 @@ func TestStrangersShareRecords(t *testing.T) {
 	}
 	if bytes := to - from; bytes > 120_000 {
 		t.Errorf("%d bytes were written", bytes)
+	}
+}
+
+// brokenFS fails every write to the audit log as long as it is told to.
+type brokenFS struct {
+	audit.FS
+	broken atomic.Bool
+}
+
+func (b *brokenFS) Open(path string, flag int) (audit.File, error) {
+	f, err := b.FS.Open(path, flag)
+	return brokenFile{f, b}, err
+}
+
+type brokenFile struct {
+	audit.File
+	fs *brokenFS
+}
+
+func (f brokenFile) Write(p []byte) (int, error) {
+	if f.fs.broken.Load() {
+		return 0, syscall.ENOSPC
+	}
+	return f.File.Write(p)
+}
+
+// TestUnrecordedRequests checks that requests that were refused because the
+// audit log could not be written are counted in it later, and that it notices by
+// itself when it can be written again.
+func TestUnrecordedRequests(t *testing.T) {
+	fs := &brokenFS{FS: audit.OS()}
+	k := keeptest.New(t, &keeptest.Options{AuditFS: fs})
+	op := k.Operator(t, keep.InfluxDB)
+	_, from := k.AuditRecords(t, 0)
+	fs.broken.Store(true)
+	for range 30 {
+		if _, err := k.SecretNames(t.Context(), op, k.Org); keep.CodeOf(err) != keep.CodeUnavailable {
+			t.Fatalf("without an audit log the answer is %v", err)
+		}
+	}
+	fs.broken.Store(false)
+	for end := time.Now().Add(time.Minute); k.Writable() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a minute after the disk was mended the audit log can't be written")
+		}
+	}
+	k.Close(t)
+	records, _ := k.AuditRecords(t, from)
+	var requests uint64
+	outages := 0
+	for _, r := range records {
+		switch {
+		case r.Outcome != audit.Failed || r.Code != string(keep.CodeUnavailable):
+			t.Errorf("unexpected record %+v", r)
+		case r.Action == "audit-log":
+			outages++
+		default:
+			requests += r.Count
+		}
+	}
+	if requests != 30 || outages != 1 {
+		t.Errorf("%d requests and %d outages are recorded, want 30 and 1", requests, outages)
 	}
 }

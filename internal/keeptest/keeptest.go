@@ -37,6 +37,8 @@ type Options struct {
 	Configure func(*keep.Config)
 	// Wrap puts something around the store, such as storetest's faults.
 	Wrap func(store.Store) store.Store
+	// AuditFS is the file system of the audit log.
+	AuditFS audit.FS
 }
 
 // Kit is a Keep with what belongs to it.
@@ -89,7 +91,7 @@ func (k *Kit) open(tb testing.TB) {
 	if k.store, err = pebblestore.Open(filepath.Join(k.Dir, "store"), nil); err != nil {
 		tb.Fatal(err)
 	}
-	if k.log, err = audit.Open(k.Audit, nil); err != nil {
+	if k.log, err = audit.Open(k.Audit, &audit.Options{FS: k.opts.AuditFS}); err != nil {
 		tb.Fatal(err)
 	}
 	c := keep.Config{

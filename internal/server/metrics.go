@@ -1,8 +1,8 @@
 package server
 
 import (
+	"math"
 	"net/http"
-	"os"
 	"runtime"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
@@ -24,8 +24,11 @@ func newRegistry(s *Server) (*prometheus.Registry, error) {
 	all = append(all, s.handler.requests.collectors()...)
 	all = append(all, connectionMetrics(s.listener)...)
 	all = append(all, domainMetrics(s.data)...)
-	all = append(all, auditMetrics(s.data, s.config.AuditLog)...)
+	all = append(all, auditMetrics(s.data)...)
 	all = append(all, keyMetrics(s.data.KeyHealth)...)
+	if s.output != nil {
+		all = append(all, counter("fluxkeep_log_lines_dropped_total", "Lines of the server's own log that were dropped because nobody took them.", s.output.dropped.Load))
+	}
 	if s.certificate != nil {
 		all = append(all, gauge("fluxkeep_tls_certificate_expiry_timestamp_seconds", "When the TLS certificate expires, in Unix time.",
 			func() float64 { return float64(s.certificate.current.Load().Leaf.NotAfter.Unix()) }))
@@ -82,7 +85,7 @@ func domainMetrics(p *datadir.Data) []prometheus.Collector {
 	}
 }
 
-func auditMetrics(p *datadir.Data, path string) []prometheus.Collector {
+func auditMetrics(p *datadir.Data) []prometheus.Collector {
 	return []prometheus.Collector{
 		gauge("fluxkeep_audit_log_writable", "1 while the audit log can be written; nothing is answered otherwise.", func() float64 {
 			if p.Audit.Err() != nil {
@@ -94,13 +97,14 @@ func auditMetrics(p *datadir.Data, path string) []prometheus.Collector {
 			Name: "fluxkeep_audit_log_lines_total",
 			Help: "Lines of the audit log since it began, over all files.",
 		}, func() float64 { return float64(p.Audit.Head().Seq) }),
-		gauge("fluxkeep_audit_log_file_bytes", "Size of the audit log's newest file.", func() float64 {
-			info, err := os.Stat(path)
-			if err != nil || !info.Mode().IsRegular() {
-				return 0
+		gauge("fluxkeep_audit_log_file_bytes", "Size of the audit log's newest file.", func() float64 { return float64(p.Audit.Size()) }),
+		gauge("fluxkeep_audit_log_free_bytes", "Bytes that can be written before only the reserve is free on the audit log's disk; +Inf when that isn't known.", func() float64 {
+			if room, ok := p.Audit.Room(); ok {
+				return float64(room)
 			}
-			return float64(info.Size())
+			return math.Inf(1)
 		}),
+		gauge("fluxkeep_audit_log_warnings", "Things that are wrong with the audit log although it can be written; /health names them.", func() float64 { return float64(len(p.Audit.Warnings())) }),
 	}
 }
 

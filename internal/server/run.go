@@ -15,7 +15,9 @@ import (
 // or an interrupt; a second of these ends it at once. SIGHUP makes it read
 // again what can change. Its log goes to w.
 func Run(ctx context.Context, c *config.Config, w io.Writer) error {
-	logger, level := NewLogger(w, c)
+	out := newOutput(w, c)
+	defer out.close()
+	logger, level := NewLogger(out, c)
 
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -25,7 +27,7 @@ func Run(ctx context.Context, c *config.Config, w io.Writer) error {
 
 	defer runtime.KeepAlive(ballast())
 
-	s, err := Start(ctx, c, logger, level)
+	s, err := startWith(ctx, c, logger, level, out)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ const (
 	// keyPoll is how often it is tried whether the data keys still open, and
 	// keyPatience how long that may take.
 	keyPoll, keyPatience = 5 * time.Minute, time.Minute
+	// dataEnd bounds the wait for the store and the audit log to close.
+	dataEnd = 30 * time.Second
 	// tracesEnd bounds the wait for a collector that takes the last traces.
 	tracesEnd = 3 * time.Second
 )
@@ -42,6 +44,7 @@ type Server struct {
 	config      *config.Config
 	logger      *slog.Logger
 	level       *slog.LevelVar
+	output      *output // what logger writes to, if it may drop lines
 	data        *datadir.Data
 	listener    *listener
 	certificate *certificate // nil without TLS
@@ -69,9 +72,14 @@ type Server struct {
 // When Start returns an error, nothing is open, and a data folder that was
 // there is as it was.
 func Start(ctx context.Context, c *config.Config, logger *slog.Logger, level *slog.LevelVar) (*Server, error) {
+	return startWith(ctx, c, logger, level, nil)
+}
+
+// startWith is Start with a logger that writes to out.
+func startWith(ctx context.Context, c *config.Config, logger *slog.Logger, level *slog.LevelVar, out *output) (*Server, error) {
 	logger, held := holdLog(logger)
 	s := &Server{
-		config: c, logger: logger, level: level,
+		config: c, logger: logger, level: level, output: out,
 		stopping: make(chan struct{}), failed: make(chan error, 2), background: func() {},
 	}
 	if err := s.open(ctx); err != nil {
@@ -311,8 +319,8 @@ func (s *Server) Reload() {
 }
 
 // Shutdown ends the server: requests in flight are finished, new ones get 503,
-// and then everything is closed. When ctx ends first, what is still in flight
-// is cut off.
+// and then everything is closed. Requests that are still in flight when ctx
+// ends, or that only a hanging audit log holds, are cut off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.handler.draining.Store(true)
 	s.stopOnce.Do(func() { close(s.stopping) })
@@ -320,15 +328,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain(ctx)
 	if n := s.handler.inFlight.Load(); n > 0 {
 		s.logger.Warn("requests are cut off", "requests", n)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		cancel()
 	}
 	return s.close(ctx)
 }
 
-// drain waits until no request is in flight, or until ctx ends.
+// drain waits until no request is in flight, or until ctx ends. It does not wait
+// for the one request that a hanging audit log may hold.
 func (s *Server) drain(ctx context.Context) {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
-	for s.handler.inFlight.Load() > 0 {
+	for n := s.handler.inFlight.Load(); n > 0 && !(n == 1 && s.data.Audit.Hanging()); n = s.handler.inFlight.Load() {
 		select {
 		case <-ctx.Done():
 			return
@@ -349,6 +361,19 @@ func (s *Server) Close() error {
 func (s *Server) close(ctx context.Context) error {
 	s.closeOnce.Do(func() { s.closeErr = s.release(ctx) })
 	return s.closeErr
+}
+
+// closeData closes the data folder, but does not wait for a disk that hangs: what
+// was answered is durable.
+func (s *Server) closeData() error {
+	closed := make(chan error, 1)
+	go func() { closed <- s.data.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(dataEnd):
+		return fmt.Errorf("the data folder was not closed within %v: its disk or the audit log hangs", dataEnd)
+	}
 }
 
 // release closes all that is open.
@@ -376,7 +401,7 @@ func (s *Server) release(ctx context.Context) error {
 	s.loops.Wait()
 	var err error
 	if s.data != nil {
-		err = s.data.Close()
+		err = s.closeData()
 	}
 	// Last, since it may wait for a collector that is not there.
 	ctx, cancel := context.WithTimeout(ctx, tracesEnd)

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
+)
+
+const (
+	// maxOutput bounds the lines that wait for whoever reads the server's log.
+	maxOutput = 1 << 20
+	// outputEnd bounds the wait for the last lines to be taken.
+	outputEnd = time.Second
+)
+
+// output writes the server's log for callers that must not wait for whoever
+// reads it. Lines for which there is no room are dropped and counted.
+type output struct {
+	w       io.Writer
+	notes   *slog.Logger // writes to w
+	dropped atomic.Int64
+
+	mu      sync.Mutex
+	waiting []byte
+	untold  int64 // dropped lines of which the log does not tell yet
+	closed  bool
+	wake    chan struct{}
+	done    chan struct{} // closed when everything was written after close
+}
+
+func newOutput(w io.Writer, c *config.Config) *output {
+	notes, _ := NewLogger(w, c)
+	o := &output{w: w, notes: notes, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go o.run()
+	return o
+}
+
+// Write takes one line, or drops it.
+func (o *output) Write(line []byte) (int, error) {
+	o.mu.Lock()
+	if len(o.waiting)+len(line) > maxOutput || o.closed {
+		o.untold++
+		o.dropped.Add(1)
+	} else {
+		o.waiting = append(o.waiting, line...)
+	}
+	o.mu.Unlock()
+	o.signal()
+	return len(line), nil
+}
+
+func (o *output) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *output) run() {
+	defer close(o.done)
+	var lines []byte
+	for range o.wake {
+		o.mu.Lock()
+		lines, o.waiting = o.waiting, lines[:0]
+		untold, closed := o.untold, o.closed
+		o.untold = 0
+		o.mu.Unlock()
+		if len(lines) > 0 {
+			_, _ = o.w.Write(lines) // a log that can't be written has nobody to tell
+		}
+		if untold > 0 {
+			o.notes.Warn("lines of this log were dropped because nobody took them", "lines", untold)
+		}
+		if closed {
+			return
+		}
+	}
+}
+
+// close waits until everything is written, but not for a reader that takes
+// nothing.
+func (o *output) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.signal()
+	select {
+	case <-o.done:
+	case <-time.After(outputEnd):
+	}
+}
