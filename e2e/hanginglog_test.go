@@ -114,9 +114,9 @@ func (p *unreadPipe) end() {
 	}
 }
 
-// TestUnreadAuditLog writes the audit log into a pipe that nobody reads: requests
-// are answered with 503, those who watch the server are told, and when somebody
-// reads, service comes back by itself.
+// TestUnreadAuditLog writes the audit log into a pipe that nobody reads. Every
+// request gets 503, the health and metrics say so, and service comes back by
+// itself when the pipe is read. SIGTERM ends the server all the same.
 func TestUnreadAuditLog(t *testing.T) {
 	p := startUnread(t, "--audit-log", "-")
 	go io.Copy(io.Discard, p.log) // until the process ends

@@ -200,7 +200,7 @@ func runSmallDisk(ctx context.Context, c config, n *counts) error {
 	ballast := filepath.Join(mnt, "ballast")
 	empty := func(*world) error { return os.Remove(ballast) }
 	for _, f := range []fault{
-		{"a disk with little space", func(*world) error { return fill(ballast, 4<<20) }, empty, true},
+		{"a disk with little space", func(*world) error { return fill(ballast, 24<<20) }, empty, true},
 		{"a full disk", func(*world) error { return fill(ballast, 0) }, empty, false},
 	} {
 		if err := w.breakDisk(ctx, p, f); err != nil {

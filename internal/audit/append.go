@@ -57,7 +57,7 @@ func (l *Log) append(body []byte, pending, leave bool) error {
 // write chains and writes the requests' records: all of them or none.
 func (l *Log) write(batch *request, turn uint64) error {
 	buf, head := l.buf[:0], l.head
-	pending := l.pending[:0]
+	pending := l.pending
 	for r := batch; r != nil; r = r.next {
 		if r.pending {
 			if l.late[r.id] {

@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
-// The work on the log's file is done by one goroutine at a time: the one that
-// has the turn. Callers that find the turn taken queue up, and the first of them
-// gets it next. A caller of Append writes what all callers in the queue have
-// brought. So one write serves many callers, and a lone caller waits for nobody
-// and wakes nobody.
+// One goroutine at a time works on the log's file: it has the turn. Callers that
+// find the turn taken queue up, and the first of them gets it next. A turn writes
+// the records of all callers in the queue. So one write serves many callers, and
+// a lone caller waits for nobody and wakes nobody.
 //
-// A caller that does the work itself can't leave when the system does not come
-// back from it. That is why only Append to a regular file does so, where it pays.
-// For everything else, the turn goes to a goroutine of its own.
+// A caller that does the work itself can't leave when the system hangs. So only
+// Append to a regular file does, where it pays. For everything else, the turn
+// goes to a new goroutine.
 
 // request is a call that waits for its turn, or for somebody to do its work.
 type request struct {
@@ -25,6 +24,7 @@ type request struct {
 	pending bool
 	leave   bool         // the caller does not do the work itself
 	task    func() error // instead of a body
+	slow    bool         // the task may take as long as it likes
 	err     error
 	next    *request
 	wake    chan bool // true: take the turn; false: err says how it went
@@ -46,8 +46,9 @@ type queue struct {
 	first, last *request // that wait
 	busy        bool     // somebody has the turn
 	turns       uint64   // counts turns
+	slow        bool     // the turn may take as long as it likes
 	leader      *request // whose caller has the turn; nil when a goroutine has it
-	batch       *request // those that are worked on; nil once they were abandoned
+	batch       *request // in work; nil once abandoned
 
 	// copied is the number of the turn whose work no longer needs the requests
 	// of its batch.
@@ -86,7 +87,7 @@ func (l *Log) wait(r *request) error {
 // has to take it; otherwise a goroutine does. q.mu is held.
 func (l *Log) begin() (inline bool) {
 	q := &l.queue
-	q.busy, q.leader = true, nil
+	q.busy, q.leader, q.slow = true, nil, q.first.slow
 	q.turns++
 	if !q.first.leave && !l.stream() {
 		q.leader = q.first
@@ -99,26 +100,27 @@ func (l *Log) begin() (inline bool) {
 // turn works on the first in the queue, which is leader's if that isn't nil, and
 // gives the turn to the next.
 func (l *Log) turn(leader *request) {
-	if leader == nil && l.queue.task() {
-		l.pending = l.pending[:0]
-		r, turn := l.queue.take()
-		l.queue.copied.Store(turn)
-		l.end(nil, r.task())
-		return
+	var err error
+	task := leader == nil && l.queue.startsWithTask()
+	if !task {
+		err = l.ready()
+		// Others that are about to append get to do so, and are served by the
+		// same write.
+		runtime.Gosched()
 	}
-	err := l.ready()
-	// Others that are about to append get to do so, and are served by the same
-	// write.
-	runtime.Gosched()
-	batch, turn := l.queue.take()
-	if err == nil {
+	l.pending = l.pending[:0]
+	switch batch, turn := l.queue.take(); {
+	case batch == nil || err != nil:
+	case task:
+		l.queue.copied.Store(turn)
+		err = batch.task()
+	default:
 		err = l.write(batch, turn)
 	}
 	l.end(leader, err)
 }
 
-// task reports whether the first in the queue has a task.
-func (q *queue) task() bool {
+func (q *queue) startsWithTask() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.first != nil && q.first.task != nil
@@ -143,8 +145,7 @@ func (q *queue) take() (*request, uint64) {
 	return first, q.turns
 }
 
-// end ends a turn: it gives it to the next, and tells those that wait how it
-// went.
+// end ends a turn: it gives it to the next, and wakes the callers of the batch.
 func (l *Log) end(leader *request, err error) {
 	q := &l.queue
 	q.mu.Lock()
@@ -191,7 +192,7 @@ func (l *Log) watch() {
 		q := &l.queue
 		hung := false
 		q.mu.Lock()
-		if !q.busy || q.turns != seen {
+		if !q.busy || q.slow || q.turns != seen {
 			seen, late = q.turns, 0
 		} else if late++; late >= int(maxWrite/watchInterval) {
 			hung = l.abandon()
@@ -209,9 +210,9 @@ func (l *Log) watch() {
 	}
 }
 
-// abandon tells all that wait for the turn, or for its end, that the log hangs,
-// except the caller that is in the system's hands. It reports whether that is
-// news. q.mu is held.
+// abandon fails all requests in the queue and in the batch, except the leader's,
+// which can't return. It reports whether the log did not hang before. q.mu is
+// held.
 func (l *Log) abandon() (news bool) {
 	q := &l.queue
 	var leader *request

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -25,15 +24,12 @@ func (l *Log) Recover(since Checkpoint, pending func(yield func(id ID, body []by
 	if err != nil {
 		return 0, err
 	}
-	n := 0
-	err = l.exclusive(func() (err error) {
-		n, err = l.recover(since, missing)
+	read := func() (err error) {
+		appended, err = l.recover(since, missing)
 		return err
-	})
-	if errors.Is(err, errHanging) {
-		return 0, err // recover may still run
 	}
-	return n, err
+	err = l.wait(&request{task: read, leave: true, slow: true, wake: make(chan bool, 1)})
+	return appended, err
 }
 
 func (l *Log) recover(since Checkpoint, missing *pendingRecords) (appended int, err error) {

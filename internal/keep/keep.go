@@ -296,7 +296,7 @@ func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
 			k.logger.Error("request failed", "action", rec.Action, "request", rec.Request, "code", code, "error", cause(err))
 		}
 	}
-	if rec.Outcome == audit.Refused && rec.Stranger && k.log.Err() == nil && k.refusals.add(now, rec) {
+	if err != nil && rec.Stranger && k.log.Err() == nil && k.refusals.add(now, rec) {
 		return err
 	}
 	k.hideNames(rec)

@@ -64,7 +64,7 @@ func newRefusals(single int) *refusals {
 	}
 }
 
-// add counts the refusal, or reports that it has to be recorded by itself.
+// add counts a refusal or failure, or reports that it has to be recorded by itself.
 func (g *refusals) add(now time.Time, rec *audit.Record) (counted bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
