@@ -6,10 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/spf13/cobra"
 )
@@ -71,7 +71,7 @@ func (b *backupCommand) toFile(cmd *cobra.Command) error {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := durable.CreateFile(temp)
 	if err != nil {
 		return err
 	}
@@ -80,13 +80,10 @@ func (b *backupCommand) toFile(cmd *cobra.Command) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, b.file)
+		err = durable.Rename(temp, b.file)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(temp))
-	}
-	if err := syncFolder(filepath.Dir(b.file)); err != nil {
-		return err
 	}
 	r.File = b.file
 	switch {
@@ -97,15 +94,6 @@ func (b *backupCommand) toFile(cmd *cobra.Command) error {
 	}
 	b.note(cmd, "Wrote %s to %s.", r, printable(b.file))
 	return nil
-}
-
-// syncFolder makes a new name in a folder durable.
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // backupReport says what a backup has.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/spf13/cobra"
 )
 
@@ -112,21 +113,21 @@ func choose(cmd *cobra.Command, s *session, org client.Organization, patterns []
 // writePrivate writes a file that only its owner can read, whole or not at
 // all.
 func writePrivate(path string, data []byte, overwrite bool) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	exists := errors.Is(err, fs.ErrExist)
-	if exists && !overwrite {
+	err := durable.WriteNewFile(path, data)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if !overwrite {
 		return withHint(fmt.Errorf("%s exists", path), "overwrite it with --force")
 	}
-	if exists {
-		f, err = os.CreateTemp(filepath.Dir(path), ".fluxkeep-*") // mode 0600
-	}
+	f, err := durable.CreateTemp(filepath.Dir(path), ".fluxkeep-*")
 	if err != nil {
 		return err
 	}
 	_, werr := f.Write(data)
 	err = errors.Join(werr, f.Sync(), f.Close())
-	if err == nil && exists {
-		err = os.Rename(f.Name(), path)
+	if err == nil {
+		err = durable.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))

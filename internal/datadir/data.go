@@ -95,13 +95,13 @@ func (d *Data) Open(ctx context.Context, c *config.Config, logger *slog.Logger) 
 		return err
 	}
 	if d.newKeys != nil {
-		return d.dir.finish()
+		err = d.dir.finish()
+	} else if rerr := os.Remove(d.dir.file(previousName)); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		// The keyset has been opened, so nobody needs the one from before.
+		logger.Warn("the keyset from before the last change can't be deleted", "error", rerr)
 	}
-	// The keyset has been opened, so nobody needs the one from before.
-	if err := os.Remove(d.dir.file(previousName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		logger.Warn("the keyset from before the last change can't be deleted", "error", err)
-	}
-	return nil
+	d.dir.nameHolder()
+	return err
 }
 
 // Path returns the folder's absolute path.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
@@ -22,6 +23,7 @@ import (
 //	store/                the store
 //	audit.log             the audit log, with what it rotates, unless it is elsewhere
 //	key                   the key-encryption key, unless it is elsewhere
+//	lock                  the process that changes what is in the folder
 //
 // format is the first file to be made. Until all the others are there, and so
 // as long as nobody was answered, it says that the folder is being made: a
@@ -32,8 +34,7 @@ const (
 	keysetName   = "keyset.json"
 	previousName = keysetName + ".previous"
 	storeName    = "store"
-	// newSuffix is on files that are being written; then they are renamed.
-	newSuffix = ".new"
+	lockName     = "lock"
 )
 
 const (
@@ -46,7 +47,7 @@ const (
 )
 
 // ErrLocked says that another process has the data folder open.
-var ErrLocked = errors.New("in use by another process")
+var ErrLocked = durable.ErrLocked
 
 // errRestoring says that a restore was cut short.
 var errRestoring = errors.New("a restore into it did not end: remove all that is in it, and restore again")
@@ -66,6 +67,7 @@ type dataDir struct {
 	allowed []string // files of the operator's that may lie in it
 	state   dirState
 	lock    *os.File // nil as long as there is no folder
+	named   bool     // the file lockName names this process
 }
 
 // lockDir locks the folder that the settings name, and finds out its state.
@@ -104,14 +106,10 @@ func lockDir(c *config.Config, others ...string) (*dataDir, error) {
 
 // enter locks a folder that is there and reads its state.
 func (d *dataDir) enter() error {
-	opened, err := os.Open(d.path)
-	if err != nil {
+	if err := d.takeLock(); err != nil {
 		return err
 	}
-	d.lock = opened
-	if err := lockFile(opened); err != nil {
-		return fmt.Errorf("%s: %w", d.path, err)
-	}
+	var err error
 	d.state, err = d.inspect()
 	return err
 }
@@ -133,7 +131,7 @@ func (d *dataDir) inspect() (dirState, error) {
 		switch name := e.Name(); {
 		case name == keysetName, name == previousName, name == storeName:
 			return 0, fmt.Errorf("%s has data and no file %s, which says of which format: it is damaged", d.path, formatName)
-		case name == "lost+found", name == formatName+newSuffix, slices.Contains(d.allowed, d.file(name)):
+		case name == "lost+found", name == lockName, name == formatName+durable.TempSuffix, slices.Contains(d.allowed, d.file(name)):
 		default:
 			foreign = true
 		}
@@ -164,7 +162,7 @@ func parseFormat(text string) (dirState, error) {
 
 // begin makes the folder, so that it is known to be one that is being made.
 func (d *dataDir) begin() error {
-	if err := makeDirs(d.path); err != nil {
+	if err := durable.MkdirAll(d.path); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	if d.lock == nil {
@@ -192,7 +190,7 @@ func (d *dataDir) finish() error {
 }
 
 func (d *dataDir) writeFormat(state string) error {
-	return writeFile(d.file(formatName), []byte(formatStart+strconv.Itoa(formatNumber)+state+"\n"))
+	return durable.ReplaceFile(d.file(formatName), []byte(formatStart+strconv.Itoa(formatNumber)+state+"\n"))
 }
 
 // checkStore makes sure that a whole folder's store was not lost: an empty one
@@ -223,57 +221,3 @@ func (d *dataDir) hasKey(c *config.Config) bool {
 }
 
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
-
-// close gives the lock back.
-func (d *dataDir) close() error {
-	if d.lock == nil {
-		return nil
-	}
-	return d.lock.Close()
-}
-
-// makeDirs makes a folder and those above it that are missing, all durable.
-func makeDirs(path string) error {
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	parent := filepath.Dir(path)
-	if err := makeDirs(parent); err != nil {
-		return err
-	}
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
-}
-
-// writeFile writes a file that only its owner can read. When it returns nil,
-// the file is durable; after a crash there is the old file or the new one.
-func writeFile(path string, content []byte) error {
-	temp := path + newSuffix
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(content); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
@@ -112,9 +112,9 @@ func (d *dataDir) readKeyset() ([]byte, error) {
 // start has opened the new one. When it fails, old is in place, or the new one
 // is and old beside it.
 func (d *dataDir) replaceKeyset(old, wrapped []byte) error {
-	err := writeFile(d.file(previousName), old)
+	err := durable.ReplaceFile(d.file(previousName), old)
 	if err == nil {
-		err = writeFile(d.file(keysetName), wrapped)
+		err = durable.ReplaceFile(d.file(keysetName), wrapped)
 	}
 	if err != nil {
 		if d.checkKeyset(old) == nil {
@@ -206,7 +206,7 @@ func (n *newKeys) write(ctx context.Context, dir *dataDir, c *config.Config) (*o
 			return nil, err
 		}
 	}
-	if err := writeFile(dir.file(keysetName), keys.wrapped); err != nil {
+	if err := durable.ReplaceFile(dir.file(keysetName), keys.wrapped); err != nil {
 		return nil, fmt.Errorf("write the keyset: %w", err)
 	}
 	return keys, nil
@@ -215,17 +215,14 @@ func (n *newKeys) write(ctx context.Context, dir *dataDir, c *config.Config) (*o
 // makeKeyFile makes a key file that is there whole or not at all, and opens it.
 // A crash can leave what it has begun, under another name.
 func makeKeyFile(path string) (seal.Provider, error) {
-	temp := path + newSuffix
+	temp := path + durable.TempSuffix
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("make the key file: %w", err)
 	}
 	if _, err := seal.CreateKeyFile(temp); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(temp, path); err != nil {
-		return nil, fmt.Errorf("make the key file: %w", err)
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := durable.Rename(temp, path); err != nil {
 		return nil, fmt.Errorf("make the key file: %w", err)
 	}
 	return seal.OpenKeyFile(path)

@@ -1,37 +1,24 @@
-//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+//go:build !windows
 
 package datadir
 
 import (
 	"errors"
 	"os"
-	"syscall"
+
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
-// lockFile keeps other processes out of the folder that d is. A lock on the
-// folder itself leaves no file behind and changes none, so a start that finds
-// the folder in use leaves no trace. The system takes it back when the process
-// ends, however it ends.
-//
-// Some network file systems can't lock folders. There the locks of the store
-// and of the audit log have to do.
-func lockFile(d *os.File) error {
-	conn, err := d.SyscallConn()
+// openLock opens what is locked: the folder itself, so that a command that
+// finds it in use leaves no file behind, and a full disk is no obstacle.
+func openLock(dir string) (*os.File, error) { return os.Open(dir) }
+
+func (d *dataDir) writeHolder(text string) error {
+	_ = os.Remove(d.file(lockName)) // left by a process that was killed
+	f, err := durable.CreateFile(d.file(lockName))
 	if err != nil {
 		return err
 	}
-	var failed error
-	if err := conn.Control(func(fd uintptr) {
-		failed = syscall.Flock(int(fd), syscall.LOCK_EX|syscall.LOCK_NB)
-	}); err != nil {
-		return err
-	}
-	switch {
-	case errors.Is(failed, syscall.EWOULDBLOCK):
-		return ErrLocked
-	case errors.Is(failed, syscall.EBADF), errors.Is(failed, syscall.ENOLCK),
-		errors.Is(failed, syscall.EINVAL), errors.Is(failed, syscall.ENOTSUP):
-		return nil
-	}
-	return os.NewSyscallError("flock", failed)
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
 	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
@@ -85,7 +86,7 @@ func (d *Data) restore(ctx context.Context, keyset []byte, file io.Reader) (err 
 	if err := d.dir.writeFormat(formatRestoring); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	if err := writeFile(d.dir.file(keysetName), keyset); err != nil {
+	if err := durable.ReplaceFile(d.dir.file(keysetName), keyset); err != nil {
 		return fmt.Errorf("write the keyset: %w", err)
 	}
 	if err := d.openStore(discardLog()); err != nil {
@@ -123,7 +124,7 @@ func (d *Data) takeBack(folders []string) error {
 	}
 	dir := d.dir
 	// format goes last: as long as it is there, it tells what the rest is.
-	for _, name := range []string{storeName, keysetName, keysetName + newSuffix, formatName + newSuffix, formatName} {
+	for _, name := range []string{storeName, keysetName, keysetName + durable.TempSuffix, formatName + durable.TempSuffix, formatName} {
 		errs = append(errs, os.RemoveAll(dir.file(name)))
 	}
 	for _, folder := range folders {

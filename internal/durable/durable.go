@@ -33,6 +33,18 @@ func CreateFile(path string) (*os.File, error) {
 	return f, nil
 }
 
+// CreateTemp creates a file whose name, in dir, is its own. It's for Rename.
+func CreateTemp(dir, pattern string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, pattern)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(0o600); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
+}
+
 // WriteNewFile writes a file that must not exist yet. When it fails, it leaves
 // no file; a crash may leave a part of one.
 func WriteNewFile(path string, content []byte) error {

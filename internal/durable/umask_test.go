@@ -20,10 +20,14 @@ func TestUmask(t *testing.T) {
 			defer syscall.Umask(syscall.Umask(mask))
 			must(t, durable.MkdirAll(filepath.Join(dir, "a", "b")))
 			must(t, durable.WriteNewFile(filepath.Join(dir, "new"), []byte("1")))
+			temp, err := durable.CreateTemp(dir, "*")
+			must(t, err)
+			must(t, temp.Close())
+			must(t, durable.Rename(temp.Name(), filepath.Join(dir, "renamed")))
 			must(t, durable.ReplaceFile(filepath.Join(dir, "replaced"), []byte("1")))
 		}()
 		for name, want := range map[string]os.FileMode{
-			"a": os.ModeDir | 0o700, "a/b": os.ModeDir | 0o700, "new": 0o600, "replaced": 0o600,
+			"a": os.ModeDir | 0o700, "a/b": os.ModeDir | 0o700, "new": 0o600, "renamed": 0o600, "replaced": 0o600,
 		} {
 			info, err := os.Stat(filepath.Join(dir, name))
 			must(t, err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 )
 
 const maxCredential = 64 << 10
@@ -70,7 +71,7 @@ func readPrivateFile(path string, forbidden os.FileMode, change string, limit in
 	if err != nil {
 		return nil, err
 	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 {
+	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" { // where modes mean nothing
 		return nil, fmt.Errorf("read %s: %w (mode %04o): run chmod %s %s", path, errReadable, mode, change, path)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))

@@ -6,12 +6,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
@@ -48,7 +46,7 @@ func CreateKeyFile(path string) (*KeyFile, error) {
 	}
 	text := fmt.Appendf(nil, keyFileTemplate, k.key.id, keyLine(master))
 	defer clear(text)
-	if err := writeNewFile(path, text); err != nil {
+	if err := durable.WriteNewFile(path, text); err != nil {
 		return nil, fmt.Errorf("create the key file: %w", err)
 	}
 	return k, nil
@@ -157,36 +155,4 @@ func parseKeyFile(text []byte) ([]byte, error) {
 
 func isNumber(s string) bool {
 	return s != "" && s[0] != '0' && strings.Trim(s, "0123456789") == ""
-}
-
-// writeNewFile writes a file that must not exist, readable by its owner alone, and returns when it and its name are
-// durable. When it fails it leaves no file.
-func writeNewFile(path string, content []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(path))
-		}
-	}()
-	if _, err := f.Write(content); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

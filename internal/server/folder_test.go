@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -253,7 +254,7 @@ func TestFolderLocked(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		return len(differences(before, snapshot(t, dir))) == 0
 	})
-	refused(t, dir, datadir.ErrLocked.Error())
+	refused(t, dir, fmt.Sprintf("%v: server.test, process %d", datadir.ErrLocked, os.Getpid()))
 	if _, err := tryStart(t, testConfig(t, dir)); !errors.Is(err, datadir.ErrLocked) {
 		t.Errorf("error %v", err)
 	}
@@ -407,7 +408,7 @@ func removeAll(t testing.TB, path string) {
 
 func mkdir(t testing.TB, path string) {
 	t.Helper()
-	if err := os.Mkdir(path, 0o700); err != nil {
+	if err := os.MkdirAll(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -54,7 +54,7 @@ func TestRewrapFails(t *testing.T) {
 	}{
 		{"wrong key", []string{"--passphrase-file=" + weak}, []string{"--key-file=" + newKey}, nil, "open to other users"},
 		{"new key unusable", nil, []string{"--passphrase-file=" + weak}, nil, "open to other users"},
-		{"keyset can't be written", nil, []string{"--key-file=" + newKey}, func(dir string) { mkdir(t, filepath.Join(dir, "keyset.json"+".new")) }, "write the keyset"},
+		{"keyset can't be written", nil, []string{"--key-file=" + newKey}, func(dir string) { mkdir(t, filepath.Join(dir, "keyset.json.new", "full")) }, "write the keyset"},
 		{"keyset damaged", nil, []string{"--key-file=" + newKey}, func(dir string) { flip(t, filepath.Join(dir, "keyset.json")) }, "keyset.json"},
 		{"no data", nil, []string{"--key-file=" + newKey}, func(dir string) { removeAll(t, dir) }, "holds no data"},
 	} {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
 // ExistsError says that a profile is there already.
@@ -55,10 +56,10 @@ func NewWriter(path, name string, replace bool) (*Writer, error) {
 		return nil, &ExistsError{path, name}
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("write the configs file: %w", err)
 	}
-	temp, err := os.CreateTemp(dir, ".configs-*") // mode 0600
+	temp, err := durable.CreateTemp(dir, ".configs-*")
 	if err != nil {
 		return nil, fmt.Errorf("write the configs file: %w", err)
 	}
@@ -100,7 +101,7 @@ func (w *Writer) commit(text []byte) error {
 	if err := errors.Join(werr, w.temp.Sync(), w.temp.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(w.temp.Name(), w.path); err != nil {
+	if err := durable.Rename(w.temp.Name(), w.path); err != nil {
 		return err
 	}
 	w.temp = nil
