@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
 const (
@@ -200,7 +201,7 @@ func (c *committer) commit() {
 		return
 	}
 	if err := c.apply(gen); err != nil {
-		if !isStoreError(err) {
+		if !integrity.IsStoreError(err) {
 			err = unavailable(err)
 		}
 		c.drop(err)

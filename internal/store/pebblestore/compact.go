@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
 // pollEvery is how often Compact looks whether something is over that nobody
@@ -149,7 +150,7 @@ func tables(db *pebble.DB) (names []string, from, to []byte, err error) {
 	}
 	for _, level := range levels {
 		for _, t := range level {
-			names = append(names, tableName(uint64(t.FileNum)))
+			names = append(names, integrity.TableName(uint64(t.FileNum)))
 			if from == nil || bytes.Compare(t.Smallest.UserKey, from) < 0 {
 				from = t.Smallest.UserKey
 			}

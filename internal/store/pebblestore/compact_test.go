@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
@@ -217,7 +218,7 @@ func TestCompactWaitsForViews(t *testing.T) {
 	if err := s.Compact(t.Context()); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("compact of a closed store: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, guardName)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, integrity.LedgerName)); err != nil {
 		t.Error(err)
 	}
 }

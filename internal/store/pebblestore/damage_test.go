@@ -16,6 +16,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
@@ -66,15 +67,14 @@ func damageStores(tb testing.TB) map[string]string {
 	return folders
 }
 
-// waitForRest waits until the guard says that all of the log is durable.
+// waitForRest waits until the ledger says that all of the log is durable.
 func waitForRest(tb testing.TB, s *Store) {
 	tb.Helper()
 	gen := s.gen.Load()
 	log := gen.disk.newestLog.Load()
 	waitFor(tb, "the store to be at rest", func() bool {
-		gen.guard.mu.Lock()
-		defer gen.guard.mu.Unlock()
-		return gen.guard.logLen > 0 && gen.guard.logLen == log.synced.Load()
+		n := gen.ledger.LogLen()
+		return n > 0 && n == log.synced.Load()
 	})
 }
 
@@ -195,10 +195,10 @@ func TestDamage(t *testing.T) {
 		{"crashed", ".sst", "table cut off", cut(1), false},
 		{"crashed", ".sst", "middle of a table", middle, true},
 		{"crashed", ".sst", "end of a table", func(b []byte) []byte { return flip(b, len(b)-3) }, true},
-		{"crashed", guardName, "guard gone", remove, false},
-		{"crashed", guardName, "guard empty", func([]byte) []byte { return []byte{} }, false},
-		{"crashed", guardName, "one slot of the guard", func(b []byte) []byte { return flip(b, 20) }, true},
-		{"crashed", guardName, "both slots of the guard", func(b []byte) []byte { return flip(flip(b, 20), guardSlot+20) }, false},
+		{"crashed", integrity.LedgerName, "ledger missing", remove, false},
+		{"crashed", integrity.LedgerName, "ledger empty", func([]byte) []byte { return []byte{} }, false},
+		{"crashed", integrity.LedgerName, "one slot of the ledger", func(b []byte) []byte { return flip(b, 20) }, true},
+		{"crashed", integrity.LedgerName, "both slots of the ledger", func(b []byte) []byte { return flip(flip(b, 20), 4<<10+20) }, false},
 		{"closed", "MANIFEST", "manifest of a closed store", middle, false},
 		{"closed", ".sst", "table of a closed store", middle, true},
 	}
@@ -232,7 +232,7 @@ func TestDamage(t *testing.T) {
 				return
 			}
 			damaged := readAll(t, s)
-			if (c.file == tableSuffix) != (damaged > 0) || damaged >= damageKeys/7 {
+			if (c.file == integrity.TableSuffix) != (damaged > 0) || damaged >= damageKeys/7 {
 				t.Errorf("%d of %d keys are damaged", damaged, damageKeys)
 			}
 			// Changes still work, and so does what they wrote.
@@ -316,7 +316,7 @@ func TestTornTail(t *testing.T) {
 
 	rng := rand.New(rand.NewPCG(1, 2))
 	tails := map[string][]byte{"nothing": before}
-	for _, n := range []int{1, 18, 19, 4096, blockSize, len(after) - len(before) - 1} {
+	for _, n := range []int{1, 18, 19, 4096, 32 << 10, len(after) - len(before) - 1} {
 		tails[fmt.Sprintf("first %d bytes", n)] = after[:len(before)+n]
 		zeros := append(bytes.Clone(after[:len(before)+n]), make([]byte, len(after)-len(before)-n)...)
 		tails[fmt.Sprintf("first %d bytes and zeros", n)] = zeros
@@ -377,7 +377,7 @@ func TestRefusedOpenLeavesTheLock(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	s := mustOpen(t, dir, nil)
 	storetest.MustSet(t, s, "a", "1")
-	lock := filepath.Join(dir, lockName)
+	lock := filepath.Join(dir, integrity.LockName)
 	old := time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)
 	refused := func(what string) {
 		t.Helper()

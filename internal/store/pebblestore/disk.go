@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
 // A disk is the file system as one generation of the engine sees it. It
@@ -21,15 +21,15 @@ import (
 //     nothing that the engine does reaches the real file system, as if the
 //     machine had stopped at that moment, and the generation is replaced by a
 //     new one. The committer asks failure before it believes in a sync.
-//   - What was synced is noted in the guard (see guard).
+//   - What was synced is recorded in the ledger (see integrity).
 //   - The tables of a failed generation are kept while it still serves reads.
 type disk struct {
 	vfs.FS
-	dir     string
-	onFail  func(error) // called once, from any goroutine
-	guard   *guard
-	shelter *shelter
-	files   *presence
+	dir      string
+	onFail   func(error) // called once, from any goroutine
+	ledger   *integrity.Ledger
+	deferred *deferredRemovals
+	files    *presence
 
 	failed  atomic.Pointer[error]
 	closing chan struct{} // closed when the engine is about to be closed
@@ -55,8 +55,8 @@ var errStopped = errors.New("the store stopped writing after a failure")
 // stalePause slows down the engine's retries of work that can't succeed.
 const stalePause = 200 * time.Millisecond
 
-func newDisk(fs vfs.FS, dir string, g *guard, files *presence, sh *shelter, onFail func(error)) *disk {
-	d := &disk{FS: fs, dir: dir, guard: g, files: files, shelter: sh, onFail: onFail, closing: make(chan struct{})}
+func newDisk(fs vfs.FS, dir string, g *integrity.Ledger, files *presence, deferred *deferredRemovals, onFail func(error)) *disk {
+	d := &disk{FS: fs, dir: dir, ledger: g, files: files, deferred: deferred, onFail: onFail, closing: make(chan struct{})}
 	d.opening.Store(true)
 	return d
 }
@@ -110,7 +110,7 @@ func (d *disk) change(fn func() error) {
 // engine, which tries again later.
 func (d *disk) try(fn func() error) error {
 	err := d.tryNow(fn)
-	if err != nil && !oserror.IsNotExist(err) && !oserror.IsExist(err) {
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
 		select {
 		case <-time.After(stalePause):
 		case <-d.closing:
@@ -138,7 +138,7 @@ func (d *disk) ReuseForWrite(oldname, newname string, cat vfs.DiskWriteCategory)
 	return d.open(newname, func() (vfs.File, error) {
 		d.logMu.Lock()
 		defer d.logMu.Unlock()
-		if err := d.guard.dropLog(d.FS.PathBase(oldname)); err != nil {
+		if err := d.ledger.DropLog(d.FS.PathBase(oldname)); err != nil {
 			return nil, err
 		}
 		d.files.drop(oldname)
@@ -163,7 +163,7 @@ func (d *disk) freshLogs(on bool) {
 // emptyLogsBefore empties the logs older than newest, which hold nothing that
 // is needed.
 func (d *disk) emptyLogsBefore(dir, newest string) error {
-	limit, _ := logNumber(newest)
+	limit, _ := integrity.LogNumber(newest)
 	return d.tryNow(func() error {
 		d.logMu.Lock()
 		defer d.logMu.Unlock()
@@ -172,7 +172,7 @@ func (d *disk) emptyLogsBefore(dir, newest string) error {
 			return err
 		}
 		for _, name := range names {
-			if n, ok := logNumber(name); !ok || n >= limit {
+			if n, ok := integrity.LogNumber(name); !ok || n >= limit {
 				continue
 			}
 			// Create puts a new file in the place of the old one.
@@ -187,17 +187,17 @@ func (d *disk) emptyLogsBefore(dir, newest string) error {
 				return err
 			}
 		}
-		return syncDir(d.FS, dir)
+		return integrity.SyncDir(d.FS, dir)
 	})
 }
 
 func (d *disk) open(name string, create func() (vfs.File, error)) (vfs.File, error) {
-	kind := kindOf(d.FS, name)
+	kind := integrity.KindOf(d.FS, name)
 	open := func() (vfs.File, error) {
 		d.files.drop(name)
 		f, err := create()
 		if err == nil {
-			err = makePrivate(f)
+			err = integrity.MakePrivate(f)
 		}
 		if err == nil {
 			d.files.add(name)
@@ -205,7 +205,7 @@ func (d *disk) open(name string, create func() (vfs.File, error)) (vfs.File, err
 		return f, err
 	}
 	var f vfs.File
-	if kind == tableFile && !d.opening.Load() {
+	if kind == integrity.TableFile && !d.opening.Load() {
 		err := d.try(func() (err error) {
 			f, err = open()
 			return err
@@ -221,8 +221,8 @@ func (d *disk) open(name string, create func() (vfs.File, error)) (vfs.File, err
 	})
 	v := &vitalFile{file: f, disk: d, kind: kind, name: d.FS.PathBase(name)}
 	if f != nil {
-		d.guard.created(kind, v.name)
-		if kind == logFile {
+		d.ledger.Created(kind, v.name)
+		if kind == integrity.LogFile {
 			d.newestLog.Store(v)
 		}
 	}
@@ -232,18 +232,18 @@ func (d *disk) open(name string, create func() (vfs.File, error)) (vfs.File, err
 // Remove implements vfs.FS.
 func (d *disk) Remove(name string) error {
 	d.files.drop(name)
-	switch kind, base := kindOf(d.FS, name), d.FS.PathBase(name); kind {
-	case tableFile:
-		return d.tryNow(func() error { return d.shelter.remove(d.FS, name) })
+	switch kind, base := integrity.KindOf(d.FS, name), d.FS.PathBase(name); kind {
+	case integrity.TableFile:
+		return d.tryNow(func() error { return d.deferred.remove(d.FS, name) })
 	default:
 		// The engine does not need to know whether an old file is gone.
 		d.change(func() error {
-			if kind == logFile {
-				if err := d.guard.dropLog(base); err != nil {
+			if kind == integrity.LogFile {
+				if err := d.ledger.DropLog(base); err != nil {
 					return err
 				}
 			}
-			if err := d.FS.Remove(name); err != nil && !oserror.IsNotExist(err) {
+			if err := d.FS.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
 			return nil

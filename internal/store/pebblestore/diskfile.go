@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
 // The files of a disk.
@@ -47,7 +48,7 @@ func (f *tableWriter) SyncTo(length int64) (full bool, err error) {
 	return full, err
 }
 
-// directory notes in the guard what a sync of the folder made durable.
+// directory notes in the ledger what a sync of the folder made durable.
 type directory struct {
 	vfs.File
 	disk *disk
@@ -58,7 +59,7 @@ func (f *directory) Sync() error {
 		if err := f.File.Sync(); err != nil {
 			return err
 		}
-		return f.disk.guard.folderSynced()
+		return f.disk.ledger.FolderSynced()
 	})
 	return nil
 }
@@ -68,7 +69,7 @@ func (f *directory) Sync() error {
 type vitalFile struct {
 	file vfs.File
 	disk *disk
-	kind fileKind
+	kind integrity.Kind
 	name string
 
 	end    int64        // bytes written
@@ -115,10 +116,10 @@ func (f *vitalFile) sync(sync func(vfs.File) error) {
 			return err
 		}
 		switch f.kind {
-		case logFile:
+		case integrity.LogFile:
 			f.synced.Store(end)
-		case manifestFile:
-			return f.disk.guard.manifestSynced(f.name, end)
+		case integrity.ManifestFile:
+			return f.disk.ledger.ManifestSynced(f.name, end)
 		}
 		return nil
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
@@ -62,8 +63,8 @@ func (f *faults) clear()                         { f.fail.Store(nil) }
 
 func writes(op errorfs.Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite }
 
-func on(kind fileKind) func(errorfs.Op) bool {
-	return func(op errorfs.Op) bool { return writes(op) && kindOf(vfs.Default, op.Path) == kind }
+func on(kind integrity.Kind) func(errorfs.Op) bool {
+	return func(op errorfs.Op) bool { return writes(op) && integrity.KindOf(vfs.Default, op.Path) == kind }
 }
 
 func ofKind(kinds ...errorfs.OpKind) func(errorfs.Op) bool {
@@ -95,7 +96,7 @@ func every(n int64, what func(errorfs.Op) bool) func(errorfs.Op) bool {
 // anew.
 func reopened(what func(errorfs.Op) bool) func(errorfs.Op) bool {
 	var done atomic.Bool
-	logSync := both(on(logFile), ofKind(errorfs.OpFileSync, errorfs.OpFileSyncData))
+	logSync := both(on(integrity.LogFile), ofKind(errorfs.OpFileSync, errorfs.OpFileSyncData))
 	return func(op errorfs.Op) bool {
 		if logSync(op) {
 			return done.CompareAndSwap(false, true)
@@ -117,20 +118,20 @@ func TestFaults(t *testing.T) {
 	}{
 		{"everything", syscall.EIO, writes, false},
 		{"disk full", syscall.ENOSPC, ofKind(errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFilePreallocate, errorfs.OpFileWriteAt), false},
-		{"log", syscall.EIO, on(logFile), false},
-		{"log sync", syscall.EIO, both(on(logFile), syncs), false},
-		{"log sync, sometimes", syscall.EIO, every(20, both(on(logFile), syncs)), false},
-		{"log create", syscall.EIO, both(on(logFile), ofKind(errorfs.OpCreate, errorfs.OpReuseForWrite)), false},
-		{"log write, sometimes", syscall.ENOSPC, every(30, both(on(logFile), ofKind(errorfs.OpFileWrite))), false},
-		{"manifest", syscall.EIO, on(manifestFile), false},
-		{"manifest write", syscall.ENOSPC, both(on(manifestFile), ofKind(errorfs.OpFileWrite)), false},
-		{"manifest sync", syscall.EIO, both(on(manifestFile), syncs), false},
-		{"marker", syscall.EIO, on(markerFile), true},
-		{"tables", syscall.EIO, named(tableSuffix, writes), false},
-		{"tables write, sometimes", syscall.ENOSPC, every(3, named(tableSuffix, ofKind(errorfs.OpFileWrite))), false},
+		{"log", syscall.EIO, on(integrity.LogFile), false},
+		{"log sync", syscall.EIO, both(on(integrity.LogFile), syncs), false},
+		{"log sync, sometimes", syscall.EIO, every(20, both(on(integrity.LogFile), syncs)), false},
+		{"log create", syscall.EIO, both(on(integrity.LogFile), ofKind(errorfs.OpCreate, errorfs.OpReuseForWrite)), false},
+		{"log write, sometimes", syscall.ENOSPC, every(30, both(on(integrity.LogFile), ofKind(errorfs.OpFileWrite))), false},
+		{"manifest", syscall.EIO, on(integrity.ManifestFile), false},
+		{"manifest write", syscall.ENOSPC, both(on(integrity.ManifestFile), ofKind(errorfs.OpFileWrite)), false},
+		{"manifest sync", syscall.EIO, both(on(integrity.ManifestFile), syncs), false},
+		{"marker", syscall.EIO, on(integrity.MarkerFile), true},
+		{"tables", syscall.EIO, named(integrity.TableSuffix, writes), false},
+		{"tables write, sometimes", syscall.ENOSPC, every(3, named(integrity.TableSuffix, ofKind(errorfs.OpFileWrite))), false},
 		{"temporary files", syscall.EIO, named(".dbtmp", writes), true},
-		{"guard", syscall.EIO, named(guardName, writes), false},
-		{"guard, sometimes", syscall.EIO, every(2, named(guardName, writes)), false},
+		{"ledger", syscall.EIO, named(integrity.LedgerName, writes), false},
+		{"ledger, sometimes", syscall.EIO, every(2, named(integrity.LedgerName, writes)), false},
 		{"folder sync", syscall.EIO, named("db", syncs), true},
 		{"removal", syscall.EIO, ofKind(errorfs.OpRemove), true},
 		{"sometimes", syscall.EIO, every(100, writes), false},

@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
-// restAfter is how long no change comes before the guard notes how much of
+// restAfter is how long no change comes before the ledger notes how much of
 // the log is durable.
 const restAfter = time.Second
 
@@ -20,11 +21,11 @@ const nothingFlushed = "pebble: empty table"
 // more changes, but serves reads until the next generation has taken over and
 // the last View on it has ended.
 type generation struct {
-	store *Store
-	db    *pebble.DB
-	disk  *disk
-	guard *guard
-	stop  chan struct{} // closed when the disk has failed
+	store  *Store
+	db     *pebble.DB
+	disk   *disk
+	ledger *integrity.Ledger
+	stop   chan struct{} // closed when the disk has failed
 
 	// busy is set when the engine may have more to do than it should: see
 	// waitForEngine.
@@ -74,41 +75,41 @@ func (s *Store) openReadOnly(cause error) (*generation, error) {
 	gen.disk.fail(cause)
 	o := gen.engineOptions()
 	o.ReadOnly = true
-	if err := catch(func() (err error) { gen.db, err = pebble.Open(s.dir, o); return err }); err != nil {
+	if err := integrity.Catch(func() (err error) { gen.db, err = pebble.Open(s.dir, o); return err }); err != nil {
 		gen.abandon()
-		return nil, damage(culprit(err), err)
+		return nil, integrity.Damaged(integrity.Culprit(err), err)
 	}
 	return gen, nil
 }
 
 // checkFolder makes sure that the store in the folder is whole and returns its
-// guard, which is not open yet.
-func (s *Store) checkFolder() (*guard, error) {
-	g, err := readGuard(s.opts.FS, s.dir)
+// ledger, which is not open yet.
+func (s *Store) checkFolder() (*integrity.Ledger, error) {
+	g, err := integrity.ReadLedger(s.opts.FS, s.dir)
 	if err != nil {
-		return nil, damage(guardName, err)
+		return nil, integrity.Damaged(integrity.LedgerName, err)
 	}
-	return g, check(s.opts.FS, s.dir, g)
+	return g, integrity.Check(s.opts.FS, s.dir, g, engineOptions)
 }
 
 // newGeneration returns a generation without an engine.
-func (s *Store) newGeneration(g *guard) (*generation, error) {
+func (s *Store) newGeneration(g *integrity.Ledger) (*generation, error) {
 	files, err := newPresence(s.opts.FS, s.dir)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	gen := &generation{
 		store:    s,
-		guard:    g,
+		ledger:   g,
 		stop:     make(chan struct{}),
 		progress: make(chan struct{}, 1),
 		closed:   make(chan struct{}),
 	}
-	gen.disk = newDisk(s.opts.FS, s.dir, g, files, &s.shelter, func(err error) {
+	gen.disk = newDisk(s.opts.FS, s.dir, g, files, &s.deferred, func(err error) {
 		if err != errReadOnly {
 			s.log.Error("store: changes are refused until the disk works again", "error", err)
 		}
-		s.shelter.hold()
+		s.deferred.hold()
 		close(gen.stop)
 		s.failed()
 	})
@@ -118,33 +119,36 @@ func (s *Store) newGeneration(g *guard) (*generation, error) {
 }
 
 func (gen *generation) engineOptions() *pebble.Options {
-	logger := engineLog{log: gen.store.log, fatal: gen.disk.fail}
-	return engineOptions(gen.disk, gen.store.cache, logger, gen.events())
+	o := engineOptions(gen.disk)
+	o.Cache = gen.store.cache
+	o.Logger = engineLog{log: gen.store.log, fatal: gen.disk.fail}
+	o.EventListener = gen.events()
+	return o
 }
 
 // openGeneration opens the engine in the store's folder, or makes a store in
 // an empty one.
 func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
-	var g *guard
+	var g *integrity.Ledger
 	if fresh {
-		g = newGuard(s.opts.FS, s.dir)
+		g = integrity.NewLedger(s.opts.FS, s.dir)
 	} else {
 		if g, err = s.checkFolder(); err != nil {
 			return nil, err
 		}
-		if err := g.open(); err != nil {
+		if err := g.Open(); err != nil {
 			return nil, unavailable(err)
 		}
 	}
 	gen, err := s.newGeneration(g)
 	if err != nil {
-		return nil, errors.Join(err, g.close())
+		return nil, errors.Join(err, g.Close())
 	}
 
 	o := gen.engineOptions()
 	compactions := newScheduler()
 	o.Experimental.CompactionScheduler = compactions
-	err = catch(func() (err error) {
+	err = integrity.Catch(func() (err error) {
 		gen.db, err = pebble.Open(s.dir, o)
 		return err
 	})
@@ -153,9 +157,9 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 		err = failure
 	}
 	if err == nil && fresh {
-		// Only now, since the guard says that the store is complete.
-		err = g.create(s.dir)
-		gen.disk.files.add(s.opts.FS.PathJoin(s.dir, guardName))
+		// Only now, since the ledger says that the store is complete.
+		err = g.Create(s.dir)
+		gen.disk.files.add(s.opts.FS.PathJoin(s.dir, integrity.LedgerName))
 	}
 	if err != nil {
 		if gen.db != nil {
@@ -164,7 +168,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 		} else {
 			gen.abandon()
 		}
-		if isStoreError(err) {
+		if integrity.IsStoreError(err) {
 			return nil, err
 		}
 		return nil, unavailable(err)
@@ -226,7 +230,7 @@ func (gen *generation) close() {
 	if gen.disk.failure() == nil {
 		gen.flush()
 	}
-	if err := catch(gen.db.Close); err != nil {
+	if err := integrity.Catch(gen.db.Close); err != nil {
 		gen.store.log.Warn("store: closing the engine", "error", err)
 	}
 	gen.abandon()
@@ -236,11 +240,11 @@ func (gen *generation) close() {
 // abandon frees what the generation holds besides the engine.
 func (gen *generation) abandon() {
 	s := gen.store
-	if err := gen.guard.close(); err != nil {
-		s.log.Warn("store: closing the guard", "error", err)
+	if err := gen.ledger.Close(); err != nil {
+		s.log.Warn("store: closing the ledger", "error", err)
 	}
 	if gen.disk.failure() != nil {
-		s.shelter.release(s.opts.FS)
+		s.deferred.release(s.opts.FS)
 	}
 	s.gens.Done()
 }
@@ -266,7 +270,7 @@ func (gen *generation) atRest() {
 	gen.restMu.Lock()
 	defer gen.restMu.Unlock()
 	if f := gen.disk.newestLog.Load(); f != nil {
-		gen.disk.change(func() error { return gen.guard.logSynced(f.name, f.synced.Load()) })
+		gen.disk.change(func() error { return gen.ledger.LogSynced(f.name, f.synced.Load()) })
 	}
 }
 

@@ -12,9 +12,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
-
-const lockName = "LOCK"
 
 // folderLock keeps other processes out of a folder.
 type folderLock struct {
@@ -24,7 +23,7 @@ type folderLock struct {
 
 // lockFolder locks dir.
 func lockFolder(fsys vfs.FS, dir string) (*folderLock, error) {
-	path := fsys.PathJoin(dir, lockName)
+	path := fsys.PathJoin(dir, integrity.LockName)
 	if fsys != vfs.Default {
 		// A file system of a test.
 		file, err := fsys.Lock(path)
@@ -45,15 +44,15 @@ func lockFolder(fsys vfs.FS, dir string) (*folderLock, error) {
 
 // lockReadOnly locks a store that is there, and changes nothing.
 func lockReadOnly(fsys vfs.FS, dir string) (*folderLock, error) {
-	if state, _, err := inspect(fsys, dir); err != nil {
+	if state, _, err := integrity.Inspect(fsys, dir); err != nil {
 		return nil, err
-	} else if state != folderStore {
+	} else if state != integrity.FolderStore {
 		return nil, fmt.Errorf("%s holds no store: %w", dir, fs.ErrNotExist)
 	}
 	if fsys != vfs.Default {
 		return lockFolder(fsys, dir)
 	}
-	f, err := os.Open(filepath.Join(dir, lockName))
+	f, err := os.Open(filepath.Join(dir, integrity.LockName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return &folderLock{Closer: noLock{}}, nil // nobody has it open
 	}

@@ -28,10 +28,3 @@ func (l engineLog) Errorf(format string, args ...any) {
 func (l engineLog) Fatalf(format string, args ...any) {
 	l.fatal(fmt.Errorf("engine: "+format, args...))
 }
-
-// silent is a log that nobody reads.
-type silent struct{}
-
-func (silent) Infof(string, ...any)  {}
-func (silent) Errorf(string, ...any) {}
-func (silent) Fatalf(string, ...any) {}

@@ -69,12 +69,9 @@ func (o *Options) withDefaults() Options {
 
 // engineOptions returns how Pebble is run: for small sealed values, small
 // durable changes and little memory.
-func engineOptions(fs vfs.FS, cache *pebble.Cache, logger pebble.Logger, events *pebble.EventListener) *pebble.Options {
+func engineOptions(fs vfs.FS) *pebble.Options {
 	o := &pebble.Options{
 		FS:                 fs,
-		Cache:              cache,
-		Logger:             logger,
-		EventListener:      events,
 		FormatMajorVersion: format,
 		MemTableSize:       memTableSize,
 		MaxOpenFiles:       512,

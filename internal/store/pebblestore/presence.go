@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
 // presence finds out when the files that the engine uses are no longer those in
@@ -56,7 +57,7 @@ func newPresence(fsys vfs.FS, dir string, names ...string) (*presence, error) {
 // add expects a file that was made.
 func (p *presence) add(path string) {
 	name := p.fs.PathBase(path)
-	if !strings.HasSuffix(name, tableSuffix) && kindOf(p.fs, name) == tableFile && name != guardName && name != lockName {
+	if !strings.HasSuffix(name, integrity.TableSuffix) && integrity.KindOf(p.fs, name) == integrity.TableFile && name != integrity.LedgerName && name != integrity.LockName {
 		return // nothing depends on it
 	}
 	info, err := p.fs.Stat(path)

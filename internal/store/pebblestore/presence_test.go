@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
@@ -57,14 +58,14 @@ func TestFilesVanish(t *testing.T) {
 			must(t, os.RemoveAll(dir))
 			must(t, os.Rename(dir+".copy", dir))
 		}},
-		{name: "tables removed", do: func(t *testing.T, dir string) { removeAll(t, dir, suffix(tableSuffix)) }},
-		{name: "logs removed", do: func(t *testing.T, dir string) { removeAll(t, dir, suffix(logSuffix)) }},
-		{name: "manifest removed", do: func(t *testing.T, dir string) { removeAll(t, dir, prefix(manifestPrefix)) }},
-		{name: "markers removed", do: func(t *testing.T, dir string) { removeAll(t, dir, prefix(markerPrefix)) }},
-		{name: "guard removed", do: func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, guardName))) }},
-		{name: "lock removed", do: func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, lockName))) }},
+		{name: "tables removed", do: func(t *testing.T, dir string) { removeAll(t, dir, suffix(integrity.TableSuffix)) }},
+		{name: "logs removed", do: func(t *testing.T, dir string) { removeAll(t, dir, suffix(integrity.LogSuffix)) }},
+		{name: "manifest removed", do: func(t *testing.T, dir string) { removeAll(t, dir, prefix(integrity.ManifestPrefix)) }},
+		{name: "markers removed", do: func(t *testing.T, dir string) { removeAll(t, dir, prefix(integrity.MarkerPrefix)) }},
+		{name: "ledger removed", do: func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, integrity.LedgerName))) }},
+		{name: "lock removed", do: func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, integrity.LockName))) }},
 		{name: "log replaced by a copy", do: func(t *testing.T, dir string) {
-			logs, err := filepath.Glob(filepath.Join(dir, "*"+logSuffix))
+			logs, err := filepath.Glob(filepath.Join(dir, "*"+integrity.LogSuffix))
 			must(t, err)
 			log := slices.Max(logs)
 			b, err := os.ReadFile(log)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
 const (
@@ -77,7 +78,7 @@ func (s *Store) spaceToOpen() error {
 	}
 	var logs int64
 	for _, name := range names {
-		if _, ok := logNumber(name); !ok {
+		if _, ok := integrity.LogNumber(name); !ok {
 			continue
 		}
 		info, err := s.opts.FS.Stat(s.opts.FS.PathJoin(s.dir, name))

@@ -24,6 +24,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
 // Store is a store.Store in a folder. Its methods may be called by several
@@ -33,13 +34,13 @@ import (
 // What it costs is disk space, for what was overwritten or deleted since it
 // began, and that Close waits for it.
 type Store struct {
-	dir     string
-	opts    Options
-	log     *slog.Logger
-	lock    *folderLock
-	home    *presence // the folder, and the lock in it
-	cache   *pebble.Cache
-	shelter shelter
+	dir      string
+	opts     Options
+	log      *slog.Logger
+	lock     *folderLock
+	home     *presence // the folder, and the lock in it
+	cache    *pebble.Cache
+	deferred deferredRemovals
 
 	// published is what Views read; nil once the store is closed.
 	published atomic.Pointer[epoch]
@@ -52,11 +53,11 @@ type Store struct {
 
 	// Only the executor changes gen; gens counts the generations that are
 	// not closed yet.
-	gen      atomic.Pointer[generation]
-	gens     sync.WaitGroup
-	sick     chan struct{} // gets a value when a generation has failed
-	stopping chan struct{} // closed by Close
-	loops    sync.WaitGroup
+	gen          atomic.Pointer[generation]
+	gens         sync.WaitGroup
+	engineFailed chan struct{} // gets a value when a generation has failed
+	stopping     chan struct{} // closed by Close
+	loops        sync.WaitGroup
 
 	compacting chan struct{} // holds a value while Compact runs
 
@@ -74,10 +75,10 @@ var _ store.Store = (*Store)(nil)
 // has changed nothing in a store that was there.
 func Open(dir string, opts *Options) (_ *Store, err error) {
 	s := &Store{
-		dir:      dir,
-		opts:     opts.withDefaults(),
-		sick:     make(chan struct{}, 1),
-		stopping: make(chan struct{}),
+		dir:          dir,
+		opts:         opts.withDefaults(),
+		engineFailed: make(chan struct{}, 1),
+		stopping:     make(chan struct{}),
 
 		compacting: make(chan struct{}, 1),
 		live:       liveEpochs{revs: map[uint64]struct{}{}},
@@ -91,7 +92,7 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if s.home, err = newPresence(s.opts.FS, s.dir, lockName); err != nil {
+	if s.home, err = newPresence(s.opts.FS, s.dir, integrity.LockName); err != nil {
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.lock.giveUp()))
 	}
 	s.cache = pebble.NewCache(s.opts.CacheSize)
@@ -109,7 +110,7 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 	s.loops.Add(1)
 	go s.committer.execute()
 	if !s.opts.ReadOnly {
-		s.loops.Go(s.heal)
+		s.loops.Go(s.recoverEngine)
 	}
 	return s, nil
 }
@@ -123,7 +124,7 @@ func (s *Store) enter() (fresh bool, err error) {
 		return false, err
 	}
 	if _, err := fs.Stat(s.dir); errors.Is(err, os.ErrNotExist) {
-		if err := makeFolder(fs, s.dir); err != nil {
+		if err := integrity.MakeFolder(fs, s.dir); err != nil {
 			return false, err
 		}
 	} else if err != nil {
@@ -134,7 +135,7 @@ func (s *Store) enter() (fresh bool, err error) {
 		return false, err
 	}
 	if fs == vfs.Default {
-		wasOpen, err := ownFolder(s.dir)
+		wasOpen, err := integrity.OwnFolder(s.dir)
 		if err != nil {
 			return false, err
 		}
@@ -145,8 +146,8 @@ func (s *Store) enter() (fresh bool, err error) {
 	if s.lock, err = lockFolder(fs, s.dir); err != nil {
 		return false, err
 	}
-	state, leftovers, err := inspect(fs, s.dir)
-	if err == nil && state == folderEmpty {
+	state, leftovers, err := integrity.Inspect(fs, s.dir)
+	if err == nil && state == integrity.FolderEmpty {
 		for _, name := range leftovers {
 			if err = fs.Remove(fs.PathJoin(s.dir, name)); err != nil {
 				break
@@ -156,12 +157,12 @@ func (s *Store) enter() (fresh bool, err error) {
 	if err != nil {
 		return false, errors.Join(err, s.lock.giveUp())
 	}
-	return state == folderEmpty, nil
+	return state == integrity.FolderEmpty, nil
 }
 
 func refuseForeign(fs vfs.FS, dir string) error {
-	state, _, err := inspect(fs, dir)
-	if err == nil && state == folderForeign {
+	state, _, err := integrity.Inspect(fs, dir)
+	if err == nil && state == integrity.FolderForeign {
 		err = fmt.Errorf("%s is not empty and holds no store", dir)
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
@@ -41,7 +42,7 @@ type slowSync struct {
 
 func (f *slowSync) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.Create(name, cat)
-	if err != nil || kindOf(f.FS, name) != logFile {
+	if err != nil || integrity.KindOf(f.FS, name) != integrity.LogFile {
 		return file, err
 	}
 	return &slowFile{file, f}, nil

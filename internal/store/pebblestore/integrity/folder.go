@@ -1,4 +1,4 @@
-package pebblestore
+package integrity
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
-// makeFolder makes dir and the folders above it that are missing, so that
+// MakeFolder makes dir and the folders above it that are missing, so that
 // they survive a crash.
-func makeFolder(fsys vfs.FS, dir string) error {
+func MakeFolder(fsys vfs.FS, dir string) error {
 	if fsys == vfs.Default {
 		return durable.MkdirAll(dir)
 	}
@@ -26,15 +26,15 @@ func makeFolder(fsys vfs.FS, dir string) error {
 		return err
 	}
 	for _, d := range missing {
-		if err := syncDir(fsys, fsys.PathDir(d)); err != nil {
+		if err := SyncDir(fsys, fsys.PathDir(d)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// syncDir makes the names in a folder durable.
-func syncDir(fsys vfs.FS, dir string) error {
+// SyncDir makes the names in a folder durable.
+func SyncDir(fsys vfs.FS, dir string) error {
 	d, err := fsys.OpenDir(dir)
 	if err != nil {
 		return err

@@ -6,15 +6,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A shelter keeps tables from being removed while a failed generation of the
+// deferredRemovals keep tables from being removed while a failed generation of the
 // engine, which does not know about the removal, still serves reads.
-type shelter struct {
+type deferredRemovals struct {
 	mu      sync.Mutex
 	holders int
 	waiting []string
 }
 
-func (s *shelter) remove(fs vfs.FS, name string) error {
+func (s *deferredRemovals) remove(fs vfs.FS, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.holders > 0 {
@@ -24,14 +24,14 @@ func (s *shelter) remove(fs vfs.FS, name string) error {
 	return fs.Remove(name)
 }
 
-func (s *shelter) hold() {
+func (s *deferredRemovals) hold() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.holders++
 }
 
 // release ends a hold and removes what was waiting for it.
-func (s *shelter) release(fs vfs.FS) {
+func (s *deferredRemovals) release(fs vfs.FS) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.holders--; s.holders > 0 {

@@ -1,6 +1,6 @@
 //go:build unix
 
-package pebblestore
+package integrity
 
 import (
 	"fmt"
@@ -11,18 +11,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// makePrivate closes a file that was created to other users, whatever the
+// MakePrivate closes a file that was created to other users, whatever the
 // umask is.
-func makePrivate(f vfs.File) error {
+func MakePrivate(f vfs.File) error {
 	if fd := f.Fd(); fd != vfs.InvalidFd {
 		return os.NewSyscallError("fchmod", syscall.Fchmod(int(fd), 0o600))
 	}
 	return nil
 }
 
-// ownFolder makes sure that the folder belongs to the user who runs this, and
+// OwnFolder makes sure that the folder belongs to the user who runs this, and
 // closes it to others. It reports whether it was open to them.
-func ownFolder(dir string) (wasOpen bool, err error) {
+func OwnFolder(dir string) (wasOpen bool, err error) {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return false, err

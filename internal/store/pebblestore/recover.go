@@ -13,16 +13,16 @@ const (
 // failed is called when the disk of a generation has failed.
 func (s *Store) failed() {
 	select {
-	case s.sick <- struct{}{}:
+	case s.engineFailed <- struct{}{}:
 	default:
 	}
 }
 
-// heal replaces the current generation when its disk has failed.
-func (s *Store) heal() {
+// recoverEngine replaces the current generation when its disk has failed.
+func (s *Store) recoverEngine() {
 	for {
 		select {
-		case <-s.sick:
+		case <-s.engineFailed:
 		case <-s.stopping:
 			return
 		}

@@ -1,0 +1,60 @@
+package integrity
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// Corrupt says that what is damaged. The engine's own error says it twice, and
+// names a carrier of details that means nothing to an operator.
+func Corrupt(what string, cause error) error {
+	if info := pebble.ExtractDataCorruptionInfo(cause); info != nil && info.Details != nil {
+		cause = info.Details
+	}
+	return &store.CorruptError{What: what, Err: cause}
+}
+
+// Damaged says that what is damaged, unless err says that it could not be read
+// for another reason.
+func Damaged(what string, err error) error {
+	if IsStoreError(err) {
+		return err
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return Corrupt(what, err)
+}
+
+// IsStoreError reports whether err is already in the store's own terms.
+func IsStoreError(err error) bool {
+	var damaged *store.CorruptError
+	return errors.As(err, &damaged) || errors.Is(err, store.ErrUnavailable)
+}
+
+// Culprit returns which file err is about, as far as it says.
+func Culprit(err error) string {
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return filepath.Base(info.Path)
+	}
+	return "the engine's files"
+}
+
+// Catch runs fn and returns what it panicked with as an error: Pebble panics on
+// some of the damage that it meets when it is opened, and when it is closed
+// after a failure.
+func Catch(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("engine: %v", p)
+		}
+	}()
+	return fn()
+}
