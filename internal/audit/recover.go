@@ -39,7 +39,7 @@ func (l *Log) recover(since Checkpoint, missing *pendingRecords) (appended int, 
 	switch {
 	case l.stream():
 	case l.head.Seq == 0 && since.Seq > 0:
-		l.warn(fmt.Sprintf("the audit log was empty at start: its first %d lines are not there", since.Seq),
+		l.warn(fmt.Sprintf("the audit log was missing or empty at start: lines up to %d are not there", since.Seq),
 			"audit log is empty and continues from the checkpoint; the lines before it are not here", "checkpoint", since.Seq)
 		l.head, l.synced = since, since
 	case l.head == since: // nothing was written behind the checkpoint
