@@ -1,18 +1,18 @@
-// Package gencache has a small cache in two generations: what nobody has used
-// for a generation is forgotten.
+// Package gencache provides a small cache with two generations. Entries that
+// aren't used for a whole generation are dropped.
 package gencache
 
 import "sync"
 
-// Cache is a map that holds at most twice as many entries as its size, and
-// never drops one that was used within the last size insertions. Its methods
-// may be called by several goroutines at once.
+// Cache is a map with at most twice as many entries as its size. An entry stays
+// at least until size others have been inserted since it was last used. Its
+// methods are safe for concurrent use.
 type Cache[K comparable, V any] struct {
 	size int // the number of entries in a generation
 
 	mu sync.RWMutex
-	// An entry that is found in old moves to young. When young is full it
-	// becomes old, and the old generation is dropped.
+	// An entry found in old moves to young. When young is full it becomes old,
+	// and the entries in old are dropped.
 	young, old map[K]V
 }
 
@@ -35,8 +35,7 @@ func (c *Cache[K, V]) Get(k K) (V, bool) {
 	return v, ok
 }
 
-// promote moves an entry that is still in old, unless it was put again
-// meanwhile.
+// promote moves an entry from old to young, unless it has been replaced since.
 func (c *Cache[K, V]) promote(k K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

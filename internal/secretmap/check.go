@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// Checker looks for damage in all maps of a store. It is told of every record
-// first, and then compares them.
+// Checker looks for damage in all maps of a store. It first takes every record by
+// itself, and then compares them.
 type Checker struct {
 	r    *record.Reader
 	maps *Maps
@@ -35,15 +35,14 @@ func (c *Checker) Versions() int { return c.versions }
 // Secrets returns how many secret records there are, of all versions.
 func (c *Checker) Secrets() int { return c.secrets }
 
-// Unread notes a record of a map that can't be opened.
+// Unread notes a record that can't be opened.
 func (c *Checker) Unread(key []byte) {
 	if record.TableOf(key) == record.TableHead {
 		c.headsLost++
 	}
 }
 
-// Record checks a record of a map by itself. ok is false when the record is of
-// no map.
+// Record checks a single record. ok is false if the record is not part of a map.
 func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 	id, _ := record.IDAt(key, 1)
 	switch record.TableOf(key) {
@@ -96,7 +95,7 @@ func (c *Checker) Compare(f *record.Findings) {
 		c.compareMap(org, f)
 	}
 	for m := range c.versioned {
-		// A version counter that is known to be lost may be the one.
+		// Not if a head is known to be lost, which may have led to them.
 		if c.headsLost == 0 {
 			f.Add("map "+m.String(), errors.New("no version counter leads to its versions"))
 		}
@@ -104,7 +103,7 @@ func (c *Checker) Compare(f *record.Findings) {
 }
 
 func (c *Checker) compareMap(org ID, f *record.Findings) {
-	// The counter says which map is its own, whatever else is wrong with it.
+	// The head says which map belongs to it, whatever else is wrong with it.
 	key := record.Key(record.TableHead, org)
 	var own headRecord
 	if sealed, err := c.r.Sealed(key); err == nil && c.r.OpenJSON(key, sealed, &own) == nil {
@@ -119,7 +118,7 @@ func (c *Checker) compareMap(org ID, f *record.Findings) {
 	for _, n := range m.head.versions(m.state) {
 		err := m.compareVersion(n)
 		if told && !errors.As(err, new(*record.DamageError)) {
-			continue // what one version lacks, later ones do too
+			continue // records missing in one version are missing in later ones
 		}
 		told = f.Check(fmt.Sprintf("version %d of organization %s", n, org), err) || told
 	}

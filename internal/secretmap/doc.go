@@ -1,15 +1,13 @@
-// Package secretmap keeps the secrets of each organization as one versioned
-// map from name to value.
+// Package secretmap stores each organization's secrets as a versioned map from
+// name to value.
 //
 //	Maps    all maps of a store, with their caches
-//	Map     what one transaction sees of one map: names, documents, history
+//	Map     one map as one transaction sees it: names, documents, history
 //	Writer  changes a map: Apply, Rollback, DeleteVersions, Sweep…
 //
-// Each change makes one version, with its time, author and changed names, and
-// the last ones are kept. Whoever calls decides what a caller may do and what
-// goes into the audit log: this package knows nothing of either, and of a
-// caller no more than Author and the names that are visible to it.
+// Every change creates one version with its time, author and changed names. The
+// package knows no permissions and no audit log. All it knows of a caller is the
+// Author and which names are visible.
 //
-// version.go describes the records and how they fit together; prune.go says
-// what becomes of those that no version needs.
+// DESIGN.md describes the records and says which file answers which question.
 package secretmap

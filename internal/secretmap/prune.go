@@ -7,30 +7,31 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// A secret record is visible from its version up to, not including, that of
-// the name's next record. It is needed as long as one of these versions is
-// kept and not destroyed.
+// A secret record is visible from its own version up to, not including, the
+// version of the name's next record. It is needed while one of these versions
+// exists and isn't destroyed.
 
 const (
-	// maxPruned and sweptNames bound the work that earlier writes, or a lower
-	// max_versions, put on one write; the following writes go on with it.
+	// maxPruned and sweptNames limit how much cleanup one write does for earlier
+	// writes or a lower max_versions. The next writes continue it.
 	maxPruned  = 100
 	sweptNames = 256
-	// A version that is no longer kept can be merged with for a moment, since
-	// of many who read it and write at the same time the last one comes when
-	// many new versions were made.
+	// For a short time, writes can be merged with versions that no longer exist:
+	// if many clients read a version and then write at once, the last one comes
+	// after many new versions.
 	mergeTime     = time.Minute
 	mergeVersions = 64
-	// While small writes follow each other closely, only each pruneEvery-th
-	// prunes: records of neighbouring versions are read at the price of one.
+	// While small writes follow each other closely, only every pruneEvery-th one
+	// prunes: reading the records of neighbouring versions costs no more than
+	// reading one.
 	pruneEvery = 16
 	fewChanges = 8
 )
 
-// prune lets go of the oldest versions until no more than max_versions are
-// left. changed is the number of names that the write has changed: what comes
-// in faster than it goes would grow without end. before is the time of the
-// version before.
+// prune drops the oldest versions until no more than max_versions are left.
+// changed is the number of names that the write has changed: a write removes more
+// than it adds, or the map would grow without limit. before is the time of the
+// previous version.
 func (w *Writer) prune(changed int, before time.Time) error {
 	if keep := uint64(w.state.maxVersions()); w.head.Current >= keep {
 		w.head.Full = true
@@ -53,8 +54,8 @@ func (w *Writer) prune(changed int, before time.Time) error {
 	return w.sweep(2*changed + sweptNames)
 }
 
-// mergeable reports whether the version at the floor may still be merged with:
-// it was the current one until a moment ago, and not many came after it.
+// mergeable reports whether writes may still be merged with the version at the
+// floor: it was the current one until a moment ago, and few came after it.
 func (w *Writer) mergeable() (bool, error) {
 	if w.head.Oldest-w.head.Floor > mergeVersions {
 		return false, nil
@@ -63,8 +64,8 @@ func (w *Writer) mergeable() (bool, error) {
 	return err == nil && w.r.Now.Sub(next.Time) < mergeTime, err
 }
 
-// sweep goes on with removing what only versions below the floor needed, until
-// it has looked at so many names.
+// sweep continues to remove records that only versions below the floor needed,
+// until it has looked at the given number of names.
 func (w *Writer) sweep(names int) error {
 	for w.head.Swept < w.head.Floor && names > 0 {
 		n := w.head.Swept + 1
@@ -92,8 +93,8 @@ func (w *Writer) sweep(names int) error {
 	return nil
 }
 
-// swept notes that nothing is left of what version n has superseded. A pinned
-// version keeps its record.
+// swept notes that all records that version n superseded are removed. A pinned
+// version keeps its version record.
 func (w *Writer) swept(n uint64) error {
 	w.head.Swept, w.head.SweptParts = n, 0
 	if w.state.pinned(n - 1) {
@@ -102,8 +103,8 @@ func (w *Writer) swept(n uint64) error {
 	return w.forget(n - 1)
 }
 
-// superseded removes the records of these names, which version n has changed,
-// that were visible up to it, apart from those that a pinned version shows.
+// superseded removes the records that version n replaced when it changed these
+// names, except those that a pinned version shows.
 func (w *Writer) superseded(n uint64, changes []change) error {
 	for _, c := range changes {
 		h := c.hash
@@ -119,7 +120,7 @@ func (w *Writer) superseded(n uint64, changes []change) error {
 		if c.Op.kind() == kindValue {
 			continue
 		}
-		// That a name is gone must be said only to hide an older record.
+		// A tombstone is only needed to hide an older record.
 		if !left && len(w.state.Pinned) > 0 {
 			var err error
 			if left, err = w.olderThan(h, n); err != nil {
@@ -145,8 +146,8 @@ func (w *Writer) olderThan(h record.Hash, n uint64) (found bool, err error) {
 	return found, err
 }
 
-// pinnedIn reports whether a pinned version from (included) to to (not
-// included) shows its values.
+// pinnedIn reports whether a pinned version from from (inclusive) to to
+// (exclusive) shows its values.
 func (w *Writer) pinnedIn(from, to uint64) bool {
 	at, _ := slices.BinarySearch(w.state.Pinned, from)
 	for _, n := range w.state.Pinned[at:] {
@@ -160,7 +161,7 @@ func (w *Writer) pinnedIn(from, to uint64) bool {
 	return false
 }
 
-// forget removes what is known of a version.
+// forget removes a version's record and its state.
 func (w *Writer) forget(n uint64) error {
 	if _, has := w.state.Deleted[n]; has || w.state.destroyed(n) {
 		w.changeState()
@@ -170,7 +171,7 @@ func (w *Writer) forget(n uint64) error {
 	return w.deleteVersion(n)
 }
 
-// sweepUnpinned removes what only versions that were unpinned needed.
+// sweepUnpinned removes records that only unpinned versions needed.
 func (w *Writer) sweepUnpinned() error {
 	sweep := false
 	for _, n := range w.unpinned {
@@ -189,14 +190,14 @@ func (w *Writer) sweepUnpinned() error {
 	return w.sweepMap()
 }
 
-// sweepMap removes all records of a map that no kept version needs, also those
-// that sweep had still before it. It is for what is rare, destroying and
-// unpinning versions, since it reads all keys.
+// sweepMap removes all records of a map that no version needs, including those
+// that sweep hasn't reached yet. It reads all keys, so it is only for rare
+// operations: destroying and unpinning versions.
 func (w *Writer) sweepMap() error {
 	type secretRecord struct {
 		h    record.Hash
 		v    uint64
-		gone bool // it says that the name is gone
+		gone bool // a tombstone
 	}
 	m := w.head.Map
 	var drop []secretRecord
@@ -208,7 +209,7 @@ func (w *Writer) sweepMap() error {
 			if i > 0 {
 				next = group[i-1].v
 			}
-			// That a name is gone must be said only to hide an older record.
+			// A tombstone is only needed to hide an older record.
 			if r.gone && kept || !r.gone && w.neededIn(r.v, next) {
 				kept = true
 			} else {
@@ -243,8 +244,8 @@ func (w *Writer) sweepMap() error {
 	return err
 }
 
-// neededIn reports whether a kept version from (included) to to (not
-// included) shows its values.
+// neededIn reports whether a version from from (inclusive) to to (exclusive)
+// exists and shows its values.
 func (w *Writer) neededIn(from, to uint64) bool {
 	for v := max(from, w.head.Floor); v < to && v <= w.head.Current; v++ {
 		if !w.state.destroyed(v) {

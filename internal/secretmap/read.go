@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Map is what a transaction sees of an organization's map.
+// Map is an organization's map as one transaction sees it.
 type Map struct {
 	view
 	org   ID
@@ -19,24 +19,24 @@ type Map struct {
 type Secret struct {
 	Name    string
 	Value   string
-	Version uint64 // in which the value was written
+	Version uint64 // the version that wrote the value
 }
 
 // VersionInfo describes a version.
 type VersionInfo struct {
 	Number    uint64
 	Created   time.Time
-	Deleted   time.Time // when it is, or will be, hidden; zero: never
-	Hidden    bool      // deleted or destroyed: it shows nothing now
+	Deleted   time.Time // when it was or will be hidden; zero: never
+	Hidden    bool      // deleted or destroyed: it shows nothing
 	Destroyed bool
 	Pinned    bool
 	User      ID
 	Token     ID
 	Protocol  Protocol
-	From      uint64 // the version that it rolled back to, 0: none
-	Merged    uint64 // the version that a merged write had read, 0: none
+	From      uint64 // the version that it rolled back to; 0: none
+	Merged    uint64 // the version that a merged write had read; 0: none
 	Count     int    // names in it
-	// What it changed, in byte order. Filled by History only.
+	// The names that it changed, in byte order. Only History fills them in.
 	Added   []string
 	Changed []string
 	Removed []string
@@ -49,7 +49,7 @@ type Document struct {
 	// Secrets are in byte order of their names; none when the version is
 	// hidden.
 	Secrets []Secret
-	// Tag changes whenever what there is to see changes.
+	// Tag changes whenever the visible secrets change.
 	Tag string
 }
 
@@ -59,15 +59,15 @@ func (m *Map) Exists() bool { return m.head.Map != 0 }
 // Current returns the number of the current version, 0 for none.
 func (m *Map) Current() uint64 { return m.head.Current }
 
-// Kept reports whether a version exists.
+// Kept reports whether a version still exists.
 func (m *Map) Kept(version uint64) bool { return m.head.kept(m.state, version) }
 
-// Empty reports whether there is nothing to see: no version yet, or the current
-// one is hidden.
+// Empty reports whether no secrets are visible: there is no version yet, or the
+// current one is hidden.
 func (m *Map) Empty() bool { return m.head.empty(m.state, m.r.Now) }
 
-// Tag identifies what there is to see: the map, its current version, and
-// whether that one is hidden.
+// Tag identifies the visible secrets: the map, its current version, and whether
+// that one is hidden.
 func (m *Map) Tag() string {
 	b := append(make([]byte, 0, 48), m.head.Map.String()...)
 	b = strconv.AppendUint(append(b, '.'), m.head.Current, 10)
@@ -99,10 +99,10 @@ func (m *Map) Value(name string) (value string, ok bool, err error) {
 	return value, ok, err
 }
 
-// Document returns what a version that is kept shows: the names for which
-// visible is true and, if only is not nil, that are in it. A visible that is
-// nil shows all. It also returns the names of the secrets, which must not be
-// changed.
+// Document returns an existing version's secrets, limited to names for which
+// visible returns true and, unless only is nil, to the names in only. A nil
+// visible means all names. It also returns the names of the secrets; that slice
+// must not be changed.
 func (m *Map) Document(version uint64, visible func(string) bool, only []string) (Document, []string, error) {
 	if m.state.hidden(version, m.r.Now) || only != nil {
 		out, err := m.part(version, visible, only)
@@ -142,7 +142,7 @@ func (m *Map) document(n uint64, r *versionRecord) Document {
 	return Document{Version: m.info(n, r), Custom: m.state.Custom, Tag: m.Tag()}
 }
 
-// part reads what a version shows of some names, or that it is hidden.
+// part reads some names of a version, and none if it is hidden.
 func (m *Map) part(n uint64, visible func(string) bool, only []string) (Document, error) {
 	r, err := m.version(m.head.Map, n)
 	if err != nil {
@@ -155,8 +155,8 @@ func (m *Map) part(n uint64, visible func(string) bool, only []string) (Document
 	return out, m.choose(n, visible, only, &out)
 }
 
-// choose reads single names, which costs the same in a small map and in a
-// large one.
+// choose reads single names, which takes as long in a large map as in a small
+// one.
 func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Document) error {
 	only = slices.Clone(only)
 	slices.Sort(only)
@@ -184,8 +184,8 @@ func (m *Map) info(n uint64, r *versionRecord) VersionInfo {
 	}
 }
 
-// History returns the versions that are kept, newest first, with what they
-// changed of the names for which visible is true; nil shows all.
+// History returns the existing versions, newest first, with the names that they
+// changed and for which visible returns true. A nil visible means all names.
 func (m *Map) History(visible func(string) bool) ([]VersionInfo, error) {
 	var out []VersionInfo
 	for _, n := range slices.Backward(m.head.versions(m.state)) {
@@ -220,15 +220,15 @@ func (m *Map) History(visible func(string) bool) ([]VersionInfo, error) {
 type Metadata struct {
 	Settings
 	Current         uint64
-	Oldest          uint64 // 0 until there were as many versions as are to be kept
+	Oldest          uint64 // 0 until max_versions have been written
 	MetadataVersion uint64
 	Created         time.Time
 	Updated         time.Time
 	Versions        []VersionInfo // oldest first, without names
 }
 
-// Metadata returns the settings and the versions, and ErrVersionNotFound when
-// nothing was ever written.
+// Metadata returns the settings and the versions, or ErrVersionNotFound if nothing
+// was ever written.
 func (m *Map) Metadata() (Metadata, error) {
 	h, s := m.head, m.state
 	if !m.Exists() {

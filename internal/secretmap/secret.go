@@ -8,14 +8,14 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// What a secret record says of its name.
+// The kinds of secret record.
 const (
 	kindRemoved = 0
 	kindValue   = 1
-	kindMasked  = 2 // see opMask
+	kindMasked  = 2 // a tombstone that nobody asked for, see opMask
 )
 
-// A secret record is sealed as: its kind, the name's length, the name, the
+// A secret record consists of its kind, the length of the name, the name and the
 // value.
 func encodeSecret(kind byte, name, value string) []byte {
 	b := make([]byte, 0, 1+binary.MaxVarintLen16+len(name)+len(value))
@@ -47,8 +47,8 @@ func splitSecret(b []byte) (kind byte, name, value []byte, ok bool) {
 	return b[0], rest[:n], rest[n:], true
 }
 
-// secret finds what a name was in a version: the record's version, and its
-// value. ok is false when the name was not there.
+// secret finds a name's value in a version, and the version in which it was
+// written. ok is false if the version doesn't have the name.
 func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok bool, err error) {
 	h := v.r.DB().SecretHash(m, name)
 	prefix := record.SecretPrefix(m, h)
@@ -59,8 +59,8 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 	return e, value, ok, err
 }
 
-// secretAt is secret for a name that was written in that very version; else
-// it returns store.ErrNotFound. h is the name's hash.
+// secretAt is secret for a name that was written in exactly that version;
+// otherwise it returns store.ErrNotFound. h is the name's hash.
 func (v *view) secretAt(m ID, name string, h record.Hash, at uint64) (e entry, value string, ok bool, err error) {
 	k := record.SecretKey(m, h, at)
 	sealed, err := v.r.Sealed(k)
@@ -94,7 +94,7 @@ func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err 
 	return kind, name, value, nil
 }
 
-// scanVersion calls fn with each name visible in a version, in no useful
+// scanVersion calls fn with each name visible in a version, in no particular
 // order.
 func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error) error {
 	var last record.Hash

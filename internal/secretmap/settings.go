@@ -11,7 +11,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/errcode"
 )
 
-// Settings say how the versions of a map are kept.
+// Settings of a map's versions.
 type Settings struct {
 	MaxVersions        int // 0: DefaultMaxVersions
 	CASRequired        bool
@@ -21,7 +21,7 @@ type Settings struct {
 	MetadataCASRequired bool
 }
 
-// SettingsUpdate changes what is not nil.
+// SettingsUpdate changes the settings that are not nil.
 type SettingsUpdate struct {
 	MaxVersions         *int
 	CASRequired         *bool
@@ -43,7 +43,7 @@ func (u *SettingsUpdate) empty() bool {
 
 const maxMaxVersions = 10_000
 
-// validate refuses what is wrong whatever is there.
+// validate checks what doesn't depend on the stored settings.
 func (u *SettingsUpdate) validate() error {
 	if u.MaxVersions != nil && (*u.MaxVersions < 0 || *u.MaxVersions > maxMaxVersions) {
 		return errcode.Errorf(errcode.Invalid, "max_versions must be between 0 and %d", maxMaxVersions)
@@ -60,7 +60,7 @@ func (u *SettingsUpdate) validate() error {
 	return validCustom(custom)
 }
 
-// validCustom applies Vault's limits, and says what is wrong as Vault does.
+// validCustom applies Vault's limits, with Vault's error messages.
 func validCustom(custom map[string]string) error {
 	const maxEntries, maxName, maxValue = 64, 128, 512
 	if len(custom) > maxEntries {
@@ -146,10 +146,10 @@ func (u *SettingsUpdate) apply(s *stateRecord) error {
 		custom[name] = *value
 	}
 	s.Custom = custom
-	return validCustom(custom) // which a patch may have made too many
+	return validCustom(custom) // a patch may have made too many
 }
 
-// UpdateSettings changes how versions are kept.
+// UpdateSettings changes the settings of the map's versions.
 func (w *Writer) UpdateSettings(u SettingsUpdate) error {
 	if u.empty() {
 		return ErrUnchanged

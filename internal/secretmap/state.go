@@ -1,7 +1,7 @@
 package secretmap
 
-// DeleteVersions hides versions until they are undeleted; none means the
-// current one. A version that is not kept is no error.
+// DeleteVersions hides versions until they are undeleted; without arguments, the
+// current one. Versions that don't exist are ignored.
 func (w *Writer) DeleteVersions(versions ...uint64) error {
 	if w.head.Current == 0 {
 		return ErrUnchanged
@@ -19,7 +19,7 @@ func (w *Writer) DeleteVersions(versions ...uint64) error {
 }
 
 // UndeleteVersions shows deleted versions again, for as long as a new version
-// would be there.
+// would be shown.
 func (w *Writer) UndeleteVersions(versions ...uint64) error {
 	if w.head.Current == 0 {
 		return ErrUnchanged
@@ -37,7 +37,7 @@ func (w *Writer) UndeleteVersions(versions ...uint64) error {
 	return w.save()
 }
 
-// DestroyVersions removes what only these versions show, for good.
+// DestroyVersions permanently removes values that only these versions show.
 func (w *Writer) DestroyVersions(versions ...uint64) error {
 	if w.head.Current == 0 {
 		return ErrUnchanged
@@ -54,7 +54,7 @@ func (w *Writer) DestroyVersions(versions ...uint64) error {
 	return w.save()
 }
 
-// Unpin lets go of a version that the drop guard has pinned.
+// Unpin unpins a version that the drop guard has pinned.
 func (w *Writer) Unpin(version uint64) error {
 	if !w.state.pinned(version) {
 		return ErrVersionNotFound
@@ -66,8 +66,7 @@ func (w *Writer) Unpin(version uint64) error {
 	return w.save()
 }
 
-// Sweep removes the records that no kept version needs, at once and not little
-// by little.
+// Sweep removes all records that no version needs, at once instead of in parts.
 func (w *Writer) Sweep() error {
 	if w.head.Current == 0 {
 		return ErrUnchanged

@@ -7,20 +7,19 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// sealedValues are all values of a snapshot, one after the other, sealed in one
-// piece and for this process alone. A document that is read often is opened in
-// one step so, and not name by name; and there are no more plain values in
-// memory than are being answered with.
+// sealedValues are all values of a snapshot, concatenated and sealed with a key of
+// this process. A document that is read often is then opened in one step instead
+// of name by name, and only values in use are in memory in plain form.
 type sealedValues struct {
 	sealed []byte
 	ends   []int // of each value, in the order of the names
 }
 
-// maxSealedValues bounds what is sealed in one piece. With more than that, to
-// open each value is no longer what takes the time.
+// maxSealedValues limits how many bytes are sealed in one piece. Beyond it, opening
+// each value is no longer what takes the time.
 const maxSealedValues = 64 << 10
 
-// secrets returns all that a snapshot shows.
+// secrets returns all secrets of a snapshot.
 func (v *view) secrets(s *snapshot) ([]Secret, error) {
 	if all := s.values.Load(); all != nil {
 		return v.openAll(s, all)
