@@ -21,6 +21,8 @@ type Data struct {
 	Store *pebblestore.Store
 	Audit *audit.Log
 	Keep  *keep.Keep
+	// Reserve is keep.Config's. It is set before Open.
+	Reserve func(ctx context.Context, bytes int64) error
 
 	dir     *dataDir
 	keys    *openedKeys // as they were opened
@@ -90,6 +92,7 @@ func (d *Data) Open(ctx context.Context, c *config.Config, logger *slog.Logger) 
 		DropGuard:      c.DropGuard,
 		SessionLength:  c.SessionLength,
 		PasswordCost:   c.PasswordCost,
+		Reserve:        d.Reserve,
 	})
 	if err != nil {
 		return err

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
 // contentJSON is shared by all answers; net/http does not change it.
@@ -50,39 +52,10 @@ func send(w http.ResponseWriter, status int, body []byte) {
 	w.Write(body) // an error is the connection's, and nobody is left to tell
 }
 
-// maxPooledBuffer bounds what an answer may leave behind in memory.
-const maxPooledBuffer = 1 << 20
-
-// A sender sends a part of a long answer, and returns the buffer to go on with.
-type sender func([]byte) []byte
-
 // respondBuffered answers with what fill appends. It is for what is asked for
-// most, and for what can be long: fill may send a part before the rest is there.
-func (c *call) respondBuffered(fill func(b []byte, send sender) []byte) error {
-	buffer := c.buffers.Get().(*[]byte)
-	sent := false
-	b := fill((*buffer)[:0], func(b []byte) []byte {
-		if !sent {
-			sent = true
-			c.w.Header()["Content-Type"] = contentJSON
-			c.w.WriteHeader(http.StatusOK)
-		}
-		c.w.Write(b) // an error is the connection's, and nobody is left to tell
-		clear(b)
-		return b[:0]
-	})
-	if sent {
-		c.w.Write(b)
-	} else {
-		send(c.w, http.StatusOK, b)
-	}
-	clear(b) // values stay in memory no longer than they must
-	if cap(b) <= maxPooledBuffer {
-		*buffer = b
-		c.buffers.Put(buffer)
-	}
+// most, and for what can be long.
+func (c *call) respondBuffered(fill func(b []byte, send httpapi.Sender) []byte) error {
+	c.w.Header()["Content-Type"] = contentJSON
+	c.buffers.Answer(c.w, http.StatusOK, fill)
 	return nil
 }
-
-// partSize is how much of a long answer is sent at a time.
-const partSize = 64 << 10

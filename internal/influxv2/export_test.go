@@ -3,6 +3,7 @@ package influxv2
 import (
 	"io"
 
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -30,15 +31,15 @@ func ParseObject(body []byte, fn func(string, *string) error) error {
 
 // AppendSecretList and AppendSecrets open what writes JSON by hand.
 func AppendSecretList(org keep.ID, names []string) []byte {
-	return whole(func(send sender) []byte { return appendSecretList(nil, send, org, names) })
+	return whole(func(send httpapi.Sender) []byte { return appendSecretList(nil, send, org, names) })
 }
 
 func AppendSecrets(secrets []keep.Secret) []byte {
-	return whole(func(send sender) []byte { return appendSecrets(nil, send, secrets) })
+	return whole(func(send httpapi.Sender) []byte { return appendSecrets(nil, send, secrets) })
 }
 
 // whole puts together what fill sends and returns.
-func whole(fill func(sender) []byte) []byte {
+func whole(fill func(httpapi.Sender) []byte) []byte {
 	var all []byte
 	last := fill(func(b []byte) []byte {
 		all = append(all, b...)

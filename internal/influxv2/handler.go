@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
@@ -49,7 +48,7 @@ type Handler struct {
 	config      Config
 	mux         *httpapi.Mux
 	links       []byte
-	buffers     sync.Pool // of *[]byte, for answers
+	buffers     httpapi.Buffers
 	crossOrigin http.CrossOriginProtection
 	// maxImport is how long an import may be, packed and unpacked.
 	maxImport int64
@@ -97,7 +96,6 @@ func New(k *keep.Keep, c Config) *Handler {
 		maxImport: maxImportBody,
 		build:     []string{"OSS"}, version: []string{VersionHeader(c.Version)}, noStore: []string{"no-store"},
 	}
-	h.buffers.New = func() any { return new([]byte) }
 	h.mux = httpapi.NewMux(h.routes(), httpapi.MuxConfig{
 		NotFound:   h.notFound,
 		NotAllowed: h.notAllowed,

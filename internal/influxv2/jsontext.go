@@ -12,7 +12,7 @@ func appendID(b []byte, id keep.ID) []byte { return append(b, id.String()...) }
 
 // appendSecretList appends the answer that lists an organization's secrets, and
 // sends parts of it when it is long.
-func appendSecretList(b []byte, send sender, org keep.ID, names []string) []byte {
+func appendSecretList(b []byte, send httpapi.Sender, org keep.ID, names []string) []byte {
 	b = append(b, "{\n\t\"links\": {\n\t\t\"org\": \"/api/v2/orgs/"...)
 	b = appendID(b, org)
 	b = append(b, "\",\n\t\t\"self\": \"/api/v2/orgs/"...)
@@ -22,7 +22,7 @@ func appendSecretList(b []byte, send sender, org keep.ID, names []string) []byte
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if len(b) >= partSize {
+		if len(b) >= httpapi.PartSize {
 			b = send(b)
 		}
 		b = append(b, "\n\t\t"...)
@@ -36,13 +36,13 @@ func appendSecretList(b []byte, send sender, org keep.ID, names []string) []byte
 
 // appendSecrets appends an object with the secrets' values by their names, and
 // sends parts of it when it is long.
-func appendSecrets(b []byte, send sender, secrets []keep.Secret) []byte {
+func appendSecrets(b []byte, send httpapi.Sender, secrets []keep.Secret) []byte {
 	b = append(b, '{')
 	for i := range secrets {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if len(b) >= partSize {
+		if len(b) >= httpapi.PartSize {
 			b = send(b)
 		}
 		b = append(b, "\n\t"...)

@@ -16,7 +16,7 @@ func (c *call) listSecrets() error {
 	if err != nil {
 		return hidden(err)
 	}
-	return c.respondBuffered(func(b []byte, send sender) []byte {
+	return c.respondBuffered(func(b []byte, send httpapi.Sender) []byte {
 		return appendSecretList(b, send, org, names)
 	})
 }

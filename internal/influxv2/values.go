@@ -51,7 +51,7 @@ func (c *call) getValues() error {
 		c.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	return c.respondBuffered(func(b []byte, send sender) []byte { return appendSecrets(b, send, d.Secrets) })
+	return c.respondBuffered(func(b []byte, send httpapi.Sender) []byte { return appendSecrets(b, send, d.Secrets) })
 }
 
 type valuesQuery struct {

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/gencache"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
@@ -21,6 +22,13 @@ type callerCache struct {
 	callers *gencache.Cache[record.Hash, knownCaller]
 	orgs    *gencache.Cache[ID, uint64]      // the epoch in which an organization was seen
 	refs    *gencache.Cache[string, seenRef] // what was meant by an ID or a name
+	users   *gencache.Cache[ID, knownUser]
+}
+
+// knownUser is what a user's sessions may do.
+type knownUser struct {
+	epoch       uint64
+	permissions acl.Set
 }
 
 func newCallerCache() *callerCache {
@@ -28,6 +36,7 @@ func newCallerCache() *callerCache {
 		callers: gencache.New[record.Hash, knownCaller](10_000),
 		orgs:    gencache.New[ID, uint64](10_000),
 		refs:    gencache.New[string, seenRef](1_000),
+		users:   gencache.New[ID, knownUser](1_000),
 	}
 }
 

@@ -32,6 +32,7 @@ func (c *callerCache) clear() {
 	c.callers.Clear()
 	c.orgs.Clear()
 	c.refs.Clear()
+	c.users.Clear()
 }
 
 // FillPasswordQueues makes every attempt to hash or compare a password fail

@@ -56,6 +56,9 @@ type Config struct {
 	// WrappedKeys returns the wrapped form of exactly the given keys, which
 	// are in use. Without it there are no backups.
 	WrappedKeys func(*seal.Keys) ([]byte, error)
+	// Reserve, if not nil, is asked for the memory that an answer takes before
+	// it is read, with the request's context.
+	Reserve func(ctx context.Context, bytes int64) error
 	// Now defaults to time.Now, and Sleep to a timer that ctx ends.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration) error
@@ -136,7 +139,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		c.PasswordCost = bcrypt.DefaultCost
 	}
 	var err error
-	if k.maps, err = secretmap.New(secretmap.Options{DropGuard: c.DropGuard, CacheBytes: c.CacheBytes}); err != nil {
+	if k.maps, err = secretmap.New(secretmap.Options{DropGuard: c.DropGuard, CacheBytes: c.CacheBytes, Reserve: c.Reserve}); err != nil {
 		return nil, err
 	}
 	if k.passwords, err = newPasswords(c.PasswordCost); err != nil {

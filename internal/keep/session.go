@@ -126,6 +126,7 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 		return c, err
 	}
 	renew := false
+	epoch := k.callers.epoch()
 	err := k.peek(ctx, func(v *view) error {
 		h := k.sessionHash(value)
 		r, err := v.session(h)
@@ -135,7 +136,7 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 		if err := v.activeUser(r.User); err != nil {
 			return err
 		}
-		perms, err := v.userPermissions(r.User)
+		perms, err := v.sessionPermissions(r.User, epoch)
 		if err != nil {
 			return err
 		}
@@ -215,6 +216,20 @@ func (k *Keep) renewSession(ctx context.Context, h record.Hash) error {
 		renewed.Expires = t.Now.Add(renewBefore)
 		return t.putSession(h, &renewed)
 	})
+}
+
+// sessionPermissions is userPermissions, remembered as long as the directory
+// stays as it is: to find a user's tokens takes a look at all tokens.
+func (v *view) sessionPermissions(id ID, epoch uint64) (acl.Set, error) {
+	users := v.k.callers.users
+	if known, ok := users.Get(id); ok && epoch != 0 && known.epoch == epoch {
+		return known.permissions, nil
+	}
+	s, err := v.userPermissions(id)
+	if err == nil && epoch != 0 && v.k.records.Exclusive() {
+		users.Put(id, knownUser{epoch, s})
+	}
+	return s, err
 }
 
 // userPermissions returns what a user's session may do: what the memberships

@@ -1,6 +1,7 @@
 package secretmap
 
 import (
+	"context"
 	"errors"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -51,12 +52,16 @@ type Options struct {
 	DropGuard int
 	// CacheBytes limits the memory for snapshots; default 64 MiB.
 	CacheBytes int64
+	// Reserve, if not nil, is asked for the memory that a document takes
+	// before it is read. Its error ends the read.
+	Reserve func(ctx context.Context, bytes int64) error
 }
 
 // Maps are the versioned maps of a store, one for each organization, with
 // their caches. The methods may be called by several goroutines at once.
 type Maps struct {
 	dropGuard int
+	reserve   func(context.Context, int64) error
 
 	heads     *gencache.Cache[ID, seenHead]
 	snapshots snapshotCache
@@ -77,6 +82,7 @@ func New(o Options) (*Maps, error) {
 	}
 	return &Maps{
 		dropGuard: o.DropGuard,
+		reserve:   o.Reserve,
 		heads:     gencache.New[ID, seenHead](10_000),
 		snapshots: snapshotCache{limit: o.CacheBytes},
 		newest:    gencache.New[nameKey, uint64](50_000),

@@ -106,7 +106,10 @@ func (m *Map) Value(name string) (value string, ok bool, err error) {
 func (m *Map) Document(version uint64, visible func(string) bool, only []string) (Document, []string, error) {
 	if m.state.hidden(version, m.r.Now) || only != nil {
 		out, err := m.part(version, visible, only)
-		return out, namesOf(out.Secrets), err
+		if err != nil {
+			return Document{}, nil, err
+		}
+		return out, namesOf(out.Secrets), nil
 	}
 	s, err := m.snapshot(version)
 	if err != nil {
@@ -117,15 +120,22 @@ func (m *Map) Document(version uint64, visible func(string) bool, only []string)
 		out.Secrets, err = m.secrets(s)
 		return out, s.names, err
 	}
+	memory := reservation{v: &m.view}
 	for i, name := range s.names {
 		if !visible(name) {
 			continue
 		}
 		value, err := m.value(s, i)
+		if err == nil {
+			err = memory.add(secretSize + len(value))
+		}
 		if err != nil {
 			return Document{}, nil, err
 		}
 		out.Secrets = append(out.Secrets, Secret{name, value, s.written[i]})
+	}
+	if err := memory.flush(); err != nil {
+		return Document{}, nil, err
 	}
 	return out, namesOf(out.Secrets), nil
 }
@@ -160,11 +170,15 @@ func (m *Map) part(n uint64, visible func(string) bool, only []string) (Document
 func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Document) error {
 	only = slices.Clone(only)
 	slices.Sort(only)
+	memory := reservation{v: &m.view}
 	for _, name := range slices.Compact(only) {
 		if visible != nil && !visible(name) {
 			continue
 		}
 		e, value, ok, err := m.secret(m.head.Map, name, n)
+		if err == nil {
+			err = memory.add(secretSize + len(value))
+		}
 		if err != nil {
 			return err
 		}
@@ -172,7 +186,7 @@ func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Do
 			out.Secrets = append(out.Secrets, Secret{name, value, e.version})
 		}
 	}
-	return nil
+	return memory.flush()
 }
 
 func (m *Map) info(n uint64, r *versionRecord) VersionInfo {

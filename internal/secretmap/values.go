@@ -24,15 +24,25 @@ func (v *view) secrets(s *snapshot) ([]Secret, error) {
 	if all := s.values.Load(); all != nil {
 		return v.openAll(s, all)
 	}
+	memory := reservation{v: v}
+	if err := memory.add(secretSize * len(s.names)); err != nil {
+		return nil, err
+	}
 	out := make([]Secret, len(s.names))
 	size := 0
 	for i, name := range s.names {
 		value, err := v.value(s, i)
+		if err == nil {
+			err = memory.add(len(value))
+		}
 		if err != nil {
 			return nil, err
 		}
 		out[i] = Secret{name, value, s.written[i]}
 		size += len(value)
+	}
+	if err := memory.flush(); err != nil {
+		return nil, err
 	}
 	if size <= maxSealedValues {
 		if all := v.maps.sealAll(out, size); s.values.CompareAndSwap(nil, all) {
@@ -43,6 +53,10 @@ func (v *view) secrets(s *snapshot) ([]Secret, error) {
 }
 
 func (v *view) openAll(s *snapshot, all *sealedValues) ([]Secret, error) {
+	memory := reservation{v: v, pending: int64(len(all.sealed) + secretSize*len(s.names))}
+	if err := memory.flush(); err != nil {
+		return nil, err
+	}
 	plain, err := v.maps.memory.Open(nil, all.sealed)
 	if err != nil {
 		return nil, &record.DamageError{What: "the cache of this process", Err: err}
@@ -82,4 +96,31 @@ func (v *view) value(s *snapshot, i int) (string, error) {
 	}
 	_, value, _, err := v.found(s.names[i], v.key, sealed)
 	return value, err
+}
+
+const (
+	secretSize      = 40       // of a Secret, without the text
+	reservationStep = 64 << 10 // memory is reserved in such steps
+)
+
+// reservation is the memory that a document takes as it is read.
+type reservation struct {
+	v       *view
+	pending int64 // not reserved yet
+}
+
+func (r *reservation) add(bytes int) error {
+	if r.pending += int64(bytes); r.pending < reservationStep {
+		return nil
+	}
+	return r.flush()
+}
+
+func (r *reservation) flush() error {
+	bytes := r.pending
+	r.pending = 0
+	if r.v.maps.reserve == nil {
+		return nil
+	}
+	return r.v.maps.reserve(r.v.r.Context(), bytes)
 }

@@ -123,6 +123,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		}
 		s.profiles = pprofServer()
 	}
+	s.data.Reserve = reserveMemory
 	if err := s.data.Open(ctx, c, s.logger); err != nil {
 		return err
 	}

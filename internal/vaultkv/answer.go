@@ -12,16 +12,18 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// maxPooledBuffer bounds what an answer may leave behind in memory.
-const maxPooledBuffer = 1 << 20
-
 // respond sends Vault's envelope with the data that fill appends. Answers are
 // put together by hand, since reading a document is what is asked for most.
 func (c *call) respond(status int, warnings []string, fill func([]byte) []byte) error {
-	return c.envelope(status, warnings, fill, []byte("null"))
+	return c.envelope(status, warnings, []byte("null"), func(b []byte, _ httpapi.Sender) []byte { return fill(b) })
 }
 
-func (c *call) envelope(status int, warnings []string, fill func([]byte) []byte, auth []byte) error {
+// respondLong is respond for data that can be long.
+func (c *call) respondLong(status int, warnings []string, fill func([]byte, httpapi.Sender) []byte) error {
+	return c.envelope(status, warnings, []byte("null"), fill)
+}
+
+func (c *call) envelope(status int, warnings []string, auth []byte, fill func([]byte, httpapi.Sender) []byte) error {
 	w := []byte("null")
 	if len(warnings) > 0 {
 		var err error
@@ -29,22 +31,18 @@ func (c *call) envelope(status int, warnings []string, fill func([]byte) []byte,
 			return err
 		}
 	}
-	buffer := c.buffers.Get().(*[]byte)
-	b := append((*buffer)[:0], `{"request_id":"`...)
-	b = append(b, c.id...)
-	b = append(b, `","lease_id":"","renewable":false,"lease_duration":0,"data":`...)
-	b = fill(b)
-	b = append(b, `,"wrap_info":null,"warnings":`...)
-	b = append(b, w...)
-	b = append(b, `,"auth":`...)
-	b = append(b, auth...)
-	b = append(b, '}', '\n')
-	send(c.w, status, b)
-	clear(b) // values stay in memory no longer than they must
-	if cap(b) <= maxPooledBuffer {
-		*buffer = b
-		c.buffers.Put(buffer)
-	}
+	setHeaders(c.w.Header())
+	c.buffers.Answer(c.w, status, func(b []byte, send httpapi.Sender) []byte {
+		b = append(b, `{"request_id":"`...)
+		b = append(b, c.id...)
+		b = append(b, `","lease_id":"","renewable":false,"lease_duration":0,"data":`...)
+		b = fill(b, send)
+		b = append(b, `,"wrap_info":null,"warnings":`...)
+		b = append(b, w...)
+		b = append(b, `,"auth":`...)
+		b = append(b, auth...)
+		return append(b, '}', '\n')
+	})
 	return nil
 }
 
@@ -85,14 +83,17 @@ func (c *call) sendJSON(status int, v any) error {
 
 // send writes a whole answer.
 func send(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
+	setHeaders(w.Header())
 	if len(body) > 0 {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	w.WriteHeader(status)
 	w.Write(body)
+}
+
+func setHeaders(h http.Header) {
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
 }
 
 // done answers a request that there is nothing to say to: as in Vault, not even
@@ -105,7 +106,7 @@ func (c *call) done() error {
 func appendNull(b []byte) []byte { return append(b, "null"...) }
 
 // appendDocument writes the data of a document's answer.
-func appendDocument(b []byte, d *keep.Document) []byte {
+func appendDocument(b []byte, send httpapi.Sender, d *keep.Document) []byte {
 	b = append(b, `{"data":`...)
 	if d.Version.Hidden {
 		b = append(b, "null"...)
@@ -114,6 +115,9 @@ func appendDocument(b []byte, d *keep.Document) []byte {
 		for i := range d.Secrets {
 			if i > 0 {
 				b = append(b, ',')
+			}
+			if len(b) >= httpapi.PartSize {
+				b = send(b)
 			}
 			b = httpapi.AppendString(b, d.Secrets[i].Name)
 			b = append(b, ':')

@@ -86,7 +86,7 @@ func TestAppendDocument(t *testing.T) {
 			}
 			shown = names
 		}
-		sameJSON(t, appendDocument(nil, &d), map[string]any{"data": shown, "metadata": metadata})
+		sameJSON(t, appendDocument(nil, func(b []byte) []byte { return b }, &d), map[string]any{"data": shown, "metadata": metadata})
 
 		m := keep.Metadata{
 			Settings: keep.Settings{MaxVersions: r.IntN(10), CASRequired: r.IntN(2) == 0, DeleteVersionAfter: time.Duration(r.Int64N(1e15)), Custom: d.Custom},

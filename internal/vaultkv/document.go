@@ -15,7 +15,7 @@ func (c *call) readDocument() error {
 	if err != nil {
 		return err
 	}
-	return c.respond(shown(d), warnings, func(b []byte) []byte { return appendDocument(b, d) })
+	return c.respondLong(shown(d), warnings, func(b []byte, send httpapi.Sender) []byte { return appendDocument(b, send, d) })
 }
 
 // readSubkeys tells the names without the values. Values are no objects here,
@@ -30,7 +30,7 @@ func (c *call) readSubkeys() error {
 	if err != nil {
 		return err
 	}
-	return c.respond(shown(d), warnings, func(b []byte) []byte {
+	return c.respondLong(shown(d), warnings, func(b []byte, send httpapi.Sender) []byte {
 		b = append(b, `{"metadata":`...)
 		b = appendVersion(b, &d.Version, d.Custom)
 		b = append(b, `,"subkeys":`...)
@@ -41,6 +41,9 @@ func (c *call) readSubkeys() error {
 		for i := range d.Secrets {
 			if i > 0 {
 				b = append(b, ',')
+			}
+			if len(b) >= httpapi.PartSize {
+				b = send(b)
 			}
 			b = httpapi.AppendString(b, d.Secrets[i].Name)
 			b = append(b, ":null"...)

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
@@ -28,7 +27,7 @@ type Handler struct {
 	keep    *keep.Keep
 	config  Config
 	mux     *httpapi.Mux
-	buffers sync.Pool // of *[]byte, for answers
+	buffers httpapi.Buffers
 }
 
 // mount is one of the two places where the engine is served.
@@ -49,7 +48,6 @@ func New(k *keep.Keep, c Config) *Handler {
 		c.Now = time.Now
 	}
 	h := &Handler{keep: k, config: c}
-	h.buffers.New = func() any { return new([]byte) }
 	strict := &mount{Handler: h, prefix: "/v1/", protocol: keep.Vault}
 	influxd := &mount{Handler: h, prefix: "/influxd/v1/", protocol: keep.Influxd, merging: true}
 	at := func(r *http.Request) *mount {

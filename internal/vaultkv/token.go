@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -82,7 +83,7 @@ func (c *call) respondAuth(l keep.Login, token string, warnings []string) error 
 	if err != nil {
 		return err
 	}
-	return c.envelope(http.StatusOK, warnings, appendNull, auth)
+	return c.envelope(http.StatusOK, warnings, auth, func(b []byte, _ httpapi.Sender) []byte { return appendNull(b) })
 }
 
 func (c *call) lookupSelf() error {

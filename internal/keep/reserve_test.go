@@ -1,0 +1,87 @@
+package keep_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+)
+
+// TestAnswersAreReserved: a document takes no more memory than its request may
+// hold, however it is read.
+func TestAnswersAreReserved(t *testing.T) {
+	busy := errors.New("busy")
+	var held, limit int64 = 0, 1 << 40
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.Reserve = func(_ context.Context, bytes int64) error {
+			if held+bytes > limit {
+				return busy
+			}
+			held += bytes
+			return nil
+		}
+	}})
+	ch := keep.Change{Set: map[string]string{}}
+	var names []string
+	for i := range 30 {
+		name := string(rune('a' + i))
+		names = append(names, name)
+		ch.Set[name] = strings.Repeat("x", 100<<10)
+	}
+	op := k.Operator(t, keep.Vault)
+	if _, err := k.Change(t.Context(), op, k.Org, ch); err != nil {
+		t.Fatal(err)
+	}
+	some := k.MustCaller(t, keep.Vault, k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Names: []string{"*"}}).Value)
+	for name, read := range map[string]func() (keep.Document, error){
+		"all":             func() (keep.Document, error) { return k.Document(t.Context(), op, k.Org, 0) },
+		"names":           func() (keep.Document, error) { return k.Values(t.Context(), op, k.Org, names, "") },
+		"a limited token": func() (keep.Document, error) { return k.Document(t.Context(), some, k.Org, 0) },
+	} {
+		held, limit = 0, 1<<40
+		d, err := read()
+		if err != nil || len(d.Secrets) != 30 || held < 30*100<<10 {
+			t.Errorf("%s: %d secrets, %v, and %d bytes are held", name, len(d.Secrets), err, held)
+		}
+		held, limit = 0, 1<<20
+		if d, err := read(); err == nil || len(d.Secrets) != 0 {
+			t.Errorf("%s over the limit: %d secrets, %v", name, len(d.Secrets), err)
+		}
+	}
+}
+
+// TestSessionPermissionsAreRemembered, and no longer than they are true.
+func TestSessionPermissionsAreRemembered(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	ann := mustUser(t, k, "ann", "battery staple 1")
+	s, err := k.SignIn(ctx, keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "ann", "battery staple 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, member := range []bool{false, true, false, true} {
+		if member {
+			_, err = k.AddMember(ctx, k.Operator(t, keep.InfluxDB), k.Org, ann, keep.Owner)
+		} else if err = k.RemoveMember(ctx, k.Operator(t, keep.InfluxDB), k.Org, ann); keep.CodeOf(err) == keep.CodeNotFound {
+			err = nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			c, err := k.AuthenticateSession(ctx, keeptest.Origin(keep.InfluxDB), s.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Writes() != true { // its own user
+				t.Error("the session may write nothing")
+			}
+			if _, err := k.SecretNames(ctx, c, k.Org); (err == nil) != member {
+				t.Errorf("member %v: %v", member, err)
+			}
+		}
+	}
+}
