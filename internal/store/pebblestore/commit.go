@@ -299,8 +299,8 @@ func (gen *generation) waitForEngine() error {
 // sync is the syncer.
 func (c *committer) sync() {
 	for g := range c.toSync {
+		g.gen.disk.checkFiles() // while the disk works
 		err := g.batch.SyncWait()
-		g.gen.disk.checkFiles()
 		if failure := g.gen.disk.failure(); failure != nil {
 			err = failure // see disk: the engine is not told
 		}

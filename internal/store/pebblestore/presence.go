@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -25,14 +26,17 @@ type presence struct {
 
 	mu    sync.Mutex
 	files map[string]fileID // that must be there, by name
+	log   string            // name of the newest log
 
 	checking sync.Mutex // guards what follows
 	folder   fileID
-	whole    time.Time // modification time of the folder when all files were there
+	seen     time.Time // modification time of the folder when all files were there
+	settled  bool      // any later change has another modification time
 }
 
 // mtimeStep is more than the steps in which file systems count modification
-// times: after so long, another change has another time.
+// times. A change that comes sooner after the engine's own may not be seen in
+// the folder's time, so all files are looked for once more.
 const mtimeStep = 50 * time.Millisecond
 
 // newPresence expects the files that are in dir now, or only those named.
@@ -67,6 +71,9 @@ func (p *presence) add(path string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.files[name] = idOf(info)
+	if integrity.KindOf(p.fs, name) == integrity.LogFile {
+		p.log = name
+	}
 }
 
 // drop no longer expects a file, which is about to be removed or renamed.
@@ -88,25 +95,31 @@ func (p *presence) check() error {
 		return err
 	case idOf(info) != p.folder:
 		return errors.New("the store's folder was replaced by another")
-	case info.ModTime().Equal(p.whole):
+	}
+	same := info.ModTime().Equal(p.seen)
+	if same && p.settled {
 		return nil
 	}
 	now := time.Now()
-	p.mu.Lock()
-	files := make(map[string]fileID, len(p.files))
-	for name, id := range p.files {
-		files[name] = id
-	}
-	p.mu.Unlock()
-	for name, id := range files {
+	settled := now.Sub(info.ModTime()) > mtimeStep
+	for name, id := range p.expected(same && !settled) {
 		if err := p.find(name, id); err != nil && p.expects(name, id) {
 			return err
 		}
 	}
-	if now.Sub(info.ModTime()) > mtimeStep {
-		p.whole = info.ModTime()
-	}
+	p.seen, p.settled = info.ModTime(), settled
 	return nil
+}
+
+// expected returns the files that must be there, or only the newest log, which
+// has the latest changes.
+func (p *presence) expected(newest bool) map[string]fileID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if id, ok := p.files[p.log]; newest && ok {
+		return map[string]fileID{p.log: id}
+	}
+	return maps.Clone(p.files)
 }
 
 // find makes sure that a file is there.

@@ -1,12 +1,15 @@
 package pebblestore
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // revisions are the revisions of one state of the store, as store.Reader
 // defines them. They start anew with each Open.
 type revisions struct {
 	all    uint64
-	tables [256]uint64
+	tables [4]*[64]uint64 // shared with earlier states where nothing changed
 }
 
 // of returns the revision of some tables, or of everything.
@@ -16,7 +19,7 @@ func (r *revisions) of(tables []byte) uint64 {
 	}
 	var latest uint64
 	for _, t := range tables {
-		latest = max(latest, r.tables[t])
+		latest = max(latest, r.tables[t>>6][t&63])
 	}
 	return latest
 }
@@ -25,10 +28,18 @@ func (r *revisions) of(tables []byte) uint64 {
 func (r *revisions) next(changed *tableSet) *revisions {
 	out := *r
 	out.all++
-	for t := range out.tables {
-		if changed.has(byte(t)) {
-			out.tables[t] = out.all
+	for i, tables := range changed {
+		if tables == 0 {
+			continue
 		}
+		part := new([64]uint64)
+		if r.tables[i] != nil {
+			*part = *r.tables[i]
+		}
+		for ; tables != 0; tables &= tables - 1 {
+			part[bits.TrailingZeros64(tables)] = out.all
+		}
+		out.tables[i] = part
 	}
 	return &out
 }
