@@ -1,22 +1,27 @@
 // Package backup is the file format of backups: a header with the wrapped
-// keyset, the store's records as they are, sealed, and a checksum over all.
+// keyset, the store's records as they are, sealed, and at the end what proves
+// that all of it belongs together.
 //
-// What the records mean, and how they are opened, is not known here.
+// The meaning of the records, and how they are opened, is not known here.
 //
 // A backup is
 //
-//	fluxkeep backup 1\n
+//	fluxkeep backup 2\n
 //	{"created":"…","keyset":{…}}\n
 //	for each record: length of the key plus one, key, length of the value, value
 //	0, number of records
+//	MAC, 32 bytes, of all bytes before it, with a key from the keyset
 //	SHA-256 of all bytes before it
 //
-// with all lengths and numbers as unsigned varints (encoding/binary).
+// with all lengths and numbers as unsigned varints (encoding/binary). The MAC
+// keeps somebody without the keys from making one backup out of two; the
+// checksum lets everybody see that a file arrived whole. Format 1 has no MAC.
 package backup
 
 import (
 	"bufio"
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -30,12 +35,12 @@ import (
 )
 
 // Format is the version of the format that this package writes.
-const Format = 1
+const Format = 2
 
 const magic = "fluxkeep backup "
 
 var (
-	// ErrDamaged says that a file is no whole backup: cut, changed, or
+	// ErrDamaged says that a file is no whole backup: cut, changed, mixed, or
 	// something else.
 	ErrDamaged = errors.New("damaged or partial backup")
 	// ErrNewerFormat says that a newer Fluxkeep wrote the backup.
@@ -44,6 +49,7 @@ var (
 
 // Header is what a backup says of itself.
 type Header struct {
+	Format  int             `json:"-"` // as read; Writer always writes Format
 	Created time.Time       `json:"created"`
 	Keyset  json.RawMessage `json:"keyset"` // wrapped, see package seal
 }
@@ -51,16 +57,17 @@ type Header struct {
 // Writer writes a backup. Nothing of it is valid before Close.
 type Writer struct {
 	w     *bufio.Writer
+	mac   hash.Hash
 	sum   hash.Hash
 	count uint64
 	err   error
 	buf   []byte
 }
 
-// NewWriter begins a backup.
-func NewWriter(w io.Writer, h Header) (*Writer, error) {
-	b := &Writer{sum: sha256.New()}
-	b.w = bufio.NewWriterSize(io.MultiWriter(w, b.sum), 64<<10)
+// NewWriter begins a backup. mac is a keyed hash of 32 bytes.
+func NewWriter(w io.Writer, h Header, mac hash.Hash) (*Writer, error) {
+	b := &Writer{mac: mac, sum: sha256.New()}
+	b.w = bufio.NewWriterSize(io.MultiWriter(w, b.mac, b.sum), 64<<10)
 	head, err := json.Marshal(h)
 	if err != nil {
 		return nil, err
@@ -90,11 +97,13 @@ func (b *Writer) Add(key, value []byte) error {
 // Close writes the end of the backup. It does not close what is below.
 func (b *Writer) Close() error {
 	b.write(binary.AppendUvarint([]byte{0}, b.count))
-	if b.err == nil {
-		b.err = b.w.Flush()
+	// Each of the two is over all that was flushed before it.
+	for _, end := range []hash.Hash{b.mac, b.sum} {
+		if b.err == nil {
+			b.err = b.w.Flush()
+		}
+		b.write(end.Sum(nil))
 	}
-	// The checksum is not part of what it sums up; all else is flushed.
-	b.write(b.sum.Sum(nil))
 	if b.err == nil {
 		b.err = b.w.Flush()
 	}
@@ -106,16 +115,22 @@ func (b *Writer) Close() error {
 const maxPart = 64 << 20
 
 // Read reads a backup and calls fn with each record; the bytes are good until
-// fn returns. It returns ErrDamaged or ErrNewerFormat, wrapped, and then what
-// fn was given must not be used: the checksum comes last.
-func Read(r io.Reader, header func(Header) error, fn func(key, value []byte) error) error {
+// fn returns. open is given the header first, and returns what NewWriter was
+// given, or nil if the backup is only to be checked for being whole. Read returns
+// ErrDamaged or ErrNewerFormat, wrapped, and then what fn was given must not be
+// used: what proves it comes last.
+func Read(r io.Reader, open func(Header) (mac hash.Hash, err error), fn func(key, value []byte) error) error {
 	in := &reader{sum: sha256.New(), r: bufio.NewReaderSize(r, 64<<10)}
 	h, err := in.header()
 	if err != nil {
 		return err
 	}
-	if err := header(h); err != nil {
+	mac, err := open(h)
+	if err != nil {
 		return err
+	}
+	if h.Format > 1 {
+		in.authenticate(mac)
 	}
 	var key, value []byte
 	for count := uint64(0); ; count++ {
@@ -124,7 +139,7 @@ func Read(r io.Reader, header func(Header) error, fn func(key, value []byte) err
 			return damaged(in.err)
 		}
 		if n == 0 {
-			return in.end(count)
+			return in.end(count, h.Format, mac != nil)
 		}
 		key = in.bytes(key, n-1)
 		value = in.bytes(value, in.uvarint())
@@ -141,17 +156,35 @@ func damaged(why any) error { return fmt.Errorf("%w: %v", ErrDamaged, why) }
 
 // reader sums up what it reads.
 type reader struct {
-	r   *bufio.Reader
-	sum hash.Hash
-	err error
-	one [1]byte
+	r    *bufio.Reader
+	sum  hash.Hash
+	mac  hash.Hash    // nil until authenticate was called, and if nobody asks
+	head bytes.Buffer // what was read before
+	err  error
+	one  [1]byte
+}
+
+// count takes what was read into the sums.
+func (in *reader) count(p []byte) {
+	in.sum.Write(p)
+	if in.mac != nil {
+		in.mac.Write(p)
+	}
+}
+
+// authenticate begins to compute the MAC.
+func (in *reader) authenticate(mac hash.Hash) {
+	if mac != nil {
+		mac.Write(in.head.Bytes())
+	}
+	in.mac = mac
 }
 
 func (in *reader) ReadByte() (byte, error) {
 	c, err := in.r.ReadByte()
 	in.one[0] = c
 	if err == nil {
-		in.sum.Write(in.one[:])
+		in.count(in.one[:])
 	}
 	return c, err
 }
@@ -163,6 +196,7 @@ func (in *reader) line(max int) ([]byte, error) {
 		if err != nil {
 			return nil, damaged(err)
 		}
+		in.head.WriteByte(c)
 		if c == '\n' {
 			return line, nil
 		}
@@ -188,7 +222,7 @@ func (in *reader) header() (Header, error) {
 	if err != nil {
 		return Header{}, err
 	}
-	var h Header
+	h := Header{Format: format}
 	if err := json.Unmarshal(line, &h); err != nil {
 		return Header{}, damaged("its header is no JSON object")
 	}
@@ -216,13 +250,24 @@ func (in *reader) bytes(into []byte, n uint64) []byte {
 	}
 	into = into[:n]
 	if _, in.err = io.ReadFull(in.r, into); in.err == nil {
-		in.sum.Write(into)
+		in.count(into)
 	}
 	return into
 }
 
-func (in *reader) end(count uint64) error {
+// end reads what comes after the last record of a backup of a format, and
+// compares the MAC if it was asked for.
+func (in *reader) end(count uint64, format int, authenticated bool) error {
 	said := in.uvarint()
+	authentic := true
+	if format > 1 {
+		var want []byte
+		if in.mac != nil {
+			want = in.mac.Sum(nil)
+		}
+		got := in.bytes(nil, sha256.Size)
+		authentic = !authenticated || hmac.Equal(got, want)
+	}
 	want := in.sum.Sum(nil)
 	got := make([]byte, len(want))
 	if in.err == nil {
@@ -235,6 +280,8 @@ func (in *reader) end(count uint64) error {
 		return damaged(fmt.Sprintf("%d records, and it says %d", count, said))
 	case !bytes.Equal(got, want):
 		return damaged("its checksum is wrong")
+	case !authentic:
+		return damaged("it is not as a server with these keys wrote it")
 	case more != io.EOF:
 		return damaged("something follows its end")
 	}

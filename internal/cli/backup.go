@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -137,10 +138,10 @@ func (b *backupCommand) receive(cmd *cobra.Command, to io.Writer) (backupReport,
 
 // read reads a backup to its end, where the checksum is.
 func (r *backupReport) read(in io.Reader) error {
-	return backup.Read(in, func(h backup.Header) error {
+	return backup.Read(in, func(h backup.Header) (hash.Hash, error) {
 		key, err := seal.Describe(h.Keyset)
 		r.CreatedAt, r.Provider, r.KeyID = h.Created, key.Kind, key.KeyID
-		return err
+		return nil, err
 	}, func(_, _ []byte) error { r.Records++; return nil })
 }
 

@@ -22,12 +22,12 @@ func someBackup(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, wrapped, err := seal.Create(t.Context(), kek)
+	keys, wrapped, err := seal.Create(t.Context(), kek)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	w, err := backup.NewWriter(&b, backup.Header{Keyset: json.RawMessage(wrapped)})
+	w, err := backup.NewWriter(&b, backup.Header{Keyset: json.RawMessage(wrapped)}, keys.MAC("backup"))
 	if err != nil {
 		t.Fatal(err)
 	}

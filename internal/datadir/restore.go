@@ -92,7 +92,7 @@ func (d *Data) restore(ctx context.Context, keyset []byte, file io.Reader) (err 
 	if err := d.openStore(discardLog()); err != nil {
 		return err
 	}
-	if err := keep.Restore(ctx, file, d.Store); err != nil {
+	if err := keep.Restore(ctx, file, d.Store, d.keys.Keys); err != nil {
 		return err
 	}
 	s := d.Store

@@ -3,21 +3,27 @@ package keep
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // inBackup says which tables a backup has: not sessions, which end with the
-// server that they were made on, and not what belongs to the audit log's file.
+// server that they were made on, not what belongs to the audit log's file, and
+// not the sums of all these records, which a restore makes again.
 func inBackup(key []byte) bool {
 	switch record.TableOf(key) {
-	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableCheckpoint:
+	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableCheckpoint,
+		record.TableDirectory, record.TableRoot:
 		return false
 	}
 	return true
@@ -52,6 +58,9 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 		unlock()
 		v := &view{Reader: r, k: k}
 		err := v.eachInBackup(func(key, sealed []byte) error { return verifyRecord(keys, key, sealed) })
+		if err == nil {
+			err = v.verifySums()
+		}
 		if err != nil {
 			return err
 		}
@@ -74,6 +83,20 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	return k.finish(broken, k.now(), domain(err))
 }
 
+// verifySums returns the first damage that the sums of the records show.
+func (v *view) verifySums() error {
+	var first error
+	_, err := v.VerifySums(func(d *record.DamageError) {
+		if first == nil {
+			first = d
+		}
+	})
+	if err != nil || first != nil {
+		return errors.Join(err, first)
+	}
+	return v.k.maps.Organizations(v.Reader, func(org ID) error { return secretmap.Verify(v.Reader, org) })
+}
+
 // eachInBackup calls fn with each record that a backup has.
 func (v *view) eachInBackup(fn func(key, sealed []byte) error) error {
 	return v.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
@@ -90,7 +113,7 @@ func (v *view) eachInBackup(fn func(key, sealed []byte) error) error {
 func (v *view) writeBackup(w io.Writer, h backup.Header) error {
 	// What the client's connection says of its end is not the server's error.
 	to := &receiver{w: w}
-	out, err := backup.NewWriter(to, h)
+	out, err := backup.NewWriter(to, h, backupMAC(v.k.records.Keys()))
 	if err == nil {
 		err = v.eachInBackup(out.Add)
 	}
@@ -102,6 +125,9 @@ func (v *view) writeBackup(w io.Writer, h backup.Header) error {
 	}
 	return err
 }
+
+// backupMAC authenticates a backup as a whole.
+func backupMAC(keys *seal.Keys) hash.Hash { return keys.MAC("backup") }
 
 // receiver remembers the error of whoever takes the backup.
 type receiver struct {
@@ -133,9 +159,11 @@ func verifyRecord(keys *seal.Keys, key, sealed []byte) error {
 // unlock makes from its wrapped keyset. It returns the number of records.
 func VerifyBackup(ctx context.Context, r io.Reader, unlock func(backup.Header) (*seal.Keys, error)) (records int, err error) {
 	var keys *seal.Keys
-	err = backup.Read(r, func(h backup.Header) (err error) {
-		keys, err = unlock(h)
-		return err
+	err = backup.Read(r, func(h backup.Header) (hash.Hash, error) {
+		if keys, err = unlock(h); err != nil {
+			return nil, err
+		}
+		return backupMAC(keys), nil
 	}, func(key, sealed []byte) error {
 		records++
 		if err := ctx.Err(); err != nil {
@@ -147,8 +175,8 @@ func VerifyBackup(ctx context.Context, r io.Reader, unlock func(backup.Header) (
 }
 
 // Restore writes the records of a backup, which VerifyBackup has found whole,
-// into an empty store.
-func Restore(ctx context.Context, r io.Reader, s store.Store) error {
+// into an empty store. keys are those that the backup opens with.
+func Restore(ctx context.Context, r io.Reader, s store.Store, keys *seal.Keys) error {
 	type sealedRecord struct{ key, sealed []byte }
 	var batch []sealedRecord
 	size := 0
@@ -164,15 +192,28 @@ func Restore(ctx context.Context, r io.Reader, s store.Store) error {
 		batch, size = batch[:0], 0
 		return err
 	}
-	err := backup.Read(r, func(backup.Header) error { return nil }, func(key, sealed []byte) error {
+	format := 0
+	err := backup.Read(r, func(h backup.Header) (hash.Hash, error) {
+		format = h.Format
+		return backupMAC(keys), nil
+	}, func(key, sealed []byte) error {
 		batch = append(batch, sealedRecord{append([]byte(nil), key...), append([]byte(nil), sealed...)})
 		if size += len(key) + len(sealed); size < restoreBatch {
 			return nil
 		}
 		return flush()
 	})
+	if err == nil {
+		err = flush()
+	}
 	if err != nil {
 		return err
 	}
-	return flush()
+	records := record.New(s, keys, time.Now)
+	if format == 1 {
+		// It is from before there were sums. One that has some was made out of
+		// a later one, which nobody without the keys could have changed.
+		return records.Prepare(ctx, secretmap.PrepareSums)
+	}
+	return records.Accept(ctx, secretmap.AcceptSums)
 }

@@ -76,6 +76,9 @@ func (c *callerCache) changed() {
 	c.running.Add(-1)
 }
 
+// forget makes everything be read from the store again.
+func (c *callerCache) forget() { c.directory.Add(1) }
+
 // settle is called when a change has succeeded that began when there were so
 // many doubts. What was seen meanwhile may not be true any more.
 func (c *callerCache) settle(doubts uint64) {

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // damageable is a Keep with something in every table, and what it answers
@@ -167,8 +169,9 @@ func TestDamagedRecords(t *testing.T) {
 		t.Errorf("%d answers are still wrong", errs)
 	}
 	for _, key := range keys {
-		// Records of the audit outbox are read at the next start alone.
-		if noticed[key[0]] == 0 && key[0] != 'a' && key[0] != 'z' {
+		// Records of the audit outbox are read at the next start alone, and
+		// the sums of records by whoever writes or verifies.
+		if noticed[key[0]] == 0 && !strings.ContainsAny(key[:1], "azdr") {
 			t.Errorf("damage in table %q was never noticed", key[:1])
 		}
 	}
@@ -221,10 +224,12 @@ func TestRecordsPutBack(t *testing.T) {
 		write(t, d.Kit, key, old)
 		errs := d.check(t, fmt.Sprintf("record of table %q put back", key[:1]))
 		// A record that nothing leads to any more is not looked at.
-		if now != nil && errs == 0 {
+		sums := strings.ContainsAny(key[:1], "dr")
+		if now != nil && errs == 0 && !sums {
 			t.Errorf("table %q: nobody noticed", key[:1])
 		}
-		if _, found := d.examine(t); len(found) != 1 {
+		// An object's entry may be named together with the object.
+		if _, found := d.examine(t); len(found) == 0 || len(found) > 2 && !sums {
 			t.Errorf("record of table %q put back: Check finds %v, want one damage", key[:1], found)
 		}
 		write(t, d.Kit, key, now)
@@ -243,12 +248,11 @@ func (d *damageable) stop(t *testing.T) {
 	if err := d.Keep.Close(); err != nil {
 		t.Fatal(err)
 	}
-	key := "a" + strings.Repeat("\x01", len(audit.ID{}))
-	sealed, err := d.Keys().Seal([]byte(`{}`), []byte(key))
+	key := []byte("a" + strings.Repeat("\x01", len(audit.ID{})))
+	err := record.New(d.Store(), d.Keys(), time.Now).Update(t.Context(), func(w *record.Writer) error { return w.Put(key, []byte(`{}`)) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, d.Kit, key, sealed)
 }
 
 // examine returns what Check finds.
@@ -292,8 +296,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			}
 		}
 		write(t, d.Kit, key, nil)
-		// Of what is gone without a trace, nothing is left to be wrong.
-		if _, found := d.examine(t); len(found) > 1 || len(found) == 0 && !strings.ContainsAny(key[:1], "azmt") {
+		if _, found := d.examine(t); len(found) == 0 || len(found) > 2 {
 			t.Errorf("a missing record of table %q: found %v", key[:1], found)
 		}
 		write(t, d.Kit, key, good)

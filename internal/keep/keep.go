@@ -89,6 +89,7 @@ type Keep struct {
 	maps    *secretmap.Maps
 	callers *callerCache
 
+	scrub       scrub
 	rotation    rotation
 	saveKeys    func(context.Context, *seal.Keys) error
 	wrappedKeys func(*seal.Keys) ([]byte, error)
@@ -145,6 +146,11 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	if k.passwords, err = newPasswords(c.PasswordCost); err != nil {
 		return nil, err
 	}
+	if err := k.records.Prepare(ctx, secretmap.PrepareSums); err != nil {
+		return nil, fmt.Errorf("prepare the store: %w", err)
+	}
+	k.scrub.known = map[string]bool{}
+	k.scrubAtStart(ctx)
 	if err := k.recoverOutbox(ctx); err != nil {
 		return nil, fmt.Errorf("bring the audit log up to date: %w", err)
 	}
@@ -153,6 +159,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.done.Go(func() { k.drainOutbox(background) })
 	k.done.Go(func() { k.sweepExpired(background) })
 	k.done.Go(func() { k.rotate(background) })
+	k.done.Go(func() { k.scrubInBackground(background) })
 	k.done.Go(func() { k.warnMisplaced(background) })
 	return k, nil
 }

@@ -2,14 +2,12 @@ package keep
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/seal"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // Rotating adds a data key, seals every record anew with it, and drops the
@@ -219,18 +217,7 @@ func (k *Keep) resealPass(ctx context.Context, primary uint32) (found bool, err 
 func (k *Keep) resealRecords(ctx context.Context, keys [][]byte) error {
 	return k.quietly(ctx, func(t *tx) error {
 		for _, key := range keys {
-			sealed, err := t.Sealed(key)
-			if errors.Is(err, store.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			plain, err := t.Open(key, sealed)
-			if err != nil {
-				return err
-			}
-			if err := t.w.Put(key, plain); err != nil {
+			if err := t.w.Reseal(key); err != nil {
 				return err
 			}
 		}

@@ -57,7 +57,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := keep.Restore(t.Context(), bytes.NewReader(file.Bytes()), s); err != nil {
+	if err := keep.Restore(t.Context(), bytes.NewReader(file.Bytes()), s, d.Keys()); err != nil {
 		t.Fatal(err)
 	}
 	r, err := keep.Check(t.Context(), s, d.Keys(), func(x keep.Damage) { t.Errorf("restored: %s: %v", x.What, x.Err) })

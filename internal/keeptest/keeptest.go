@@ -8,7 +8,6 @@ package keeptest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
@@ -151,14 +151,13 @@ func (k *Kit) Clone(tb testing.TB) *Kit {
 	return &c
 }
 
-// Contents returns all that the store holds, but for what the domain keeps
-// there for the audit log: it comes and goes by itself.
+// Contents returns all that the store holds, except what changes by itself.
 func (k *Kit) Contents(tb testing.TB) map[string]string {
 	tb.Helper()
 	all := map[string]string{}
 	err := k.store.View(tb.Context(), func(r store.Reader) error {
 		return r.Scan(nil, nil, func(key, value []byte) (bool, error) {
-			if !ofAuditLog(key) {
+			if !changesByItself(key) {
 				all[string(key)] = string(value)
 			}
 			return true, nil
@@ -170,11 +169,14 @@ func (k *Kit) Contents(tb testing.TB) map[string]string {
 	return all
 }
 
-// ofAuditLog reports whether a record of the store is there for the audit log;
-// see keep's keys.
-func ofAuditLog(key []byte) bool {
-	const outbox, checkpoint = 'a', 'z'
-	return key[0] == outbox || key[0] == checkpoint
+// changesByItself reports whether a record of the store is there for the audit
+// log, or has sums of such records.
+func changesByItself(key []byte) bool {
+	switch record.TableOf(key) {
+	case record.TableOutbox, record.TableCheckpoint, record.TableDirectory, record.TableRoot:
+		return true
+	}
+	return false
 }
 
 // AuditRecords returns the records that the audit log has from a place on,
@@ -273,7 +275,7 @@ func WriteSecrets(org keep.ID) acl.Set {
 // those of tokens from an InfluxDB.
 func (k *Kit) Plant(tb testing.TB, token keep.ID, permissions acl.Set) {
 	tb.Helper()
-	key := append([]byte{'t'}, token.Bytes()...) // see keep's keys
+	key := record.Key(record.TableToken, token)
 	type permission struct {
 		Action acl.Action `json:"a"`
 		Type   acl.Type   `json:"t"`
@@ -284,27 +286,13 @@ func (k *Kit) Plant(tb testing.TB, token keep.ID, permissions acl.Set) {
 	for _, p := range permissions {
 		list = append(list, permission{p.Action, p.Resource.Type, p.Resource.ID, p.Resource.OrgID})
 	}
-	err := k.store.Update(tb.Context(), func(t store.Tx) error {
-		sealed, err := t.Get(key)
-		if err != nil {
+	err := record.New(k.store, k.keys, time.Now).Update(tb.Context(), func(w *record.Writer) error {
+		var object map[string]any
+		if err := w.RequireJSON(key, &object); err != nil {
 			return err
 		}
-		plain, err := k.keys.Open(sealed, key)
-		if err != nil {
-			return err
-		}
-		var record map[string]any
-		if err := json.Unmarshal(plain, &record); err != nil {
-			return err
-		}
-		record["permissions"] = list
-		if plain, err = json.Marshal(record); err != nil {
-			return err
-		}
-		if sealed, err = k.keys.Seal(plain, key); err != nil {
-			return err
-		}
-		return t.Set(key, sealed)
+		object["permissions"] = list
+		return w.PutJSON(key, object)
 	})
 	if err != nil {
 		tb.Fatal(err)

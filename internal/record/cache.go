@@ -18,6 +18,7 @@ type cache struct {
 type cached struct {
 	sealed  []byte
 	decoded any
+	element Sum
 }
 
 func newCache() *cache { return &cache{gencache.New[cacheKey, cached](10_000)} }
@@ -31,16 +32,16 @@ func newCacheKey(key []byte) (k cacheKey) {
 	return k
 }
 
-func (c *cache) find(key, sealed []byte) (any, bool) {
+func (c *cache) find(key, sealed []byte) (cached, bool) {
 	e, ok := c.Get(newCacheKey(key))
 	if !ok || !bytes.Equal(e.sealed, sealed) {
-		return nil, false
+		return cached{}, false
 	}
-	return e.decoded, true
+	return e, true
 }
 
 // remember keeps a record. Neither the bytes nor what they decode to may be
 // changed any more.
-func (c *cache) remember(key, sealed []byte, decoded any) {
-	c.Put(newCacheKey(key), cached{sealed, decoded})
+func (c *cache) remember(key, sealed []byte, decoded any, element Sum) {
+	c.Put(newCacheKey(key), cached{sealed, decoded, element})
 }

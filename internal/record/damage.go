@@ -11,6 +11,8 @@ import (
 type DamageError struct {
 	What string // by kind and IDs, never by content
 	Err  error
+	// Unnamed says that it can't be told which record it is.
+	Unnamed bool
 }
 
 func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.What, e.Err) }
@@ -18,7 +20,7 @@ func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e
 func (e *DamageError) Unwrap() []error { return []error{seal.ErrDamaged, e.Err} }
 
 // Damaged says that the record at key is damaged.
-func Damaged(key []byte, err error) error { return &DamageError{Describe(key), err} }
+func Damaged(key []byte, err error) error { return &DamageError{What: Describe(key), Err: err} }
 
 // ErrNoEntry says that an object exists and the record by which it is found
 // does not.

@@ -20,6 +20,7 @@ type DB struct {
 	// that began before its end; nil soon after.
 	previous atomic.Pointer[seal.Keys]
 	cache    *cache
+	suspects atomic.Pointer[Suspects]
 }
 
 // New returns the records of a store that keys open.
@@ -66,6 +67,14 @@ func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 	})
 }
 
+// Inspect is View for finding out what can be trusted: no record is refused.
+func (db *DB) Inspect(ctx context.Context, fn func(*Reader) error) error {
+	return db.View(ctx, func(r *Reader) error {
+		r.inspecting = true
+		return fn(r)
+	})
+}
+
 // Update calls fn, maybe more than once, and makes what it wrote durable, all
 // of it or nothing; see store.Store.
 //
@@ -75,8 +84,11 @@ func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 func (db *DB) Update(ctx context.Context, fn func(*Writer) error) error {
 	w := &Writer{Reader: Reader{ctx: ctx, db: db}}
 	return db.store.Update(ctx, func(tx store.Tx) error {
-		w.Now, w.store, w.tx = db.now(), tx, tx
-		return fn(w)
+		w.Now, w.store, w.tx, w.changed = db.now(), tx, tx, newChanges()
+		if err := fn(w); err != nil {
+			return err
+		}
+		return w.writeSums()
 	})
 }
 

@@ -40,6 +40,8 @@ const (
 	TableOutbox     Table = 'a' // audit record
 	TableCheckpoint Table = 'z' // nothing
 	TableSetUp      Table = 'i' // nothing; keeps setup closed when all users and organizations are deleted
+	TableDirectory  Table = 'd' // nothing: the sums of the directory's records
+	TableRoot       Table = 'r' // nothing: the sums of the records that have sums, and of others
 )
 
 // TableOf returns the table of a key, 0 for an empty key.
@@ -175,6 +177,10 @@ func Describe(k []byte) string {
 		return "the audit checkpoint"
 	case TableSetUp:
 		return "the mark that the server was set up"
+	case TableDirectory:
+		return "the sums of organizations, users, tokens and sessions"
+	case TableRoot:
+		return "the sums of the store"
 	}
 	return fmt.Sprintf("a record of unknown table %q", TableOf(k))
 }

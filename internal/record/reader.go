@@ -19,6 +19,8 @@ type Reader struct {
 	db      *DB
 	store   store.Reader
 	durable bool
+	// inspecting says that no record is refused for being suspect.
+	inspecting bool
 }
 
 // DB returns the records that are read.
@@ -39,7 +41,12 @@ func (r *Reader) Hash(purpose, text string) Hash { return r.db.Hash(purpose, tex
 
 // Sealed returns the sealed bytes at key, or store.ErrNotFound. They are good
 // until the transaction's function returns.
-func (r *Reader) Sealed(key []byte) ([]byte, error) { return r.store.Get(key) }
+func (r *Reader) Sealed(key []byte) ([]byte, error) {
+	if err := r.Trust(key); err != nil {
+		return nil, err
+	}
+	return r.store.Get(key)
+}
 
 // Has reports whether there is a record at key. It does not open it.
 func (r *Reader) Has(key []byte) (bool, error) {
@@ -51,7 +58,12 @@ func (r *Reader) Has(key []byte) (bool, error) {
 }
 
 // Open opens the sealed bytes that stand at key.
-func (r *Reader) Open(key, sealed []byte) ([]byte, error) { return r.db.open(key, sealed) }
+func (r *Reader) Open(key, sealed []byte) ([]byte, error) {
+	if err := r.Trust(key); err != nil {
+		return nil, err
+	}
+	return r.db.open(key, sealed)
+}
 
 // OpenJSON decodes the sealed bytes that stand at key.
 func (r *Reader) OpenJSON(key, sealed []byte, into any) error {
@@ -135,8 +147,8 @@ func fromJSON[T any](key, plain []byte) (*T, error) {
 }
 
 func decoded[T any](r *Reader, key, sealed []byte, decode func(plain []byte) (*T, error)) (*T, error) {
-	if d, ok := r.db.cache.find(key, sealed); ok {
-		return d.(*T), nil
+	if known, ok := r.db.cache.find(key, sealed); ok {
+		return known.decoded.(*T), nil
 	}
 	plain, err := r.Open(key, sealed)
 	if err != nil {
@@ -146,6 +158,6 @@ func decoded[T any](r *Reader, key, sealed []byte, decode func(plain []byte) (*T
 	if err != nil {
 		return nil, err
 	}
-	r.db.cache.remember(key, bytes.Clone(sealed), d)
+	r.db.cache.remember(key, bytes.Clone(sealed), d, r.db.element(key, plain))
 	return d, nil
 }

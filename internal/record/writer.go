@@ -2,28 +2,61 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // Writer reads and writes within one transaction. Its reads show its own
-// writes. All changes of records go through set, Delete and DeletePrefix.
+// writes. It counts each record that is written or removed into the sums that
+// the store has of its records, see sums.go.
 type Writer struct {
 	Reader
-	tx store.Tx
+	tx      store.Tx
+	changed changes
 }
 
-func (w *Writer) set(key, plain []byte) (sealed []byte, err error) {
-	if sealed, err = w.db.seal(key, plain); err != nil {
-		return nil, err
+func (w *Writer) set(key, plain []byte) (sealed []byte, element Sum, err error) {
+	if rewritten(TableOf(key)) {
+		if err := w.uncount(key); err != nil {
+			return nil, Sum{}, err
+		}
 	}
-	return sealed, w.tx.Set(key, sealed)
+	element = w.db.element(key, plain)
+	w.changed.toggle(key, element)
+	if sealed, err = w.db.seal(key, plain); err != nil {
+		return nil, Sum{}, err
+	}
+	return sealed, element, w.tx.Set(key, sealed)
 }
 
-// Put writes a record.
+// uncount takes the record at key, if there is one, out of the sums.
+func (w *Writer) uncount(key []byte) error {
+	sealed, err := w.Sealed(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if known, ok := w.db.cache.find(key, sealed); ok {
+		w.changed.toggle(key, known.element)
+		return nil
+	}
+	var plain []byte
+	if rewritten(TableOf(key)) {
+		if plain, err = w.Open(key, sealed); err != nil {
+			return err
+		}
+	}
+	w.changed.toggle(key, w.db.element(key, plain))
+	return nil
+}
+
+// Put writes a record. The key of one that is never rewritten must be new.
 func (w *Writer) Put(key, plain []byte) error {
-	_, err := w.set(key, plain)
+	_, _, err := w.set(key, plain)
 	return err
 }
 
@@ -31,11 +64,11 @@ func (w *Writer) Put(key, plain []byte) error {
 // LoadFunc return that as long as the store holds the record. It must not be
 // changed any more.
 func (w *Writer) PutDecoded(key, plain []byte, decoded any) error {
-	sealed, err := w.set(key, plain)
+	sealed, element, err := w.set(key, plain)
 	if err != nil {
 		return err
 	}
-	w.db.cache.remember(key, sealed, decoded)
+	w.db.cache.remember(key, sealed, decoded, element)
 	return nil
 }
 
@@ -48,12 +81,50 @@ func (w *Writer) PutJSON(key []byte, v any) error {
 	return w.Put(key, plain)
 }
 
-// Delete removes the record at key, if there is one.
-func (w *Writer) Delete(key []byte) error { return w.tx.Delete(key) }
+// Reseal encrypts the record at key, if there is one, with the primary key.
+func (w *Writer) Reseal(key []byte) error {
+	sealed, err := w.Sealed(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	plain, err := w.Open(key, sealed)
+	if err != nil {
+		return err
+	}
+	if sealed, err = w.db.seal(key, plain); err != nil {
+		return err
+	}
+	return w.tx.Set(key, sealed)
+}
 
-// DeletePrefix removes all records whose keys begin with prefix.
-func (w *Writer) DeletePrefix(prefix []byte) error {
-	return w.tx.DeleteRange(prefix, store.PrefixEnd(prefix))
+// Delete removes the record at key, if there is one.
+func (w *Writer) Delete(key []byte) error {
+	if err := w.uncount(key); err != nil {
+		return err
+	}
+	return w.tx.Delete(key)
+}
+
+// DeleteMap removes an organization's map: its head and state, and all records
+// of map m.
+func (w *Writer) DeleteMap(org, m ID) error {
+	for _, table := range []Table{TableSecret, TableVersion, TableChanges} {
+		prefix := Key(table, m)
+		if err := w.tx.DeleteRange(prefix, store.PrefixEnd(prefix)); err != nil {
+			return err
+		}
+	}
+	if err := w.tx.Delete(Key(TableState, org)); err != nil {
+		return err
+	}
+	if err := w.Delete(Key(TableHead, org)); err != nil {
+		return err
+	}
+	w.MapChanges(org, m) // nothing is left to have sums of
+	return nil
 }
 
 // NewID returns an unused ID for a table whose records are listed in the order

@@ -1,9 +1,12 @@
 package seal
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
+	"hash"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
 	"golang.org/x/crypto/chacha20poly1305"
@@ -62,6 +65,13 @@ func (k *Keys) Open(sealed, place []byte) ([]byte, error) {
 // rotation leaves it as it is, since keyed hashes are store keys.
 func (k *Keys) Lookup(purpose string, name []byte) [16]byte {
 	return k.lookup.hash(purpose, name)
+}
+
+// MAC returns a new HMAC-SHA256 for bytes that are too many for Lookup. Its key is derived from that of lookups, so it
+// stays the same for as long as the keyset lives.
+func (k *Keys) MAC(purpose string) hash.Hash {
+	key := k.lookup.full("key of "+purpose, nil)
+	return hmac.New(sha256.New, key[:])
 }
 
 // KeyID returns the id of the data key that sealed names, whether or not the keyset has it. It is false when sealed

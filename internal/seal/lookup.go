@@ -30,6 +30,12 @@ func newLookup(key []byte) *lookup {
 // the split between purpose and name unambiguous. 128 bits leave accidental collisions out of reach: among 2³² names of
 // one purpose the probability is about 2⁻⁶⁵.
 func (l *lookup) hash(purpose string, name []byte) (h [16]byte) {
+	full := l.full(purpose, name)
+	return [16]byte(full[:])
+}
+
+// full is hash before it is cut.
+func (l *lookup) full(purpose string, name []byte) (h [sha256.Size]byte) {
 	s := l.spare.Get().(*lookupState)
 	s.head = binary.BigEndian.AppendUint64(s.head[:0], uint64(len(purpose)))
 	s.head = append(s.head, purpose...)

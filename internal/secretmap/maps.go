@@ -148,13 +148,5 @@ func (m *Maps) Delete(tx *record.Writer, org ID) error {
 	if err != nil || !read.Exists() {
 		return err
 	}
-	for _, table := range []record.Table{record.TableSecret, record.TableVersion, record.TableChanges} {
-		if err := tx.DeletePrefix(record.Key(table, read.head.Map)); err != nil {
-			return err
-		}
-	}
-	if err := tx.Delete(record.Key(record.TableState, org)); err != nil {
-		return err
-	}
-	return tx.Delete(record.Key(record.TableHead, org))
+	return tx.DeleteMap(org, read.head.Map)
 }

@@ -1,6 +1,7 @@
 package secretmap
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -26,7 +27,9 @@ func (h *headRecord) appendJSON(b []byte) []byte {
 	b = appendIfNotZero(b, `,"state":`, h.StateRevision)
 	b = appendTime(append(b, `,"created":`...), h.Created)
 	b = appendTime(append(b, `,"updated":`...), h.Updated)
-	return append(b, '}')
+	b = hex.AppendEncode(append(b, `,"sums":{"secrets":"`...), h.Sums.Secrets[:])
+	b = hex.AppendEncode(append(b, `","history":"`...), h.Sums.History[:])
+	return append(b, `"}}`...)
 }
 
 func (r *versionRecord) appendJSON(b []byte) []byte {

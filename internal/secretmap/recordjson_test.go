@@ -33,6 +33,7 @@ func TestRecordsAsJSON(t *testing.T) {
 		h := headRecord{
 			Map: ID(number()), Current: number(), Oldest: number(), Full: r.IntN(2) == 0, Floor: number(), Swept: number(), SweptParts: uint32(number()),
 			Large: number(), Count: int(number()), StateRevision: number(), Created: times[r.IntN(3)], Updated: times[r.IntN(3)],
+			Sums: record.MapSums{Secrets: record.Sum{byte(number())}, History: record.Sum{1, byte(number())}},
 		}
 		v := versionRecord{
 			Time: times[r.IntN(3)], User: ID(number()), Token: ID(number()), Protocol: Protocol(names[r.IntN(len(names))]),
@@ -47,7 +48,7 @@ func TestRecordsAsJSON(t *testing.T) {
 		t.Error(err)
 	}
 	// A field that is new must be put together too.
-	if n, m := reflect.TypeFor[headRecord]().NumField(), reflect.TypeFor[versionRecord]().NumField(); n != 12 || m != 9 {
+	if n, m := reflect.TypeFor[headRecord]().NumField(), reflect.TypeFor[versionRecord]().NumField(); n != 13 || m != 9 {
 		t.Errorf("the records have %d and %d fields", n, m)
 	}
 }

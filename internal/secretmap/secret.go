@@ -97,9 +97,16 @@ func (v *view) openSecret(k, sealed []byte) (kind byte, name, value string, err 
 // scanVersion calls fn with each name visible in a version, in no particular
 // order.
 func (v *view) scanVersion(m ID, at uint64, fn func(e entry, value string) error) error {
+	return v.scanSecrets(m, at, func([]byte) {}, fn)
+}
+
+// scanSecrets is scanVersion that also calls seen with the key of each secret
+// record of the map.
+func (v *view) scanSecrets(m ID, at uint64, seen func(key []byte), fn func(e entry, value string) error) error {
 	var last record.Hash
 	have := false
 	return v.r.ScanPrefix(record.Key(record.TableSecret, m), func(k, sealed []byte) (bool, error) {
+		seen(k)
 		h, version, ok := record.ParseSecretKey(k)
 		if !ok {
 			return false, record.Damaged(k, errSecretRecord)

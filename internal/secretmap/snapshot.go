@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // snapshot is what is visible in one version of a map: the names in byte
@@ -132,7 +134,7 @@ func (m *Map) snapshot(at uint64) (*snapshot, error) {
 	case s != nil && s.version < at && leads(m.head, m.state, s.version, at):
 		s, err = m.advance(s, at)
 	default:
-		s, err = m.wholeSnapshot(m.head.Map, at)
+		s, err = m.wholeSnapshot(at)
 	}
 	if err == nil && m.r.Durable() {
 		m.maps.snapshots.put(s)
@@ -155,22 +157,28 @@ func leads(h *headRecord, state *stateRecord, from, to uint64) bool {
 	return true
 }
 
-// wholeSnapshot reads all records of a map.
-func (v *view) wholeSnapshot(m ID, at uint64) (*snapshot, error) {
+// wholeSnapshot reads all records of the map, so it also sees if one is
+// missing.
+func (m *Map) wholeSnapshot(at uint64) (*snapshot, error) {
 	var entries []entry
-	err := v.scanVersion(m, at, func(e entry, _ string) error {
+	var sum record.Sum
+	err := m.scanSecrets(m.head.Map, at, func(key []byte) { m.r.Count(&sum, key) }, func(e entry, _ string) error {
 		entries = append(entries, e)
-		return v.r.Context().Err()
+		return m.r.Context().Err()
 	})
 	if err != nil {
 		return nil, err
 	}
+	// A transaction that writes may have records that the head doesn't count yet.
+	if m.r.Durable() && sum != m.head.Sums.Secrets {
+		return nil, wrongSums(m.org)
+	}
 	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-	s := newSnapshot(m, at, len(entries))
+	s := newSnapshot(m.head.Map, at, len(entries))
 	for _, e := range entries {
 		s.add(e)
 	}
-	return v.complete(s)
+	return m.complete(s)
 }
 
 func newSnapshot(m ID, version uint64, size int) *snapshot {

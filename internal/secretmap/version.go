@@ -1,6 +1,7 @@
 package secretmap
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -40,6 +41,8 @@ type headRecord struct {
 	StateRevision uint64    `json:"state,omitempty"`
 	Created       time.Time `json:"created"`
 	Updated       time.Time `json:"updated"`
+	// Sums are those of the map's records and the state.
+	Sums record.MapSums `json:"sums"`
 }
 
 type stateRecord struct {
@@ -190,6 +193,9 @@ type mapState struct {
 // empty when nothing was ever written. The state is never written without the
 // head, so what was read with a head is right as long as the head is the same.
 func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
+	if err := v.r.Trust(record.Key(record.TableHead, org)); err != nil {
+		return nil, nil, err
+	}
 	revision := v.r.Revision(record.TableHead)
 	if revision != 0 {
 		if seen, ok := v.maps.heads.Get(org); ok && seen.revision == revision {
@@ -334,5 +340,15 @@ func (w *Writer) deleteVersion(n uint64) error {
 	if err := w.tx.Delete(record.VersionKey(w.head.Map, n)); err != nil || n > w.head.Large {
 		return err
 	}
-	return w.tx.DeletePrefix(record.ChangesPrefix(w.head.Map, n))
+	var chunks [][]byte
+	err := w.r.ScanPrefix(record.ChangesPrefix(w.head.Map, n), func(key, _ []byte) (bool, error) {
+		chunks = append(chunks, bytes.Clone(key))
+		return true, nil
+	})
+	for _, key := range chunks {
+		if err == nil {
+			err = w.tx.Delete(key)
+		}
+	}
+	return err
 }

@@ -434,6 +434,7 @@ func (w *Writer) save() error {
 // putHead writes the head. The state is the one that the head says is the
 // newest.
 func (w *Writer) putHead() error {
+	w.head.Sums = w.head.Sums.Plus(w.tx.MapChanges(w.org, w.head.Map))
 	h := *w.head
 	return w.tx.PutDecoded(record.Key(record.TableHead, w.org), h.appendJSON(make([]byte, 0, 256)), &mapState{&h, w.state})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -83,7 +84,7 @@ func TestBackupToStuckClient(t *testing.T) {
 	}
 	records := func(w *stuckWriter) (n int) {
 		t.Helper()
-		err := backup.Read(&w.taken, func(backup.Header) error { return nil }, func(_, _ []byte) error { n++; return nil })
+		err := backup.Read(&w.taken, func(backup.Header) (hash.Hash, error) { return nil, nil }, func(_, _ []byte) error { n++; return nil })
 		if err != nil {
 			t.Fatalf("read the backup: %v", err)
 		}

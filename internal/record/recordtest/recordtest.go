@@ -43,5 +43,8 @@ func New(tb testing.TB) *Kit {
 	})
 	k := &Kit{Store: s, Now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	k.DB = record.New(s, keys, func() time.Time { return k.Now })
+	if err := k.Prepare(tb.Context(), func(*record.Writer) error { return nil }); err != nil {
+		tb.Fatal(err)
+	}
 	return k
 }
