@@ -22,7 +22,7 @@ var (
 	errKey        = errors.New("its key is no ID")
 	errRecord     = errors.New("its record is damaged")
 	errOtherID    = errors.New("its record has another ID than its key")
-	errPassword   = errors.New("its password hash is not bcrypt's")
+	errPassword   = errors.New("its password hash is not bcrypt's, or costs more time than InfluxDB's")
 	errSecret     = errors.New("its value is damaged")
 	errNoToken    = errors.New("it has no token")
 	errIndex      = errors.New("its token is not in InfluxDB's index, so that InfluxDB does not take it either")
@@ -31,9 +31,9 @@ var (
 	errMismatch   = errors.New("its token and the hash of it don't fit")
 )
 
-// maxCost is the highest bcrypt cost that is believed. InfluxDB uses 10, and
-// each step doubles the time that a sign-in takes.
-const maxCost = 16
+// maxCost is the highest bcrypt cost that is believed: what InfluxDB uses. Each
+// step doubles the time that a sign-in takes.
+const maxCost = bcrypt.DefaultCost
 
 // idLength is the length of an ID in a key: 16 hexadecimal digits.
 const idLength = 16
@@ -257,7 +257,7 @@ func decodeTokenValue(value, hash string) (token, phc string, err error) {
 		return "", "", errHash
 	}
 	switch {
-	case value == "" && hash == "":
+	case value == "" && (hash == "" || hashes("", hash)):
 		return "", "", errNoToken
 	case value == "":
 		return "", hash, nil

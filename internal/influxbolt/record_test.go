@@ -149,6 +149,12 @@ func TestTokenHashes(t *testing.T) {
 		if v, h, err := decodeTokenValue(c.token, c.phc); v != c.token || h != "" || err != nil {
 			t.Errorf("both: %q, %v", h, err)
 		}
+		// The hash of no token must not make everybody its owner.
+		for _, empty := range []string{"$influxdb2-sha256$47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=", "$influxdb2-sha512$z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg_SpIdNs6c5H0NE8XYXysP-DGNKHfuwvY7kxvUdBeoGlODJ6-SfaPg=="} {
+			if _, _, err := decodeTokenValue("", empty); !errors.Is(err, errNoToken) {
+				t.Errorf("the hash of no token: %v", err)
+			}
+		}
 		for what, bad := range map[string]string{"cut": c.phc[:len(c.phc)-4], "longer": c.phc + "AAAA", "other": strings.Replace(c.phc, "influxdb2", "influxdb3", 1)} {
 			if _, _, err := decodeTokenValue("", bad); !errors.Is(err, errHash) {
 				t.Errorf("%s: %v", what, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
+	"golang.org/x/crypto/bcrypt"
 )
 
 // RemoveExpired does at once what k does now and then.
@@ -46,4 +47,34 @@ func (k *Keep) FillPasswordQueues() (empty func()) {
 			l.queue.Add(-maxWaitingPasswords)
 		}
 	}
+}
+
+// PlantToken stores a token that an import would refuse.
+func (k *Keep) PlantToken(ctx context.Context, t ImportToken) error {
+	return k.quietly(ctx, func(x *tx) error { return x.putImportedToken(t, importedHashes(k.records, t)) })
+}
+
+// PasswordCosts returns the bcrypt costs of what is compared for a wrong
+// password.
+func PasswordCosts(cost int, hashed []byte) ([]int, error) {
+	p, err := newPasswords(cost)
+	if err != nil {
+		return nil, err
+	}
+	all := append([][]byte{hashed}, p.fillers(hashed)...)
+	if len(hashed) == 0 {
+		all = [][]byte{p.dummy}
+	}
+	var costs []int
+	for _, h := range all {
+		c, err := bcrypt.Cost(h)
+		if err == nil {
+			err = bcrypt.CompareHashAndPassword(h, []byte("wrong password"))
+		}
+		if err != bcrypt.ErrMismatchedHashAndPassword {
+			return nil, err
+		}
+		costs = append(costs, c)
+	}
+	return costs, nil
 }

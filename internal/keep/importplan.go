@@ -8,6 +8,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/record"
+	"golang.org/x/crypto/bcrypt"
 )
 
 func (i *importer) remember(kind string, id ID, name string) func() {
@@ -58,6 +59,11 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportUserKind, ID: u.ID, Name: u.Name}}
 	if err := checkUserName(u.Name); err != nil {
 		return p.left(ImportRefused, "%v", err)
+	}
+	if len(u.Password) > 0 {
+		if cost, err := bcrypt.Cost(u.Password); err != nil || cost > MaxPasswordCost {
+			return p.left(ImportRefused, "its password hash is not bcrypt's, or costs more than %d", MaxPasswordCost)
+		}
 	}
 	old, err := v.user(u.ID)
 	if err == nil {
@@ -156,6 +162,9 @@ func (i *importer) planMember(v *view, m ImportMember) (planned, error) {
 
 func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportTokenKind, ID: t.ID, Org: t.Org, Name: t.Description}}
+	if isEmptyToken(t) {
+		return p.left(ImportRefused, "it has no token, or the hash of an empty one")
+	}
 	hashes := importedHashes(v.DB(), t)
 	old, err := v.token(t.ID)
 	if err == nil {
@@ -196,6 +205,11 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	if lacks != "" && slices.ContainsFunc(i.in.Organizations, func(o Organization) bool { return o.ID == t.Org }) {
 		return p.left(ImportRefused, "%s", lacks)
 	}
+	if found, err := i.misplaced(v, t.Permissions); err != nil {
+		return p, err
+	} else if found {
+		return p.left(ImportRefused, "a permission of it names a resource outside its organization")
+	}
 	var notes []string
 	if lacks != "" {
 		// Its organization was deleted. It still worked there, so it has to
@@ -210,6 +224,49 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	}
 	p.Reason = strings.Join(notes, "; ")
 	return p.taken(func(x *tx) error { return x.putImportedToken(t, hashes) }, func() { i.tokens[hashes[0]] = t.ID })
+}
+
+// misplaced is view.misplaced for a token that is imported, together with what
+// its permissions are for.
+func (i *importer) misplaced(v *view, set acl.Set) (bool, error) {
+	for _, p := range set {
+		r := p.Resource
+		if r.ID == 0 || r.OrgID == 0 {
+			continue
+		}
+		switch r.Type {
+		case acl.Users: // belong to no organization
+			return true, nil
+		case acl.Orgs:
+			if r.ID != r.OrgID {
+				return true, nil
+			}
+		case acl.Authorizations:
+			org, err := i.tokenOrg(v, r.ID)
+			if err != nil || org != 0 && org != r.OrgID {
+				return err == nil, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// tokenOrg returns the organization of a token that is here, or will be, and 0
+// when there is none.
+func (i *importer) tokenOrg(v *view, id ID) (ID, error) {
+	for _, t := range i.in.Tokens {
+		if t.ID == id {
+			return t.Org, nil
+		}
+	}
+	r, err := v.token(id)
+	if errors.Is(err, ErrTokenNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return r.Org, nil
 }
 
 // foreignPermissions says which permissions are for resources of InfluxDB that

@@ -67,15 +67,40 @@ func (p *passwords) hash(ctx context.Context, l *lane, password string) (hashed 
 	return hashed, err
 }
 
-// match reports whether the password is the one that was hashed. It takes as
-// long when there is none.
+// match reports whether the password is the one that was hashed. A wrong one
+// takes as long whatever the hash costs, and when there is none.
 func (p *passwords) match(ctx context.Context, l *lane, hashed []byte, password string) (right bool, err error) {
-	with := hashed
-	if len(with) == 0 {
-		with = p.dummy
+	err = l.run(ctx, func() {
+		if len(hashed) == 0 {
+			_ = bcrypt.CompareHashAndPassword(p.dummy, []byte(password))
+			return
+		}
+		if right = bcrypt.CompareHashAndPassword(hashed, []byte(password)) == nil; right {
+			return
+		}
+		for _, filler := range p.fillers(hashed) {
+			_ = bcrypt.CompareHashAndPassword(filler, []byte(password))
+		}
+	})
+	return right, err
+}
+
+// MaxPasswordCost is the highest bcrypt cost of an imported password: the one
+// that InfluxDB and this server use. Each step doubles the time of a sign-in.
+const MaxPasswordCost = bcrypt.DefaultCost
+
+// fillers returns hashes that take, together with a cheaper one, as long as one
+// of the usual cost: each step of the cost doubles the work, so that the work
+// for c is made up to that for d by c, c+1, … d-1.
+func (p *passwords) fillers(hashed []byte) (fillers [][]byte) {
+	cost, err := bcrypt.Cost(hashed)
+	if err != nil {
+		return [][]byte{p.dummy} // damaged: compared in no time
 	}
-	err = l.run(ctx, func() { right = bcrypt.CompareHashAndPassword(with, []byte(password)) == nil })
-	return right && len(hashed) > 0, err
+	for ; cost < p.cost; cost++ {
+		fillers = append(fillers, fmt.Appendf(nil, "%s%02d%s", p.dummy[:4], cost, p.dummy[6:])) // $2a$CC$…
+	}
+	return fillers
 }
 
 // checkPassword is also for a password that was compared: bcrypt reads 72

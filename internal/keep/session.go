@@ -128,6 +128,9 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 	renew := false
 	epoch := k.callers.epoch()
 	err := k.peek(ctx, func(v *view) error {
+		if value == "" {
+			return ErrUnauthenticated
+		}
 		h := k.sessionHash(value)
 		r, err := v.session(h)
 		if err != nil {

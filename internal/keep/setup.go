@@ -148,10 +148,16 @@ func checkTokenValue(value string) error {
 	switch {
 	case len(value) > maxTokenValue:
 		return errorf(CodeInvalid, "token is longer than %d bytes", maxTokenValue)
-	case strings.TrimSpace(value) != value || strings.ContainsFunc(value, unicode.IsControl):
+	case value != "" && !isTokenValue(value):
 		return errorf(CodeInvalid, "token must not have control characters, or space around it")
 	}
 	return nil
+}
+
+// isTokenValue reports whether a request can bring the value as a token. The
+// empty value is no token, whatever has its hash.
+func isTokenValue(value string) bool {
+	return value != "" && strings.TrimSpace(value) == value && !strings.ContainsFunc(value, unicode.IsControl)
 }
 
 const maxTokenValue = 1024

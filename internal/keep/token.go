@@ -83,6 +83,9 @@ func (v *view) listedToken(id ID) (*tokenRecord, error) {
 
 // tokenByValue finds the token that was sent, nil when there is none.
 func (v *view) tokenByValue(value string) (ID, *tokenRecord, error) {
+	if !isTokenValue(value) {
+		return 0, nil, nil
+	}
 	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableTokenHash, v.Hash("token", value)))
 	if err == nil && entry == nil {
 		entry, err = v.importedToken(value)
