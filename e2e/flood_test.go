@@ -54,7 +54,7 @@ func TestFlood(t *testing.T) {
 	}
 	t.Run("idle connections", func(t *testing.T) {
 		// Ten thousand may be open, and are held.
-		f := startFlood(t, "--max-connections", "20000")
+		f := startFlood(t, "--max-connections", "20000", "--max-connections-per-address", "20000")
 		n := f.connections()
 		base := f.memory()
 		f.openIdle(n)

@@ -286,6 +286,9 @@ func (s *server) do(method, path, token string, body []byte) (status int, answer
 		return 0, nil, err
 	}
 	q.Header.Set("X-Vault-Token", token)
+	if token != "" {
+		q.Header.Set("Authorization", "Token "+token)
+	}
 	r, err := http.DefaultClient.Do(q)
 	if err != nil {
 		return 0, nil, err

@@ -18,10 +18,11 @@ import (
 // listener keeps so many connections open at a time, and so many of one
 // address. For one more, it closes the one that shows the least right to stay:
 // a stranger's, that is one that has not sent a request with a valid token or
-// session, then an idle one, then one that waits for a change. Of equals, the
-// one that has been so for longest goes. While known clients keep all of them
-// busy, a new one waits a moment for one to end, and then the client that has
-// most of them loses one.
+// session, then an idle one, then one that waits for a change. A stranger has a
+// second before it comes first; until then it comes last. Of equals, the one
+// that has been so for longest goes. While known clients keep all of them busy,
+// a new one waits a moment for one to end, and then the client that has most of
+// them loses one.
 type listener struct {
 	net.Listener
 	limit      int
@@ -167,13 +168,24 @@ func (l *listener) addressOf(c *connection) *address {
 	return &address{}
 }
 
+// newcomer is how long a stranger's connection has to show whose it is, before
+// it goes first.
+const newcomer = time.Second
+
 func first(of *[ranks]list.List) *connection {
+	var fresh *connection
 	for i := range of {
-		if e := of[i].Front(); e != nil {
-			return e.Value.(*connection)
+		e := of[i].Front()
+		if e == nil {
+			continue
 		}
+		c := e.Value.(*connection)
+		if i != stranger || time.Since(c.since) >= newcomer {
+			return c
+		}
+		fresh = c
 	}
-	return nil
+	return fresh
 }
 
 // greediest returns a connection of the client that has most of them, nil when
@@ -199,6 +211,7 @@ func (l *listener) place(c *connection, rank int) {
 	}
 	c.rank = rank
 	if rank != knownBusy {
+		c.since = time.Now()
 		c.global = l.ranks[rank].PushBack(c)
 		c.local = l.addresses[c.network].ranks[rank].PushBack(c)
 	}
@@ -266,6 +279,7 @@ type connection struct {
 	// Guarded by the listener's mu.
 	account       httpapi.Account
 	rank          int
+	since         time.Time     // when it got its rank
 	global, local *list.Element // in the lists of the rank, nil when it is in none
 }
 

@@ -68,29 +68,33 @@ func (l *listenerTest) connect(from string, rank int, user uint64) *connection {
 func gone(c *connection) bool { return c.Conn.(*fakeConn).closed }
 
 // TestOrderOfClosing: strangers go first, then idle connections, then those
-// that wait, each the oldest first.
+// that wait, each the oldest first, and last of all newcomers.
 func TestOrderOfClosing(t *testing.T) {
-	l := newListenerTest(t, 8, 100)
-	at := func(i int) string { return fmt.Sprint("192.0.2.", i) }
-	conns := []*connection{
-		l.connect(at(1), knownWaiting, 1), l.connect(at(2), knownIdle, 1), l.connect(at(3), stranger, 0), l.connect(at(4), knownBusy, 1),
-		l.connect(at(5), stranger, 0), l.connect(at(6), knownWaiting, 2), l.connect(at(7), knownIdle, 2), l.connect(at(8), knownBusy, 2),
-	}
-	for n, want := range []int{2, 4, 1, 6, 0, 5} {
-		c := l.connect(at(100+n), knownBusy, uint64(100+n))
-		if !gone(conns[want]) || gone(c) {
-			t.Fatalf("connection %d: %d is still open", n, want)
+	synctest.Test(t, func(t *testing.T) {
+		l := newListenerTest(t, 9, 100)
+		at := func(i int) string { return fmt.Sprint("192.0.2.", i) }
+		conns := []*connection{
+			l.connect(at(1), knownWaiting, 1), l.connect(at(2), knownIdle, 1), l.connect(at(3), stranger, 0), l.connect(at(4), knownBusy, 1),
+			l.connect(at(5), stranger, 0), l.connect(at(6), knownWaiting, 2), l.connect(at(7), knownIdle, 2), l.connect(at(8), knownBusy, 2),
 		}
-		conns[want] = c
-	}
-	for i, c := range conns {
-		if gone(c) {
-			t.Errorf("connection %d is closed", i)
+		time.Sleep(newcomer)
+		conns = append(conns, l.connect(at(9), stranger, 0))
+		for n, want := range []int{2, 4, 1, 6, 0, 5, 8} {
+			c := l.connect(at(100+n), knownBusy, uint64(100+n))
+			if !gone(conns[want]) || gone(c) {
+				t.Fatalf("connection %d: %d is still open", n, want)
+			}
+			conns[want] = c
 		}
-	}
-	if n := l.open.Load(); n != 8 {
-		t.Errorf("%d are open", n)
-	}
+		for i, c := range conns {
+			if gone(c) {
+				t.Errorf("connection %d is closed", i)
+			}
+		}
+		if n := l.open.Load(); n != 9 {
+			t.Errorf("%d are open", n)
+		}
+	})
 }
 
 // TestGreediest: while all are busy, a new connection waits a moment, and then
