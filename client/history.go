@@ -17,7 +17,8 @@ type Version struct {
 	Added   []string `json:"added,omitempty"`
 	Changed []string `json:"changed,omitempty"`
 	Removed []string `json:"removed,omitempty"`
-	Count   int      `json:"count"` // names in it
+	// Count is how many names it has. A token limited to some names is not told.
+	Count int `json:"count"`
 	// DeletedAt is when the version was, or will be, hidden; zero: never.
 	DeletedAt time.Time `json:"deletedAt,omitzero"`
 	Destroyed bool      `json:"destroyed,omitempty"`

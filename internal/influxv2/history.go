@@ -21,7 +21,7 @@ type versionBody struct {
 	Added        []string      `json:"added,omitempty"`
 	Changed      []string      `json:"changed,omitempty"`
 	Removed      []string      `json:"removed,omitempty"`
-	Count        int           `json:"count"`
+	Count        *int          `json:"count,omitempty"`
 	DeletedAt    time.Time     `json:"deletedAt,omitzero"`
 	Destroyed    bool          `json:"destroyed,omitempty"`
 	Pinned       bool          `json:"pinned,omitempty"`
@@ -40,9 +40,13 @@ func (c *call) history() error {
 	}
 	out := versionsBody{make([]versionBody, 0, len(versions))}
 	for _, v := range versions {
+		count := &v.Count
+		if v.Count < 0 { // not for the caller to know
+			count = nil
+		}
 		out.Versions = append(out.Versions, versionBody{
 			Version: v.Number, CreatedAt: v.Created.UTC(), UserID: v.User, TokenID: v.Token, Protocol: v.Protocol,
-			Added: v.Added, Changed: v.Changed, Removed: v.Removed, Count: v.Count,
+			Added: v.Added, Changed: v.Changed, Removed: v.Removed, Count: count,
 			DeletedAt: v.Deleted.UTC(), Destroyed: v.Destroyed, Pinned: v.Pinned, RolledBackTo: v.From, MergedFrom: v.Merged,
 		})
 	}

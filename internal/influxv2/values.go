@@ -229,10 +229,12 @@ func lateWrite(ch keep.Change, err error) error {
 	return err
 }
 
-// respondWritten says what a write did. The ETag is that of all values after
-// it.
+// respondWritten says what a write did. The ETag, for callers who may read, is
+// that of all values after it.
 func (c *call) respondWritten(w keep.Written) error {
-	c.w.Header().Set("ETag", etag(w.Tag, c.view(nil)))
+	if w.Tag != "" {
+		c.w.Header().Set("ETag", etag(w.Tag, c.view(nil)))
+	}
 	return c.respond(http.StatusOK, writtenBody{w.Version.Number, w.Changed})
 }
 

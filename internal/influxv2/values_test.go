@@ -138,7 +138,7 @@ func TestETags(t *testing.T) {
 		{a.secrets("/values"), other},
 		{a.secrets("/values?name=a"), limited},
 	}
-	for version, body := range []string{``, `{"a":"1","b":"2"}`, `{"a":"1","b":"3"}`} {
+	for version, body := range []string{``, `{"a":"1","b":"2"}`, `{"a":"2","b":"3"}`} {
 		if body != "" {
 			want(t, a.do(t, "PATCH", a.secrets("/values"), body), 200, "")
 		}

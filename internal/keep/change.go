@@ -133,15 +133,7 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bo
 		if err := validate(ch, &c, org); err != nil {
 			return err
 		}
-		w, err := t.writer(&c, org)
-		if err != nil {
-			return err
-		}
-		out, err = w.Apply(ch)
-		noteWritten(rec, out, err)
-		if err == nil {
-			err = checkWritten(out.Names)
-		}
+		out, err = t.apply(&c, org, ch, rec)
 		return err
 	})
 	if out.Conflict {
@@ -156,6 +148,53 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bo
 	}
 	k.changed(org, out)
 	return out, nil
+}
+
+// apply writes secrets for a caller who is allowed to, and tells the caller no
+// more than it may know.
+//
+// A caller who may not read must not learn what the values are by guessing: its
+// change makes a version even if nothing changes, is never merged, and can't
+// depend on a tag, which is only for readers.
+func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (Written, error) {
+	unreadable := c.maySecrets(acl.Read, org)
+	if unreadable != nil {
+		if ch.Tag != "" {
+			return Written{}, unreadable
+		}
+		ch.Merge, ch.Always = false, true
+	}
+	known, err := t.knownMap(c, org)
+	if err != nil {
+		return Written{}, err
+	}
+	if ch, err = known.condition(ch); err != nil {
+		return Written{}, err
+	}
+	w, err := t.writer(c, org)
+	if err != nil {
+		return Written{}, err
+	}
+	out, err := w.Apply(ch)
+	noteWritten(rec, out, err)
+	if err == nil {
+		err = checkWritten(out.Names)
+	}
+	if err != nil && !errors.Is(err, errUnchanged) {
+		return out, err
+	}
+	if !out.Changed {
+		out.Version.Number = known.latest
+	}
+	switch after, kerr := c.know(&w.Map); {
+	case kerr != nil:
+		return out, kerr
+	case unreadable != nil:
+		out.Tag = ""
+	default:
+		out.Tag = after.Tag()
+	}
+	return out, err
 }
 
 // writer returns what changes an organization's secrets for the caller, who is

@@ -11,7 +11,8 @@ import (
 type VersionInfo = secretmap.VersionInfo
 
 // History returns the versions that are kept, newest first. Needs read on the
-// organization's secrets. A caller limited to some names sees only these.
+// organization's secrets. A caller limited to some names sees only versions that
+// changed one of these, without counts, and without their authors.
 func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, error) {
 	var out []VersionInfo
 	err := k.read(ctx, c.record("secrets.history", org), func(v *view) error {
@@ -19,7 +20,7 @@ func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, er
 		if err != nil {
 			return err
 		}
-		out, err = m.History(c.visible())
+		out, err = m.history()
 		return err
 	})
 	return out, err

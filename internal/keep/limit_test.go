@@ -1,8 +1,13 @@
 package keep_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +161,184 @@ func TestLimitedTokenSeesNoWiderTokens(t *testing.T) {
 		}
 		if err := k.DeleteToken(ctx, c, id); !errors.Is(err, keep.ErrTokenNotFound) {
 			t.Errorf("deleted: %v", err)
+		}
+	}
+}
+
+// observed is all that a caller can read of an organization's secrets.
+func observed(t *testing.T, k *keeptest.Kit, c keep.Caller) string {
+	t.Helper()
+	ctx := t.Context()
+	var all []any
+	add := func(v any, err error) { all = append(all, v, err) }
+	add(k.SecretNames(ctx, c, k.Org))
+	add(k.SecretOrganizations(ctx, c))
+	add(k.Values(ctx, c, k.Org, nil, ""))
+	add(k.Values(ctx, c, k.Org, []string{"a1", "b1"}, ""))
+	add(k.Document(ctx, c, k.Org, 0))
+	add(k.History(ctx, c, k.Org))
+	add(k.Metadata(ctx, c, k.Org))
+	for version := range uint64(40) {
+		add(k.Document(ctx, c, k.Org, version))
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestLimitedTokenLearnsNothing: changes of names that a token is not for change
+// nothing that it reads, and are no conflict for what it writes.
+func TestLimitedTokenLearnsNothing(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		k := keeptest.New(t, nil)
+		ctx, op := t.Context(), k.Operator(t, keep.Vault)
+		many := 1000 // versions that are pruned tell of changes
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		}
+		c := k.MustCaller(t, keep.Vault, k.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(k.Org), Names: []string{"a*"}}).Value)
+		value := func() string { return strconv.Itoa(rng.IntN(1000)) }
+		must(k.UpdateSettings(ctx, op, k.Org, keep.SettingsUpdate{MaxVersions: &many}))
+		before := observed(t, k, c)
+		for range 12 {
+			switch rng.IntN(4) {
+			case 0: // somebody changes what it sees
+				ch := set("a"+strconv.Itoa(rng.IntN(3)), value(), "b1", value())
+				if rng.IntN(3) == 0 {
+					ch = keep.Change{Remove: []string{"a1", "b1"}}
+				}
+				_, err := k.Change(ctx, op, k.Org, ch)
+				must(err)
+				before = observed(t, k, c)
+			default:
+				ch := set("b"+strconv.Itoa(rng.IntN(3)), value())
+				if rng.IntN(4) == 0 {
+					ch = keep.Change{Remove: []string{"b1"}}
+				}
+				_, err := k.Change(ctx, op, k.Org, ch)
+				must(err)
+			}
+			if after := observed(t, k, c); after != before {
+				t.Fatalf("seed %d: it read\n%s\nand then\n%s", seed, before, after)
+			}
+			if strings.Contains(before, `"b0"`) || strings.Contains(before, `"b1"`) {
+				t.Fatalf("seed %d: it reads %s", seed, before)
+			}
+			if rng.IntN(2) == 0 {
+				continue
+			}
+			// It writes what it has read, on condition that it is still there.
+			ch := set("a"+strconv.Itoa(rng.IntN(3)), value())
+			d, err := k.Values(ctx, c, k.Org, nil, "")
+			must(err)
+			m, err := k.Metadata(ctx, c, k.Org)
+			if err != nil && !errors.Is(err, keep.ErrVersionNotFound) {
+				t.Fatal(err)
+			}
+			switch rng.IntN(3) {
+			case 0:
+				ch.Tag = d.Tag
+			case 1:
+				ch.CAS = &m.Current
+			case 2:
+				ch.CAS, ch.Replace, ch.Merge = &m.Current, true, true
+			}
+			_, err = k.Change(ctx, op, k.Org, set("b1", value()))
+			must(err)
+			_, err = k.Change(ctx, c, k.Org, ch)
+			must(err)
+			before = observed(t, k, c)
+		}
+		k.Close(t)
+	}
+}
+
+// TestLimitedTokenConflicts: what it does see must not have changed.
+func TestLimitedTokenConflicts(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx, op := t.Context(), k.Operator(t, keep.Vault)
+	k.MustChange(t, set("a1", "1", "b1", "1"))
+	c := k.MustCaller(t, keep.Vault, k.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(k.Org), Names: []string{"a*"}}).Value)
+	d, err := k.Document(ctx, c, k.Org, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Change(ctx, op, k.Org, set("a1", "2")); err != nil {
+		t.Fatal(err)
+	}
+	for what, ch := range map[string]keep.Change{"tag": {Tag: d.Tag}, "check-and-set": {CAS: &d.Version.Number}} {
+		ch.Set = map[string]string{"a1": "3"}
+		if _, err := k.Change(ctx, c, k.Org, ch); !errors.Is(err, keep.ErrCASMismatch) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	history, err := k.History(ctx, c, k.Org)
+	if err != nil || len(history) != 2 || history[0].User != 0 || history[0].Token != 0 || history[0].Count != -1 {
+		t.Errorf("history: %+v, %v", history, err)
+	}
+}
+
+// TestWriterLearnsNoValues: who may write and not read can't find out by guessing
+// what a value is.
+func TestWriterLearnsNoValues(t *testing.T) {
+	k := keeptest.New(t, nil)
+	ctx := t.Context()
+	k.MustChange(t, set("a", "secret", "b", "1"))
+	tag := func() string {
+		d, err := k.Values(ctx, k.Operator(t, keep.InfluxDB), k.Org, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Tag
+	}
+	write := acl.Set{
+		{Action: acl.Read, Resource: acl.Resource{Type: acl.Orgs, ID: k.Org}},
+		{Action: acl.Write, Resource: acl.Resource{Type: acl.Secrets, OrgID: k.Org}},
+	}
+	for _, p := range []keep.Protocol{keep.InfluxDB, keep.Vault, keep.Influxd} {
+		c := k.MustCaller(t, p, k.MustToken(t, keep.NewToken{Permissions: write}).Value)
+		outcome := func(ch keep.Change) string {
+			t.Helper()
+			before, err := k.Metadata(ctx, k.Operator(t, p), k.Org)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, err := k.Change(ctx, c, k.Org, ch)
+			if w.Tag != "" {
+				t.Errorf("it gets the tag %s", w.Tag)
+			}
+			if err != nil {
+				return err.Error()
+			}
+			return fmt.Sprint(w.Changed, w.Version.Number-before.Current)
+		}
+		old := uint64(1)
+		for what, guess := range map[string]func(value string) keep.Change{
+			"value":    func(v string) keep.Change { return set("a", v) },
+			"document": func(v string) keep.Change { ch := set("a", v, "b", "1"); ch.Replace = true; return ch },
+			"merge": func(v string) keep.Change {
+				ch := set("a", v, "b", "2")
+				ch.Replace, ch.Merge, ch.CAS = true, true, &old
+				return ch
+			},
+			"tag": func(v string) keep.Change { ch := set("a", v); ch.Tag = tag(); return ch },
+			"name": func(v string) keep.Change {
+				return keep.Change{Remove: []string{map[string]string{"secret": "b"}[v] + "x"}}
+			},
+			"removed anyway": func(v string) keep.Change { return keep.Change{Set: map[string]string{"a": v}, Remove: []string{"x"}} },
+		} {
+			k.MustChange(t, set("a", "secret", "b", "1"))
+			right := outcome(guess("secret"))
+			k.MustChange(t, set("a", "secret", "b", "1"))
+			if wrong := outcome(guess("wrong")); right != wrong {
+				t.Errorf("%s over %s: a right guess gives %q, a wrong one %q", what, p, right, wrong)
+			}
 		}
 	}
 }

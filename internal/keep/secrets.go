@@ -15,11 +15,11 @@ type (
 )
 
 // readableMap returns an organization's secrets if the caller may read them.
-func (v *view) readableMap(c *Caller, org ID) (*secretmap.Map, error) {
+func (v *view) readableMap(c *Caller, org ID) (*knownMap, error) {
 	if err := v.allowSecrets(c, acl.Read, org); err != nil {
 		return nil, err
 	}
-	return v.k.maps.Read(v.Reader, org)
+	return v.knownMap(c, org)
 }
 
 // SecretNames returns the names of an organization's secrets, in byte order.
@@ -32,7 +32,7 @@ func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, err
 		if err != nil {
 			return err
 		}
-		rec.Version = m.Current()
+		rec.Version = m.Map.Current()
 		if out, err = m.Names(); err != nil || !c.Limited() {
 			return err
 		}
@@ -62,7 +62,7 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) 
 			if c.maySecrets(acl.Read, id) != nil {
 				return nil
 			}
-			m, err := k.maps.Read(v.Reader, id)
+			m, err := v.knownMap(&c, id)
 			if err == nil && m.Exists() {
 				out = append(out, id)
 			}
@@ -83,16 +83,13 @@ func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (
 		if err != nil {
 			return err
 		}
-		n := version
-		if n == 0 {
-			n = m.Current()
+		if out, rec.Names, err = m.document(version, nil); err != nil {
+			return err
 		}
-		if !m.Kept(n) {
-			return ErrVersionNotFound
+		if rec.Version = version; version == 0 {
+			rec.Version = m.Map.Current()
 		}
-		rec.Version = n
-		out, rec.Names, err = m.Document(n, c.visible(), nil)
-		return err
+		return nil
 	})
 	return out, err
 }
@@ -109,12 +106,12 @@ func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag
 		if err != nil {
 			return err
 		}
-		rec.Version = m.Current()
+		rec.Version = m.Map.Current()
 		out = Document{Tag: m.Tag()}
 		if m.Empty() || out.Tag == tag {
 			return nil
 		}
-		out, rec.Names, err = m.Document(m.Current(), c.visible(), names)
+		out, rec.Names, err = m.document(0, names)
 		return err
 	})
 	return out, err

@@ -26,7 +26,7 @@ func (k *Keep) Metadata(ctx context.Context, c Caller, org ID) (Metadata, error)
 		if err != nil {
 			return err
 		}
-		out, err = m.Metadata()
+		out, err = m.metadata()
 		return err
 	})
 	return out, err

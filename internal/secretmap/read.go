@@ -35,7 +35,7 @@ type VersionInfo struct {
 	Protocol  Protocol
 	From      uint64 // the version that it rolled back to; 0: none
 	Merged    uint64 // the version that a merged write had read; 0: none
-	Count     int    // names in it
+	Count     int    // names in it; -1: not for the caller to know
 	// The names that it changed, in byte order. Only History fills them in.
 	Added   []string
 	Changed []string
@@ -59,6 +59,9 @@ func (m *Map) Exists() bool { return m.head.Map != 0 }
 // Current returns the number of the current version, 0 for none.
 func (m *Map) Current() uint64 { return m.head.Current }
 
+// Created returns when the map was made.
+func (m *Map) Created() time.Time { return m.head.Created }
+
 // Kept reports whether a version still exists.
 func (m *Map) Kept(version uint64) bool { return m.head.kept(m.state, version) }
 
@@ -68,9 +71,13 @@ func (m *Map) Empty() bool { return m.head.empty(m.state, m.r.Now) }
 
 // Tag identifies the visible secrets: the map, its current version, and whether
 // that one is hidden.
-func (m *Map) Tag() string {
+func (m *Map) Tag() string { return m.TagAt(m.head.Current) }
+
+// TagAt is Tag as if another version, with the same visible secrets, were the
+// current one.
+func (m *Map) TagAt(version uint64) string {
 	b := append(make([]byte, 0, 48), m.head.Map.String()...)
-	b = strconv.AppendUint(append(b, '.'), m.head.Current, 10)
+	b = strconv.AppendUint(append(b, '.'), version, 10)
 	if m.Empty() {
 		return string(append(b, ".0"...))
 	}
@@ -187,6 +194,15 @@ func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Do
 		}
 	}
 	return memory.flush()
+}
+
+// Version describes a version that is kept.
+func (m *Map) Version(n uint64) (VersionInfo, error) {
+	r, err := m.version(m.head.Map, n)
+	if err != nil {
+		return VersionInfo{}, err
+	}
+	return m.info(n, r), nil
 }
 
 func (m *Map) info(n uint64, r *versionRecord) VersionInfo {

@@ -1,0 +1,182 @@
+package keep
+
+import (
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
+)
+
+// knownMap is what a caller may know of an organization's secrets. To a caller
+// limited to some names, only versions that changed one of these exist, and the
+// last of them is the current one.
+type knownMap struct {
+	*secretmap.Map
+	c      *Caller
+	latest uint64
+}
+
+// know returns what the caller may know of m.
+func (c *Caller) know(m *secretmap.Map) (*knownMap, error) {
+	k := &knownMap{m, c, m.Current()}
+	var err error
+	if c.Limited() {
+		k.latest, err = m.LastChange(c.sees)
+	}
+	return k, err
+}
+
+// knownMap returns what the caller may know of an organization's secrets. It
+// does not ask whether the caller may read them.
+func (v *view) knownMap(c *Caller, org ID) (*knownMap, error) {
+	m, err := v.k.maps.Read(v.Reader, org)
+	if err != nil {
+		return nil, err
+	}
+	return c.know(m)
+}
+
+// Current returns the number of the version that is the current one to the
+// caller, 0 for none.
+func (m *knownMap) Current() uint64 { return m.latest }
+
+// Exists reports whether there is something that the caller may know.
+func (m *knownMap) Exists() bool { return m.Map.Exists() && (m.latest > 0 || !m.c.Limited()) }
+
+// Empty reports whether there is nothing that the caller may see.
+func (m *knownMap) Empty() bool { return !m.Exists() || m.Map.Empty() }
+
+// Tag changes whenever what the caller sees does.
+func (m *knownMap) Tag() string {
+	if !m.Exists() {
+		return noTag
+	}
+	return m.TagAt(m.latest)
+}
+
+// noTag is the tag of what was never written.
+const noTag = "0000000000000000.0.0"
+
+// changed reports whether a version that is kept exists to the caller.
+func (m *knownMap) changed(version uint64) (bool, error) {
+	if !m.c.Limited() {
+		return true, nil
+	}
+	return m.Map.Changed(version, m.c.sees)
+}
+
+// describe takes out of a version what the caller may not know: how many names
+// it has, and who made it unless that was the caller.
+func (m *knownMap) describe(v *VersionInfo) {
+	if !m.c.Limited() {
+		return
+	}
+	v.Count, v.Pinned, v.From, v.Merged = countUnknown, false, 0, 0
+	if v.Token != m.c.actor() {
+		v.User, v.Token, v.Protocol = 0, 0, ""
+	}
+}
+
+// countUnknown is the Count of a version whose names the caller may not count.
+const countUnknown = -1
+
+// document returns what a version shows, of some names if only is not nil; 0 is
+// the current version.
+func (m *knownMap) document(version uint64, only []string) (Document, []string, error) {
+	if version == 0 {
+		if !m.Exists() || m.latest == 0 {
+			return Document{}, nil, ErrVersionNotFound
+		}
+		return m.shown(m.Map.Current(), only)
+	}
+	if !m.Kept(version) {
+		return Document{}, nil, ErrVersionNotFound
+	}
+	changed, err := m.changed(version)
+	if err != nil {
+		return Document{}, nil, err
+	}
+	if !changed {
+		return Document{}, nil, ErrVersionNotFound
+	}
+	return m.shown(version, only)
+}
+
+func (m *knownMap) shown(version uint64, only []string) (Document, []string, error) {
+	d, names, err := m.Document(version, m.c.visible(), only)
+	if err != nil {
+		return d, names, err
+	}
+	d.Tag = m.Tag()
+	if version != m.latest && version == m.Map.Current() {
+		// What the caller sees has been the same since the latest version.
+		v := VersionInfo{Created: m.Created()} // or longer than versions are kept
+		if m.Kept(m.latest) {
+			if v, err = m.Version(m.latest); err != nil {
+				return d, nil, err
+			}
+		}
+		v.Deleted, v.Hidden, v.Destroyed = d.Version.Deleted, d.Version.Hidden, d.Version.Destroyed
+		v.Number, d.Version = m.latest, v
+	}
+	m.describe(&d.Version)
+	return d, names, nil
+}
+
+// history returns the versions that are kept and exist to the caller.
+func (m *knownMap) history() ([]VersionInfo, error) {
+	versions, err := m.History(m.c.visible())
+	return m.only(versions, err)
+}
+
+func (m *knownMap) metadata() (Metadata, error) {
+	if !m.Exists() {
+		return Metadata{}, ErrVersionNotFound
+	}
+	out, err := m.Metadata()
+	if err != nil || !m.c.Limited() {
+		return out, err
+	}
+	out.Current, out.Oldest, out.Updated = m.latest, 0, out.Created
+	if out.Versions, err = m.only(out.Versions, nil); len(out.Versions) > 0 {
+		out.Updated = out.Versions[len(out.Versions)-1].Created
+	}
+	return out, err
+}
+
+// only leaves the versions that exist to the caller.
+func (m *knownMap) only(versions []VersionInfo, err error) ([]VersionInfo, error) {
+	if err != nil || !m.c.Limited() {
+		return versions, err
+	}
+	var out []VersionInfo
+	for _, v := range versions {
+		changed, err := m.changed(v.Number)
+		if err != nil {
+			return nil, err
+		}
+		if changed {
+			m.describe(&v)
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}
+
+// condition makes the conditions of a change, which are about the caller's
+// current version, conditions about the real one.
+func (m *knownMap) condition(ch Change) (Change, error) {
+	if !m.c.Limited() {
+		return ch, nil
+	}
+	if ch.Exists && m.Empty() {
+		return ch, ErrVersionNotFound
+	}
+	if ch.Tag != "" {
+		if ch.Tag != m.Tag() {
+			return ch, ErrCASMismatch
+		}
+		ch.Tag = m.Map.Tag()
+	}
+	if current := m.Map.Current(); ch.CAS != nil && m.latest <= *ch.CAS && *ch.CAS <= current {
+		ch.CAS = &current // the caller has seen all that it may
+	}
+	return ch, nil
+}
