@@ -7,6 +7,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,6 +24,7 @@ func newRegistry(s *Server) (*prometheus.Registry, error) {
 	}
 	all = append(all, s.handler.requests.collectors()...)
 	all = append(all, connectionMetrics(s.listener)...)
+	all = append(all, limitMetrics(s.handler.limits)...)
 	all = append(all, domainMetrics(s.data)...)
 	all = append(all, auditMetrics(s.data)...)
 	all = append(all, keyMetrics(s.data.KeyHealth)...)
@@ -72,6 +74,14 @@ func connectionMetrics(l *listener) []prometheus.Collector {
 		counter("fluxkeep_http_connections_waited_total", "Times that the limit of connections was reached.", l.full.Load),
 		counter("fluxkeep_http_connections_dropped_total", "Connections that were closed to make room for others.", l.dropped.Load),
 		counter("fluxkeep_http_connections_refused_total", "Connections that were refused because their address had its share.", l.refused.Load),
+	}
+}
+
+func limitMetrics(l *httpapi.Limits) []prometheus.Collector {
+	return []prometheus.Collector{
+		gauge("fluxkeep_http_request_memory_bytes", "Memory that requests hold for their bodies and answers.", func() float64 { return float64(l.Memory.Used()) }),
+		gauge("fluxkeep_http_request_memory_limit_bytes", "Memory that requests can hold.", func() float64 { return float64(l.Memory.Total()) }),
+		gauge("fluxkeep_http_requests_waiting", "Requests that wait for a change.", func() float64 { return float64(l.Waiting.Used()) }),
 	}
 }
 
