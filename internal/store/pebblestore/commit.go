@@ -50,15 +50,13 @@ type committer struct {
 	next     int        // first of requests that was not run
 	closed   bool       // the queue lets nothing more in
 	tx       tx
-	changes  overlay
+	changes  changes
 	revs     *revisions // of the state that the group is built on
 	changed  tableSet   // in which functions of the group have written
 	free     space      // before the group
 	members  []*request // those whose functions were run for the next group
 	inflight bool       // a group is with the syncer
 	task     func()     // waits for the engine to have no group
-	batch    *pebble.Batch
-	batchGen *generation
 }
 
 // A group is what the syncer gets.
@@ -78,7 +76,6 @@ func newCommitter(s *Store) *committer {
 	}
 	c.tx.changes, c.tx.changed = &c.changes, &c.changed
 	c.revs = &revisions{}
-	c.changes.reset()
 	return c
 }
 
@@ -155,6 +152,7 @@ func (c *committer) runWaiting() {
 // run runs the function of r and makes r a member of the next group. What a
 // function wrote that failed is taken back at once.
 func (c *committer) run(r *request) {
+	gen := c.store.gen.Load()
 	returned := false
 	defer func() {
 		if !returned {
@@ -165,20 +163,21 @@ func (c *committer) run(r *request) {
 		}
 		c.tx.end()
 		if !returned || r.err != nil {
-			c.changes.rollback()
+			if err := c.changes.rollback(); err != nil {
+				gen.disk.fail(err) // the group is refused
+			}
 		}
 		c.members = append(c.members, r)
 	}()
-	gen := c.store.gen.Load()
 	if len(c.members) == 0 {
 		c.free = c.store.freeSpace()
 	}
-	c.changes.mark()
+	c.changes.mark(gen)
 	if r.err = r.ctx.Err(); r.err == nil {
 		if err := gen.disk.failure(); err != nil {
 			r.err = unavailable(err)
 		} else {
-			c.tx.src, c.tx.revs, r.ran = gen.db, c.revs, true
+			c.tx.src, c.tx.revs, r.ran = c.changes.batch, c.revs, true
 			if r.err = r.fn(&c.tx); r.err == nil && c.changes.written() {
 				r.err = c.store.spaceFor(r.ctx, c.free, c.changes.size())
 			}
@@ -209,11 +208,10 @@ func (c *committer) commit() {
 	}
 	c.store.counters.groups.Add(1)
 	c.store.counters.changes.Add(uint64(len(c.members)))
-	c.store.counters.logBytes.Add(uint64(c.batch.Len()))
+	c.store.counters.logBytes.Add(uint64(c.changes.size()))
 	c.inflight = true
-	c.toSync <- &group{gen: gen, batch: c.batch, revs: c.nextRevisions(), members: c.members}
+	c.toSync <- &group{gen: gen, batch: c.changes.take(), revs: c.nextRevisions(), members: c.members}
 	c.members = nil
-	c.changes.reset()
 }
 
 // nextRevisions moves on to the state with the changes of the group.
@@ -251,23 +249,10 @@ func (c *committer) apply(gen *generation) (err error) {
 			gen.disk.fail(err)
 		}
 	}()
-	if c.batchGen != gen {
-		c.batch, c.batchGen = gen.db.NewBatch(), gen
-	}
-	c.batch.Reset()
-	if err := c.changes.fill(c.batch, gen.db); err != nil {
-		return err
-	}
 	if err := gen.waitForEngine(); err != nil {
 		return err
 	}
-	if c.batch.Empty() {
-		// Only ranges that held nothing; the group still ends as usual.
-		if err := c.batch.LogData(nil, nil); err != nil {
-			return err
-		}
-	}
-	return gen.db.ApplyNoSyncWait(c.batch, pebble.Sync)
+	return gen.db.ApplyNoSyncWait(c.changes.batch, pebble.Sync)
 }
 
 // waitForEngine waits while the engine is behind with its background work.
