@@ -32,11 +32,12 @@ var layers = map[string][]string{
 	"internal/influxv2":                    with(domain, "internal/httpapi"),
 	"internal/vaultkv":                     with(domain, "internal/httpapi"),
 	"internal/httpapi":                     {},
-	"internal/keep":                        {"internal/secretmap", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/keep":                        {"internal/clock", "internal/secretmap", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
 	"internal/secretmap":                   {"internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/seal", "internal/store"},
 	"internal/errcode":                     {},
 	"internal/record":                      {"internal/gencache", "internal/acl", "internal/seal", "internal/store"},
 	"internal/gencache":                    {},
+	"internal/clock":                       {},
 	"internal/backup":                      {},
 	"internal/influxbolt":                  {"internal/acl"},
 	"internal/durable":                     {},
@@ -51,7 +52,7 @@ var layers = map[string][]string{
 }
 
 // domain is what whoever uses the domain depends on.
-var domain = []string{"internal/keep", "internal/secretmap", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
+var domain = []string{"internal/keep", "internal/clock", "internal/secretmap", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
 
 func with(packages []string, more ...string) []string { return append(more, packages...) }
 

@@ -18,11 +18,11 @@ import (
 )
 
 // inBackup says which tables a backup has: not sessions, which end with the
-// server that they were made on, not what belongs to the audit log's file, and
-// not the sums of all these records, which a restore makes again.
+// server that they were made on, not what belongs to the audit log's file, not
+// the latest time that its clock has shown, and not the sums of all these records, which a restore makes again.
 func inBackup(key []byte) bool {
 	switch record.TableOf(key) {
-	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableCheckpoint,
+	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableCheckpoint, record.TableClock,
 		record.TableDirectory, record.TableRoot:
 		return false
 	}

@@ -181,7 +181,7 @@ func newRecord(table record.Table) any {
 		return new(entryRecord)
 	case record.TableMember, record.TableMemberOf:
 		return new(memberRecord)
-	case record.TableOutbox, record.TableCheckpoint, record.TableSetUp:
+	case record.TableOutbox, record.TableCheckpoint, record.TableClock, record.TableSetUp:
 		return new(json.RawMessage)
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// What is no credential finds nobody, even if its hash is stored.
+// A missing or malformed credential finds nobody, even if its hash is stored.
 func TestNoTokenIsNotAToken(t *testing.T) {
 	k := keeptest.New(t, nil)
 	op := k.Operator(t, keep.InfluxDB)

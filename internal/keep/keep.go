@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/clock"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
@@ -71,7 +72,8 @@ type Keep struct {
 	records *record.DB
 	log     *audit.Log
 	logger  *slog.Logger
-	now     func() time.Time
+	clock   *clock.Clock
+	now     func() time.Time // clock.Now
 	sleep   func(context.Context, time.Duration) error
 
 	hashAuditNames bool
@@ -99,6 +101,8 @@ type Keep struct {
 
 	stats Stats
 
+	clockSaved time.Time // the latest time that is durable
+
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
@@ -110,7 +114,6 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		store:          c.Store,
 		log:            c.Audit,
 		logger:         c.Logger,
-		now:            c.Now,
 		sleep:          c.Sleep,
 		hashAuditNames: c.HashAuditNames,
 		sessionLength:  c.SessionLength,
@@ -126,9 +129,13 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)
 	}
-	if k.now == nil {
-		k.now = time.Now
+	if c.Now == nil {
+		c.Now = time.Now
 	}
+	k.clock = clock.New(c.Now, func(by time.Duration) {
+		k.logger.Warn("the system's clock jumped, because it was set or the machine slept", "by", by.Round(time.Second).String())
+	})
+	k.now = k.clock.Now
 	k.records = record.New(c.Store, c.Keys, k.now)
 	if k.sleep == nil {
 		k.sleep = sleep
@@ -151,12 +158,16 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	}
 	k.scrub.known = map[string]bool{}
 	k.scrubAtStart(ctx)
+	if err := k.resumeClock(ctx); err != nil {
+		return nil, fmt.Errorf("read the latest time: %w", err)
+	}
 	if err := k.recoverOutbox(ctx); err != nil {
 		return nil, fmt.Errorf("bring the audit log up to date: %w", err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	k.stop = stop
 	k.done.Go(func() { k.drainOutbox(background) })
+	k.done.Go(func() { k.keepClock(background) })
 	k.done.Go(func() { k.sweepExpired(background) })
 	k.done.Go(func() { k.rotate(background) })
 	k.done.Go(func() { k.scrubInBackground(background) })
@@ -169,6 +180,9 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 func (k *Keep) Close() error {
 	k.stop()
 	k.done.Wait()
+	if err := k.saveClock(context.Background(), 1); err != nil {
+		k.logger.Debug("the time can't be saved", "error", err)
+	}
 	err := k.recordRefusals(true)
 	if err != nil {
 		err = fmt.Errorf("record counted refusals: %w", err)

@@ -58,7 +58,7 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 		rec.Token, rec.User, rec.Target = id.String(), parent.User.String(), out.ID.String()
 		return t.putToken(out.ID, nil, &tokenRecord{
 			Hash: t.Hash("token", out.Value), Org: parent.Org, User: parent.User, Parent: id,
-			Created: t.Now, Updated: t.Now, Expires: out.Expires,
+			Created: t.Now, Updated: t.Now, Expires: out.Expires, Wall: k.clock.Wall(),
 		})
 	})
 	if err != nil {
@@ -117,7 +117,7 @@ func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 			return err
 		}
 		r := *old
-		r.Updated, r.Expires = t.Now, t.loginExpires(parent)
+		r.Updated, r.Expires, r.Wall = t.Now, t.loginExpires(parent), k.clock.Wall()
 		out = Login{ID: c.Token, Expires: r.Expires, Length: r.Expires.Sub(t.Now)}
 		return t.putToken(c.Token, old, &r)
 	})

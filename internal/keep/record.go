@@ -44,6 +44,9 @@ type tokenRecord struct {
 	Expires     time.Time          `json:"expires,omitzero"`
 	Names       []string           `json:"names,omitempty"`
 	Parent      ID                 `json:"parent,omitzero"` // set on a login token
+	// Wall is what the system's clock showed when a login token was made or
+	// renewed.
+	Wall time.Time `json:"wall,omitzero"`
 }
 
 // expired reports whether the token has ended.
@@ -63,6 +66,9 @@ type sessionRecord struct {
 	User     ID        `json:"user"`
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires"`
+	// Wall is what the system's clock showed when the session was made or
+	// renewed.
+	Wall time.Time `json:"wall,omitzero"`
 }
 
 type memberRecord struct {

@@ -22,7 +22,7 @@ const renewBefore = 5 * time.Minute
 func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller, error) {
 	sent := k.records.Hash("token", value)
 	if k.log.Err() == nil {
-		if known, ok := k.callers.get(sent, o, k.now()); ok {
+		if known, ok := k.callers.get(sent, o, k.now()); ok && !k.clock.After(known.wall) {
 			return known, nil
 		}
 	}
@@ -41,7 +41,7 @@ func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent record.H
 		if err != nil {
 			return err
 		}
-		if r == nil || r.expired(v.Now) {
+		if r == nil || r.expired(v.Now) || k.clock.After(r.Wall) {
 			return ErrUnauthenticated
 		}
 		caller := tokenCaller(o, id, r)
@@ -68,7 +68,7 @@ func (k *Keep) lookUp(ctx context.Context, o Origin, value string, sent record.H
 func tokenCaller(o Origin, id ID, r *tokenRecord) Caller {
 	return Caller{
 		Origin: o, User: r.User, Token: id, inactive: r.Inactive,
-		permissions: oftenFirst(toSet(r.Permissions)), names: r.Names, expires: r.Expires, until: r.Expires, renewable: r.Parent != 0,
+		permissions: oftenFirst(toSet(r.Permissions)), names: r.Names, expires: r.Expires, until: r.Expires, wall: r.Wall, renewable: r.Parent != 0,
 		userText: r.User.String(), tokenText: id.String(),
 	}
 }
@@ -135,6 +135,9 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 		r, err := v.session(h)
 		if err != nil {
 			return err
+		}
+		if k.clock.After(r.Wall) {
+			return ErrUnauthenticated
 		}
 		if err := v.activeUser(r.User); err != nil {
 			return err
@@ -216,7 +219,7 @@ func (k *Keep) renewSession(ctx context.Context, h record.Hash) error {
 		}
 		renewed := *r
 		renewed.Revision++
-		renewed.Expires = t.Now.Add(renewBefore)
+		renewed.Expires, renewed.Wall = t.Now.Add(renewBefore), k.clock.Wall()
 		return t.putSession(h, &renewed)
 	})
 }
@@ -322,7 +325,7 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 			return errorf(CodeForbidden, "password change required\n%s", err)
 		}
 		s.Expires = t.Now.Add(k.sessionLength)
-		return t.putSession(k.sessionHash(s.Key), &sessionRecord{User: user, Created: t.Now, Expires: s.Expires})
+		return t.putSession(k.sessionHash(s.Key), &sessionRecord{User: user, Created: t.Now, Expires: s.Expires, Wall: k.clock.Wall()})
 	})
 	if err != nil {
 		return Session{}, err

@@ -39,6 +39,7 @@ const (
 	TableMemberOf   Table = 'B' // user, organization
 	TableOutbox     Table = 'a' // audit record
 	TableCheckpoint Table = 'z' // nothing
+	TableClock      Table = 'l' // nothing; the latest time that was seen
 	TableSetUp      Table = 'i' // nothing; keeps setup closed when all users and organizations are deleted
 	TableDirectory  Table = 'd' // nothing: the sums of the directory's records
 	TableRoot       Table = 'r' // nothing: the sums of the records that have sums, and of others
@@ -175,6 +176,8 @@ func Describe(k []byte) string {
 		return "an audit record in the store"
 	case TableCheckpoint:
 		return "the audit checkpoint"
+	case TableClock:
+		return "the latest time"
 	case TableSetUp:
 		return "the mark that the server was set up"
 	case TableDirectory:

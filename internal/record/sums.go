@@ -68,7 +68,7 @@ func (c *changes) toggle(key []byte, element Sum) {
 	case TableState:
 		org := mustID(key)
 		c.states[org] = c.states[org].Plus(MapSums{History: element})
-	case TableHead, TableOutbox, TableCheckpoint, TableDirectory:
+	case TableHead, TableOutbox, TableCheckpoint, TableClock, TableDirectory:
 		c.root.toggle(key, element)
 	case TableRoot: // there are no sums of the root
 	default:
@@ -210,7 +210,7 @@ func (db *DB) rebuild(ctx context.Context, sumHeads func(*Writer) error) error {
 }
 
 var (
-	rootTables      = []Table{TableHead, TableOutbox, TableCheckpoint, TableDirectory}
+	rootTables      = []Table{TableHead, TableOutbox, TableCheckpoint, TableClock, TableDirectory}
 	directoryTables = []Table{TableOrg, TableOrgName, TableUser, TableUserName, TableToken, TableTokenHash, TableSession, TableSessionOf, TableMember, TableMemberOf, TableSetUp}
 )
 

@@ -265,7 +265,7 @@ func (s *Server) ready() error {
 	return nil
 }
 
-// warnings returns what would keep the server from starting again.
+// warnings returns what an operator should look into although the server works.
 func (s *Server) warnings() []influxv2.Warning {
 	keys := s.data.KeyHealth()
 	warn := func(name string, err error, message string) influxv2.Warning {
@@ -274,8 +274,13 @@ func (s *Server) warnings() []influxv2.Warning {
 		}
 		return influxv2.Warning{Name: name, Err: err}
 	}
+	clockErr := s.data.Keep.ClockErr()
+	if clockErr != nil {
+		clockErr = &keep.Error{Code: keep.CodeUnavailable, Message: clockErr.Error()}
+	}
 	return []influxv2.Warning{
 		warn("key-provider", keys.Provider, "the key-encryption key can't be used; the server works, but couldn't start again"),
+		{Name: "clock", Err: clockErr},
 		warn("keyset", keys.File, "the keyset in the data folder is missing or changed; the server works, but couldn't start again"),
 	}
 }

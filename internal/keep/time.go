@@ -1,0 +1,64 @@
+package keep
+
+import (
+	"context"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+// clockPeriod is how often at most the latest time is made durable. So much may
+// be forgotten when the process is killed.
+const clockPeriod = time.Minute
+
+// clockRecord is the latest time that the store has seen.
+type clockRecord struct {
+	Latest time.Time `json:"latest"`
+}
+
+// resumeClock makes the clock go on from where the last run saw it.
+func (k *Keep) resumeClock(ctx context.Context) error {
+	return k.peek(ctx, func(v *view) error {
+		r, err := record.Load[clockRecord](v.Reader, record.Key(record.TableClock))
+		if err == nil && r != nil {
+			k.clock.Resume(r.Latest)
+			k.clockSaved = r.Latest
+		}
+		return err
+	})
+}
+
+// saveClock makes the latest time durable, if it is later by a period than what
+// the store has.
+func (k *Keep) saveClock(ctx context.Context, period time.Duration) error {
+	k.clock.Now()
+	latest := k.clock.Latest()
+	if latest.Sub(k.clockSaved) < period {
+		return nil
+	}
+	err := k.quietly(ctx, func(t *tx) error {
+		return t.w.PutJSON(record.Key(record.TableClock), clockRecord{latest})
+	})
+	if err == nil {
+		k.clockSaved = latest
+	}
+	return err
+}
+
+func (k *Keep) keepClock(ctx context.Context) {
+	tick := time.NewTicker(clockPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := k.saveClock(ctx, clockPeriod); err != nil && ctx.Err() == nil {
+			k.logger.Debug("the time can't be saved now", "error", err)
+		}
+	}
+}
+
+// ClockErr returns what is wrong with the system's clock, nil when nothing is.
+func (k *Keep) ClockErr() error { return k.clock.Err() }
