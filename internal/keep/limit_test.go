@@ -290,6 +290,7 @@ func TestWriterLearnsNoValues(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
 	k.MustChange(t, set("a", "secret", "b", "1"))
+	k.MustChange(t, set("c", "1")) // so that version 1 is not the current one
 	tag := func() string {
 		d, err := k.Values(ctx, k.Operator(t, keep.InfluxDB), k.Org, nil, "")
 		if err != nil {
