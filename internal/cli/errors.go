@@ -55,6 +55,7 @@ func hintFor(err error) string {
 		provider  *datadir.ProviderError
 		ambiguous *profile.AmbiguousError
 		unknown   *profile.UnknownError
+		empty     *profile.EmptyError
 		clash     *process.ClashError
 		name      *secretfile.NameError
 		dns       *net.DNSError
@@ -71,6 +72,8 @@ func hintFor(err error) string {
 		return "choose one with --active-config NAME or INFLUX_ACTIVE_CONFIG"
 	case errors.As(err, &unknown) && len(unknown.Names) > 0:
 		return "the profiles are: " + strings.Join(unknown.Names, ", ")
+	case errors.As(err, &empty):
+		return "is the variable set that it comes from? leave the flag out to use the environment or the profile"
 	case errors.As(err, &clash):
 		return "rename one of them, or choose with --only"
 	case errors.As(err, &name):

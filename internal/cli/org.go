@@ -127,7 +127,8 @@ func newOrgDeleteCommand(r *remote) *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   "Delete an organization with all its secrets",
 		Long: `Delete an organization with its members and all its secrets, all versions of them.
-This can't be undone. At a terminal it asks first, unless --yes is given.`,
+It asks first, unless --yes is given. Without a terminal, --yes is needed. This can't be
+undone.`,
 		Example:           `  fluxkeep org delete acme`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeOrgs),

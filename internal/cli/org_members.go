@@ -89,7 +89,8 @@ func newOrgMembersRemoveCommand(r *remote) *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   "Take a user out of an organization",
 		Long: `Take a user, named by name or ID, out of an organization, whatever the role. The
-user's tokens stay what they are. At a terminal it asks first, unless --yes is given.`,
+user's tokens stay what they are. It asks first, unless --yes is given. Without a
+terminal, --yes is needed.`,
 		Example:           `  fluxkeep org members remove ann --org acme`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),

@@ -1,6 +1,11 @@
 package cli
 
-import "strings"
+import (
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+)
 
 func matchesAny(patterns []string, name string) bool {
 	for _, p := range patterns {
@@ -46,8 +51,17 @@ func exact(patterns []string) []string {
 	return patterns
 }
 
-// chosen returns the secrets that fit the patterns; none means all. It is an
-// error when a name without a * is not there.
+// unmatched returns the patterns that match none of the names.
+func unmatched(patterns []string, names iter.Seq[string]) []string {
+	left := slices.Clone(patterns)
+	for name := range names {
+		left = slices.DeleteFunc(left, func(p string) bool { return matches(p, name) })
+	}
+	return left
+}
+
+// chosen returns the secrets that match the patterns; none means all. A pattern
+// that matches nothing is an error.
 func chosen(patterns []string, secrets map[string]string) (map[string]string, error) {
 	if len(patterns) == 0 {
 		return secrets, nil
@@ -58,13 +72,7 @@ func chosen(patterns []string, secrets map[string]string) (map[string]string, er
 			out[name] = value
 		}
 	}
-	var missing []string
-	for _, p := range patterns {
-		if _, ok := out[p]; !ok && !strings.Contains(p, "*") {
-			missing = append(missing, p)
-		}
-	}
-	if len(missing) > 0 {
+	if missing := unmatched(patterns, maps.Keys(out)); len(missing) > 0 {
 		return nil, missingError(missing)
 	}
 	return out, nil

@@ -31,10 +31,13 @@ func prompt(cmd *cobra.Command, text string) {
 
 var errNotConfirmed = errors.New("nothing was done")
 
-// confirm asks, when there is somebody to ask, whether to go on.
+// confirm asks whether to go on. Without a terminal to ask at, only --yes does.
 func confirm(cmd *cobra.Command, yes bool, question string, args ...any) error {
-	if yes || !interactive(cmd) {
+	if yes {
 		return nil
+	}
+	if !interactive(cmd) {
+		return withHint(errors.New("nothing was done: there is no terminal to ask for confirmation"), "add --yes to go on without being asked")
 	}
 	answer, err := ask(cmd, fmt.Sprintf(question, args...)+" [y/N] ")
 	if err != nil {
@@ -48,7 +51,7 @@ func confirm(cmd *cobra.Command, yes bool, question string, args ...any) error {
 }
 
 func addYes(cmd *cobra.Command, yes *bool) {
-	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
+	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask; needed when there is no terminal")
 }
 
 // awaited runs what can't be interrupted, and leaves it behind when ctx ends.
@@ -87,8 +90,11 @@ func askHidden(cmd *cobra.Command, question string) (string, error) {
 	prompt(cmd, question)
 	defer prompt(cmd, "\n")
 	return awaited(cmd.Context(), func() (string, error) {
-		b, err := term.ReadPassword(fd)
-		return string(b), err
+		text, err := readHidden(in)
+		if errors.Is(err, io.EOF) {
+			err = errNotConfirmed
+		}
+		return text, err
 	}, func() { _ = term.Restore(fd, state) })
 }
 

@@ -1,26 +1,34 @@
 package cli
 
 import (
+	"slices"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
 )
 
 func newSecretDeleteCommand(r *remote) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
-		Use:     "delete NAME…",
+		Use:     "delete PATTERN…",
 		Aliases: []string{"rm"},
 		Short:   "Delete secrets",
-		Long: `Delete secrets, all in one version. A name that is not there is no error. What is
-deleted can be brought back with "fluxkeep secret rollback", as long as an earlier
-version is kept.
+		Long: `Delete secrets, all in one version. In a pattern, * stands for any text; one that
+matches nothing is an error, while a name that doesn't exist is not. "fluxkeep secret
+rollback" brings deleted secrets back as long as an earlier version is kept.
 
-At a terminal it asks first, unless --yes is given.`,
+It asks first, unless --yes is given. Without a terminal, --yes is needed.`,
 		Example: `  fluxkeep secret delete db_password
-  fluxkeep secret delete old_key older_key --yes`,
+  fluxkeep secret delete 'old_*' older_key --yes`,
 		Args:              arguments(1, -1),
 		ValidArgsFunction: r.completeSecrets,
-		RunE: func(cmd *cobra.Command, names []string) error {
+		RunE: func(cmd *cobra.Command, patterns []string) error {
 			s, org, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			names, err := expand(cmd, s, org, patterns)
 			if err != nil {
 				return err
 			}
@@ -35,13 +43,32 @@ At a terminal it asks first, unless --yes is given.`,
 			if err != nil {
 				return err
 			}
-			done := "Deleted "
-			if len(names) > 1 {
-				done = "Deleted what there was of "
-			}
-			return r.written(cmd, org, w, done+some(names, 10), "There is no secret "+some(names, 10))
+			return r.written(cmd, org, w, "Deleted "+some(names, 10), "There is no secret "+some(names, 10))
 		},
 	}
 	addYes(cmd, &yes)
 	return cmd
+}
+
+// expand replaces each pattern with a * by the names that match it.
+func expand(cmd *cobra.Command, s *session, org client.Organization, patterns []string) ([]string, error) {
+	isName := func(p string) bool { return !strings.Contains(p, "*") }
+	wild := slices.DeleteFunc(slices.Clone(patterns), isName)
+	if len(wild) == 0 {
+		return patterns, nil
+	}
+	all, err := s.SecretNames(cmd.Context(), org.ID)
+	if err != nil {
+		return nil, err
+	}
+	if missing := unmatched(wild, slices.Values(all)); len(missing) > 0 {
+		return nil, missingError(missing)
+	}
+	names := slices.DeleteFunc(all, func(n string) bool { return !matchesAny(patterns, n) })
+	for _, p := range patterns {
+		if isName(p) && !slices.Contains(names, p) {
+			names = append(names, p)
+		}
+	}
+	return names, nil
 }

@@ -35,7 +35,7 @@ a terminal whether to go on. When somebody else changes the secrets in between,
 nothing is written.
 
 Without --replace, secrets that are not in the file stay. With it, they are removed;
-a file without secrets needs --yes then, where nobody can be asked.
+without a terminal, that needs --yes.
 
 The format is told by the file's name: .json, .yaml or .yml, and dotenv for any other;
 or by --format. In a dotenv file nothing is expanded: a $ is a $. "-" stands for
@@ -86,8 +86,6 @@ func (im *secretImport) run(cmd *cobra.Command, path string) error {
 		return printJSON(cmd.OutOrStdout(), p)
 	case im.dryRun:
 		return p.print(cmd.OutOrStdout(), 1<<30)
-	case im.replace && len(secrets) == 0 && !im.yes && !interactive(cmd):
-		return withHint(fmt.Errorf("%s holds no secrets, and --replace would remove all of %s", path, printable(org.Name)), "--yes says that this is meant")
 	case p == nil || !p.empty():
 		if err := im.ask(cmd, org, p); err != nil {
 			return err
@@ -231,7 +229,8 @@ func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *impo
 			return err
 		}
 	}
-	return confirm(cmd, im.yes, "Import into %s?", printable(org.Name))
+	removes := im.replace && (p == nil || len(p.Removed) > 0)
+	return confirm(cmd, im.yes || !removes && !interactive(cmd), "Import into %s?", printable(org.Name))
 }
 
 // write sends what differs, on condition that it still does, or all when that

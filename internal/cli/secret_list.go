@@ -15,8 +15,9 @@ func newSecretListCommand(r *remote) *cobra.Command {
 		Use:     "list [PATTERN…]",
 		Aliases: []string{"ls"},
 		Short:   "List the names of secrets",
-		Long: `List the names of an organization's secrets, in byte order; with patterns, in
-which * stands for any text, those that fit one of them.
+		Long: `List the names of an organization's secrets in byte order or, with patterns, those
+that match one of them. In a pattern, * stands for any text. A pattern that matches
+nothing is an error.
 
 --long adds the version in which each was set last, when, and by whom, as far as
 the versions that are kept go back.`,
@@ -34,6 +35,9 @@ the versions that are kept go back.`,
 			names, err := s.SecretNames(cmd.Context(), org.ID)
 			if err != nil {
 				return err
+			}
+			if missing := unmatched(patterns, slices.Values(names)); len(missing) > 0 {
+				return missingError(missing)
 			}
 			names = slices.DeleteFunc(names, func(n string) bool { return len(patterns) > 0 && !matchesAny(patterns, n) })
 			if long {

@@ -20,8 +20,8 @@ func newSecretRollbackCommand(r *remote) *cobra.Command {
 are there again. Nothing is lost: the versions in between are kept, and it can be
 rolled back itself.
 
-At a terminal it shows the names that were touched since, and asks first, unless
---yes is given.`,
+It shows the names that were touched since, and asks first, unless --yes is given.
+Without a terminal, --yes is needed.`,
 		Example: `  fluxkeep secret history
   fluxkeep secret rollback 7`,
 		Args:              arguments(1, 1),

@@ -3,58 +3,128 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
 
-func newSecretSetCommand(r *remote) *cobra.Command {
-	var in input
-	cmd := &cobra.Command{
-		Use:     "set NAME",
-		Aliases: []string{"update"},
-		Short:   "Set a secret",
-		Long: `Set a secret to a new value, or add it. The value comes from a hidden prompt or,
-when standard input is no terminal, from there, without the line break at its end.
---file takes a file's content exactly as it is.
+type secretSet struct {
+	r          *remote
+	in         input
+	name       string
+	allowEmpty bool
+}
 
-There can be any value up to 1 MiB that is UTF-8, the empty one too. A name has 1 to
-1,024 bytes.`,
-		Example: `  # asked for, unseen
+func newSecretSetCommand(r *remote) *cobra.Command {
+	c := secretSet{r: r}
+	cmd := &cobra.Command{
+		Use:     "set NAME | NAME=VALUE… | --name NAME",
+		Aliases: []string{"update"},
+		Short:   "Set secrets",
+		Long: `Set a secret to a new value, or add it. The value comes from a hidden prompt or,
+without a terminal, from standard input, less the line break at its end. --file takes
+a file's content exactly as it is.
+
+NAME=VALUE sets several secrets at once, in one version, but the shell's history and
+the list of processes then show the values. A name with a "=" in it needs --name.
+
+A value is UTF-8 text of up to 1 MiB; an empty one needs --allow-empty. A name has 1
+to 1,024 bytes.`,
+		Example: `  # ask for the value and don't show it
   fluxkeep secret set db_password
 
-  # from another program
+  # take the value from another program
   openssl rand -base64 32 | fluxkeep secret set session_key
 
-  # from a file, to the byte
+  # take it from a file, to the byte
   fluxkeep secret set tls_key --file server.pem
 
-  # from the command line, where the list of processes and the history show it
-  fluxkeep secret set region --value eu`,
-		Args:              arguments(1, 1),
+  # values that are no secret
+  fluxkeep secret set region=eu log_level=info`,
 		ValidArgsFunction: onlyFirst(r.completeSecrets),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			in.hasValue = cmd.Flags().Changed("value")
-			s, org, err := r.open(cmd)
-			if err != nil {
-				return err
-			}
-			value, err := in.read(cmd, "Value of "+printable(args[0]), false)
-			if err != nil {
-				return err
-			}
-			if !utf8.ValidString(value) {
-				return withHint(errors.New("the value is not valid UTF-8"), "keep it as text: base64 FILE | fluxkeep secret set NAME")
-			}
-			w, err := s.WriteValues(cmd.Context(), org.ID, map[string]*string{args[0]: &value}, nil)
-			if err != nil {
-				return err
-			}
-			return r.written(cmd, org, w, fmt.Sprintf("Set %s", printable(args[0])), printable(args[0])+" has that value already")
-		},
+		RunE:              c.run,
 	}
-	cmd.Flags().StringVar(&in.value, "value", "", "the `value`, which the list of processes and the shell's history then show")
-	cmd.Flags().StringVarP(&in.file, "file", "f", "", "`file` with the value, exactly; \"-\" for standard input")
+	fs := cmd.Flags()
+	fs.StringVar(&c.name, "name", "", "`name` of the secret, which may have a \"=\" in it")
+	fs.StringVar(&c.in.value, "value", "", "the `value`, which the list of processes and the shell's history then show")
+	fs.StringVarP(&c.in.file, "file", "f", "", "`file` with the value, exactly; \"-\" for standard input")
+	fs.BoolVar(&c.allowEmpty, "allow-empty", false, "set an empty value")
 	cmd.MarkFlagsMutuallyExclusive("value", "file")
 	return cmd
+}
+
+func (c *secretSet) run(cmd *cobra.Command, args []string) error {
+	c.in.hasValue = cmd.Flags().Changed("value")
+	name, pairs, err := c.parse(cmd, args)
+	if err != nil {
+		return err
+	}
+	s, org, err := c.r.open(cmd)
+	if err != nil {
+		return err
+	}
+	if len(pairs) == 0 {
+		value, err := c.in.read(cmd, "Value of "+printable(name), false)
+		if err != nil {
+			return err
+		}
+		pairs = map[string]*string{name: &value}
+	}
+	names := slices.Sorted(maps.Keys(pairs))
+	for _, n := range names {
+		switch value := *pairs[n]; {
+		case !utf8.ValidString(value):
+			return withHint(errors.New("the value is not valid UTF-8"), "keep it as text: base64 FILE | fluxkeep secret set NAME")
+		case value == "" && !c.allowEmpty:
+			return withHint(fmt.Errorf("the value of %s is empty: nothing was set", printable(n)), "add --allow-empty if that is what you want")
+		}
+	}
+	w, err := s.WriteValues(cmd.Context(), org.ID, pairs, nil)
+	if err != nil {
+		return err
+	}
+	list := some(names, 10)
+	unchanged := list + " has that value already"
+	if len(names) > 1 {
+		unchanged = list + " have those values already"
+	}
+	return c.r.written(cmd, org, w, "Set "+list, unchanged)
+}
+
+// parse returns the name of the one secret to set, or all names with their
+// values. Its errors don't repeat arguments, which may be values.
+func (c *secretSet) parse(cmd *cobra.Command, args []string) (name string, pairs map[string]*string, err error) {
+	if cmd.Flags().Changed("name") {
+		if len(args) > 0 {
+			return "", nil, usageError(cmd, errors.New("--name takes the place of the argument"))
+		}
+		return c.name, nil, nil
+	}
+	if len(args) == 0 {
+		return "", nil, usageError(cmd, errors.New("an argument is missing"))
+	}
+	if len(args) == 1 && !strings.Contains(args[0], "=") {
+		return args[0], nil, nil
+	}
+	if c.in.hasValue || c.in.file != "" {
+		return "", nil, withHint(errors.New("--value and --file go with one name"), `a name with a "=" in it needs --name`)
+	}
+	pairs = make(map[string]*string, len(args))
+	for _, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		switch {
+		case !ok:
+			return "", nil, withHint(errors.New("set takes one name, or arguments of the form NAME=VALUE"), "to be asked for each value, set one secret at a time")
+		case name == "":
+			return "", nil, usageError(cmd, errors.New("a name is empty"))
+		case pairs[name] != nil:
+			return "", nil, usageError(cmd, fmt.Errorf("%s is given twice", printable(name)))
+		}
+		pairs[name] = &value
+	}
+	warn(cmd, "values on the command line stay in the shell's history; leave out =VALUE to be asked for them")
+	return "", pairs, nil
 }

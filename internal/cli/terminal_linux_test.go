@@ -147,6 +147,16 @@ func TestHiddenPrompt(t *testing.T) {
 	if !x.echoes() {
 		t.Error("the terminal was left without echo")
 	}
+
+	x = startAt(t, env, "secret", "set", "db_password")
+	x.sees("Value of db_password: ", 1)
+	x.await("echo off", func() bool { return !x.echoes() })
+	x.types("\x04") // Ctrl-D
+	x.sees("fluxkeep: nothing was done", 1)
+	x.ends(1)
+	if !x.echoes() {
+		t.Error("the terminal was left without echo")
+	}
 }
 
 // TestRunAtTerminal: a command that is watched over has the terminal: it

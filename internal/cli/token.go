@@ -3,6 +3,7 @@ package cli
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
@@ -34,9 +35,18 @@ time and to some names.`,
 func (r *remote) printTokens(cmd *cobra.Command, value any, tokens ...client.Token) error {
 	t := table{header: []string{"ID", "DESCRIPTION", "USER", "ORGANIZATION", "MAY", "NAMES", "STATUS", "EXPIRES"}}
 	for _, k := range tokens {
-		t.add(k.ID, k.ID, k.Description, k.User, k.Org, permissionsOf(k), strings.Join(k.Names, " "), string(k.Status), formatTime(k.ExpiresAt))
+		t.add(k.ID, k.ID, k.Description, k.User, k.Org, permissionsOf(k), strings.Join(k.Names, " "), statusOf(k, time.Now()), formatTime(k.ExpiresAt))
 	}
 	return r.print(cmd, value, &t)
+}
+
+// statusOf returns a token's status, which the server leaves at active when
+// the token has expired, as InfluxDB's clients know no other.
+func statusOf(t client.Token, now time.Time) string {
+	if !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now) {
+		return "expired"
+	}
+	return string(t.Status)
 }
 
 // permissionsOf says in a few words what a token may do with secrets, which is
@@ -145,8 +155,8 @@ func newTokenDeleteCommand(r *remote) *cobra.Command {
 		Use:     "delete ID…",
 		Aliases: []string{"rm"},
 		Short:   "Delete tokens",
-		Long: `Delete tokens for good. At a terminal it shows what they are and asks first, unless
---yes is given.`,
+		Long: `Delete tokens for good. It shows what they are and asks first, unless --yes is given.
+Without a terminal, --yes is needed.`,
 		Example:           `  fluxkeep token delete 0b1c2d3e4f5a6b7c`,
 		Args:              arguments(1, -1),
 		ValidArgsFunction: r.completeTokens,
@@ -155,7 +165,7 @@ func newTokenDeleteCommand(r *remote) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if interactive(cmd) && !yes {
+			if !yes {
 				for _, id := range ids {
 					t, err := s.Token(cmd.Context(), id)
 					if err != nil {

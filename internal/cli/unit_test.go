@@ -88,7 +88,7 @@ func TestChosen(t *testing.T) {
 		{nil, 3, ""},
 		{[]string{"a*"}, 2, ""},
 		{[]string{"a", "b"}, 2, ""},
-		{[]string{"x*"}, 0, ""},
+		{[]string{"a*", "x*"}, 0, "there is no secret x*"},
 		{[]string{"a", "x", "y"}, 0, "there is no secret x, y"},
 	} {
 		got, err := chosen(c.patterns, secrets)
@@ -310,6 +310,23 @@ func TestHints(t *testing.T) {
 		got := hintFor(&client.Error{Code: c.code, Message: c.message})
 		if !strings.Contains(got, c.hint) || (c.hint == "") != (got == "") {
 			t.Errorf("%s %q: hint %q", c.code, c.message, got)
+		}
+	}
+}
+
+func TestTokenStatus(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct {
+		token client.Token
+		want  string
+	}{
+		{client.Token{Status: client.Active}, "active"},
+		{client.Token{Status: client.Active, ExpiresAt: now.Add(1)}, "active"},
+		{client.Token{Status: client.Active, ExpiresAt: now}, "expired"},
+		{client.Token{Status: client.Inactive, ExpiresAt: now.Add(1)}, "inactive"},
+	} {
+		if got := statusOf(c.token, now); got != c.want {
+			t.Errorf("%+v is %q, want %q", c.token, got, c.want)
 		}
 	}
 }

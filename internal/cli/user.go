@@ -233,8 +233,8 @@ func newUserDeleteCommand(r *remote) *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   "Delete a user",
 		Long: `Delete a user. The user's tokens do nothing any more. This can't be undone; "fluxkeep
-user deactivate" can. At a terminal it asks first, and the user whose token is used is left
-alone, unless --yes is given.`,
+user deactivate" can. It asks first, unless --yes is given. Without a terminal, --yes is
+needed.`,
 		Example:           `  fluxkeep user delete ann`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),

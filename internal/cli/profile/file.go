@@ -33,16 +33,16 @@ type File struct {
 	Profiles map[string]Profile
 }
 
-// DefaultPath returns where the influx CLI has its configs file. Like influx
-// it asks the system for the user's home folder first, and takes $HOME only
-// when that has none.
+// DefaultPath returns the configs file in $HOME or, without one, in the home
+// folder that the system has for the user.
 func DefaultPath() (string, error) {
-	if u, err := user.Current(); err == nil && u.HomeDir != "" {
-		return filepath.Join(u.HomeDir, ".influxdbv2", "configs"), nil
-	}
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return "", fmt.Errorf("find the configs file: %w", err)
+		u, uerr := user.Current()
+		if uerr != nil || u.HomeDir == "" {
+			return "", fmt.Errorf("find the configs file: %w", err)
+		}
+		home = u.HomeDir
 	}
 	return filepath.Join(home, ".influxdbv2", "configs"), nil
 }

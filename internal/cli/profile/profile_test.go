@@ -105,6 +105,10 @@ func TestResolve(t *testing.T) {
 			name: "skip-verify by flag", args: "--skip-verify=false", env: map[string]string{"INFLUX_SKIP_VERIFY": "true"},
 			want: Settings{Host: DefaultHost},
 		}, {
+			name: "an empty token", file: twoProfiles, args: "--token=", err: "--token is empty",
+		}, {
+			name: "an empty organization", file: twoProfiles, args: "--org=", env: map[string]string{"INFLUX_ORG": "env-org"}, err: "--org is empty",
+		}, {
 			name: "skip-verify is not yes", env: map[string]string{"INFLUX_SKIP_VERIFY": "yes"}, err: "must be true or false",
 		},
 	} {
@@ -189,6 +193,13 @@ func TestAdd(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}
 		})
+	}
+}
+
+func TestDefaultPath(t *testing.T) {
+	t.Setenv("HOME", "/somewhere/else")
+	if got, err := DefaultPath(); err != nil || got != "/somewhere/else/.influxdbv2/configs" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -25,7 +25,7 @@ type Flags struct {
 	ConfigsPath  string
 	SkipVerify   bool
 
-	skipVerify *pflag.Flag // to know whether it was set
+	given *pflag.FlagSet // to know which flags were set
 }
 
 // Add adds the flags.
@@ -42,7 +42,7 @@ func (f *Flags) AddServer(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.SkipVerify, "skip-verify", false, "trust any TLS certificate: whoever answers gets the token [$INFLUX_SKIP_VERIFY]")
 	fs.StringVarP(&f.ActiveConfig, "active-config", "c", "", "`name` of the profile to use [$INFLUX_ACTIVE_CONFIG]")
 	fs.StringVar(&f.ConfigsPath, "configs-path", "", "`file` with the influx CLI's profiles (default ~/.influxdbv2/configs) [$INFLUX_CONFIGS_PATH]")
-	f.skipVerify = fs.Lookup("skip-verify")
+	f.given = fs
 }
 
 // Settings say which server to talk to, and how.
@@ -72,6 +72,9 @@ func (f *Flags) Path(getenv func(string) string) (string, error) {
 // Resolve finds each setting where it stands first: in a flag, in the
 // environment, in the profile, or as a default.
 func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
+	if err := f.checkEmpty(); err != nil {
+		return Settings{}, err
+	}
 	if f.Org != "" && f.OrgID != "" {
 		return Settings{}, errors.New("both --org and --org-id are given: one is enough")
 	}
@@ -105,6 +108,9 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 // ResolveServer finds only where the server is. A profile counts if it is
 // named: the active one is that of another server, when this one is new.
 func ResolveServer(f *Flags, getenv func(string) string) (Settings, error) {
+	if err := f.checkEmpty(); err != nil {
+		return Settings{}, err
+	}
 	var p Profile
 	if f.named(getenv) != "" {
 		var err error
@@ -171,9 +177,27 @@ func (f *Flags) profile(getenv func(string) string) (Profile, error) {
 	return p, err
 }
 
+func (f *Flags) isGiven(name string) bool { return f.given != nil && f.given.Changed(name) }
+
+// checkEmpty refuses a flag with an empty value, as --token "$UNSET" has. The
+// command would use the profile's token, organization or server instead.
+func (f *Flags) checkEmpty() error {
+	for _, name := range []string{"host", "token", "org", "org-id", "active-config", "configs-path"} {
+		if f.isGiven(name) && f.given.Lookup(name).Value.String() == "" {
+			return &EmptyError{name}
+		}
+	}
+	return nil
+}
+
+// EmptyError reports a flag with an empty value.
+type EmptyError struct{ Flag string }
+
+func (e *EmptyError) Error() string { return "--" + e.Flag + " is empty" }
+
 func (f *Flags) skip(getenv func(string) string) (bool, error) {
 	v := getenv("INFLUX_SKIP_VERIFY")
-	if f.SkipVerify || v == "" || f.skipVerify != nil && f.skipVerify.Changed {
+	if f.SkipVerify || v == "" || f.isGiven("skip-verify") {
 		return f.SkipVerify, nil
 	}
 	skip, err := strconv.ParseBool(v)
