@@ -37,6 +37,7 @@ func experiments() []experiment {
 		{"tail", tail},
 		{"many", many},
 		{"growth", growth},
+		{"before", before},
 	}
 }
 
@@ -108,7 +109,7 @@ func (b *bench) measureAll(ctx context.Context) error {
 // findProgram builds the program from the repository that this module is in,
 // unless one is given.
 func (b *bench) findProgram(ctx context.Context) (err error) {
-	for _, program := range []*string{&b.fluxkeep, &b.influxd, &b.bao} {
+	for _, program := range []*string{&b.fluxkeep, &b.before, &b.influxd, &b.bao} {
 		if *program != "" {
 			if *program, err = filepath.Abs(*program); err != nil {
 				return err

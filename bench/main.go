@@ -62,6 +62,7 @@ type config struct {
 	out      string // folder for table and plots, "" for none
 	dir      string // folder for what the servers keep
 	fluxkeep string // programs
+	before   string
 	influxd  string
 	bao      string
 	only     []string
@@ -86,6 +87,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.StringVar(&c.out, "out", "", "write table and plots into this `folder`")
 	fs.StringVar(&c.dir, "dir", "", "serve from a new folder in this `folder`; its disk is what is measured (default the system's temporary folder)")
 	fs.StringVar(&c.fluxkeep, "fluxkeep", "", "measure this `program` (default it is built)")
+	fs.StringVar(&c.before, "before", "", "compare with this older build of the `program` too")
 	fs.StringVar(&c.influxd, "influxd", "", "measure this influxd `program` too")
 	fs.StringVar(&c.bao, "bao", "", "measure this OpenBao `program` too")
 	only := fs.String("only", "", "measure these `experiments` only, with commas between: "+strings.Join(experimentNames(), ", "))

@@ -23,8 +23,13 @@ type fluxkeep struct {
 
 // startFluxkeep starts a server that is set up and has an organization with n
 // secrets.
-func (b *bench) startFluxkeep(ctx context.Context, n int, args ...string) (_ *fluxkeep, err error) {
-	s := &fluxkeep{program: b.fluxkeep, args: args, password: newPassword()}
+func (b *bench) startFluxkeep(ctx context.Context, n int, args ...string) (*fluxkeep, error) {
+	return b.startProgram(ctx, b.fluxkeep, n, args...)
+}
+
+// startProgram is startFluxkeep for a given build of the program.
+func (b *bench) startProgram(ctx context.Context, program string, n int, args ...string) (_ *fluxkeep, err error) {
+	s := &fluxkeep{program: program, args: args, password: newPassword()}
 	if s.folder, err = b.newFolder("fluxkeep"); err != nil {
 		return nil, err
 	}
