@@ -12,27 +12,26 @@ import (
 	"time"
 )
 
-// Config says where the server is and who asks.
+// Config holds the server's address and the caller's credentials.
 type Config struct {
-	// URL is the server's address, with a path if it stands behind one:
-	// http://localhost:8086. Required.
+	// URL is the server's address, such as http://localhost:8086, including
+	// the path if the server is behind one. Required.
 	URL string
-	// Token is sent with every request. Without one there is little that a
-	// server answers: setting it up, and signing in.
+	// Token is sent with every request. Without a token, only setup and
+	// sign-in work.
 	Token string
-	// TLS is for https; nil means the system's roots. It is not used with an
-	// HTTPClient.
+	// TLS configures https; nil uses the system's root certificates. It is
+	// ignored if HTTPClient is set.
 	TLS *tls.Config
-	// HTTPClient is used instead of one of the package's own, for proxies,
-	// tracing or tests. It is never made to follow redirects, which could
-	// carry a token to another host.
+	// HTTPClient replaces the package's own client, for proxies, tracing or
+	// tests. It never follows redirects, since a redirect could send the token
+	// to another host.
 	HTTPClient *http.Client
-	// UserAgent names the program; "fluxkeep-client" by default.
+	// UserAgent identifies the program; the default is "fluxkeep-client".
 	UserAgent string
 }
 
-// Client talks to one server. Its methods may be called by several goroutines
-// at once.
+// Client talks to one server. Its methods are safe for concurrent use.
 type Client struct {
 	base  *url.URL
 	token string
@@ -40,17 +39,17 @@ type Client struct {
 	http  *http.Client
 
 	mu      sync.Mutex
-	session *http.Cookie // of SignIn
+	session *http.Cookie // from SignIn
 }
 
-// New makes a client. It sends nothing.
+// New returns a client. It sends no request.
 func New(c Config) (*Client, error) {
 	base, err := parseURL(c.URL)
 	if err != nil {
 		return nil, err
 	}
 	if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, errors.New("the token has a character that no token has, such as a space or a line break")
+		return nil, errors.New("the token contains a character that tokens never contain, such as a space or a line break")
 	}
 	out := &Client{base: base, token: c.Token, agent: c.UserAgent}
 	if out.agent == "" {
@@ -69,25 +68,26 @@ func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case s == "":
-		return nil, errors.New("the server's URL is missing")
+		return nil, errors.New("the server URL is missing")
 	case err != nil:
-		// The error of net/url repeats the text, which may hold a password.
-		return nil, errors.New("the server's URL can't be read: it has the form http://host:port")
+		// The error from net/url repeats the URL, which may contain a
+		// password.
+		return nil, errors.New("the server URL is invalid; use the form http://host:port")
 	case u.User != nil:
-		return nil, errors.New("the server's URL must not hold a user or a password: use a token")
+		return nil, errors.New("the server URL must not contain a user name or a password; use a token")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("the server's URL %q must begin with http:// or https://", s)
+		return nil, fmt.Errorf("the server URL %q must start with http:// or https://", s)
 	case u.Host == "":
-		return nil, fmt.Errorf("the server's URL %q has no host", s)
+		return nil, fmt.Errorf("the server URL %q has no host", s)
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("the server's URL %q must have no query and no fragment", u.Scheme+"://"+u.Host)
+		return nil, fmt.Errorf("the server URL %q must not have a query or a fragment", u.Scheme+"://"+u.Host)
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	return u, nil
 }
 
-// newTransport bounds what may hang without an answer. Requests themselves are
-// bounded by their contexts: some wait for a change by intention.
+// newTransport limits how long a connection can hang. Contexts limit whole
+// requests, because some wait for a change by design.
 func newTransport(config *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
@@ -96,7 +96,7 @@ func newTransport(config *tls.Config) *http.Transport {
 		TLSClientConfig:       config,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: 5 * time.Minute, // a large import takes its time
+		ResponseHeaderTimeout: 5 * time.Minute, // a large import can take minutes
 		IdleConnTimeout:       90 * time.Second,
 		MaxIdleConnsPerHost:   8,
 	}
@@ -105,8 +105,8 @@ func newTransport(config *tls.Config) *http.Transport {
 // URL returns the server's address.
 func (c *Client) URL() string { return c.base.String() }
 
-// String names the client's server, and so keeps the token out of logs.
+// String names the client's server. It keeps the token out of logs.
 func (c *Client) String() string { return "client of " + c.URL() }
 
-// GoString returns what String returns.
+// GoString returns the same text as String.
 func (c *Client) GoString() string { return c.String() }

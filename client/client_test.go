@@ -38,7 +38,7 @@ func newClientFor(t *testing.T, address string) *client.Client {
 
 func str(s string) *string { return &s }
 
-// TestRequests compares what each call sends, and what it makes of the answer.
+// TestRequests checks what each call sends, and how it reads the answer.
 func TestRequests(t *testing.T) {
 	when := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	inactive := client.Inactive
@@ -108,7 +108,7 @@ func TestRequests(t *testing.T) {
 			func(ctx context.Context, c *client.Client) (any, error) { return c.CreateUser(ctx, "ann") },
 			`POST /api/v2/users {"name":"ann"}`, 201, `{"id":"5","name":"ann","status":"active"}`, client.User{ID: "5", Name: "ann", Status: client.Active},
 		}, {
-			"make a user inactive",
+			"deactivate a user",
 			func(ctx context.Context, c *client.Client) (any, error) {
 				return c.UpdateUser(ctx, "5", client.UserUpdate{Status: &inactive})
 			},
@@ -158,7 +158,7 @@ func TestRequests(t *testing.T) {
 			},
 			"DELETE /api/v2/orgs/2/secrets/a%2Fb%252F", 204, "", nil,
 		}, {
-			"delete a secret of dots",
+			"delete a secret named with dots",
 			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteSecret(ctx, "2", "..") },
 			`POST /api/v2/orgs/2/secrets/delete {"secrets":[".."]}`, 204, "", nil,
 		}, {
@@ -173,21 +173,21 @@ func TestRequests(t *testing.T) {
 		}, {
 			"rollback",
 			func(ctx context.Context, c *client.Client) (any, error) { return c.Rollback(ctx, "2", 5) },
-			`POST /api/v2/orgs/2/secrets/rollback {"version":5}`, 200, `{"version":8,"changed":true}`, client.Written{Version: 8, Changed: true},
+			`POST /api/v2/orgs/2/secrets/rollback {"version":5}`, 200, `{"version":8,"changed":true}`, client.WriteResult{Version: 8, Changed: true},
 		}, {
 			"dismiss",
-			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.Dismiss(ctx, "2", 5) },
+			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.Unpin(ctx, "2", 5) },
 			`POST /api/v2/orgs/2/secrets/dismiss {"version":5}`, 204, "", nil,
 		}, {
 			"write values",
 			func(ctx context.Context, c *client.Client) (any, error) {
 				return c.WriteValues(ctx, "2", map[string]*string{"a": str("<1>"), "b": nil}, nil)
 			},
-			`PATCH /api/v2/orgs/2/secrets/values {"a":"<1>","b":null}`, 200, `{"version":8,"changed":true}`, client.Written{Version: 8, Changed: true},
+			`PATCH /api/v2/orgs/2/secrets/values {"a":"<1>","b":null}`, 200, `{"version":8,"changed":true}`, client.WriteResult{Version: 8, Changed: true},
 		}, {
-			"replace values by none",
+			"replace values with none",
 			func(ctx context.Context, c *client.Client) (any, error) { return c.ReplaceValues(ctx, "2", nil, nil) },
-			`PUT /api/v2/orgs/2/secrets/values {}`, 200, `{"version":9,"changed":true}`, client.Written{Version: 9, Changed: true},
+			`PUT /api/v2/orgs/2/secrets/values {}`, 200, `{"version":9,"changed":true}`, client.WriteResult{Version: 9, Changed: true},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestPages reads a list that is longer than a page.
+// TestPages reads a list that is longer than one page.
 func TestPages(t *testing.T) {
 	cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var offset, limit int
@@ -248,9 +248,9 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		_, err := client.New(c)
 		if err == nil {
-			t.Errorf("%+v was taken", c)
+			t.Errorf("%+v was accepted", c)
 		} else if strings.Contains(err.Error(), token) {
-			t.Errorf("the error shows a secret: %v", err)
+			t.Errorf("the error contains a secret: %v", err)
 		}
 	}
 }
@@ -263,7 +263,7 @@ func TestURLWithPath(t *testing.T) {
 	}))
 	defer srv.Close()
 	if _, err := newClientFor(t, srv.URL+"/keep%2Fer/").Me(t.Context()); err != nil || got != "/keep%2Fer/api/v2/me" {
-		t.Errorf("asked %s, %v", got, err)
+		t.Errorf("requested %s, %v", got, err)
 	}
 }
 
@@ -276,13 +276,13 @@ func TestErrors(t *testing.T) {
 		want   client.Error
 	}{
 		{"code and message", 404, nil, `{"code":"not found","message":"organization not found"}`, client.Error{Code: client.ErrNotFound, Message: "organization not found"}},
-		{"code in the header", 401, http.Header{"X-Platform-Error-Code": {"forbidden"}}, `x`, client.Error{Code: client.ErrForbidden, Message: "the server answered 401 Unauthorized"}},
-		{"not ours", 502, nil, `<html>`, client.Error{Code: client.ErrInternal, Message: "the server answered 502 Bad Gateway"}},
-		{"one code for a change in between", 412, nil, `{"code":"conflict","message":"changed"}`, client.Error{Code: client.ErrChanged, Message: "changed"}},
-		{"empty", 413, nil, "", client.Error{Code: client.ErrRequestTooLarge, Message: "the server answered 413 Request Entity Too Large"}},
-		{"no TLS", 400, nil, "Client sent an HTTP request to an HTTPS server.\n", client.Error{Code: client.ErrInvalid, Message: "the server speaks TLS: its URL must begin with https://"}},
-		{"redirect", 302, http.Header{"Location": {"https://other.example/api/v2/me?x=1"}}, "", client.Error{Code: client.ErrInvalid, Message: "the server redirects to https://other.example; a token is not sent there"}},
-		{"unexpected not modified", 304, nil, "", client.Error{Code: client.ErrInvalid, Message: "the server redirects to another place; a token is not sent there"}},
+		{"code in the header", 401, http.Header{"X-Platform-Error-Code": {"forbidden"}}, `x`, client.Error{Code: client.ErrForbidden, Message: "the server returned 401 Unauthorized"}},
+		{"not from Fluxkeep", 502, nil, `<html>`, client.Error{Code: client.ErrInternal, Message: "the server returned 502 Bad Gateway"}},
+		{"a failed precondition has one code", 412, nil, `{"code":"conflict","message":"changed"}`, client.Error{Code: client.ErrChanged, Message: "changed"}},
+		{"empty", 413, nil, "", client.Error{Code: client.ErrRequestTooLarge, Message: "the server returned 413 Request Entity Too Large"}},
+		{"no TLS", 400, nil, "Client sent an HTTP request to an HTTPS server.\n", client.Error{Code: client.ErrInvalid, Message: "the server uses TLS; its URL must start with https://"}},
+		{"redirect", 302, http.Header{"Location": {"https://other.example/api/v2/me?x=1"}}, "", client.Error{Code: client.ErrInvalid, Message: "the server redirects to https://other.example; the client does not follow redirects"}},
+		{"unexpected not modified", 304, nil, "", client.Error{Code: client.ErrInvalid, Message: "the server redirects to another place; the client does not follow redirects"}},
 		{"repeats the token", 400, nil, `{"code":"invalid","message":"no such token: ` + token + `"}`, client.Error{Code: client.ErrInvalid, Message: "no such token: [token]"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -303,14 +303,14 @@ func TestErrors(t *testing.T) {
 				t.Errorf("got %+v, want %+v", *got, c.want)
 			}
 			if !errors.Is(err, c.want.Code) || errors.Is(err, client.ErrNotImplemented) {
-				t.Errorf("errors.Is is wrong about %v", err)
+				t.Errorf("errors.Is gives a wrong result for %v", err)
 			}
 		})
 	}
 }
 
-// TestErrorsShowNothing: what goes wrong on the way shows neither the token
-// nor a name nor what the answer held.
+// TestErrorsShowNothing checks that the errors of failed requests contain no
+// token, no name, and nothing from the answer.
 func TestErrorsShowNothing(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
@@ -330,7 +330,7 @@ func TestErrorsShowNothing(t *testing.T) {
 		}
 		for _, secret := range []string{token, "n4me", "v4lue", "123456"} {
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("the error shows %q: %v", secret, err)
+				t.Errorf("the error contains %q: %v", secret, err)
 			}
 		}
 	}
@@ -340,7 +340,7 @@ func TestClientShowsNoToken(t *testing.T) {
 	c := newClientFor(t, "http://localhost")
 	for _, s := range []string{fmt.Sprint(c), fmt.Sprintf("%+v %#v %s", c, c, c)} {
 		if strings.Contains(s, token) {
-			t.Errorf("printed, the client is %s", s)
+			t.Errorf("the client prints as %s", s)
 		}
 	}
 }
@@ -367,17 +367,17 @@ func TestRetry(t *testing.T) {
 		name       string
 		call       func(context.Context, *client.Client) error
 		status     int
-		failures   int // answers before one that is good
+		failures   int // failures before a success
 		retryAfter string
 		requests   int32
 		ok         bool
 	}{
 		{"a read, unavailable", read, 503, 2, "", 3, true},
 		{"a write, too many", set, 429, 1, "", 2, true},
-		{"waits as asked", read, 429, 1, "1", 2, true},
+		{"waits as long as asked", read, 429, 1, "1", 2, true},
 		{"gives up", read, 503, 9, "", 4, false},
-		{"not what would happen twice", create, 503, 1, "", 1, false},
-		{"not for hours", read, 503, 1, "7200", 1, false},
+		{"not a request that must not be repeated", create, 503, 1, "", 1, false},
+		{"not when asked to wait for hours", read, 503, 1, "7200", 1, false},
 		{"not other errors", read, 500, 1, "", 1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -400,7 +400,7 @@ func TestRetry(t *testing.T) {
 				t.Errorf("%d requests, error %v", requests.Load(), err)
 			}
 			if c.retryAfter == "1" && time.Since(start) < time.Second {
-				t.Error("did not wait for as long as it was asked to")
+				t.Error("did not wait as long as asked")
 			}
 		})
 	}
@@ -419,7 +419,7 @@ func TestRetryEndsWithContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if ctx.Err() != nil {
-		t.Error("it waited, to find that there is no time to wait")
+		t.Error("waited although the deadline comes first")
 	}
 }
 
@@ -460,7 +460,7 @@ func TestProgress(t *testing.T) {
 	big := strings.Repeat("x", 1<<20)
 	_, err := cl.ReplaceValues(t.Context(), "o", map[string]string{"a": big}, &client.WriteOptions{Progress: func(sent, all int64) {
 		if sent < last {
-			t.Errorf("went back from %d to %d", last, sent)
+			t.Errorf("progress went back from %d to %d", last, sent)
 		}
 		calls, last, total = calls+1, sent, all
 	}})
@@ -469,7 +469,8 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// FuzzSecretPath: a name travels in a path so that the server reads it back.
+// FuzzSecretPath checks that the server decodes a path to the name it was made
+// from.
 func FuzzSecretPath(f *testing.F) {
 	for _, s := range []string{"a", "with/slash", "..", ".", "%2F", "a b+c", "ü😀", "?x#y", "delete", "\n", "//"} {
 		f.Add(s)
@@ -492,11 +493,11 @@ func FuzzSecretPath(f *testing.F) {
 			t.Fatal(err)
 		}
 		segments := strings.Split(got, "/")
-		if name == "." || name == ".." { // these travel in a body
+		if name == "." || name == ".." { // these are sent in a body
 			name = "delete"
 		}
 		if len(segments) != 7 {
-			t.Fatalf("%q has the path %s", name, got)
+			t.Fatalf("%q became the path %s", name, got)
 		}
 		if back, err := url.PathUnescape(segments[6]); err != nil || back != name {
 			t.Fatalf("%q came back as %q (%s), %v", name, back, got, err)

@@ -1,7 +1,7 @@
-// Package client talks to a Fluxkeep server: it keeps and reads secrets,
+// Package client talks to a Fluxkeep server: it reads and writes secrets,
 // watches them for changes, and manages organizations, users and tokens.
 //
-// A Client is made once and used by many goroutines:
+// A Client is safe for concurrent use; create one and share it:
 //
 //	c, err := client.New(client.Config{URL: "http://localhost:8086", Token: os.Getenv("INFLUX_TOKEN")})
 //	if err != nil {
@@ -15,26 +15,28 @@
 //
 // # Flux
 //
-// A program that embeds Flux gives it a [SecretService], and scripts then
-// read with secrets.get what the server keeps:
+// A program that embeds Flux can pass it a [SecretService]. Scripts then read
+// secrets from the server with secrets.get:
 //
 //	deps.Deps.SecretService = c.SecretService(org.ID, nil)
 //
 // # Errors
 //
-// What the server refuses is an [*Error] with the HTTP status, the code of
-// InfluxDB's API description and a message. The codes are errors themselves:
+// When the server refuses a request, the error is an [*Error] with the HTTP
+// status, a code from InfluxDB's API description, and a message. The codes are
+// themselves errors:
 //
 //	if errors.Is(err, client.ErrNotFound) { … }
 //
-// Every other error says that the server could not be asked. No error holds a
-// token, a password or a value. A request that may be sent twice is sent again
-// when the server asks for patience (429, 503), a few times at most.
+// Any other error means that the server could not be reached or its answer
+// could not be read. No error contains a token, a password or a value. If the
+// server is busy (429, 503), requests that are safe to repeat are retried a
+// few times.
 //
-// # What is elsewhere
+// # Compatibility
 //
-// The calls named after InfluxDB's own (setup, organizations, users, tokens,
-// names of secrets) work against an InfluxDB server too. Reading values,
-// history and rollback are Fluxkeep's. Where the server is and which token to
-// use is for the caller to say: this package reads no environment and no file.
+// The calls that InfluxDB also has (setup, organizations, users, tokens,
+// secret names) work against an InfluxDB server too. Reading values, history
+// and rollback exist only in Fluxkeep. This package reads no environment
+// variables and no files: the caller passes the address and the token.
 package client

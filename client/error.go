@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// Code is the kind of an error, in the words of InfluxDB's API description.
-// The codes are errors, to be used with errors.Is.
+// Code is the kind of an error, as named in InfluxDB's API description. Codes
+// are errors, for use with errors.Is.
 type Code string
 
-// Error makes a Code something that errors.Is takes.
+// Error implements error, so that errors.Is accepts a Code.
 func (c Code) Error() string { return string(c) }
 
-// The codes that a server answers with.
+// The codes that a server can return.
 const (
 	ErrInternal             Code = "internal error"
 	ErrNotImplemented       Code = "not implemented"
@@ -33,17 +33,17 @@ const (
 	ErrMethodNotAllowed     Code = "method not allowed"
 	ErrRequestTooLarge      Code = "request too large"
 	ErrUnsupportedMediaType Code = "unsupported media type"
-	// ErrChanged says that a write with IfMatch came too late: somebody else
-	// has changed the secrets since they were read.
+	// ErrChanged means that the secrets changed after they were read, so a
+	// write with IfMatch did nothing.
 	ErrChanged Code = "precondition failed"
 )
 
-// Error is what the server answers when it refuses a request.
+// Error is the server's refusal of a request.
 type Error struct {
-	Status  int // of HTTP
+	Status  int // the HTTP status
 	Code    Code
 	Message string
-	// RetryAfter is how long the server asks to wait, 0 when it does not say.
+	// RetryAfter is how long the server asks the client to wait, or 0.
 	RetryAfter time.Duration
 }
 
@@ -54,14 +54,14 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// Is makes an Error equal to its Code.
+// Is reports whether target is the error's Code.
 func (e *Error) Is(target error) bool {
 	code, ok := target.(Code)
 	return ok && code == e.Code
 }
 
-// codes has the code for a status, when the answer has none of its own: what
-// stands between client and server answers in its own way.
+// codes maps a status to a code, for answers without one: a proxy between
+// client and server sends its own kind of answer.
 var codes = map[int]Code{
 	http.StatusBadRequest:            ErrInvalid,
 	http.StatusUnauthorized:          ErrUnauthorized,
@@ -78,10 +78,10 @@ var codes = map[int]Code{
 	http.StatusServiceUnavailable:    ErrUnavailable,
 }
 
-// maxErrorBody bounds what is read of an answer that is an error.
+// maxErrorBody limits how much of an error's body is read.
 const maxErrorBody = 64 << 10
 
-// refusal reads an answer that is no success.
+// refusal reads an error from an answer.
 func (c *Client) refusal(resp *http.Response) *Error {
 	var body struct {
 		Code    Code   `json:"code"`
@@ -95,22 +95,22 @@ func (c *Client) refusal(resp *http.Response) *Error {
 	if e.Code == "" {
 		e.Code = Code(resp.Header.Get("X-Platform-Error-Code"))
 	}
-	// One condition has one code, however the server names it.
+	// A failed precondition always has the same code, whatever code was sent.
 	if e.Code == "" || resp.StatusCode == http.StatusPreconditionFailed {
 		e.Code = codes[resp.StatusCode]
 	}
 	switch {
 	case resp.StatusCode == http.StatusBadRequest && strings.HasPrefix(string(data), "Client sent an HTTP request to an HTTPS server"):
-		// What net/http says where TLS is expected.
-		e.Message = "the server speaks TLS: its URL must begin with https://"
+		// net/http sends this when it expected TLS.
+		e.Message = "the server uses TLS; its URL must start with https://"
 	case e.Code == "" && resp.StatusCode >= 300 && resp.StatusCode < 400:
 		e.Code = ErrInvalid
-		e.Message = "the server redirects to " + location(resp) + "; a token is not sent there"
+		e.Message = "the server redirects to " + location(resp) + "; the client does not follow redirects"
 	case e.Code == "":
 		e.Code = ErrInternal
 	}
 	if e.Message == "" {
-		e.Message = fmt.Sprintf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		e.Message = fmt.Sprintf("the server returned %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	return e
 }
@@ -122,8 +122,8 @@ func location(resp *http.Response) string {
 	return "another place"
 }
 
-// hide takes the client's token out of a text: a server, or what stands before
-// it, may repeat what it was sent.
+// hide removes the client's token from a text: a server or proxy may repeat
+// what it was sent.
 func (c *Client) hide(text string) string {
 	if c.token == "" {
 		return text
@@ -131,7 +131,7 @@ func (c *Client) hide(text string) string {
 	return strings.ReplaceAll(text, c.token, "[token]")
 }
 
-// retryAfter reads the Retry-After header: seconds, or a date.
+// retryAfter reads the Retry-After header, which holds seconds or a date.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if n, err := strconv.Atoi(v); err == nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/client"
 )
 
-// The examples talk to a server of this kind, which is made for them: it has
-// one organization with one secret.
+// The examples talk to this test server, which has one organization with one
+// secret.
 func exampleServer() *httptest.Server {
 	const org = "0b1c2d3e4f5a6b7c"
 	mux := http.NewServeMux()
@@ -88,7 +88,7 @@ func ExampleError() {
 }
 
 // A program that embeds Flux sets the service as the SecretService of its
-// dependencies; a script then reads with secrets.get(key: "db_password").
+// dependencies; scripts then read with secrets.get(key: "db_password").
 func ExampleClient_SecretService() {
 	server := exampleServer()
 	defer server.Close()
@@ -111,7 +111,7 @@ func ExampleClient_SecretService() {
 	// Output: 13 bytes
 }
 
-// Change what was read, unless somebody else has changed it since.
+// Change what was read, unless the secrets have changed since.
 func ExampleClient_WriteValues() {
 	server := exampleServer()
 	defer server.Close()
@@ -130,10 +130,10 @@ func ExampleClient_WriteValues() {
 	rotated := values.Secrets["db_password"] + " 2"
 	w, err := c.WriteValues(ctx, org, map[string]*string{
 		"db_password":  &rotated,
-		"old_password": nil, // removes it
+		"old_password": nil, // deletes it
 	}, &client.WriteOptions{IfMatch: values.ETag})
 	if errors.Is(err, client.ErrChanged) {
-		fmt.Println("somebody was faster: read again")
+		fmt.Println("the secrets have changed: read them again")
 		return
 	}
 	if err != nil {
@@ -156,7 +156,7 @@ func ExampleClient_Watch() {
 	enough := errors.New("enough")
 	err = c.Watch(context.Background(), "0b1c2d3e4f5a6b7c", nil, func(v client.Values) error {
 		fmt.Println(len(v.Secrets), "secret")
-		return enough // a program that goes on watching returns nil
+		return enough // return nil to keep watching
 	})
 	fmt.Println(err)
 	// Output:
@@ -164,7 +164,7 @@ func ExampleClient_Watch() {
 	// enough
 }
 
-// A token for a reader, limited to some names and a day.
+// Create a token that can read some names for a day.
 func ExampleClient_CreateToken() {
 	server := exampleServer()
 	defer server.Close()

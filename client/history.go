@@ -6,33 +6,35 @@ import (
 	"time"
 )
 
-// Version describes a version of an organization's secrets.
+// Version describes one version of an organization's secrets.
 type Version struct {
 	Number    uint64    `json:"version"`
 	CreatedAt time.Time `json:"createdAt"`
 	UserID    string    `json:"userID,omitempty"`
 	TokenID   string    `json:"tokenID,omitempty"`
-	Protocol  string    `json:"protocol,omitempty"` // by which it was written
-	// Added, Changed and Removed are the names that it changed, in byte order.
+	Protocol  string    `json:"protocol,omitempty"` // the protocol of the write
+	// Added, Changed and Removed are the names that the version changed, in
+	// byte order.
 	Added   []string `json:"added,omitempty"`
 	Changed []string `json:"changed,omitempty"`
 	Removed []string `json:"removed,omitempty"`
-	// Count is how many names it has. A token limited to some names is not told.
+	// Count is the number of names. It is not set for a token limited to some
+	// names.
 	Count int `json:"count"`
-	// DeletedAt is when the version was, or will be, hidden; zero: never.
+	// DeletedAt is when the version was or will be deleted; zero means never.
 	DeletedAt time.Time `json:"deletedAt,omitzero"`
 	Destroyed bool      `json:"destroyed,omitempty"`
-	// Pinned says that the version is kept because the one after it may have
-	// dropped secrets by accident. See Dismiss.
+	// Pinned means that the version is retained because the next one may have
+	// removed secrets by accident. See Unpin.
 	Pinned bool `json:"pinned,omitempty"`
-	// RolledBackTo is the version whose content it brought back, 0 for none.
+	// RolledBackTo is the version whose content was restored, 0 for none.
 	RolledBackTo uint64 `json:"rolledBackTo,omitempty"`
-	// MergedFrom is the version that its writer had read, 0 when it was the
+	// MergedFrom is the version that the writer had read, 0 if it was the
 	// current one.
 	MergedFrom uint64 `json:"mergedFrom,omitempty"`
 }
 
-// History returns the versions that are kept, newest first.
+// History returns the stored versions, newest first.
 func (c *Client) History(ctx context.Context, orgID string) ([]Version, error) {
 	var out struct {
 		Versions []Version `json:"versions"`
@@ -45,21 +47,21 @@ type versionBody struct {
 	Version uint64 `json:"version"`
 }
 
-// Rollback makes a new version with the content of an earlier one.
-func (c *Client) Rollback(ctx context.Context, orgID string, version uint64) (Written, error) {
-	var out Written
+// Rollback creates a new version with the content of an earlier one.
+func (c *Client) Rollback(ctx context.Context, orgID string, version uint64) (WriteResult, error) {
+	var out WriteResult
 	err := c.send(ctx, call{method: http.MethodPost, in: versionBody{version}, out: &out, once: true}, "orgs", orgID, "secrets", "rollback")
 	return out, err
 }
 
-// Dismiss lets a pinned version go.
-func (c *Client) Dismiss(ctx context.Context, orgID string, version uint64) error {
+// Unpin lets the server prune a pinned version again.
+func (c *Client) Unpin(ctx context.Context, orgID string, version uint64) error {
 	return c.send(ctx, call{method: http.MethodPost, in: versionBody{version}, once: true}, "orgs", orgID, "secrets", "dismiss")
 }
 
-// Written says what a write did.
-type Written struct {
-	Version uint64 `json:"version"` // the current version after it
-	Changed bool   `json:"changed"` // whether it made a new one
+// WriteResult is the result of a write.
+type WriteResult struct {
+	Version uint64 `json:"version"` // the current version after the write
+	Changed bool   `json:"changed"` // whether the write created it
 	ETag    string `json:"-"`
 }

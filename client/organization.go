@@ -43,8 +43,8 @@ func (c *Client) Organization(ctx context.Context, id string) (Organization, err
 	return out, err
 }
 
-// OrganizationByName returns one organization by its name, or ErrNotFound, to
-// callers who may not read it too.
+// OrganizationByName returns one organization by its name. If there is none,
+// or the caller may not read it, the error is ErrNotFound.
 func (c *Client) OrganizationByName(ctx context.Context, name string) (Organization, error) {
 	list, err := c.organizations(ctx, values("org", name))
 	if err != nil {
@@ -62,7 +62,7 @@ func notFound(what, name string) *Error {
 	return &Error{Status: http.StatusNotFound, Code: ErrNotFound, Message: fmt.Sprintf("%s %q not found", what, name)}
 }
 
-// CreateOrganization makes an organization.
+// CreateOrganization creates an organization.
 func (c *Client) CreateOrganization(ctx context.Context, name, description string) (Organization, error) {
 	in := struct {
 		Name        string `json:"name"`
@@ -73,29 +73,29 @@ func (c *Client) CreateOrganization(ctx context.Context, name, description strin
 	return out, err
 }
 
-// OrganizationUpdate changes what is not nil.
+// OrganizationUpdate changes the fields that are not nil.
 type OrganizationUpdate struct {
 	Name        *string `json:"name,omitempty"`
 	Description *string `json:"description,omitempty"`
 }
 
-// UpdateOrganization renames or describes an organization.
+// UpdateOrganization changes an organization's name or description.
 func (c *Client) UpdateOrganization(ctx context.Context, id string, u OrganizationUpdate) (Organization, error) {
 	var out Organization
 	err := c.send(ctx, call{method: http.MethodPatch, in: u, out: &out}, "orgs", id)
 	return out, err
 }
 
-// DeleteOrganization removes an organization with all its secrets and their
+// DeleteOrganization deletes an organization with all its secrets and their
 // versions.
 func (c *Client) DeleteOrganization(ctx context.Context, id string) error {
 	return c.send(ctx, call{method: http.MethodDelete, once: true}, "orgs", id)
 }
 
-// Role is what a user is in an organization.
+// Role is a user's role in an organization.
 type Role string
 
-// A member reads, an owner also writes.
+// The roles. Members can read; owners can also write.
 const (
 	RoleMember Role = "member"
 	RoleOwner  Role = "owner"
@@ -132,8 +132,8 @@ func (c *Client) AddMember(ctx context.Context, orgID, userID string, role Role)
 	return c.send(ctx, call{method: http.MethodPost, in: in, once: true}, "orgs", orgID, role.plural())
 }
 
-// RemoveMember takes a user's role in an organization away. It is no error
-// when there was none.
+// RemoveMember removes a user's role in an organization. It is not an error if
+// the user did not have it.
 func (c *Client) RemoveMember(ctx context.Context, orgID, userID string, role Role) error {
 	return c.send(ctx, call{method: http.MethodDelete}, "orgs", orgID, role.plural(), userID)
 }

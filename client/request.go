@@ -19,22 +19,22 @@ import (
 const (
 	maxAttempts = 4
 	firstDelay  = 250 * time.Millisecond
-	maxDelay    = 30 * time.Second // a server that asks for more gets no second try
+	maxDelay    = 30 * time.Second // no retry if the server asks for more
 )
 
 // call is one request.
 type call struct {
 	method string
-	path   string // below the server's URL, escaped
+	path   string // relative to the server's URL, escaped
 	query  url.Values
 	header http.Header
 	in     any       // sent as JSON, unless nil
 	out    any       // read from JSON, unless nil
-	to     io.Writer // gets the answer as it is, unless nil
-	// once says that the request must not be sent twice, because the second
-	// one would do something else.
+	to     io.Writer // receives the answer unchanged, unless nil
+	// once means that the request must not be retried, because repeating it
+	// would have another effect.
 	once bool
-	// accept is a status besides 2xx that is no error.
+	// accept is a status other than 2xx that is not an error.
 	accept   int
 	progress func(sent, total int64)
 	basic    *basicAuth // instead of the token
@@ -42,14 +42,14 @@ type call struct {
 
 type basicAuth struct{ user, password string }
 
-// answer is what callers need of a response besides its body.
+// answer holds what callers need from a response besides its body.
 type answer struct {
 	status  int
 	header  http.Header
 	cookies []*http.Cookie
 }
 
-// do sends a request, again if need be, and reads the answer.
+// do sends a request, with retries, and reads the answer.
 func (c *Client) do(ctx context.Context, r call) (answer, error) {
 	var body []byte
 	if r.in != nil {
@@ -77,8 +77,8 @@ func (c *Client) do(ctx context.Context, r call) (answer, error) {
 	}
 }
 
-// encode writes JSON as it is, without escapes for HTML, which would make a
-// large import larger.
+// encode writes JSON without HTML escapes, which would make a large import
+// larger.
 func encode(v any) ([]byte, error) {
 	if err := checkText(reflect.ValueOf(v)); err != nil {
 		return nil, err
@@ -96,7 +96,8 @@ func (e *Error) temporary() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
 }
 
-// jitter spreads those who wait, so that they do not all come back at once.
+// jitter spreads out retries, so that waiting clients do not all return at
+// once.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -131,7 +132,7 @@ func (c *Client) try(ctx context.Context, r *call, body []byte) (answer, error) 
 		return a, c.copy(r.to, resp.Body)
 	}
 	if r.out == nil || resp.StatusCode == http.StatusNoContent {
-		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // so that the connection can be used again
+		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // so that the connection can be reused
 		return a, nil
 	}
 	return a, c.decode(resp.Body, r.out)
@@ -142,12 +143,12 @@ func (c *Client) request(ctx context.Context, r *call, body []byte) (*http.Reque
 	raw := c.base.EscapedPath() + r.path
 	plain, err := url.PathUnescape(raw)
 	if err != nil {
-		return nil, fmt.Errorf("make the request's path: %w", err)
+		return nil, fmt.Errorf("build the request path: %w", err)
 	}
 	u.Path, u.RawPath, u.RawQuery = plain, raw, r.query.Encode()
 	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("make the request: %w", err)
+		return nil, fmt.Errorf("build the request: %w", err)
 	}
 	if body != nil {
 		req.ContentLength = int64(len(body))
@@ -178,7 +179,7 @@ func (c *Client) authenticate(req *http.Request, r *call) {
 	}
 }
 
-// newBody reads a body and tells how far it was read.
+// newBody returns a reader of data that reports how much has been read.
 func newBody(data []byte, progress func(sent, total int64)) io.ReadCloser {
 	if progress == nil {
 		return io.NopCloser(bytes.NewReader(data))
@@ -200,41 +201,42 @@ func (b *countingBody) Read(p []byte) (int, error) {
 
 func (b *countingBody) Close() error { return nil }
 
-// unreachable is the error of a request that got no answer. It leaves out the
-// path and the query, which hold names of secrets.
+// unreachable is the error of a request that got no answer. It omits the path
+// and the query, which contain names of secrets.
 func (c *Client) unreachable(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return fmt.Errorf("ask %s: %w", c.URL(), err)
+	return fmt.Errorf("request to %s: %w", c.URL(), err)
 }
 
-// errAnswer hides what encoding/json says, which can quote what it has read.
-var errAnswer = errors.New("the answer is not what a Fluxkeep server sends")
+// errAnswer replaces encoding/json's error, which can quote the answer.
+var errAnswer = errors.New("the answer is not from a Fluxkeep server")
 
 func (c *Client) decode(body io.Reader, out any) error {
 	b := &failingReader{r: body}
 	if err := json.NewDecoder(b).Decode(out); err != nil {
 		if b.err != nil {
-			return fmt.Errorf("read the answer of %s: %w", c.URL(), b.err)
+			return fmt.Errorf("read the answer from %s: %w", c.URL(), b.err)
 		}
-		return fmt.Errorf("ask %s: %w", c.URL(), errAnswer)
+		return fmt.Errorf("request to %s: %w", c.URL(), errAnswer)
 	}
 	return nil
 }
 
-// copy copies an answer that is no JSON.
+// copy copies an answer that is not JSON.
 func (c *Client) copy(to io.Writer, body io.Reader) error {
 	b := &failingReader{r: body}
 	_, err := io.Copy(to, b)
 	if b.err != nil {
-		return fmt.Errorf("read the answer of %s: %w", c.URL(), b.err)
+		return fmt.Errorf("read the answer from %s: %w", c.URL(), b.err)
 	}
 	return err
 }
 
-// failingReader keeps the connection's error apart from the decoder's.
+// failingReader remembers the connection's error, to tell it from the
+// decoder's.
 type failingReader struct {
 	r   io.Reader
 	err error
@@ -248,8 +250,8 @@ func (f *failingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// path joins segments to a path below /api/v2. None may be empty: it would
-// make another path.
+// path joins segments to a path under /api/v2. An empty segment is an error:
+// it would address something else.
 func path(segments ...string) (string, error) {
 	var b strings.Builder
 	b.WriteString("/api/v2")
@@ -263,12 +265,12 @@ func path(segments ...string) (string, error) {
 	return b.String(), nil
 }
 
-// get reads one thing.
+// get reads one resource.
 func (c *Client) get(ctx context.Context, out any, query url.Values, segments ...string) error {
 	return c.send(ctx, call{method: http.MethodGet, query: query, out: out}, segments...)
 }
 
-// send is do for calls of whose answer only the body counts.
+// send is do for calls that need only the body of the answer.
 func (c *Client) send(ctx context.Context, r call, segments ...string) error {
 	p, err := path(segments...)
 	if err != nil {
@@ -281,8 +283,8 @@ func (c *Client) send(ctx context.Context, r call, segments ...string) error {
 
 const pageSize = 100 // InfluxDB's largest
 
-// pages reads a list to its end. read gets a page's query and returns how many
-// entries the page had.
+// pages reads a list to its end. read fetches one page with the given query
+// and returns its number of entries.
 func pages(query url.Values, read func(url.Values) (int, error)) error {
 	if query == nil {
 		query = url.Values{}
@@ -298,7 +300,7 @@ func pages(query url.Values, read func(url.Values) (int, error)) error {
 	}
 }
 
-// values makes a query of names and values, leaving out what is empty.
+// values builds a query from names and values, omitting empty values.
 func values(pairs ...string) url.Values {
 	q := url.Values{}
 	for pair := range slices.Chunk(pairs, 2) {

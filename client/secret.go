@@ -14,23 +14,23 @@ func (c *Client) SecretNames(ctx context.Context, orgID string) ([]string, error
 	return out.Secrets, err
 }
 
-// SetSecrets sets secrets and leaves all others as they are, with the call
-// that InfluxDB has too. For more than 8 MiB, and to set and remove at once,
-// there is WriteValues.
+// SetSecrets sets secrets and leaves all others unchanged, using the call that
+// InfluxDB also has. Use WriteValues for more than 8 MiB, or to set and delete
+// secrets at once.
 func (c *Client) SetSecrets(ctx context.Context, orgID string, secrets map[string]string) error {
 	return c.send(ctx, call{method: http.MethodPatch, in: secrets}, "orgs", orgID, "secrets")
 }
 
-// DeleteSecret removes one secret. It is no error when there was none.
+// DeleteSecret deletes one secret. It is not an error if there is none.
 func (c *Client) DeleteSecret(ctx context.Context, orgID, name string) error {
 	if name == "." || name == ".." {
-		// In a path these are steps, to whoever stands on the way.
+		// In a path, a proxy would take these for directories.
 		return c.DeleteSecrets(ctx, orgID, name)
 	}
 	return c.send(ctx, call{method: http.MethodDelete}, "orgs", orgID, "secrets", name)
 }
 
-// DeleteSecrets removes secrets in one version. A name that is not there is no
+// DeleteSecrets deletes secrets in one version. Missing names are not an
 // error.
 func (c *Client) DeleteSecrets(ctx context.Context, orgID string, names ...string) error {
 	in := struct {

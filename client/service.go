@@ -9,28 +9,29 @@ import (
 	"time"
 )
 
-// SecretService gives the values of one organization's secrets by name, from a
-// cache that it keeps right by version. It is what Flux takes as its secret
-// service. Its methods may be called by several goroutines at once.
+// SecretService returns the values of one organization's secrets by name, from
+// a cache that it revalidates by version. It implements Flux's secret service.
+// Its methods are safe for concurrent use.
 type SecretService struct {
 	c      *Client
 	orgID  string
 	maxAge time.Duration
 	now    func() time.Time
 
-	turn chan struct{} // held by the one who asks the server
+	turn chan struct{} // held by the goroutine that is asking the server
 
 	mu      sync.RWMutex
 	known   Values
-	asked   map[string]bool // the names that known is about
-	checked time.Time       // when the server last said that known is right
-	changes uint64          // counts the changes of values that were known
+	asked   map[string]bool // the names that known covers
+	checked time.Time       // when the server last confirmed known
+	changes uint64          // number of changes to known values
 }
 
 // SecretServiceOptions of a SecretService. Nil is valid.
 type SecretServiceOptions struct {
-	// MaxAge is how long a value is given without asking the server whether
-	// it has changed; 10 seconds by default, less than 0 to ask each time.
+	// MaxAge is how long a value is served without asking the server whether
+	// it has changed. The default is 10 seconds; a negative value means to ask
+	// every time.
 	MaxAge time.Duration
 
 	now func() time.Time // for tests
@@ -38,12 +39,13 @@ type SecretServiceOptions struct {
 
 const (
 	defaultMaxAge = 10 * time.Second
-	// maxAsked bounds the bytes of the names that are kept up to date together:
-	// they are all part of one request's query.
+	// maxAsked limits the bytes of cached names, which are all sent in one
+	// request's query.
 	maxAsked = 4096
 )
 
-// SecretService makes a secret service for an organization, given by its ID.
+// SecretService returns a secret service for the organization with the given
+// ID.
 func (c *Client) SecretService(orgID string, o *SecretServiceOptions) *SecretService {
 	s := &SecretService{c: c, orgID: orgID, maxAge: defaultMaxAge, now: time.Now, turn: make(chan struct{}, 1)}
 	if o != nil && o.MaxAge != 0 {
@@ -56,7 +58,7 @@ func (c *Client) SecretService(orgID string, o *SecretServiceOptions) *SecretSer
 }
 
 // LoadSecret returns the value of the secret named k, or an error that is
-// ErrNotFound. A value may be as old as MaxAge.
+// ErrNotFound. A value may be out of date by up to MaxAge.
 func (s *SecretService) LoadSecret(ctx context.Context, k string) (string, error) {
 	if k == "" {
 		return "", notFound("secret", k)
@@ -70,7 +72,7 @@ func (s *SecretService) LoadSecret(ctx context.Context, k string) (string, error
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	// Who had the turn before may have asked for the same.
+	// The previous holder of the turn may have loaded the same name.
 	if v, ok, fresh := s.cached(k); fresh {
 		return found(k, v, ok)
 	}
@@ -88,7 +90,7 @@ func found(k, value string, ok bool) (string, error) {
 	return value, nil
 }
 
-// cached returns what is known of a name, and whether that is fresh enough.
+// cached returns the cached value of a name, and whether it is fresh enough.
 func (s *SecretService) cached(k string) (value string, ok, fresh bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -99,7 +101,7 @@ func (s *SecretService) cached(k string) (value string, ok, fresh bool) {
 	return value, ok, true
 }
 
-// refresh asks the server for k and for what was asked for before.
+// refresh asks the server for k and for all cached names.
 func (s *SecretService) refresh(ctx context.Context, k string) (string, bool, error) {
 	q, known := s.query(k)
 	start := s.now()
@@ -115,8 +117,8 @@ func (s *SecretService) refresh(ctx context.Context, k string) (string, bool, er
 	return value, ok, nil
 }
 
-// query asks for what was asked for before and, unless it is empty, for k. It
-// also returns what is known, to which its ETag belongs.
+// query returns a query for the cached names and, unless it is empty, for k.
+// It also returns the cached values, which the query's ETag belongs to.
 func (s *SecretService) query(k string) (ValuesQuery, Values) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -128,13 +130,13 @@ func (s *SecretService) query(k string) (ValuesQuery, Values) {
 		size += len(n)
 	}
 	if size > maxAsked {
-		names = nil // begin anew: some of these may not be needed any more
+		names = nil // start over: some names may no longer be needed
 	}
 	return ValuesQuery{Names: append(names, k)}, Values{}
 }
 
-// keep takes an answer, if it is not older than what is known. start is when
-// it was asked for: what changed after that may not be in it.
+// keep stores an answer, unless the cache has a newer one. start is when the
+// answer was requested: later changes may not be in it.
 func (s *SecretService) keep(start time.Time, q ValuesQuery, v Values, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,9 +159,9 @@ func (s *SecretService) keep(start time.Time, q ValuesQuery, v Values, changed b
 	s.known, s.asked = v, asked
 }
 
-// Watch keeps the cache up to date while it runs, and calls changed each time
-// that a secret which was loaded before has changed. It returns as
-// Client.Watch does.
+// Watch keeps the cache up to date while it runs, and calls changed whenever a
+// loaded secret has changed. It returns under the same conditions as
+// Client.Watch.
 func (s *SecretService) Watch(ctx context.Context, changed func()) error {
 	seen := s.seen()
 	poll := func(ctx context.Context) (bool, error) {
@@ -180,7 +182,7 @@ func (s *SecretService) seen() uint64 {
 	return s.changes
 }
 
-// wait asks the server to answer when what was loaded before has changed.
+// wait asks the server to answer when a loaded secret has changed.
 func (s *SecretService) wait(ctx context.Context) error {
 	q, _ := s.query("")
 	if len(q.Names) == 0 {
@@ -192,8 +194,8 @@ func (s *SecretService) wait(ctx context.Context) error {
 		return err
 	}
 	if again, _ := s.query(""); !slices.Equal(again.Names, q.Names) {
-		return nil // more was loaded meanwhile, which this answer knows nothing of
+		return nil // a name was loaded during the wait and is not in this answer
 	}
-	s.keep(s.now(), q, v, changed) // the server has looked at the end of the wait
+	s.keep(s.now(), q, v, changed) // at the end of the wait the server has checked again
 	return nil
 }

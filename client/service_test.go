@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// fluxSecretService is the interface that Flux has for its secret service
+// fluxSecretService is Flux's interface of a secret service
 // (dependencies/secret, Service).
 type fluxSecretService interface {
 	LoadSecret(ctx context.Context, k string) (string, error)
@@ -23,13 +23,13 @@ type fluxSecretService interface {
 
 var _ fluxSecretService = (*SecretService)(nil)
 
-// kept is a server with values that a test changes.
+// kept is a server with values that a test can change.
 type kept struct {
 	mu       sync.Mutex
 	version  int
 	secrets  map[string]string
 	requests []string
-	gate     chan struct{} // when not nil, answers wait for it
+	gate     chan struct{} // if not nil, answers wait for it
 }
 
 func (k *kept) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -65,7 +65,7 @@ func (k *kept) set(name, value string) {
 	k.version++
 }
 
-// take returns the requests since the last time.
+// take returns the requests since the last call.
 func (k *kept) take() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -93,7 +93,7 @@ func newService(t *testing.T, k *kept, o SecretServiceOptions) *SecretService {
 func mustLoad(t *testing.T, s *SecretService, name, want string) {
 	t.Helper()
 	if got, err := s.LoadSecret(t.Context(), name); err != nil || got != want {
-		t.Fatalf("%s is %q, %v; want %q", name, got, err, want)
+		t.Fatalf("%s: got %q, %v; want %q", name, got, err, want)
 	}
 }
 
@@ -115,9 +115,9 @@ func TestLoadSecret(t *testing.T) {
 	mustLoad(t, s, "a", "1")
 	asked("a,b ")
 	mustLoad(t, s, "empty", "")
-	for range 2 { // that there is none is remembered too
+	for range 2 { // a missing name is cached too
 		if _, err := s.LoadSecret(t.Context(), "none"); !errors.Is(err, ErrNotFound) {
-			t.Fatalf("a name that is not there: %v", err)
+			t.Fatalf("missing name: %v", err)
 		}
 	}
 	asked("a,b,empty ", "a,b,empty,none ")
@@ -135,7 +135,7 @@ func TestLoadSecret(t *testing.T) {
 	asked("a,b,empty,none v1")
 
 	if _, err := s.LoadSecret(t.Context(), ""); !errors.Is(err, ErrNotFound) {
-		t.Errorf("the empty name: %v", err)
+		t.Errorf("empty name: %v", err)
 	}
 	asked()
 }
@@ -152,8 +152,8 @@ func TestLoadSecretAlwaysAsks(t *testing.T) {
 	}
 }
 
-// TestLoadSecretBounded: a service that is asked for very many names begins
-// anew, and is right all the same.
+// TestLoadSecretBounded checks that a service with too many names starts over
+// and still returns correct values.
 func TestLoadSecretBounded(t *testing.T) {
 	k := &kept{version: 1, secrets: map[string]string{}}
 	for i := range 20 {
@@ -170,7 +170,7 @@ func TestLoadSecretBounded(t *testing.T) {
 	}
 }
 
-// TestLoadSecretOnce: those who ask at the same time share one request.
+// TestLoadSecretOnce checks that concurrent loads share one request.
 func TestLoadSecretOnce(t *testing.T) {
 	k := &kept{version: 1, secrets: map[string]string{"a": "1"}, gate: make(chan struct{})}
 	s := newService(t, k, SecretServiceOptions{MaxAge: time.Hour})
@@ -185,7 +185,7 @@ func TestLoadSecretOnce(t *testing.T) {
 	}
 	close(k.gate)
 	wg.Wait()
-	if got := k.take(); len(got) > 2 { // the one that was cancelled may have been first
+	if got := k.take(); len(got) > 2 { // the canceled request may have been first
 		t.Errorf("asked %q", got)
 	}
 }
@@ -216,13 +216,13 @@ func TestServiceWatch(t *testing.T) {
 	select {
 	case <-changes:
 	case <-time.After(time.Minute):
-		t.Fatal("no change was seen")
+		t.Fatal("no change was reported")
 	}
 	k.take()
 	mustLoad(t, s, "a", "3")
 	for _, r := range k.take() {
 		if !strings.HasSuffix(r, " v3") {
-			t.Errorf("asked %q for what the watch has brought", r)
+			t.Errorf("asked %q for values that the watch had cached", r)
 		}
 	}
 	cancel()

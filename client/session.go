@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// SignIn makes a session and uses it, instead of the token, from then on.
+// SignIn creates a session and uses it instead of the token from then on.
 func (c *Client) SignIn(ctx context.Context, user, password string) error {
 	p, err := path("signin")
 	if err != nil {
@@ -22,18 +22,18 @@ func (c *Client) SignIn(ctx context.Context, user, password string) error {
 			return nil
 		}
 	}
-	return errors.New("the server signed the user in without a session")
+	return errors.New("the server accepted the sign-in but sent no session")
 }
 
-// SignOut ends the session of SignIn. The token, if there is one, is used
-// again.
+// SignOut ends the session that SignIn created. Requests then use the token
+// again, if there is one.
 func (c *Client) SignOut(ctx context.Context) error {
 	err := c.send(ctx, call{method: http.MethodPost, once: true}, "signout")
 	c.setSession(nil)
 	return err
 }
 
-// ChangePassword replaces the password of the signed-in user, and ends the
+// ChangePassword changes the password of the signed-in user and ends the
 // session.
 func (c *Client) ChangePassword(ctx context.Context, user, old, password string) error {
 	err := c.send(ctx, call{

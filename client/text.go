@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// errText is the error of a request that JSON can't hold as it is.
-var errText = &Error{Status: http.StatusBadRequest, Code: ErrInvalid, Message: "what is sent must be valid UTF-8"}
+// errText is the error of a request that JSON cannot represent unchanged.
+var errText = &Error{Status: http.StatusBadRequest, Code: ErrInvalid, Message: "the request must be valid UTF-8"}
 
 // checkText refuses a request with text that is not valid UTF-8. encoding/json
-// would put U+FFFD in the place of each such byte without a word, and a secret
-// would be kept as another than it is.
+// would silently replace each invalid byte by U+FFFD, and the server would
+// store a different secret.
 func checkText(v reflect.Value) error {
 	switch v.Kind() {
 	case reflect.String:
@@ -40,7 +40,7 @@ func checkText(v reflect.Value) error {
 	case reflect.Struct:
 		for field, value := range v.Fields() {
 			if !field.IsExported() {
-				continue // not sent, as those of a time
+				continue // not sent, such as the fields of a time
 			}
 			if err := checkText(value); err != nil {
 				return err

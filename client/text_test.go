@@ -8,8 +8,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/client"
 )
 
-// TestInvalidText: what JSON can't hold is refused and not sent, as something
-// else, in its place.
+// TestInvalidText checks that text which JSON cannot represent is refused, not
+// sent with replacements.
 func TestInvalidText(t *testing.T) {
 	c := newClient(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s %s was sent", r.Method, r.URL.Path)

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Token is an API token, which InfluxDB calls an authorization.
+// Token is an API token, called an authorization in InfluxDB.
 type Token struct {
 	ID string `json:"id"`
-	// Token is the token itself. It is in the answer to its creation, and
-	// never again: the server keeps a keyed hash.
+	// Token is the token itself. Only CreateToken returns it: the server
+	// stores a keyed hash.
 	Token       string       `json:"token"`
 	Status      Status       `json:"status"`
 	Description string       `json:"description"`
@@ -21,14 +21,14 @@ type Token struct {
 	Permissions []Permission `json:"permissions"`
 	CreatedAt   time.Time    `json:"createdAt,omitzero"`
 	UpdatedAt   time.Time    `json:"updatedAt,omitzero"`
-	// ExpiresAt is zero for a token that lives until it is deleted.
+	// ExpiresAt is zero for a token that never expires.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
-	// Names are patterns of the secrets that the token is for, in which *
-	// stands for any text; none means all.
+	// Names are patterns of the secrets that the token may access, in which *
+	// matches any text. An empty list means all.
 	Names []string `json:"names,omitempty"`
 }
 
-// Action is what a permission allows.
+// Action is an action that a permission allows.
 type Action string
 
 // The actions.
@@ -43,16 +43,16 @@ type Permission struct {
 	Resource Resource `json:"resource"`
 }
 
-// Resource is what a permission is about: all of a type or, with an ID or an
-// OrgID, one or those of one organization.
+// Resource is the subject of a permission: all resources of a type or, with an
+// ID or an OrgID, one resource or those of one organization.
 type Resource struct {
 	Type  string `json:"type"`
 	ID    string `json:"id,omitempty"`
 	OrgID string `json:"orgID,omitempty"`
 }
 
-// SecretPermissions returns what a token needs to do the actions with an
-// organization's secrets: that, and to read the organization itself.
+// SecretPermissions returns the permissions that a token needs for the given
+// actions on an organization's secrets, including reading the organization.
 func SecretPermissions(orgID string, actions ...Action) []Permission {
 	out := []Permission{{Read, Resource{Type: "orgs", ID: orgID}}}
 	for _, a := range actions {
@@ -61,21 +61,21 @@ func SecretPermissions(orgID string, actions ...Action) []Permission {
 	return out
 }
 
-// ResourceTypes returns the types of resource that permissions can be about.
+// ResourceTypes returns the resource types that permissions can name.
 func (c *Client) ResourceTypes(ctx context.Context) ([]string, error) {
 	var out []string
 	err := c.get(ctx, &out, nil, "resources")
 	return out, err
 }
 
-// TokenFilter chooses tokens; what is empty does not choose.
+// TokenFilter selects tokens; empty fields match all.
 type TokenFilter struct {
 	OrgID  string
 	UserID string
 }
 
-// Tokens returns the tokens that the filter chooses and the caller may read,
-// without the tokens themselves.
+// Tokens returns the tokens that match the filter and that the caller may
+// read, without the tokens themselves.
 func (c *Client) Tokens(ctx context.Context, f TokenFilter) ([]Token, error) {
 	var out struct {
 		Tokens []Token `json:"authorizations"`
@@ -91,7 +91,7 @@ func (c *Client) Token(ctx context.Context, id string) (Token, error) {
 	return out, err
 }
 
-// NewToken describes a token to be made.
+// NewToken describes a token to create.
 type NewToken struct {
 	OrgID       string       `json:"orgID"`            // required
 	UserID      string       `json:"userID,omitempty"` // the caller's by default
@@ -99,32 +99,32 @@ type NewToken struct {
 	Permissions []Permission `json:"permissions"` // required
 	Status      Status       `json:"status,omitempty"`
 	ExpiresAt   time.Time    `json:"expiresAt,omitzero"`
-	// Names are patterns of the secrets that the token is for; nil means all,
-	// and the server refuses an empty list.
+	// Names are patterns of the secrets that the token may access; nil means
+	// all. The server refuses an empty list.
 	Names []string `json:"names,omitzero"`
 }
 
-// CreateToken makes a token. The answer is the one place where it can be read.
+// CreateToken creates a token. Only its answer contains the token itself.
 func (c *Client) CreateToken(ctx context.Context, n NewToken) (Token, error) {
 	var out Token
 	err := c.send(ctx, call{method: http.MethodPost, in: n, out: &out, once: true}, "authorizations")
 	return out, err
 }
 
-// TokenUpdate changes what is not nil.
+// TokenUpdate changes the fields that are not nil.
 type TokenUpdate struct {
 	Status      *Status `json:"status,omitempty"`
 	Description *string `json:"description,omitempty"`
 }
 
-// UpdateToken describes a token, or makes it active or inactive.
+// UpdateToken changes a token's description, or activates or deactivates it.
 func (c *Client) UpdateToken(ctx context.Context, id string, u TokenUpdate) (Token, error) {
 	var out Token
 	err := c.send(ctx, call{method: http.MethodPatch, in: u, out: &out}, "authorizations", id)
 	return out, err
 }
 
-// DeleteToken removes a token for good.
+// DeleteToken deletes a token permanently.
 func (c *Client) DeleteToken(ctx context.Context, id string) error {
 	return c.send(ctx, call{method: http.MethodDelete, once: true}, "authorizations", id)
 }

@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// What follows needs an operator's token.
+// The calls below need an operator token.
 
-// Backup writes a backup of all that the server keeps to w. It is encrypted,
-// and opens with the server's key-encryption key. After an error, what was
-// written is no backup.
+// Backup writes a backup of all the server's data to w, encrypted with the
+// server's key-encryption key. After an error, the data in w is not a usable
+// backup.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	return c.send(ctx, call{method: http.MethodGet, to: w, header: http.Header{"Accept": {"application/octet-stream, application/json"}}}, "fluxkeep", "backup")
 }
 
-// DataKeys says which keys seal the data, and how far a rotation is.
+// DataKeys describes the data keys and the progress of a rotation.
 type DataKeys struct {
 	Keys []DataKey `json:"keys"` // oldest first
-	// Rotating is true as long as records may need a key that is not primary.
+	// Rotating is true while records may still need a key that is not primary.
 	Rotating bool  `json:"rotating"`
-	Done     int64 `json:"done"`  // records looked at in this pass
-	Total    int64 `json:"total"` // records to look at, 0 while that is not known
-	// Error says why sealing anew has stopped; the server goes on later.
+	Done     int64 `json:"done"`  // records checked in this pass
+	Total    int64 `json:"total"` // records to check, 0 while unknown
+	// Error says why re-encryption has paused; the server retries.
 	Error string `json:"error,omitempty"`
 }
 
-// DataKey describes a key, and holds nothing secret.
+// DataKey describes a key. It contains nothing secret.
 type DataKey struct {
 	ID        string    `json:"id"`
-	Primary   bool      `json:"primary"` // seals what is written now
+	Primary   bool      `json:"primary"` // seals new records
 	CreatedAt time.Time `json:"createdAt"`
 }
 
@@ -41,16 +41,16 @@ func (c *Client) DataKeys(ctx context.Context) (DataKeys, error) {
 	return out, err
 }
 
-// RotateKeys makes the server use a new data key, and begin to seal anew what
-// it keeps. DataKeys tells when that is done. It is ErrConflict while another
-// rotation is under way.
+// RotateKeys makes the server use a new data key and start re-encrypting its
+// data. DataKeys reports the progress. The error is ErrConflict while another
+// rotation is running.
 func (c *Client) RotateKeys(ctx context.Context) (DataKeys, error) {
 	var out DataKeys
 	err := c.send(ctx, call{method: http.MethodPost, out: &out, once: true}, "fluxkeep", "keys", "rotate")
 	return out, err
 }
 
-// Compact removes from the server's disk what it no longer keeps.
+// Compact purges deleted data from the server's disk.
 func (c *Client) Compact(ctx context.Context) error {
 	return c.send(ctx, call{method: http.MethodPost}, "fluxkeep", "compact")
 }

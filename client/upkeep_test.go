@@ -22,8 +22,8 @@ func upkeepClient(t *testing.T, h http.HandlerFunc) *client.Client {
 	return c
 }
 
-// TestBackup: the answer comes as it is; a server that asks for patience is
-// asked again, and nothing of its refusal is in the backup.
+// TestBackup checks that the backup is written unchanged, and that a busy
+// server's refusal is retried and not written.
 func TestBackup(t *testing.T) {
 	asked := 0
 	c := upkeepClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -33,12 +33,12 @@ func TestBackup(t *testing.T) {
 			return
 		}
 		if r.URL.Path != "/api/v2/fluxkeep/backup" || r.Header.Get("Authorization") != "Token operator" {
-			t.Errorf("asked for %s as %q", r.URL, r.Header.Get("Authorization"))
+			t.Errorf("requested %s with %q", r.URL, r.Header.Get("Authorization"))
 		}
-		w.Write([]byte("\x00bytes, and no JSON"))
+		w.Write([]byte("\x00bytes, not JSON"))
 	})
 	var b bytes.Buffer
-	if err := c.Backup(t.Context(), &b); err != nil || b.String() != "\x00bytes, and no JSON" || asked != 2 {
+	if err := c.Backup(t.Context(), &b); err != nil || b.String() != "\x00bytes, not JSON" || asked != 2 {
 		t.Errorf("%q after %d requests, %v", b.String(), asked, err)
 	}
 }
@@ -57,22 +57,22 @@ func TestBackupFails(t *testing.T) {
 	})
 	var b bytes.Buffer
 	if err := c.Backup(t.Context(), &b); err == nil || !strings.Contains(err.Error(), "read the answer") {
-		t.Errorf("an answer cut short: %v", err)
+		t.Errorf("truncated answer: %v", err)
 	}
 	if err := c.Backup(t.Context(), fullDisk{}); !errors.Is(err, errFull) {
-		t.Errorf("a disk that is full: %v", err)
+		t.Errorf("full disk: %v", err)
 	}
 	c = upkeepClient(t, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, `{"code":"unauthorized","message":"this requires operator permissions"}`, http.StatusUnauthorized)
 	})
 	b.Reset()
 	if err := c.Backup(t.Context(), &b); !errors.Is(err, client.ErrUnauthorized) || b.Len() > 0 {
-		t.Errorf("a refusal: %v, %q", err, b.String())
+		t.Errorf("refusal: %v, %q", err, b.String())
 	}
 }
 
-// TestRotateKeys: a rotation is asked for once, because asking again could
-// begin another.
+// TestRotateKeys checks that a rotation is requested only once, because a
+// retry could start another one.
 func TestRotateKeys(t *testing.T) {
 	asked := 0
 	c := upkeepClient(t, func(w http.ResponseWriter, r *http.Request) {

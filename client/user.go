@@ -6,16 +6,16 @@ import (
 	"net/url"
 )
 
-// Status says whether a user or a token can be used.
+// Status says whether a user or a token is active.
 type Status string
 
-// What a Status can be.
+// The statuses.
 const (
 	Active   Status = "active"
 	Inactive Status = "inactive"
 )
 
-// User is somebody who can sign in and own tokens.
+// User can sign in and own tokens.
 type User struct {
 	ID     string `json:"id"`
 	Name   string `json:"name"`
@@ -69,7 +69,7 @@ func (c *Client) UserByName(ctx context.Context, name string) (User, error) {
 	return User{}, notFound("user", name)
 }
 
-// CreateUser makes a user, who has no password yet.
+// CreateUser creates a user without a password.
 func (c *Client) CreateUser(ctx context.Context, name string) (User, error) {
 	in := struct {
 		Name string `json:"name"`
@@ -79,20 +79,20 @@ func (c *Client) CreateUser(ctx context.Context, name string) (User, error) {
 	return out, err
 }
 
-// UserUpdate changes what is not nil.
+// UserUpdate changes the fields that are not nil.
 type UserUpdate struct {
 	Name   *string `json:"name,omitempty"`
 	Status *Status `json:"status,omitempty"`
 }
 
-// UpdateUser renames a user, or makes it active or inactive.
+// UpdateUser renames, activates or deactivates a user.
 func (c *Client) UpdateUser(ctx context.Context, id string, u UserUpdate) (User, error) {
 	var out User
 	err := c.send(ctx, call{method: http.MethodPatch, in: u, out: &out}, "users", id)
 	return out, err
 }
 
-// DeleteUser removes a user. The user's tokens can do nothing any more.
+// DeleteUser deletes a user. The user's tokens stop working.
 func (c *Client) DeleteUser(ctx context.Context, id string) error {
 	return c.send(ctx, call{method: http.MethodDelete, once: true}, "users", id)
 }
@@ -101,7 +101,7 @@ type passwordBody struct {
 	Password string `json:"password"`
 }
 
-// SetPassword gives a user a new password and ends the user's sessions.
+// SetPassword sets a user's password and ends the user's sessions.
 func (c *Client) SetPassword(ctx context.Context, userID, password string) error {
 	return c.send(ctx, call{method: http.MethodPost, in: passwordBody{password}}, "users", userID, "password")
 }

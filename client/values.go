@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// Values are an organization's secrets as they were at one moment.
+// Values are an organization's secrets at one moment.
 type Values struct {
-	// ETag changes whenever the secrets do.
+	// ETag changes whenever the secrets change.
 	ETag    string
 	Secrets map[string]string
 }
 
-// ValuesQuery says which values to read, and when.
+// ValuesQuery selects the values to read, and when to answer.
 type ValuesQuery struct {
-	// Names chooses secrets; nil means all. A name that is not there is left
-	// out of the answer.
+	// Names selects secrets; nil means all. Missing names are left out of the
+	// answer.
 	Names []string
-	// ETag is that of Values which the caller has. When nothing has changed
-	// since, the answer has the same ETag and no secrets.
+	// ETag is the ETag of the Values that the caller already has. If nothing
+	// has changed since, the answer has the same ETag and no secrets.
 	ETag string
-	// Wait lets the server hold the answer back until something changes, for
-	// this long at most. It needs an ETag.
+	// Wait lets the server delay the answer until something changes, for at
+	// most this long. It requires an ETag.
 	Wait time.Duration
 }
 
-// Values reads secrets with their values. changed is false when the query's
-// ETag is still right. A nil query reads all.
+// Values reads secrets with their values. changed is false if the query's ETag
+// is still current. A nil query reads all secrets.
 func (c *Client) Values(ctx context.Context, orgID string, q *ValuesQuery) (v Values, changed bool, err error) {
 	p, err := path("orgs", orgID, "secrets", "values")
 	if err != nil {
@@ -57,39 +57,39 @@ func (c *Client) Values(ctx context.Context, orgID string, q *ValuesQuery) (v Va
 	return v, true, nil
 }
 
-// WriteOptions of a write. Nil is valid.
+// WriteOptions configures a write. Nil is valid.
 type WriteOptions struct {
-	// IfMatch is the ETag of the Values that the change was made for. When
-	// somebody else has changed the secrets since, nothing is written and the
-	// error is ErrChanged.
+	// IfMatch is the ETag of the Values that the change is based on. If the
+	// secrets have changed since, nothing is written and the error is
+	// ErrChanged.
 	IfMatch string
-	// Progress is called while the request is sent.
+	// Progress is called while the request is being sent.
 	Progress func(sent, total int64)
 }
 
-// WriteValues sets secrets and, where the value is nil, removes them: all in
-// one version, or none when nothing changes.
-func (c *Client) WriteValues(ctx context.Context, orgID string, change map[string]*string, o *WriteOptions) (Written, error) {
+// WriteValues sets secrets and deletes those whose value is nil. The whole
+// change creates one version, or none if it changes nothing.
+func (c *Client) WriteValues(ctx context.Context, orgID string, change map[string]*string, o *WriteOptions) (WriteResult, error) {
 	return c.write(ctx, http.MethodPatch, orgID, change, o)
 }
 
-// ReplaceValues makes secrets all that the organization has, in one version.
-func (c *Client) ReplaceValues(ctx context.Context, orgID string, secrets map[string]string, o *WriteOptions) (Written, error) {
+// ReplaceValues replaces all of the organization's secrets, in one version.
+func (c *Client) ReplaceValues(ctx context.Context, orgID string, secrets map[string]string, o *WriteOptions) (WriteResult, error) {
 	if secrets == nil {
-		secrets = map[string]string{} // null would not say "none"
+		secrets = map[string]string{} // nil would be sent as null
 	}
 	return c.write(ctx, http.MethodPut, orgID, secrets, o)
 }
 
-func (c *Client) write(ctx context.Context, method, orgID string, in any, o *WriteOptions) (Written, error) {
+func (c *Client) write(ctx context.Context, method, orgID string, in any, o *WriteOptions) (WriteResult, error) {
 	p, err := path("orgs", orgID, "secrets", "values")
 	if err != nil {
-		return Written{}, err
+		return WriteResult{}, err
 	}
 	if o == nil {
 		o = &WriteOptions{}
 	}
-	var out Written
+	var out WriteResult
 	r := call{method: method, path: p, in: in, out: &out, progress: o.Progress}
 	if o.IfMatch != "" {
 		r.header = http.Header{"If-Match": {o.IfMatch}}

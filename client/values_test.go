@@ -22,8 +22,8 @@ type valuesServer struct {
 	version  int
 	secrets  map[string]string
 	changed  chan struct{}
-	fail     int // answer so many requests with 500
-	status   int // or all with this
+	fail     int // number of requests to answer with 500
+	status   int // if set, answers all requests
 	requests []string
 }
 
@@ -150,14 +150,14 @@ func TestWatch(t *testing.T) {
 	expect("1")
 	srv.set("a", "3")
 	expect("3")
-	srv.set("b", "another") // is not watched
+	srv.set("b", "another") // not watched
 	srv.set("a", "4")
 	expect("4")
 	if err := <-end; err == nil || err.Error() != "enough" {
 		t.Errorf("ended with %v", err)
 	}
 	if failed != 1 || recovered != 1 {
-		t.Errorf("told of %d failures, %d recoveries", failed, recovered)
+		t.Errorf("reported %d failures, %d recoveries", failed, recovered)
 	}
 }
 
@@ -177,7 +177,7 @@ func TestWatchEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	err = c.Watch(ctx, "o", &client.WatchOptions{Known: &known}, func(client.Values) error {
-		t.Error("reported what is known")
+		t.Error("reported values that were already known")
 		return nil
 	})
 	if !errors.Is(err, context.DeadlineExceeded) {

@@ -8,34 +8,34 @@ import (
 	"time"
 )
 
-// WatchOptions of a watch. Nil is valid.
+// WatchOptions configures a watch. Nil is valid.
 type WatchOptions struct {
-	// Names chooses the secrets to watch; nil means all.
+	// Names selects the secrets to watch; nil means all.
 	Names []string
-	// Known is what the caller has already. Without it the first values are
-	// reported at once.
+	// Known is what the caller already has. If it is not set, the first values
+	// are reported at once.
 	Known *Values
-	// Failed is told of each attempt that failed, and when the next one is.
+	// Failed is called after each failed attempt, with the delay before the
+	// next.
 	Failed func(err error, next time.Duration)
-	// Recovered is told of the first attempt that works after those.
+	// Recovered is called after the first success that follows failures.
 	Recovered func()
 }
 
 const (
 	watchWait = 30 * time.Second
-	// watchSlack is how much longer than promised an answer may take, before
-	// the connection is held to be dead.
+	// watchSlack is how much later than promised an answer may come before the
+	// connection is considered dead.
 	watchSlack    = 30 * time.Second
 	watchMinPause = time.Second
 	watchMaxPause = time.Minute
 )
 
-// Watch calls changed with the values each time that one of the chosen secrets
-// changes. It asks the server to say when something does, and tries again,
-// less and less often, when the server can't be reached. It returns when ctx
-// ends, when changed returns an error, or when the server refuses for a reason
-// that time won't mend: an *Error with a status below 500 other than 408 and
-// 429.
+// Watch calls changed with the values each time one of the watched secrets
+// changes. It uses long polling, and retries with increasing delays while the
+// server is unreachable. It returns when ctx ends, when changed returns an
+// error, or when the server refuses for a reason that a retry cannot fix: an
+// *Error with a status below 500 other than 408 and 429.
 func (c *Client) Watch(ctx context.Context, orgID string, o *WatchOptions, changed func(Values) error) error {
 	if o == nil {
 		o = &WatchOptions{}
@@ -50,8 +50,8 @@ func (c *Client) Watch(ctx context.Context, orgID string, o *WatchOptions, chang
 		if err != nil || !other {
 			return false, err
 		}
-		// A version may be new without another value: other secrets changed,
-		// or one was set to what it is.
+		// A new version need not have new values: other secrets changed, or
+		// one was set to the same value.
 		news := !reported || !maps.Equal(v.Secrets, known.Secrets)
 		known, reported = v, true
 		return news, nil
@@ -59,7 +59,7 @@ func (c *Client) Watch(ctx context.Context, orgID string, o *WatchOptions, chang
 	return watch(ctx, poll, o, func() error { return changed(known) })
 }
 
-// watch calls poll, which waits for news, over and over.
+// watch calls poll, which waits for changes, repeatedly.
 func watch(ctx context.Context, poll func(context.Context) (news bool, err error), o *WatchOptions, changed func() error) error {
 	pause, failing := watchMinPause, false
 	for {
@@ -84,8 +84,8 @@ func watch(ctx context.Context, poll func(context.Context) (news bool, err error
 		default:
 			pause, failing = watchMinPause, false
 			if !news {
-				// A server that does not know how to wait must not be asked
-				// without end.
+				// Do not poll a server that does not support waiting in a
+				// tight loop.
 				wait = watchMinPause - time.Since(start)
 			} else if err := changed(); err != nil {
 				return err

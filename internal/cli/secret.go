@@ -36,7 +36,7 @@ Values never appear on a terminal, nor in the shell's history, unless asked for.
 
 // written tells what a write did: in words, or as JSON. With --quiet there is
 // nothing to tell.
-func (r *remote) written(cmd *cobra.Command, org client.Organization, w client.Written, done, unchanged string) error {
+func (r *remote) written(cmd *cobra.Command, org client.Organization, w client.WriteResult, done, unchanged string) error {
 	if r.json {
 		return printJSON(cmd.OutOrStdout(), w)
 	}

@@ -235,7 +235,7 @@ func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *impo
 
 // write sends what differs, on condition that it still does, or all when that
 // is not known.
-func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string, p *importPreview) (client.Written, error) {
+func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string, p *importPreview) (client.WriteResult, error) {
 	o := &client.WriteOptions{Progress: newProgress(cmd.ErrOrStderr(), im.r.json || im.r.quiet)}
 	if p == nil && im.replace {
 		return s.ReplaceValues(cmd.Context(), org.ID, secrets, o)

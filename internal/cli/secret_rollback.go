@@ -107,7 +107,7 @@ like any other. See "fluxkeep secret history".`,
 			if err != nil {
 				return err
 			}
-			if err := s.Dismiss(cmd.Context(), org.ID, version); err != nil {
+			if err := s.Unpin(cmd.Context(), org.ID, version); err != nil {
 				return err
 			}
 			r.note(cmd, "Version %d of %s is no longer pinned.", version, printable(org.Name))

@@ -213,15 +213,15 @@ func TestServerSecrets(t *testing.T) {
 	isCode(t, err, client.ErrChanged)
 	now := values(map[string]string{"a": secrets["a"]})
 	two := "2"
-	w := must[client.Written](t)(r.WriteValues(ctx, r.org, map[string]*string{"a": nil, "b": &two}, &client.WriteOptions{IfMatch: now.ETag}))
+	w := must[client.WriteResult](t)(r.WriteValues(ctx, r.org, map[string]*string{"a": nil, "b": &two}, &client.WriteOptions{IfMatch: now.ETag}))
 	if !w.Changed || w.Version != 6 {
 		t.Errorf("written %+v", w)
 	}
-	w = must[client.Written](t)(r.ReplaceValues(ctx, r.org, map[string]string{"b": "2"}, nil))
+	w = must[client.WriteResult](t)(r.ReplaceValues(ctx, r.org, map[string]string{"b": "2"}, nil))
 	if w.Changed || w.Version != 6 {
 		t.Errorf("written %+v", w)
 	}
-	must[client.Written](t)(r.ReplaceValues(ctx, r.org, map[string]string{"c": "3"}, nil))
+	must[client.WriteResult](t)(r.ReplaceValues(ctx, r.org, map[string]string{"c": "3"}, nil))
 	values(map[string]string{"c": "3"})
 	check(t, r.DeleteSecrets(ctx, r.org, "c", "never"))
 	values(map[string]string{})
@@ -231,7 +231,7 @@ func TestServerSecrets(t *testing.T) {
 	if last.Number != 8 || !slices.Equal(last.Removed, []string{"c"}) || last.Count != 0 || last.UserID != r.kit.Admin.String() || last.Protocol != "influxdb" {
 		t.Errorf("the last version is %+v", last)
 	}
-	w = must[client.Written](t)(r.Rollback(ctx, r.org, 1))
+	w = must[client.WriteResult](t)(r.Rollback(ctx, r.org, 1))
 	if !w.Changed || w.Version != 9 {
 		t.Errorf("rolled back: %+v", w)
 	}
@@ -241,7 +241,7 @@ func TestServerSecrets(t *testing.T) {
 	}
 	_, err = r.Rollback(ctx, r.org, 99)
 	isCode(t, err, client.ErrNotFound)
-	isCode(t, r.Dismiss(ctx, r.org, 1), client.ErrNotFound)
+	isCode(t, r.Unpin(ctx, r.org, 1), client.ErrNotFound)
 
 	// One that a write to the address for an influxd has pinned.
 	caller := r.kit.Operator(t, keep.Influxd)
@@ -252,7 +252,7 @@ func TestServerSecrets(t *testing.T) {
 	if !h[1].Pinned || h[1].Number != 9 {
 		t.Errorf("the version before is %+v", h[1])
 	}
-	check(t, r.Dismiss(ctx, r.org, 9))
+	check(t, r.Unpin(ctx, r.org, 9))
 }
 
 // TestServerNames asks for some names, and waits for one of them.
