@@ -43,31 +43,31 @@ func TestSetAllows(t *testing.T) {
 		deny("one secret is not all", read(acl.Secrets, acme, 0), read(acl.Secrets, acme, 1)),
 		allow("one organization by ID", read(acl.Orgs, 0, acme), read(acl.Orgs, 0, acme)),
 		deny("another by ID", read(acl.Orgs, 0, acme), read(acl.Orgs, 0, other)),
-		deny("all when one is had", read(acl.Orgs, 0, 0), read(acl.Orgs, 0, acme)),
+		deny("all, with a permission for one", read(acl.Orgs, 0, 0), read(acl.Orgs, 0, acme)),
 		deny("user by ID in an organization", write(acl.Users, 0, ann), write(acl.Users, acme, ann)),
-		deny("user by ID, asked for in an organization", write(acl.Users, acme, ann), write(acl.Users, acme, 0)),
+		deny("user by ID, with a permission limited to an organization", write(acl.Users, acme, ann), write(acl.Users, acme, 0)),
 		deny("user by ID and organization", write(acl.Users, acme, ann), write(acl.Users, acme, ann)),
-		deny("users of an organization are no user", write(acl.Users, 0, ann), write(acl.Users, acme, 0)),
-		allow("users of an organization, to be given on", write(acl.Users, acme, 0), write(acl.Users, acme, 0)),
+		deny("a user, with a permission for an organization's users", write(acl.Users, 0, ann), write(acl.Users, acme, 0)),
+		allow("an organization's users, to pass on", write(acl.Users, acme, 0), write(acl.Users, acme, 0)),
 		deny("token by ID in another organization", read(acl.Authorizations, acme, 1), read(acl.Authorizations, other, 1)),
 		allow("token by ID in its organization", read(acl.Authorizations, acme, 1), read(acl.Authorizations, acme, 1)),
 		allow("token by ID anywhere", read(acl.Authorizations, acme, 1), read(acl.Authorizations, 0, 1)),
 		deny("another token of the organization", read(acl.Authorizations, acme, 2), read(acl.Authorizations, acme, 1)),
 		deny("one token is not all", read(acl.Authorizations, acme, 0), read(acl.Authorizations, acme, 1)),
 		deny("organization by ID in another", read(acl.Orgs, 0, acme), read(acl.Orgs, other, acme)),
-		deny("another organization, asked for as one's own", read(acl.Orgs, acme, other), read(acl.Orgs, acme, 0)),
-		allow("an organization is its own", read(acl.Orgs, 0, acme), read(acl.Orgs, acme, 0)),
+		deny("another organization, with a permission for one's own", read(acl.Orgs, acme, other), read(acl.Orgs, acme, 0)),
+		allow("an organization belongs to itself", read(acl.Orgs, 0, acme), read(acl.Orgs, acme, 0)),
 		allow("instance in an organization", read(acl.Secrets, acme, 0), read(acl.Instance, acme, 0)),
 		deny("instance in another organization", read(acl.Secrets, acme, 0), read(acl.Instance, other, 0)),
 		deny("instance in an organization covers no user", read(acl.Users, acme, ann), read(acl.Instance, acme, 0)),
 		allow("instance covers all", write(acl.Secrets, acme, 0), acl.Everything()...),
 		deny("operator has no instance", read(acl.Instance, 0, 0), acl.Operator()...),
-		allow("operator makes organizations", write(acl.Orgs, 0, 0), acl.Operator()...),
+		allow("operator creates organizations", write(acl.Orgs, 0, 0), acl.Operator()...),
 		allow("owner writes", write(acl.Secrets, acme, 0), acl.Owner(acme)...),
 		allow("owner renames", write(acl.Orgs, 0, acme), acl.Owner(acme)...),
-		deny("owner makes no organizations", write(acl.Orgs, 0, 0), acl.Owner(acme)...),
+		deny("owner cannot create organizations", write(acl.Orgs, 0, 0), acl.Owner(acme)...),
 		allow("member reads", read(acl.Secrets, acme, 0), acl.Member(acme)...),
-		deny("member does not write", write(acl.Secrets, acme, 0), acl.Member(acme)...),
+		deny("member cannot write", write(acl.Secrets, acme, 0), acl.Member(acme)...),
 		allow("own account", write(acl.Users, 0, ann), acl.Self(ann)...),
 		deny("others' accounts", read(acl.Users, 0, 2), acl.Self(ann)...),
 	} {
@@ -79,7 +79,7 @@ func TestSetAllows(t *testing.T) {
 	}
 }
 
-// TestCoversMeetsEveryRestriction tries every pair of permissions of a small
+// TestCoversMeetsEveryRestriction tries every pair of permissions in a small
 // universe.
 func TestCoversMeetsEveryRestriction(t *testing.T) {
 	ids := []acl.ID{0, acme, other, ann}
@@ -117,7 +117,7 @@ func TestSizes(t *testing.T) {
 		t.Errorf("member has %d permissions", n)
 	}
 	if !acl.Operator().AllowsAll(acl.Owner(acme)) || acl.Owner(acme).AllowsAll(acl.Operator()) {
-		t.Error("an operator may not do more than an owner")
+		t.Error("an operator has no more permissions than an owner")
 	}
 }
 
@@ -189,7 +189,7 @@ func TestNewIDAt(t *testing.T) {
 	for range 1000 {
 		before, now, after := acl.NewIDAt(at.Add(-time.Microsecond)), acl.NewIDAt(at), acl.NewIDAt(at.Add(time.Microsecond))
 		if before >= now || now >= after {
-			t.Fatalf("%v, %v, %v are not in the order of time", before, now, after)
+			t.Fatalf("%v, %v, %v are not in chronological order", before, now, after)
 		}
 	}
 	if late, last := acl.NewIDAt(at), acl.NewIDAt(time.Date(2110, 1, 1, 0, 0, 0, 0, time.UTC)); late >= last {

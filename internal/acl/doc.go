@@ -1,7 +1,5 @@
-// Package acl decides what a permission covers: actions, resources and sets
-// of permissions, as InfluxDB 2.x defines them. Everything here is a pure
-// function of its arguments.
+// Package acl decides which permissions cover which actions on which
+// resources, by the rules of InfluxDB 2.x. All of its functions are pure.
 //
-// Who has which permissions, and what is done with the answer, is package
-// keep's business.
+// Package keep decides who has which permissions, and enforces them.
 package acl

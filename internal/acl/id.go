@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// ID names an organization, a user or a token: 64 bits, written as 16
+// ID identifies an organization, a user or a token: 64 bits, written as 16
 // hexadecimal digits. The zero ID is invalid.
 type ID uint64
 
 var (
-	// ErrIDLength and ErrID say why a text is no ID. Their texts are part of
-	// InfluxDB's protocol.
+	// ErrIDLength and ErrID explain why a text is not an ID. Their texts are
+	// part of InfluxDB's protocol.
 	ErrIDLength = errors.New("id must have a length of 16 bytes")
 	ErrID       = errors.New("invalid ID")
 )
@@ -23,25 +23,25 @@ var (
 func NewID() ID {
 	for {
 		var b [8]byte
-		rand.Read(b[:]) // never fails, see crypto/rand
+		rand.Read(b[:]) // never fails
 		if id := ID(binary.BigEndian.Uint64(b[:])); id != 0 {
 			return id
 		}
 	}
 }
 
-// NewIDAt returns an ID that is greater than those of earlier times, so that what
-// is listed by ID is listed in the order in which it was made. It tells when that
-// was; below the microsecond it is random.
+// NewIDAt returns an ID that is greater than the IDs of earlier times, so that
+// sorting by ID is sorting by creation. The ID reveals the time t; below the
+// microsecond it is random.
 func NewIDAt(t time.Time) ID {
-	const random = 12 // bits, which leaves room for the time until 2112
+	const random = 12 // bits; the rest holds times until 2112
 	if id := ID(t.UnixMicro())<<random | NewID()>>(64-random); id != 0 {
 		return id
 	}
 	return NewID()
 }
 
-// ParseID reads the 16 hexadecimal digits of an ID, in either case.
+// ParseID parses the 16 hexadecimal digits of an ID, in upper or lower case.
 func ParseID(s string) (ID, error) {
 	if len(s) != 16 {
 		return 0, ErrIDLength
@@ -53,8 +53,8 @@ func ParseID(s string) (ID, error) {
 	return ID(n), nil
 }
 
-// LooksLikeID reports whether a text has the form of an ID. The zero ID has it
-// too.
+// LooksLikeID reports whether a text has the form of an ID, including the zero
+// ID.
 func LooksLikeID(s string) bool {
 	_, err := strconv.ParseUint(s, 16, 64)
 	return len(s) == 16 && err == nil
@@ -69,7 +69,7 @@ func (id ID) String() string {
 	return string(b[:])
 }
 
-// Bytes returns the ID's 8 bytes, which sort as the IDs do.
+// Bytes returns the ID as 8 bytes, which sort in the same order as IDs.
 func (id ID) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
 
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }

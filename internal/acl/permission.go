@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Action is what a permission allows.
+// Action is an action that a permission allows.
 type Action string
 
 const (
@@ -13,14 +13,14 @@ const (
 	Write Action = "write"
 )
 
-// Actions holds all actions, in the order in which InfluxDB lists them.
+// Actions returns all actions, in InfluxDB's order.
 func Actions() []Action { return []Action{Read, Write} }
 
-// Type is the kind of resource that a permission is about.
+// Type is the type of a resource.
 type Type string
 
-// The types that are served here. InfluxDB has more, see Types: they are
-// taken and given back, and have no effect.
+// The resource types that have an effect here. Types returns all of
+// InfluxDB's: the others are accepted and returned, but grant nothing.
 const (
 	Authorizations Type = "authorizations"
 	Orgs           Type = "orgs"
@@ -30,7 +30,7 @@ const (
 	Instance Type = "instance"
 )
 
-// Types returns every resource type of InfluxDB 2.x, in its order.
+// Types returns all resource types of InfluxDB 2.x, in its order.
 func Types() []Type {
 	return []Type{
 		Authorizations, "buckets", "dashboards", Orgs, "sources", "tasks", "telegrafs", Users,
@@ -40,7 +40,7 @@ func Types() []Type {
 	}
 }
 
-// Resource is what a permission is about: a type, and if ID or OrgID is not
+// Resource is the subject of a permission: a type and, if ID or OrgID is not
 // zero, one resource or those of one organization.
 type Resource struct {
 	Type  Type
@@ -48,7 +48,7 @@ type Resource struct {
 	OrgID ID
 }
 
-// String writes a resource as InfluxDB's messages do.
+// String formats a resource as in InfluxDB's messages.
 func (r Resource) String() string {
 	var b strings.Builder
 	if r.OrgID != 0 {
@@ -74,7 +74,7 @@ var (
 	ErrType   = errors.New("unknown resource type for permission")
 )
 
-// Valid returns ErrType or ErrAction when p is not one of InfluxDB's.
+// Valid returns ErrType or ErrAction if InfluxDB has no such permission.
 func (p Permission) Valid() error {
 	known := false
 	for _, t := range Types() {
@@ -89,10 +89,10 @@ func (p Permission) Valid() error {
 	return nil
 }
 
-// Covers reports whether holding p is enough where want is asked for: each
-// restriction of p must be met by want's resource. InfluxDB ("matchesV1" in
-// authz.go) ignores the organization of a permission that has an ID, and so
-// lets the owner of one organization reach into another.
+// Covers reports whether p allows want: want's resource must meet each
+// restriction of p. InfluxDB ("matchesV1" in authz.go) ignores the
+// organization of a permission that has an ID, which lets the owner of one
+// organization reach into another.
 func (p Permission) Covers(want Permission) bool {
 	held, r := p.Resource, want.Resource
 	switch {
@@ -105,7 +105,7 @@ func (p Permission) Covers(want Permission) bool {
 }
 
 // organization returns the organization that the resource belongs to. An
-// organization belongs to itself and a user to none, whatever OrgID says.
+// organization belongs to itself and a user to none, regardless of OrgID.
 func (r Resource) organization() ID {
 	switch {
 	case r.ID != 0 && r.Type == Orgs:
@@ -116,7 +116,7 @@ func (r Resource) organization() ID {
 	return r.OrgID
 }
 
-// Set is a list of permissions; it allows what any of them covers.
+// Set is a list of permissions. It allows whatever any of them covers.
 type Set []Permission
 
 // Allows reports whether one of the permissions covers want.
@@ -129,7 +129,7 @@ func (s Set) Allows(want Permission) bool {
 	return false
 }
 
-// AllowsAll reports whether s covers each of want.
+// AllowsAll reports whether s allows each permission in want.
 func (s Set) AllowsAll(want Set) bool {
 	for _, p := range want {
 		if !s.Allows(p) {
@@ -139,21 +139,21 @@ func (s Set) AllowsAll(want Set) bool {
 	return true
 }
 
-// Operator returns what the token made at setup may do: everything but
-// Instance, in all organizations.
+// Operator returns the permissions of the token created at setup: everything
+// but Instance, in all organizations.
 func Operator() Set { return forEach(func(t Type) (Resource, bool) { return Resource{Type: t}, true }) }
 
-// Owner returns what an owner of the organization may do there.
+// Owner returns an owner's permissions in the organization.
 func Owner(org ID) Set {
 	return forEach(func(t Type) (Resource, bool) { return inOrg(t, org), true })
 }
 
-// Member returns what a member of the organization may do there.
+// Member returns a member's permissions in the organization.
 func Member(org ID) Set {
 	return forEach(func(t Type) (Resource, bool) { return inOrg(t, org), false })
 }
 
-// Self returns what every user may do with the own account.
+// Self returns every user's permissions on their own account.
 func Self(user ID) Set {
 	r := Resource{Type: Users, ID: user}
 	return Set{{Read, r}, {Write, r}}

@@ -1,8 +1,8 @@
-// Package backup is the file format of backups: a header with the wrapped
-// keyset, the store's records as they are, sealed, and at the end what proves
-// that all of it belongs together.
+// Package backup defines the file format of backups: a header with the wrapped
+// keyset, the store's sealed records, and a trailer that proves that they
+// belong together.
 //
-// The meaning of the records, and how they are opened, is not known here.
+// It does not know what the records mean or how to open them.
 //
 // A backup is
 //
@@ -14,8 +14,8 @@
 //	SHA-256 of all bytes before it
 //
 // with all lengths and numbers as unsigned varints (encoding/binary). The MAC
-// keeps somebody without the keys from making one backup out of two; the
-// checksum lets everybody see that a file arrived whole. Format 1 has no MAC.
+// prevents anyone without the keys from combining two backups into one; the
+// checksum lets anyone verify that a file is complete. Format 1 has no MAC.
 package backup
 
 import (
@@ -34,27 +34,27 @@ import (
 	"time"
 )
 
-// Format is the version of the format that this package writes.
+// Format is the format version that this package writes.
 const Format = 2
 
 const magic = "fluxkeep backup "
 
 var (
-	// ErrDamaged says that a file is no whole backup: cut, changed, mixed, or
-	// something else.
+	// ErrDamaged means that a file is not a complete backup: it is truncated,
+	// changed, combined from several, or something else.
 	ErrDamaged = errors.New("damaged or partial backup")
-	// ErrNewerFormat says that a newer Fluxkeep wrote the backup.
+	// ErrNewerFormat means that a newer Fluxkeep wrote the backup.
 	ErrNewerFormat = errors.New("backup of a newer format")
 )
 
-// Header is what a backup says of itself.
+// Header describes a backup.
 type Header struct {
 	Format  int             `json:"-"` // as read; Writer always writes Format
 	Created time.Time       `json:"created"`
 	Keyset  json.RawMessage `json:"keyset"` // wrapped, see package seal
 }
 
-// Writer writes a backup. Nothing of it is valid before Close.
+// Writer writes a backup. The backup is valid only after Close.
 type Writer struct {
 	w     *bufio.Writer
 	mac   hash.Hash
@@ -64,7 +64,7 @@ type Writer struct {
 	buf   []byte
 }
 
-// NewWriter begins a backup. mac is a keyed hash of 32 bytes.
+// NewWriter starts a backup. mac is a keyed hash of 32 bytes.
 func NewWriter(w io.Writer, h Header, mac hash.Hash) (*Writer, error) {
 	b := &Writer{mac: mac, sum: sha256.New()}
 	b.w = bufio.NewWriterSize(io.MultiWriter(w, b.mac, b.sum), 64<<10)
@@ -94,10 +94,10 @@ func (b *Writer) Add(key, value []byte) error {
 	return b.err
 }
 
-// Close writes the end of the backup. It does not close what is below.
+// Close writes the trailer. It does not close the underlying writer.
 func (b *Writer) Close() error {
 	b.write(binary.AppendUvarint([]byte{0}, b.count))
-	// Each of the two is over all that was flushed before it.
+	// Each of the two covers all bytes flushed before it.
 	for _, end := range []hash.Hash{b.mac, b.sum} {
 		if b.err == nil {
 			b.err = b.w.Flush()
@@ -110,15 +110,16 @@ func (b *Writer) Close() error {
 	return b.err
 }
 
-// maxPart bounds a length that is read, so that a damaged file does not make
-// the reader ask for all memory.
+// maxPart limits the lengths that are read, so that a damaged file cannot
+// exhaust the memory.
 const maxPart = 64 << 20
 
-// Read reads a backup and calls fn with each record; the bytes are good until
-// fn returns. open is given the header first, and returns what NewWriter was
-// given, or nil if the backup is only to be checked for being whole. Read returns
-// ErrDamaged or ErrNewerFormat, wrapped, and then what fn was given must not be
-// used: what proves it comes last.
+// Read reads a backup and calls fn with each record; the slices are valid
+// until fn returns. It first calls open with the header. open returns the same
+// keyed hash that NewWriter was given, or nil to check only that the backup is
+// complete. If Read returns an error, discard what fn received: the proof
+// comes last. The error of an invalid backup wraps ErrDamaged or
+// ErrNewerFormat.
 func Read(r io.Reader, open func(Header) (mac hash.Hash, err error), fn func(key, value []byte) error) error {
 	in := &reader{sum: sha256.New(), r: bufio.NewReaderSize(r, 64<<10)}
 	h, err := in.header()
@@ -154,17 +155,17 @@ func Read(r io.Reader, open func(Header) (mac hash.Hash, err error), fn func(key
 
 func damaged(why any) error { return fmt.Errorf("%w: %v", ErrDamaged, why) }
 
-// reader sums up what it reads.
+// reader hashes what it reads.
 type reader struct {
 	r    *bufio.Reader
 	sum  hash.Hash
-	mac  hash.Hash    // nil until authenticate was called, and if nobody asks
-	head bytes.Buffer // what was read before
+	mac  hash.Hash    // nil until authenticate is called
+	head bytes.Buffer // what was read before that
 	err  error
 	one  [1]byte
 }
 
-// count takes what was read into the sums.
+// count adds p to the hashes.
 func (in *reader) count(p []byte) {
 	in.sum.Write(p)
 	if in.mac != nil {
@@ -172,7 +173,7 @@ func (in *reader) count(p []byte) {
 	}
 }
 
-// authenticate begins to compute the MAC.
+// authenticate starts computing the MAC.
 func (in *reader) authenticate(mac hash.Hash) {
 	if mac != nil {
 		mac.Write(in.head.Bytes())
@@ -202,7 +203,7 @@ func (in *reader) line(max int) ([]byte, error) {
 		}
 		line = append(line, c)
 	}
-	return nil, damaged("a line without end")
+	return nil, damaged("a line is too long")
 }
 
 func (in *reader) header() (Header, error) {
@@ -213,10 +214,10 @@ func (in *reader) header() (Header, error) {
 	version, ok := strings.CutPrefix(string(first), magic)
 	format, err := strconv.Atoi(version)
 	if !ok || err != nil || format < 1 {
-		return Header{}, damaged("it does not begin as a backup does")
+		return Header{}, damaged("it does not start like a backup")
 	}
 	if format > Format {
-		return Header{}, fmt.Errorf("%w: it has format %d, this Fluxkeep reads up to %d", ErrNewerFormat, format, Format)
+		return Header{}, fmt.Errorf("%w: format %d; this Fluxkeep reads formats up to %d", ErrNewerFormat, format, Format)
 	}
 	line, err := in.line(1 << 20)
 	if err != nil {
@@ -224,7 +225,7 @@ func (in *reader) header() (Header, error) {
 	}
 	h := Header{Format: format}
 	if err := json.Unmarshal(line, &h); err != nil {
-		return Header{}, damaged("its header is no JSON object")
+		return Header{}, damaged("its header is not a JSON object")
 	}
 	return h, nil
 }
@@ -240,7 +241,7 @@ func (in *reader) uvarint() uint64 {
 
 func (in *reader) bytes(into []byte, n uint64) []byte {
 	if in.err == nil && n > maxPart {
-		in.err = errors.New("a length that can't be")
+		in.err = errors.New("impossible length")
 	}
 	if in.err != nil {
 		return into
@@ -255,8 +256,8 @@ func (in *reader) bytes(into []byte, n uint64) []byte {
 	return into
 }
 
-// end reads what comes after the last record of a backup of a format, and
-// compares the MAC if it was asked for.
+// end reads the trailer of the given format, and compares the MAC if
+// authenticated is set.
 func (in *reader) end(count uint64, format int, authenticated bool) error {
 	said := in.uvarint()
 	authentic := true
@@ -277,13 +278,13 @@ func (in *reader) end(count uint64, format int, authenticated bool) error {
 	case in.err != nil:
 		return damaged(in.err)
 	case said != count:
-		return damaged(fmt.Sprintf("%d records, and it says %d", count, said))
+		return damaged(fmt.Sprintf("it has %d records instead of %d", count, said))
 	case !bytes.Equal(got, want):
 		return damaged("its checksum is wrong")
 	case !authentic:
-		return damaged("it is not as a server with these keys wrote it")
+		return damaged("no server with these keys wrote it")
 	case more != io.EOF:
-		return damaged("something follows its end")
+		return damaged("there is data after its end")
 	}
 	return nil
 }

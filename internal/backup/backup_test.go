@@ -65,12 +65,12 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestEveryByteCounts cuts a backup at each place and flips each bit.
+// TestEveryByteCounts truncates a backup at each place and flips each bit.
 func TestEveryByteCounts(t *testing.T) {
 	whole := archive(t, 8)
 	for n := range whole {
 		if _, err := read(whole[:n]); !errors.Is(err, backup.ErrDamaged) {
-			t.Fatalf("cut after %d of %d bytes: %v", n, len(whole), err)
+			t.Fatalf("truncated after %d of %d bytes: %v", n, len(whole), err)
 		}
 	}
 	for n := range whole {
@@ -78,24 +78,24 @@ func TestEveryByteCounts(t *testing.T) {
 			bad := bytes.Clone(whole)
 			bad[n] ^= 1 << bit
 			if _, err := read(bad); err == nil {
-				t.Fatalf("bit %d of byte %d flipped, and it was not noticed", bit, n)
+				t.Fatalf("flipping bit %d of byte %d was not detected", bit, n)
 			}
 		}
 	}
 	if _, err := read(append(bytes.Clone(whole), 0)); !errors.Is(err, backup.ErrDamaged) {
-		t.Errorf("a byte more: %v", err)
+		t.Errorf("one byte more: %v", err)
 	}
 }
 
-// checksummed ends a backup that was changed with a checksum that fits.
+// checksummed changes a backup and corrects its checksum.
 func checksummed(whole []byte, change func([]byte) []byte) []byte {
 	b := change(bytes.Clone(whole[:len(whole)-sha256.Size]))
 	sum := sha256.Sum256(b)
 	return append(b, sum[:]...)
 }
 
-// TestAuthenticated: somebody who can compute checksums and has no key can make
-// no backup out of others.
+// TestAuthenticated checks that nobody can change a backup without the keys,
+// even with a correct checksum.
 func TestAuthenticated(t *testing.T) {
 	whole := archive(t, 8)
 	if _, err := readWith(whole, nil); err != nil {
@@ -105,17 +105,17 @@ func TestAuthenticated(t *testing.T) {
 		t.Errorf("with another key: %v", err)
 	}
 	for name, change := range map[string]func([]byte) []byte{
-		"a record is changed": func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
-		"the header is changed": func(b []byte) []byte {
+		"changed record": func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
+		"changed header": func(b []byte) []byte {
 			return bytes.Replace(b, []byte(`"format":1`), []byte(`"format":2`), 1)
 		},
-		"the MAC is of another backup": func(b []byte) []byte {
+		"MAC of another backup": func(b []byte) []byte {
 			other := archive(t, 9)
 			return append(b[:len(b)-sha256.Size], other[len(other)-2*sha256.Size:len(other)-sha256.Size]...)
 		},
 	} {
 		changed := checksummed(whole, change)
-		if _, err := readWith(changed, nil); name != "a record is changed" && err != nil {
+		if _, err := readWith(changed, nil); name != "changed record" && err != nil {
 			t.Errorf("%s: without a key: %v", name, err)
 		}
 		if _, err := read(changed); !errors.Is(err, backup.ErrDamaged) {
@@ -124,7 +124,7 @@ func TestAuthenticated(t *testing.T) {
 	}
 }
 
-// TestFormat1 reads what was written before backups were authenticated.
+// TestFormat1 reads a backup without a MAC.
 func TestFormat1(t *testing.T) {
 	old := checksummed(archive(t, 8), func(b []byte) []byte {
 		return bytes.Replace(b[:len(b)-sha256.Size], []byte("backup 2"), []byte("backup 1"), 1)

@@ -56,7 +56,7 @@ func TestBackupIsChecked(t *testing.T) {
 		{"whole", whole, ""},
 		{"a bit flipped", flipped, "its checksum is wrong"},
 		{"cut", whole[:len(whole)/2], "damaged or partial backup"},
-		{"a web page", []byte("<html>sign in here</html>\n"), "it does not begin as a backup does"},
+		{"a web page", []byte("<html>sign in here</html>\n"), "it does not start like a backup"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(tt.sent) }))

@@ -1,8 +1,6 @@
-// Package durable makes files and folders that survive a crash. When one of
-// its functions returns nil, the change is on the disk, name and all. Whatever
-// it makes is readable by its owner alone, whatever the umask.
-//
-// It knows nothing about what the files hold.
+// Package durable creates files and folders that survive a crash. When one of
+// its functions returns nil, the change is on disk, including the name. Only
+// the owner can read what it creates, whatever the umask.
 package durable
 
 import (
@@ -12,16 +10,16 @@ import (
 	"path/filepath"
 )
 
-// TempSuffix ends the name of the file that ReplaceFile writes before it gets
-// its final name. A crash may leave one behind.
+// TempSuffix is appended to the name of the temporary file that ReplaceFile
+// writes first. A crash can leave such a file behind.
 const TempSuffix = ".new"
 
 // ErrLocked is returned by Lock when another open file holds the lock.
 var ErrLocked = errors.New("in use by another process")
 
-// CreateFile creates a file for reading and writing. It fails when the name
-// exists, even as a symbolic link to nothing. The name becomes durable with
-// SyncDir or Rename.
+// CreateFile creates a file for reading and writing. It fails if the name
+// exists, even as a dangling symbolic link. SyncDir or Rename makes the name
+// durable.
 func CreateFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -33,7 +31,7 @@ func CreateFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// CreateTemp creates a file whose name, in dir, is its own. It's for Rename.
+// CreateTemp creates a file with a unique name in dir, for use with Rename.
 func CreateTemp(dir, pattern string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, pattern)
 	if err != nil {
@@ -45,8 +43,8 @@ func CreateTemp(dir, pattern string) (*os.File, error) {
 	return f, nil
 }
 
-// WriteNewFile writes a file that must not exist yet. When it fails, it leaves
-// no file; a crash may leave a part of one.
+// WriteNewFile writes a file that must not exist yet. If it fails, it removes
+// the file; a crash can leave a partial one.
 func WriteNewFile(path string, content []byte) error {
 	if err := write(path, content); err != nil {
 		return err
@@ -57,13 +55,13 @@ func WriteNewFile(path string, content []byte) error {
 	return nil
 }
 
-// ReplaceFile writes a file, in place of the one that may be there. After a
-// crash, path holds the old content or the new. A symbolic link is replaced,
-// not followed. Only one process at a time may replace the same file.
+// ReplaceFile creates or replaces a file. After a crash, path has the old or
+// the new content. A symbolic link is replaced, not followed. Only one process
+// at a time may replace the same file.
 func ReplaceFile(path string, content []byte) error {
 	temp := path + TempSuffix
 	err := write(temp, content)
-	if errors.Is(err, fs.ErrExist) { // left by a crash
+	if errors.Is(err, fs.ErrExist) { // left behind by a crash
 		if err := os.Remove(temp); err != nil {
 			return err
 		}
@@ -75,8 +73,8 @@ func ReplaceFile(path string, content []byte) error {
 	return Rename(temp, path)
 }
 
-// write creates a file with its content synced, but not its name. When it
-// fails, it leaves no file.
+// write creates a file and syncs its content, but not its name. If it fails,
+// it removes the file.
 func write(path string, content []byte) error {
 	f, err := CreateFile(path)
 	if err != nil {
@@ -92,8 +90,8 @@ func write(path string, content []byte) error {
 	return nil
 }
 
-// Rename gives a file whose content is synced another name in the same folder,
-// in place of the file that may have it.
+// Rename renames a file with synced content within a folder, replacing any
+// file of that name.
 func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -101,7 +99,7 @@ func Rename(from, to string) error {
 	return SyncDir(filepath.Dir(to))
 }
 
-// MkdirAll creates a folder and the folders above it that are missing.
+// MkdirAll creates a folder and its missing parents.
 func MkdirAll(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
@@ -115,7 +113,7 @@ func MkdirAll(dir string) error {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
-		return SyncDir(parent) // somebody was faster
+		return SyncDir(parent) // created concurrently
 	} else if err != nil {
 		return err
 	}

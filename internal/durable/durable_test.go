@@ -17,7 +17,7 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// wantFiles checks that dir holds these files with this content and no others.
+// wantFiles checks that dir holds exactly these files with this content.
 func wantFiles(tb testing.TB, dir string, want map[string]string) {
 	tb.Helper()
 	entries, err := os.ReadDir(dir)
@@ -54,15 +54,15 @@ func TestReplaceFile(t *testing.T) {
 		must(t, durable.ReplaceFile(path, []byte(content)))
 		wantFiles(t, dir, map[string]string{"a": content})
 	}
-	// A file that a crash left behind is replaced.
-	must(t, os.WriteFile(path+durable.TempSuffix, []byte("a longer rest"), 0o400))
+	// A file that a crash left behind is overwritten.
+	must(t, os.WriteFile(path+durable.TempSuffix, []byte("a longer leftover"), 0o400))
 	must(t, durable.ReplaceFile(path, []byte("3")))
 	wantFiles(t, dir, map[string]string{"a": "3"})
 
-	// A failure leaves the old file.
+	// A failure preserves the old file.
 	must(t, os.MkdirAll(filepath.Join(path+durable.TempSuffix, "x"), 0o700))
 	if err := durable.ReplaceFile(path, []byte("4")); err == nil {
-		t.Error("replaced a file whose temporary file can't be made")
+		t.Error("replaced a file although its temporary file cannot be created")
 	}
 	must(t, os.RemoveAll(path+durable.TempSuffix))
 	wantFiles(t, dir, map[string]string{"a": "3"})
@@ -92,7 +92,7 @@ func TestMkdirAll(t *testing.T) {
 	must(t, durable.WriteNewFile(filepath.Join(dir, "file"), nil))
 	for _, path := range []string{filepath.Join(dir, "file"), filepath.Join(dir, "file", "x")} {
 		if err := durable.MkdirAll(path); err == nil {
-			t.Errorf("made a folder of the file %s", path)
+			t.Errorf("turned the file %s into a folder", path)
 		}
 	}
 }

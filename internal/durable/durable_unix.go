@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// Lock locks an open file or folder against every other open file, in this
-// process and others, until f is closed. The system releases it when the
-// process ends, however it ends.
+// Lock locks an open file or folder against all other open files, in this and
+// other processes, until f is closed. The lock ends with the process, even
+// after a crash.
 //
-// It returns ErrLocked when the lock is taken and errors.ErrUnsupported where
-// the file system has no locks.
+// It returns ErrLocked if another file holds the lock, and
+// errors.ErrUnsupported if the file system has no locks.
 func Lock(f *os.File) error {
 	conn, err := f.SyscallConn()
 	if err != nil {

@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Lock locks an open file against every other open file, in this process and
-// others, until f is closed. The system releases it when the process ends,
-// however it ends. The file stays readable.
+// Lock locks an open file against all other open files, in this and other
+// processes, until f is closed. The lock ends with the process, even after a
+// crash. The file stays readable.
 //
-// It returns ErrLocked when the lock is taken.
+// It returns ErrLocked if another file holds the lock.
 func Lock(f *os.File) error {
-	// A byte far behind the end of any file.
+	// A byte far beyond the end of any file.
 	at := &windows.Overlapped{OffsetHigh: 1 << 30}
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, at)

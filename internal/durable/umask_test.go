@@ -11,8 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
-// TestUmask makes files and folders with the umask that hides nothing and the
-// one that hides everything.
+// TestUmask creates files and folders with the most permissive and the most
+// restrictive umask.
 func TestUmask(t *testing.T) {
 	for _, mask := range []int{0, 0o777} {
 		dir := t.TempDir()

@@ -1,4 +1,4 @@
-// Package errcode has the errors of the domain: a code and a message for the
+// Package errcode defines the domain's errors: a code and a message for the
 // client. Each protocol translates the codes in one table.
 package errcode
 
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Code says what kind of error it is. The texts are those of InfluxDB's API
+// Code is the kind of an error. The texts are those of InfluxDB's API
 // description.
 type Code string
 
@@ -26,11 +26,11 @@ const (
 	Unavailable   Code = "unavailable"
 )
 
-// Error says why something can't be done. Its message is fit for the client.
+// Error explains why an operation failed. The client may see its message.
 type Error struct {
 	Code    Code
 	Message string
-	// RetryAfter, with TooMany, says when to try again.
+	// RetryAfter, with TooMany, is how long to wait before a retry.
 	RetryAfter time.Duration
 	// Err, if any, is for the server's log only.
 	Err error
@@ -39,8 +39,8 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is makes errors with the same code and message equal, so that variables of
-// this type work with errors.Is.
+// Is reports whether target has the same code and message, so that errors.Is
+// works with variables of this type.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code && t.Message == e.Message

@@ -6,7 +6,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 )
 
-// AuditFS puts places around the changes that the audit log makes to a file
+// AuditFS adds points around the changes that the audit log makes to a file
 // system. They are named audit.STEP.WHEN, where STEP is create, write, sync,
 // dirsync, rename or cut, and WHEN is before or after.
 func (p *Points) AuditFS(base audit.FS) audit.FS { return &auditFS{base, p} }
@@ -21,7 +21,7 @@ func (fs *auditFS) Open(path string, flag int) (f audit.File, err error) {
 	if flag&os.O_CREATE == 0 {
 		err = open()
 	} else if err = fs.points.around("audit.create", open); err != nil && f != nil {
-		_ = f.Close() // made, and reported as failed
+		_ = f.Close() // created, but reported as failed
 	}
 	if err != nil {
 		return nil, err

@@ -1,7 +1,7 @@
-// Package failpoint ends the process, or fails a step of its work on files, at
-// named places: before and after each write, sync, rename and removal.
+// Package failpoint kills the process or makes file operations fail at named
+// points: before and after each write, sync, rename and removal.
 //
-// It is for programs that test what a crash or a broken disk leaves behind. A
-// server has it only when it was built with the tag failpoints. [Points.FS] and
-// [Points.AuditFS] list the places.
+// Tests use it to find out what a crash or a broken disk leaves behind. It is
+// part of a server only when built with the tag failpoints. [Points.FS] and
+// [Points.AuditFS] list the points.
 package failpoint

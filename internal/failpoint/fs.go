@@ -7,13 +7,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// FS puts places around the changes of a file system. They are named
+// FS adds points around the changes to a file system. They are named
 //
 //	store.KIND.STEP.WHEN
 //
-// KIND is log, manifest, marker, table, guard, folder or other; STEP is create,
-// write, sync, rename or remove; WHEN is before, after, or, of a write, within:
-// there a process that is killed leaves half of it.
+// KIND is log, manifest, marker, table, guard, folder or other; STEP is
+// create, write, sync, rename or remove; WHEN is before, after or, for writes,
+// within. A process killed within a write leaves half of it.
 func (p *Points) FS(base vfs.FS) vfs.FS { return &fileSystem{base, p} }
 
 type fileSystem struct {
@@ -39,8 +39,8 @@ func kindOf(base string) string {
 
 func (fs *fileSystem) place(name string) string { return "store." + kindOf(fs.PathBase(name)) }
 
-// around runs step between two places. An error that is to come after it
-// stands for a step that was done and reported as failed.
+// around runs step between two points. An error after it means that the step
+// succeeded but is reported as failed.
 func (p *Points) around(place string, step func() error) error {
 	if err := p.Reach(place + ".before"); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (p *Points) around(place string, step func() error) error {
 	return p.Reach(place + ".after")
 }
 
-// open runs step, which opens a file, and puts places around what is done with
+// open runs step, which opens a file, and adds points around the changes to
 // the file.
 func (fs *fileSystem) open(name, step string, open func() (vfs.File, error)) (vfs.File, error) {
 	place := fs.place(name)
@@ -68,7 +68,7 @@ func (fs *fileSystem) open(name, step string, open func() (vfs.File, error)) (vf
 	}
 	if err != nil {
 		if f != nil {
-			_ = f.Close() // made, and reported as failed
+			_ = f.Close() // created, but reported as failed
 		}
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (fs *fileSystem) MkdirAll(name string, perm os.FileMode) error {
 
 func (fs *fileSystem) Unwrap() vfs.FS { return fs.FS }
 
-// file is a file or a folder that is changed.
+// file is a file or folder with points around its changes.
 type file struct {
 	vfs.File
 	points *Points

@@ -10,19 +10,20 @@ import (
 	"syscall"
 )
 
-// Points does what a file says at named places. The file may change, appear
-// and go at any time; it is to be replaced by a rename. Each of its lines is
+// Points executes the commands of a control file at named points. The file may
+// be created, replaced (by renaming) and removed at any time. Its lines have
+// the form
 //
 //	ACTION PATTERN [N]
 //
-// where ACTION is kill, EIO, ENOSPC or EROFS, PATTERN chooses places as
-// path.Match does, and N, 1 by default, says that the line has its effect from
-// the Nth time on that one of them is reached since the file was written.
+// where ACTION is kill, EIO, ENOSPC or EROFS, and PATTERN matches the names of
+// points as in path.Match. The action happens from the Nth match on, counted
+// since the file was written. N is 1 by default.
 type Points struct {
 	file string
 
 	mu    sync.Mutex
-	seen  os.FileInfo // of the file that lines come from, nil for none
+	seen  os.FileInfo // the file that was read, nil for none
 	lines []line
 }
 
@@ -34,12 +35,11 @@ type line struct {
 	reached int
 }
 
-// Open returns the points that a file controls. It need not be there yet.
+// Open returns the points that a file controls. The file need not exist yet.
 func Open(file string) *Points { return &Points{file: file} }
 
-// Reach is called at a place. It returns the error that the step is to fail
-// with, nil for none; when the place is one to be killed at, it does not
-// return.
+// Reach is called at a point. It returns the error that the step must fail
+// with, or nil. If the process is to be killed here, it does not return.
 func (p *Points) Reach(place string) error {
 	kill, err := p.reach(place)
 	if kill {
@@ -48,7 +48,7 @@ func (p *Points) Reach(place string) error {
 	return err
 }
 
-// killed reports whether the process is to be killed at a place.
+// killed reports whether the process is to be killed at a point.
 func (p *Points) killed(place string) bool {
 	kill, _ := p.reach(place)
 	return kill
@@ -76,11 +76,11 @@ func (p *Points) reach(place string) (kill bool, err error) {
 	return kill, err
 }
 
-// load reads the file again when it has changed.
+// load rereads the file if it has changed.
 func (p *Points) load() error {
 	now, err := os.Stat(p.file)
 	if err != nil {
-		p.seen, p.lines = nil, nil // gone: nothing is to happen
+		p.seen, p.lines = nil, nil // no file, no actions
 		return nil
 	}
 	if p.seen != nil && os.SameFile(now, p.seen) && now.ModTime().Equal(p.seen.ModTime()) {
@@ -94,7 +94,7 @@ func (p *Points) load() error {
 	for text := range strings.Lines(string(text)) {
 		l, err := parse(strings.Fields(text))
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.file, err) // fails every step, so that it is seen
+			return fmt.Errorf("%s: %w", p.file, err) // fails every step, to be noticed
 		}
 		p.lines = append(p.lines, l)
 	}
@@ -103,7 +103,7 @@ func (p *Points) load() error {
 
 func parse(fields []string) (l line, err error) {
 	if len(fields) < 2 || len(fields) > 3 {
-		return l, fmt.Errorf("%q is not ACTION PATTERN [N]", strings.Join(fields, " "))
+		return l, fmt.Errorf("%q is not of the form ACTION PATTERN [N]", strings.Join(fields, " "))
 	}
 	switch fields[0] {
 	case "kill":
@@ -115,11 +115,11 @@ func parse(fields []string) (l line, err error) {
 	case "EROFS":
 		l.err = syscall.EROFS
 	default:
-		return l, fmt.Errorf("%q is no action", fields[0])
+		return l, fmt.Errorf("%q is not an action", fields[0])
 	}
 	if l.pattern, l.from = fields[1], 1; len(fields) == 3 {
 		if l.from, err = strconv.Atoi(fields[2]); err != nil || l.from < 1 {
-			return l, fmt.Errorf("%q is no number of times", fields[2])
+			return l, fmt.Errorf("%q is not a positive number", fields[2])
 		}
 	}
 	if _, err := path.Match(l.pattern, ""); err != nil {
@@ -128,10 +128,10 @@ func parse(fields []string) (l line, err error) {
 	return l, nil
 }
 
-// die ends the process at once, as a crash does. It does not return.
+// die ends the process at once, as in a crash. It does not return.
 func die() {
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Kill()
 	}
-	select {} // it may take a moment
+	select {} // until the signal arrives
 }

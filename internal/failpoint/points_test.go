@@ -12,7 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// write puts lines in the control file's place.
+// write replaces the control file.
 func write(t *testing.T, file string, lines ...string) {
 	t.Helper()
 	if err := os.WriteFile(file+".new", []byte(strings.Join(lines, "\n")), 0o600); err != nil {
@@ -51,13 +51,13 @@ func TestReach(t *testing.T) {
 	for _, wrong := range []string{"EIO", "burn store.*", "EIO store.* 0", "EIO store.* x", "EIO [", "EIO a 1 2"} {
 		write(t, file, wrong)
 		if err := p.Reach("store.log.write.before"); err == nil {
-			t.Errorf("%q is taken", wrong)
+			t.Errorf("%q was accepted", wrong)
 		}
 	}
 }
 
-// Before means that the step is not done, after that it is, and within, of a
-// write, that half of it is.
+// "before" means that the step was not done, "after" that it was, and "within"
+// that half of the write was.
 func TestFS(t *testing.T) {
 	dir := t.TempDir()
 	control := filepath.Join(dir, "points")

@@ -1,5 +1,5 @@
-// Package gencache provides a small cache with two generations. Entries that
-// aren't used for a whole generation are dropped.
+// Package gencache provides a cache with two generations. Entries that are not
+// used for a whole generation are dropped.
 package gencache
 
 import "sync"
@@ -8,7 +8,7 @@ import "sync"
 // at least until size others have been inserted since it was last used. Its
 // methods are safe for concurrent use.
 type Cache[K comparable, V any] struct {
-	size int // the number of entries in a generation
+	size int // entries per generation
 
 	mu sync.RWMutex
 	// An entry found in old moves to young. When young is full it becomes old,

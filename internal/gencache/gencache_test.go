@@ -16,11 +16,11 @@ func TestCache(t *testing.T) {
 	has(1, "b")
 	for k := 2; k <= 7; k++ {
 		c.Put(k, "x")
-		has(1, "b") // used entries stay
+		has(1, "b") // used entries are retained
 	}
 	has(2, "")
 	has(7, "x")
-	c.Put(1, "c") // never the value that was there before
+	c.Put(1, "c") // the old value must not return
 	for k := 10; k <= 12; k++ {
 		c.Put(k, "x")
 	}

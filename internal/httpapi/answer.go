@@ -7,21 +7,22 @@ import (
 )
 
 const (
-	// PartSize is how much of a long answer is sent at a time.
+	// PartSize is the size of the parts in which a long answer is sent.
 	PartSize = 64 << 10
-	// maxPooledBuffer bounds what an answer may leave behind in memory.
+	// maxPooledBuffer limits the memory that the pool retains for a buffer.
 	maxPooledBuffer = 1 << 20
 )
 
-// A Sender sends a part of a long answer, and returns the buffer to go on with.
+// A Sender sends part of a long answer and returns the buffer for the next
+// part.
 type Sender func([]byte) []byte
 
-// Buffers are reused for answers. The zero value is ready to use.
+// Buffers is a pool of buffers for answers. The zero value is ready to use.
 type Buffers struct{ pool sync.Pool }
 
-// Answer answers with what fill appends, under the headers that are set. Fill
-// sends a part of a long answer before the rest is there. An error in writing
-// is the connection's, and nobody is left to tell.
+// Answer sends what fill appends, with the headers set so far. fill calls send
+// to send part of a long answer early. Write errors are ignored: the
+// connection is broken, so there is nobody to report them to.
 func (p *Buffers) Answer(w http.ResponseWriter, status int, fill func(b []byte, send Sender) []byte) {
 	buffer, ok := p.pool.Get().(*[]byte)
 	if !ok {
@@ -42,7 +43,7 @@ func (p *Buffers) Answer(w http.ResponseWriter, status int, fill func(b []byte, 
 		w.WriteHeader(status)
 	}
 	w.Write(b)
-	clear(b) // values stay in memory no longer than they must
+	clear(b) // secret values must not linger in memory
 	if cap(b) <= maxPooledBuffer {
 		*buffer = b
 		p.pool.Put(buffer)

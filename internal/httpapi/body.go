@@ -11,30 +11,30 @@ import (
 )
 
 var (
-	// ErrTooLarge says that a body is longer than it may be, also once
-	// unpacked.
+	// ErrTooLarge means that a body exceeds its limit, possibly only after
+	// decompression.
 	ErrTooLarge = errors.New("request body too large")
-	// ErrEncoding says that a body has a Content-Encoding other than gzip
-	// and identity.
+	// ErrEncoding means that a body has a Content-Encoding other than gzip and
+	// identity.
 	ErrEncoding = errors.New("unsupported Content-Encoding")
-	// ErrGzip says that a body is said to be gzip and is not.
+	// ErrGzip means that a body labeled gzip is not valid gzip.
 	ErrGzip = errors.New("body is not valid gzip")
 )
 
 const (
-	// firstRead is how much memory a body gets before any of it is there.
+	// firstRead limits the memory that is allocated before a body arrives.
 	firstRead = 64 << 10
-	// inflateMemory is what it takes to unpack.
+	// inflateMemory is the memory that decompression takes.
 	inflateMemory = 48 << 10
-	// memberMemory is what a name, a value or an element of JSON takes once it
-	// is decoded, beside its text.
+	// memberMemory is the memory that a decoded name, value or JSON element
+	// takes in addition to its text.
 	memberMemory = 64
 )
 
-// ReadBody reads a request's body of at most limit bytes, and unpacks it if
-// it is compressed. The memory for it, and for what JSON in it decodes to, is
-// held by the request's exchange, which may refuse with ErrBusy. Any other
-// error is the connection's.
+// ReadBody reads and decompresses a request's body of at most limit bytes. The
+// request's exchange accounts for the memory of the body and of the JSON
+// decoded from it, and may refuse it with ErrBusy. Errors not listed above
+// come from the connection.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	packed, err := IsGzip(r)
 	if err != nil {
@@ -59,7 +59,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		}
 		body = io.LimitReader(z, limit+1)
 	} else if r.ContentLength > 0 {
-		// What was only announced takes no memory yet.
+		// Allocate no memory for what is only announced.
 		size += min(r.ContentLength, firstRead)
 	}
 	text, err := x.readAll(body, size)
@@ -79,7 +79,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return text, x.Reserve(memberMemory * int64(bytes.Count(text, []byte(","))+bytes.Count(text, []byte(":"))))
 }
 
-// readAll is io.ReadAll with memory that the exchange holds.
+// readAll is io.ReadAll with memory that the exchange accounts for.
 func (x *Exchange) readAll(r io.Reader, size int64) ([]byte, error) {
 	if err := x.Reserve(size); err != nil {
 		return nil, err
@@ -103,8 +103,8 @@ func (x *Exchange) readAll(r io.Reader, size int64) ([]byte, error) {
 	}
 }
 
-// IsGzip reports whether a request's body is compressed, or returns
-// ErrEncoding.
+// IsGzip reports whether a request's body is compressed. It returns
+// ErrEncoding for an unknown encoding.
 func IsGzip(r *http.Request) (bool, error) {
 	switch strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))) {
 	case "", "identity":
@@ -115,16 +115,16 @@ func IsGzip(r *http.Request) (bool, error) {
 	return false, ErrEncoding
 }
 
-// GzipError returns ErrGzip for what package gzip finds wrong with a body,
-// ErrTooLarge when the body was cut off at its limit, and any other error,
-// which is the connection's, as it is.
+// GzipError translates an error of reading gzip: ErrGzip for invalid data, and
+// ErrTooLarge if the body exceeds its limit. It returns the connection's
+// errors unchanged.
 func GzipError(err error) error {
 	var max *http.MaxBytesError
 	var corrupt flate.CorruptInputError
 	switch {
 	case errors.As(err, &max):
 		return ErrTooLarge
-	// Without errors.Is: where one of these is wrapped, it is not gzip's.
+	// No errors.Is: a wrapped error does not come from package gzip.
 	case err == gzip.ErrHeader, err == gzip.ErrChecksum, err == io.EOF, err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
 		return ErrGzip
 	}

@@ -6,31 +6,31 @@ import (
 	"sync"
 )
 
-// Budget is an amount of something that all requests share, such as bytes of
-// memory. A token may hold as much as it leaves free, so one token gets half
-// of the budget, two a third each, and there is always something left for the
-// next one. A user's tokens together leave at least a quarter. Strangers
-// together get at most a quarter, and one of their networks a part of that.
+// Budget is a resource that all requests share, such as bytes of memory. A
+// token may hold as much as it leaves free: one token gets at most half of the
+// budget, two get a third each, and some is always left for the next one. A
+// user's tokens together leave at least a quarter free. All strangers together
+// get at most a quarter, and one stranger's network gets part of that.
 type Budget struct {
 	total int64
-	each  int64 // most that one token holds
+	each  int64 // limit for one token
 
 	mu   sync.Mutex
 	used int64
 	held map[holder]int64
 }
 
-// Account says on whose behalf something is held.
+// Account identifies the holder of a resource.
 type Account struct {
 	User, Token uint64 // zero for strangers
-	Network     string // what counts as one client among strangers
+	Network     string // identifies a stranger
 }
 
-// Known reports whether it is known who the client is.
+// Known reports whether the client is authenticated.
 func (a Account) Known() bool { return a.User != 0 }
 
-// holder is a token, a stranger's network, or, as a group, the tokens of a
-// user or all strangers.
+// holder is a token or a stranger's network; as a group, it is all tokens of a
+// user, or all strangers.
 type holder struct {
 	account Account
 	group   bool
@@ -43,7 +43,8 @@ func (a Account) holders() (one, group holder) {
 	return holder{a, false}, holder{Account{User: a.User}, true}
 }
 
-// NewBudget makes a budget. One token holds at most each, unless that is 0.
+// NewBudget returns a budget. One token can hold at most each; 0 means no
+// limit.
 func NewBudget(total, each int64) *Budget {
 	if each == 0 {
 		each = total
@@ -51,7 +52,7 @@ func NewBudget(total, each int64) *Budget {
 	return &Budget{total: total, each: each, held: make(map[holder]int64)}
 }
 
-// Take holds n on behalf of an account, and reports whether it may.
+// Take reserves n for an account, and reports whether it succeeded.
 func (b *Budget) Take(a Account, n int64) bool {
 	one, group := a.holders()
 	b.mu.Lock()
@@ -70,7 +71,7 @@ func (b *Budget) Take(a Account, n int64) bool {
 	return true
 }
 
-// Give returns what was taken.
+// Give returns n that Take reserved.
 func (b *Budget) Give(a Account, n int64) {
 	if n == 0 {
 		return
@@ -86,18 +87,19 @@ func (b *Budget) Give(a Account, n int64) {
 	}
 }
 
-// Used returns how much is held.
+// Used returns the amount in use.
 func (b *Budget) Used() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.used
 }
 
-// Total returns how much there is.
+// Total returns the size of the budget.
 func (b *Budget) Total() int64 { return b.total }
 
-// Network returns what counts as one client of an address: the address, or
-// the network of 64 bits of an IPv6 address, since one client has all of it.
+// Network returns the part of an address that identifies a client: the whole
+// IPv4 address, or the /64 network of an IPv6 address, since a client usually
+// has all of it.
 func Network(address string) string {
 	if !strings.Contains(address, ":") {
 		return address

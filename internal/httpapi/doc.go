@@ -1,6 +1,6 @@
-// Package httpapi holds what the HTTP protocols share: tables of routes and
-// the mux made from them, reading of request bodies, JSON in and out, when to
-// come again, and where a request came from.
+// Package httpapi holds what the HTTP protocols share: route tables and the
+// mux built from them, request bodies, JSON encoding and decoding,
+// Retry-After, limits, and the origin of a request.
 //
-// It knows no protocol: what an error looks like is each one's own.
+// It knows no protocol: each protocol has its own error format.
 package httpapi

@@ -5,52 +5,52 @@ import (
 	"errors"
 )
 
-// ErrBusy says that a request would hold more of a limit that all requests
-// share than its client may at present.
+// ErrBusy means that a request needs more of a shared limit than its client
+// may currently use.
 var ErrBusy = errors.New("too many requests at a time")
 
-// Limits bound what all requests take together.
+// Limits bound the resources that all requests share.
 type Limits struct {
-	Memory  *Budget // bytes of bodies that are read and of answers that are built
-	Waiting *Budget // requests that wait for a change
+	Memory  *Budget // bytes of request bodies and of answers
+	Waiting *Budget // requests waiting for a change
 	Imports *Budget // imports, by token
-	// OrganizationImports are imports, by organization.
+	// OrganizationImports counts imports by organization.
 	OrganizationImports *Budget
 }
 
 // Client is the connection of a request.
 type Client interface {
-	// Identified is told who the client is.
+	// Identified is called when the client has been authenticated.
 	Identified(Account)
-	// Waiting is told that the request begins or ends to wait for a change.
+	// Waiting is called when the request starts or stops waiting for a change.
 	Waiting(bool)
 }
 
-// Exchange is a request on its way: where it came from, who sent it, and what
-// it holds of the limits. It is used by one goroutine at a time.
+// Exchange is a request in progress: its origin, its sender, and its share of
+// the limits. It must be used by one goroutine at a time.
 type Exchange struct {
 	Origin Origin
 	Limits *Limits // nil for none
 	Client Client  // nil for none
 
 	account Account
-	wanted  int64 // bytes of memory, what is free of charge included
+	wanted  int64 // bytes of memory, including the free allowance
 	charged int64 // bytes taken from the budget
 	body    *body // nil for none
 }
 
-// knownAllowance is how much memory the request of a known client gets without
-// charge, so that small requests cost nothing.
+// knownAllowance is the memory that an authenticated client's request gets
+// without accounting, so that small requests cost nothing.
 const knownAllowance = 16 << 10
 
 type exchangeKey struct{}
 
-// WithExchange puts an exchange into its request's context.
+// WithExchange adds an exchange to its request's context.
 func WithExchange(ctx context.Context, x *Exchange) context.Context {
 	return context.WithValue(ctx, exchangeKey{}, x)
 }
 
-// ExchangeOf returns what WithExchange put there, or one without limits.
+// ExchangeOf returns the exchange in the context, or one without limits.
 func ExchangeOf(ctx context.Context) *Exchange {
 	if x, ok := ctx.Value(exchangeKey{}).(*Exchange); ok {
 		return x
@@ -58,7 +58,8 @@ func ExchangeOf(ctx context.Context) *Exchange {
 	return &Exchange{}
 }
 
-// Identify says who sends the request. Until then it is a stranger's.
+// Identify sets the sender of the request, which counts as a stranger until
+// then.
 func (x *Exchange) Identify(user, token uint64) {
 	if user == 0 || x.Limits == nil {
 		return
@@ -66,8 +67,7 @@ func (x *Exchange) Identify(user, token uint64) {
 	charged := x.charged
 	x.Limits.Memory.Give(x.owner(), charged)
 	x.account, x.wanted, x.charged = Account{User: user, Token: token}, 0, 0
-	// What was held before is little, and a new request of a known client
-	// gets that without charge.
+	// The memory held so far is small: the allowance covers it.
 	if x.Client != nil {
 		x.Client.Identified(x.account)
 	}
@@ -76,7 +76,7 @@ func (x *Exchange) Identify(user, token uint64) {
 	}
 }
 
-// Known reports whether it is known who sent the request.
+// Known reports whether the sender is authenticated.
 func (x *Exchange) Known() bool { return x.account.Known() }
 
 func (x *Exchange) owner() Account {
@@ -86,8 +86,8 @@ func (x *Exchange) owner() Account {
 	return Account{Network: x.Origin.Network}
 }
 
-// Reserve holds memory until the exchange ends. It returns ErrBusy when the
-// client may not hold so much now.
+// Reserve reserves memory until the exchange ends. It returns ErrBusy if the
+// client cannot have that much now.
 func (x *Exchange) Reserve(bytes int64) error {
 	if x.Limits == nil {
 		return nil
@@ -106,7 +106,7 @@ func (x *Exchange) Reserve(bytes int64) error {
 	return nil
 }
 
-// Release returns the memory that the exchange holds.
+// Release gives back all memory of the exchange.
 func (x *Exchange) Release() {
 	if x.Limits != nil {
 		x.Limits.Memory.Give(x.owner(), x.charged)
@@ -114,8 +114,8 @@ func (x *Exchange) Release() {
 	x.wanted, x.charged = 0, 0
 }
 
-// Wait holds a place to wait in for a change. The caller calls done when it
-// has waited.
+// Wait reserves a slot for waiting for a change. The caller calls done after
+// the wait.
 func (x *Exchange) Wait() (done func(), err error) {
 	if x.Limits == nil {
 		return func() {}, nil
@@ -135,8 +135,8 @@ func (x *Exchange) Wait() (done func(), err error) {
 	}, nil
 }
 
-// Import holds a place for an import into an organization. The caller calls
-// done when it has ended.
+// Import reserves a slot for an import into an organization. The caller calls
+// done after the import.
 func (x *Exchange) Import(org uint64) (done func(), err error) {
 	if x.Limits == nil {
 		return func() {}, nil

@@ -64,7 +64,7 @@ func TestMux(t *testing.T) {
 		{"DELETE", "/orgs/a/secrets/a+b", 200, "delete a a+b"},
 		{"PUT", "/orgs/a/secrets", 405, ""},
 		{"DELETE", "/orgs/a", 200, "delete organization a "},
-		{"DELETE", "/orgs/a/", 404, ""}, // what clients make of /orgs/a/secrets/..
+		{"DELETE", "/orgs/a/", 404, ""}, // clients turn /orgs/a/secrets/.. into this
 		{"DELETE", "/orgs//", 404, ""},
 		{"DELETE", "/orgs/", 404, ""},
 		{"PUT", "/docs/a/b", 200, "put  a/b"},
@@ -81,7 +81,7 @@ func TestMux(t *testing.T) {
 				t.Errorf("got %d %q, want %d %q", w.Code, w.Body, c.status, c.body)
 			}
 			if allow := w.Header().Get("Allow"); c.status == 405 && allow != "GET, HEAD, PATCH" {
-				t.Errorf("Allow is %q", allow)
+				t.Errorf("Allow: %q", allow)
 			}
 		})
 	}
@@ -106,7 +106,7 @@ func TestReadBody(t *testing.T) {
 		{"empty", "", "", "", nil},
 		{"at the limit", "", strings.Repeat("x", 100), strings.Repeat("x", 100), nil},
 		{"over the limit", "", strings.Repeat("x", 101), "", httpapi.ErrTooLarge},
-		{"over the limit once unpacked", "gzip", packed(strings.Repeat("x", 101)), "", httpapi.ErrTooLarge},
+		{"over the limit after decompression", "gzip", packed(strings.Repeat("x", 101)), "", httpapi.ErrTooLarge},
 		{"not gzip", "gzip", "abc", "", httpapi.ErrGzip},
 		{"cut gzip", "gzip", packed("abc")[:20], "", httpapi.ErrGzip},
 		{"corrupt gzip", "gzip", packed("abc")[:10] + "\xff\xff" + packed("abc")[12:], "", httpapi.ErrGzip},
@@ -136,7 +136,7 @@ func TestSetRetryAfter(t *testing.T) {
 	}
 }
 
-// roomReader notes how much room there is for what it is asked for.
+// roomReader records the size of the buffer that it is read into.
 type roomReader struct{ room int }
 
 func (r *roomReader) Read(p []byte) (int, error) {
@@ -144,17 +144,17 @@ func (r *roomReader) Read(p []byte) (int, error) {
 	return 0, io.ErrUnexpectedEOF
 }
 
-// TestReadBodyAnnounced: a client that announces a long body and sends none
+// TestReadBodyAnnounced checks that announcing a long body without sending it
 // takes no memory.
 func TestReadBodyAnnounced(t *testing.T) {
 	body := new(roomReader)
 	r := httptest.NewRequest("POST", "/", body)
 	r.ContentLength = 8 << 20
 	if _, err := httpapi.ReadBody(httptest.NewRecorder(), r, 8<<20); err == nil {
-		t.Error("a body that did not arrive was read")
+		t.Error("read a body that was never sent")
 	}
 	if body.room == 0 || body.room > 128<<10 {
-		t.Errorf("room was made for %d bytes", body.room)
+		t.Errorf("%d bytes were allocated", body.room)
 	}
 }
 
@@ -192,8 +192,8 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// FuzzDecode: what is taken means the same to any JSON reader, so that it can
-// be written and read again without a change.
+// FuzzDecode checks that accepted text means the same to every JSON reader, so
+// that it survives encoding and decoding.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{`{"a":"1"}`, `{"a":"\ud83d\ude00","b":["x",{"c":null}]}`, `{"a":"1","a":"2"}`, `{"a":"\ud800"}`, "{\"\xff\":1}", `[1,2] `, `{"a":"1"}x`, `""`} {
 		f.Add([]byte(s))
@@ -204,7 +204,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if !utf8.Valid(data) {
-			t.Fatalf("took invalid UTF-8: %q", data)
+			t.Fatalf("accepted invalid UTF-8: %q", data)
 		}
 		out, err := json.Marshal(v)
 		if err != nil {
@@ -215,7 +215,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q became %q: %v", data, out, err)
 		}
 		if !reflect.DeepEqual(v, again) {
-			t.Fatalf("%q is read as %v and, written again, as %v", data, v, again)
+			t.Fatalf("%q decodes to %v; encoded and decoded again, to %v", data, v, again)
 		}
 	})
 }

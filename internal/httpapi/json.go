@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// Decode reads one JSON document into v. It takes what encoding/json's
-// Decoder takes, with its error messages, but refuses what that one changes
-// or drops without a word: text after the document, a name that stands twice
-// in an object, and text that is not valid UTF-8 or UTF-16.
+// Decode reads one JSON document into v. It works like encoding/json's
+// Decoder, with the same error messages, but refuses what that one silently
+// changes or drops: text after the document, duplicate names in an object, and
+// invalid UTF-8 or UTF-16.
 func Decode(data []byte, v any) error {
 	return decode(json.NewDecoder(bytes.NewReader(data)), data, v)
 }
 
-// DecodeKnown is Decode that also refuses fields that v doesn't have.
+// DecodeKnown is like Decode, and also refuses fields that v doesn't have.
 func DecodeKnown(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -30,7 +30,7 @@ func decode(d *json.Decoder, data []byte, v any) error {
 	return strict(data)
 }
 
-// strict checks a document that is known to be valid JSON at its beginning.
+// strict checks a document that starts with valid JSON.
 func strict(data []byte) error {
 	if !utf8.Valid(data) {
 		return errors.New("invalid UTF-8")
@@ -49,7 +49,7 @@ func strict(data []byte) error {
 	return nil
 }
 
-// noDuplicates reads one value.
+// noDuplicates reads one value and checks it for duplicate names.
 func noDuplicates(d *json.Decoder) error {
 	type object struct {
 		names map[string]bool // nil in an array
@@ -88,7 +88,7 @@ func noDuplicates(d *json.Decoder) error {
 
 var errSurrogate = errors.New(`invalid \u escape: half of a surrogate pair`)
 
-// loneSurrogate finds a \u escape that is one half of a pair, which
+// loneSurrogate finds a \u escape that is half of a surrogate pair, which
 // encoding/json would replace.
 func loneSurrogate(data []byte) error {
 	for i := 0; i < len(data); i++ {

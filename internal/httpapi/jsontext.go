@@ -4,9 +4,9 @@ import "unicode/utf8"
 
 const hexDigits = "0123456789abcdef"
 
-// AppendString appends s as a JSON string, without reflection, as encoding/json
-// would write it, escapes for HTML included: both InfluxDB and Vault are written
-// in Go.
+// AppendString appends s as a JSON string, without reflection. The result is
+// the same as encoding/json's, including HTML escapes, because InfluxDB and
+// Vault use that package.
 func AppendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	start := 0
@@ -28,7 +28,7 @@ func AppendString(b []byte, s string) []byte {
 			b = append(b, s[start:i]...)
 			b = append(b, `\ufffd`...)
 			start = i + size
-		case r == '\u2028' || r == '\u2029': // line ends to JavaScript
+		case r == '\u2028' || r == '\u2029': // line terminators in JavaScript
 			b = append(b, s[start:i]...)
 			b = append(b, `\u202`...)
 			b = append(b, hexDigits[r&15])

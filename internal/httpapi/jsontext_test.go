@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// checkString compares with encoding/json.
+// checkString compares AppendString with encoding/json.
 func checkString(tb testing.TB, s string) {
 	tb.Helper()
 	want, err := json.Marshal(s)
@@ -14,7 +14,7 @@ func checkString(tb testing.TB, s string) {
 		tb.Fatal(err)
 	}
 	if got := AppendString([]byte("x"), s); string(got) != "x"+string(want) {
-		tb.Fatalf("%q is written as %s, want %s", s, got[1:], want)
+		tb.Fatalf("%q: got %s, want %s", s, got[1:], want)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
-// TestBudget: what each may hold leaves something for the next.
+// TestBudget checks that each holder's share leaves some for the next.
 func TestBudget(t *testing.T) {
 	b := httpapi.NewBudget(1600, 0)
 	fill := func(a httpapi.Account) (n int64) {
@@ -29,8 +29,8 @@ func TestBudget(t *testing.T) {
 		want int64
 	}{
 		{"a token", httpapi.Account{User: 1, Token: 1}, 800},
-		{"another token of its user", httpapi.Account{User: 1, Token: 2}, 400},
-		{"a third one", httpapi.Account{User: 1, Token: 3}, 0},
+		{"another token of the same user", httpapi.Account{User: 1, Token: 2}, 400},
+		{"a third token of that user", httpapi.Account{User: 1, Token: 3}, 0},
 		{"another user", httpapi.Account{User: 2, Token: 4}, 200},
 		{"a stranger", httpapi.Account{Network: "192.0.2.1"}, 11},
 		{"the same stranger", httpapi.Account{Network: "192.0.2.1"}, 0},
@@ -42,7 +42,7 @@ func TestBudget(t *testing.T) {
 	}
 	b.Give(httpapi.Account{User: 1, Token: 1}, 800)
 	if n := fill(httpapi.Account{User: 3, Token: 5}); n != 489 {
-		t.Errorf("after the first has given back, another user gets %d", n)
+		t.Errorf("after the first token gave back its share, another user gets %d", n)
 	}
 	strangers := httpapi.NewBudget(1600, 0)
 	all := int64(0)
@@ -65,7 +65,7 @@ func limits(memory int64) *httpapi.Limits {
 	return &httpapi.Limits{Memory: httpapi.NewBudget(memory, 0), Waiting: httpapi.NewBudget(8, 2)}
 }
 
-// read reads a body as a client's.
+// read reads a body on behalf of a client.
 func read(l *httpapi.Limits, user uint64, body io.Reader, encoding string) (*httpapi.Exchange, error) {
 	x := &httpapi.Exchange{Limits: l, Origin: httpapi.Origin{Network: "192.0.2.1"}}
 	x.Identify(user, user)
@@ -76,9 +76,9 @@ func read(l *httpapi.Limits, user uint64, body io.Reader, encoding string) (*htt
 	return x, err
 }
 
-// TestBodiesAreBounded: packed bodies whose last byte is held back, as many as
-// a client likes, hold no more memory than its share, and leave another client
-// its own.
+// TestBodiesAreBounded checks that any number of compressed bodies whose last
+// byte is held back use only their client's share of the memory, and leave
+// enough for another client.
 func TestBodiesAreBounded(t *testing.T) {
 	var bomb bytes.Buffer
 	z := gzip.NewWriter(&bomb)
@@ -104,17 +104,17 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 	x, err := read(l, 2, strings.NewReader(strings.Repeat("x", 4<<20)), "")
 	if err != nil {
-		t.Errorf("another client's body: %v", err)
+		t.Errorf("body of another client: %v", err)
 	}
 	for _, x := range append(open, x) {
 		x.Release()
 	}
 	if used := l.Memory.Used(); used != 0 {
-		t.Errorf("%d bytes are held after the end", used)
+		t.Errorf("%d bytes are still held at the end", used)
 	}
 }
 
-// TestManyNames: a body takes as much memory as what it decodes to.
+// TestManyNames checks that memory is reserved for the decoded JSON.
 func TestManyNames(t *testing.T) {
 	l := limits(64 << 20)
 	if _, err := read(l, 1, strings.NewReader(strings.Repeat(`"a":"",`, 600_000)), ""); !errors.Is(err, httpapi.ErrBusy) {
@@ -122,12 +122,12 @@ func TestManyNames(t *testing.T) {
 	}
 	x, err := read(l, 1, strings.NewReader(`{"a":"b"}`), "")
 	if err != nil || l.Memory.Used() == 0 {
-		t.Errorf("a small body beside it: %v", err)
+		t.Errorf("small body at the same time: %v", err)
 	}
 	x.Release()
 }
 
-// TestStrangersBodies are charged from the first byte.
+// TestStrangersBodies checks that strangers have no free allowance.
 func TestStrangersBodies(t *testing.T) {
 	l := limits(16 << 20)
 	refused := false
@@ -159,7 +159,7 @@ func TestWait(t *testing.T) {
 	x := &httpapi.Exchange{Limits: l, Client: c}
 	x.Identify(1, 2)
 	if want := (httpapi.Account{User: 1, Token: 2}); c.account != want {
-		t.Errorf("the connection is of %v", c.account)
+		t.Errorf("the connection was identified as %v", c.account)
 	}
 	first, err := x.Wait()
 	if err != nil {
@@ -170,17 +170,17 @@ func TestWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := x.Wait(); !errors.Is(err, httpapi.ErrBusy) || c.waits != 2 {
-		t.Errorf("a third: %v, %d wait", err, c.waits)
+		t.Errorf("third wait: %v, %d waiting", err, c.waits)
 	}
 	first()
 	second()
 	if c.waits != 0 || l.Waiting.Used() != 0 {
-		t.Errorf("%d wait at the end", c.waits)
+		t.Errorf("%d still waiting at the end", c.waits)
 	}
 }
 
-// TestPace: a stranger's body is quick, a known client's comes at a rate, and
-// what comes after it has all the time.
+// TestPace checks that a stranger's body must arrive quickly, a known client's
+// at a minimum rate, and that the handler has more time after that.
 func TestPace(t *testing.T) {
 	start := time.Unix(1000, 0)
 	var deadline time.Duration

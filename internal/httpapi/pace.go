@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// How fast a body has to come.
+// How fast a body must arrive.
 const (
-	strangerTime = 5 * time.Second  // for a stranger's body as a whole
-	startTime    = 10 * time.Second // for a known client's, before its rate counts
+	strangerTime = 5 * time.Second  // for a stranger's whole body
+	startTime    = 10 * time.Second // before a known client's rate counts
 	minRate      = 4 << 10          // bytes a second
 )
 
-// body is a request's body. It moves the connection's deadline as it is read:
-// a stranger has a short time, and a known client has to send at a rate.
+// body is a request's body. Reading it moves the connection's deadline:
+// strangers have a short time, and known clients must keep up a minimum rate.
 type body struct {
 	io.ReadCloser
 	x        *Exchange
@@ -24,15 +24,15 @@ type body struct {
 	done     bool
 }
 
-// Pace returns the exchange's body with a limit on the time that it takes.
-// deadline sets the deadline for reads of the connection.
+// Pace limits the time that the exchange's body may take. deadline sets the
+// connection's read deadline.
 func (x *Exchange) Pace(r io.ReadCloser, start time.Time, limit time.Duration, deadline func(time.Time) error) io.ReadCloser {
 	x.body = &body{ReadCloser: r, x: x, deadline: deadline, start: start, limit: limit}
 	x.body.arm()
 	return x.body
 }
 
-// ExtendBody gives the body more time in all. Its rate still counts.
+// ExtendBody sets a longer time limit. The minimum rate still applies.
 func (x *Exchange) ExtendBody(limit time.Duration) {
 	if x.body != nil {
 		x.body.limit = limit
@@ -44,8 +44,7 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
 	if err == io.EOF {
-		// What follows is the server's own work, which takes the time that it
-		// takes.
+		// The rest of the time belongs to the handler.
 		b.done = true
 		b.arm()
 	}
@@ -61,5 +60,5 @@ func (b *body) arm() {
 	default:
 		d = min(d, strangerTime)
 	}
-	_ = b.deadline(b.start.Add(d)) // fails on a closed connection, as the read will
+	_ = b.deadline(b.start.Add(d)) // fails only on a closed connection, where Read fails too
 }

@@ -7,36 +7,34 @@ import (
 	"strings"
 )
 
-// Route is a line of a protocol's table of routes.
+// Route is an entry of a protocol's route table.
 type Route struct {
 	Method string
 	// Pattern is a path of http.ServeMux without method, host or trailing
 	// slash: /api/v2/orgs/{orgID}/secrets.
 	Pattern string
-	// Open says that the route is for everybody: no caller has to be known.
+	// Open means that the route needs no authentication.
 	Open bool
-	// Lenient lets a route that changes something ignore a slash at the path's
-	// end, and take empty segments. Without it the path is not found: it is
-	// what clients make of a path whose last segment was a dot segment, and
-	// was meant for something else.
+	// Lenient makes a route for changes accept empty segments and ignore a
+	// trailing slash. Other such routes answer not found: clients that resolve
+	// a final dot segment produce such paths, and meant something else.
 	Lenient bool
 	Handler http.HandlerFunc
 }
 
-// MuxConfig says what a Mux does besides finding routes. The two handlers are
-// required.
+// MuxConfig configures a Mux. The two handlers are required.
 type MuxConfig struct {
-	NotFound   http.HandlerFunc // no route has the path
-	NotAllowed http.HandlerFunc // none of the path's routes has the method; the Allow header is set
+	NotFound   http.HandlerFunc // no route matches the path
+	NotAllowed http.HandlerFunc // the path has routes, but not for the method; Allow is set
 	// Before runs before a route's handler, or before NotAllowed with a nil
-	// route. It returns the request to go on with, or nil when it has
+	// route. It returns the request to continue with, or nil if it has
 	// answered.
 	Before func(w http.ResponseWriter, r *http.Request, route *Route) *http.Request
-	// NoHead leaves HEAD to routes of its own.
+	// NoHead means that GET routes do not handle HEAD.
 	NoHead bool
 }
 
-// Mux serves a table of routes.
+// Mux serves a route table.
 type Mux struct {
 	mux      *http.ServeMux
 	routes   []Route
@@ -44,7 +42,7 @@ type Mux struct {
 	notFound http.HandlerFunc
 }
 
-// NewMux makes a mux. A GET route answers HEAD too, unless c says otherwise.
+// NewMux returns a mux. GET routes also handle HEAD, unless c.NoHead is set.
 func NewMux(routes []Route, c MuxConfig) *Mux {
 	patterns := map[string]map[string]*Route{}
 	m := &Mux{mux: http.NewServeMux(), routes: routes, patterns: patterns, notFound: c.NotFound}
@@ -99,10 +97,10 @@ func dispatch(pattern string, methods map[string]*Route, c MuxConfig) http.Handl
 	})
 }
 
-// Routes returns the table.
+// Routes returns the route table.
 func (m *Mux) Routes() []Route { return m.routes }
 
-// Pattern returns the pattern that a request's path has, "" if none.
+// Pattern returns the pattern that matches a request's path, or "".
 func (m *Mux) Pattern(r *http.Request) string {
 	if _, pattern := m.mux.Handler(canonical(r)); pattern != "/" {
 		return pattern
@@ -121,8 +119,8 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mux.ServeHTTP(w, c)
 }
 
-// straySlash reports whether the path of a request for a change ends with a
-// slash or has an empty segment.
+// straySlash reports whether the path of a request for a change has a trailing
+// slash or an empty segment.
 func straySlash(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
@@ -132,16 +130,16 @@ func straySlash(r *http.Request) bool {
 	return false
 }
 
-// markedSlash stands for a segment that is an escaped slash and nothing else,
-// which http.ServeMux would take for a slash at the path's end. No name has a
-// NUL byte.
+// markedSlash stands for a segment that consists of an escaped slash.
+// http.ServeMux would take it for a trailing slash. No name contains a NUL
+// byte.
 const markedSlash = "/\x00"
 
-// canonical makes http.ServeMux take a path as it was sent. One slash at the
-// end is ignored, where ServeHTTP lets it. Segments that ServeMux would clean away, and redirect, are
-// spelt so that they are ordinary ones: ".." is a name, and an empty segment
-// an invalid ID. A dot segment that is escaped without need, such as %2E%2E,
-// is a name as it stands, as in InfluxDB: the two are different secrets.
+// canonical makes http.ServeMux match the path as it was sent. It ignores one
+// trailing slash, if ServeHTTP allows it. Segments that ServeMux would clean,
+// with a redirect, are rewritten as ordinary ones: ".." is a name, and an
+// empty segment an invalid ID. A needlessly escaped dot segment, such as
+// %2E%2E, is taken literally, as in InfluxDB: the two are different secrets.
 func canonical(r *http.Request) *http.Request {
 	path := r.URL.EscapedPath()
 	if path != "" && !strings.HasSuffix(path, "/") && !strings.Contains(path, "//") && !strings.Contains(path, "/.") && !strings.Contains(path, "%2") {
@@ -155,7 +153,7 @@ func canonical(r *http.Request) *http.Request {
 		case strings.EqualFold(s, "%2F"):
 			segments[i] = "%2F%00"
 		case strings.EqualFold(s, "%2F%00"):
-			segments[i] = "%00" // as invalid, and no markedSlash
+			segments[i] = "%00" // equally invalid, but not markedSlash
 		case s == "." || s == "..":
 			segments[i] = strings.ReplaceAll(s, ".", "%2E")
 		case len(s) <= len("%2E%2E") && strings.Contains(s, "%") && strings.Trim(strings.ToUpper(s), "%2E.") == "":
@@ -170,7 +168,7 @@ func canonical(r *http.Request) *http.Request {
 	}
 	plain, err := url.PathUnescape(raw)
 	if err != nil {
-		return r // not possible: net/http has parsed it
+		return r // cannot happen: net/http has parsed it
 	}
 	u := *r.URL
 	u.Path, u.RawPath = plain, raw
