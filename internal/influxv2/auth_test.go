@@ -238,10 +238,22 @@ func TestLimitsMustBeUnderstood(t *testing.T) {
 		`}}],"names":[]}`, `}}],"names":[""]}`, `}}],"name":"db_*"}`, `}}],"Name":["db_*"]}`, `}}],"expires":"2030-01-01T00:00:00Z"}`,
 		`}}],"expires_at":"2030-01-01T00:00:00Z"}`, `}}],"expiresAt":""}`, `}}],"expiresAt":0}`, `}}],"ttl":"1h"}`,
 		`},"names":["db_*"]}]}`, `,"names":["db_*"]}}]}`,
+		`}}],"expiresAt":"0001-01-01T00:00:00Z"}`, `}}],"expiresAt":"0001-01-01T01:00:00+01:00"}`,
+		`}},{"action":"read","resource":{"type":"secrets","org":"acme"}}]}`,
+		`}},{"action":"read","resource":{"type":"orgs","name":"acme"}}]}`,
 	} {
 		if w := create(limit); w.Code != 400 {
 			t.Errorf("%s: %d %s", limit, w.Code, w.Body)
 		}
+	}
+	token := "/api/v2/authorizations/" + a.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(a.Org)}).ID.String()
+	for _, limit := range []string{`"names":["db_*"]`, `"names":[]`, `"Names":["db_*"]`, `"expiresAt":"2030-01-01T00:00:00Z"`, `"expires":"2030-01-01T00:00:00Z"`} {
+		if w := a.do(t, "PATCH", token, `{"description":"x",`+limit+`}`); w.Code != 400 {
+			t.Errorf("PATCH with %s: %d %s", limit, w.Code, w.Body)
+		}
+	}
+	if w := a.do(t, "PATCH", token, a.do(t, "GET", token, "").Body.String()); w.Code != 200 {
+		t.Errorf("PATCH with a whole token: %d %s", w.Code, w.Body)
 	}
 	for _, whole := range []string{
 		`}}]}`, `}}],"status":"active","description":"x","userID":"` + a.Admin.String() + `"}`,

@@ -231,6 +231,12 @@ type resourceBody struct {
 	Org  any `json:"org"`
 }
 
+// namedAlone reports whether the resource is told by names only, which would
+// make the permission one for everything of its type.
+func (r *resourceBody) namedAlone() bool {
+	return r.ID == nil && r.OrgID == nil && (r.Name != nil || r.Org != nil)
+}
+
 // given returns an ID that may be left out, 0 when it is.
 func given(id *keep.ID) keep.ID {
 	if id == nil {
@@ -262,6 +268,9 @@ func (b *tokenBody) newToken() (keep.NewToken, error) {
 		return n, invalid("authorization must include permissions")
 	}
 	for _, p := range b.Permissions {
+		if p.Resource.namedAlone() {
+			return n, invalid("a permission's resource needs an id or orgID: its name and org have no effect")
+		}
 		permission := acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Resource.Type, ID: given(p.Resource.ID), OrgID: given(p.Resource.OrgID)}}
 		switch err := permission.Valid(); {
 		case errors.Is(err, acl.ErrType):
@@ -284,6 +293,9 @@ func (b *tokenBody) newToken() (keep.NewToken, error) {
 		if err != nil {
 			return n, invalid("expiresAt must be a time such as 2030-01-31T12:00:00Z")
 		}
+		if expires.IsZero() { // which would mean never
+			return n, invalid("expiresAt must be in the future")
+		}
 		n.Expires = expires
 	}
 	return n, nil
@@ -292,6 +304,16 @@ func (b *tokenBody) newToken() (keep.NewToken, error) {
 type tokenUpdateBody struct {
 	Status      *status `json:"status"`
 	Description *string `json:"description"`
+
+	// A client that sends a whole Authorization must not believe that it has
+	// changed these.
+	ExpiresAt any `json:"expiresAt"`
+	Names     any `json:"names"`
+
+	OrgID       any `json:"orgID"`
+	UserID      any `json:"userID"`
+	Permissions any `json:"permissions"`
+	readOnlyTokenFields
 }
 
 func (c *call) updateToken() error {
@@ -300,8 +322,11 @@ func (c *call) updateToken() error {
 		return err
 	}
 	var body tokenUpdateBody
-	if err := c.decode(&body, badPlain); err != nil {
+	if err := c.decodeKnown(&body, badPlain); err != nil {
 		return err
+	}
+	if body.ExpiresAt != nil || body.Names != nil {
+		return invalid("a token's limits can't be changed: create another token")
 	}
 	if body.Status != nil && *body.Status == "" {
 		body.Status = nil // no change, as in InfluxDB
