@@ -11,7 +11,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// check finds what no setting's own type can tell.
+// check validates what the type of a single setting can't.
 func (c *Config) check() error {
 	for _, check := range []func() error{
 		c.checkAddresses, c.checkTLS, c.checkLimits, c.checkTracing, c.checkKey,
@@ -23,7 +23,7 @@ func (c *Config) check() error {
 	return nil
 }
 
-// wrong makes the error for a setting, and says where its value stands.
+// wrong returns an Error about setting that names the source of its value.
 func (c *Config) wrong(setting, format string, args ...any) error {
 	return &Error{setting, fmt.Sprintf(format, args...), c.sources[setting]}
 }
@@ -45,12 +45,13 @@ func (c *Config) checkAddresses() error {
 		return c.wrong("pprof-address", "must be HOST:PORT, such as 127.0.0.1:6060")
 	}
 	if !Loopback(host) {
-		return c.wrong("pprof-address", "must be on this machine only, such as 127.0.0.1:6060: profiles can show what is in memory")
+		return c.wrong("pprof-address", "must be a loopback address such as 127.0.0.1:6060: profiles can reveal memory contents")
 	}
 	return nil
 }
 
-// Loopback reports whether only this machine reaches a listener on host.
+// Loopback reports whether a listener on host is reachable only from this
+// machine.
 func Loopback(host string) bool {
 	if host == "localhost" {
 		return true
@@ -62,9 +63,9 @@ func Loopback(host string) bool {
 func (c *Config) checkTLS() error {
 	switch {
 	case c.TLSCert != "" && c.TLSKey == "":
-		return c.wrong("tls-key", "is needed beside --tls-cert")
+		return c.wrong("tls-key", "is required with --tls-cert")
 	case c.TLSKey != "" && c.TLSCert == "":
-		return c.wrong("tls-cert", "is needed beside --tls-key")
+		return c.wrong("tls-cert", "is required with --tls-key")
 	}
 	return nil
 }
@@ -92,10 +93,10 @@ func (c *Config) checkLimits() error {
 		return c.wrong("max-connections-per-address", "must be at least 1, or 0 for a quarter of max-connections")
 	case c.MaxRequestMemory < 16<<20:
 		return c.wrong("max-request-memory", "must be at least 16MiB")
-	case !(c.RateLimit >= 0 && c.RateLimit <= 1e9): // not a number is neither
+	case !(c.RateLimit >= 0 && c.RateLimit <= 1e9): // written so that NaN fails too
 		return c.wrong("rate-limit", "must be a number of requests a second, 0 for no limit")
 	case c.DropGuard < 0:
-		return c.wrong("drop-guard", "must not be less than 0")
+		return c.wrong("drop-guard", "must not be negative")
 	case c.AuditMaxSize != 0 && c.AuditMaxSize < 1<<16:
 		return c.wrong("audit-max-size", "must be at least 64KiB, or 0 for no limit")
 	}
@@ -114,7 +115,7 @@ func (c *Config) checkTracing() error {
 		return c.wrong("trace-endpoint", "must be a URL such as http://127.0.0.1:4318")
 	}
 	if u.User != nil {
-		return c.wrong("trace-endpoint", "must not hold a user or a password")
+		return c.wrong("trace-endpoint", "must not contain a user or a password")
 	}
 	return nil
 }
@@ -125,7 +126,7 @@ type keyKind struct {
 	takes []string
 }
 
-// keySettings says which settings belong to which kind of key-encryption key.
+// keySettings lists the settings of each kind of key-encryption key.
 var keySettings = []keyKind{
 	{seal.KindKeyFile, nil, []string{"key-file"}},
 	{seal.KindPassphrase, []string{"passphrase-file"}, nil},
@@ -134,8 +135,8 @@ var keySettings = []keyKind{
 	{seal.KindGCPKMS, []string{"gcp-kms-key"}, nil},
 }
 
-// checkKey finds out which kind of key is meant, and that all it needs is
-// there and nothing of another kind.
+// checkKey determines the kind of key-encryption key and checks that all its
+// required settings, and no settings of another kind, are given.
 func (c *Config) checkKey() error {
 	kind := c.Key.Provider
 	for _, k := range keySettings {
@@ -145,7 +146,7 @@ func (c *Config) checkKey() error {
 			case kind == "":
 				kind = k.kind
 			case kind != k.kind:
-				return c.wrong(setting, "is for a key-encryption key of kind %s, and %s is asked for too: give one", k.kind, kind)
+				return c.wrong(setting, "is for a key-encryption key of kind %s, but another setting selects %s: choose one", k.kind, kind)
 			}
 		}
 	}
@@ -158,12 +159,12 @@ func (c *Config) checkKey() error {
 	}
 	for _, setting := range keySettings[known].needs {
 		if !c.given(setting) {
-			return c.wrong(setting, "is needed for a key-encryption key of kind %s", kind)
+			return c.wrong(setting, "is required for a key-encryption key of kind %s", kind)
 		}
 	}
 	c.Key.Provider = kind
 	return nil
 }
 
-// given reports whether a setting of text has one.
+// given reports whether a string setting is not empty.
 func (c *Config) given(setting string) bool { return c.flags.Lookup(setting).Value.String() != "" }

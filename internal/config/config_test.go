@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// load reads a configuration from a command line, an environment and the text
-// of a file; "" is no file.
+// load returns the configuration for a command line, an environment and the
+// text of a file; "" means no file.
 func load(t testing.TB, args []string, env map[string]string, file string) (*Config, error) {
 	t.Helper()
 	c := New()
@@ -36,13 +36,13 @@ func load(t testing.TB, args []string, env map[string]string, file string) (*Con
 	return c, c.Load(environ)
 }
 
-// value is a setting as its flag shows it.
+// value returns a setting as its flag formats it.
 func (c *Config) value(setting string) string { return c.flags.Lookup(setting).Value.String() }
 
-// Every setting can come from every source, and the nearer one wins.
+// Every source can set every setting, with the right precedence.
 func TestConfigPrecedence(t *testing.T) {
-	// By flag: the TOML in the file, what it means, a value in the environment,
-	// a value on the command line.
+	// For each flag: a line of TOML, the value it means, a value for the
+	// environment, and one for the command line.
 	type values struct{ toml, file, env, flag string }
 	tests := map[string]values{
 		"http-bind-address":           {`"127.0.0.1:1"`, "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
@@ -72,7 +72,7 @@ func TestConfigPrecedence(t *testing.T) {
 		"trace-sample-ratio":          {`0`, "0", "0.5", "1"},
 		"pprof-address":               {`"127.0.0.1:1"`, "127.0.0.1:1", "localhost:2", "[::1]:3"},
 	}
-	// These can't be given alone.
+	// These settings are only valid together.
 	together := map[string]map[string]values{
 		"TLS": {
 			"tls-cert": {`"/a"`, "/a", "/b", "/c"},
@@ -129,7 +129,7 @@ func TestConfigPrecedence(t *testing.T) {
 	}
 	New().Flags().VisitAll(func(f *pflag.Flag) {
 		if !tested[f.Name] {
-			t.Errorf("--%s has no test of its precedence", f.Name)
+			t.Errorf("--%s has no precedence test", f.Name)
 		}
 	})
 }
@@ -187,7 +187,7 @@ func TestConfigErrors(t *testing.T) {
 		want string // the error, from its beginning
 	}{
 		{name: "unknown key", file: "log-level = \"info\"\n\n# a comment\nlog-levle = \"debug\"\n", want: `fluxkeep.toml:4: there is no setting "log-levle"`},
-		{name: "key of Go's spelling", file: `LogLevel = "debug"`, want: `fluxkeep.toml:1: there is no setting "LogLevel"`},
+		{name: "key in Go's spelling", file: `LogLevel = "debug"`, want: `fluxkeep.toml:1: there is no setting "LogLevel"`},
 		{name: "table", file: "[log]\nlevel = \"debug\"\n", want: `fluxkeep.toml:1: there is no setting "log"`},
 		{name: "dotted key", file: "log.level = \"debug\"\n", want: `fluxkeep.toml:1: there is no setting "log"`},
 		{name: "setting as table", file: "[log-level]\nx = 1\n", want: "fluxkeep.toml:1: log-level must be a string"},
@@ -197,28 +197,28 @@ func TestConfigErrors(t *testing.T) {
 		{name: "wrong type in the file", file: "\nread-timeout = 5\n", want: "fluxkeep.toml:2: read-timeout must be a duration"},
 		{name: "date in the file", file: "log-level = 2026-01-01\n", want: "fluxkeep.toml:1: log-level must be a string"},
 		{name: "list of numbers", file: "trusted-proxies = [1]\n", want: "fluxkeep.toml:1: trusted-proxies must be a list of strings"},
-		{name: "wrong in the file though the flag is given", args: "--max-connections=1", file: "max-connections = \"many\"\n", want: "fluxkeep.toml:1: max-connections must be a whole number"},
+		{name: "wrong in the file, overridden by a flag", args: "--max-connections=1", file: "max-connections = \"many\"\n", want: "fluxkeep.toml:1: max-connections must be a whole number"},
 		{name: "out of range in the file", file: "\n\nmax-connections = 0\n", want: "fluxkeep.toml:3: max-connections must be at least 1"},
 		{name: "wrong in the environment", env: map[string]string{"FLUXKEEP_LOG_LEVEL": "loud"}, want: "FLUXKEEP_LOG_LEVEL must be debug, info, warn or error"},
 		{name: "out of range in the environment", env: map[string]string{"FLUXKEEP_IDLE_TIMEOUT": "-1s"}, want: "FLUXKEEP_IDLE_TIMEOUT must be more than 0"},
 		{name: "missing file", env: map[string]string{"FLUXKEEP_CONFIG": "/nonexistent/fluxkeep.toml"}, want: "read the configuration: open /nonexistent/fluxkeep.toml"},
 		{name: "out of range", args: "--read-timeout=0s", want: "--read-timeout must be more than 0"},
 		{name: "negative rate", args: "--rate-limit=-1", want: "--rate-limit must be"},
-		{name: "rate that is none", args: "--rate-limit=NaN", want: "--rate-limit must be"},
+		{name: "rate that isn't a number", args: "--rate-limit=NaN", want: "--rate-limit must be"},
 		{name: "ratio", args: "--trace-sample-ratio=1.1", want: "--trace-sample-ratio must be a number from 0 to 1"},
-		{name: "drop guard", args: "--drop-guard=-1", want: "--drop-guard must not be less than 0"},
+		{name: "drop guard", args: "--drop-guard=-1", want: "--drop-guard must not be negative"},
 		{name: "audit size", args: "--audit-max-size=1", want: "--audit-max-size must be at least 64KiB"},
 		{name: "address", args: "--http-bind-address=8086", want: "--http-bind-address must be HOST:PORT"},
-		{name: "certificate alone", args: "--tls-cert=a", want: "--tls-key is needed beside --tls-cert"},
-		{name: "key alone", args: "--tls-key=a", want: "--tls-cert is needed beside --tls-key"},
-		{name: "profiles for all", args: "--pprof-address=:6060", want: "--pprof-address must be on this machine only"},
-		{name: "profiles for the network", args: "--pprof-address=192.0.2.1:6060", want: "--pprof-address must be on this machine only"},
+		{name: "certificate alone", args: "--tls-cert=a", want: "--tls-key is required with --tls-cert"},
+		{name: "key alone", args: "--tls-key=a", want: "--tls-cert is required with --tls-key"},
+		{name: "profiles on all addresses", args: "--pprof-address=:6060", want: "--pprof-address must be a loopback address"},
+		{name: "profiles on the network", args: "--pprof-address=192.0.2.1:6060", want: "--pprof-address must be a loopback address"},
 		{name: "collector", args: "--trace-endpoint=127.0.0.1:4318", want: "--trace-endpoint must be a URL"},
-		{name: "collector's password", args: "--trace-endpoint=http://u:p@127.0.0.1:4318", want: "--trace-endpoint must not hold a user"},
-		{name: "two keys", args: "--key-file=a --passphrase-file=b", want: "--passphrase-file is for a key-encryption key of kind passphrase, and key-file is asked for too"},
-		{name: "two keys, kind said", args: "--key-provider=aws-kms --key-file=a", want: "--key-file is for a key-encryption key of kind key-file, and aws-kms is asked for too"},
-		{name: "kind without its key", args: "--key-provider=passphrase", want: "--passphrase-file is needed"},
-		{name: "half a transit", args: "--transit-mount=a", want: "--transit-address is needed"},
+		{name: "collector's password", args: "--trace-endpoint=http://u:p@127.0.0.1:4318", want: "--trace-endpoint must not contain a user"},
+		{name: "two keys", args: "--key-file=a --passphrase-file=b", want: "--passphrase-file is for a key-encryption key of kind passphrase, but another setting selects key-file"},
+		{name: "two keys, explicit kind", args: "--key-provider=aws-kms --key-file=a", want: "--key-file is for a key-encryption key of kind key-file, but another setting selects aws-kms"},
+		{name: "kind without its key", args: "--key-provider=passphrase", want: "--passphrase-file is required"},
+		{name: "half a transit", args: "--transit-mount=a", want: "--transit-address is required"},
 		{name: "unknown kind", args: "--key-provider=pkcs11", want: "--key-provider must be key-file,"},
 	}
 	for _, tt := range tests {
@@ -237,14 +237,14 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// What pflag says of a wrong value goes to the user as it is.
+// pflag's error for an invalid value reaches the user unchanged.
 func TestConfigFlagErrors(t *testing.T) {
 	for _, arg := range []string{
 		"--audit-max-size=1XB", "--audit-max-size=-1", "--audit-max-size=9999999999GiB", "--audit-max-size=",
 		"--tls-min-version=1.1", "--trusted-proxies=10.0.0.0/33", "--log-level=", "--audit-names=none",
 	} {
 		if _, err := load(t, []string{arg}, nil, ""); err == nil || !strings.Contains(err.Error(), "must be") {
-			t.Errorf("%s: error %v, want one that says what it must be", arg, err)
+			t.Errorf("%s: error %v, want one that states the valid values", arg, err)
 		}
 	}
 }
@@ -284,7 +284,7 @@ func TestConfigReload(t *testing.T) {
 	write("log-level = \"warn\"\nidle-timeout = \"2m\"\nmax-connections = 7\n")
 	check("warn", "max-connections", "idle-timeout")
 	if got := c.value("idle-timeout"); got != "1m0s" {
-		t.Errorf("idle-timeout is %s without a restart", got)
+		t.Errorf("idle-timeout changed to %s without a restart", got)
 	}
 	write("")
 	check("info", "idle-timeout")
@@ -302,11 +302,11 @@ func TestConfigReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Reload(); err == nil {
-		t.Error("no error for a file that is gone")
+		t.Error("no error for a missing file")
 	}
 }
 
-// What operators see of the settings is each of them, and no password.
+// Settings lists every setting and no password.
 func TestConfigSettings(t *testing.T) {
 	c, err := load(t, []string{"--transit-address=https://user:hunter2@vault:8200", "--transit-token-file=/t", "--transit-key=k"}, nil, "")
 	if err != nil {
@@ -344,32 +344,33 @@ func FuzzConfigFile(f *testing.F) {
 		entries, err := parseConfigFile("fluxkeep.toml", text)
 		if err != nil {
 			if len(entries) > 0 {
-				t.Errorf("settings beside the error %v", err)
+				t.Errorf("settings returned along with error %v", err)
 			}
 			return
 		}
 		lines := 1 + strings.Count(text, "\n")
 		for _, e := range entries {
 			if e.line < 1 || e.line > lines {
-				t.Errorf("setting %q stands in line %d of %d", e.key, e.line, lines)
+				t.Errorf("setting %q is on line %d of %d", e.key, e.line, lines)
 			}
 		}
 		c := New()
 		err = c.apply(entries)
 		var wrong *Error
 		if err == nil {
-			// What was taken over can be written as flags, and is the same then.
+			// Settings from the file can be given as flags, with the same
+			// result.
 			again := New()
 			for _, e := range entries {
 				if err := again.Flags().Set(e.key, c.value(e.key)); err != nil {
-					t.Errorf("%s can be %q in the file, and not on the command line: %v", e.key, c.value(e.key), err)
+					t.Errorf("%s can be %q in the file but not on the command line: %v", e.key, c.value(e.key), err)
 				}
 				if c.value(e.key) != again.value(e.key) {
 					t.Errorf("%s is %q from the file and %q from the command line", e.key, c.value(e.key), again.value(e.key))
 				}
 			}
 		} else if errors.As(err, &wrong) && c.Flags().Lookup(wrong.Setting) == nil {
-			t.Errorf("the error names a setting that there is not: %v", err)
+			t.Errorf("the error names a setting that does not exist: %v", err)
 		}
 	})
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// maxConfigFile bounds what is parsed, which takes long for tables in tables in
-// tables.
+// maxConfigFile limits the size of the file, because parsing deeply nested
+// tables takes long.
 const maxConfigFile = 32 << 10
 
-// fileEntry is a setting as it stands in the configuration file.
+// fileEntry is one setting in the configuration file.
 type fileEntry struct {
 	file  string
 	line  int
@@ -28,7 +28,7 @@ type fileEntry struct {
 
 func (e fileEntry) where() string { return fmt.Sprintf("%s:%d", e.file, e.line) }
 
-// text returns the value as it would stand behind a flag.
+// text returns the value in the syntax of a flag.
 func (e fileEntry) text() (string, error) {
 	switch v := e.value.(type) {
 	case string:
@@ -69,7 +69,7 @@ func readConfigFile(path string) ([]fileEntry, error) {
 	return parseConfigFile(filepath.Base(path), string(b))
 }
 
-// parseConfigFile returns the file's settings in the order of their lines.
+// parseConfigFile returns the settings in the order of their lines.
 func parseConfigFile(name, text string) ([]fileEntry, error) {
 	var values map[string]toml.Primitive
 	md, err := toml.Decode(text, &values)
@@ -91,8 +91,8 @@ func parseConfigFile(name, text string) ([]fileEntry, error) {
 	return entries, nil
 }
 
-// locate returns a value and its line. A table that was never opened by a line
-// of its own, as in a.b = 1, has that of a value in it.
+// locate returns a value and its line. For a table without a header line, such
+// as a in a.b = 1, it is the line of a value in the table.
 func locate(md *toml.MetaData, v toml.Primitive) (value any, line int) {
 	value, line = lineOf(md, v)
 	if _, table := value.(map[string]any); table && line == 0 {
@@ -116,8 +116,8 @@ func lineOf(md *toml.MetaData, v toml.Primitive) (value any, line int) {
 	return p.value, line
 }
 
-// position takes any value and refuses it, because the parser tells where a
-// value stands only in an error about it.
+// position rejects every value: the parser reports a value's position only in
+// an error.
 type position struct{ value any }
 
 func (p *position) UnmarshalTOML(v any) error {

@@ -6,7 +6,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// SealConfig says where the key-encryption key is.
+// SealConfig returns the settings of the key-encryption key.
 func (c *Config) SealConfig() seal.Config {
 	k := &c.Key
 	return seal.Config{
@@ -22,8 +22,8 @@ func (c *Config) SealConfig() seal.Config {
 	}
 }
 
-// KeyFile returns the path of the file that holds the key-encryption key, if
-// its kind is key-file.
+// KeyFile returns the path of the key-encryption key's file if its kind is
+// key-file.
 func (c *Config) KeyFile() string {
 	if c.Key.File != "" {
 		return c.Key.File
@@ -31,8 +31,8 @@ func (c *Config) KeyFile() string {
 	return filepath.Join(c.DataDir, "key")
 }
 
-// NamedFiles are the files that the configuration names. They may lie in a data
-// folder that is empty otherwise.
+// NamedFiles returns the files that settings name. They may be in an otherwise
+// empty data folder.
 func (c *Config) NamedFiles() []string {
 	return []string{c.File, c.TLSCert, c.TLSKey, c.Key.File, c.Key.PassphraseFile, c.Key.TransitTokenFile}
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// envPrefix begins the names of the environment variables that hold settings.
+// envPrefix is the prefix of environment variables that hold settings.
 const envPrefix = "FLUXKEEP_"
 
-// Error says which setting is wrong, and where it stands.
+// Error says which setting is invalid, and where it was set.
 type Error struct {
 	Setting string
 	Problem string // such as "must be more than 0"
@@ -29,11 +29,11 @@ func (e *Error) Error() string {
 	return "--" + e.Setting + " " + e.Problem
 }
 
-// source is where a setting's value came from, when it is neither the default
-// nor the command line.
+// source is the origin of a value that is neither the default nor from the
+// command line.
 type source struct {
 	kind  sourceKind
-	where string // the variable, or the file and the line
+	where string // the variable, or the file and line
 }
 
 type sourceKind int
@@ -44,15 +44,14 @@ const (
 	fromEnvironment
 )
 
-// EnvName returns the environment variable that holds a flag's setting.
+// EnvName returns the name of the environment variable for a flag.
 func EnvName(flag string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// Load takes what the command line did not say from the environment, and what
-// neither said from the file; then it checks the whole. It comes after the
-// flags were parsed. environ is what os.Environ returns; a variable that is
-// empty says nothing.
+// Load applies the environment and then the file to settings that the command
+// line did not set, and checks the result. Call it after parsing the flags.
+// environ is in the form of os.Environ; empty variables are ignored.
 func (c *Config) Load(environ []string) error {
 	variables := make(map[string]string)
 	for _, v := range environ {
@@ -93,7 +92,7 @@ func (c *Config) Load(environ []string) error {
 	return c.check()
 }
 
-// apply takes settings from the file.
+// apply applies settings from the file.
 func (c *Config) apply(entries []fileEntry) error {
 	for _, e := range entries {
 		f, err := c.known(e)
@@ -101,7 +100,8 @@ func (c *Config) apply(entries []fileEntry) error {
 			return err
 		}
 		if f.Changed || c.sources[f.Name].kind == fromEnvironment {
-			// It still has to be right, or it breaks a start without the flag.
+			// An overridden value must be valid too, or a start without the
+			// flag fails.
 			if err := New().set(e); err != nil {
 				return err
 			}
@@ -138,8 +138,8 @@ func (c *Config) set(e fileEntry) error {
 	return nil
 }
 
-// plainProblem says what is wrong with a value in words for people, where the
-// standard library's are for programmers.
+// plainProblem describes an invalid value for users; the standard library's
+// errors are written for programmers.
 func plainProblem(f *pflag.Flag, err error) string {
 	switch f.Value.Type() {
 	case "int":
@@ -152,9 +152,9 @@ func plainProblem(f *pflag.Flag, err error) string {
 	return err.Error()
 }
 
-// Reload reads the file again and takes over what can change while the server
-// runs. It returns the names of the settings that have changed in the file and
-// need a restart.
+// Reload reads the file again and applies the settings that can change while
+// the server runs. It returns the names of the other settings that have
+// changed in the file and need a restart.
 func (c *Config) Reload() (restart []string, err error) {
 	if c.File == "" {
 		return nil, nil
@@ -184,7 +184,7 @@ func (c *Config) Reload() (restart []string, err error) {
 	return restart, nil
 }
 
-// written returns a setting without what complete has put in.
+// written returns a setting without the defaults from complete.
 func (c *Config) written(f *pflag.Flag) string {
 	if c.sources[f.Name].kind == fromElsewhere {
 		return f.DefValue

@@ -6,9 +6,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Settings returns all settings by the names of their flags, for operators to
-// look at. None of them is secret, and what an address should not hold is left
-// out all the same.
+// Settings returns all settings by flag name, for operators to inspect. None
+// is secret; credentials in a URL are removed all the same.
 func (c *Config) Settings() map[string]any {
 	all := map[string]any{}
 	c.flags.VisitAll(func(f *pflag.Flag) { all[f.Name] = f.Value.String() })

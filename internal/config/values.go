@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The kinds of setting that pflag does not have.
+// Flag value types that pflag lacks.
 var (
 	_ pflag.Value = (*choice)(nil)
 	_ pflag.Value = (*size)(nil)
@@ -20,7 +20,7 @@ var (
 	_ pflag.Value = (*prefixes)(nil)
 )
 
-// choice is one of a few words.
+// choice is a setting with a fixed set of values.
 type choice struct {
 	p  *string
 	of []string
@@ -42,7 +42,7 @@ func (c *choice) Set(s string) error {
 	return nil
 }
 
-// size is a number of bytes, written with or without a binary unit.
+// size is a number of bytes, with an optional binary unit.
 type size int64
 
 func newSize(p *int64, value int64) *size {
@@ -82,7 +82,7 @@ func (s *size) Set(text string) error {
 	return fmt.Errorf("must be a number of bytes such as 65536, 512KiB, 64MiB or 1GiB")
 }
 
-// level is a level of the log.
+// level is a log level.
 type level slog.Level
 
 func newLevel(p *slog.Level, value slog.Level) *level {
@@ -106,7 +106,7 @@ func (l *level) Set(s string) error {
 	return nil
 }
 
-// prefixes are networks; a single address is one too.
+// prefixes is a list of networks or single addresses.
 type prefixes []netip.Prefix
 
 func (p *prefixes) Type() string { return "networks" }
