@@ -18,7 +18,8 @@ func newDoctorCommand() *cobra.Command {
 		Long: `Read all that is in a data folder while no server has it open: open every record,
 compare records that belong together, and verify the audit log. What is damaged is
 listed, by kinds and IDs; names and values are not shown. Nothing is repaired and no
-data is changed.
+data is changed. Warnings name tokens with a permission for a resource outside its
+organization, which has no effect.
 
 The exit status is 0 when all is well, and 1 when something is damaged or could not
 be looked at.`,

@@ -150,12 +150,12 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bo
 	return out, nil
 }
 
-// apply writes secrets for a caller who is allowed to, and tells the caller no
-// more than it may know.
+// apply writes secrets for a caller who has been authorized. The result says no
+// more than the caller may know.
 //
-// A caller who may not read must not learn what the values are by guessing: its
+// A caller without read permission must not find out values by guessing. So its
 // change makes a version even if nothing changes, is never merged, and can't
-// depend on a tag, which is only for readers.
+// depend on a tag, which only readers get.
 func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (Written, error) {
 	unreadable := c.maySecrets(acl.Read, org)
 	if unreadable != nil {

@@ -30,10 +30,10 @@ func (v *view) mayCreate(c *Caller, n NewToken) error {
 	return nil
 }
 
-// mayGrant checks that the caller has a permission that a token is to have. A
-// caller who doesn't have it on all resources of the type must have it on the
-// stored resource that the ID stands for. A resource that doesn't exist gets the
-// same answer as somebody else's.
+// mayGrant checks that the caller has a permission that a new token gets. Unless
+// the caller has it on all resources of the type, a permission with an ID needs
+// the right on the resource as it is stored. A missing resource gets the same
+// answer as somebody else's.
 func (v *view) mayGrant(c *Caller, p acl.Permission) error {
 	if err := c.authorize(p); err != nil {
 		return errorf(CodeForbidden, "permission %s is not allowed: %s", p, err)
@@ -55,9 +55,9 @@ func (v *view) mayGrant(c *Caller, p acl.Permission) error {
 	return nil
 }
 
-// stored returns the resource that a permission's ID stands for, with the
-// organization that it really belongs to. Resources without an ID, and those of
-// types that don't exist here, are returned as they are.
+// stored returns the resource with a permission's ID, in the organization that it
+// really belongs to. Resources without an ID, and those of types that don't exist
+// here, are returned unchanged.
 func (v *view) stored(r acl.Resource) (acl.Resource, error) {
 	if r.ID == 0 {
 		return r, nil
@@ -79,10 +79,9 @@ func (v *view) stored(r acl.Resource) (acl.Resource, error) {
 	return r, nil
 }
 
-// misplaced reports whether the token has a permission for a resource by its ID
-// in an organization that the resource doesn't belong to. Such a permission has
-// no effect. InfluxDB and earlier versions ignored the organization, so it may be
-// the trace of an attack.
+// misplaced reports whether the token has a permission that combines a resource's
+// ID with an organization that the resource doesn't belong to. It has no effect
+// here, but InfluxDB ignores the organization, so it may be the trace of an attack.
 func (v *view) misplaced(r *tokenRecord) (bool, error) {
 	for _, p := range toSet(r.Permissions) {
 		if p.Resource.ID == 0 || p.Resource.OrgID == 0 {
@@ -99,8 +98,7 @@ func (v *view) misplaced(r *tokenRecord) (bool, error) {
 	return false, nil
 }
 
-// warnMisplaced logs which tokens have permissions that combine a resource with
-// an organization that it doesn't belong to.
+// warnMisplaced logs the IDs of tokens with a misplaced permission.
 func (k *Keep) warnMisplaced(ctx context.Context) {
 	err := k.peek(ctx, func(v *view) error {
 		return v.ScanIDs(record.TableToken, func(id ID) error {
@@ -115,7 +113,7 @@ func (k *Keep) warnMisplaced(ctx context.Context) {
 				}
 			}
 			if errors.As(err, new(*record.DamageError)) {
-				return nil // what is damaged is told where it is used
+				return nil // reading it reports the damage
 			}
 			return err
 		})
@@ -125,6 +123,6 @@ func (k *Keep) warnMisplaced(ctx context.Context) {
 	}
 }
 
-// MisplacedPermission says what is wrong with a token that warnMisplaced or
-// Check names.
+// MisplacedPermission is the problem with the tokens that warnMisplaced and Check
+// name.
 const MisplacedPermission = "a token names a resource outside its organization; the permission has no effect"

@@ -13,7 +13,7 @@ type knownMap struct {
 	latest uint64
 }
 
-// know returns what the caller may know of m.
+// know narrows m to what the caller may know.
 func (c *Caller) know(m *secretmap.Map) (*knownMap, error) {
 	k := &knownMap{m, c, m.Current()}
 	var err error
@@ -23,8 +23,8 @@ func (c *Caller) know(m *secretmap.Map) (*knownMap, error) {
 	return k, err
 }
 
-// knownMap returns what the caller may know of an organization's secrets. It
-// does not ask whether the caller may read them.
+// knownMap reads an organization's secrets for the caller. It doesn't check
+// whether the caller may read them.
 func (v *view) knownMap(c *Caller, org ID) (*knownMap, error) {
 	m, err := v.k.maps.Read(v.Reader, org)
 	if err != nil {
@@ -37,10 +37,10 @@ func (v *view) knownMap(c *Caller, org ID) (*knownMap, error) {
 // caller, 0 for none.
 func (m *knownMap) Current() uint64 { return m.latest }
 
-// Exists reports whether there is something that the caller may know.
+// Exists reports whether the caller may know of any version or settings.
 func (m *knownMap) Exists() bool { return m.Map.Exists() && (m.latest > 0 || !m.c.Limited()) }
 
-// Empty reports whether there is nothing that the caller may see.
+// Empty reports whether the caller sees no secrets.
 func (m *knownMap) Empty() bool { return !m.Exists() || m.Map.Empty() }
 
 // Tag changes whenever what the caller sees does.
@@ -51,7 +51,7 @@ func (m *knownMap) Tag() string {
 	return m.TagAt(m.latest)
 }
 
-// noTag is the tag of what was never written.
+// noTag is the tag of secrets that were never written.
 const noTag = "0000000000000000.0.0"
 
 // changed reports whether a version that is kept exists to the caller.
@@ -62,8 +62,8 @@ func (m *knownMap) changed(version uint64) (bool, error) {
 	return m.Map.Changed(version, m.c.sees)
 }
 
-// describe takes out of a version what the caller may not know: how many names
-// it has, and who made it unless that was the caller.
+// describe removes what a limited caller may not know: how many names a version
+// has, and its author, unless that is the caller.
 func (m *knownMap) describe(v *VersionInfo) {
 	if !m.c.Limited() {
 		return
@@ -74,11 +74,11 @@ func (m *knownMap) describe(v *VersionInfo) {
 	}
 }
 
-// countUnknown is the Count of a version whose names the caller may not count.
+// countUnknown is the Count in a version for a limited caller.
 const countUnknown = -1
 
-// document returns what a version shows, of some names if only is not nil; 0 is
-// the current version.
+// document returns what a version shows; 0 is the current one. If only is not nil,
+// it has these names alone.
 func (m *knownMap) document(version uint64, only []string) (Document, []string, error) {
 	if version == 0 {
 		if !m.Exists() || m.latest == 0 {
@@ -141,7 +141,7 @@ func (m *knownMap) metadata() (Metadata, error) {
 	return out, err
 }
 
-// only leaves the versions that exist to the caller.
+// only returns the versions that exist to the caller.
 func (m *knownMap) only(versions []VersionInfo, err error) ([]VersionInfo, error) {
 	if err != nil || !m.c.Limited() {
 		return versions, err
@@ -160,8 +160,8 @@ func (m *knownMap) only(versions []VersionInfo, err error) ([]VersionInfo, error
 	return out, nil
 }
 
-// condition makes the conditions of a change, which are about the caller's
-// current version, conditions about the real one.
+// condition translates the conditions of a change, which are about the version
+// that the caller knows as the current one, to the real current version.
 func (m *knownMap) condition(ch Change) (Change, error) {
 	if !m.c.Limited() {
 		return ch, nil

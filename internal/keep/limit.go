@@ -6,16 +6,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
 
-// A token may be limited to some names, to some time, or both. Whoever is
-// limited does nothing that exceeds the limit or outlives it, and learns
-// nothing about other names:
+// A token can be limited to some names, to some time, or both. It then does
+// nothing that exceeds the limit or outlives it, and learns nothing about other
+// names:
 //
-//   - it changes no user, organization or member: passwords and memberships
-//     have no limits (mayChange)
-//   - it makes and changes only tokens that are no wider than itself, and sees
-//     no tokens for other names (mayCreate, mayToken)
-//   - it does nothing with whole versions of secrets (unlimited)
-//   - what it reads has only its names, and says nothing about others (sees)
+//   - It changes no users, organizations or members, since passwords and
+//     memberships have no such limits: see mayChange.
+//   - It makes and changes only tokens that are no wider than itself, and sees
+//     no tokens for other names: see mayCreate and mayToken.
+//   - It does nothing with whole versions of secrets: see unlimited.
+//   - It reads nothing that depends on other names: see knownMap.
 
 // Limited reports whether the caller sees only some of the names.
 func (c *Caller) Limited() bool { return len(c.names) > 0 }
@@ -80,8 +80,8 @@ func (c *Caller) containsNames(patterns []string) bool {
 		return true
 	}
 	for _, p := range patterns {
-		// A star in p matches only a star in the caller's pattern, which
-		// then matches whatever p's star stands for.
+		// A star in p fits only a star of the caller's pattern, which fits
+		// all that p's star does.
 		if !c.sees(p) {
 			return false
 		}

@@ -24,7 +24,7 @@ import (
 // organizations, three users, four tokens. The model never calls package acl;
 // it uses its types alone.
 
-// rights are what somebody who asks has.
+// rights are those of a token or a session.
 type rights struct {
 	user        keep.ID
 	token       keep.ID // zero for a session
@@ -33,7 +33,7 @@ type rights struct {
 	ends        time.Time // zero: never
 }
 
-// rightsModel knows what exists. It is the same for all that ask.
+// rightsModel knows what exists.
 type rightsModel struct {
 	orgs    []keep.ID
 	users   []keep.ID
@@ -102,8 +102,8 @@ func (m *rightsModel) token(p *rights, a acl.Action, id keep.ID) bool {
 		(!p.names || t.names) && (a == acl.Read || !t.outlives(p))
 }
 
-// create reports whether a token can be made: by one who has all that it gives,
-// on what exists.
+// create reports whether the caller can make a token. That needs every right that
+// the token gets, on resources that exist.
 func (m *rightsModel) create(p *rights, t *modelToken) bool {
 	if !m.may(p, acl.Write, acl.Authorizations, t.org, 0) || !m.user(p, acl.Write, t.user) {
 		return false
@@ -183,16 +183,16 @@ func (m *rightsModel) session(user, instanceOwner keep.ID) *rights {
 	return p
 }
 
-// deed is something to ask the API for, and who may.
+// deed is a request to the API, and who may make it.
 type deed struct {
 	name    string // method and path, and what tells it from others
 	body    string
 	allowed func(p *rights) bool
-	shows   string // what the answer has when it is allowed, "" for anything
+	shows   string // in the answer, if it is allowed
 	slow    bool   // attempts are limited
 }
 
-// deeds are all that is asked for.
+// deeds returns all deeds but those of creations.
 func (u *universe) deeds() []deed {
 	m := &u.rightsModel
 	var all []deed
@@ -270,7 +270,8 @@ func (u *universe) deeds() []deed {
 	return all
 }
 
-// creations are tokens to be made: of single permissions, limited and not.
+// creations returns deeds that make tokens with one permission, limited and
+// unlimited.
 func (u *universe) creations() []deed {
 	var all []deed
 	for _, org := range u.orgs {
@@ -341,7 +342,7 @@ type universe struct {
 	passwords map[keep.ID]string
 	fixed     []keep.ID // the tokens that are always there
 	values    map[keep.ID]string
-	end       time.Time // of what is limited in time
+	end       time.Time // when tokens limited in time expire
 }
 
 func newUniverse(t *testing.T) *universe {
@@ -416,8 +417,9 @@ func (u *universe) newToken(n *modelToken) keep.NewToken {
 	return out
 }
 
-// dryStore refuses to write what was allowed, when it is on: the outcome is told
-// by the audit record, which is what a change writes last.
+// dryStore, when it is on, fails each change that was allowed, so that the world
+// stays as it is. It recognizes them by their audit record, which a change writes
+// last.
 type dryStore struct {
 	store.Store
 	on      atomic.Bool
@@ -477,9 +479,9 @@ func (u *universe) try(t *testing.T, p *person, d *deed) bool {
 	return false
 }
 
-// TestRightsModel tries every permission with every combination of ID and
-// organization, alone and beside everything else, limited and not, at every
-// deed.
+// TestRightsModel tries every deed with every combination of a permission's type,
+// action, ID and organization: as the only permission and with all of other types,
+// limited and unlimited.
 func TestRightsModel(t *testing.T) {
 	u := newUniverse(t)
 	eve := u.users[2]

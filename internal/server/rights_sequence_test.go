@@ -17,8 +17,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// attack is what somebody does with what they were given, in steps, and all
-// that they have come by.
+// attack is a sequence of steps by an attacker who was given some rights.
 type attack struct {
 	*universe
 	rng    *rand.Rand
@@ -122,8 +121,8 @@ func (a *attack) own(id keep.ID) {
 	})
 }
 
-// step does something that may give the attacker more, and compares whether it
-// was allowed with the model.
+// step tries something that could give the attacker more, and compares the outcome
+// with the model's.
 func (a *attack) step(t *testing.T) {
 	c := random(a, a.has...)
 	m := &a.rightsModel
@@ -145,7 +144,7 @@ func (a *attack) step(t *testing.T) {
 		case 2:
 			n.ends = random(a, time.Time{}, a.Clock.Now().Add(time.Hour).Truncate(time.Second))
 		}
-		// Those that are for one organization can't be given for another.
+		// Mostly leave out what a token of this organization can't have.
 		n.permissions = slices.DeleteFunc(slices.Clone(n.permissions), func(q acl.Permission) bool {
 			return random(a, true, true, false) && (q.Resource.Type == acl.Instance || q.Resource.OrgID != 0 && q.Resource.OrgID != n.org)
 		})
@@ -197,7 +196,7 @@ func (a *attack) step(t *testing.T) {
 	}
 }
 
-// signIn takes a session of somebody whose password is known.
+// signIn signs in as each user whose password the attacker knows.
 func (a *attack) signIn(t *testing.T) {
 	for _, user := range slices.Sorted(maps.Keys(a.knows)) {
 		name := a.userNames[slices.Index(a.users, user)]
@@ -215,7 +214,7 @@ func (a *attack) signIn(t *testing.T) {
 	}
 }
 
-// ask sends a request as it is, and compares whether it was allowed.
+// ask sends a request that is to take effect, and compares the outcome with want.
 func (a *attack) ask(t *testing.T, c *credential, name, body string, want bool, into any) bool {
 	t.Helper()
 	method, path, _ := strings.Cut(name, " ")
@@ -238,12 +237,12 @@ func (a *attack) ask(t *testing.T, c *credential, name, body string, want bool, 
 	return allowed
 }
 
-// reach returns the deeds that were given: what all credentials without limits
-// allow together, what follows from them, and what each limited one allows.
-// With later, credentials that end have ended.
+// reach returns the deeds that the attacker was given: those that all unlimited
+// credentials allow together, with what follows from them, and those of each
+// limited one. With later, the credentials limited in time have expired.
 //
-// Write on a user is the user's password, write on an organization is to be its
-// owner, and write on a token is to switch it on.
+// Whoever can write a user can sign in as that user, whoever can write an
+// organization can own it, and whoever can write a token can switch it on.
 func (a *attack) reach(deeds []deed, later bool) map[string]bool {
 	pool := &rights{}
 	var limited []*rights
@@ -294,7 +293,7 @@ func (a *attack) reach(deeds []deed, later bool) map[string]bool {
 	return reach
 }
 
-// check tries every deed with all that the attacker has.
+// check tries every deed that was not given, with all that the attacker has.
 func (a *attack) check(t *testing.T, deeds []deed, given map[string]bool, when string) {
 	t.Helper()
 	a.dry.on.Store(true)
@@ -308,7 +307,7 @@ func (a *attack) check(t *testing.T, deeds []deed, given map[string]bool, when s
 	}
 }
 
-// stop undoes all.
+// stop undoes everything.
 func (a *attack) stop(t *testing.T, before *universe) {
 	ctx, op := t.Context(), a.Operator(t, keep.InfluxDB)
 	for id := range a.tokens {
@@ -330,9 +329,8 @@ func (a *attack) stop(t *testing.T, before *universe) {
 	}
 }
 
-// TestNoSequenceGivesRights: whatever somebody does with what they were given,
-// in up to four steps, they have nothing afterwards that nobody gave, and
-// nothing that outlives its limits.
+// TestNoSequenceGivesRights: no sequence of up to four steps gives an attacker a
+// right that nobody gave, or one that outlives its limits.
 func TestNoSequenceGivesRights(t *testing.T) {
 	u := newUniverse(t)
 	u.dry.on.Store(false)

@@ -28,10 +28,9 @@ func (w *world) send(t *testing.T, token, method, path, body string, into any) (
 	return got.Code, got.Body.String()
 }
 
-// TestOwnerStaysInOrganization: the owner of one organization makes tokens that
-// name others' users, tokens and organizations as if they were the owner's. No
-// such token can be made, the answer is the same for what doesn't exist, and a
-// stored one has no effect.
+// TestOwnerStaysInOrganization: the owner of an organization can't make tokens that
+// name users, tokens and organizations of others. The answer is the same for
+// resources that don't exist, and a stored token of that kind has no effect.
 func TestOwnerStaysInOrganization(t *testing.T) {
 	w := newWorld(t)
 	stranger := w.people[slices.IndexFunc(w.people, func(p person) bool { return p.name == "another organization's owner" })]
@@ -46,7 +45,7 @@ func TestOwnerStaysInOrganization(t *testing.T) {
 	for _, target := range []struct {
 		kind  acl.Type
 		id    keep.ID
-		calls []string // of what the permission would allow
+		calls []string // that the permission would allow
 	}{
 		{acl.Users, w.Admin, []string{
 			`POST /api/v2/users/{id}/password {"password":"12345678"}`, `PATCH /api/v2/users/{id} {"name":"x"}`,
@@ -84,7 +83,7 @@ func TestOwnerStaysInOrganization(t *testing.T) {
 				}
 			}
 
-			// One that was made before has no more effect than its maker had.
+			// A token that was made earlier gives no more than its maker had.
 			made := w.MustToken(t, keep.NewToken{Org: org, User: stranger.user, Permissions: acl.Owner(org)})
 			r := acl.Resource{Type: target.kind, ID: target.id, OrgID: org}
 			w.Plant(t, made.ID, slices.Concat(acl.Owner(org), acl.Self(stranger.user), acl.Set{{Action: acl.Read, Resource: r}, {Action: acl.Write, Resource: r}}))
@@ -116,8 +115,8 @@ func (w *world) mustName(t *testing.T, token keep.ID) {
 	}
 }
 
-// TestStartNamesMisplaced: the log has the IDs of tokens with permissions that
-// reach outside their organization, and of no others.
+// TestStartNamesMisplaced: at start, the log names exactly the tokens with a
+// misplaced permission.
 func TestStartNamesMisplaced(t *testing.T) {
 	w := newWorld(t)
 	bad := w.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(w.org)})
