@@ -261,10 +261,10 @@ func (c *checker) directory() {
 	}
 }
 
-// sums compares the sums of the store with its records. It comes last, since
-// it can't always tell which record is missing.
+// sums compares the sums of the store with its records. It comes last, because it
+// can't always tell which record is missing.
 func (c *checker) sums() error {
-	if ok, err := secretmap.HasSums(c.Reader); err != nil || !ok {
+	if ok, err := c.HasSums(); err != nil || !ok {
 		return err // a store from before there were sums gets them at its next start
 	}
 	before := c.found.Count()

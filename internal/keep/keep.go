@@ -153,26 +153,34 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	if k.passwords, err = newPasswords(c.PasswordCost); err != nil {
 		return nil, err
 	}
-	if err := k.records.Prepare(ctx, secretmap.PrepareSums); err != nil {
+	if err := k.records.Prepare(ctx, secretmap.WriteSums); err != nil {
 		return nil, fmt.Errorf("prepare the store: %w", err)
-	}
-	k.scrub.known = map[string]bool{}
-	k.scrubAtStart(ctx)
-	if err := k.resumeClock(ctx); err != nil {
-		return nil, fmt.Errorf("read the latest time: %w", err)
-	}
-	if err := k.recoverOutbox(ctx); err != nil {
-		return nil, fmt.Errorf("bring the audit log up to date: %w", err)
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	k.stop = stop
+	k.startScrub(background)
+	if err := k.resume(ctx); err != nil {
+		stop()
+		k.done.Wait()
+		return nil, err
+	}
 	k.done.Go(func() { k.drainOutbox(background) })
 	k.done.Go(func() { k.keepClock(background) })
 	k.done.Go(func() { k.sweepExpired(background) })
 	k.done.Go(func() { k.rotate(background) })
-	k.done.Go(func() { k.scrubInBackground(background) })
 	k.done.Go(func() { k.warnMisplaced(background) })
 	return k, nil
+}
+
+// resume goes on from what the last run stored.
+func (k *Keep) resume(ctx context.Context) error {
+	if err := k.resumeClock(ctx); err != nil {
+		return fmt.Errorf("read the latest time: %w", err)
+	}
+	if err := k.recoverOutbox(ctx); err != nil {
+		return fmt.Errorf("bring the audit log up to date: %w", err)
+	}
+	return nil
 }
 
 // Close ends the background work and makes the audit log durable. The store

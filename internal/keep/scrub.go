@@ -3,48 +3,45 @@ package keep
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Scrubbing compares the stored records with the sums that the store has of
-// them (see package record), to find what is missing and what was put back
-// from an older copy. A pass begins at start and again after scrubInterval.
+// Scrubbing compares the stored records with their sums (see package record), to
+// find records that are missing and older copies that took the place of others.
+// The first pass starts with the server, and another one scrubInterval after the
+// last.
 
 const (
-	// scrubStart is how long a start waits for the first pass. The rest of it
-	// is done in the background.
+	// scrubStart is how long the first pass runs at full speed while the start
+	// waits for it. The rest of it runs in the background.
 	scrubStart    = 500 * time.Millisecond
 	scrubInterval = 6 * time.Hour
 	scrubRetry    = time.Minute
-	// scrubShare is the part of its time that the background pass works, as
-	// one in so many.
+	// scrubShare limits the background work to one in so many parts of the time.
 	scrubShare = 5
+	// scrubStep is the number of records between two looks at the time.
+	scrubStep = 256
 )
 
 // ScrubStatus says how far the stored data has been verified since the start.
 type ScrubStatus struct {
 	Running bool
 	Done    int       // organizations verified in this pass
-	Total   int       // organizations to verify in this pass, 0 while it is not known
+	Total   int       // organizations to verify in this pass, 0 while unknown
 	Passed  time.Time // when the last pass ended; zero: none has
-	Damage  []string  // what was found: kinds and IDs
+	Damage  []string  // what is damaged, by kind and IDs
 }
 
+// scrub is the state that passes leave.
 type scrub struct {
 	mu     sync.Mutex
 	status ScrubStatus
-	known  map[string]bool // damage that the log has been told of
-
-	// Of the pass, and used by it alone.
-	begun    bool
-	orgs     []ID // that are left
-	suspects *record.Suspects
-	damaged  []ID // organizations whose sums are wrong
-	earlier  []ID // those of the pass before
 }
 
 // ScrubStatus returns how far the stored data has been verified. Needs an
@@ -61,37 +58,42 @@ func (k *Keep) ScrubStatus(ctx context.Context, c Caller) (ScrubStatus, error) {
 func (k *Keep) Scrubbed() ScrubStatus {
 	k.scrub.mu.Lock()
 	defer k.scrub.mu.Unlock()
-	s := k.scrub.status
-	s.Damage = append([]string(nil), s.Damage...)
-	return s
+	return k.scrub.status // Damage is only appended to
 }
 
-// scrubAtStart verifies as much as a start may wait for.
-func (k *Keep) scrubAtStart(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, scrubStart)
-	defer cancel()
-	err := k.scrubPass(limited, func(time.Duration) error { return limited.Err() })
-	if err != nil && limited.Err() == nil {
-		k.logger.Warn("stored data is not verified yet", "error", err)
+// startScrub starts the first pass, and waits for it as long as a start may take.
+func (k *Keep) startScrub(ctx context.Context) {
+	p := &pacer{ctx: ctx, began: time.Now(), fast: time.Now().Add(scrubStart)}
+	first := make(chan struct{})
+	k.done.Go(func() { k.scrubInBackground(p, sync.OnceFunc(func() { close(first) })) })
+	wait := time.NewTimer(scrubStart)
+	defer wait.Stop()
+	select {
+	case <-first:
+	case <-wait.C:
+	case <-ctx.Done():
 	}
 }
 
-// scrubInBackground goes on where the start has stopped, and then begins again
-// from time to time.
-func (k *Keep) scrubInBackground(ctx context.Context) {
-	wait := time.Duration(0)
-	if !k.Scrubbed().Passed.IsZero() {
-		wait = scrubInterval
-	}
-	for pause(ctx, wait) == nil {
-		err := k.scrubPass(ctx, func(worked time.Duration) error { return pause(ctx, (scrubShare-1)*worked) })
-		wait = scrubInterval
-		if err != nil {
+// scrubInBackground runs pass after pass, and calls tried after each.
+func (k *Keep) scrubInBackground(p *pacer, tried func()) {
+	last := &scrubPass{}
+	for {
+		wait := scrubInterval
+		next := &scrubPass{keep: k, last: last, suspects: last.suspects}
+		if err := next.run(p); err == nil {
+			last = next
+		} else {
 			wait = scrubRetry
-			if ctx.Err() == nil {
-				k.logger.Warn("stored data is not verified yet", "error", err)
+			if p.ctx.Err() == nil {
+				k.logger.Warn("stored data could not be verified; retrying", "error", err)
 			}
 		}
+		tried()
+		if pause(p.ctx, wait) != nil {
+			return
+		}
+		p.began = time.Now()
 	}
 }
 
@@ -107,85 +109,125 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// scrubPass verifies what the pass has not verified yet, in transactions of
-// their own. After each, it calls rest with the time that it took.
-func (k *Keep) scrubPass(ctx context.Context, rest func(worked time.Duration) error) error {
-	s := &k.scrub
-	for {
-		began := time.Now()
-		more, err := k.scrubStep(ctx)
-		if err != nil || !more {
-			return err
-		}
-		s.mu.Lock()
-		s.status.Running, s.status.Done = true, s.status.Total-len(s.orgs)
-		s.mu.Unlock()
-		if err := rest(time.Since(began)); err != nil {
-			return err
-		}
-	}
+// pacer slows down work that is done in steps.
+type pacer struct {
+	ctx   context.Context
+	fast  time.Time // until then, work isn't slowed down
+	began time.Time // the work since the last pause
+	steps int
 }
 
-// scrubStep verifies the directory and the heads, or one map.
-func (k *Keep) scrubStep(ctx context.Context) (more bool, err error) {
-	s := &k.scrub
-	if !s.begun {
-		err := k.records.Inspect(ctx, func(r *record.Reader) (err error) {
-			s.orgs, s.damaged = nil, nil
-			if s.suspects, err = r.VerifySums(k.foundDamage); err != nil {
-				return err
+// step is called for each step. It pauses often enough, and returns an error when
+// the context has ended.
+func (p *pacer) step() error {
+	if p.steps++; p.steps%scrubStep != 0 {
+		return nil
+	}
+	now := time.Now()
+	if now.Before(p.fast) {
+		return p.ctx.Err()
+	}
+	if p.began.Before(p.fast) {
+		p.began = p.fast
+	}
+	err := pause(p.ctx, (scrubShare-1)*now.Sub(p.began))
+	p.began = time.Now()
+	return err
+}
+
+// scrubPass is one pass over the stored data. Damage that the last pass found
+// stays refused and reported until this one ends.
+type scrubPass struct {
+	keep     *Keep
+	last     *scrubPass
+	suspects *record.Suspects
+	maps     []ID // organizations whose maps are damaged
+	names    []string
+}
+
+// run verifies the directory and the heads, and then each map, in transactions of
+// their own.
+func (s *scrubPass) run(p *pacer) error {
+	k := s.keep
+	err := s.inspect(p, func(r *record.Reader) error {
+		suspects, err := r.VerifySums(func(d *record.DamageError) { s.found(d.What, d.Err) })
+		if err == nil {
+			s.suspects = suspects
+			s.distrust()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var orgs []ID
+	err = s.inspect(p, func(r *record.Reader) error {
+		orgs = orgs[:0]
+		return k.maps.Organizations(r, func(org ID) error { orgs = append(orgs, org); return nil })
+	})
+	if err != nil {
+		return err
+	}
+	for i, org := range orgs {
+		k.scrub.report(func(now *ScrubStatus) { now.Running, now.Done, now.Total = true, i, len(orgs) })
+		err := s.inspect(p, func(r *record.Reader) error {
+			err := secretmap.Verify(r, org)
+			if damage := (*record.DamageError)(nil); errors.As(err, &damage) {
+				s.found(damage.What, damage.Err)
+				s.maps = append(s.maps, org)
+				s.distrust()
+				return nil
 			}
-			return k.maps.Organizations(r, func(org ID) error { s.orgs = append(s.orgs, org); return ctx.Err() })
+			return err
 		})
+		if err == nil {
+			err = p.step()
+		}
 		if err != nil {
-			return false, err
+			return err
 		}
-		s.begun = true
-		s.mu.Lock()
-		s.status.Total = len(s.orgs)
-		s.mu.Unlock()
-		k.distrust()
-		return true, nil
 	}
-	if len(s.orgs) > 0 {
-		org := s.orgs[0]
-		err := k.records.Inspect(ctx, func(r *record.Reader) error { return secretmap.Verify(r, org) })
-		var damage *record.DamageError
-		switch {
-		case errors.As(err, &damage):
-			k.foundDamage(damage)
-			s.damaged = append(s.damaged, org)
-			k.distrust()
-		case err != nil:
-			return false, err
-		}
-		s.orgs = s.orgs[1:]
-		return true, nil
-	}
-	s.begun, s.earlier = false, s.damaged
-	k.distrust()
-	s.mu.Lock()
-	s.status.Running, s.status.Passed = false, k.now()
-	s.mu.Unlock()
-	return false, nil
+	s.last = &scrubPass{}
+	s.distrust()
+	k.scrub.report(func(now *ScrubStatus) {
+		*now = ScrubStatus{Done: len(orgs), Total: len(orgs), Passed: k.now(), Damage: s.names}
+	})
+	return nil
 }
 
-// foundDamage tells the operator.
-func (k *Keep) foundDamage(d *record.DamageError) {
-	s := &k.scrub
+// inspect reads what is stored, trusted or not. The engine finds damage in files
+// by itself, and refuses what it can't read; the rest is still verified.
+func (s *scrubPass) inspect(p *pacer, fn func(*record.Reader) error) error {
+	err := s.keep.records.Inspect(p.ctx, p.step, fn)
+	if corrupt := (*store.CorruptError)(nil); errors.As(err, &corrupt) {
+		s.found(corrupt.What, corrupt.Err)
+		return nil
+	}
+	return err
+}
+
+// found reports damage, and logs it unless it is known.
+func (s *scrubPass) found(what string, err error) {
+	if slices.Contains(s.names, what) {
+		return
+	}
+	s.names = append(s.names, what)
+	s.keep.scrub.report(func(now *ScrubStatus) {
+		if !slices.Contains(now.Damage, what) {
+			now.Damage = append(now.Damage, what)
+			s.keep.logger.Error("stored data is damaged", "what", what, "error", err)
+		}
+	})
+}
+
+// distrust makes requests refuse what is damaged.
+func (s *scrubPass) distrust() {
+	s.keep.records.Distrust(s.suspects, slices.Concat(s.maps, s.last.maps))
+	s.keep.callers.forget()
+}
+
+func (s *scrub) report(change func(*ScrubStatus)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.known[d.What] {
-		s.known[d.What] = true
-		s.status.Damage = append(s.status.Damage, d.What)
-		k.logger.Error("stored data is damaged", "what", d.What, "error", d.Err)
-	}
-}
-
-// distrust makes requests refuse what the pass has found. What an earlier pass
-// has found stays refused until a whole pass is through.
-func (k *Keep) distrust() {
-	s := &k.scrub
-	k.records.Distrust(s.suspects, append(s.damaged[:len(s.damaged):len(s.damaged)], s.earlier...))
-	k.callers.forget()
+	change(&s.status)
 }

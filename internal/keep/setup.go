@@ -134,6 +134,10 @@ func (v *view) maySetup(q *SetupRequest) error {
 	if !allowed {
 		return errorf(CodeConflict, "onboarding has already been completed")
 	}
+	// Or everybody who was here has been removed from the disk.
+	if err := v.verifyDirectory(); err != nil {
+		return err
+	}
 	if err := q.missing(); err != nil {
 		return err
 	}

@@ -210,7 +210,7 @@ func (f *Faults) state(tb testing.TB) state {
 			if changesByItself(key) {
 				return true, nil
 			}
-			plain, err := f.Kit.keys.Open(sealed, key)
+			plain, err := record.Open(f.Kit.keys, key, sealed)
 			s.raw[string(key)] = string(sealed)
 			shapes = append(shapes, fmt.Sprintf("%c %q", key[0], byChance.ReplaceAllString(string(plain), "…")))
 			return true, err
@@ -249,7 +249,7 @@ func (f *Faults) restore(tb testing.TB, now, then state) {
 		return nil
 	})
 	if err == nil {
-		err = record.New(f.Kit.store, f.Kit.keys, time.Now).Accept(context.Background(), secretmap.AcceptSums)
+		err = record.New(f.Kit.store, f.Kit.keys, time.Now).Accept(context.Background(), secretmap.WriteSums)
 	}
 	if err != nil {
 		tb.Fatal(err)

@@ -67,10 +67,11 @@ func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 	})
 }
 
-// Inspect is View for finding out what can be trusted: no record is refused.
-func (db *DB) Inspect(ctx context.Context, fn func(*Reader) error) error {
+// Inspect is View for verifying sums: no record is refused as suspect. pause is
+// called between records. It may wait, and its error ends the verification.
+func (db *DB) Inspect(ctx context.Context, pause func() error, fn func(*Reader) error) error {
 	return db.View(ctx, func(r *Reader) error {
-		r.inspecting = true
+		r.pause = pause
 		return fn(r)
 	})
 }
@@ -82,9 +83,7 @@ func (db *DB) Inspect(ctx context.Context, fn func(*Reader) error) error {
 // that had to wait would otherwise take for visible what was deleted
 // meanwhile.
 func (db *DB) Update(ctx context.Context, fn func(*Writer) error) error {
-	w := &Writer{Reader: Reader{ctx: ctx, db: db}}
-	return db.store.Update(ctx, func(tx store.Tx) error {
-		w.Now, w.store, w.tx, w.changed = db.now(), tx, tx, newChanges()
+	return db.update(ctx, func(w *Writer) error {
 		if err := fn(w); err != nil {
 			return err
 		}
@@ -92,21 +91,55 @@ func (db *DB) Update(ctx context.Context, fn func(*Writer) error) error {
 	})
 }
 
-// seal and open take the key as the place that a record is bound to: one that
-// was moved to another key does not open.
+// update is Update without writing the changed sums.
+func (db *DB) update(ctx context.Context, fn func(*Writer) error) error {
+	w := &Writer{Reader: Reader{ctx: ctx, db: db}}
+	return db.store.Update(ctx, func(tx store.Tx) error {
+		w.Now, w.store, w.tx = db.now(), tx, tx
+		w.changed.reset()
+		return fn(w)
+	})
+}
 
-func (db *DB) seal(key, plain []byte) ([]byte, error) { return db.Keys().Seal(plain, key) }
+// Records are sealed for their key, so one that was moved to another key does not
+// open. The mark says that the store had sums of its records when the record was
+// written: without it, whoever removes all sums could pass the store off as one
+// from before there were sums.
+const summed = 1
+
+func place(key []byte) []byte { return append(key[:len(key):len(key)], summed) }
+
+func (db *DB) seal(key, plain []byte) ([]byte, error) { return Seal(db.Keys(), key, plain) }
 
 func (db *DB) open(key, sealed []byte) ([]byte, error) {
-	plain, err := db.Keys().Open(sealed, key)
+	plain, err := Open(db.Keys(), key, sealed)
 	if errors.Is(err, seal.ErrUnknownKey) {
 		// A snapshot of the store from before the end of a rotation.
 		if previous := db.previous.Load(); previous != nil {
-			plain, err = previous.Open(sealed, key)
+			return Open(previous, key, sealed)
 		}
+	}
+	return plain, err
+}
+
+// Seal seals a record for its key.
+func Seal(keys *seal.Keys, key, plain []byte) ([]byte, error) { return keys.Seal(plain, place(key)) }
+
+// Open opens the record at key, or returns a DamageError.
+func Open(keys *seal.Keys, key, sealed []byte) ([]byte, error) {
+	plain, err := keys.Open(sealed, place(key))
+	if err != nil && !errors.Is(err, seal.ErrUnknownKey) {
+		plain, err = keys.Open(sealed, key) // from before there were sums
 	}
 	if err != nil {
 		return nil, Damaged(key, err)
 	}
 	return plain, nil
+}
+
+// sealedWithSums reports whether the record at key was written to a store with
+// sums.
+func sealedWithSums(keys *seal.Keys, key, sealed []byte) bool {
+	_, err := keys.Open(sealed, place(key))
+	return err == nil
 }

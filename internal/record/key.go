@@ -181,9 +181,9 @@ func Describe(k []byte) string {
 	case TableSetUp:
 		return "the mark that the server was set up"
 	case TableDirectory:
-		return "the sums of organizations, users, tokens and sessions"
+		return "the sum record of organizations, users, tokens and sessions"
 	case TableRoot:
-		return "the sums of the store"
+		return "the sum record of the store"
 	}
 	return fmt.Sprintf("a record of unknown table %q", TableOf(k))
 }

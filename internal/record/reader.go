@@ -19,12 +19,22 @@ type Reader struct {
 	db      *DB
 	store   store.Reader
 	durable bool
-	// inspecting says that no record is refused for being suspect.
-	inspecting bool
+	// pause is not nil in Inspect, where no record is refused as suspect.
+	pause func() error
+	// buffer is for element.
+	buffer []byte
 }
 
 // DB returns the records that are read.
 func (r *Reader) DB() *DB { return r.db }
+
+// step is called between records that are verified.
+func (r *Reader) step() error {
+	if r.pause != nil {
+		return r.pause()
+	}
+	return r.ctx.Err()
+}
 
 // Context returns the transaction's context.
 func (r *Reader) Context() context.Context { return r.ctx }
@@ -135,6 +145,9 @@ func LoadFunc[T any](r *Reader, key []byte, decode func(plain []byte) (*T, error
 
 // Decode is Load for a record whose sealed bytes are at hand.
 func Decode[T any](r *Reader, key, sealed []byte) (*T, error) {
+	if err := r.Trust(key); err != nil {
+		return nil, err
+	}
 	return decoded(r, key, sealed, func(plain []byte) (*T, error) { return fromJSON[T](key, plain) })
 }
 
@@ -158,6 +171,6 @@ func decoded[T any](r *Reader, key, sealed []byte, decode func(plain []byte) (*T
 	if err != nil {
 		return nil, err
 	}
-	r.db.cache.remember(key, bytes.Clone(sealed), d, r.db.element(key, plain))
+	r.db.cache.remember(key, bytes.Clone(sealed), d, r.element(key, plain))
 	return d, nil
 }

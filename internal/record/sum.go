@@ -1,26 +1,26 @@
 package record
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"hash/crc32"
-	"slices"
 )
 
-// Sum is a set hash: the exclusive or of the elements of a set of records, in
-// which each record occurs at most once. Two different sets have the same sum
-// with a probability of 2⁻¹²⁸: elements are keyed hashes and sums are stored
-// sealed, so that whoever changes the disk without a key sees neither, and
-// can't search for a set that fits.
+// Sum is a set hash: the XOR of the elements of a set of records, in which each
+// record occurs at most once. Elements are keyed hashes, and sums are stored
+// sealed. An attacker who changes the disk without a key sees neither, so he
+// can't search for a different set with the same sum, and a guess succeeds with
+// a probability of 2⁻¹²⁸.
 type Sum [16]byte
 
 func (s *Sum) toggle(element Sum) { subtle.XORBytes(s[:], s[:], element[:]) }
 
-// MarshalText writes the sum as hexadecimal digits.
+// MarshalText encodes the sum as hexadecimal digits.
 func (s Sum) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, s[:]), nil }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalText decodes what MarshalText returns.
 func (s *Sum) UnmarshalText(b []byte) error {
 	if hex.DecodedLen(len(b)) != len(s) {
 		return errors.New("not a sum")
@@ -29,19 +29,20 @@ func (s *Sum) UnmarshalText(b []byte) error {
 	return err
 }
 
-// element stands for a record in a sum. One that is never rewritten is known by
-// its key alone: sealing binds the content to the key, and no such key is used
-// twice. One that is rewritten is known by what it says; its sealed bytes don't
-// count, since a rotation of keys changes them.
-func (db *DB) element(key, plain []byte) Sum {
+// element returns the element that stands for a record in sums. A record that is
+// never rewritten is identified by its key: sealing binds the content to the key,
+// and no key is used for two records. A record that is rewritten is identified by
+// its content too: the plaintext, since a key rotation changes the sealed bytes.
+func (r *Reader) element(key, plain []byte) Sum {
 	if !rewritten(TableOf(key)) {
-		plain = nil
+		return r.db.Keys().Lookup("element", key)
 	}
-	// The table determines the length of the key, so the two can't be confused.
-	return db.Keys().Lookup("element", append(key[:len(key):len(key)], plain...))
+	// The table determines the length of the key, so the parts can't be confused.
+	r.buffer = append(append(r.buffer[:0], key...), plain...)
+	return r.db.Keys().Lookup("element", r.buffer)
 }
 
-// rewritten reports whether records of a table are rewritten under their keys.
+// rewritten reports whether a table's records are rewritten under their keys.
 func rewritten(t Table) bool {
 	switch t {
 	case TableSecret, TableVersion, TableChanges, TableOutbox:
@@ -50,70 +51,44 @@ func rewritten(t Table) bool {
 	return true
 }
 
-// grid is a set hash that says where it is wrong. Each record belongs to one
-// row and one column; a row has the first half of the exclusive or of its
-// elements, a column the second. A record that is missing or was put back
-// makes one row and one column wrong, and where they cross there are few
-// others.
-type grid struct {
-	rows, cols []gridSum
+// grid is a set hash that shows where two sets differ. Each record belongs to one
+// row and one column. A row holds the first half of the XOR of its elements, a
+// column the second half. A missing record, or one that was replaced, makes one
+// row and one column wrong, and few other records belong to both.
+//
+// In memory and in its record, row i is followed by column i.
+type grid []byte
+
+const gridHalf = len(Sum{}) / 2
+
+func newGrid(size int) grid { return make(grid, size*len(Sum{})) }
+
+// gridPlace says to which row and column of a grid a record belongs.
+type gridPlace uint32
+
+// placeInGrid returns the place of the record at key. It need not be secret.
+func placeInGrid(key []byte) gridPlace { return gridPlace(crc32.ChecksumIEEE(key)) }
+
+func (g grid) at(p gridPlace) (row, col []byte) {
+	size := len(g) / len(Sum{})
+	row = g[int(p&0xffff)%size*len(Sum{}):][:gridHalf]
+	col = g[int(p>>16)%size*len(Sum{})+gridHalf:][:gridHalf]
+	return row, col
 }
 
-type gridSum [8]byte
-
-func newGrid(size int) grid { return grid{make([]gridSum, size), make([]gridSum, size)} }
-
-// cell is a place in a grid.
-type cell struct{ row, col int }
-
-// cell returns the place of the record at key. It need not be secret.
-func (g grid) cell(key []byte) cell {
-	h := crc32.ChecksumIEEE(key)
-	return cell{int(h&0xffff) % len(g.rows), int(h>>16) % len(g.cols)}
+func (g grid) toggle(p gridPlace, element Sum) {
+	row, col := g.at(p)
+	subtle.XORBytes(row, row, element[:gridHalf])
+	subtle.XORBytes(col, col, element[gridHalf:])
 }
 
-func (g grid) toggle(key []byte, element Sum) {
-	at := g.cell(key)
-	subtle.XORBytes(g.rows[at.row][:], g.rows[at.row][:], element[:8])
-	subtle.XORBytes(g.cols[at.col][:], g.cols[at.col][:], element[8:])
-}
-
-// sum returns the sum of two grids of one size.
-func (g grid) sum(other grid) grid {
-	s := newGrid(len(g.rows))
-	for i := range s.rows {
-		subtle.XORBytes(s.rows[i][:], g.rows[i][:], other.rows[i][:])
-		subtle.XORBytes(s.cols[i][:], g.cols[i][:], other.cols[i][:])
-	}
-	return s
-}
-
-func (g grid) append(b []byte) []byte {
-	for i := range g.rows {
-		b = append(append(b, g.rows[i][:]...), g.cols[i][:]...)
-	}
-	return b
-}
-
-// read fills the grid with what append made of one of the same size.
-func (g grid) read(b []byte) error {
-	if len(b) != len(g.rows)*2*len(gridSum{}) {
-		return errors.New("not a grid of sums")
-	}
-	for i := range g.rows {
-		b = b[copy(g.rows[i][:], b):]
-		b = b[copy(g.cols[i][:], b):]
-	}
-	return nil
-}
-
-// differs reports whether two grids of one size differ where the record at key
-// belongs.
+// differs reports whether two grids of the same size differ where the record at
+// key belongs.
 func (g grid) differs(other grid, key []byte) bool {
-	at := g.cell(key)
-	return g.rows[at.row] != other.rows[at.row] && g.cols[at.col] != other.cols[at.col]
+	p := placeInGrid(key)
+	row, col := g.at(p)
+	otherRow, otherCol := other.at(p)
+	return !bytes.Equal(row, otherRow) && !bytes.Equal(col, otherCol)
 }
 
-func (g grid) equal(other grid) bool {
-	return slices.Equal(g.rows, other.rows) && slices.Equal(g.cols, other.cols)
-}
+func (g grid) equal(other grid) bool { return bytes.Equal(g, other) }

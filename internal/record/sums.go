@@ -4,20 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Every state of the store has sums of exactly the records that it has, so that
-// a record that is missing, or an older copy of one, is found:
+// In every state, the store holds sums of exactly the records that it has, so a
+// missing record and an older copy of one are found:
 //
-//	root       one record, written with every change: a grid over heads, the
-//	           outbox, the checkpoint and the directory's sums
+//	root       one record, written with each change: a grid over the heads, the
+//	           outbox, the checkpoint and the directory's sum record
 //	directory  one record: a grid over organizations, users, tokens,
 //	           memberships, sessions, and the entries by which they are found
 //	head       of each map: the sums of the map's records (MapSums)
 //
-// Only an older copy of the whole store has sums that fit its records.
+// Only an older copy of the whole store has sums that match its records.
 
 var (
 	rootKey      = Key(TableRoot)
@@ -32,7 +30,7 @@ const (
 // MapSums are the sums of the records of one map. Its head holds them.
 type MapSums struct {
 	Secrets Sum `json:"secrets"` // of secret records
-	History Sum `json:"history"` // of versions and their changes, and the state
+	History Sum `json:"history"` // of versions, their changes, and the state
 }
 
 // Plus returns the sums after changes.
@@ -42,119 +40,162 @@ func (s MapSums) Plus(changes MapSums) MapSums {
 	return s
 }
 
-// changes are what a transaction has changed in the sums so far.
+// changes are the changes of sums that a transaction has collected.
 type changes struct {
 	any       bool
-	root      grid
-	directory grid           // empty: nothing
-	maps      map[ID]MapSums // by map, without the state
-	states    map[ID]MapSums // by organization, of the state alone
+	root      []gridChange
+	directory []gridChange
+	maps      []mapChange // by map, without the state
+	states    []mapChange // by organization, of the state alone
 }
 
-func newChanges() changes {
-	return changes{root: newGrid(rootSize), maps: map[ID]MapSums{}, states: map[ID]MapSums{}}
+type gridChange struct {
+	place   gridPlace
+	element Sum
 }
 
-// toggle counts the record at key, or, if it was counted, no longer does.
+type mapChange struct {
+	id   ID
+	sums MapSums
+}
+
+// reset makes the changes empty and keeps their memory.
+func (c *changes) reset() {
+	*c = changes{root: c.root[:0], directory: c.directory[:0], maps: c.maps[:0], states: c.states[:0]}
+}
+
+// toggle adds the record at key to the sums or, if they include it, removes it.
 func (c *changes) toggle(key []byte, element Sum) {
 	c.any = true
 	switch table := TableOf(key); table {
 	case TableSecret:
-		m := mustID(key)
-		c.maps[m] = c.maps[m].Plus(MapSums{Secrets: element})
+		c.maps = change(c.maps, mustID(key), MapSums{Secrets: element})
 	case TableVersion, TableChanges:
-		m := mustID(key)
-		c.maps[m] = c.maps[m].Plus(MapSums{History: element})
+		c.maps = change(c.maps, mustID(key), MapSums{History: element})
 	case TableState:
-		org := mustID(key)
-		c.states[org] = c.states[org].Plus(MapSums{History: element})
+		c.states = change(c.states, mustID(key), MapSums{History: element})
 	case TableHead, TableOutbox, TableCheckpoint, TableClock, TableDirectory:
-		c.root.toggle(key, element)
-	case TableRoot: // there are no sums of the root
+		c.root = append(c.root, gridChange{placeInGrid(key), element})
+	case TableRoot: // no sums include it
 	default:
-		if len(c.directory.rows) == 0 {
-			c.directory = newGrid(directorySize)
-		}
-		c.directory.toggle(key, element)
+		c.directory = append(c.directory, gridChange{placeInGrid(key), element})
 	}
 }
 
-// mustID returns the ID in a key that was made here.
+// change adds to the changes of the map or organization with an ID.
+func change(list []mapChange, id ID, sums MapSums) []mapChange {
+	for i := range list {
+		if list[i].id == id {
+			list[i].sums = list[i].sums.Plus(sums)
+			return list
+		}
+	}
+	return append(list, mapChange{id, sums})
+}
+
+// take returns the changes of the map or organization with an ID, and removes
+// them.
+func take(list *[]mapChange, id ID) (sums MapSums) {
+	for i, c := range *list {
+		if c.id == id {
+			last := len(*list) - 1
+			(*list)[i] = (*list)[last]
+			*list = (*list)[:last]
+			return c.sums
+		}
+	}
+	return MapSums{}
+}
+
+// mustID returns the ID in a key that was made by this package.
 func mustID(key []byte) ID {
 	id, _ := IDAt(key, 1)
 	return id
 }
 
-// MapChanges returns what the transaction has changed, since the last call, in
-// the sums of an organization and its map. The organization's head must be
-// written next, with these changes added to its sums.
+// MapChanges returns the changes of the sums of an organization's map m since
+// the last call. The caller must write the organization's head next, with these
+// changes added to its sums.
 func (w *Writer) MapChanges(org, m ID) MapSums {
-	sum := w.changed.maps[m].Plus(w.changed.states[org])
-	delete(w.changed.maps, m)
-	delete(w.changed.states, org)
-	return sum
+	return take(&w.changed.maps, m).Plus(take(&w.changed.states, org))
 }
 
-// writeSums ends a transaction.
+// writeSums writes the changed sums at the end of a transaction.
 func (w *Writer) writeSums() error {
 	c := &w.changed
 	if !c.any {
 		return nil
 	}
-	for m, sums := range c.maps {
-		if sums != (MapSums{}) {
-			return fmt.Errorf("map %s was changed, and its sums were not written", m)
+	for _, m := range c.maps {
+		if m.sums != (MapSums{}) {
+			return fmt.Errorf("map %s was changed, but its sums were not written", m.id)
 		}
 	}
-	for org, sums := range c.states {
-		if sums != (MapSums{}) {
-			return fmt.Errorf("the state of organization %s was changed, and its sums were not written", org)
+	for _, org := range c.states {
+		if org.sums != (MapSums{}) {
+			return fmt.Errorf("the state of organization %s was changed, but its sums were not written", org.id)
 		}
 	}
-	if len(c.directory.rows) > 0 {
-		if err := w.addGrid(directoryKey, c.directory); err != nil {
+	if len(c.directory) > 0 {
+		if err := w.changeGrid(directoryKey, directorySize, c.directory); err != nil {
 			return err
 		}
 	}
-	return w.addGrid(rootKey, c.root)
+	return w.changeGrid(rootKey, rootSize, c.root)
 }
 
-// addGrid adds to the grid at key.
-func (w *Writer) addGrid(key []byte, changes grid) error {
-	g, err := w.grid(key, len(changes.rows))
+func (w *Writer) changeGrid(key []byte, size int, changes []gridChange) error {
+	old, err := w.grid(key, size)
 	if err != nil {
 		return err
 	}
-	return w.putGrid(key, g.sum(changes))
+	g := append(grid(nil), old...)
+	for _, c := range changes {
+		g.toggle(c.place, c.element)
+	}
+	return w.putGrid(key, g)
 }
 
-func (w *Writer) putGrid(key []byte, g grid) error {
-	return w.PutDecoded(key, g.append(make([]byte, 0, 2*len(g.rows)*len(gridSum{}))), &g)
-}
+func (w *Writer) putGrid(key []byte, g grid) error { return w.PutDecoded(key, g, &g) }
 
 // grid returns the grid at key, which must not be changed.
 func (r *Reader) grid(key []byte, size int) (grid, error) {
 	g, err := LoadFunc(r, key, func(plain []byte) (*grid, error) {
-		g := newGrid(size)
-		if err := g.read(plain); err != nil {
-			return nil, Damaged(key, err)
-		}
-		return &g, nil
+		g, err := parseGrid(key, size, plain)
+		return &g, err
 	})
-	switch {
-	case err != nil:
-		return grid{}, err
-	case g == nil:
-		return grid{}, Damaged(key, errMissing)
+	if err == nil && g == nil {
+		err = Damaged(key, errMissing)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return *g, nil
 }
 
+func parseGrid(key []byte, size int, plain []byte) (grid, error) {
+	if len(plain) != len(newGrid(size)) {
+		return nil, Damaged(key, errors.New("it is not a grid of sums"))
+	}
+	return plain, nil
+}
+
 var errMissing = errors.New("it is missing")
 
-// HasSums reports whether the root or the directory has sums. Those of maps
-// are in their heads.
+// HasSums reports whether the store has sums, or had them and they were removed.
 func (r *Reader) HasSums() (bool, error) {
+	has, err := r.hasSumRecords()
+	if err != nil || has {
+		return has, err
+	}
+	err = r.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
+		has = sealedWithSums(r.db.Keys(), key, sealed)
+		return !has, r.step()
+	})
+	return has, err
+}
+
+func (r *Reader) hasSumRecords() (bool, error) {
 	has, err := r.Has(rootKey)
 	if err == nil && !has {
 		has, err = r.Has(directoryKey)
@@ -162,14 +203,20 @@ func (r *Reader) HasSums() (bool, error) {
 	return has, err
 }
 
-// Prepare makes the sums of a store that has none: a new one, or one from
-// before there were sums. sumHeads must then write each head with the sums
-// that Reader.MapSums returns, and refuse with an error if one has sums
-// already: the sums of such a store have been removed.
+// Prepare writes the sums of a new store, and of one that was last written by a
+// version of Fluxkeep without sums. If the sums of a store were removed, it
+// returns a DamageError. sumHeads must write to each head the sums that
+// Reader.MapSums returns.
 func (db *DB) Prepare(ctx context.Context, sumHeads func(*Writer) error) error {
 	prepared := false
 	err := db.View(ctx, func(r *Reader) (err error) {
-		prepared, err = r.HasSums()
+		if prepared, err = r.hasSumRecords(); err != nil || prepared {
+			return err
+		}
+		removed, err := r.HasSums()
+		if err == nil && removed {
+			err = Damaged(rootKey, errMissing)
+		}
 		return err
 	})
 	if err != nil || prepared {
@@ -178,34 +225,38 @@ func (db *DB) Prepare(ctx context.Context, sumHeads func(*Writer) error) error {
 	return db.rebuild(ctx, sumHeads)
 }
 
-// Accept makes the sums fit the records that there are, whatever they were.
-// sumHeads must write each head with the sums that Reader.MapSums returns.
+// Accept writes the sums of the records that are there, whatever the sums were.
+// sumHeads must write to each head the sums that Reader.MapSums returns.
 func (db *DB) Accept(ctx context.Context, sumHeads func(*Writer) error) error {
 	db.suspects.Store(nil)
 	return db.rebuild(ctx, sumHeads)
 }
 
 func (db *DB) rebuild(ctx context.Context, sumHeads func(*Writer) error) error {
-	w := &Writer{Reader: Reader{ctx: ctx, db: db}}
-	return db.store.Update(ctx, func(tx store.Tx) error {
-		w.Now, w.store, w.tx, w.changed = db.now(), tx, tx, newChanges()
+	return db.update(ctx, func(w *Writer) error {
 		if err := sumHeads(w); err != nil {
 			return err
 		}
-		// What can't be opened is damaged, with sums and without.
+		// A record that can't be opened is damaged with or without sums.
 		skip := func(*DamageError) {}
-		directory, err := w.sum(directorySize, directoryTables, skip)
-		if err != nil {
-			return err
+		for _, part := range []struct {
+			key    []byte
+			size   int
+			tables []Table
+		}{{directoryKey, directorySize, directoryTables}, {rootKey, rootSize, rootTables}} {
+			// What is there may not be readable, and need not be.
+			if err := w.tx.Delete(part.key); err != nil {
+				return err
+			}
+			g, err := w.sum(part.size, part.tables, skip)
+			if err == nil {
+				err = w.putGrid(part.key, g)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if err := w.putGrid(directoryKey, directory); err != nil {
-			return err
-		}
-		root, err := w.sum(rootSize, rootTables, skip)
-		if err != nil {
-			return err
-		}
-		return w.putGrid(rootKey, root)
+		return nil
 	})
 }
 
@@ -214,13 +265,13 @@ var (
 	directoryTables = []Table{TableOrg, TableOrgName, TableUser, TableUserName, TableToken, TableTokenHash, TableSession, TableSessionOf, TableMember, TableMemberOf, TableSetUp}
 )
 
-// sum returns the grid over tables. It gives a record that can't be opened to
-// damaged, and does not count it.
+// sum returns the grid over tables. A record that can't be opened is passed to
+// damaged and left out.
 func (r *Reader) sum(size int, tables []Table, damaged func(*DamageError)) (grid, error) {
 	g := newGrid(size)
 	for _, t := range tables {
 		err := r.ScanPrefix(Key(t), func(key, sealed []byte) (bool, error) {
-			if err := r.ctx.Err(); err != nil {
+			if err := r.step(); err != nil {
 				return false, err
 			}
 			var plain []byte
@@ -234,36 +285,41 @@ func (r *Reader) sum(size int, tables []Table, damaged func(*DamageError)) (grid
 					return false, err
 				}
 			}
-			g.toggle(key, r.db.element(key, plain))
+			g.toggle(placeInGrid(key), r.element(key, plain))
 			return true, nil
 		})
 		if err != nil {
-			return grid{}, err
+			return nil, err
 		}
 	}
 	return g, nil
 }
 
-// MapSums returns the sums of an organization and its map as its records
-// have them. It opens none of them but the state.
-func (r *Reader) MapSums(org, m ID) (MapSums, error) {
-	c := newChanges()
-	for _, t := range []Table{TableSecret, TableVersion, TableChanges} {
-		err := r.ScanPrefix(Key(t, m), func(key, _ []byte) (bool, error) {
-			c.toggle(key, r.db.element(key, nil))
-			return true, r.ctx.Err()
-		})
+// MapSums returns the sums of the records that an organization's map m has. It
+// opens only the state.
+func (r *Reader) MapSums(org, m ID) (sums MapSums, err error) {
+	add := func(table Table, id ID, sum *Sum) {
 		if err != nil {
-			return MapSums{}, err
+			return
 		}
+		err = r.ScanPrefix(Key(table, id), func(key, sealed []byte) (bool, error) {
+			var plain []byte
+			if rewritten(table) {
+				if plain, err = r.Open(key, sealed); err != nil {
+					return false, err
+				}
+			}
+			sum.toggle(r.element(key, plain))
+			return true, r.step()
+		})
 	}
-	w := &Writer{Reader: *r, changed: c}
-	if err := w.uncount(Key(TableState, org)); err != nil { // counts it, since it was not
-		return MapSums{}, err
-	}
-	return w.MapChanges(org, m), nil
+	add(TableSecret, m, &sums.Secrets)
+	add(TableVersion, m, &sums.History)
+	add(TableChanges, m, &sums.History)
+	add(TableState, org, &sums.History)
+	return sums, err
 }
 
-// Count adds the record at key, of a table whose records are never rewritten,
-// to a sum.
-func (r *Reader) Count(sum *Sum, key []byte) { sum.toggle(r.db.element(key, nil)) }
+// Count adds the record at key to a sum. Records of its table must never be
+// rewritten.
+func (r *Reader) Count(sum *Sum, key []byte) { sum.toggle(r.element(key, nil)) }

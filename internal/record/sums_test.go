@@ -37,24 +37,19 @@ func putHead(w *record.Writer, org, m record.ID) error {
 }
 
 // sumHeads is what Prepare and Accept ask for, with map m of organization m.
-func sumHeads(refuse bool) func(*record.Writer) error {
-	return func(w *record.Writer) error {
-		return w.ScanIDs(record.TableHead, func(org record.ID) error {
-			key := record.Key(record.TableHead, org)
-			h, err := record.Load[head](&w.Reader, key)
-			if err != nil {
-				return err
-			}
-			if refuse && h.Sums != (record.MapSums{}) {
-				return record.Damaged(key, errors.New("it has sums"))
-			}
-			now := *h
-			if now.Sums, err = w.MapSums(org, org); err != nil {
-				return err
-			}
-			return w.PutJSON(key, now)
-		})
-	}
+func sumHeads(w *record.Writer) error {
+	return w.ScanIDs(record.TableHead, func(org record.ID) error {
+		key := record.Key(record.TableHead, org)
+		h, err := record.Load[head](&w.Reader, key)
+		if err != nil {
+			return err
+		}
+		now := *h
+		if now.Sums, err = w.MapSums(org, org); err != nil {
+			return err
+		}
+		return w.PutJSON(key, now)
+	})
 }
 
 // wrong lists what VerifySums and the sums of maps say is wrong.
@@ -330,7 +325,7 @@ func TestDistrust(t *testing.T) {
 		t.Errorf("%d users are refused and %d named", refused, len(names))
 	}
 
-	if err := k.Accept(t.Context(), sumHeads(false)); err != nil {
+	if err := k.Accept(t.Context(), sumHeads); err != nil {
 		t.Fatal(err)
 	}
 	if o, err := load(t, k, user(7)); err != nil || o.Name != "old" {
@@ -357,7 +352,7 @@ func TestPrepare(t *testing.T) {
 		}
 	}
 	root, directory := record.Key(record.TableRoot), record.Key(record.TableDirectory)
-	prepare := func() error { return k.Prepare(t.Context(), sumHeads(true)) }
+	prepare := func() error { return k.Prepare(t.Context(), sumHeads) }
 	if err := prepare(); err != nil {
 		t.Errorf("a store that has sums: %v", err)
 	}
@@ -370,27 +365,31 @@ func TestPrepare(t *testing.T) {
 	}
 	remove(directory)
 	if damage := (*record.DamageError)(nil); !errors.As(prepare(), &damage) {
-		t.Error("all sums but those in heads were removed, and they were made again")
+		t.Error("the sums were removed, and were written anew")
 	}
-	// As it was before there were sums.
-	for org := range record.ID(4) {
-		key := record.Key(record.TableHead, org)
-		update2 := func(s store.Tx, plain []byte) error {
-			sealed, err := k.Keys().Seal(plain, key)
-			if err != nil {
-				return err
-			}
-			return s.Set(key, sealed)
+	everything := raw(t, k)
+	for key := range everything {
+		if record.TableOf([]byte(key)) == record.TableHead {
+			remove([]byte(key))
 		}
-		if h, err := func() (h *head, err error) {
-			view(t, k, func(r *record.Reader) error { h, err = record.Load[head](r, key); return nil })
-			return h, err
-		}(); err != nil {
+	}
+	if damage := (*record.DamageError)(nil); !errors.As(prepare(), &damage) {
+		t.Error("all sums and heads were removed, and sums were written anew")
+	}
+	for key, sealed := range everything {
+		overwrite(t, k, []byte(key), sealed)
+	}
+	// As a version without sums wrote it.
+	for key, sealed := range raw(t, k) {
+		plain, err := record.Open(k.Keys(), []byte(key), sealed)
+		if err == nil {
+			sealed, err = k.Keys().Seal(plain, []byte(key))
+		}
+		if err == nil {
+			err = k.Store.Update(t.Context(), func(s store.Tx) error { return s.Set([]byte(key), sealed) })
+		}
+		if err != nil {
 			t.Fatal(err)
-		} else if h != nil {
-			if err := k.Store.Update(t.Context(), func(s store.Tx) error { return update2(s, []byte(`{"n":1}`)) }); err != nil {
-				t.Fatal(err)
-			}
 		}
 	}
 	if err := prepare(); err != nil {

@@ -7,9 +7,10 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Suspects are records that can't be trusted: where they stand in the sums, a
-// record is missing or was replaced by an older copy. Which one can't be told,
-// but there are few others in the same place.
+// Suspects are records that can't be trusted, because they belong to a place of a
+// grid where the sums are wrong: a record is missing, or was replaced by an older
+// copy. The sums don't tell which one it is, but few records belong to the same
+// place.
 type Suspects struct {
 	root, directory suspectGrid
 	maps            []ID // the organizations whose maps have wrong sums
@@ -21,7 +22,7 @@ type suspectGrid struct {
 }
 
 func (g *suspectGrid) has(key []byte) bool {
-	return g.all || len(g.want.rows) > 0 && g.want.differs(g.found, key)
+	return g.all || len(g.want) > 0 && g.want.differs(g.found, key)
 }
 
 func (s *Suspects) has(key []byte) bool {
@@ -33,15 +34,15 @@ func (s *Suspects) has(key []byte) bool {
 	case slices.Contains(directoryTables, t):
 		return s.directory.has(key)
 	}
-	// The heads answer for the records of their maps. What the audit log needs
-	// is reported, and used: a server that can't log can't serve.
+	// Records of maps are only reached through heads. Records that the audit log
+	// needs are reported but used: a server that can't log can't serve.
 	return false
 }
 
-var errSums = errors.New("it was replaced by an older copy, or a record is missing")
+var errSums = errors.New("an older copy took its place, or a record is missing")
 
 // suspect returns a DamageError if the record at key can't be trusted, whether
-// it is there or not.
+// or not it exists.
 func (db *DB) suspect(key []byte) error {
 	if s := db.suspects.Load(); s != nil && s.has(key) {
 		return Damaged(key, errSums)
@@ -49,17 +50,18 @@ func (db *DB) suspect(key []byte) error {
 	return nil
 }
 
-// Trust returns a DamageError if the record at key can't be trusted. It is for
-// what is remembered of records; whoever reads one is told anyway.
+// Trust returns a DamageError if the record at key can't be trusted. Reads of
+// records check this by themselves; Trust is for whoever uses a cache instead.
 func (r *Reader) Trust(key []byte) error {
-	if r.inspecting {
+	if r.pause != nil {
 		return nil
 	}
 	return r.db.suspect(key)
 }
 
 // Distrust makes transactions refuse the records that VerifySums returned, and
-// the maps of organizations whose sums were found to be wrong.
+// the maps of organizations whose sums are wrong. It replaces what an earlier
+// call said.
 func (db *DB) Distrust(s *Suspects, maps []ID) {
 	if s == nil && len(maps) == 0 {
 		db.suspects.Store(nil)
@@ -72,14 +74,20 @@ func (db *DB) Distrust(s *Suspects, maps []ID) {
 	db.suspects.Store(&now)
 }
 
+// maxNamed is how many suspect records VerifySums names.
+const maxNamed = 1000
+
 // VerifySums compares the sums of the root and the directory with the records
-// that there are, and calls damaged with what is wrong, record by record where
-// that can be told. It returns the records that can't be trusted, nil if there
-// are none. The sums of maps are not looked at, see MapSums.
+// that are there. It calls damaged for each record that is wrong or may be, and
+// returns the records that can't be trusted, nil if there are none. It doesn't
+// verify the sums of maps; see MapSums.
 func (r *Reader) VerifySums(damaged func(*DamageError)) (*Suspects, error) {
 	known := map[string]bool{}
 	tell := func(d *DamageError) {
-		if !known[d.What] {
+		if len(known) == maxNamed {
+			d = &DamageError{What: "more of the store", Err: errSums, Unnamed: true}
+		}
+		if len(known) <= maxNamed && !known[d.What] {
 			known[d.What] = true
 			damaged(d)
 		}
@@ -98,19 +106,20 @@ func (r *Reader) VerifySums(damaged func(*DamageError)) (*Suspects, error) {
 	return s, nil
 }
 
-// verifyGrid compares the grid at key, which suspect says can't be trusted.
+// verifyGrid compares the grid at key with the records of its tables. suspect
+// says that the grid itself can't be trusted.
 func (r *Reader) verifyGrid(key []byte, size int, tables []Table, suspect bool, tell func(*DamageError)) (suspectGrid, error) {
 	found, err := r.sum(size, tables, tell)
 	if err != nil {
 		return suspectGrid{}, err
 	}
-	want, damage, err := r.readGrid(key, size)
-	switch {
-	case err != nil:
-		return suspectGrid{}, err
-	case damage != nil:
+	want, err := r.readGrid(key, size)
+	if damage := (*DamageError)(nil); errors.As(err, &damage) {
 		tell(damage)
 		return suspectGrid{all: true}, nil
+	}
+	if err != nil {
+		return suspectGrid{}, err
 	}
 	g := suspectGrid{suspect, want, found}
 	if want.equal(found) {
@@ -119,30 +128,24 @@ func (r *Reader) verifyGrid(key []byte, size int, tables []Table, suspect bool, 
 	return g, r.nameSuspects(g, tables, tell)
 }
 
-// readGrid is grid for somebody who finds out what can be trusted.
-func (r *Reader) readGrid(key []byte, size int) (grid, *DamageError, error) {
+// readGrid is grid, whether or not the record can be trusted.
+func (r *Reader) readGrid(key []byte, size int) (grid, error) {
 	sealed, err := r.store.Get(key)
-	var plain []byte
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		err = Damaged(key, errMissing)
-	case err == nil:
-		plain, err = r.db.open(key, sealed)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, Damaged(key, errMissing)
 	}
-	g := newGrid(size)
-	if err == nil {
-		if e := g.read(plain); e != nil {
-			err = Damaged(key, e)
-		}
+	if err != nil {
+		return nil, err
 	}
-	if damage := (*DamageError)(nil); errors.As(err, &damage) {
-		return grid{}, damage, nil
+	plain, err := r.db.open(key, sealed)
+	if err != nil {
+		return nil, err
 	}
-	return g, nil, err
+	return parseGrid(key, size, plain)
 }
 
-// nameSuspects names the records that stand where the sums are wrong. The head
-// that an organization could have had stands there too.
+// nameSuspects names the suspect records. An organization whose head is missing
+// is named too if the head's place is suspect.
 func (r *Reader) nameSuspects(g suspectGrid, tables []Table, tell func(*DamageError)) error {
 	named := false
 	name := func(key []byte, err error) {
@@ -154,7 +157,7 @@ func (r *Reader) nameSuspects(g suspectGrid, tables []Table, tell func(*DamageEr
 	for _, t := range tables {
 		err := r.ScanPrefix(Key(t), func(key, _ []byte) (bool, error) {
 			name(key, errSums)
-			return true, r.ctx.Err()
+			return true, r.step()
 		})
 		if err != nil {
 			return err

@@ -6,7 +6,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// check tells found of all damage in the maps of a store.
+// check calls found for all damage in the maps of a store, and for each sum that
+// doesn't match the records that are there.
 func check(ctx context.Context, db *record.DB, found func(what string, err error)) error {
 	return db.View(ctx, func(r *record.Reader) error {
 		c, err := NewChecker(r)
@@ -24,9 +25,16 @@ func check(ctx context.Context, db *record.DB, found func(what string, err error
 			f.Check(record.Describe(key), err)
 			return true, nil
 		})
-		if err == nil {
-			c.Compare(f)
+		if err != nil {
+			return err
 		}
-		return err
+		c.Compare(f)
+		if _, err := r.VerifySums(func(d *record.DamageError) { f.Check(d.What, d) }); err != nil {
+			return err
+		}
+		return r.ScanIDs(record.TableHead, func(org ID) error {
+			f.Check(org.String(), Verify(r, org))
+			return nil
+		})
 	})
 }

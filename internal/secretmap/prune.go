@@ -113,7 +113,14 @@ func (w *Writer) superseded(n uint64, changes []change) error {
 		}
 		left := c.Before != 0 && w.pinnedIn(c.Before, n)
 		if c.Before != 0 && !left {
-			if err := w.tx.Delete(record.SecretKey(w.head.Map, h, c.Before)); err != nil {
+			key := record.SecretKey(w.head.Map, h, c.Before)
+			var err error
+			if c.Op == opAdd {
+				err = w.tx.Delete(key) // a tombstone, which may have been removed with its own version
+			} else {
+				err = w.remove(key, c.Before)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -128,7 +135,7 @@ func (w *Writer) superseded(n uint64, changes []change) error {
 			}
 		}
 		if !left {
-			if err := w.tx.Delete(record.SecretKey(w.head.Map, h, n)); err != nil {
+			if err := w.remove(record.SecretKey(w.head.Map, h, n), n); err != nil {
 				return err
 			}
 		}
@@ -173,19 +180,16 @@ func (w *Writer) forget(n uint64) error {
 
 // sweepUnpinned removes records that only unpinned versions needed.
 func (w *Writer) sweepUnpinned() error {
-	sweep := false
-	for _, n := range w.unpinned {
-		if n >= w.head.Floor {
-			continue
-		}
-		sweep = true
+	unpinned := slices.DeleteFunc(w.unpinned, func(n uint64) bool { return n >= w.head.Floor })
+	w.unpinned = nil
+	if len(unpinned) == 0 {
+		return nil
+	}
+	w.head.Sparse = w.head.Current
+	for _, n := range unpinned {
 		if err := w.forget(n); err != nil {
 			return err
 		}
-	}
-	w.unpinned = nil
-	if !sweep {
-		return nil
 	}
 	return w.sweepMap()
 }
@@ -200,6 +204,7 @@ func (w *Writer) sweepMap() error {
 		gone bool // a tombstone
 	}
 	m := w.head.Map
+	w.head.Sparse = w.head.Current
 	var drop []secretRecord
 	var group []secretRecord // of one name, newest first
 	decide := func() {
@@ -235,7 +240,7 @@ func (w *Writer) sweepMap() error {
 	}
 	for _, r := range drop {
 		if err == nil {
-			err = w.tx.Delete(record.SecretKey(m, r.h, r.v))
+			err = w.tx.Remove(record.SecretKey(m, r.h, r.v))
 		}
 	}
 	for err == nil && w.head.Swept < w.head.Floor {

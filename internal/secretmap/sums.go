@@ -7,8 +7,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// Verify compares the sums in the head of an organization's map with the
-// records that there are. It opens none of them but the state.
+// Verify compares the sums in the head of an organization's map with the records
+// that are there. It opens only the head and the state.
 func Verify(r *record.Reader, org ID) error {
 	v := view{r: r}
 	m, err := v.mapState(org)
@@ -22,59 +22,31 @@ func Verify(r *record.Reader, org ID) error {
 	return err
 }
 
-// HasSums reports whether a store has sums of its records, or had them.
-func HasSums(r *record.Reader) (bool, error) {
-	has, err := r.HasSums()
-	if err != nil || has {
-		return has, err
-	}
-	err = r.ScanPrefix(record.Key(record.TableHead), func(key, sealed []byte) (bool, error) {
-		var h headRecord
-		has = r.OpenJSON(key, sealed, &h) == nil && h.Sums != (record.MapSums{})
-		return !has, r.Context().Err()
-	})
-	return has, err
-}
-
 func wrongSums(org ID) error {
 	return &record.DamageError{
 		What: "the secrets of organization " + org.String(),
-		Err:  errors.New("a record is missing or was put back"),
+		Err:  errors.New("a record is missing, or an older copy took its place"),
 	}
 }
 
-// PrepareSums is for record.DB.Prepare.
-func PrepareSums(w *record.Writer) error {
-	return writeSums(w, func(org ID, h *headRecord) error {
-		if h.Sums != (record.MapSums{}) {
-			return record.Damaged(record.Key(record.TableHead, org), errors.New("the sums of the store are missing"))
-		}
-		return nil
-	})
-}
-
-// AcceptSums is for record.DB.Accept.
-func AcceptSums(w *record.Writer) error {
-	return writeSums(w, func(ID, *headRecord) error { return nil })
-}
-
-// writeSums writes the sums of each map into its head. A head that can't be
-// read stays as it is.
-func writeSums(w *record.Writer, check func(ID, *headRecord) error) error {
-	var orgs []ID
+// WriteSums writes to each head the sums of the map's records, for
+// record.DB.Prepare and record.DB.Accept. It leaves a head that can't be read as
+// it is.
+func WriteSums(w *record.Writer) error {
+	var orgs []ID // collected first: a table must not change while it is scanned
 	err := w.ScanIDs(record.TableHead, func(org ID) error {
 		orgs = append(orgs, org)
 		return nil
 	})
 	for _, org := range orgs {
 		if err == nil {
-			err = writeMapSums(w, org, check)
+			err = writeMapSums(w, org)
 		}
 	}
 	return err
 }
 
-func writeMapSums(w *record.Writer, org ID, check func(ID, *headRecord) error) error {
+func writeMapSums(w *record.Writer, org ID) error {
 	key := record.Key(record.TableHead, org)
 	sealed, err := w.Sealed(key)
 	if err != nil {
@@ -84,13 +56,12 @@ func writeMapSums(w *record.Writer, org ID, check func(ID, *headRecord) error) e
 	if plain, err := w.Open(key, sealed); err != nil || json.Unmarshal(plain, &h) != nil {
 		return nil
 	}
-	if err := check(org, &h); err != nil {
+	if h.Sums, err = w.MapSums(org, h.Map); err != nil {
+		if errors.As(err, new(*record.DamageError)) {
+			return nil // the state can't be read
+		}
 		return err
 	}
-	sums, err := w.MapSums(org, h.Map)
-	if err != nil || sums == h.Sums {
-		return err
-	}
-	h.Sums = sums
+	h.Sparse = h.Current
 	return w.Put(key, h.appendJSON(nil))
 }

@@ -41,6 +41,9 @@ type headRecord struct {
 	StateRevision uint64    `json:"state,omitempty"`
 	Created       time.Time `json:"created"`
 	Updated       time.Time `json:"updated"`
+	// Sparse is the newest version for which records that the map's history
+	// implies may be missing, because a sweep of the whole map removed them.
+	Sparse uint64 `json:"sparse,omitempty"`
 	// Sums are those of the map's records and the state.
 	Sums record.MapSums `json:"sums"`
 }
@@ -337,7 +340,7 @@ func (v *view) changesIn(m ID, n uint64, chunk uint32) ([]change, error) {
 
 func (w *Writer) deleteVersion(n uint64) error {
 	w.maps.versions.Delete(mapVersion{w.head.Map, n})
-	if err := w.tx.Delete(record.VersionKey(w.head.Map, n)); err != nil || n > w.head.Large {
+	if err := w.remove(record.VersionKey(w.head.Map, n), n); err != nil || n > w.head.Large {
 		return err
 	}
 	var chunks [][]byte
@@ -347,8 +350,17 @@ func (w *Writer) deleteVersion(n uint64) error {
 	})
 	for _, key := range chunks {
 		if err == nil {
-			err = w.tx.Delete(key)
+			err = w.tx.Remove(key)
 		}
 	}
 	return err
+}
+
+// remove removes a record that version n wrote. To look for it costs as much as
+// to remove it, so it is only done if the record may be gone.
+func (w *Writer) remove(key []byte, n uint64) error {
+	if n <= w.head.Sparse {
+		return w.tx.Delete(key)
+	}
+	return w.tx.Remove(key)
 }
