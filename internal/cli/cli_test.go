@@ -8,11 +8,13 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +42,8 @@ const canary = "s3cret"
 //	                  which is testscript's own, would end the script
 //	await FILE REGEXP waits until the file has text that fits
 //	influxd JSON      writes a whole document, as an influxd does
+//	influxdb          starts what answers as an InfluxDB at $INFLUXDB, and fails
+//	                  when it is asked to change something
 //	damage FOLDER     changes a byte of every secret record of a data folder
 func TestScripts(t *testing.T) {
 	files, err := filepath.Abs(boltFiles)
@@ -66,6 +70,7 @@ func TestScripts(t *testing.T) {
 			"shutdown": cmdShutdown,
 			"await":    cmdAwait,
 			"influxd":  cmdInfluxd,
+			"influxdb": cmdInfluxDB,
 			"damage":   cmdDamage,
 		},
 	})
@@ -222,6 +227,27 @@ func cmdInfluxd(ts *testscript.TestScript, neg bool, args []string) {
 		text, _ := io.ReadAll(resp.Body)
 		ts.Fatalf("the server answered %s: %s", resp.Status, text)
 	}
+}
+
+func cmdInfluxDB(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: influxdb")
+	}
+	var changes atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			changes.Add(1)
+		}
+		w.Header().Set("X-Influxdb-Version", "v2.9.1")
+		fmt.Fprint(w, "{}")
+	}))
+	ts.Defer(func() {
+		s.Close()
+		if n := changes.Load(); n > 0 {
+			ts.Fatalf("an InfluxDB was asked %d times to change something", n)
+		}
+	})
+	ts.Setenv("INFLUXDB", s.URL)
 }
 
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net/http"
 	"os"
 	"runtime"
 
@@ -16,7 +17,8 @@ import (
 // remote is what the commands that work with a server share.
 type remote struct {
 	output
-	flags profile.Flags
+	flags  profile.Flags
+	server profile.Settings // once it is known
 }
 
 // addTo adds the flags to a command and those below it.
@@ -26,6 +28,7 @@ func (r *remote) addTo(cmd *cobra.Command) {
 	r.flags.Add(fs)
 	_ = cmd.RegisterFlagCompletionFunc("org", r.completeOrgs)
 	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
+	nameServer(cmd, &r.server)
 }
 
 // addToOperator adds the flags to a command about a whole server, not an
@@ -36,6 +39,31 @@ func (r *remote) addToOperator(cmd *cobra.Command) {
 	r.flags.AddServer(fs)
 	fs.StringVarP(&r.flags.Token, "token", "t", "", "`token` of an operator [$INFLUX_TOKEN]")
 	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
+	nameServer(cmd, &r.server)
+}
+
+// serverError is an error of a command that had a server to ask.
+type serverError struct {
+	error
+	server profile.Settings
+}
+
+func (e *serverError) Unwrap() error { return e.error }
+
+// nameServer makes the errors of a command, and of those below it, say which
+// server and which profile they are about.
+func nameServer(cmd *cobra.Command, server *profile.Settings) {
+	for _, c := range cmd.Commands() {
+		nameServer(c, server)
+	}
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		err := run(cmd, args)
+		if err != nil && server.Host != "" {
+			err = &serverError{err, *server}
+		}
+		return err
+	}
 }
 
 // session is a server that can be asked, with what to ask about.
@@ -50,13 +78,14 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Token == "" && s.User == "" {
-		return nil, withHint(errors.New("there is no token to show to the server"),
-			`set INFLUX_TOKEN, give --token, or run "fluxkeep setup" on a new server`)
-	}
 	c, err := newClient(s)
 	if err != nil {
 		return nil, err
+	}
+	r.server = s // not before: a URL that is refused may hold a password
+	if s.Token == "" && s.User == "" {
+		return nil, withHint(errors.New("there is no token to show to the server"),
+			`set INFLUX_TOKEN, give --token, or run "fluxkeep setup" on a new server`)
 	}
 	if s.User != "" {
 		if err := c.SignIn(cmd.Context(), s.User, s.Password); err != nil {
@@ -69,15 +98,11 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 func newClient(s profile.Settings) (*client.Client, error) {
 	c, err := client.New(client.Config{
 		URL: s.Host, Token: s.Token,
-		TLS:       &tls.Config{InsecureSkipVerify: s.SkipVerify}, // off unless asked for
-		UserAgent: "fluxkeep/" + readVersion().Version + " (" + runtime.GOOS + ")",
+		HTTPClient: &http.Client{Transport: newFluxkeepOnly(s.Host, &tls.Config{InsecureSkipVerify: s.SkipVerify})}, // off unless asked for
+		UserAgent:  "fluxkeep/" + readVersion().Version + " (" + runtime.GOOS + ")",
 	})
 	if err != nil {
-		from := ""
-		if s.TokenFrom != "" {
-			from = "; the token is that of " + s.TokenFrom
-		}
-		return nil, withHint(err, "--host, INFLUX_HOST or the profile says where the server is%s", from)
+		return nil, withHint(err, "--host, INFLUX_HOST or the profile says where the server is")
 	}
 	return c, nil
 }

@@ -32,9 +32,13 @@ func withHint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
-// printError says what went wrong and what to do next.
+// printError says what went wrong, at which server, and what to do next.
 func printError(w io.Writer, err error) {
 	fmt.Fprintf(w, "fluxkeep: %s\n", oneLine(err.Error()))
+	var at *serverError
+	if errors.As(err, &at) {
+		fmt.Fprintf(w, "server: %s\n", oneLine(at.server.String()))
+	}
 	if h := hintFor(err); h != "" {
 		fmt.Fprintf(w, "hint: %s\n", oneLine(h))
 	}
@@ -56,6 +60,7 @@ func hintFor(err error) string {
 		ambiguous *profile.AmbiguousError
 		unknown   *profile.UnknownError
 		empty     *profile.EmptyError
+		influxDB  *influxDBError
 		clash     *process.ClashError
 		name      *secretfile.NameError
 		dns       *net.DNSError
@@ -74,6 +79,8 @@ func hintFor(err error) string {
 		return "the profiles are: " + strings.Join(unknown.Names, ", ")
 	case errors.As(err, &empty):
 		return "is the variable set that it comes from? leave the flag out to use the environment or the profile"
+	case errors.As(err, &influxDB):
+		return `choose another server with --host or --active-config; "fluxkeep import influxdb" moves an InfluxDB's secrets`
 	case errors.As(err, &clash):
 		return "rename one of them, or choose with --only"
 	case errors.As(err, &name):

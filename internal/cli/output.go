@@ -26,8 +26,9 @@ import (
 //     done, warnings, errors. With --json and --quiet only the last two.
 //   - Progress is shown only where standard error is a terminal. There are no
 //     colors.
-//   - An error is one line, "fluxkeep: what went wrong", and when there is
-//     something to be done about it, a second one, "hint: what".
+//   - An error is one line, "fluxkeep: what went wrong". Commands that have a
+//     server add "server: which, and which profile", and when there is something
+//     to be done about it, "hint: what" follows.
 //   - A value goes to a terminal only with --show. To a file or a pipe it goes
 //     as it is, without a line break added.
 //   - A name with characters that a terminal could take for commands is shown

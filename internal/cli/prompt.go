@@ -43,11 +43,15 @@ func confirm(cmd *cobra.Command, yes bool, question string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	switch strings.ToLower(answer) {
-	case "y", "yes":
-		return nil
+	if !isYes(answer) {
+		return errNotConfirmed
 	}
-	return errNotConfirmed
+	return nil
+}
+
+func isYes(answer string) bool {
+	answer = strings.ToLower(answer)
+	return answer == "y" || answer == "yes"
 }
 
 func addYes(cmd *cobra.Command, yes *bool) {

@@ -84,6 +84,7 @@ command's, 128 and the number of the signal when a signal has ended it.`,
 	fs.DurationVar(&c.grace, "grace", 10*time.Second, "`time` that the command has to end, before it is killed")
 	fs.BoolVar(&c.keepToken, "keep-token", false, "leave INFLUX_TOKEN in the command's environment")
 	c.r.flags.Add(fs)
+	nameServer(cmd, &c.r.server)
 	_ = cmd.RegisterFlagCompletionFunc("only", c.r.completeSecrets)
 	_ = cmd.RegisterFlagCompletionFunc("org", c.r.completeOrgs)
 	_ = cmd.RegisterFlagCompletionFunc("active-config", c.r.completeProfiles)

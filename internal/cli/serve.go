@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"errors"
+	"net"
 	"os"
+	"strings"
+	"syscall"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/server"
@@ -40,9 +44,28 @@ new file of the audit log. Its own log goes to standard error.`,
 			}
 			v := readVersion()
 			c.Version, c.Commit = v.Version, v.Commit
-			return server.Run(cmd.Context(), c, cmd.ErrOrStderr())
+			return portHint(server.Run(cmd.Context(), c, cmd.ErrOrStderr()), c.BindAddress)
 		},
 	}
 	cmd.Flags().AddFlagSet(c.Flags())
 	return cmd
+}
+
+// portHint says who has the port that the server wanted, and proposes another.
+func portHint(err error, bind string) error {
+	var taken *net.OpError
+	if !errors.Is(err, syscall.EADDRINUSE) || !errors.As(err, &taken) {
+		return err
+	}
+	host, _, herr := net.SplitHostPort(bind)
+	address, ok := taken.Addr.(*net.TCPAddr)
+	if herr != nil || !ok || !strings.Contains(err.Error(), "--http-bind-address") {
+		return err
+	}
+	at := *address
+	if at.IP == nil || at.IP.IsUnspecified() {
+		at.IP = net.IPv4(127, 0, 0, 1)
+	}
+	free := freeAddress(host, at.Port)
+	return withHint(err, "%s listens there; run Fluxkeep beside it: --http-bind-address %s", whoListens(at.String()), free)
 }

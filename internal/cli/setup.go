@@ -18,6 +18,8 @@ type setupCommand struct {
 	password input
 	name     string
 	force    bool
+	activate bool
+	server   profile.Settings
 }
 
 func newSetupCommand() *cobra.Command {
@@ -27,9 +29,12 @@ func newSetupCommand() *cobra.Command {
 		Short: "Set up a new server: first user, first organization, first token",
 		Long: `Set up a server that is new: make the first user, the first organization and an
 operator token, which may do everything, and write a profile with that token into
-the influx CLI's configs file, so that "fluxkeep" and "influx" work from then on.
-What the file has already is kept; a profile of the same name is not overwritten
-without --force.
+the influx CLI's configs file. What the file has already is kept; a profile of the
+same name is not overwritten without --force.
+
+"fluxkeep" and "influx" use the active profile when none is named. The new profile
+becomes the active one if there was none. Otherwise setup asks; without a terminal,
+the active profile changes only with --activate.
 
 What is not given by a flag is asked for. Without a terminal, the password is read
 from standard input.`,
@@ -56,8 +61,10 @@ from standard input.`,
 	fs.StringVarP(&s.request.Token, "token", "t", "", "operator `token` to make (default a random one) [$INFLUX_TOKEN]")
 	fs.StringVarP(&s.name, "name", "n", "default", "`name` of the profile to write")
 	fs.BoolVarP(&s.force, "force", "f", false, "overwrite a profile of that name")
+	fs.BoolVar(&s.activate, "activate", false, "make the profile the active one, for influx too (default if no other is)")
 	s.flags.AddServer(fs)
 	s.output.addFlags(cmd, fs)
+	nameServer(cmd, &s.server)
 	cmd.MarkFlagsMutuallyExclusive("password", "password-file")
 	return cmd
 }
@@ -71,6 +78,7 @@ func (s *setupCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	s.server = settings
 	allowed, err := c.SetupAllowed(cmd.Context())
 	if err != nil {
 		return err
@@ -87,16 +95,36 @@ func (s *setupCommand) run(cmd *cobra.Command) error {
 	if err := s.ask(cmd); err != nil {
 		return err
 	}
+	if err := s.askActive(cmd, w.Before()); err != nil {
+		return err
+	}
 	result, err := c.Setup(cmd.Context(), s.request)
 	if err != nil {
 		return err
 	}
-	if err := w.Write(profile.Profile{URL: settings.Host, Token: result.Auth.Token, Org: result.Org.Name}); err != nil {
+	if err := w.Write(profile.Profile{URL: settings.Host, Token: result.Auth.Token, Org: result.Org.Name, Active: s.activate}); err != nil {
 		// The token exists nowhere else.
 		fmt.Fprintln(cmd.OutOrStdout(), result.Auth.Token)
 		return withHint(err, "the server is set up: keep the operator token that stands above")
 	}
-	return s.report(cmd, result)
+	return s.report(cmd, result, w.Before())
+}
+
+// askActive decides whether the new profile becomes the active one: the tools
+// of another server's profile would talk to the new one from then on.
+func (s *setupCommand) askActive(cmd *cobra.Command, before profile.Profile) error {
+	switch {
+	case cmd.Flags().Changed("activate"):
+		return nil
+	case before.Name == "" || before.Name == s.name:
+		s.activate = true
+		return nil
+	case !interactive(cmd):
+		return nil
+	}
+	answer, err := ask(cmd, fmt.Sprintf("influx and fluxkeep use profile %q (%s) now. Use %q from now on? [y/N] ", before.Name, before.URL, s.name))
+	s.activate = isYes(answer)
+	return err
 }
 
 func (s *setupCommand) writer() (*profile.Writer, error) {
@@ -138,7 +166,7 @@ func (s *setupCommand) ask(cmd *cobra.Command) error {
 	return err
 }
 
-func (s *setupCommand) report(cmd *cobra.Command, r client.SetupResult) error {
+func (s *setupCommand) report(cmd *cobra.Command, r client.SetupResult, before profile.Profile) error {
 	t := table{header: []string{"USER", "ORGANIZATION", "ORGANIZATION ID", "PROFILE"}}
 	t.add(r.Org.ID, r.User.Name, r.Org.Name, r.Org.ID, s.name)
 	value := struct {
@@ -147,10 +175,15 @@ func (s *setupCommand) report(cmd *cobra.Command, r client.SetupResult) error {
 		Org     string `json:"organization"`
 		OrgID   string `json:"orgID"`
 		Profile string `json:"profile"`
-	}{r.User.Name, r.User.ID, r.Org.Name, r.Org.ID, s.name}
+		Active  bool   `json:"active"`
+	}{r.User.Name, r.User.ID, r.Org.Name, r.Org.ID, s.name, s.activate}
 	if err := s.print(cmd, value, &t); err != nil {
 		return err
 	}
-	s.note(cmd, "The operator token is in the profile %q; store secrets with: fluxkeep secret set NAME", s.name)
+	if s.activate {
+		s.note(cmd, "The operator token is in the profile %q, which influx and fluxkeep use from now on; store secrets with: fluxkeep secret set NAME", s.name)
+	} else {
+		s.note(cmd, "The operator token is in the profile %q; influx and fluxkeep still use %q (%s). Store secrets with: fluxkeep secret set NAME --active-config %s", s.name, before.Name, before.URL, s.name)
+	}
 	return nil
 }

@@ -40,7 +40,7 @@ func TestResolve(t *testing.T) {
 		{name: "nothing", want: Settings{Host: DefaultHost}},
 		{
 			name: "file", file: twoProfiles,
-			want: Settings{Host: "http://file:1", Token: "file-token", Org: "file-org", TokenFrom: `profile "default"`},
+			want: Settings{Host: "http://file:1", Token: "file-token", Org: "file-org", Profile: "default"},
 		}, {
 			name: "environment over file", file: twoProfiles,
 			env:  map[string]string{"INFLUX_HOST": "http://env:1", "INFLUX_TOKEN": "env-token", "INFLUX_ORG": "env-org"},
@@ -52,13 +52,13 @@ func TestResolve(t *testing.T) {
 			want: Settings{Host: "http://flag:1", Token: "flag-token", Org: "flag-org", TokenFrom: "--token"},
 		}, {
 			name: "short flags", args: "-t flag-token -o flag-org -c other", file: twoProfiles,
-			want: Settings{Host: "http://other:2", Token: "flag-token", Org: "flag-org", TokenFrom: "--token"},
+			want: Settings{Host: "http://other:2", Token: "flag-token", Org: "flag-org", Profile: "other", TokenFrom: "--token"},
 		}, {
 			name: "each by itself", file: twoProfiles, args: "--org flag-org", env: map[string]string{"INFLUX_TOKEN": "env-token"},
-			want: Settings{Host: "http://file:1", Token: "env-token", Org: "flag-org", TokenFrom: "INFLUX_TOKEN"},
+			want: Settings{Host: "http://file:1", Token: "env-token", Org: "flag-org", Profile: "default", TokenFrom: "INFLUX_TOKEN"},
 		}, {
 			name: "an ID over a name that comes later", args: "--org-id 0000000000000001", file: twoProfiles, env: map[string]string{"INFLUX_ORG": "env-org"},
-			want: Settings{Host: "http://file:1", Token: "file-token", OrgID: "0000000000000001", TokenFrom: `profile "default"`},
+			want: Settings{Host: "http://file:1", Token: "file-token", OrgID: "0000000000000001", Profile: "default"},
 		}, {
 			name: "a name over an ID that comes later", args: "--org flag-org", env: map[string]string{"INFLUX_ORG_ID": "0000000000000001"},
 			want: Settings{Host: DefaultHost, Org: "flag-org"},
@@ -69,15 +69,15 @@ func TestResolve(t *testing.T) {
 			name: "the ID and the name as flags", args: "--org-id 0000000000000001 --org a", err: "one is enough",
 		}, {
 			name: "the profile that is named", file: twoProfiles, env: map[string]string{"INFLUX_ACTIVE_CONFIG": "other"},
-			want: Settings{Host: "http://other:2", Token: "other-token", Org: "other-org", TokenFrom: `profile "other"`},
+			want: Settings{Host: "http://other:2", Token: "other-token", Org: "other-org", Profile: "other"},
 		}, {
 			name: "the flag names another profile", file: twoProfiles, args: "-c default", env: map[string]string{"INFLUX_ACTIVE_CONFIG": "other"},
-			want: Settings{Host: "http://file:1", Token: "file-token", Org: "file-org", TokenFrom: `profile "default"`},
+			want: Settings{Host: "http://file:1", Token: "file-token", Org: "file-org", Profile: "default"},
 		}, {
 			name: "no such profile", file: twoProfiles, args: "-c none", err: `has no profile "none"`,
 		}, {
 			name: "one profile that is not active", file: "[a]\nurl = \"http://a\"\n",
-			want: Settings{Host: "http://a"},
+			want: Settings{Host: "http://a", Profile: "a"},
 		}, {
 			name: "which profile?", file: "[a]\nurl = \"http://a\"\n[b]\nurl = \"http://b\"\n", err: "more than one profile to choose from: a, b",
 		}, {
@@ -97,7 +97,7 @@ func TestResolve(t *testing.T) {
 			name: "a key outside of a profile", file: "token = \"s3cret\"\n", err: `"token" stands outside of a profile`,
 		}, {
 			name: "user and password", file: "[a]\ncookie = \"" + base64.StdEncoding.EncodeToString([]byte("ann:p:w")) + "\"\n",
-			want: Settings{Host: DefaultHost, User: "ann", Password: "p:w", TokenFrom: `profile "a"`},
+			want: Settings{Host: DefaultHost, User: "ann", Password: "p:w", Profile: "a"},
 		}, {
 			name: "skip-verify from the environment", env: map[string]string{"INFLUX_SKIP_VERIFY": "true"},
 			want: Settings{Host: DefaultHost, SkipVerify: true},
@@ -148,7 +148,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestAdd(t *testing.T) {
-	added := Profile{URL: "http://new", Token: "new-token==", Org: "new-org"}
+	added := Profile{URL: "http://new", Token: "new-token==", Org: "new-org", Active: true}
 	const block = "[new]\n  active = true\n  org = \"new-org\"\n  token = \"new-token==\"\n  url = \"http://new\"\n"
 	for _, c := range []struct {
 		name    string
@@ -196,6 +196,14 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+// TestAddInactive: the profile that was active stays so.
+func TestAddInactive(t *testing.T) {
+	got, err := add([]byte(twoProfiles), "new", Profile{URL: "http://new", Token: "t", Org: "o"}, false)
+	if want := twoProfiles + "\n[new]\n  active = false\n  org = \"o\"\n  token = \"t\"\n  url = \"http://new\"\n"; err != nil || string(got) != want {
+		t.Errorf("got\n%s, %v\nwant\n%s", got, err, want)
+	}
+}
+
 func TestDefaultPath(t *testing.T) {
 	t.Setenv("HOME", "/somewhere/else")
 	if got, err := DefaultPath(); err != nil || got != "/somewhere/else/.influxdbv2/configs" {
@@ -219,7 +227,7 @@ func TestWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Write(Profile{URL: "http://a", Token: "t", Org: "o"}); err != nil {
+	if err := w.Write(Profile{URL: "http://a", Token: "t", Org: "o", Active: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -246,6 +254,10 @@ func TestWriter(t *testing.T) {
 		t.Error("took a name that influx can't use")
 	}
 
+	if p := w.Before(); p.Name != "" {
+		t.Errorf("before the first profile, %+v was active", p)
+	}
+
 	// A file behind a symbolic link stays behind it, and giving up leaves
 	// nothing.
 	link := filepath.Join(dir, "link")
@@ -262,6 +274,9 @@ func TestWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
+	if p := w.Before(); p != want {
+		t.Errorf("%+v is active, want %+v", p, want)
+	}
 	if err := w.Write(Profile{URL: "http://b"}); err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +322,7 @@ func FuzzAdd(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p := Profile{URL: "http://new", Token: token, Org: "o"}
+		p := Profile{URL: "http://new", Token: token, Org: "o", Active: true}
 		text, err := add(old, name, p, true)
 		if err != nil {
 			t.Skip(err) // what TOML can't hold
@@ -316,7 +331,7 @@ func FuzzAdd(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q became %q: %v", old, text, err)
 		}
-		p.Name, p.Active = name, true
+		p.Name = name
 		before[name] = p
 		for n, b := range before {
 			if n != name {

@@ -56,9 +56,22 @@ type Settings struct {
 	Org, OrgID string
 	SkipVerify bool
 
-	// TokenFrom says where the token comes from, for a message about one that
-	// is refused.
+	// Profile is the name of the profile that settings come from, "" for none.
+	Profile string
+	// TokenFrom says where the token comes from, if not from the profile.
 	TokenFrom string
+}
+
+// String names the server and the profile, for messages.
+func (s Settings) String() string {
+	text := s.Host
+	if s.Profile != "" {
+		text += fmt.Sprintf(", profile %q", s.Profile)
+	}
+	if s.TokenFrom != "" {
+		text += ", token of " + s.TokenFrom
+	}
+	return text
 }
 
 // Path returns the configs file that the flags and the environment name.
@@ -82,7 +95,7 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
-	s := Settings{Host: cmp.Or(f.Host, getenv("INFLUX_HOST"), p.URL, DefaultHost)}
+	s := Settings{Host: cmp.Or(f.Host, getenv("INFLUX_HOST"), p.URL, DefaultHost), Profile: p.Name}
 	if s.SkipVerify, err = f.skip(getenv); err != nil {
 		return Settings{}, err
 	}
@@ -95,11 +108,10 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	case getenv("INFLUX_TOKEN") != "":
 		s.Token, s.TokenFrom = getenv("INFLUX_TOKEN"), "INFLUX_TOKEN"
 	case p.Token != "":
-		s.Token, s.TokenFrom = p.Token, fmt.Sprintf("profile %q", p.Name)
+		s.Token = p.Token
 	case p.Cookie != "":
-		s.TokenFrom = fmt.Sprintf("profile %q", p.Name)
 		if s.User, s.Password, err = credentials(p.Cookie); err != nil {
-			return Settings{}, fmt.Errorf("%s: %w", s.TokenFrom, err)
+			return Settings{}, fmt.Errorf("profile %q: %w", p.Name, err)
 		}
 	}
 	return s, nil
@@ -118,7 +130,7 @@ func ResolveServer(f *Flags, getenv func(string) string) (Settings, error) {
 			return Settings{}, err
 		}
 	}
-	s := Settings{Host: cmp.Or(f.Host, getenv("INFLUX_HOST"), p.URL, DefaultHost)}
+	s := Settings{Host: cmp.Or(f.Host, getenv("INFLUX_HOST"), p.URL, DefaultHost), Profile: p.Name}
 	var err error
 	s.SkipVerify, err = f.skip(getenv)
 	return s, err

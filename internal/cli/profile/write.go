@@ -33,6 +33,7 @@ type Writer struct {
 	path    string // the file itself, behind symbolic links
 	name    string
 	replace bool
+	before  Profile
 	temp    *os.File
 }
 
@@ -55,6 +56,7 @@ func NewWriter(path, name string, replace bool) (*Writer, error) {
 	if _, ok := f.Profiles[name]; ok && !replace {
 		return nil, &ExistsError{path, name}
 	}
+	before, _, _ := f.Active() // more than one counts as none
 	dir := filepath.Dir(path)
 	if err := durable.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("write the configs file: %w", err)
@@ -63,8 +65,11 @@ func NewWriter(path, name string, replace bool) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write the configs file: %w", err)
 	}
-	return &Writer{path, name, replace, temp}, nil
+	return &Writer{path, name, replace, before, temp}, nil
 }
+
+// Before returns the profile that commands use so far, an empty one if none.
+func (w *Writer) Before() Profile { return w.before }
 
 // Close gives up, unless Write was called.
 func (w *Writer) Close() error {
@@ -76,8 +81,8 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// Write adds the profile, makes it the active one, and keeps all that was in
-// the file. The file gets mode 0600.
+// Write adds the profile and keeps everything else that was in the file. If the
+// profile is active, no other stays so. The file gets mode 0600.
 func (w *Writer) Write(p Profile) error {
 	old, err := os.ReadFile(w.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -110,8 +115,7 @@ func (w *Writer) commit(text []byte) error {
 
 var errExists = errors.New("the profile exists")
 
-// add returns the text of a configs file with one more profile, which is
-// active. It edits the text, to keep comments and layout. When the edited text
+// add returns the text of a configs file with one more profile. It edits the text, to keep comments and layout. When the edited text
 // does not mean what it must, because the file is written in an unusual way,
 // the file is written anew.
 func add(text []byte, name string, p Profile, replace bool) ([]byte, error) {
@@ -127,6 +131,9 @@ func add(text []byte, name string, p Profile, replace bool) ([]byte, error) {
 		if !ok {
 			return nil, fmt.Errorf("%q stands outside of a profile", n)
 		}
+		if !p.Active {
+			continue
+		}
 		was := table["active"] == true
 		delete(table, "active")
 		delete(table, "previous")
@@ -135,13 +142,13 @@ func add(text []byte, name string, p Profile, replace bool) ([]byte, error) {
 		}
 	}
 	// As influx writes it.
-	table := map[string]any{"url": p.URL, "token": p.Token, "org": p.Org, "active": true}
+	table := map[string]any{"url": p.URL, "token": p.Token, "org": p.Org, "active": p.Active}
 	want[name] = table
 	tail, err := encode(map[string]any{name: table})
 	if err != nil {
 		return nil, err
 	}
-	edited := without(text, name)
+	edited := without(text, name, p.Active)
 	if len(edited) > 0 && !bytes.HasSuffix(edited, []byte("\n\n")) {
 		edited = append(bytes.TrimRight(edited, "\n"), "\n\n"...)
 	}
@@ -174,9 +181,9 @@ var (
 	inactive = regexp.MustCompile(`^\s*(active\s*=\s*false|previous\s*=\s*(true|false))\s*$`)
 )
 
-// without takes a profile out of a text, and marks no other as active, only as
-// the one that was active before, as influx does.
-func without(text []byte, name string) []byte {
+// without takes a profile out of a text. To deactivate the others, it marks the
+// one that was active as previous, as influx does.
+func without(text []byte, name string, deactivate bool) []byte {
 	var out bytes.Buffer
 	skip := false
 	for line := range strings.Lines(string(text)) {
@@ -185,9 +192,9 @@ func without(text []byte, name string) []byte {
 			skip = m[2] == name
 		}
 		switch {
-		case skip, inactive.MatchString(bare):
+		case skip, deactivate && inactive.MatchString(bare):
 			continue
-		case active.MatchString(bare):
+		case deactivate && active.MatchString(bare):
 			line = active.ReplaceAllString(line, "${1}previous${2}true")
 		}
 		out.WriteString(line)
