@@ -32,8 +32,9 @@ var layers = map[string][]string{
 	"internal/influxv2":                    with(domain, "internal/httpapi"),
 	"internal/vaultkv":                     with(domain, "internal/httpapi"),
 	"internal/httpapi":                     {},
-	"internal/keep":                        {"internal/clock", "internal/secretmap", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
+	"internal/keep":                        {"internal/clock", "internal/secretmap", "internal/directory", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
 	"internal/secretmap":                   {"internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/seal", "internal/store"},
+	"internal/directory":                   {"internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/seal", "internal/store"},
 	"internal/errcode":                     {},
 	"internal/record":                      {"internal/gencache", "internal/acl", "internal/seal", "internal/store"},
 	"internal/gencache":                    {},
@@ -52,7 +53,7 @@ var layers = map[string][]string{
 }
 
 // domain is what whoever uses the domain depends on.
-var domain = []string{"internal/keep", "internal/clock", "internal/secretmap", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
+var domain = []string{"internal/keep", "internal/clock", "internal/secretmap", "internal/directory", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
 
 func with(packages []string, more ...string) []string { return append(more, packages...) }
 
@@ -63,7 +64,8 @@ var anywhere = []string{"internal/durable"}
 // reaches past the domain's door.
 var direct = map[string][]string{
 	"internal/secretmap":                   {"internal/keep"},
-	"internal/record":                      {"internal/keep", "internal/secretmap"},
+	"internal/directory":                   {"internal/keep"},
+	"internal/record":                      {"internal/keep", "internal/secretmap", "internal/directory"},
 	"internal/store":                       {"internal/record", "internal/secretmap", "internal/keep", "internal/datadir", "internal/store/pebblestore", "internal/store/pebblestore/integrity"},
 	"internal/store/pebblestore":           {"internal/datadir", "internal/server"},
 	"internal/store/pebblestore/integrity": {"internal/store/pebblestore"},

@@ -56,7 +56,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	written := false
 	err = k.records.View(ctx, func(r *record.Reader) error {
 		unlock()
-		v := &view{Reader: r, k: k}
+		v := k.view(r)
 		err := v.eachInBackup(func(key, sealed []byte) error { return verifyRecord(keys, backup.Format, key, sealed) })
 		if err == nil {
 			err = v.verifySums()

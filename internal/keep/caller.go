@@ -56,8 +56,6 @@ type Caller struct {
 	permissions acl.Set
 	names       []string  // name patterns, for a token limited to some names
 	expires     time.Time // zero: never
-	until       time.Time // when the caller must be looked up again; zero: never
-	wall        time.Time // of a login token's making
 	renewable   bool
 	// The IDs as text, for the audit log.
 	userText, tokenText, loginText string

@@ -43,22 +43,10 @@ func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
 	} else if denied != nil {
 		return denied
 	}
-	if err := v.orgExists(org); err != nil {
+	if _, err := v.dir.Organization(org); err != nil {
 		return err
 	}
 	return denied
-}
-
-// orgExists returns ErrOrganizationNotFound when there is none.
-func (v *view) orgExists(org ID) error {
-	if v.k.callers.exists(org, v.epoch) {
-		return nil
-	}
-	_, err := v.org(org)
-	if err == nil && v.k.records.Exclusive() {
-		v.k.callers.found(org, v.epoch)
-	}
-	return err
 }
 
 // validate refuses bad names and values, and, before anything is compared
@@ -228,7 +216,7 @@ func (k *Keep) changed(org ID, w Written) {
 }
 
 func (t *tx) adopt(org ID) error {
-	has, err := t.orgNamed(org.String())
+	has, err := t.dir.OrganizationNamed(org.String())
 	if err != nil {
 		return err
 	}

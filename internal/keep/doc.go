@@ -6,6 +6,6 @@
 // have no store, no key and no log, so they can't skip a step.
 //
 // Other packages have the bytes on the wire (influxv2, vaultkv), the versions of
-// secrets (secretmap), sealed records (record), permissions (acl) and the audit
-// log (audit). DESIGN.md describes the gate's rules.
+// secrets (secretmap), organizations, users and tokens (directory), sealed records
+// (record), permissions (acl) and the audit log (audit). DESIGN.md describes the gate's rules.
 package keep

@@ -9,24 +9,15 @@ import (
 // A change that the store reports as failed may have been made all the same,
 // and may be seen only when the store has recovered (see
 // store.ErrUnavailable). Until a later change succeeds, which shows that it
-// has, such a change is in doubt: nothing is remembered of the directory, and
-// its audit record waits to be either logged or dropped.
+// has, the audit record of such a change waits to be either logged or dropped.
 
 // transact runs fn in a store transaction that writes. doubtful says that it
 // failed, and what fn wrote may have been made all the same.
-func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtful bool, err error) {
-	seen := k.callers.doubts.Load()
+func (k *Keep) transact(ctx context.Context, fn func(*tx) error) (doubtful bool, err error) {
+	t := &tx{}
 	written := false
-	defer func() { // also when fn panics
-		if t.directory {
-			k.callers.changed()
-		}
-	}()
 	err = k.records.Update(ctx, func(w *record.Writer) error {
-		t.w, t.Reader = w, &w.Reader
-		if k.records.Exclusive() {
-			t.epoch = k.callers.epoch()
-		}
+		t.view, t.w, t.dir = *k.view(&w.Reader), w, k.directory.Write(w)
 		written = false
 		if err := fn(t); err != nil {
 			return err
@@ -34,14 +25,7 @@ func (k *Keep) transact(ctx context.Context, t *tx, fn func(*tx) error) (doubtfu
 		written = true
 		return nil
 	})
-	doubtful = err != nil && written
-	if doubtful && t.directory {
-		k.callers.doubts.Add(1)
-	}
-	if err == nil {
-		k.callers.settle(seen)
-	}
-	return doubtful, err
+	return err != nil && written, err
 }
 
 // inDoubt keeps the audit record of a change that may have been made.

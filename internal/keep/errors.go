@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/fluxkeep/fluxkeep/internal/directory"
 	"github.com/fluxkeep/fluxkeep/internal/errcode"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
@@ -40,16 +41,15 @@ func CodeOf(err error) Code { return errcode.Of(err) }
 
 // Errors that protocols tell apart.
 var (
-	ErrOrganizationNotFound = &Error{Code: CodeNotFound, Message: "organization not found"}
-	ErrUserNotFound         = &Error{Code: CodeNotFound, Message: "user not found"}
-	ErrTokenNotFound        = &Error{Code: CodeNotFound, Message: "authorization not found"}
-	// ErrUnauthenticated says that a token, a session or a password is not
-	// known, without saying why.
-	ErrUnauthenticated = &Error{Code: CodeUnauthorized, Message: "unauthorized access"}
-	ErrUserInactive    = &Error{Code: CodeForbidden, Message: "User is inactive"}
-	ErrTokenInactive   = &Error{Code: CodeUnauthorized, Message: "token is inactive"}
+	ErrTokenInactive = &Error{Code: CodeUnauthorized, Message: "token is inactive"}
 	// ErrNotOperator refuses what only an operator token may do.
 	ErrNotOperator = &Error{Code: CodeUnauthorized, Message: "this requires operator permissions"}
+	// These are the directory's.
+	ErrOrganizationNotFound = directory.ErrOrganizationNotFound
+	ErrUserNotFound         = directory.ErrUserNotFound
+	ErrTokenNotFound        = directory.ErrTokenNotFound
+	ErrUnauthenticated      = directory.ErrUnauthenticated
+	ErrUserInactive         = directory.ErrUserInactive
 	// These are secretmap's.
 	ErrCASMismatch         = secretmap.ErrCASMismatch
 	ErrCASRequired         = secretmap.ErrCASRequired

@@ -13,7 +13,7 @@ func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired
 // DropCaches makes k read everything from the store again.
 func (k *Keep) DropCaches() {
 	k.records.ClearCache()
-	k.callers.clear()
+	k.directory.Forget()
 	k.maps.ClearCaches()
 }
 
@@ -28,13 +28,6 @@ var MatchName = matchName
 
 // DescribeKey names a record.
 func DescribeKey(key string) string { return record.Describe([]byte(key)) }
-
-func (c *callerCache) clear() {
-	c.callers.Clear()
-	c.orgs.Clear()
-	c.refs.Clear()
-	c.users.Clear()
-}
 
 // FillPasswordQueues makes every attempt to hash or compare a password fail
 // until the returned function is called.
@@ -51,7 +44,7 @@ func (k *Keep) FillPasswordQueues() (empty func()) {
 
 // PlantToken stores a token that an import would refuse.
 func (k *Keep) PlantToken(ctx context.Context, t ImportToken) error {
-	return k.quietly(ctx, func(x *tx) error { return x.putImportedToken(t, importedHashes(k.records, t)) })
+	return k.quietly(ctx, func(x *tx) error { return x.dir.ImportToken(t.Token, x.dir.ImportedHashes(t.Value, t.Hash)) })
 }
 
 // PasswordCosts returns the bcrypt costs of what is compared for a wrong

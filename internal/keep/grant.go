@@ -64,13 +64,13 @@ func (v *view) stored(r acl.Resource) (acl.Resource, error) {
 	}
 	switch r.Type {
 	case acl.Orgs:
-		_, err := v.org(r.ID)
+		_, err := v.dir.Organization(r.ID)
 		return acl.Resource{Type: r.Type, ID: r.ID, OrgID: r.ID}, err
 	case acl.Users:
-		_, err := v.user(r.ID)
+		_, err := v.dir.User(r.ID)
 		return acl.Resource{Type: r.Type, ID: r.ID}, err
 	case acl.Authorizations:
-		token, err := v.listedToken(r.ID)
+		token, err := v.dir.ListedToken(r.ID)
 		if err != nil {
 			return r, err
 		}
@@ -82,8 +82,8 @@ func (v *view) stored(r acl.Resource) (acl.Resource, error) {
 // misplaced reports whether the token has a permission that combines a resource's
 // ID with an organization that the resource doesn't belong to. It has no effect
 // here, but InfluxDB ignores the organization, so it may be the trace of an attack.
-func (v *view) misplaced(r *tokenRecord) (bool, error) {
-	for _, p := range toSet(r.Permissions) {
+func (v *view) misplaced(t *Token) (bool, error) {
+	for _, p := range t.Permissions {
 		if p.Resource.ID == 0 || p.Resource.OrgID == 0 {
 			continue
 		}
@@ -101,14 +101,14 @@ func (v *view) misplaced(r *tokenRecord) (bool, error) {
 // warnMisplaced logs the IDs of tokens with a misplaced permission.
 func (k *Keep) warnMisplaced(ctx context.Context) {
 	err := k.peek(ctx, func(v *view) error {
-		return v.ScanIDs(record.TableToken, func(id ID) error {
+		return v.dir.EachTokenID(func(id ID) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			r, err := v.token(id)
+			t, err := v.dir.Token(id)
 			if err == nil {
 				var found bool
-				if found, err = v.misplaced(r); found {
+				if found, err = v.misplaced(&t); found {
 					k.logger.Warn(MisplacedPermission+"; find out who made it, and delete it", "token", id)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/directory"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
@@ -25,12 +26,8 @@ type Import struct {
 	Secrets       map[ID]map[string]string // by organization
 }
 
-// ImportUser is a user with what no User shows.
-type ImportUser struct {
-	User
-	Owner    bool   // owns the instance
-	Password []byte // a bcrypt hash; nil: the user can't sign in
-}
+// ImportUser is a user with what is shown to nobody.
+type ImportUser = directory.Account
 
 // ImportMember says what a user is in an organization.
 type ImportMember struct {
@@ -130,7 +127,7 @@ func PlanImport(ctx context.Context, s store.Store, keys *seal.Keys, in Import) 
 	i := &importer{secrets: secrets, in: in}
 	err = record.New(s, keys, time.Now).View(ctx, func(r *record.Reader) error {
 		i.begin()
-		return i.each(&view{Reader: r}, func(planned) error { return nil }, func(*plannedSecrets) error { return nil })
+		return i.each(&view{Reader: r, dir: directory.New(r.DB()).Read(r)}, func(planned) error { return nil }, func(*plannedSecrets) error { return nil })
 	})
 	return i.report, domain(err)
 }
@@ -144,13 +141,13 @@ type importer struct {
 	// What would have been made by now. A transaction that writes finds that
 	// in the store too.
 	made   map[string]ID // by kind and ID, and by kind and name
-	tokens map[record.Hash]ID
+	tokens map[directory.Hash]ID
 }
 
 // begin forgets an earlier run.
 func (i *importer) begin() {
 	i.report = ImportReport{Counts: make(map[string]ImportCounts)}
-	i.made, i.tokens = make(map[string]ID), make(map[record.Hash]ID)
+	i.made, i.tokens = make(map[string]ID), make(map[directory.Hash]ID)
 }
 
 // planned is what is to be done with an object.
@@ -295,10 +292,9 @@ func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit
 	if err := k.audible(c, "import", 0); err != nil {
 		return err
 	}
-	t := &tx{view: view{k: k}}
 	var ids []audit.ID
 	var lines [][]byte
-	doubtful, err := k.transact(ctx, t, func(t *tx) error {
+	doubtful, err := k.transact(ctx, func(t *tx) error {
 		ids, lines = ids[:0], lines[:0]
 		records, err := fn(t)
 		if err != nil {

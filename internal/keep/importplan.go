@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
-	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/directory"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -20,7 +21,7 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	if err := checkOrganizationName(o.Name); err != nil {
 		return p.left(ImportRefused, "%v", err)
 	}
-	old, err := v.org(o.ID)
+	old, err := v.dir.Organization(o.ID)
 	if err == nil {
 		return p.compared(differing(
 			difference{"name", old.Name != o.Name},
@@ -30,12 +31,12 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	if !errors.Is(err, ErrOrganizationNotFound) {
 		return p, err
 	}
-	has, err := v.orgNamed(o.Name)
+	has, err := v.dir.OrganizationNamed(o.Name)
 	if err != nil {
 		return p, err
 	}
 	if has == 0 {
-		has = i.made[ImportOrganizationKind+" named "+uniqueName(o.Name)]
+		has = i.made[ImportOrganizationKind+" named "+directory.UniqueName(o.Name)]
 	}
 	if has != 0 {
 		return p.left(ImportConflict, "its name is that of organization %s", has)
@@ -44,15 +45,9 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 		p.Reason = err.Error() + "; use its ID, or rename it"
 	}
 	return p.taken(func(t *tx) error {
-		r := &orgRecord{Name: o.Name, Description: o.Description, Created: o.Created, Updated: o.Updated}
-		if r.Created.IsZero() {
-			r.Created = t.Now
-		}
-		if r.Updated.Before(r.Created) {
-			r.Updated = r.Created
-		}
-		return t.putOrg(o.ID, nil, r)
-	}, i.remember(ImportOrganizationKind, o.ID, uniqueName(o.Name)))
+		o.Created, o.Updated = importedTimes(t.Now, o.Created, o.Updated)
+		return t.dir.PutOrganization(o)
+	}, i.remember(ImportOrganizationKind, o.ID, directory.UniqueName(o.Name)))
 }
 
 func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
@@ -65,11 +60,11 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 			return p.left(ImportRefused, "its password hash is not bcrypt's, or costs more than %d", MaxPasswordCost)
 		}
 	}
-	old, err := v.user(u.ID)
+	old, err := v.dir.Account(u.ID)
 	if err == nil {
 		return p.compared(differing(
 			difference{"name", old.Name != u.Name},
-			difference{"status", old.Inactive == u.Active},
+			difference{"status", old.Active != u.Active},
 			difference{"password", string(old.Password) != string(u.Password)},
 			difference{"role in the instance", old.Owner != u.Owner},
 		))
@@ -77,7 +72,7 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 	if !errors.Is(err, ErrUserNotFound) {
 		return p, err
 	}
-	has, err := v.userByName(u.Name)
+	has, err := v.dir.UserNamed(u.Name)
 	if err != nil {
 		return p, err
 	}
@@ -91,9 +86,8 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 		p.Reason = "is inactive"
 	}
 	return p.taken(func(t *tx) error {
-		return t.putUser(u.ID, nil, &userRecord{
-			Name: u.Name, Inactive: !u.Active, Owner: u.Owner, Password: u.Password, Created: t.Now, Updated: t.Now,
-		})
+		u.Created, u.Updated = t.Now, t.Now
+		return t.dir.PutAccount(u)
 	}, i.remember(ImportUserKind, u.ID, u.Name))
 }
 
@@ -118,7 +112,7 @@ func (i *importer) lacksOrg(v *view, id ID) (string, error) {
 	if i.made[ImportOrganizationKind+" "+id.String()] != 0 {
 		return "", nil
 	}
-	_, err := v.org(id)
+	_, err := v.dir.Organization(id)
 	if errors.Is(err, ErrOrganizationNotFound) {
 		return "organization " + id.String() + " is not here", nil
 	}
@@ -129,7 +123,7 @@ func (i *importer) lacksUser(v *view, id ID) (string, error) {
 	if i.made[ImportUserKind+" "+id.String()] != 0 {
 		return "", nil
 	}
-	_, err := v.user(id)
+	_, err := v.dir.User(id)
 	if errors.Is(err, ErrUserNotFound) {
 		return "user " + id.String() + " is not here", nil
 	}
@@ -148,7 +142,7 @@ func (i *importer) planMember(v *view, m ImportMember) (planned, error) {
 	if lacks != "" {
 		return p.left(ImportRefused, "%s", lacks)
 	}
-	has, err := v.role(m.Org, m.User)
+	has, err := v.dir.Role(m.Org, m.User)
 	switch {
 	case err != nil:
 		return p, err
@@ -157,36 +151,39 @@ func (i *importer) planMember(v *view, m ImportMember) (planned, error) {
 	case has != "":
 		return p.left(ImportDifferent, "is %s here", withArticle(has))
 	}
-	return p.taken(func(t *tx) error { return t.putMember(m.Org, m.User, m.Role) }, nil)
+	return p.taken(func(t *tx) error { return t.dir.PutMember(m.Org, m.User, m.Role) }, nil)
 }
 
 func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportTokenKind, ID: t.ID, Org: t.Org, Name: t.Description}}
-	if isEmptyToken(t) {
+	if directory.IsEmptyToken(t.Value, t.Hash) {
 		return p.left(ImportRefused, "it has no token, or the hash of an empty one")
 	}
-	hashes := importedHashes(v.DB(), t)
-	old, err := v.token(t.ID)
+	hashes := v.dir.ImportedHashes(t.Value, t.Hash)
+	old, err := v.dir.Token(t.ID)
 	if err == nil {
+		same, err := v.dir.TokenHashed(t.ID, hashes)
+		if err != nil {
+			return p, err
+		}
 		return p.compared(differing(
-			difference{"token", !slices.ContainsFunc(append(old.Imported, old.Hash), func(h record.Hash) bool { return slices.Contains(hashes, h) })},
+			difference{"token", !same},
 			difference{"owner", old.Org != t.Org || old.User != t.User},
-			difference{"status", old.Inactive == t.Active},
+			difference{"status", old.Active != t.Active},
 			difference{"description", old.Description != t.Description},
-			difference{"set of permissions", !slices.Equal(toSet(old.Permissions), t.Permissions) || len(old.Names) > 0 || !old.Expires.IsZero()},
+			difference{"set of permissions", !slices.Equal(old.Permissions, t.Permissions) || len(old.Names) > 0 || !old.Expires.IsZero()},
 		))
 	}
 	if !errors.Is(err, ErrTokenNotFound) {
 		return p, err
 	}
 	for _, h := range hashes {
-		entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableTokenHash, h))
+		has, err := v.dir.TokenByHash(h)
 		if err != nil {
 			return p, err
 		}
-		has := i.tokens[h]
-		if entry != nil {
-			has = entry.ID
+		if has == 0 {
+			has = i.tokens[h]
 		}
 		if has != 0 {
 			return p.left(ImportConflict, "it is the same as token %s", has)
@@ -223,7 +220,11 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 		notes = append(notes, note)
 	}
 	p.Reason = strings.Join(notes, "; ")
-	return p.taken(func(x *tx) error { return x.putImportedToken(t, hashes) }, func() { i.tokens[hashes[0]] = t.ID })
+	return p.taken(func(x *tx) error {
+		n := t.Token
+		n.Created, n.Updated = importedTimes(x.Now, n.Created, n.Updated)
+		return x.dir.ImportToken(n, hashes)
+	}, func() { i.tokens[hashes[0]] = t.ID })
 }
 
 // misplaced is view.misplaced for a token that is imported, together with what
@@ -259,14 +260,14 @@ func (i *importer) tokenOrg(v *view, id ID) (ID, error) {
 			return t.Org, nil
 		}
 	}
-	r, err := v.token(id)
+	t, err := v.dir.Token(id)
 	if errors.Is(err, ErrTokenNotFound) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	return r.Org, nil
+	return t.Org, nil
 }
 
 // foreignPermissions says which permissions are for resources of InfluxDB that
@@ -299,25 +300,14 @@ func foreignPermissions(set acl.Set) string {
 	return which + " for what is not kept here: " + strings.Join(types, ", ") + more
 }
 
-func (t *tx) putImportedToken(n ImportToken, hashes []record.Hash) error {
-	r := &tokenRecord{
-		Hash: hashes[0], Imported: hashes[1:], Org: n.Org, User: n.User, Inactive: !n.Active,
-		Description: n.Description, Permissions: toRecords(n.Permissions), Created: n.Created, Updated: n.Updated,
+// importedTimes returns when an object was created and updated, as far as the
+// other server knows.
+func importedTimes(now, created, updated time.Time) (time.Time, time.Time) {
+	if created.IsZero() {
+		created = now
 	}
-	if r.Created.IsZero() {
-		r.Created = t.Now
+	if updated.Before(created) {
+		updated = created
 	}
-	if r.Updated.Before(r.Created) {
-		r.Updated = r.Created
-	}
-	return t.putToken(n.ID, nil, r)
-}
-
-// importedHashes returns the keyed hash by which the token is found, and then
-// those by which it is known again when InfluxDB keeps it in another form.
-func importedHashes(db *record.DB, t ImportToken) []record.Hash {
-	if t.Value == "" {
-		return []record.Hash{db.Hash(influxToken, t.Hash)}
-	}
-	return append([]record.Hash{db.Hash("token", t.Value)}, influxHashes(db, t.Value)...)
+	return created, updated
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/clock"
+	"github.com/fluxkeep/fluxkeep/internal/directory"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
@@ -88,8 +89,8 @@ type Keep struct {
 	watchers watchers
 
 	// What is remembered; DESIGN.md says why none of it can be wrong.
-	maps    *secretmap.Maps
-	callers *callerCache
+	maps      *secretmap.Maps
+	directory *directory.Directory
 
 	scrub       scrub
 	rotation    rotation
@@ -121,7 +122,6 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		limiter:        newAttemptLimiter(),
 		refusals:       newRefusals(c.SingleRefusals),
 	}
-	k.callers = newCallerCache()
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys, k.wrappedKeys = c.SaveKeys, c.WrappedKeys
@@ -137,6 +137,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	})
 	k.now = k.clock.Now
 	k.records = record.New(c.Store, c.Keys, k.now)
+	k.directory = directory.New(k.records)
 	if k.sleep == nil {
 		k.sleep = sleep
 	}
@@ -232,26 +233,18 @@ var errUnchanged = secretmap.ErrUnchanged
 // view reads within one transaction; tx also writes.
 type view struct {
 	*record.Reader
-	k *Keep
-	// epoch is that of the directory before the store was read, 0 when it
-	// can't be told.
-	epoch uint64
+	k   *Keep
+	dir directory.Reader
 }
 
 type tx struct {
 	view
-	w *record.Writer
-	// directory says that the directory was changed.
-	directory bool
+	w   *record.Writer
+	dir directory.Writer
 }
 
-// changeDirectory must be called before anything is written that callerCache
-// remembers.
-func (t *tx) changeDirectory() {
-	if !t.directory {
-		t.directory, t.epoch = true, 0
-		t.k.callers.changing()
-	}
+func (k *Keep) view(r *record.Reader) *view {
+	return &view{Reader: r, k: k, dir: k.directory.Read(r)}
 }
 
 // read runs fn and, before its result may leave, writes the audit record.
@@ -259,9 +252,9 @@ func (k *Keep) read(ctx context.Context, rec *audit.Record, fn func(*view) error
 	if err := k.log.Err(); err != nil {
 		return k.finish(rec, k.now(), errAudit(err))
 	}
-	now, epoch := k.now(), k.callers.epoch()
+	now := k.now()
 	err := k.records.View(ctx, func(r *record.Reader) error {
-		return fn(&view{Reader: r, k: k, epoch: epoch})
+		return fn(k.view(r))
 	})
 	return k.finish(rec, now, domain(err))
 }
@@ -276,8 +269,7 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 	start := *rec
 	start.ID, start.Outcome = k.ids.Next(), audit.Allowed
 	line := make([]byte, 0, 512)
-	t := &tx{view: view{k: k}}
-	doubtful, err := k.transact(ctx, t, func(t *tx) error {
+	doubtful, err := k.transact(ctx, func(t *tx) error {
 		*rec = start
 		rec.Time = t.Now
 		if err := fn(t); err != nil {
@@ -303,13 +295,12 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 // peek reads without an audit record, for what is only a step towards
 // something that has one.
 func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
-	return k.records.View(ctx, func(r *record.Reader) error { return fn(&view{Reader: r, k: k}) })
+	return k.records.View(ctx, func(r *record.Reader) error { return fn(k.view(r)) })
 }
 
 // quietly writes without an audit record: upkeep that nobody asked for.
 func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
-	t := &tx{view: view{k: k}}
-	_, err := k.transact(ctx, t, fn)
+	_, err := k.transact(ctx, fn)
 	return err
 }
 

@@ -6,12 +6,8 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
-
-// A login token stands for the token that it was made with, for an hour at a
-// time. It may do what that token may do at the moment, and never outlives it.
-
-const loginLength = time.Hour
 
 // Login is a login token, in the answer to its creation or renewal.
 type Login struct {
@@ -21,14 +17,6 @@ type Login struct {
 	Length  time.Duration // left now
 }
 
-func (v *view) loginExpires(parent *tokenRecord) time.Time {
-	end := v.Now.Add(loginLength)
-	if !parent.Expires.IsZero() && parent.Expires.Before(end) {
-		end = parent.Expires
-	}
-	return end
-}
-
 // Login makes a login token from a token's ID and the token. Every refusal is
 // ErrUnauthenticated; too many wrong attempts are CodeTooMany. A right one is
 // never refused for the wrong ones before it: to find it costs no more than to
@@ -36,7 +24,7 @@ func (v *view) loginExpires(parent *tokenRecord) time.Time {
 func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login, error) {
 	rec := c.record("tokens.login", 0)
 	err := k.peek(ctx, func(v *view) error {
-		_, _, err := v.loginParent(role, secret)
+		_, err := v.dir.LoginParent(role, secret)
 		return err
 	})
 	if errors.Is(err, ErrUnauthenticated) {
@@ -47,43 +35,21 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 	if err != nil {
 		return Login{}, k.finish(rec, k.now(), domain(err))
 	}
-	out := Login{ID: acl.NewID(), Value: newTokenValue()}
+	out := Login{ID: acl.NewID(), Value: directory.NewTokenValue()}
 	err = k.update(ctx, rec, func(t *tx) error {
-		id, parent, err := t.loginParent(role, secret)
+		parent, err := t.dir.LoginParent(role, secret)
 		if err != nil {
 			return err
 		}
-		out.Expires = t.loginExpires(parent)
-		out.Length = out.Expires.Sub(t.Now)
-		rec.Token, rec.User, rec.Target = id.String(), parent.User.String(), out.ID.String()
-		return t.putToken(out.ID, nil, &tokenRecord{
-			Hash: t.Hash("token", out.Value), Org: parent.Org, User: parent.User, Parent: id,
-			Created: t.Now, Updated: t.Now, Expires: out.Expires, Wall: k.clock.Wall(),
-		})
+		rec.Token, rec.User, rec.Target = parent.ID.String(), parent.User.String(), out.ID.String()
+		login, err := t.dir.AddLogin(out.ID, out.Value, parent, k.clock.Wall())
+		out.Expires, out.Length = login.Expires, login.Expires.Sub(t.Now)
+		return err
 	})
 	if err != nil {
 		return Login{}, err
 	}
 	return out, nil
-}
-
-// loginParent returns the token that a role and a secret stand for, or
-// ErrUnauthenticated.
-func (v *view) loginParent(role, secret string) (ID, *tokenRecord, error) {
-	id, parent, err := v.tokenByValue(secret)
-	if err != nil {
-		return 0, nil, err
-	}
-	if parent == nil || parent.Parent != 0 || id.String() != role || parent.Inactive || parent.expired(v.Now) {
-		return 0, nil, ErrUnauthenticated
-	}
-	if err := v.activeUser(parent.User); err != nil {
-		if errors.Is(err, ErrUserInactive) {
-			err = ErrUnauthenticated
-		}
-		return 0, nil, err
-	}
-	return id, parent, nil
 }
 
 // mayItself asks for what every token may do with itself, unless it is switched
@@ -105,21 +71,9 @@ func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 		if err := c.mayItself(); err != nil {
 			return err
 		}
-		old, err := t.token(c.Token)
-		if err != nil {
-			return err
-		}
-		if old.Parent == 0 {
-			return errorf(CodeInvalid, "lease is not renewable") // Vault's words
-		}
-		parent, err := t.token(old.Parent)
-		if err != nil {
-			return err
-		}
-		r := *old
-		r.Updated, r.Expires, r.Wall = t.Now, t.loginExpires(parent), k.clock.Wall()
-		out = Login{ID: c.Token, Expires: r.Expires, Length: r.Expires.Sub(t.Now)}
-		return t.putToken(c.Token, old, &r)
+		login, err := t.dir.RenewLogin(c.Token, k.clock.Wall())
+		out = Login{ID: login.ID, Expires: login.Expires, Length: login.Expires.Sub(t.Now)}
+		return err
 	})
 	return out, err
 }
@@ -132,14 +86,12 @@ func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
 		if err := c.mayItself(); err != nil {
 			return err
 		}
-		r, err := v.token(c.Token)
+		t, err := v.dir.Token(c.Token)
 		if err != nil {
 			return err
 		}
-		out = Token{
-			ID: c.Token, Org: r.Org, User: r.User, Active: !r.Inactive, Description: r.Description,
-			Permissions: c.Permissions(), Created: r.Created, Updated: r.Updated, Expires: r.Expires, Names: c.names,
-		}
+		out = t
+		out.Permissions, out.Names = c.Permissions(), c.names
 		return nil
 	})
 	return out, err
@@ -153,10 +105,6 @@ func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
 		if err := c.mayItself(); err != nil {
 			return err
 		}
-		r, err := t.token(c.Token)
-		if err != nil {
-			return err
-		}
-		return t.deleteToken(c.Token, r)
+		return t.dir.DeleteToken(c.Token)
 	})
 }

@@ -4,20 +4,13 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
-	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
 // Organization owns secrets.
-type Organization struct {
-	ID          ID
-	Name        string
-	Description string
-	Created     time.Time
-	Updated     time.Time
-}
+type Organization = directory.Organization
 
 // OrganizationFilter chooses organizations; what is zero does not choose.
 type OrganizationFilter struct {
@@ -27,101 +20,14 @@ type OrganizationFilter struct {
 	Page Page
 }
 
-func (r *orgRecord) organization(id ID) Organization {
-	return Organization{ID: id, Name: r.Name, Description: r.Description, Created: r.Created, Updated: r.Updated}
-}
-
-// org returns the organization's record, or ErrOrganizationNotFound.
-func (v *view) org(id ID) (*orgRecord, error) {
-	k := record.Key(record.TableOrg, id)
-	r, err := record.Load[orgRecord](v.Reader, k)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		return nil, ErrOrganizationNotFound
-	}
-	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableOrgName, v.Hash("organization", uniqueName(r.Name))))
-	if err != nil {
-		return nil, err
-	}
-	if entry == nil || entry.ID != id {
-		return nil, record.Damaged(k, record.ErrNoEntry)
-	}
-	return r, record.CheckRevisions(k, r.Revision, entry.Revision)
-}
-
-// orgByName returns the organization that a reference by name means, 0 for
-// none. A name that looks like an ID only ever means the organization with that
-// ID: otherwise one organization could take the name of another's ID, and with
-// it what is meant for the other.
-func (v *view) orgByName(name string) (ID, error) {
-	if !acl.LooksLikeID(uniqueName(name)) {
-		return v.orgNamed(name)
-	}
-	id, err := acl.ParseID(uniqueName(name))
-	if err != nil {
-		return 0, nil // the zero ID
-	}
-	if _, err = v.org(id); errors.Is(err, ErrOrganizationNotFound) {
-		return 0, nil
-	}
-	return id, err
-}
-
-// orgNamed returns the organization that has a name, 0 for none.
-func (v *view) orgNamed(name string) (ID, error) {
-	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableOrgName, v.Hash("organization", uniqueName(name))))
-	if err != nil || entry == nil {
-		return 0, err
-	}
-	return entry.ID, nil
-}
-
 // readableOrg finds the organization if it exists and the caller may read
 // it, and says ErrOrganizationNotFound in every other case.
-func (v *view) readableOrg(c *Caller, id ID) (*orgRecord, error) {
+func (v *view) readableOrg(c *Caller, id ID) (Organization, error) {
 	if c.mayOrg(acl.Read, id) != nil {
-		return nil, ErrOrganizationNotFound
+		return Organization{}, ErrOrganizationNotFound
 	}
-	return v.org(id)
+	return v.dir.Organization(id)
 }
-
-func (t *tx) putOrg(id ID, old, r *orgRecord) error {
-	t.changeDirectory()
-	entry := record.HashKey(record.TableOrgName, t.Hash("organization", uniqueName(r.Name)))
-	if old == nil || uniqueName(old.Name) != uniqueName(r.Name) {
-		if has, err := t.orgNamed(r.Name); err != nil {
-			return err
-		} else if has != 0 {
-			return errorf(CodeConflict, "organization with name %s already exists", r.Name)
-		}
-	}
-	if old != nil {
-		r.Revision = old.Revision + 1
-		if uniqueName(old.Name) != uniqueName(r.Name) {
-			if err := t.w.Delete(record.HashKey(record.TableOrgName, t.Hash("organization", uniqueName(old.Name)))); err != nil {
-				return err
-			}
-		}
-	}
-	if err := t.w.PutJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
-		return err
-	}
-	return t.w.PutJSON(record.Key(record.TableOrg, id), r)
-}
-
-func (t *tx) deleteOrg(id ID, r *orgRecord) error {
-	t.changeDirectory()
-	if err := t.w.Delete(record.HashKey(record.TableOrgName, t.Hash("organization", uniqueName(r.Name)))); err != nil {
-		return err
-	}
-	return t.w.Delete(record.Key(record.TableOrg, id))
-}
-
-// uniqueName is what no two organizations share: as in InfluxDB, spaces around
-// a name are kept and make no difference.
-func uniqueName(name string) string { return strings.TrimSpace(name) }
 
 // unknownOrgName has InfluxDB's words, which put quotes around a name and
 // escape nothing in it.
@@ -130,7 +36,7 @@ func unknownOrgName(name string) error {
 }
 
 func checkOrganizationName(name string) error {
-	if uniqueName(name) == "" {
+	if directory.UniqueName(name) == "" {
 		return errorf(CodeInvalid, "org name is empty")
 	}
 	return validName("organization name", name)
@@ -140,7 +46,7 @@ func checkOrganizationName(name string) error {
 // that HTTP clients change, and one that looks like an ID, unless it is the
 // organization's own, which an adopted organization is named after.
 func checkNewOrganizationName(id ID, name string) error {
-	if unique := uniqueName(name); acl.LooksLikeID(unique) && !strings.EqualFold(unique, id.String()) {
+	if unique := directory.UniqueName(name); acl.LooksLikeID(unique) && !strings.EqualFold(unique, id.String()) {
 		return errorf(CodeInvalid, "organization name must not have the form of an ID, which is 16 hexadecimal digits")
 	}
 	if err := checkOrganizationName(name); err != nil {
@@ -173,12 +79,9 @@ func (k *Keep) Organization(ctx context.Context, c Caller, id ID) (Organization,
 		if err := c.mayOrg(acl.Read, id); err != nil {
 			return err
 		}
-		r, err := v.org(id)
-		if err != nil {
-			return err
-		}
-		out = r.organization(id)
-		return nil
+		var err error
+		out, err = v.dir.Organization(id)
+		return err
 	})
 	return out, err
 }
@@ -194,7 +97,7 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 		case f.ID != 0:
 			return v.addOrg(&c, f.ID, ErrOrganizationNotFound, &out)
 		case f.Name != "":
-			id, err := v.orgByName(f.Name)
+			id, err := v.dir.FindOrganization(f.Name)
 			if err != nil {
 				return err
 			}
@@ -208,11 +111,11 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 			if c.mayOrg(acl.Read, id) != nil {
 				continue
 			}
-			r, err := v.org(id)
+			o, err := v.dir.Organization(id)
 			if err != nil {
 				return err
 			}
-			out = append(out, r.organization(id))
+			out = append(out, o)
 		}
 		out = cut(f.Page, out, func(o Organization) ID { return o.ID })
 		return nil
@@ -229,14 +132,14 @@ func (v *view) addOrg(c *Caller, id ID, missing error, out *[]Organization) erro
 		}
 		return nil
 	}
-	r, err := v.org(id)
+	o, err := v.dir.Organization(id)
 	if errors.Is(err, ErrOrganizationNotFound) {
 		return missing
 	}
 	if err != nil {
 		return err
 	}
-	*out = append(*out, r.organization(id))
+	*out = append(*out, o)
 	return nil
 }
 
@@ -248,13 +151,13 @@ func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
 	}
 	var ids []ID
 	if user != 0 {
-		err := v.memberships(user, func(org ID, _ Role) error {
+		err := v.dir.EachMembership(user, func(org ID, _ Role) error {
 			ids = append(ids, org)
 			return nil
 		})
 		return ids, err
 	}
-	return ids, v.ScanIDs(record.TableOrg, func(id ID) error {
+	return ids, v.dir.EachOrganization(func(id ID) error {
 		ids = append(ids, id)
 		return nil
 	})
@@ -268,18 +171,17 @@ func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (I
 	if id, err := acl.ParseID(ref); err == nil {
 		return id, nil
 	}
-	epoch := k.callers.epoch()
-	if known, _ := k.callers.refs.Get(ref); epoch != 0 && known.epoch == epoch {
-		return known.id, nil
+	if id, ok := k.directory.KnownOrganization(ref); ok {
+		return id, nil
 	}
-	return k.resolve(ctx, c, ref, epoch)
+	return k.resolve(ctx, c, ref)
 }
 
-func (k *Keep) resolve(ctx context.Context, c Caller, ref string, epoch uint64) (ID, error) {
+func (k *Keep) resolve(ctx context.Context, c Caller, ref string) (ID, error) {
 	var out ID
 	err := k.peek(ctx, func(v *view) error {
 		var err error
-		if out, err = v.orgByName(ref); err != nil {
+		if out, err = v.dir.FindOrganization(ref); err != nil {
 			return err
 		}
 		if out == 0 {
@@ -293,9 +195,6 @@ func (k *Keep) resolve(ctx context.Context, c Caller, ref string, epoch uint64) 
 	if err != nil {
 		rec := c.record("organizations.resolve", 0)
 		return 0, k.finish(rec, k.now(), domain(err))
-	}
-	if k.records.Exclusive() && epoch != 0 {
-		k.callers.refs.Put(strings.Clone(ref), seenRef{out, epoch})
 	}
 	return out, nil
 }
@@ -315,7 +214,7 @@ func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, descripti
 		}
 		rec.Organization = out.ID.String()
 		if c.User != 0 {
-			return t.putMember(out.ID, c.User, Owner)
+			return t.dir.PutMember(out.ID, c.User, Owner)
 		}
 		return nil
 	})
@@ -326,8 +225,8 @@ func (t *tx) createOrg(id ID, name, description string) (Organization, error) {
 	if err := checkNewOrganizationName(id, name); err != nil {
 		return Organization{}, err
 	}
-	r := &orgRecord{Name: name, Description: description, Created: t.Now, Updated: t.Now}
-	return r.organization(id), t.putOrg(id, nil, r)
+	o := Organization{ID: id, Name: name, Description: description, Created: t.Now, Updated: t.Now}
+	return o, t.dir.PutOrganization(o)
 }
 
 // OrganizationUpdate changes what is not nil.
@@ -343,23 +242,22 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 		if err := c.mayChangeOrg(id); err != nil {
 			return err
 		}
-		old, err := t.org(id)
+		o, err := t.dir.Organization(id)
 		if err != nil {
 			return err
 		}
-		r := *old
-		r.Updated = t.Now
+		o.Updated = t.Now
 		if u.Description != nil {
-			r.Description = *u.Description
+			o.Description = *u.Description
 		}
-		if u.Name != nil && *u.Name != old.Name { // an imported name may stay
+		if u.Name != nil && *u.Name != o.Name { // an imported name may stay
 			if err := checkNewOrganizationName(id, *u.Name); err != nil {
 				return err
 			}
-			r.Name = *u.Name
+			o.Name = *u.Name
 		}
-		out = r.organization(id)
-		return t.putOrg(id, old, &r)
+		out = o
+		return t.dir.PutOrganization(o)
 	})
 	return out, err
 }
@@ -371,17 +269,7 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 		if err := c.mayChangeOrg(id); err != nil {
 			return err
 		}
-		r, err := t.org(id)
-		if err != nil {
-			return err
-		}
-		if err := t.deleteOrg(id, r); err != nil {
-			return err
-		}
-		if err := t.markSetUp(); err != nil {
-			return err
-		}
-		if err := t.deleteMembers(id); err != nil {
+		if err := t.dir.DeleteOrganization(id); err != nil {
 			return err
 		}
 		return t.k.maps.Delete(t.w, id)

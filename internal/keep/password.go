@@ -116,13 +116,11 @@ func checkPassword(password string) error {
 // user or password.
 func (k *Keep) passwordOf(ctx context.Context, id ID) (hashed []byte, err error) {
 	err = k.peek(ctx, func(v *view) error {
-		r, err := v.user(id)
+		a, err := v.dir.Account(id)
 		if errors.Is(err, ErrUserNotFound) {
 			return nil
 		}
-		if err == nil {
-			hashed = r.Password
-		}
+		hashed = a.Password
 		return err
 	})
 	return hashed, domain(err)

@@ -223,7 +223,7 @@ func (s *scrubPass) found(what string, err error) {
 // distrust makes requests refuse what is damaged.
 func (s *scrubPass) distrust() {
 	s.keep.records.Distrust(s.suspects, slices.Concat(s.maps, s.last.maps))
-	s.keep.callers.forget()
+	s.keep.directory.Forget()
 }
 
 func (s *scrub) report(change func(*ScrubStatus)) {

@@ -4,10 +4,9 @@ import (
 	"context"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
-	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
 // SetupRequest is what a new server is set up with.
@@ -32,27 +31,13 @@ type SetupResult struct {
 // SetupAllowed reports whether the server is not set up yet. Anybody may ask.
 func (k *Keep) SetupAllowed(ctx context.Context) (bool, error) {
 	allowed := false
-	err := k.peek(ctx, func(v *view) (err error) {
-		allowed, err = v.setupAllowed()
+	err := k.peek(ctx, func(v *view) error {
+		done, err := v.dir.IsSetUp()
+		allowed = !done
 		return err
 	})
 	return allowed, domain(err)
 }
-
-func (v *view) setupAllowed() (bool, error) {
-	empty := true
-	found := func(_, _ []byte) (bool, error) { empty = false; return false, nil }
-	for _, table := range []record.Table{record.TableSetUp, record.TableUser, record.TableOrg} {
-		if err := v.ScanPrefix(record.Key(table), found); err != nil {
-			return false, err
-		}
-	}
-	return empty, nil
-}
-
-// markSetUp keeps Setup closed to strangers when the last user and the last
-// organization are deleted.
-func (t *tx) markSetUp() error { return t.w.PutJSON(record.Key(record.TableSetUp), true) }
 
 // Setup makes the first user, who owns the instance, the first organization
 // and an operator token. Anybody may do it, once.
@@ -77,43 +62,41 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 	}
 	value := q.Token
 	if value == "" {
-		value = newTokenValue()
+		value = directory.NewTokenValue()
 	}
 	err := k.update(ctx, rec, func(t *tx) error {
 		if err := t.maySetup(&q); err != nil {
 			return err
 		}
-		user, err := t.w.NewID(record.TableUser)
+		user, err := t.dir.NewUserID()
 		if err != nil {
 			return err
 		}
-		token, err := t.w.NewID(record.TableToken)
+		token, err := t.dir.NewTokenID()
 		if err != nil {
 			return err
 		}
 		org := acl.NewID()
-		u := &userRecord{Name: q.User, Owner: true, Password: hashed, Created: t.Now, Updated: t.Now}
-		if err := t.putUser(user, nil, u); err != nil {
+		out.User = User{ID: user, Name: q.User, Active: true, Created: t.Now, Updated: t.Now}
+		if err := t.dir.PutAccount(directory.Account{User: out.User, Owner: true, Password: hashed}); err != nil {
 			return err
 		}
 		if out.Org, err = t.createOrg(org, q.Org, ""); err != nil {
 			return err
 		}
-		if err := t.putMember(org, user, Owner); err != nil {
+		if err := t.dir.PutMember(org, user, Owner); err != nil {
 			return err
 		}
-		r := &tokenRecord{
-			Hash: t.Hash("token", value), Org: org, User: user, Description: q.User + "'s Token",
-			Permissions: toRecords(acl.Operator()), Created: t.Now, Updated: t.Now,
-		}
-		if err := t.putToken(token, nil, r); err != nil {
+		out.Token, err = t.dir.Describe(Token{
+			ID: token, Org: org, User: user, Active: true, Description: q.User + "'s Token",
+			Permissions: acl.Operator(), Created: t.Now, Updated: t.Now, Value: value,
+		})
+		if err != nil {
 			return err
 		}
-		out.User = u.user(user)
-		if out.Token, err = t.describe(token, r); err != nil {
+		if err := t.dir.AddToken(out.Token); err != nil {
 			return err
 		}
-		out.Token.Value = value
 		if err := q.checkBucket(); err != nil {
 			return err
 		}
@@ -127,11 +110,11 @@ func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult
 }
 
 func (v *view) maySetup(q *SetupRequest) error {
-	allowed, err := v.setupAllowed()
+	done, err := v.dir.IsSetUp()
 	if err != nil {
 		return err
 	}
-	if !allowed {
+	if done {
 		return errorf(CodeConflict, "onboarding has already been completed")
 	}
 	// Or everybody who was here has been removed from the disk.
@@ -152,16 +135,10 @@ func checkTokenValue(value string) error {
 	switch {
 	case len(value) > maxTokenValue:
 		return errorf(CodeInvalid, "token is longer than %d bytes", maxTokenValue)
-	case value != "" && !isTokenValue(value):
+	case value != "" && !directory.IsTokenValue(value):
 		return errorf(CodeInvalid, "token must not have control characters, or space around it")
 	}
 	return nil
-}
-
-// isTokenValue reports whether a request can bring the value as a token. The
-// empty value is no token, whatever has its hash.
-func isTokenValue(value string) bool {
-	return value != "" && strings.TrimSpace(value) == value && !strings.ContainsFunc(value, unicode.IsControl)
 }
 
 const maxTokenValue = 1024

@@ -4,92 +4,20 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
-	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
 // User is somebody who can sign in and own tokens.
-type User struct {
-	ID      ID
-	Name    string
-	Active  bool
-	Created time.Time
-	Updated time.Time
-}
+type User = directory.User
 
 // UserFilter chooses users; what is zero does not choose.
 type UserFilter struct {
 	ID   ID
 	Name string
 	Page Page
-}
-
-func (r *userRecord) user(id ID) User {
-	return User{ID: id, Name: r.Name, Active: !r.Inactive, Created: r.Created, Updated: r.Updated}
-}
-
-// user returns the user's record, or ErrUserNotFound.
-func (v *view) user(id ID) (*userRecord, error) {
-	k := record.Key(record.TableUser, id)
-	r, err := record.Load[userRecord](v.Reader, k)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		return nil, ErrUserNotFound
-	}
-	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableUserName, v.Hash("user", r.Name)))
-	if err != nil {
-		return nil, err
-	}
-	if entry == nil || entry.ID != id {
-		return nil, record.Damaged(k, record.ErrNoEntry)
-	}
-	return r, record.CheckRevisions(k, r.Revision, entry.Revision)
-}
-
-// userByName returns the ID behind a name, 0 when nobody has it.
-func (v *view) userByName(name string) (ID, error) {
-	entry, err := record.Load[entryRecord](v.Reader, record.HashKey(record.TableUserName, v.Hash("user", name)))
-	if err != nil || entry == nil {
-		return 0, err
-	}
-	return entry.ID, nil
-}
-
-func (t *tx) putUser(id ID, old, r *userRecord) error {
-	t.changeDirectory()
-	entry := record.HashKey(record.TableUserName, t.Hash("user", r.Name))
-	if old == nil || old.Name != r.Name {
-		if e, err := record.Load[entryRecord](t.Reader, entry); err != nil {
-			return err
-		} else if e != nil {
-			return errorf(CodeConflict, "user with name %s already exists", r.Name)
-		}
-	}
-	if old != nil {
-		r.Revision = old.Revision + 1
-		if old.Name != r.Name {
-			if err := t.w.Delete(record.HashKey(record.TableUserName, t.Hash("user", old.Name))); err != nil {
-				return err
-			}
-		}
-	}
-	if err := t.w.PutJSON(entry, entryRecord{Revision: r.Revision, ID: id}); err != nil {
-		return err
-	}
-	return t.w.PutJSON(record.Key(record.TableUser, id), r)
-}
-
-func (t *tx) deleteUser(id ID, r *userRecord) error {
-	t.changeDirectory()
-	if err := t.w.Delete(record.HashKey(record.TableUserName, t.Hash("user", r.Name))); err != nil {
-		return err
-	}
-	return t.w.Delete(record.Key(record.TableUser, id))
 }
 
 // User returns one user. Needs read on it.
@@ -101,12 +29,9 @@ func (k *Keep) User(ctx context.Context, c Caller, id ID) (User, error) {
 		if err := c.mayUser(acl.Read, id); err != nil {
 			return err
 		}
-		r, err := v.user(id)
-		if err != nil {
-			return err
-		}
-		out = r.user(id)
-		return nil
+		var err error
+		out, err = v.dir.User(id)
+		return err
 	})
 	return out, err
 }
@@ -124,12 +49,9 @@ func (k *Keep) Me(ctx context.Context, c Caller) (User, error) {
 		if err := c.mayUser(acl.Read, c.User); err != nil {
 			return err
 		}
-		r, err := v.user(c.User)
-		if err != nil {
-			return err
-		}
-		out = r.user(c.User)
-		return nil
+		var err error
+		out, err = v.dir.User(c.User)
+		return err
 	})
 	return out, err
 }
@@ -144,7 +66,7 @@ func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error
 		id := f.ID
 		if id == 0 && f.Name != "" {
 			var err error
-			if id, err = v.userByName(f.Name); err != nil {
+			if id, err = v.dir.UserNamed(f.Name); err != nil {
 				return err
 			}
 		}
@@ -155,19 +77,19 @@ func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error
 				}
 				return nil
 			}
-			r, err := v.user(id)
+			u, err := v.dir.User(id)
 			if err == nil {
-				out = append(out, r.user(id))
+				out = append(out, u)
 			}
 			return err
 		}
-		err := v.ScanIDs(record.TableUser, func(id ID) error {
+		err := v.dir.EachUser(func(id ID) error {
 			if c.mayUser(acl.Read, id) != nil {
 				return nil
 			}
-			r, err := v.user(id)
+			u, err := v.dir.User(id)
 			if err == nil {
-				out = append(out, r.user(id))
+				out = append(out, u)
 			}
 			return err
 		})
@@ -185,16 +107,16 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 		if err := c.mayChange(acl.Resource{Type: acl.Users}); err != nil {
 			return err
 		}
-		id, err := t.w.NewID(record.TableUser)
+		id, err := t.dir.NewUserID()
 		if err != nil {
 			return err
 		}
-		r := &userRecord{Name: name, Inactive: !active, Created: t.Now, Updated: t.Now}
-		rec.Target, out = id.String(), r.user(id)
+		out = User{ID: id, Name: name, Active: active, Created: t.Now, Updated: t.Now}
+		rec.Target = id.String()
 		if err := checkNewUserName(name); err != nil {
 			return err
 		}
-		return t.putUser(id, nil, r)
+		return t.dir.PutAccount(directory.Account{User: out})
 	})
 	return out, err
 }
@@ -231,23 +153,22 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}
-		old, err := t.user(id)
+		a, err := t.dir.Account(id)
 		if err != nil {
 			return err
 		}
-		r := *old
-		r.Updated = t.Now
-		if u.Name != nil && *u.Name != old.Name { // an imported name may stay
+		a.Updated = t.Now
+		if u.Name != nil && *u.Name != a.Name { // an imported name may stay
 			if err := checkNewUserName(*u.Name); err != nil {
 				return err
 			}
-			r.Name = *u.Name
+			a.Name = *u.Name
 		}
 		if u.Active != nil {
-			r.Inactive = !*u.Active
+			a.Active = *u.Active
 		}
-		out = r.user(id)
-		return t.putUser(id, old, &r)
+		out = a.User
+		return t.dir.PutAccount(a)
 	})
 	return out, err
 }
@@ -262,17 +183,7 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}
-		r, err := t.user(id)
-		if err != nil {
-			return err
-		}
-		if err := t.deleteUser(id, r); err != nil {
-			return err
-		}
-		if err := t.markSetUp(); err != nil {
-			return err
-		}
-		return t.deleteMemberships(id)
+		return t.dir.DeleteUser(id)
 	})
 }
 
@@ -315,15 +226,15 @@ func (k *Keep) replacePassword(ctx context.Context, c Caller, id ID, old *string
 		if err := t.mayPassword(&c, id); err != nil {
 			return err
 		}
-		r, err := t.user(id)
+		a, err := t.dir.Account(id)
 		if err != nil {
 			return err
 		}
-		except := record.Hash{}
+		except := directory.Hash{}
 		if old != nil {
 			except = c.session
 		}
-		return t.changePassword(id, r, hashed, except)
+		return t.changePassword(a, hashed, except)
 	})
 	if err == nil {
 		k.limiter.succeeded(k.now(), a)
@@ -335,7 +246,7 @@ func (v *view) mayPassword(c *Caller, id ID) error {
 	if err := c.mayChangeUser(id); err != nil {
 		return err
 	}
-	_, err := v.user(id)
+	_, err := v.dir.User(id)
 	if errors.Is(err, ErrUserNotFound) {
 		return errorf(CodeForbidden, "your userID is incorrect") // InfluxDB's words
 	}
@@ -354,11 +265,10 @@ func (k *Keep) checkOldPassword(ctx context.Context, id ID, old string) error {
 	return err
 }
 
-func (t *tx) changePassword(id ID, old *userRecord, hashed []byte, except record.Hash) error {
-	r := *old
-	r.Password, r.Updated = hashed, t.Now
-	if err := t.endSessions(id, except); err != nil {
+func (t *tx) changePassword(a directory.Account, hashed []byte, except directory.Hash) error {
+	a.Password, a.Updated = hashed, t.Now
+	if err := t.dir.EndSessions(a.ID, except); err != nil {
 		return err
 	}
-	return t.putUser(id, old, &r)
+	return t.dir.PutAccount(a)
 }

@@ -33,6 +33,9 @@ func New(s store.Store, keys *seal.Keys, now func() time.Time) *DB {
 // Exclusive is store.Store's.
 func (db *DB) Exclusive() bool { return db.store.Exclusive() }
 
+// Revision is store.Store's.
+func (db *DB) Revision(tables ...Table) uint64 { return db.store.Revision(tables...) }
+
 // Keys returns the keys that seal what is written now.
 func (db *DB) Keys() *seal.Keys { return db.keys.Load() }
 

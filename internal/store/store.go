@@ -79,6 +79,10 @@ type Store interface {
 	// succeeded, the outcome of those that failed before it began is final.
 	Exclusive() bool
 
+	// Revision is what Reader.Revision would be in a View that began now, or 0
+	// if only a View can tell.
+	Revision(tables ...byte) uint64
+
 	// Close waits for running calls and releases the store. Calls made
 	// afterwards return ErrClosed.
 	Close() error

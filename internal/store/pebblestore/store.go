@@ -171,6 +171,14 @@ func refuseForeign(fs vfs.FS, dir string) error {
 // Exclusive implements store.Store: the lock of the folder sees to it.
 func (s *Store) Exclusive() bool { return true }
 
+// Revision implements store.Store.
+func (s *Store) Revision(tables ...byte) uint64 {
+	if e := s.published.Load(); e != nil {
+		return e.revs.of(tables)
+	}
+	return 0
+}
+
 // View implements store.Store.
 func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	if err := ctx.Err(); err != nil {

@@ -18,6 +18,9 @@ func testRevision(t *testing.T, o Opener) {
 	revisions := func() (all, a, b uint64) {
 		MustView(t, s, func(r store.Reader) error {
 			all, a, b = r.Revision(), r.Revision('a'), r.Revision('b')
+			if got := s.Revision('a'); got != a && got != 0 {
+				t.Errorf("revision %d of the store, and %d of a view", got, a)
+			}
 			return nil
 		})
 		return all, a, b

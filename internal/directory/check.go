@@ -1,0 +1,157 @@
+package directory
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+// Checker looks for damage in the directory. It is told of every record first,
+// and then compares them.
+type Checker struct {
+	d        Reader
+	orgs     []ID
+	users    []ID
+	tokens   []ID
+	members  map[membership][2]uint64 // the revisions of both records, see record.CheckRevisions
+	sessions map[Hash]foundSession
+	leads    []lead
+}
+
+type membership struct{ org, user ID }
+
+// foundSession has the revisions of both records of a session, plus one: 0 says
+// that the record was not found.
+type foundSession struct {
+	user             ID
+	revision, mirror uint64
+	unread           bool
+}
+
+// lead is a lookup entry and the table of the object that it is for.
+type lead struct {
+	what  string
+	table record.Table
+	id    ID
+}
+
+// NewChecker returns a checker for what a transaction reads.
+func NewChecker(d Reader) *Checker {
+	return &Checker{d: d, members: map[membership][2]uint64{}, sessions: map[Hash]foundSession{}}
+}
+
+// Organizations, Users and Tokens return the IDs of the records that were found.
+
+func (c *Checker) Organizations() []ID { return c.orgs }
+func (c *Checker) Users() []ID         { return c.users }
+func (c *Checker) Tokens() []ID        { return c.tokens }
+
+// Unread notes a record that can't be opened.
+func (c *Checker) Unread(key []byte) {
+	if h, _, ok := sessionKey(key); ok {
+		s := c.sessions[h]
+		s.unread = true
+		c.sessions[h] = s
+	}
+}
+
+// Record checks a record of the directory by itself. ok is false when the record
+// is not part of the directory.
+func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
+	id, _ := record.IDAt(key, 1)
+	switch table := record.TableOf(key); table {
+	case record.TableOrg:
+		if err = json.Unmarshal(plain, new(orgRecord)); err == nil {
+			c.orgs = append(c.orgs, id)
+		}
+	case record.TableUser:
+		if err = json.Unmarshal(plain, new(userRecord)); err == nil {
+			c.users = append(c.users, id)
+		}
+	case record.TableToken:
+		if err = json.Unmarshal(plain, new(tokenRecord)); err == nil {
+			c.tokens = append(c.tokens, id)
+		}
+	case record.TableOrgName, record.TableUserName, record.TableTokenHash:
+		var r entryRecord
+		if err = json.Unmarshal(plain, &r); err == nil {
+			c.leads = append(c.leads, lead{record.Describe(key), leadsTo[table], r.ID})
+		}
+	case record.TableSession:
+		var r sessionRecord
+		if err = json.Unmarshal(plain, &r); err == nil {
+			c.session(key, func(s *foundSession, _ ID) { s.user, s.revision = r.User, r.Revision+1 })
+		}
+	case record.TableSessionOf:
+		var r entryRecord
+		if err = json.Unmarshal(plain, &r); err == nil {
+			c.session(key, func(s *foundSession, user ID) { s.user, s.mirror = user, r.Revision+1 })
+		}
+	case record.TableMember, record.TableMemberOf:
+		var r memberRecord
+		if err = json.Unmarshal(plain, &r); err == nil {
+			c.member(key, id, r)
+		}
+	case record.TableSetUp:
+		err = json.Unmarshal(plain, new(bool))
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+var leadsTo = map[record.Table]record.Table{
+	record.TableOrgName: record.TableOrg, record.TableUserName: record.TableUser, record.TableTokenHash: record.TableToken,
+}
+
+func (c *Checker) session(key []byte, note func(s *foundSession, user ID)) {
+	if h, user, ok := sessionKey(key); ok {
+		s := c.sessions[h]
+		note(&s, user)
+		c.sessions[h] = s
+	}
+}
+
+func (c *Checker) member(key []byte, first ID, r memberRecord) {
+	second, _ := record.IDAt(key, 9)
+	m, side := membership{first, second}, 0
+	if record.TableOf(key) == record.TableMemberOf {
+		m, side = membership{second, first}, 1
+	}
+	both := c.members[m]
+	both[side] = r.Revision
+	c.members[m] = both
+}
+
+// Compare checks that each object fits its lookup entries.
+func (c *Checker) Compare(found *record.Findings) {
+	for _, l := range c.leads {
+		if ok, err := c.d.r.Has(record.Key(l.table, l.id)); err == nil && !ok {
+			found.Add(l.what, fmt.Errorf("%s, which it leads to, is missing", record.Describe(record.Key(l.table, l.id))))
+		}
+	}
+	for _, id := range c.orgs {
+		_, err := c.d.org(id)
+		found.Check(record.Describe(record.Key(record.TableOrg, id)), err)
+	}
+	for _, id := range c.users {
+		_, err := c.d.user(id)
+		found.Check(record.Describe(record.Key(record.TableUser, id)), err)
+	}
+	for _, id := range c.tokens {
+		_, err := c.d.token(id)
+		found.Check(record.Describe(record.Key(record.TableToken, id)), err)
+	}
+	for m, revisions := range c.members {
+		k := record.Key(record.TableMember, m.org, m.user)
+		found.Check(record.Describe(k), record.CheckRevisions(k, revisions[0], revisions[1]))
+	}
+	for h, s := range c.sessions {
+		if s.unread || s.revision == s.mirror {
+			continue
+		}
+		found.Add(record.Describe(record.SessionOfKey(s.user, h)), errors.New("its two records are not of the same time"))
+	}
+}

@@ -1,0 +1,71 @@
+package directory
+
+import (
+	"sync/atomic"
+
+	"github.com/fluxkeep/fluxkeep/internal/errcode"
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+type (
+	// ID names an organization, a user or a token.
+	ID = record.ID
+	// Hash is the keyed hash by which a name, a token or a session is found.
+	Hash = record.Hash
+)
+
+var (
+	ErrOrganizationNotFound = &errcode.Error{Code: errcode.NotFound, Message: "organization not found"}
+	ErrUserNotFound         = &errcode.Error{Code: errcode.NotFound, Message: "user not found"}
+	ErrTokenNotFound        = &errcode.Error{Code: errcode.NotFound, Message: "authorization not found"}
+	// ErrUnauthenticated says that a credential is unknown, without saying why.
+	ErrUnauthenticated = &errcode.Error{Code: errcode.Unauthorized, Message: "unauthorized access"}
+	ErrUserInactive    = &errcode.Error{Code: errcode.Forbidden, Message: "User is inactive"}
+)
+
+// Directory is the directory of a store. Its methods may be called by several
+// goroutines at once.
+type Directory struct {
+	db      *record.DB
+	current atomic.Pointer[snapshot]
+}
+
+// New returns the directory of a store.
+func New(db *record.DB) *Directory { return &Directory{db: db} }
+
+// Reader reads the directory within one transaction.
+type Reader struct {
+	d *Directory
+	r *record.Reader
+}
+
+// Writer reads and changes the directory within one transaction.
+type Writer struct {
+	Reader
+	w *record.Writer
+}
+
+// Read returns the directory as a transaction reads it.
+func (d *Directory) Read(r *record.Reader) Reader { return Reader{d, r} }
+
+// Write returns the directory as a transaction reads and changes it.
+func (d *Directory) Write(w *record.Writer) Writer { return Writer{d.Read(&w.Reader), w} }
+
+// IsSetUp reports whether there is, or ever was, a user or an organization.
+func (d Reader) IsSetUp() (bool, error) {
+	found := false
+	for _, table := range []record.Table{record.TableSetUp, record.TableUser, record.TableOrg} {
+		err := d.r.ScanPrefix(record.Key(table), func(_, _ []byte) (bool, error) {
+			found = true
+			return false, nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return found, nil
+}
+
+// markSetUp makes IsSetUp true even after the last user and the last
+// organization are deleted.
+func (d Writer) markSetUp() error { return d.w.PutJSON(record.Key(record.TableSetUp), true) }

@@ -1,0 +1,149 @@
+package directory
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+)
+
+// Identity is the user behind a token or a session, and what it may do. It must
+// not be changed: others share it.
+type Identity struct {
+	User        ID
+	Token       ID // 0: a session
+	Parent      ID // the token that Token, a login token, stands for; else zero
+	Inactive    bool
+	Permissions acl.Set
+	Names       []string  // name patterns, for a token limited to some names
+	Expires     time.Time // zero: never
+	Wall        time.Time // the login token's, else zero
+	// The IDs as text, "" for zero, so that not every request has to format
+	// them.
+	UserText, TokenText, ParentText string
+
+	until time.Time // when it must be looked up again; zero: never
+}
+
+// TokenIdentity finds the user behind a token. An unknown or expired token is
+// ErrUnauthenticated; a token whose user is inactive or gone, ErrUserInactive.
+func (d Reader) TokenIdentity(value string) (*Identity, error) {
+	s := d.snapshot()
+	i, err := d.tokenIdentity(value)
+	if err == nil {
+		s.tokens.Put(tokenHash(d.d.db, value), i)
+	}
+	return i, err
+}
+
+func (d Reader) tokenIdentity(value string) (*Identity, error) {
+	t, err := d.tokenByValue(value)
+	if err != nil {
+		return nil, err
+	}
+	if t.Expired(d.r.Now) {
+		return nil, ErrUnauthenticated
+	}
+	i := &Identity{
+		User: t.User, Token: t.ID, Inactive: !t.Active,
+		Permissions: oftenFirst(t.Permissions), Names: t.Names, Expires: t.Expires, Wall: t.Wall, until: t.Expires,
+		UserText: t.User.String(), TokenText: t.ID.String(),
+	}
+	if t.Parent != 0 {
+		if err := d.bindToParent(i, t.Parent); err != nil {
+			return nil, err
+		}
+	}
+	_, err = d.activeUser(t.User)
+	return i, err
+}
+
+// bindToParent lets a login token do what the token that it stands for may do
+// now, and nothing when that one is gone, inactive or expired.
+func (d Reader) bindToParent(i *Identity, parent ID) error {
+	t, err := d.Token(parent)
+	if errors.Is(err, ErrTokenNotFound) {
+		return ErrUnauthenticated
+	}
+	if err != nil {
+		return err
+	}
+	if !t.Active || t.Expired(d.r.Now) {
+		return ErrUnauthenticated
+	}
+	i.Permissions, i.Names = oftenFirst(t.Permissions), t.Names
+	i.Parent, i.ParentText = parent, parent.String()
+	if !t.Expires.IsZero() && t.Expires.Before(i.until) {
+		i.until = t.Expires
+	}
+	return nil
+}
+
+// oftenFirst puts the permissions that most requests need first.
+func oftenFirst(s acl.Set) acl.Set {
+	rank := func(p acl.Permission) int {
+		if p.Resource.Type == acl.Secrets || p.Resource.Type == acl.Orgs {
+			return 0
+		}
+		return 1
+	}
+	s = slices.Clone(s)
+	slices.SortStableFunc(s, func(a, b acl.Permission) int { return rank(a) - rank(b) })
+	return s
+}
+
+// SessionIdentity finds a session and the user behind it. An unknown or expired
+// session is ErrUnauthenticated; one whose user is inactive or gone,
+// ErrUserInactive.
+func (d Reader) SessionIdentity(h Hash) (Session, *Identity, error) {
+	session, err := d.Session(h)
+	if err != nil {
+		return Session{}, nil, err
+	}
+	s := d.snapshot()
+	if i, ok := s.users.Get(session.User); ok {
+		return session, i, nil
+	}
+	i, err := d.userIdentity(session.User)
+	if err == nil {
+		s.users.Put(session.User, i)
+	}
+	return session, i, err
+}
+
+// userIdentity returns what a user's session may do: what the memberships give,
+// what the active tokens in the user's name give, whoever created them, and the
+// user's own account.
+func (d Reader) userIdentity(id ID) (*Identity, error) {
+	a, err := d.activeUser(id)
+	if err != nil {
+		return nil, err
+	}
+	var s acl.Set
+	if a.Owner {
+		s = append(s, acl.Everything()...)
+	}
+	err = d.EachMembership(id, func(org ID, role Role) error {
+		if role == Owner {
+			s = append(s, acl.Owner(org)...)
+		} else {
+			s = append(s, acl.Member(org)...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = d.EachToken(func(t Token) error {
+		// A token that is limited in time or names gives a session nothing.
+		if t.User == id && t.Active && t.Parent == 0 && t.Expires.IsZero() && len(t.Names) == 0 {
+			s = append(s, t.Permissions...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{User: id, UserText: id.String(), Permissions: append(s, acl.Self(id)...)}, nil
+}

@@ -1,0 +1,139 @@
+package directory
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/errcode"
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+// Organization owns secrets.
+type Organization struct {
+	ID          ID
+	Name        string
+	Description string
+	Created     time.Time
+	Updated     time.Time
+}
+
+// UniqueName is the part of a name that no two organizations share: as in
+// InfluxDB, spaces around a name are kept but make no difference.
+func UniqueName(name string) string { return strings.TrimSpace(name) }
+
+func (d Reader) orgHash(name string) Hash { return d.r.Hash("organization", UniqueName(name)) }
+
+// org returns an organization's record, nil when there is none.
+func (d Reader) org(id ID) (*orgRecord, error) {
+	s := d.snapshot()
+	if r, ok := s.orgs.Get(id); ok {
+		return r, nil
+	}
+	r, err := record.Load[orgRecord](d.r, record.Key(record.TableOrg, id))
+	if err != nil || r == nil {
+		return nil, err
+	}
+	if err := d.checkEntry(record.TableOrgName, d.orgHash(r.Name), record.TableOrg, id, r.Revision); err != nil {
+		return nil, err
+	}
+	s.orgs.Put(id, r)
+	return r, nil
+}
+
+// Organization returns an organization, or ErrOrganizationNotFound.
+func (d Reader) Organization(id ID) (Organization, error) {
+	r, err := d.org(id)
+	if err != nil {
+		return Organization{}, err
+	}
+	if r == nil {
+		return Organization{}, ErrOrganizationNotFound
+	}
+	return Organization{ID: id, Name: r.Name, Description: r.Description, Created: r.Created, Updated: r.Updated}, nil
+}
+
+// FindOrganization returns the organization that a reference by name means, 0
+// for none. A name that looks like an ID always means the organization with
+// that ID. Otherwise an organization could take another one's ID as its name,
+// and receive what was meant for the other.
+func (d Reader) FindOrganization(name string) (ID, error) {
+	s := d.snapshot()
+	if id, ok := s.names.Get(name); ok {
+		return id, nil
+	}
+	id, err := d.findOrganization(name)
+	if err == nil && id != 0 {
+		s.names.Put(strings.Clone(name), id)
+	}
+	return id, err
+}
+
+func (d Reader) findOrganization(name string) (ID, error) {
+	if !acl.LooksLikeID(UniqueName(name)) {
+		return d.OrganizationNamed(name)
+	}
+	id, err := acl.ParseID(UniqueName(name))
+	if err != nil {
+		return 0, nil // the zero ID
+	}
+	if _, err = d.Organization(id); errors.Is(err, ErrOrganizationNotFound) {
+		return 0, nil
+	}
+	return id, err
+}
+
+// OrganizationNamed returns the organization that has a name, 0 for none.
+func (d Reader) OrganizationNamed(name string) (ID, error) {
+	e, err := d.entry(record.TableOrgName, d.orgHash(name))
+	if err != nil || e == nil {
+		return 0, err
+	}
+	return e.ID, nil
+}
+
+// EachOrganization calls fn with the ID of each organization, in order.
+func (d Reader) EachOrganization(fn func(ID) error) error { return d.r.ScanIDs(record.TableOrg, fn) }
+
+// PutOrganization creates or replaces an organization.
+func (d Writer) PutOrganization(o Organization) error {
+	old, err := d.org(o.ID)
+	if err != nil {
+		return err
+	}
+	r := &orgRecord{Name: o.Name, Description: o.Description, Created: o.Created, Updated: o.Updated}
+	renamed := old != nil && UniqueName(old.Name) != UniqueName(r.Name)
+	if old == nil || renamed {
+		if has, err := d.OrganizationNamed(r.Name); err != nil {
+			return err
+		} else if has != 0 {
+			return errcode.Errorf(errcode.Conflict, "organization with name %s already exists", r.Name)
+		}
+	}
+	if old != nil {
+		r.Revision = old.Revision + 1
+	}
+	if renamed {
+		if err := d.w.Delete(record.HashKey(record.TableOrgName, d.orgHash(old.Name))); err != nil {
+			return err
+		}
+	}
+	return d.put(record.TableOrgName, d.orgHash(r.Name), record.TableOrg, o.ID, r.Revision, r)
+}
+
+// DeleteOrganization removes an organization and its memberships. It returns
+// ErrOrganizationNotFound when there is none.
+func (d Writer) DeleteOrganization(id ID) error {
+	o, err := d.Organization(id)
+	if err != nil {
+		return err
+	}
+	if err := d.delete(record.TableOrgName, d.orgHash(o.Name), record.TableOrg, id); err != nil {
+		return err
+	}
+	if err := d.markSetUp(); err != nil {
+		return err
+	}
+	return d.deleteMembers(record.TableMember, id)
+}

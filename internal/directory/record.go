@@ -1,0 +1,133 @@
+package directory
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+// Each object is stored in two records, the object itself and the entry by
+// which it is found (by name, by hash, by user), and both have the same
+// revision. A single record that is put back from an older copy doesn't match
+// the other one, and is refused.
+
+type orgRecord struct {
+	Revision    uint64    `json:"rev"`
+	Name        string    `json:"name"`
+	Description string    `json:"description,omitempty"`
+	Created     time.Time `json:"created"`
+	Updated     time.Time `json:"updated"`
+}
+
+type userRecord struct {
+	Revision uint64    `json:"rev"`
+	Name     string    `json:"name"`
+	Inactive bool      `json:"inactive,omitempty"`
+	Owner    bool      `json:"owner,omitempty"`
+	Password []byte    `json:"password,omitempty"`
+	Created  time.Time `json:"created"`
+	Updated  time.Time `json:"updated"`
+}
+
+type tokenRecord struct {
+	Revision    uint64      `json:"rev"`
+	Hash        Hash        `json:"hash"`               // of the token; never the token itself
+	Imported    []Hash      `json:"imported,omitempty"` // of the forms in which InfluxDB would store it
+	Org         ID          `json:"org"`
+	User        ID          `json:"user"`
+	Inactive    bool        `json:"inactive,omitempty"`
+	Description string      `json:"description,omitempty"`
+	Permissions permissions `json:"permissions"`
+	Created     time.Time   `json:"created"`
+	Updated     time.Time   `json:"updated"`
+	Expires     time.Time   `json:"expires,omitzero"`
+	Names       []string    `json:"names,omitempty"`
+	Parent      ID          `json:"parent,omitzero"` // set on a login token
+	Wall        time.Time   `json:"wall,omitzero"`   // likewise
+}
+
+// permissions is an acl.Set as it is stored.
+type permissions acl.Set
+
+type permissionRecord struct {
+	Action acl.Action `json:"a"`
+	Type   acl.Type   `json:"t"`
+	ID     ID         `json:"i,omitzero"`
+	Org    ID         `json:"o,omitzero"`
+}
+
+func (s permissions) MarshalJSON() ([]byte, error) {
+	out := make([]permissionRecord, len(s))
+	for i, p := range s {
+		out[i] = permissionRecord{p.Action, p.Resource.Type, p.Resource.ID, p.Resource.OrgID}
+	}
+	return json.Marshal(out)
+}
+
+func (s *permissions) UnmarshalJSON(b []byte) error {
+	var in []permissionRecord
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	*s = make(permissions, len(in))
+	for i, p := range in {
+		(*s)[i] = acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Type, ID: p.ID, OrgID: p.Org}}
+	}
+	return nil
+}
+
+type sessionRecord struct {
+	Revision uint64    `json:"rev"`
+	User     ID        `json:"user"`
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires"`
+	Wall     time.Time `json:"wall,omitzero"`
+}
+
+type memberRecord struct {
+	Revision uint64 `json:"rev"`
+	Role     Role   `json:"role"`
+}
+
+// entryRecord is what a name, a hash or a user leads to.
+type entryRecord struct {
+	Revision uint64 `json:"rev"`
+	ID       ID     `json:"id,omitzero"`
+}
+
+// entry returns the lookup entry for a hash, nil when there is none.
+func (d Reader) entry(table record.Table, h Hash) (*entryRecord, error) {
+	return record.Load[entryRecord](d.r, record.HashKey(table, h))
+}
+
+// checkEntry checks that an object's lookup entry leads to it and was written
+// with it.
+func (d Reader) checkEntry(table record.Table, h Hash, object record.Table, id ID, revision uint64) error {
+	e, err := d.entry(table, h)
+	if err != nil {
+		return err
+	}
+	key := record.Key(object, id)
+	if e == nil || e.ID != id {
+		return record.Damaged(key, record.ErrNoEntry)
+	}
+	return record.CheckRevisions(key, revision, e.Revision)
+}
+
+// put writes an object and its lookup entry.
+func (d Writer) put(table record.Table, h Hash, object record.Table, id ID, revision uint64, r any) error {
+	if err := d.w.PutJSON(record.HashKey(table, h), entryRecord{Revision: revision, ID: id}); err != nil {
+		return err
+	}
+	return d.w.PutJSON(record.Key(object, id), r)
+}
+
+// delete removes an object and its lookup entry.
+func (d Writer) delete(table record.Table, h Hash, object record.Table, id ID) error {
+	if err := d.w.Delete(record.HashKey(table, h)); err != nil {
+		return err
+	}
+	return d.w.Delete(record.Key(object, id))
+}

@@ -1,0 +1,176 @@
+package directory
+
+import (
+	"errors"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+// renewBefore is how long before its end a session that is used gets more time,
+// as in InfluxDB.
+const renewBefore = 5 * time.Minute
+
+// Session is a user's sign-in.
+type Session struct {
+	User    ID
+	Created time.Time
+	Expires time.Time
+	Wall    time.Time // what the system's clock showed when it was made or renewed
+}
+
+// Due reports whether a session that is used should be renewed now. It is
+// renewed in steps, so that not every request of its last minutes writes.
+func (s *Session) Due(now time.Time) bool {
+	return s.Expires.Sub(now) < renewBefore-renewBefore/10
+}
+
+// SessionHash returns the hash by which a session is found by its key.
+func SessionHash(db *record.DB, key string) Hash { return db.Hash("session", key) }
+
+// session returns the record of a session that has not ended, or
+// ErrUnauthenticated.
+func (d Reader) session(h Hash) (*sessionRecord, error) {
+	key := record.HashKey(record.TableSession, h)
+	r, err := record.Load[sessionRecord](d.r, key)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || !d.r.Now.Before(r.Expires) {
+		return nil, ErrUnauthenticated
+	}
+	entry, err := record.Load[entryRecord](d.r, record.SessionOfKey(r.User, h))
+	if err != nil {
+		return nil, err
+	}
+	if entry == nil { // signed out, and one record put back
+		return nil, ErrUnauthenticated
+	}
+	return r, record.CheckRevisions(key, r.Revision, entry.Revision)
+}
+
+// Session returns a session that has not ended, or ErrUnauthenticated.
+func (d Reader) Session(h Hash) (Session, error) {
+	r, err := d.session(h)
+	if err != nil {
+		return Session{}, err
+	}
+	return Session{r.User, r.Created, r.Expires, r.Wall}, nil
+}
+
+func (d Writer) putSession(h Hash, r sessionRecord) error {
+	if err := d.w.PutJSON(record.SessionOfKey(r.User, h), entryRecord{Revision: r.Revision}); err != nil {
+		return err
+	}
+	return d.w.PutJSON(record.HashKey(record.TableSession, h), r)
+}
+
+// AddSession signs a user in.
+func (d Writer) AddSession(h Hash, s Session) error {
+	return d.putSession(h, sessionRecord{User: s.User, Created: s.Created, Expires: s.Expires, Wall: s.Wall})
+}
+
+// RenewSession gives a session more time, or returns ErrUnauthenticated.
+func (d Writer) RenewSession(h Hash, wall time.Time) error {
+	r, err := d.session(h)
+	if err != nil {
+		return err
+	}
+	renewed := *r
+	renewed.Revision++
+	renewed.Expires, renewed.Wall = d.r.Now.Add(renewBefore), wall
+	return d.putSession(h, renewed)
+}
+
+// EndSession signs a user out.
+func (d Writer) EndSession(h Hash, user ID) error {
+	if err := d.w.Delete(record.SessionOfKey(user, h)); err != nil {
+		return err
+	}
+	return d.w.Delete(record.HashKey(record.TableSession, h))
+}
+
+// EndSessions signs a user out everywhere, except for one session.
+func (d Writer) EndSessions(user ID, except Hash) error {
+	var hashes []Hash
+	prefix := record.Key(record.TableSessionOf, user)
+	err := d.r.ScanPrefix(prefix, func(k, _ []byte) (bool, error) {
+		if h := k[len(prefix):]; len(h) == len(except) && Hash(h) != except {
+			hashes = append(hashes, Hash(h))
+		}
+		return true, nil
+	})
+	for _, h := range hashes {
+		if err == nil {
+			err = d.EndSession(h, user)
+		}
+	}
+	return err
+}
+
+// sessionKey returns the session that a key is for. The user is not in the key
+// of the session itself.
+func sessionKey(k []byte) (h Hash, user ID, ok bool) {
+	switch {
+	case record.TableOf(k) == record.TableSession && len(k) == 1+len(h):
+		copy(h[:], k[1:])
+	case record.TableOf(k) == record.TableSessionOf && len(k) == 9+len(h):
+		copy(h[:], k[9:])
+		user, _ = record.IDAt(k, 1)
+	default:
+		return h, 0, false
+	}
+	return h, user, true
+}
+
+// Expired are sessions and login tokens that have ended.
+type Expired struct {
+	sessions map[Hash]ID // and their users
+	logins   []ID
+}
+
+// Empty reports whether there are none.
+func (e *Expired) Empty() bool { return len(e.sessions)+len(e.logins) == 0 }
+
+// Expired finds the sessions and login tokens that have ended.
+func (d Reader) Expired() (*Expired, error) {
+	e := &Expired{sessions: make(map[Hash]ID)}
+	err := d.r.ScanPrefix(record.Key(record.TableSession), func(key, sealed []byte) (bool, error) {
+		var r sessionRecord
+		if err := d.r.OpenJSON(key, sealed, &r); err != nil {
+			return false, err
+		}
+		h, _, ok := sessionKey(key)
+		if !ok {
+			return false, record.Damaged(key, errors.New("its key is of another length"))
+		}
+		if !d.r.Now.Before(r.Expires) {
+			e.sessions[h] = r.User
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, d.EachToken(func(t Token) error {
+		if t.Parent != 0 && t.Expired(d.r.Now) {
+			e.logins = append(e.logins, t.ID)
+		}
+		return nil
+	})
+}
+
+// RemoveExpired removes what Expired has found.
+func (d Writer) RemoveExpired(e *Expired) error {
+	for h, user := range e.sessions {
+		if err := d.EndSession(h, user); err != nil {
+			return err
+		}
+	}
+	for _, id := range e.logins {
+		if err := d.DeleteToken(id); err != nil && !errors.Is(err, ErrTokenNotFound) {
+			return err
+		}
+	}
+	return nil
+}

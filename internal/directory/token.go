@@ -1,0 +1,311 @@
+package directory
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/errcode"
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+// Token is an API token (InfluxDB: authorization). What is read must not be
+// changed: others share its slices.
+type Token struct {
+	ID          ID
+	Org         ID
+	OrgName     string // see Describe
+	User        ID
+	UserName    string // see Describe
+	Active      bool
+	Description string
+	Permissions acl.Set
+	Created     time.Time
+	Updated     time.Time
+	Expires     time.Time // zero: never
+	Names       []string  // patterns of the names it is for; none: all
+	Parent      ID        // the token that a login token stands for; else zero
+	// Wall is what the system's clock showed when a login token was made or
+	// renewed.
+	Wall time.Time
+	// Value is the token itself. It is set in the answer to its creation and
+	// never again: only a keyed hash of it is stored.
+	Value string
+}
+
+// Expired reports whether the token has ended.
+func (t *Token) Expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
+
+// IsTokenValue reports whether a request can present the value as a token. The
+// empty value is no token, even if its hash is stored.
+func IsTokenValue(value string) bool {
+	return value != "" && strings.TrimSpace(value) == value && !strings.ContainsFunc(value, unicode.IsControl)
+}
+
+// NewTokenValue returns 64 random bytes in InfluxDB's form.
+func NewTokenValue() string {
+	b := make([]byte, 64)
+	rand.Read(b) // never fails, see crypto/rand
+	return base64.URLEncoding.EncodeToString(b)
+}
+
+// An InfluxDB that hashes its tokens stores "$influxdb2-sha256$…", or sha512: the
+// token's hash in base64 (pkg/crypt/algorithm/influxdb2 there). Nothing else is
+// known of a token that was imported from one. A token that is presented is then
+// hashed in the same way and found by a keyed hash for this purpose alone: the
+// text that InfluxDB stores must not work as a token.
+const influxToken = "influxdb-token"
+
+// influxForms returns the forms in which InfluxDB stores a token's hash.
+func influxForms(value string) []string {
+	short, long := sha256.Sum256([]byte(value)), sha512.Sum512([]byte(value))
+	return []string{
+		"$influxdb2-sha256$" + base64.URLEncoding.EncodeToString(short[:]),
+		"$influxdb2-sha512$" + base64.URLEncoding.EncodeToString(long[:]),
+	}
+}
+
+// influxHashes returns the keyed hashes of the forms in which InfluxDB stores a
+// token.
+func influxHashes(db *record.DB, value string) []Hash {
+	forms := influxForms(value)
+	return []Hash{db.Hash(influxToken, forms[0]), db.Hash(influxToken, forms[1])}
+}
+
+func tokenHash(db *record.DB, value string) Hash { return db.Hash("token", value) }
+
+// IsEmptyToken reports whether an imported token has no value, or InfluxDB's hash
+// of an empty one: every request without credentials would be its owner's.
+func IsEmptyToken(value, stored string) bool {
+	return value == "" && (stored == "" || slices.Contains(influxForms(""), stored))
+}
+
+// ImportedHashes returns the keyed hash by which an imported token is found,
+// followed by those by which it is recognized when InfluxDB stores it in another
+// form. stored is InfluxDB's hash of a token whose value is not known.
+func (d Reader) ImportedHashes(value, stored string) []Hash {
+	if value == "" {
+		return []Hash{d.r.Hash(influxToken, stored)}
+	}
+	return append([]Hash{tokenHash(d.r.DB(), value)}, influxHashes(d.r.DB(), value)...)
+}
+
+func (r *tokenRecord) token(id ID) Token {
+	return Token{
+		ID: id, Org: r.Org, User: r.User, Active: !r.Inactive, Description: r.Description, Permissions: acl.Set(r.Permissions),
+		Created: r.Created, Updated: r.Updated, Expires: r.Expires, Names: r.Names, Parent: r.Parent, Wall: r.Wall,
+	}
+}
+
+// token returns a token's record, or ErrTokenNotFound.
+func (d Reader) token(id ID) (*tokenRecord, error) {
+	r, err := record.Load[tokenRecord](d.r, record.Key(record.TableToken, id))
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, ErrTokenNotFound
+	}
+	return r, d.checkEntry(record.TableTokenHash, r.Hash, record.TableToken, id, r.Revision)
+}
+
+// Token returns a token, or ErrTokenNotFound.
+func (d Reader) Token(id ID) (Token, error) {
+	r, err := d.token(id)
+	if err != nil {
+		return Token{}, err
+	}
+	return r.token(id), nil
+}
+
+// ListedToken is Token for lists, which login tokens are not on.
+func (d Reader) ListedToken(id ID) (Token, error) {
+	t, err := d.Token(id)
+	if err == nil && t.Parent != 0 {
+		return Token{}, ErrTokenNotFound
+	}
+	return t, err
+}
+
+// EachTokenID calls fn with the ID of each token, login tokens too, in order.
+func (d Reader) EachTokenID(fn func(ID) error) error { return d.r.ScanIDs(record.TableToken, fn) }
+
+// EachToken calls fn with each token, login tokens too, in the order of their
+// IDs.
+func (d Reader) EachToken(fn func(Token) error) error {
+	return d.EachTokenID(func(id ID) error {
+		t, err := d.Token(id)
+		if err != nil {
+			return err
+		}
+		return fn(t)
+	})
+}
+
+// TokenByHash returns the token that is found by a hash, 0 for none.
+func (d Reader) TokenByHash(h Hash) (ID, error) {
+	e, err := d.entry(record.TableTokenHash, h)
+	if err != nil || e == nil {
+		return 0, err
+	}
+	return e.ID, nil
+}
+
+// TokenHashed reports whether a token has one of the hashes.
+func (d Reader) TokenHashed(id ID, hashes []Hash) (bool, error) {
+	r, err := d.token(id)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(hashes, func(h Hash) bool { return h == r.Hash || slices.Contains(r.Imported, h) }), nil
+}
+
+// tokenByValue returns the token that was presented, or ErrUnauthenticated.
+func (d Reader) tokenByValue(value string) (Token, error) {
+	if !IsTokenValue(value) {
+		return Token{}, ErrUnauthenticated
+	}
+	id, err := d.TokenByHash(tokenHash(d.r.DB(), value))
+	if err == nil && id == 0 {
+		for _, h := range influxHashes(d.r.DB(), value) {
+			if id, err = d.TokenByHash(h); err != nil || id != 0 {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return Token{}, err
+	}
+	if id == 0 {
+		return Token{}, ErrUnauthenticated
+	}
+	return d.Token(id)
+}
+
+// Describe adds the names of the organization and the user. As in InfluxDB, it
+// fails when one of them is gone.
+func (d Reader) Describe(t Token) (Token, error) {
+	org, err := d.Organization(t.Org)
+	if err != nil {
+		return Token{}, err
+	}
+	user, err := d.User(t.User)
+	if err != nil {
+		return Token{}, err
+	}
+	t.OrgName, t.UserName = org.Name, user.Name
+	return t, nil
+}
+
+// NewTokenID returns an unused ID. IDs are listed in the order in which they
+// were made.
+func (d Writer) NewTokenID() (ID, error) { return d.w.NewID(record.TableToken) }
+
+// AddToken creates a token, which is found by its Value.
+func (d Writer) AddToken(t Token) error {
+	return d.ImportToken(t, []Hash{tokenHash(d.r.DB(), t.Value)})
+}
+
+// ImportToken creates a token that is found by the first hash, see
+// ImportedHashes.
+func (d Writer) ImportToken(t Token, hashes []Hash) error {
+	if has, err := d.TokenByHash(hashes[0]); err != nil {
+		return err
+	} else if has != 0 {
+		return errcode.Errorf(errcode.Conflict, "token already exists")
+	}
+	return d.putToken(t, tokenRecord{Hash: hashes[0], Imported: hashes[1:]})
+}
+
+// UpdateToken replaces a token, or returns ErrTokenNotFound.
+func (d Writer) UpdateToken(t Token) error {
+	old, err := d.token(t.ID)
+	if err != nil {
+		return err
+	}
+	return d.putToken(t, tokenRecord{Revision: old.Revision + 1, Hash: old.Hash, Imported: old.Imported})
+}
+
+// putToken writes a token. r has what is not in t.
+func (d Writer) putToken(t Token, r tokenRecord) error {
+	r.Org, r.User, r.Inactive, r.Description = t.Org, t.User, !t.Active, t.Description
+	r.Permissions, r.Names, r.Parent = permissions(t.Permissions), t.Names, t.Parent
+	r.Created, r.Updated, r.Expires, r.Wall = t.Created, t.Updated, t.Expires, t.Wall
+	return d.put(record.TableTokenHash, r.Hash, record.TableToken, t.ID, r.Revision, r)
+}
+
+// DeleteToken removes a token, or returns ErrTokenNotFound. Login tokens that
+// stand for it no longer work.
+func (d Writer) DeleteToken(id ID) error {
+	r, err := d.token(id)
+	if err != nil {
+		return err
+	}
+	return d.delete(record.TableTokenHash, r.Hash, record.TableToken, id)
+}
+
+// A login token stands for the token that it was created with, for an hour at a
+// time. It may do what that token may do at the moment, and never outlives it.
+
+const loginLength = time.Hour
+
+// loginExpires returns until when a login token lasts that stands for parent.
+func (d Reader) loginExpires(parent Token) time.Time {
+	end := d.r.Now.Add(loginLength)
+	if !parent.Expires.IsZero() && parent.Expires.Before(end) {
+		end = parent.Expires
+	}
+	return end
+}
+
+// LoginParent returns the token that a role and a secret stand for, or
+// ErrUnauthenticated.
+func (d Reader) LoginParent(role, secret string) (Token, error) {
+	t, err := d.tokenByValue(secret)
+	if err != nil {
+		return Token{}, err
+	}
+	if t.Parent != 0 || t.ID.String() != role || !t.Active || t.Expired(d.r.Now) {
+		return Token{}, ErrUnauthenticated
+	}
+	if _, err := d.activeUser(t.User); err != nil {
+		if errors.Is(err, ErrUserInactive) {
+			err = ErrUnauthenticated
+		}
+		return Token{}, err
+	}
+	return t, nil
+}
+
+// AddLogin creates a login token that stands for parent.
+func (d Writer) AddLogin(id ID, value string, parent Token, wall time.Time) (Token, error) {
+	t := Token{
+		ID: id, Org: parent.Org, User: parent.User, Active: true, Parent: parent.ID, Value: value,
+		Created: d.r.Now, Updated: d.r.Now, Expires: d.loginExpires(parent), Wall: wall,
+	}
+	return t, d.AddToken(t)
+}
+
+// RenewLogin gives a login token another hour.
+func (d Writer) RenewLogin(id ID, wall time.Time) (Token, error) {
+	t, err := d.Token(id)
+	if err != nil {
+		return Token{}, err
+	}
+	if t.Parent == 0 {
+		return Token{}, errcode.Errorf(errcode.Invalid, "lease is not renewable") // Vault's words
+	}
+	parent, err := d.Token(t.Parent)
+	if err != nil {
+		return Token{}, err
+	}
+	t.Updated, t.Expires, t.Wall = d.r.Now, d.loginExpires(parent), wall
+	return t, d.UpdateToken(t)
+}

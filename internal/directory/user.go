@@ -1,0 +1,124 @@
+package directory
+
+import (
+	"errors"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/errcode"
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+// User is somebody who can sign in and own tokens.
+type User struct {
+	ID      ID
+	Name    string
+	Active  bool
+	Created time.Time
+	Updated time.Time
+}
+
+// Account is a user with what is shown to nobody.
+type Account struct {
+	User
+	Owner    bool   // owns the instance: created at setup
+	Password []byte // a bcrypt hash; nil: the user can't sign in
+}
+
+func (d Reader) userHash(name string) Hash { return d.r.Hash("user", name) }
+
+// user returns a user's record, nil when there is none.
+func (d Reader) user(id ID) (*userRecord, error) {
+	r, err := record.Load[userRecord](d.r, record.Key(record.TableUser, id))
+	if err != nil || r == nil {
+		return nil, err
+	}
+	return r, d.checkEntry(record.TableUserName, d.userHash(r.Name), record.TableUser, id, r.Revision)
+}
+
+// Account returns a user's account, or ErrUserNotFound.
+func (d Reader) Account(id ID) (Account, error) {
+	r, err := d.user(id)
+	if err != nil {
+		return Account{}, err
+	}
+	if r == nil {
+		return Account{}, ErrUserNotFound
+	}
+	u := User{ID: id, Name: r.Name, Active: !r.Inactive, Created: r.Created, Updated: r.Updated}
+	return Account{u, r.Owner, r.Password}, nil
+}
+
+// User returns a user, or ErrUserNotFound.
+func (d Reader) User(id ID) (User, error) {
+	a, err := d.Account(id)
+	return a.User, err
+}
+
+// activeUser returns a user who is active, or ErrUserInactive.
+func (d Reader) activeUser(id ID) (Account, error) {
+	a, err := d.Account(id)
+	if errors.Is(err, ErrUserNotFound) || err == nil && !a.Active {
+		return Account{}, ErrUserInactive
+	}
+	return a, err
+}
+
+// UserNamed returns the user who has a name, 0 for nobody.
+func (d Reader) UserNamed(name string) (ID, error) {
+	e, err := d.entry(record.TableUserName, d.userHash(name))
+	if err != nil || e == nil {
+		return 0, err
+	}
+	return e.ID, nil
+}
+
+// EachUser calls fn with the ID of each user, in order.
+func (d Reader) EachUser(fn func(ID) error) error { return d.r.ScanIDs(record.TableUser, fn) }
+
+// NewUserID returns an unused ID. IDs are listed in the order in which they
+// were made.
+func (d Writer) NewUserID() (ID, error) { return d.w.NewID(record.TableUser) }
+
+// PutAccount creates or replaces a user.
+func (d Writer) PutAccount(a Account) error {
+	old, err := d.user(a.ID)
+	if err != nil {
+		return err
+	}
+	r := &userRecord{
+		Name: a.Name, Inactive: !a.Active, Owner: a.Owner, Password: a.Password, Created: a.Created, Updated: a.Updated,
+	}
+	renamed := old != nil && old.Name != r.Name
+	if old == nil || renamed {
+		if has, err := d.UserNamed(r.Name); err != nil {
+			return err
+		} else if has != 0 {
+			return errcode.Errorf(errcode.Conflict, "user with name %s already exists", r.Name)
+		}
+	}
+	if old != nil {
+		r.Revision = old.Revision + 1
+	}
+	if renamed {
+		if err := d.w.Delete(record.HashKey(record.TableUserName, d.userHash(old.Name))); err != nil {
+			return err
+		}
+	}
+	return d.put(record.TableUserName, d.userHash(r.Name), record.TableUser, a.ID, r.Revision, r)
+}
+
+// DeleteUser removes a user and the user's memberships. It returns
+// ErrUserNotFound when there is none.
+func (d Writer) DeleteUser(id ID) error {
+	u, err := d.User(id)
+	if err != nil {
+		return err
+	}
+	if err := d.delete(record.TableUserName, d.userHash(u.Name), record.TableUser, id); err != nil {
+		return err
+	}
+	if err := d.markSetUp(); err != nil {
+		return err
+	}
+	return d.deleteMembers(record.TableMemberOf, id)
+}
