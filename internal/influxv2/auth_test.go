@@ -239,6 +239,7 @@ func TestLimitsMustBeUnderstood(t *testing.T) {
 		`}}],"expires_at":"2030-01-01T00:00:00Z"}`, `}}],"expiresAt":""}`, `}}],"expiresAt":0}`, `}}],"ttl":"1h"}`,
 		`},"names":["db_*"]}]}`, `,"names":["db_*"]}}]}`,
 		`}}],"expiresAt":"0001-01-01T00:00:00Z"}`, `}}],"expiresAt":"0001-01-01T01:00:00+01:00"}`,
+		`,"name":"db_*"}}]}`, `,"name":["db_*"]}}]}`, `,"name":"acme"}}]}`,
 		`}},{"action":"read","resource":{"type":"secrets","org":"acme"}}]}`,
 		`}},{"action":"read","resource":{"type":"orgs","name":"acme"}}]}`,
 	} {
@@ -257,7 +258,7 @@ func TestLimitsMustBeUnderstood(t *testing.T) {
 	}
 	for _, whole := range []string{
 		`}}]}`, `}}],"status":"active","description":"x","userID":"` + a.Admin.String() + `"}`,
-		`,"name":"acme","org":"acme"}}],"id":"0000000000000001","token":"x","org":"acme","user":"admin","links":{"self":"/x"},"createdAt":"2020-01-01T00:00:00Z","updatedAt":null}`,
+		`,"org":"acme"}},{"action":"read","resource":{"type":"orgs","id":"ORG","name":"acme"}}],"id":"0000000000000001","token":"x","org":"acme","user":"admin","links":{"self":"/x"},"createdAt":"2020-01-01T00:00:00Z","updatedAt":null}`,
 		`}}],"names":null,"expiresAt":null}`,
 	} {
 		if w := create(whole); w.Code != 201 {

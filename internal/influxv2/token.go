@@ -231,10 +231,17 @@ type resourceBody struct {
 	Org  any `json:"org"`
 }
 
-// namedAlone reports whether the resource is told by names only, which would
-// make the permission one for everything of its type.
+// namedAlone reports whether the resource is told by a name, which has no effect
+// and would leave a permission for everything of its type.
 func (r *resourceBody) namedAlone() bool {
-	return r.ID == nil && r.OrgID == nil && (r.Name != nil || r.Org != nil)
+	if r.Org != nil && r.OrgID == nil {
+		return true
+	}
+	switch r.Type {
+	case acl.Secrets, acl.Orgs, acl.Users, acl.Authorizations:
+		return r.Name != nil && r.ID == nil
+	}
+	return false // InfluxDB's clients name buckets, which are not here
 }
 
 // given returns an ID that may be left out, 0 when it is.
@@ -269,7 +276,7 @@ func (b *tokenBody) newToken() (keep.NewToken, error) {
 	}
 	for _, p := range b.Permissions {
 		if p.Resource.namedAlone() {
-			return n, invalid("a permission's resource needs an id or orgID: its name and org have no effect")
+			return n, invalid("a permission's resource is chosen by id and orgID: its name and org alone have no effect")
 		}
 		permission := acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Resource.Type, ID: given(p.Resource.ID), OrgID: given(p.Resource.OrgID)}}
 		switch err := permission.Valid(); {
