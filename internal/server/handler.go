@@ -64,7 +64,7 @@ func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influ
 		readTimeout: c.ReadTimeout, writeTimeout: c.WriteTimeout, tls: c.TLSCert != "",
 		version: []string{influxv2.VersionHeader(c.Version)},
 		influx:  influxv2.New(k, about),
-		vault:   vaultkv.New(k, vaultkv.Config{Version: c.Version, Started: about.Started}),
+		vault:   vaultkv.New(k, vaultkv.Config{Version: c.Version, Started: about.Started, Logger: logger}),
 	}
 	h.limits = newLimits(c)
 	if c.RateLimit > 0 {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
@@ -108,9 +109,22 @@ func (c *call) writeDocument() error {
 	if err != nil {
 		return err
 	}
+	if !c.merging && w.cas != nil && c.r.Method == http.MethodPut && acl.LooksLikeID(c.r.PathValue("org")) {
+		c.warnStrayed()
+	}
 	return c.change(c.keep.ChangeOrAdopt, w, keep.Change{
 		Set: w.set, Replace: true, CAS: w.cas,
 		Merge: c.merging, Guard: c.merging, Always: true,
+	})
+}
+
+// warnStrayed logs, once, that an influxd seems to have no /influxd in its
+// VAULT_ADDR. Only influxd is known to write like that: with PUT, to the ID of
+// an organization, with check-and-set.
+func (c *call) warnStrayed() {
+	c.strayed.Do(func() {
+		c.config.Logger.Warn("an influxd seems to write to /v1/secret, where concurrent writes are not merged and dropped secrets are not pinned; "+
+			"add /influxd to its VAULT_ADDR", "organization", c.r.PathValue("org"), "remote", c.origin.Remote, "request", c.origin.Request)
 	})
 }
 

@@ -2,11 +2,13 @@ package vaultkv
 
 import (
 	"fmt"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
@@ -19,6 +21,9 @@ type Config struct {
 	Started time.Time
 	// Now defaults to time.Now. It is the domain's clock.
 	Now func() time.Time
+	// Logger gets a warning when an influxd writes to the wrong address. It
+	// defaults to none.
+	Logger *slog.Logger
 }
 
 // Handler serves everything below /v1/ and /influxd/v1/. It may be used by
@@ -28,6 +33,7 @@ type Handler struct {
 	config  Config
 	mux     *httpapi.Mux
 	buffers httpapi.Buffers
+	strayed sync.Once // warns of an influxd that writes to /v1/
 }
 
 // mount is one of the two places where the engine is served.
@@ -46,6 +52,9 @@ type mount struct {
 func New(k *keep.Keep, c Config) *Handler {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Handler{keep: k, config: c}
 	strict := &mount{Handler: h, prefix: "/v1/", protocol: keep.Vault}
