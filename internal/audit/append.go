@@ -5,20 +5,21 @@ import (
 	"io"
 )
 
-// maxBatch bounds the bytes of one write, so that a rush of long records does
-// not take memory without limit.
+// maxBatch limits the bytes of one write, so that a burst of long records
+// cannot use unbounded memory.
 const maxBatch = 1 << 20
 
-// Append adds a record, as made by [Record.Append], to the end of the log. When
-// it returns nil, the line is written to the file: it survives the end of this
-// process and shows in Tail and Verify, but survives a loss of power only after
-// [Log.Sync]. When it returns an error, the record is not in the log and can be
-// appended again, with two exceptions. A process may end before the log could
-// cut away what a failed write had left, which is why [Log.Recover] looks for
-// IDs. And a write that took too long may still succeed.
+// Append adds a record, as made by [Record.Append], to the end of the log.
+// When it returns nil, the line has been written to the file: Tail and Verify
+// see it, and it survives the end of this process, but it survives a power
+// failure only after [Log.Sync]. When Append returns an error, the record is
+// not in the log and can be appended again, with two exceptions. First, the
+// process may end before the log can remove what a failed write left behind,
+// which is why [Log.Recover] looks for IDs. Second, a write that took too long
+// may still succeed.
 //
-// An error that wraps ErrUnavailable says that the file can't be written. body
-// is not kept.
+// An error that wraps ErrUnavailable means that the file cannot be written.
+// Append does not retain body.
 func (l *Log) Append(body []byte) error {
 	if err := l.troubles[diskFull].get(); err != nil {
 		return err
@@ -27,7 +28,8 @@ func (l *Log) Append(body []byte) error {
 }
 
 // AppendDetached is Append for a caller that must not wait for a file that
-// hangs. An Append may: it writes by itself when nobody else does.
+// hangs. Append may have to: it writes in its caller's goroutine if the turn
+// is free.
 func (l *Log) AppendDetached(body []byte) error {
 	if err := l.troubles[diskFull].get(); err != nil {
 		return err
@@ -35,10 +37,10 @@ func (l *Log) AppendDetached(body []byte) error {
 	return l.append(body, false, true)
 }
 
-// AppendPending is AppendDetached for a record that the caller also keeps
-// elsewhere until [Log.Settle] names it. One that failed is tried again in the
-// same way; the log then holds it once, whatever became of the first try. It may
-// use the space that is kept in reserve.
+// AppendPending is AppendDetached for a record that the caller also stores
+// elsewhere until [Log.Settle] returns its ID. After an error, the caller can
+// append it again in the same way; the log then contains it once, whatever
+// became of the first attempt. It may use the reserved disk space.
 func (l *Log) AppendPending(body []byte) error { return l.append(body, true, true) }
 
 func (l *Log) append(body []byte, pending, leave bool) error {
@@ -54,21 +56,21 @@ func (l *Log) append(body []byte, pending, leave bool) error {
 	return err
 }
 
-// write chains and writes the requests' records: all of them or none.
+// write chains and writes the records of a batch: all of them or none.
 func (l *Log) write(batch *request, turn uint64) error {
 	buf, head := l.buf[:0], l.head
 	pending := l.pending
 	for r := batch; r != nil; r = r.next {
 		if r.pending {
 			if l.late[r.id] {
-				delete(l.late, r.id) // its first try has succeeded since
+				delete(l.late, r.id) // its first attempt has succeeded since
 				continue
 			}
 			pending = append(pending, settling{r.id, head.Seq + 1})
 		}
 		buf, head = appendLine(buf, head, r.body)
 	}
-	l.queue.copied.Store(turn) // from here on they may be abandoned
+	l.queue.copied.Store(turn) // from here on, the requests can be abandoned
 	if l.buf, l.pending = buf, pending; cap(buf) > 4*maxBatch {
 		l.buf = nil
 	}
@@ -82,8 +84,8 @@ func (l *Log) write(batch *request, turn uint64) error {
 	return nil
 }
 
-// ready readies the file for the next line, and mends what an earlier failure
-// left behind.
+// ready prepares the file for the next line, and repairs what an earlier
+// failure left behind.
 func (l *Log) ready() error {
 	if l.closed {
 		return ErrClosed
@@ -91,30 +93,30 @@ func (l *Log) ready() error {
 	if !l.half && !l.file.failed.Load() {
 		return nil
 	}
-	if err := l.mend(); err != nil {
+	if err := l.repair(); err != nil {
 		return l.fail(err)
 	}
 	return nil
 }
 
-// mend cuts what a failed write left, and repeats what a failed sync lost.
-func (l *Log) mend() error {
+// repair removes what a failed write left, and repeats a failed sync.
+func (l *Log) repair() error {
 	if err := l.cut(); err != nil {
 		return err
 	}
 	return l.redo()
 }
 
-// commit writes whole lines of which head is the last.
+// commit writes whole lines, the last of which is head.
 func (l *Log) commit(lines []byte, head Checkpoint) error {
 	if !l.stream() && l.max > 0 && l.size > 0 && l.size+int64(len(lines)) > l.rotateAt {
 		l.rotateBySize()
 		if l.file.failed.Load() {
-			return l.fail(errSyncFailed) // the next call mends it
+			return l.fail(errSyncFailed) // the next call repairs it
 		}
 	}
 	if l.stream() && l.half {
-		// What a failed write left can't be cut: it gets a line of its own.
+		// The remains of a failed write can't be removed: end their line.
 		lines = append([]byte{'\n'}, lines...)
 	}
 	n, err := l.file.Write(lines)
@@ -128,7 +130,7 @@ func (l *Log) commit(lines []byte, head Checkpoint) error {
 		}
 		l.half = true
 		if cutErr := l.cut(); cutErr != nil {
-			l.logger.Error("audit log ends in half a line", "path", l.path, "error", cutErr)
+			l.logger.Error("audit log ends with a partial line", "path", l.path, "error", cutErr)
 		}
 		return l.fail(err)
 	}
@@ -148,8 +150,8 @@ func (l *Log) commit(lines []byte, head Checkpoint) error {
 	return nil
 }
 
-// cut removes what a failed write left behind the last whole line. Until that
-// is done nothing is written.
+// cut removes what a failed write left after the last whole line. Nothing is
+// written until that has succeeded.
 func (l *Log) cut() error {
 	if !l.half || l.stream() {
 		return nil

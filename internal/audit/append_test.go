@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAppendContinuesOverRestarts(t *testing.T) {
+func TestAppendContinuesAfterRestart(t *testing.T) {
 	path := logPath(t)
 	w := newWriter()
 	for range 3 {
@@ -36,7 +36,7 @@ func TestConcurrentAppend(t *testing.T) {
 	}
 	done := make(chan struct{})
 	var others sync.WaitGroup
-	others.Go(func() { // several rotations by hand, syncs all along
+	others.Go(func() { // rotate and sync all the time
 		var last Checkpoint
 		for i := 0; ; i++ {
 			select {
@@ -56,7 +56,7 @@ func TestConcurrentAppend(t *testing.T) {
 			}
 		}
 	})
-	others.Go(func() { // and verifies while the log is written
+	others.Go(func() { // verify while the log is being written
 		for {
 			select {
 			case <-done:
@@ -65,7 +65,7 @@ func TestConcurrentAppend(t *testing.T) {
 			}
 			check := mustSync(t, l)
 			if _, err := Verify(t.Context(), path, &check); err != nil {
-				t.Errorf("while it is written: %v", err)
+				t.Errorf("verify during writes: %v", err)
 			}
 		}
 	})
@@ -74,7 +74,7 @@ func TestConcurrentAppend(t *testing.T) {
 	others.Wait()
 	end := mustSync(t, l)
 	if head := l.Head(); head != end || end.Seq != goroutines*each {
-		t.Errorf("the head is %v and the checkpoint %v", head, end)
+		t.Errorf("the head is %v, but the checkpoint is %v", head, end)
 	}
 	mustClose(t, l)
 	var all []ID
@@ -82,13 +82,13 @@ func TestConcurrentAppend(t *testing.T) {
 		all = append(all, ids...)
 	}
 	if report := checkLog(t, path, &end, all); report.Files < 10 {
-		t.Errorf("there are %d files only", report.Files)
+		t.Errorf("there are only %d files", report.Files)
 	}
 }
 
 func TestAppendSharesWrites(t *testing.T) {
-	// The first write waits until all others have queued up: they then need one
-	// write together.
+	// The first write waits until all the others are queued, so that they need
+	// only one more write.
 	const others = 40
 	writes := 0
 	inWrite, release := make(chan struct{}), make(chan struct{})
@@ -139,7 +139,7 @@ func TestAppendBoundsBatches(t *testing.T) {
 	for range 4 {
 		id := w.ids.Next()
 		w.took = append(w.took, id)
-		r := Record{ID: id, Time: testTime, Detail: string(make([]byte, maxBatch/10))} // six bytes each
+		r := Record{ID: id, Time: testTime, Detail: string(make([]byte, maxBatch/10))} // six bytes for each NUL
 		wg.Go(func() {
 			if err := l.Append(r.Append(nil)); err != nil {
 				t.Error(err)
@@ -149,7 +149,7 @@ func TestAppendBoundsBatches(t *testing.T) {
 	waitQueued(l, 4)
 	release()
 	wg.Wait()
-	if writes != 4 { // two of them have more than maxBatch
+	if writes != 4 { // two records are longer than maxBatch
 		t.Errorf("four long records took %d writes", writes)
 	}
 	mustClose(t, l)
@@ -175,11 +175,11 @@ func TestAppendFailures(t *testing.T) {
 		fault func(d *disk, line int64)
 		cause error
 	}{
-		{"no room at all", func(d *disk, _ int64) { d.room = 0 }, syscall.ENOSPC},
-		{"room for one byte", func(d *disk, _ int64) { d.room = 1 }, syscall.ENOSPC},
-		{"room for all but the newline", func(d *disk, line int64) { d.room = line - 1 }, syscall.ENOSPC},
+		{"no space", func(d *disk, _ int64) { d.room = 0 }, syscall.ENOSPC},
+		{"space for one byte", func(d *disk, _ int64) { d.room = 1 }, syscall.ENOSPC},
+		{"space for all but the newline", func(d *disk, line int64) { d.room = line - 1 }, syscall.ENOSPC},
 		{"a short write without an error", func(d *disk, _ int64) { d.room, d.short = 20, true }, nil},
-		{"half a line that can't be cut", func(d *disk, _ int64) { d.room, d.truncate = 20, broken }, syscall.ENOSPC},
+		{"partial line that cannot be removed", func(d *disk, _ int64) { d.room, d.truncate = 20, broken }, syscall.ENOSPC},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := logPath(t)
@@ -198,24 +198,24 @@ func TestAppendFailures(t *testing.T) {
 					t.Fatalf("Append returns %v, Err %v", err, l.Err())
 				}
 				if tt.cause != nil && !errors.Is(err, tt.cause) && !errors.Is(err, broken) {
-					t.Errorf("the cause is not in %v", err)
+					t.Errorf("%v does not wrap the cause", err)
 				}
 			}
 			if l.Head() != before {
-				t.Error("a line that was not written is the head")
+				t.Error("the head is a line that was not written")
 			}
 
-			// The process may end here: the next one removes what is left.
+			// The process may end here; the next one removes the partial line.
 			after := copyLog(t, path)
 			l2 := mustOpen(t, after, nil)
 			mustClose(t, l2)
 			checkLog(t, after, &before, w.took)
 
-			// Or the disk gets well.
+			// Or the disk works again.
 			d.set(func(d *disk) { d.room, d.short, d.truncate = -1, false, nil })
 			w.append(t, l, 3)
 			if err := l.Err(); err != nil {
-				t.Errorf("Err returns %v after a good Append", err)
+				t.Errorf("Err returns %v after a successful Append", err)
 			}
 			end := mustSync(t, l)
 			mustClose(t, l)
@@ -224,8 +224,8 @@ func TestAppendFailures(t *testing.T) {
 	}
 }
 
-// Whole lines of a write that failed are removed too: their callers were told
-// that they are not in the log.
+// The whole lines of a failed write are removed too: their callers got an
+// error.
 func TestFailedBatchLeavesNothing(t *testing.T) {
 	path := logPath(t)
 	d := newDisk()
@@ -256,7 +256,7 @@ func TestFailedBatchLeavesNothing(t *testing.T) {
 	mustClose(t, l)
 }
 
-// A step that was done and reported as failed must not double the line.
+// A write that succeeds but is reported as failed must not duplicate the line.
 func TestWriteDoneButReportedAsFailed(t *testing.T) {
 	path := logPath(t)
 	var fail Point
@@ -274,7 +274,7 @@ func TestWriteDoneButReportedAsFailed(t *testing.T) {
 			cut := fail
 			fail = AfterWrite
 			if err := l.Append(body); err == nil {
-				t.Fatal("the hook is not called")
+				t.Fatal("the hook was not called")
 			}
 			fail = cut
 		}

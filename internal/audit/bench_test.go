@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// benchRecord becomes a line of about 300 bytes besides number and hash.
+// benchRecord makes a line of about 300 bytes, not counting number and hash.
 func benchRecord() Record {
 	return Record{
 		ID: NewIDs().Next(), Time: testTime, Action: "secrets.read", Outcome: Allowed,
@@ -33,8 +33,8 @@ func BenchmarkRecordAppend(b *testing.B) {
 	b.ReportMetric(float64(len(buf)), "bytes")
 }
 
-// reportCPU reports the processor time of each operation, which says more than
-// the clock on a machine that has other things to do.
+// reportCPU reports the CPU time per operation, which is more reliable than
+// elapsed time on a busy machine.
 func reportCPU(b *testing.B) {
 	cpu := func() time.Duration {
 		var u syscall.Rusage
@@ -47,7 +47,7 @@ func reportCPU(b *testing.B) {
 	b.Cleanup(func() { b.ReportMetric(float64(cpu()-start)/float64(b.N), "cpu-ns/op") })
 }
 
-// nowhere takes writes and keeps none: what remains is the cost of the log.
+// nowhere discards writes, leaving only the cost of the log.
 type nowhere struct{ FS }
 
 type nowhereFile struct{ File }
@@ -95,7 +95,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite is the system's share of BenchmarkAppend.
+// BenchmarkWrite measures the system's share of BenchmarkAppend.
 func BenchmarkWrite(b *testing.B) {
 	f, err := os.OpenFile(filepath.Join(b.TempDir(), "file"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
@@ -136,8 +136,8 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkStart opens a log of 128 MiB and recovers from a checkpoint near its
-// end, as each start does.
+// BenchmarkStart opens a log of 128 MiB and recovers from a checkpoint near
+// its end, as every start does.
 func BenchmarkStart(b *testing.B) {
 	path := logPath(b)
 	l := mustOpen(b, path, nil)

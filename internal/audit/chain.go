@@ -8,10 +8,10 @@ import (
 	"io"
 )
 
-// DamageError says that a log is not what was written, and where.
+// DamageError says that a log was changed after it was written, and where.
 type DamageError struct {
 	File string
-	Line int // counted from 1 in this file; 0 when it is about the whole file
+	Line int // counted from 1 in this file; 0 for the whole file
 	Err  error
 }
 
@@ -24,34 +24,34 @@ func (e *DamageError) Error() string {
 
 func (e *DamageError) Unwrap() error { return e.Err }
 
-// chain checks that each line follows from the one before.
+// chain checks that each line follows from the previous one.
 type chain struct {
-	head    Checkpoint // the last line seen
-	started bool       // there was one
+	head    Checkpoint // the last line read
+	started bool       // head is set
 }
 
-// follow takes the next line, with its newline.
+// follow checks the next line, including its newline.
 func (c *chain) follow(line []byte) (header, error) {
 	h, err := parseHeader(line[:len(line)-1])
 	switch {
 	case err != nil:
 		return h, err
 	case !c.started && h.seq == 1 && h.prev != Hash{}:
-		return h, errors.New("this is line 1 of the log, and yet names a line before it: it was changed")
+		return h, errors.New("line 1 of the log has the hash of a previous line: it was changed")
 	case !c.started:
 	case h.seq > c.head.Seq+1:
-		return h, fmt.Errorf("after line %d of the log comes %d: what stood between was removed or moved", c.head.Seq, h.seq)
+		return h, fmt.Errorf("line %d of the log is followed by line %d: the lines between were removed or moved", c.head.Seq, h.seq)
 	case h.seq <= c.head.Seq:
-		return h, fmt.Errorf("after line %d of the log comes %d: it was put in or moved", c.head.Seq, h.seq)
+		return h, fmt.Errorf("line %d of the log is followed by line %d: it was inserted or moved", c.head.Seq, h.seq)
 	case h.prev != c.head.Hash:
-		return h, fmt.Errorf("line %d of the log does not carry the hash of line %d: one of the two was changed", h.seq, c.head.Seq)
+		return h, fmt.Errorf("line %d of the log does not have the hash of line %d: one of the two was changed", h.seq, c.head.Seq)
 	}
 	c.head = Checkpoint{Seq: h.seq, Hash: sha256.Sum256(line)}
 	c.started = true
 	return h, nil
 }
 
-// followAll takes all lines, of which the last must have its newline.
+// followAll checks all lines. The last one must have a newline.
 func (c *chain) followAll(ls *lines) error {
 	for {
 		line, err := ls.next()
@@ -70,18 +70,19 @@ func (c *chain) followAll(ls *lines) error {
 // lines reads a file line by line.
 type lines struct {
 	r    *bufio.Reader
-	long []byte // holds a line that is longer than r's buffer
-	n    int    // counts the lines that were read
+	long []byte // a line that is longer than r's buffer
+	n    int    // number of lines read
 }
 
 func newLines(r io.Reader) *lines { return newLinesSize(r, 128<<10) }
 
 func newLinesSize(r io.Reader, size int) *lines { return &lines{r: bufio.NewReaderSize(r, size)} }
 
-var errLineTooLong = fmt.Errorf("this line has more than %d bytes", maxLine)
+var errLineTooLong = fmt.Errorf("this line is longer than %d bytes", maxLine)
 
-// next returns the next line with its newline. At the end it returns io.EOF, and
-// with it the rest that has no newline. The bytes are good until the next call.
+// next returns the next line including its newline. At the end, it returns
+// io.EOF and the rest without a newline, if any. The bytes are valid until the
+// next call.
 func (l *lines) next() ([]byte, error) {
 	line, err := l.r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {

@@ -1,15 +1,15 @@
-// Package audit keeps the audit log: one JSON line for each access, each line
-// numbered and carrying the SHA-256 hash of the line before, in a file that is
-// only ever appended to.
+// Package audit implements the audit log: one JSON line for each access, in an
+// append-only file. Each line has a number and the SHA-256 hash of the
+// previous line.
 //
 //	{"seq":7,"prev":"9f86d0…","id":"68e3…","time":"2026-03-01T09:30:00.5Z","action":"secrets.write","outcome":"allowed",…}
 //
-// A [Record] says what happened. A [Log] writes records and continues the chain
-// over restarts and over rotated files. [Verify] proves that no line of a log
-// was changed, removed or put in between, and [Tail] reads its end.
+// A [Record] describes an access. A [Log] writes records, and continues the
+// chain across restarts and rotated files. [Verify] proves that no line of a
+// log was changed, removed or inserted. [Tail] reads the end of a log.
 //
-// What to record, when a record has to be there, and what happens when it can't
-// be written is decided by the domain, which is the only caller that writes.
-// Nothing here knows of secrets, permissions or stores; records hold metadata
-// alone. DESIGN.md says what the chain proves and what it can't.
+// The domain is the only caller that writes. It decides what to record, when a
+// record is required, and what to do when the log cannot be written. This
+// package knows nothing about secrets, permissions or stores; records contain
+// only metadata. DESIGN.md explains what the chain can and cannot prove.
 package audit

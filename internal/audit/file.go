@@ -11,26 +11,26 @@ import (
 	"sync/atomic"
 )
 
-// handle is a file that is being written, and which may be synced and left at
-// the same time.
+// handle is the file being written. It can be synced while the log moves on to
+// another file.
 type handle struct {
 	File
 
-	// mu is held during a sync, so that none begins before the one before it
-	// has told whether it failed.
+	// mu is held during a sync, so that the next one starts only after the
+	// result of this one is known.
 	mu     sync.Mutex
 	closed bool
 
-	// failed says that a sync failed. Linux then takes the pages for clean
-	// although they did not reach the disk, and the next sync would succeed
-	// for nothing; see Log.redo.
+	// failed means that a sync failed. Linux then considers the pages clean
+	// although they did not reach the disk, so another sync would succeed
+	// without writing them; see Log.redo.
 	failed atomic.Bool
 }
 
 var errSyncFailed = errors.New("an earlier sync failed")
 
-// sync makes what was written durable. A handle is closed only after that, so
-// for one that is closed there is nothing to do.
+// sync makes the written data durable. A handle is closed only after a sync,
+// so a closed one needs no other.
 func (h *handle) sync() (fs.FileInfo, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -47,7 +47,7 @@ func (h *handle) sync() (fs.FileInfo, error) {
 	return h.Stat()
 }
 
-// stat returns nothing for a handle that is closed.
+// stat returns nil for a closed handle.
 func (h *handle) stat() (fs.FileInfo, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -64,20 +64,20 @@ func (h *handle) close() error {
 	return h.Close()
 }
 
-// resolve follows path where it is a symbolic link: rotation renames, and must
-// rename the file and not the link.
+// resolve follows a symbolic link at path: rotation must rename the file, not
+// the link.
 func resolve(path string) (string, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return real, err
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return "", fmt.Errorf("%s is a symbolic link to nothing", path)
+		return "", fmt.Errorf("%s is a dangling symbolic link", path)
 	}
 	return path, nil
 }
 
-// wholeEnd returns where the last whole line ends: behind the last newline
+// wholeEnd returns where the last whole line ends: after the last newline
 // before size, or 0.
 func wholeEnd(r io.ReaderAt, size int64) (int64, error) {
 	buf := make([]byte, 64<<10)
@@ -97,7 +97,7 @@ func wholeEnd(r io.ReaderAt, size int64) (int64, error) {
 	return 0, nil
 }
 
-// syncDir makes the changes of the log's directory durable.
+// syncDir makes changes to the log's directory durable.
 func (l *Log) syncDir() error {
 	if err := l.fs.SyncDir(filepath.Dir(l.path)); err != nil {
 		return fmt.Errorf("sync directory: %w", err)

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// datasync spares the second write that fsync makes for the file's times.
+// datasync avoids the second write that fsync makes to update the file's
+// times.
 func datasync(f *os.File) error {
 	conn, err := f.SyscallConn()
 	if err != nil {

@@ -4,7 +4,7 @@ package audit
 
 import "syscall"
 
-// free returns how many bytes of a file system are left for users.
+// free returns the free space of a file system, as available to users.
 func free(dir string) (uint64, error) {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {

@@ -9,32 +9,31 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
-// FS is what the log needs of a file system to write. Tests break it.
+// FS is the file system that the log writes to. Tests inject failures.
 type FS interface {
-	// Open is os.OpenFile; only its owner can read a file that it creates.
+	// Open is os.OpenFile; only the owner can read a file that it creates.
 	Open(path string, flag int) (File, error)
 	Stat(path string) (fs.FileInfo, error)
 	Rename(from, to string) error
 	// SyncDir makes the names in a directory durable.
 	SyncDir(dir string) error
-	// Free returns how many bytes can be written before the disk that holds
-	// dir is full.
+	// Free returns how many bytes can be written to the disk that holds dir.
 	Free(dir string) (uint64, error)
 }
 
-// File is a file of an FS.
+// File is an open file of an FS.
 type File interface {
 	io.Writer
 	io.ReaderAt
 	io.WriterAt
 	Stat() (fs.FileInfo, error)
 	Truncate(size int64) error
-	Datasync() error // what was written is durable, and so is the file's size
-	Lock() error     // ErrLocked when another process holds it
+	Datasync() error // makes the file's data and size durable
+	Lock() error     // ErrLocked if another process has the lock
 	Close() error
 }
 
-// OS is the file system of the operating system.
+// OS returns the operating system's file system.
 func OS() FS { return osFS{} }
 
 type osFS struct{}
@@ -56,7 +55,7 @@ type osFile struct{ *os.File }
 
 func (f osFile) Datasync() error { return datasync(f.File) }
 
-// Lock succeeds where the file system has no locks.
+// Lock succeeds if the file system has no locks.
 func (f osFile) Lock() error {
 	err := durable.Lock(f.File)
 	switch {

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// ID names one record for ever: the log holds each ID once.
+// ID identifies a record permanently: each ID is in the log only once.
 type ID [16]byte
 
-// String returns the ID as 32 hexadecimal digits.
+// String formats the ID as 32 hexadecimal digits.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// MarshalText returns the ID as it stands in a line.
+// MarshalText returns the ID as written in a line.
 func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
 
-// UnmarshalText reads what MarshalText wrote.
+// UnmarshalText parses the text from MarshalText.
 func (id *ID) UnmarshalText(text []byte) error {
 	if !decodeHex(id[:], text) {
 		return fmt.Errorf("audit: a record's ID is %d lower-case hexadecimal digits", 2*len(id))
@@ -26,16 +26,16 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// IDSource makes IDs. It may be used by several goroutines at once.
+// IDSource generates IDs. It is safe for concurrent use.
 type IDSource struct {
 	prefix  [10]byte
 	counter atomic.Uint64
 }
 
 // NewIDs returns a source whose IDs differ from those of every other source:
-// each begins with the second in which the source was made and 48 random bits.
-// The IDs of one source ascend in byte order, as do those of sources made one
-// after the other, so that keys made of them stand in the order of time.
+// each starts with the second in which the source was created and 48 random
+// bits. IDs from one source, and from sources created one after the other, are
+// in ascending byte order, so keys made from them are in chronological order.
 func NewIDs() *IDSource {
 	s := new(IDSource)
 	binary.BigEndian.PutUint32(s.prefix[:4], uint32(time.Now().Unix()))
@@ -43,7 +43,7 @@ func NewIDs() *IDSource {
 	return s
 }
 
-// Next returns an ID that was not returned before.
+// Next returns a new ID.
 func (s *IDSource) Next() ID {
 	var counter [8]byte
 	binary.BigEndian.PutUint64(counter[:], s.counter.Add(1))
@@ -53,8 +53,8 @@ func (s *IDSource) Next() ID {
 	return id
 }
 
-// decodeHex fills dst from text, which must have exactly its length and lower
-// case: two spellings of one value would be two lines with one meaning.
+// decodeHex decodes text into dst. The text must have the exact length and be
+// in lower case, so that each value has only one spelling.
 func decodeHex(dst, text []byte) bool {
 	if len(text) != 2*len(dst) {
 		return false

@@ -22,7 +22,7 @@ func TestIDsAreUnique(t *testing.T) {
 			for range each {
 				id := source.Next()
 				if bytes.Compare(last[:], id[:]) >= 0 {
-					t.Errorf("%v comes after %v", id, last)
+					t.Errorf("%v follows %v", id, last)
 				}
 				last = id
 				mu.Lock()
@@ -33,7 +33,7 @@ func TestIDsAreUnique(t *testing.T) {
 	}
 	wg.Wait()
 	if len(seen) != goroutines*each {
-		t.Errorf("%d IDs are different, of %d", len(seen), goroutines*each)
+		t.Errorf("%d of %d IDs are different", len(seen), goroutines*each)
 	}
 }
 
@@ -49,7 +49,7 @@ func TestIDText(t *testing.T) {
 	}
 	for _, bad := range []string{"", "00", goodID[1:], goodID + "00", "68E30000000000000000000000000001"} {
 		if err := got.UnmarshalText([]byte(bad)); err == nil {
-			t.Errorf("%q is taken for an ID", bad)
+			t.Errorf("%q was accepted as an ID", bad)
 		}
 	}
 }

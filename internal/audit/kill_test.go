@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// childLog names the log that a child process of TestKill writes.
+// childLog names the log that TestKill's child process writes.
 const childLog = "AUDIT_TEST_CHILD_LOG"
 
 func TestMain(m *testing.M) {
@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeUntilKilled appends from several goroutines and prints the ID of each
-// record before and after it is appended.
+// writeUntilKilled appends from several goroutines and prints each record's ID
+// before and after appending it.
 func writeUntilKilled(path string) error {
 	l, err := Open(path, &Options{MaxBytes: 50_000})
 	if err != nil {
@@ -58,7 +58,8 @@ func writeUntilKilled(path string) error {
 	}
 }
 
-// A process that is killed loses no record that Append took.
+// TestKill checks that killing the process loses no record that Append
+// accepted.
 func TestKill(t *testing.T) {
 	path := logPath(t)
 	var took []ID
@@ -74,7 +75,7 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		kill := 500 + 777*round // after so many lines of output
+		kill := 500 + 777*round // number of lines of output
 		n := 0
 		for scanner := bufio.NewScanner(out); scanner.Scan(); n++ {
 			if n == kill {
@@ -82,7 +83,7 @@ func TestKill(t *testing.T) {
 			}
 			var word, text string
 			if k, _ := fmt.Sscan(scanner.Text(), &word, &text); k < 2 {
-				continue // cut by the kill
+				continue // truncated by the kill
 			}
 			var id ID
 			if err := id.UnmarshalText([]byte(text)); err != nil {

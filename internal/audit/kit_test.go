@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// testTime is the time of the records that tests write.
+// testTime is the time of the tests' records.
 var testTime = time.Date(2026, 3, 1, 9, 30, 0, 500_000_000, time.UTC)
 
-// logPath returns the path of a log in a directory of its own.
+// logPath returns the path for a log in its own directory.
 func logPath(tb testing.TB) string {
 	tb.Helper()
 	return filepath.Join(tb.TempDir(), "audit.log")
@@ -29,7 +29,7 @@ func mustOpen(tb testing.TB, path string, opts *Options) *Log {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { l.Close() }) // ErrClosed when the test has closed it
+	tb.Cleanup(func() { l.Close() }) // ErrClosed if the test has closed it
 	return l
 }
 
@@ -49,7 +49,7 @@ func mustSync(tb testing.TB, l *Log) Checkpoint {
 	return c
 }
 
-// writer makes records and remembers those that the log took.
+// writer makes records and remembers those that the log accepted.
 type writer struct {
 	ids  *IDSource
 	took []ID
@@ -76,7 +76,7 @@ func (w *writer) append(tb testing.TB, l *Log, n int) {
 	}
 }
 
-// newLogWith writes a log of one file with n lines and returns the end of it.
+// newLogWith writes a log of one file with n lines and returns its end.
 func newLogWith(tb testing.TB, path string, n int) Checkpoint {
 	tb.Helper()
 	l := mustOpen(tb, path, nil)
@@ -85,8 +85,8 @@ func newLogWith(tb testing.TB, path string, n int) Checkpoint {
 	return mustSync(tb, l)
 }
 
-// newRotatedLog writes a log with as many files as there are counts, each with
-// that number of lines, and returns their names in order and the end of it.
+// newRotatedLog writes a log with one file for each count, with that number of
+// lines. It returns the file names in order and the end of the log.
 func newRotatedLog(tb testing.TB, path string, counts ...int) (names []string, end Checkpoint) {
 	tb.Helper()
 	at := testTime
@@ -121,8 +121,8 @@ func readEntries(tb testing.TB, path string) []Entry {
 	return entries
 }
 
-// checkLog verifies the log and that it holds each of the IDs exactly once, and
-// besides only what may be there.
+// checkLog verifies the log and that it contains each of the IDs exactly once,
+// and otherwise only those in maybe.
 func checkLog(tb testing.TB, path string, since *Checkpoint, ids []ID, maybe ...ID) Report {
 	tb.Helper()
 	report, err := Verify(context.Background(), path, since)
@@ -130,13 +130,13 @@ func checkLog(tb testing.TB, path string, since *Checkpoint, ids []ID, maybe ...
 		tb.Fatal(err)
 	}
 	if report.Torn != 0 {
-		tb.Fatalf("the log ends in %d bytes of a torn line", report.Torn)
+		tb.Fatalf("the log ends with a torn line of %d bytes", report.Torn)
 	}
 	times := make(map[ID]int)
 	for i, e := range readEntries(tb, path) {
 		times[e.ID]++
 		if want := report.First + uint64(i); e.Seq != want {
-			tb.Fatalf("line %d is numbered %d", want, e.Seq)
+			tb.Fatalf("line %d has number %d", want, e.Seq)
 		}
 	}
 	for _, id := range ids {
@@ -152,12 +152,12 @@ func checkLog(tb testing.TB, path string, since *Checkpoint, ids []ID, maybe ...
 		delete(times, id)
 	}
 	if len(times) != 0 {
-		tb.Fatalf("%d records are in the log that were not written to it", len(times))
+		tb.Fatalf("the log contains %d records that were never appended", len(times))
 	}
 	return report
 }
 
-// wantDamage checks that err names the file and the line and says why.
+// wantDamage checks that err reports this file, line and reason.
 func wantDamage(tb testing.TB, err error, file string, line int, why string) {
 	tb.Helper()
 	var d *DamageError
@@ -185,8 +185,8 @@ func mustWrite(tb testing.TB, name string, b []byte) {
 	}
 }
 
-// copyLog copies the directory of the log at path, which is what a process that
-// is killed at this moment leaves behind, and returns the copy's path.
+// copyLog copies the directory of the log at path, as a killed process would
+// leave it, and returns the path of the copy.
 func copyLog(tb testing.TB, path string) string {
 	tb.Helper()
 	to := tb.TempDir()
@@ -196,8 +196,7 @@ func copyLog(tb testing.TB, path string) string {
 	return filepath.Join(to, filepath.Base(path))
 }
 
-// Point is a moment of the log's work on files: right before a step or right
-// after it.
+// Point is a moment in the log's work on files: before or after a step.
 type Point int
 
 const (
@@ -207,16 +206,16 @@ const (
 	AfterSync
 	BeforeDirSync // of its directory
 	AfterDirSync
-	BeforeRename // of the file that is left, in a rotation
+	BeforeRename // of the old file, in a rotation
 	AfterRename
 	BeforeCreate
 	AfterCreate
-	BeforeCut // of a line that was written by half
+	BeforeCut // of a partial line
 	AfterCut
 )
 
-// hooked calls hook at each Point. Its error before a step stands for a step
-// that was lost, and after it for one that was done and reported as failed.
+// hooked calls hook at each Point. An error before a step means that the step
+// fails; an error after it means that it succeeds but is reported as failed.
 func hooked(base FS, hook func(Point) error) FS { return &hookFS{base, hook} }
 
 type hookFS struct {
@@ -271,7 +270,7 @@ func (f *hookFile) Truncate(size int64) error {
 	return f.fs.around(BeforeCut, func() error { return f.File.Truncate(size) })
 }
 
-// holdTurn keeps everybody else from working on the log's file.
+// holdTurn keeps others from using the log's file.
 func holdTurn(l *Log) (release func()) {
 	held, done := make(chan struct{}), make(chan struct{})
 	go l.exclusive(func() error {
@@ -283,19 +282,19 @@ func holdTurn(l *Log) (release func()) {
 	return func() { close(done) }
 }
 
-// disk opens files that fail as told.
+// disk opens files that fail as configured.
 type disk struct {
 	FS
 	mu       sync.Mutex
-	room     int64 // bytes that can still be written; less than 0: any number
-	short    bool  // a write without room returns no error
+	room     int64 // bytes that can still be written; negative: no limit
+	short    bool  // a write without space returns no error
 	sync     error // of Datasync
-	forget   bool  // a failed Datasync turns what was not synced to zeros
+	forget   bool  // a failed Datasync zeros the unsynced bytes
 	truncate error // of Truncate
 	open     error // of opening
-	syncs    int   // counts Datasync
-	rewrote  int   // counts the bytes that WriteAt wrote
-	files    int   // counts the files that are open
+	syncs    int   // number of calls of Datasync
+	rewrote  int   // number of bytes that WriteAt wrote
+	files    int   // number of open files
 }
 
 func newDisk() *disk { return &disk{FS: OS(), room: -1} }
@@ -377,7 +376,7 @@ func (f *diskFile) Datasync() error {
 	}
 	if f.disk.sync == nil {
 		f.synced = info.Size()
-		return nil // the pages need not reach a disk for these tests
+		return nil // these tests need no real sync
 	}
 	if f.disk.forget {
 		if err := zero(f.Name(), f.synced, info.Size()); err != nil {
@@ -399,7 +398,7 @@ func waitQueued(l *Log, n int) {
 	}
 }
 
-// zero overwrites a part of a file.
+// zero overwrites part of a file with zeros.
 func zero(name string, from, to int64) error {
 	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {

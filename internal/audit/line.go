@@ -9,10 +9,10 @@ import (
 	"strconv"
 )
 
-// A line is {"seq":N,"prev":"H",B and a newline, where H is the hash of the line
-// before and B the record without its opening brace. The spelling of all up to
-// the record's ID is fixed to the byte, so that lines are told apart and ordered
-// without reading JSON.
+// A line is {"seq":N,"prev":"H",B and a newline, where H is the hash of the
+// previous line and B is the record without its opening brace. Everything up
+// to the record's ID has only one spelling, so that lines can be identified
+// and ordered without parsing JSON.
 const (
 	bodyStart = `{"id":"`
 	seqStart  = `{"seq":`
@@ -20,27 +20,27 @@ const (
 	idStart   = `","id":"`
 )
 
-// MaxBody is the length of the longest record that the log takes.
+// MaxBody is the maximum length of a record.
 const MaxBody = 16 << 20
 
-// maxLine bounds what a reader holds in memory when it looks for a line's end.
+// maxLine limits how much a reader buffers to find the end of a line.
 const maxLine = MaxBody + 256
 
-// Hash is the SHA-256 hash of a line with its newline, so that
-// "sed -n 7p FILE | sha256sum" shows what the eighth line must hold.
+// Hash is the SHA-256 hash of a line including its newline, so "sed -n 7p FILE
+// | sha256sum" prints the hash that must be in line 8.
 type Hash [sha256.Size]byte
 
-// String returns the hash as it stands in a line.
+// String formats the hash as in a line.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
 // Entry is one line of the log.
 type Entry struct {
-	Seq  uint64 // 1 for the first line ever written
-	Prev Hash   // of the line before, zero for the first
+	Seq  uint64 // 1 for the first line of the log
+	Prev Hash   // hash of the previous line, zero for the first
 	Record
 }
 
-// Parse reads one line, with or without its newline.
+// Parse parses one line, with or without its newline.
 func Parse(line []byte) (Entry, error) {
 	line = bytes.TrimSuffix(line, []byte{'\n'})
 	h, err := parseHeader(line)
@@ -54,8 +54,8 @@ func Parse(line []byte) (Entry, error) {
 	return Entry{Seq: h.seq, Prev: h.prev, Record: r}, nil
 }
 
-// appendLine appends the line that carries body and follows after, and returns
-// the checkpoint of that line.
+// appendLine appends the line that contains body and follows after. It returns
+// the new line's checkpoint.
 func appendLine(dst []byte, after Checkpoint, body []byte) ([]byte, Checkpoint) {
 	start := len(dst)
 	dst = appendLineStart(dst, after)
@@ -64,7 +64,8 @@ func appendLine(dst []byte, after Checkpoint, body []byte) ([]byte, Checkpoint) 
 	return dst, Checkpoint{Seq: after.Seq + 1, Hash: sha256.Sum256(dst[start:])}
 }
 
-// appendLineStart appends what is known of the line that follows after.
+// appendLineStart appends the predictable start of the line that follows
+// after.
 func appendLineStart(dst []byte, after Checkpoint) []byte {
 	dst = append(dst, seqStart...)
 	dst = strconv.AppendUint(dst, after.Seq+1, 10)
@@ -73,13 +74,14 @@ func appendLineStart(dst []byte, after Checkpoint) []byte {
 	return append(dst, `",`...)
 }
 
-// checkBody returns the ID of a record that can stand in a line. It looks at the
-// shape alone, since reading the JSON would cost more than all the rest.
+// checkBody returns the ID of a record that can be put into a line. It checks
+// only the overall form, since parsing the JSON would cost more than all the
+// rest.
 func checkBody(body []byte) (id ID, err error) {
 	const idEnd = len(bodyStart) + 2*len(id)
 	switch {
 	case len(body) > MaxBody:
-		return id, fmt.Errorf("audit: a record of %d bytes: the longest has %d", len(body), MaxBody)
+		return id, fmt.Errorf("audit: a record of %d bytes is longer than %d", len(body), MaxBody)
 	case len(body) < idEnd+2,
 		string(body[:len(bodyStart)]) != bodyStart,
 		!decodeHex(id[:], body[len(bodyStart):idEnd]),
@@ -90,7 +92,7 @@ func checkBody(body []byte) (id ID, err error) {
 	return id, nil
 }
 
-// endsRecord reports whether what follows a record's ID can end the object.
+// endsRecord reports whether the text after a record's ID can end the object.
 func endsRecord(rest []byte) bool {
 	return len(rest) >= 2 && rest[0] == '"' && (rest[1] == ',' || rest[1] == '}') && rest[len(rest)-1] == '}'
 }
@@ -101,9 +103,10 @@ type header struct {
 	id   ID
 }
 
-var errNotLine = errors.New("this is not a line of an audit log")
+var errNotLine = errors.New("not a line of an audit log")
 
-// parseHeader reads what comes before the record, of a line without its newline.
+// parseHeader parses the part of a line before the record. The line has no
+// newline.
 func parseHeader(line []byte) (h header, err error) {
 	seq, rest, ok := parseSeq(line)
 	if !ok {
@@ -121,7 +124,7 @@ func parseHeader(line []byte) (h header, err error) {
 	return h, nil
 }
 
-// parseSeq reads the number at a line's beginning and returns what follows it.
+// parseSeq parses the number at the start of a line. It also returns the rest.
 func parseSeq(line []byte) (seq uint64, rest []byte, ok bool) {
 	rest, ok = bytes.CutPrefix(line, []byte(seqStart))
 	if !ok || len(rest) == 0 || rest[0] == '0' {

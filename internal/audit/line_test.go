@@ -29,7 +29,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// The ID is the one at the beginning, which Recover goes by.
+// TestParseSecondID checks that the first ID counts, as in Recover.
 func TestParseSecondID(t *testing.T) {
 	other := `,"id":"00000000000000000000000000000000"}`
 	e, err := Parse([]byte(goodLine[:len(goodLine)-1] + other))
@@ -41,38 +41,38 @@ func TestParseSecondID(t *testing.T) {
 		t.Errorf("ParseRecord gives record %v, %v", r.ID, err)
 	}
 	if _, err := ParseRecord([]byte(goodLine)); err == nil {
-		t.Error("a line is taken for a record")
+		t.Error("a line was accepted as a record")
 	}
 }
 
 func TestParseRefuses(t *testing.T) {
 	replace := func(old, new string) string { return strings.Replace(goodLine, old, new, 1) }
 	for name, line := range map[string]string{
-		"nothing":                 "",
-		"a newline":               "\n",
-		"an object":               "{}",
-		"two lines":               goodLine + "\n" + goodLine,
-		"a cut line":              goodLine[:len(goodLine)-1],
-		"something behind it":     goodLine + " ",
-		"something before it":     " " + goodLine,
-		"number 0":                replace("7", "0"),
-		"no number":               replace("7", ""),
-		"a number with a zero":    replace("7", "07"),
-		"a signed number":         replace("7", "+7"),
-		"a number with a point":   replace("7", "7.0"),
-		"a number that is long":   replace("7", "18446744073709551616"),
-		"a hash in capitals":      replace("9f86d", "9F86D"),
-		"a short hash":            replace("9f86d", "9f86"),
-		"a hash of other letters": replace("9f86d", "9f86g"),
-		"an ID in capitals":       replace("68e3", "68E3"),
-		"a short ID":              replace("68e3", "68e"),
-		"no ID":                   replace(`"id":"`+goodID+`",`, ""),
-		"another order":           replace(`"time"`, `"time":"2026-03-01T09:30:00.5Z","id"`)[1:],
-		"spaces":                  replace(`,"prev"`, `, "prev"`),
-		"broken JSON":             replace(`"action":`, `"action"`),
-		"a number for a string":   replace(`"secrets.list"`, `1`),
-		"no time":                 replace("2026-03-01T09:30:00.5Z", "today"),
-		"a time out of range":     replace("2026-03-01T09:30:00.5Z", "0000-01-01T00:00:00+01:00"),
+		"nothing":                      "",
+		"a newline":                    "\n",
+		"an object":                    "{}",
+		"two lines":                    goodLine + "\n" + goodLine,
+		"a truncated line":             goodLine[:len(goodLine)-1],
+		"text after it":                goodLine + " ",
+		"text before it":               " " + goodLine,
+		"number 0":                     replace("7", "0"),
+		"no number":                    replace("7", ""),
+		"a leading zero":               replace("7", "07"),
+		"a signed number":              replace("7", "+7"),
+		"a number with a fraction":     replace("7", "7.0"),
+		"a number out of range":        replace("7", "18446744073709551616"),
+		"a hash in capitals":           replace("9f86d", "9F86D"),
+		"a short hash":                 replace("9f86d", "9f86"),
+		"a hash with another letter":   replace("9f86d", "9f86g"),
+		"an ID in capitals":            replace("68e3", "68E3"),
+		"a short ID":                   replace("68e3", "68e"),
+		"no ID":                        replace(`"id":"`+goodID+`",`, ""),
+		"another order":                replace(`"time"`, `"time":"2026-03-01T09:30:00.5Z","id"`)[1:],
+		"spaces":                       replace(`,"prev"`, `, "prev"`),
+		"broken JSON":                  replace(`"action":`, `"action"`),
+		"a number instead of a string": replace(`"secrets.list"`, `1`),
+		"no time":                      replace("2026-03-01T09:30:00.5Z", "today"),
+		"a time out of range":          replace("2026-03-01T09:30:00.5Z", "0000-01-01T00:00:00+01:00"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if e, err := Parse([]byte(line)); err == nil {
@@ -90,9 +90,9 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if !json.Valid(line) {
-			t.Fatalf("parsed what is not JSON: %q", line)
+			t.Fatalf("parsed invalid JSON: %q", line)
 		}
-		// What was read can be written, and then reads the same.
+		// A parsed record can be written, and then parses to the same.
 		again, _ := appendLine(nil, Checkpoint{Seq: e.Seq - 1, Hash: e.Prev}, e.Append(nil))
 		e2, err := Parse(again)
 		if err != nil {
@@ -120,7 +120,7 @@ func TestCheckBody(t *testing.T) {
 		{"no end", goodBody[:len(goodBody)-1], false},
 		{"a line", goodLine, false},
 		{"another field first", `{"time":"","id":"` + goodID + `"}`, false},
-		{"ID goes on", `{"id":"` + goodID + `0","a":""}`, false},
+		{"ID too long", `{"id":"` + goodID + `0","a":""}`, false},
 		{"ID in capitals", `{"id":"` + strings.ToUpper(goodID) + `"}`, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -136,13 +136,13 @@ func TestCheckBody(t *testing.T) {
 				t.Errorf("Append returns %v", err)
 			}
 			if l.Err() != nil {
-				t.Error("a bad record makes the log unavailable")
+				t.Error("an invalid record makes the log unavailable")
 			}
 		})
 	}
 }
 
-// The package and DESIGN.md promise that a chain can be checked with sha256sum.
+// TestLineHash checks that sha256sum can verify the chain, as documented.
 func TestLineHash(t *testing.T) {
 	path := logPath(t)
 	newLogWith(t, path, 3)
@@ -172,10 +172,10 @@ func TestCheckpointText(t *testing.T) {
 	}
 	for _, bad := range []string{"", ":", "7", "7:", ":" + goodPrev, "7:" + goodPrev[1:], "-7:" + goodPrev, "7:" + goodPrev + "0", "7:" + strings.ToUpper(goodPrev)} {
 		if err := got.UnmarshalText([]byte(bad)); err == nil {
-			t.Errorf("%q is taken for a checkpoint", bad)
+			t.Errorf("%q was accepted as a checkpoint", bad)
 		}
 	}
 	if got != c {
-		t.Error("a text that is refused changes the checkpoint")
+		t.Error("an invalid text changed the checkpoint")
 	}
 }

@@ -12,43 +12,44 @@ import (
 )
 
 var (
-	// ErrUnavailable says that the log could not be written, for want of space
-	// or because the disk failed. The next Append tries again.
-	ErrUnavailable = errors.New("audit: log can't be written")
-	// ErrClosed says that the log was closed.
+	// ErrUnavailable means that the log could not be written, because the disk
+	// is full or has failed. The next Append tries again.
+	ErrUnavailable = errors.New("audit: log cannot be written")
+	// ErrClosed means that the log was closed.
 	ErrClosed = errors.New("audit: log is closed")
-	// ErrLocked says that another process writes this log.
+	// ErrLocked means that another process is writing this log.
 	ErrLocked = errors.New("audit: log is in use by another process")
-	// ErrCheckpoint says that a log does not hold the line that a checkpoint
-	// pins: the log was cut, replaced, or is another one.
-	ErrCheckpoint = errors.New("audit: log does not hold the line of the checkpoint")
+	// ErrCheckpoint means that a log does not contain a checkpoint's line: the
+	// log was truncated or replaced, or it is a different log.
+	ErrCheckpoint = errors.New("audit: log does not contain the checkpoint's line")
 )
 
-// DefaultMaxBytes is the size at which a file is rotated.
+// DefaultMaxBytes is the default of Options.MaxBytes.
 const DefaultMaxBytes = 128 << 20
 
-// Options of a Log. Nil is valid.
+// Options configure a Log. Nil is valid.
 type Options struct {
-	// MaxBytes is the size beyond which no line is added to a file, unless it
-	// is the file's first. 0 means DefaultMaxBytes, less than 0 no limit.
+	// MaxBytes is the size at which a file is rotated, unless it has only one
+	// line. 0 means DefaultMaxBytes; a negative value means no limit.
 	MaxBytes int64
-	// Now gives the time in the names of rotated files; time.Now by default.
+	// Now returns the time for the names of rotated files; the default is
+	// time.Now.
 	Now func() time.Time
-	// Logger is told what the operator must know; by default nobody is.
+	// Logger receives problems that need an operator; by default they are
+	// discarded.
 	Logger *slog.Logger
-	// FS is the file system; OS() by default.
+	// FS is the file system; the default is OS().
 	FS FS
-	// Reserve is the free space in bytes that Append leaves on the disk. 0
-	// means DefaultReserve, less than 0 none.
+	// Reserve is the number of bytes that Append leaves free on the disk. 0
+	// means DefaultReserve; a negative value means none.
 	Reserve int64
 }
 
-// DefaultReserve is less than the store's: what can no longer be changed can
-// still be read.
+// DefaultReserve is less than the store's reserve, so that values can be read
+// for longer than they can be changed.
 const DefaultReserve = 16 << 20
 
-// Log appends to an audit log. Its methods may be called by several goroutines
-// at once.
+// Log appends to an audit log. Its methods are safe for concurrent use.
 type Log struct {
 	path     string // "" for a stream
 	max      int64
@@ -58,7 +59,7 @@ type Log struct {
 	fs       FS
 	pool     sync.Pool // of *request
 	troubles [troubleKinds]trouble
-	room     atomic.Int64 // bytes that could be written at the last look at the disk
+	room     atomic.Int64 // writable bytes at the last check of the disk
 	queue    queue
 	stop     chan struct{} // ends watch
 	stopOnce sync.Once
@@ -68,46 +69,46 @@ type Log struct {
 		texts []string
 	}
 
-	// What follows belongs to the turn.
+	// The fields below belong to the holder of the turn.
 	closed     bool
 	file       *handle
 	head       Checkpoint // the last line written
 	size       int64      // where the last line written ends
 	synced     Checkpoint // the last line known to be durable
-	syncedSize int64      // where it ends; 0 when it stands in an earlier file
-	renamed    int        // counts the changes of the directory
-	dirSynced  int        // those of them known to be durable
-	unlooked   int64      // bytes written since a turn has looked at the disk
-	half       bool       // there may be something behind size
+	syncedSize int64      // where it ends; 0 if it is in an earlier file
+	renamed    int        // number of changes to the directory
+	dirSynced  int        // number of those known to be durable
+	unlooked   int64      // bytes written since the last check of the disk
+	half       bool       // there may be a partial line after size
 	rotateAt   int64      // the size at which to rotate
 	unsettled  []settling // the pending records in the log, in its order
 	pending    []settling // the pending records of the last write
-	// late has pending records that are in the log although their caller was
-	// told that the log hangs, and which it will bring again.
+	// late has pending records that are in the log although their caller got
+	// errHanging. The caller will append them again.
 	late map[ID]bool
 	buf  []byte
 
 	settle sync.Mutex // held by Settle
 }
 
-// settling is a pending record that is in the log, no further on than at seq.
+// settling is a pending record that is in the log, at line seq or before.
 type settling struct {
 	id  ID
 	seq uint64
 }
 
-// Open opens the log at path and continues its chain. The rest of a line that a
-// crash cut short is removed; a file whose end is damaged in another way gives a
-// *DamageError, and one that another process writes ErrLocked. A file that does
-// not exist is created with mode 0600, and then the chain continues from the
-// newest rotated file. A rotated file has path as its name with "-" or "." and a
-// digit behind it, and no other file may be named so.
+// Open opens the log at path and continues its chain. It removes a line that a
+// crash left incomplete. A file whose end is damaged in another way causes a
+// *DamageError, and one that another process is writing causes ErrLocked. If
+// the file does not exist, Open creates it with mode 0600 and continues the
+// chain from the newest rotated file. The name of a rotated file is path
+// followed by "-" or "." and a digit; no other file may have such a name.
 //
-// The path "-" stands for standard output. That, and any path that is not a
-// regular file, is a stream: it begins a chain of its own, is not rotated, and
-// can be neither synced nor cut.
+// The path "-" means standard output. That and any path that is not a regular
+// file is a stream: it starts its own chain, is not rotated, and can be
+// neither synced nor truncated.
 //
-// On start [Log.Recover] comes next, before the first [Log.Append].
+// Call [Log.Recover] before the first [Log.Append].
 func Open(path string, opts *Options) (*Log, error) {
 	l := newLog(opts)
 	if path == "-" {
@@ -131,12 +132,12 @@ func Open(path string, opts *Options) (*Log, error) {
 	return l.start(), nil
 }
 
-// start begins to watch a log that is open.
+// start starts watching an open log.
 func (l *Log) start() *Log {
 	if l.stream() {
 		l.room.Store(math.MaxInt64)
 		if l.discards() {
-			l.warn("the audit log is "+os.DevNull+": no access is recorded", "audit log discards what is written to it")
+			l.warn("the audit log is "+os.DevNull+": no access is recorded", "audit log discards its records")
 		}
 	} else {
 		l.checkSpace()
@@ -174,15 +175,15 @@ func newLog(opts *Options) *Log {
 	return l
 }
 
-// Head returns the checkpoint of the last line written, which may not be durable
-// yet. It waits for nobody.
+// Head returns the checkpoint of the last line written, which may not be
+// durable yet. It never blocks.
 func (l *Log) Head() Checkpoint {
 	l.queue.mu.Lock()
 	defer l.queue.mu.Unlock()
 	return l.queue.head
 }
 
-// Size returns the size of the newest file, 0 for a stream.
+// Size returns the size of the newest file, or 0 for a stream.
 func (l *Log) Size() int64 {
 	l.queue.mu.Lock()
 	defer l.queue.mu.Unlock()
@@ -192,14 +193,14 @@ func (l *Log) Size() int64 {
 // stream reports whether the log is not a regular file.
 func (l *Log) stream() bool { return l.path == "" }
 
-// exclusive runs task while nobody else works on the file. When the log hangs,
-// it returns while task may still run.
+// exclusive runs task while nothing else uses the file. If the log hangs, it
+// returns while task may still be running.
 func (l *Log) exclusive(task func() error) error {
 	return l.wait(&request{task: task, leave: true, wake: make(chan bool, 1)})
 }
 
-// Close syncs the log and closes it. Calls made afterwards return ErrClosed. A
-// log that hangs is left as it is.
+// Close syncs and closes the log. Later calls return ErrClosed. It does not
+// wait for a log that hangs.
 func (l *Log) Close() error {
 	defer l.stopOnce.Do(func() { close(l.stop) })
 	_, syncErr := l.Sync()

@@ -8,57 +8,58 @@ import (
 	"time"
 )
 
-// One goroutine at a time works on the log's file: it has the turn. Callers that
-// find the turn taken queue up, and the first of them gets it next. A turn writes
-// the records of all callers in the queue. So one write serves many callers, and
-// a lone caller waits for nobody and wakes nobody.
+// Only the goroutine that has the turn works on the log's file. Callers that
+// find the turn taken wait in a queue, and the first one gets the next turn. A
+// turn writes the records of all callers in the queue. So one write serves
+// many callers, and a lone caller neither waits for nor wakes another
+// goroutine.
 //
-// A caller that does the work itself can't leave when the system hangs. So only
-// Append to a regular file does, where it pays. For everything else, the turn
-// goes to a new goroutine.
+// A caller that does the work itself cannot return while the system hangs. So
+// only Append to a regular file does, where it is worth it. For everything
+// else, the turn goes to a new goroutine.
 
-// request is a call that waits for its turn, or for somebody to do its work.
+// request is a call that waits for the turn, or for its work to be done.
 type request struct {
 	body    []byte
 	id      ID
 	pending bool
-	leave   bool         // the caller does not do the work itself
-	task    func() error // instead of a body
-	slow    bool         // the task may take as long as it likes
+	leave   bool         // the caller must not do the work itself
+	task    func() error // used instead of a body
+	slow    bool         // the task has no time limit
 	err     error
 	next    *request
-	wake    chan bool // true: take the turn; false: err says how it went
+	wake    chan bool // true: take the turn; false: the work is done, see err
 }
 
 const (
-	// maxWrite is how long a turn may take. Then the log counts as hanging, and
-	// nobody waits for it.
+	// maxWrite limits the duration of a turn. A longer turn means that the log
+	// hangs, and nobody waits for it.
 	maxWrite = 5 * time.Second
-	// watchInterval is how often turns are looked at.
+	// watchInterval is how often turns are checked.
 	watchInterval = maxWrite / 5
 )
 
-// errHanging says that the system does not return from work on the log's file.
-var errHanging = fmt.Errorf("%w: a write has not ended for %v", ErrUnavailable, maxWrite)
+// errHanging means that a system call on the log's file does not return.
+var errHanging = fmt.Errorf("%w: a write has been blocked for %v", ErrUnavailable, maxWrite)
 
 type queue struct {
 	mu          sync.Mutex
-	first, last *request // that wait
-	busy        bool     // somebody has the turn
-	turns       uint64   // counts turns
-	slow        bool     // the turn may take as long as it likes
-	leader      *request // whose caller has the turn; nil when a goroutine has it
-	batch       *request // in work; nil once abandoned
+	first, last *request // waiting
+	busy        bool     // a goroutine has the turn
+	turns       uint64   // number of turns so far
+	slow        bool     // the turn has no time limit
+	leader      *request // its caller has the turn; nil if a new goroutine has it
+	batch       *request // being written; nil once abandoned
 
-	// copied is the number of the turn whose work no longer needs the requests
-	// of its batch.
+	// copied is the number of the turn that no longer needs the requests of
+	// its batch.
 	copied atomic.Uint64
 
-	head Checkpoint // as in Log, for those that don't wait for the turn
+	head Checkpoint // copy of Log.head for readers without the turn
 	size int64
 }
 
-// wait returns when r is done, or with an error when the log hangs.
+// wait returns when r is done, or with an error if the log hangs.
 func (l *Log) wait(r *request) error {
 	q := &l.queue
 	q.mu.Lock()
@@ -83,8 +84,9 @@ func (l *Log) wait(r *request) error {
 	return r.err
 }
 
-// begin gives the turn to the first in the queue. It reports whether its caller
-// has to take it; otherwise a goroutine does. q.mu is held.
+// begin gives the turn to the first request in the queue. It reports whether
+// that request's caller must take it; otherwise, a goroutine does. q.mu must
+// be held.
 func (l *Log) begin() (inline bool) {
 	q := &l.queue
 	q.busy, q.leader, q.slow = true, nil, q.first.slow
@@ -97,15 +99,14 @@ func (l *Log) begin() (inline bool) {
 	return false
 }
 
-// turn works on the first in the queue, which is leader's if that isn't nil, and
-// gives the turn to the next.
+// turn processes the start of the queue and passes the turn on. The first
+// request belongs to leader, if it isn't nil.
 func (l *Log) turn(leader *request) {
 	var err error
 	task := leader == nil && l.queue.startsWithTask()
 	if !task {
 		err = l.ready()
-		// Others that are about to append get to do so, and are served by the
-		// same write.
+		// Let other callers queue up, to be served by the same write.
 		runtime.Gosched()
 	}
 	l.pending = l.pending[:0]
@@ -126,8 +127,8 @@ func (q *queue) startsWithTask() bool {
 	return q.first != nil && q.first.task != nil
 }
 
-// take takes the first request if it has a task, or else as many records as fit
-// into one write. It also returns the number of the turn.
+// take dequeues the first request if it has a task, or else as many records as
+// fit into one write. It also returns the number of the turn.
 func (q *queue) take() (*request, uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -145,7 +146,7 @@ func (q *queue) take() (*request, uint64) {
 	return first, q.turns
 }
 
-// end ends a turn: it gives it to the next, and wakes the callers of the batch.
+// end ends a turn: it passes the turn on, and wakes the callers of the batch.
 func (l *Log) end(leader *request, err error) {
 	q := &l.queue
 	q.mu.Lock()
@@ -158,14 +159,14 @@ func (l *Log) end(leader *request, err error) {
 		}
 	}
 	if q.busy = q.first != nil; q.busy && l.begin() {
-		q.first.wake <- true // has room: a request is woken once
+		q.first.wake <- true // never blocks: a request is woken only once
 	}
 	q.mu.Unlock()
 	if hung {
 		l.tellRecovered()
 	}
 	for r := batch; r != nil; {
-		next := r.next // r belongs to its caller once it is woken
+		next := r.next // r belongs to its caller once that is woken
 		if r != leader {
 			r.err = err
 			r.wake <- false
@@ -177,7 +178,7 @@ func (l *Log) end(leader *request, err error) {
 	}
 }
 
-// watch finds turns that don't end, and looks at the space on the disk.
+// watch finds turns that do not end, and checks the disk space.
 func (l *Log) watch() {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
@@ -199,7 +200,7 @@ func (l *Log) watch() {
 		}
 		q.mu.Unlock()
 		if hung {
-			l.logger.Error("audit log can't be written", "path", l.path, "error", errHanging)
+			l.logger.Error("audit log cannot be written", "path", l.path, "error", errHanging)
 		}
 		if !l.stream() && looking.CompareAndSwap(false, true) {
 			go func() { // the disk may hang
@@ -210,9 +211,9 @@ func (l *Log) watch() {
 	}
 }
 
-// abandon fails all requests in the queue and in the batch, except the leader's,
-// which can't return. It reports whether the log did not hang before. q.mu is
-// held.
+// abandon fails all requests in the queue and the batch, except the leader's,
+// which cannot return. It reports whether the log was not hanging before. q.mu
+// must be held.
 func (l *Log) abandon() (news bool) {
 	q := &l.queue
 	var leader *request

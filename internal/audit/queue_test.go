@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// hangingFS has files that can be made to hang.
+// hangingFS opens files that can be made to hang.
 type hangingFS struct {
 	FS
 	write, sync gate
 }
 
-// gate is open, or holds those that pass until it is.
+// gate is open or shut; a shut gate blocks callers of pass until it opens.
 type gate struct{ p atomic.Pointer[chan struct{}] }
 
 func (g *gate) pass() {
@@ -43,8 +43,8 @@ type hangingFile struct {
 func (f hangingFile) Write(b []byte) (int, error) { f.fs.write.pass(); return f.File.Write(b) }
 func (f hangingFile) Datasync() error             { f.fs.sync.pass(); return f.File.Datasync() }
 
-// TestHangingWrite has many callers, and a file that takes a write and does not
-// return. Only the caller in the write waits for it.
+// TestHangingWrite checks that if a write does not return, only the caller in
+// that write waits for it.
 func TestHangingWrite(t *testing.T) {
 	path, w := logPath(t), newWriter()
 	synctest.Test(t, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestHangingWrite(t *testing.T) {
 				c.done.Store(true)
 			})
 		}
-		start(false) // is in the write
+		start(false) // this one is in the write
 		synctest.Wait()
 		for i := range 40 {
 			start(i%2 == 0)
@@ -94,13 +94,13 @@ func TestHangingWrite(t *testing.T) {
 		begin := time.Now()
 		time.Sleep(maxWrite - watchInterval)
 		if err := l.Err(); err != nil {
-			t.Errorf("after %v the log counts as hanging: %v", time.Since(begin), err)
+			t.Errorf("after %v, Hanging returns %v", time.Since(begin), err)
 		}
 		time.Sleep(3 * watchInterval)
 		synctest.Wait()
 		for i, c := range calls {
 			if waits := !c.done.Load(); waits != (i == 0) {
-				t.Errorf("after %v call %d waits: %v", time.Since(begin), i, waits)
+				t.Errorf("after %v, call %d waits: %v", time.Since(begin), i, waits)
 			} else if !waits && !errors.Is(c.err, ErrUnavailable) {
 				t.Errorf("call %d returns %v", i, c.err)
 			}
@@ -117,7 +117,7 @@ func TestHangingWrite(t *testing.T) {
 		release()
 		wg.Wait()
 		if err := l.Err(); err != nil || calls[0].err != nil {
-			t.Errorf("the write has ended, and Err returns %v, its caller %v", err, calls[0].err)
+			t.Errorf("after the write, Err returns %v and its caller got %v", err, calls[0].err)
 		}
 		for _, c := range calls {
 			if c.pending {
@@ -134,9 +134,9 @@ func TestHangingWrite(t *testing.T) {
 	checkLog(t, path, nil, w.took)
 }
 
-// TestHangingBatch has a write that hangs with the records of several callers,
-// and ends well: they are in the log, and those that are brought again are not
-// doubled.
+// TestHangingBatch checks a write of several callers' records that hangs and
+// then succeeds: the records are in the log, and not duplicated when their
+// callers append them again.
 func TestHangingBatch(t *testing.T) {
 	path, w := logPath(t), newWriter()
 	synctest.Test(t, func(t *testing.T) {
@@ -157,13 +157,13 @@ func TestHangingBatch(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait() // all are in the queue
+		synctest.Wait() // all are queued
 		release := fs.write.shut()
 		next()
 		time.Sleep(2 * maxWrite)
 		synctest.Wait()
 		if n := refused.Load(); n != 10 {
-			t.Errorf("%d callers were told that the log hangs, want 10", n)
+			t.Errorf("%d callers got errHanging, want 10", n)
 		}
 		release()
 		wg.Wait()
@@ -174,15 +174,15 @@ func TestHangingBatch(t *testing.T) {
 			}
 		}
 		if _, ids, err := l.Settle(); err != nil || len(ids) != 10 {
-			t.Errorf("Settle names %d records, %v", len(ids), err)
+			t.Errorf("Settle returns %d records, %v", len(ids), err)
 		}
 		mustClose(t, l)
 	})
 	checkLog(t, path, nil, w.took)
 }
 
-// TestHangingSync has a sync that does not return. The log says so and can be
-// closed all the same.
+// TestHangingSync checks that the log reports a sync that does not return, and
+// can be closed anyway.
 func TestHangingSync(t *testing.T) {
 	path := logPath(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -203,7 +203,7 @@ func TestHangingSync(t *testing.T) {
 		release()
 		synctest.Wait()
 		if err := l.Err(); err != nil {
-			t.Errorf("the sync has ended, and Err returns %v", err)
+			t.Errorf("after the sync, Err returns %v", err)
 		}
 		w.append(t, l, 1)
 		mustSync(t, l)
@@ -218,7 +218,7 @@ func TestHangingSync(t *testing.T) {
 	})
 }
 
-// freeFS has as much space as it is told.
+// freeFS reports a configurable amount of free space.
 type freeFS struct {
 	FS
 	free atomic.Uint64
@@ -226,8 +226,9 @@ type freeFS struct {
 
 func (f *freeFS) Free(string) (uint64, error) { return f.free.Load(), nil }
 
-// TestReserve leaves space on the disk, except to records of changes, which have
-// been made. It says so before it is the case, and comes back by itself.
+// TestReserve checks that the log leaves space on the disk, except for records
+// of changes that were already made, that it warns in time, and that it
+// recovers.
 func TestReserve(t *testing.T) {
 	path := logPath(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -249,19 +250,19 @@ func TestReserve(t *testing.T) {
 		refused() // from the start
 		id, body := w.body()
 		if err := l.AppendPending(body); err != nil {
-			t.Errorf("the record of a change: %v", err)
+			t.Errorf("record of a change: %v", err)
 		}
 		w.took = append(w.took, id)
 		fs.free.Store(reserve + 5_000)
 		time.Sleep(2 * watchInterval)
 		synctest.Wait()
 		if err := l.Err(); err != nil {
-			t.Errorf("there is space, and Err returns %v", err)
+			t.Errorf("with free space, Err returns %v", err)
 		}
 		if warnings := l.Warnings(); len(warnings) != 1 {
-			t.Errorf("with little space the warnings are %q", warnings)
+			t.Errorf("with little space, the warnings are %q", warnings)
 		}
-		// Between two looks at the disk, it fills.
+		// The disk fills up between two checks.
 		fs.free.Store(reserve)
 		for range 5_000 / 200 {
 			_, body := w.body()
@@ -275,7 +276,7 @@ func TestReserve(t *testing.T) {
 		synctest.Wait()
 		w.append(t, l, 1)
 		if warnings := l.Warnings(); len(warnings) != 0 {
-			t.Errorf("with much space the warnings are %q", warnings)
+			t.Errorf("with much space, the warnings are %q", warnings)
 		}
 		mustClose(t, l)
 	})

@@ -2,5 +2,5 @@
 
 package audit
 
-// raceEnabled: the race detector makes sync.Pool forget things on purpose.
+// raceEnabled: the race detector makes sync.Pool drop items on purpose.
 const raceEnabled = true

@@ -14,21 +14,21 @@ import (
 // The outcomes of an access.
 const (
 	Allowed = "allowed"
-	Refused = "refused" // the caller may not
-	Failed  = "failed"  // the caller may, but it did not work
+	Refused = "refused" // the caller lacks permission
+	Failed  = "failed"  // permitted, but it failed
 )
 
-// Record says who did what to what, and with which outcome. It holds metadata
-// alone: never a value, a token or a password. Empty fields are left out of the
-// line, ID, Time, Action and Outcome excepted.
+// Record describes an access: who did what, and with which outcome. It
+// contains only metadata: never a value, a token or a password. Empty fields
+// except ID, Time, Action and Outcome are omitted from the line.
 type Record struct {
 	ID      ID        `json:"id"`
 	Time    time.Time `json:"time"`
-	Action  string    `json:"action"`         // such as "secrets.write"
+	Action  string    `json:"action"`         // for example "secrets.write"
 	Outcome string    `json:"outcome"`        // Allowed, Refused or Failed
-	Code    string    `json:"code,omitempty"` // the error's code, when not allowed
+	Code    string    `json:"code,omitempty"` // the error's code, unless allowed
 
-	// IDs of the organization, of who asks, and of the credential that was shown.
+	// IDs of the organization, the caller and the credential.
 	Organization string `json:"organization,omitempty"`
 	User         string `json:"user,omitempty"`
 	Token        string `json:"token,omitempty"`
@@ -37,24 +37,24 @@ type Record struct {
 	Protocol string `json:"protocol,omitempty"`
 	Remote   string `json:"remote,omitempty"`  // the client's address
 	Request  string `json:"request,omitempty"` // the request's ID
-	Trace    string `json:"trace,omitempty"`   // the ID of the trace it belongs to
+	Trace    string `json:"trace,omitempty"`   // the trace ID
 
-	Version uint64   `json:"version,omitempty"` // of the organization's secrets, made or read
+	Version uint64   `json:"version,omitempty"` // of the organization's secrets, created or read
 	Names   []string `json:"names,omitempty"`   // secrets read or set
-	Removed []string `json:"removed,omitempty"` // secrets removed
-	Target  string   `json:"target,omitempty"`  // another object touched, by its ID
-	Count   uint64   `json:"count,omitempty"`   // of equal accesses that share this record; 0 when it is of one
+	Removed []string `json:"removed,omitempty"` // secrets deleted
+	Target  string   `json:"target,omitempty"`  // the ID of any other object
+	Count   uint64   `json:"count,omitempty"`   // number of equal accesses that share this record, if more than one
 	Detail  string   `json:"detail,omitempty"`
 
-	// Stranger says that nobody has shown a valid credential. It is not part of
-	// the line.
+	// Stranger means that the caller had no valid credential. It is not part
+	// of the line.
 	Stranger bool `json:"-"`
 }
 
-// Append appends the record as a JSON object on one line, which [Log.Append]
-// takes. Whatever bytes the strings hold, the result is valid JSON and printable
-// text: invalid UTF-8 becomes U+FFFD, and what is not printable is escaped, so
-// that a secret's name can't write to the terminal on which the log is read.
+// Append appends the record as a JSON object on one line, for [Log.Append].
+// Whatever bytes the strings contain, the result is valid JSON and printable:
+// invalid UTF-8 becomes U+FFFD, and unprintable characters are escaped, so a
+// secret's name cannot control the terminal that shows the log.
 func (r *Record) Append(dst []byte) []byte {
 	dst = append(dst, bodyStart...)
 	dst = hex.AppendEncode(dst, r.ID[:])
@@ -88,8 +88,8 @@ func (r *Record) Append(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendTime writes UTC. RFC 3339 has years of four digits; any other year is a
-// broken clock, and shows as year 1.
+// appendTime writes UTC. RFC 3339 years have four digits; any other year means
+// a broken clock and is written as year 1.
 func appendTime(dst []byte, t time.Time) []byte {
 	t = t.UTC()
 	if y := t.Year(); y < 0 || y > 9999 {
@@ -124,7 +124,7 @@ func appendList(dst []byte, key string, values []string) []byte {
 
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	done := 0 // s[:done] is in dst
+	done := 0 // s[:done] has been appended
 	for i := 0; i < len(s); {
 		c := s[i]
 		if ' ' <= c && c <= '~' && c != '"' && c != '\\' {
@@ -143,7 +143,7 @@ func appendString(dst []byte, s string) []byte {
 		switch {
 		case r == '"' || r == '\\':
 			dst = append(dst, '\\', c)
-		case r > 0xffff: // a pair of surrogates
+		case r > 0xffff: // a surrogate pair
 			r -= 0x10000
 			dst = appendEscape(dst, 0xd800|r>>10)
 			dst = appendEscape(dst, 0xdc00|r&0x3ff)
@@ -161,8 +161,8 @@ func appendEscape(dst []byte, r rune) []byte {
 	return hex.AppendEncode(append(dst, `\u`...), []byte{byte(r >> 8), byte(r)})
 }
 
-// ParseRecord reads what [Record.Append] wrote. Fields it does not know are
-// left out, so that an older program reads a newer one's log.
+// ParseRecord parses a record from [Record.Append]. It ignores unknown fields,
+// so that an older program can read a newer one's log.
 func ParseRecord(body []byte) (Record, error) {
 	id, err := checkBody(body)
 	if err != nil {
@@ -171,13 +171,13 @@ func ParseRecord(body []byte) (Record, error) {
 	return parseRecord(body, id)
 }
 
-// parseRecord reads an object that was found to have the ID in its place.
+// parseRecord parses an object that starts with the given ID.
 func parseRecord(object []byte, id ID) (Record, error) {
 	var r Record
 	if err := json.Unmarshal(object, &r); err != nil {
 		return Record{}, fmt.Errorf("audit: read record: %w", err)
 	}
-	r.ID = id // a second "id" further on in the object would have won
+	r.ID = id // a second "id" in the object would have won
 	r.Time = r.Time.UTC()
 	if y := r.Time.Year(); y < 0 || y > 9999 {
 		return Record{}, errors.New("audit: read record: time is out of range")

@@ -35,14 +35,14 @@ func TestRecordAppend(t *testing.T) {
 			`"protocol":"influxdb","remote":"192.0.2.7:51234","request":"req-1","trace":"4bf92f3577b34da6a3ce929d0e0e4736","version":17,` +
 			`"names":["db-password","s3"],"removed":["old"],"target":"0e1b2c3d4e5f6071","count":3,"detail":"merged"}`},
 		{"local time", Record{Time: testTime.In(time.FixedZone("", 3600))}, start + `"action":"","outcome":""}`},
-		{"time that RFC 3339 has not", Record{Time: time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{"time outside RFC 3339", Record{Time: time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC)},
 			`{"id":"00000000000000000000000000000000","time":"0001-01-01T00:00:00Z","action":"","outcome":""}`},
 		{"quotes", Record{Time: testTime, Action: `a"b\c`, Outcome: "<&>"}, start + `"action":"a\"b\\c","outcome":"<&>"}`},
 		{"control characters", Record{Time: testTime, Action: "\x00\n\r\t\x1b[2J\x7f"},
 			start + `"action":"\u0000\u000a\u000d\u0009\u001b[2J\u007f","outcome":""}`},
 		{"broken UTF-8", Record{Time: testTime, Action: "a\xff\xc3z"}, start + `"action":"a\ufffd\ufffdz","outcome":""}`},
 		{"letters", Record{Time: testTime, Action: "Zähler 数据 🔑 \ufffd"}, start + `"action":"Zähler 数据 🔑 ` + "\ufffd" + `","outcome":""}`},
-		{"what turns a terminal around", Record{Time: testTime, Action: "\u202e\u009b\u2028\U000e0041"},
+		{"characters that control a terminal", Record{Time: testTime, Action: "\u202e\u009b\u2028\U000e0041"},
 			start + `"action":"\u202e\u009b\u2028\udb40\udc41","outcome":""}`},
 		{"empty names", Record{Time: testTime, Names: []string{"", ""}}, start + `"action":"","outcome":"","names":["",""]}`},
 	} {
@@ -54,7 +54,8 @@ func TestRecordAppend(t *testing.T) {
 	}
 }
 
-// The tags of Record and the hand-written encoder say the same.
+// TestRecordAppendAgreesWithTags compares the hand-written encoder with the
+// struct tags.
 func TestRecordAppendAgreesWithTags(t *testing.T) {
 	full := fullRecord()
 	for i := range reflect.TypeFor[Record]().NumField() {
@@ -74,9 +75,9 @@ func TestRecordAppendAgreesWithTags(t *testing.T) {
 	}
 }
 
-// asWritten returns the record that comes back when r was written.
+// asWritten returns the record that is read back after r was written.
 func asWritten(r Record) Record {
-	text := func(s string) string { return string([]rune(s)) } // U+FFFD for each broken byte
+	text := func(s string) string { return string([]rune(s)) } // U+FFFD for each invalid byte
 	list := func(in []string) (out []string) {
 		for _, s := range in {
 			out = append(out, text(s))
@@ -111,7 +112,7 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("not valid JSON: %q", body)
 		}
 		if !utf8.Valid(body) || bytes.ContainsFunc(body, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Fatalf("not printable: %q", body)
+			t.Fatalf("unprintable: %q", body)
 		}
 		got, err := ParseRecord(body)
 		if err != nil {
@@ -127,12 +128,12 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// requireSeeds fails the test when its committed inputs are gone: a fuzz test
-// without inputs passes and tests nothing.
+// requireSeeds fails if the committed inputs are missing: a fuzz test without
+// inputs passes without testing anything.
 func requireSeeds(f *testing.F) {
 	f.Helper()
 	seeds, err := os.ReadDir(filepath.Join("testdata", "fuzz", f.Name()))
 	if err != nil || len(seeds) < 3 {
-		f.Fatalf("%d seeds are not enough (%v)", len(seeds), err)
+		f.Fatalf("only %d seeds (%v)", len(seeds), err)
 	}
 }

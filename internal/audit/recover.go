@@ -6,19 +6,20 @@ import (
 	"io"
 )
 
-// Recover makes the log whole after a start: it appends those pending records
-// whose ID does not stand in the log behind the checkpoint, and returns how many
-// they were. since is the checkpoint that was stored as [Log.Settle] asks, zero
-// when there is none yet; the next Settle names all that is pending here. pending
-// calls yield with the records, whose bodies may be reused when yield returns.
-// All of them are held in memory.
+// Recover completes the log after a start: it appends the pending records
+// whose ID is not in the log after the checkpoint, and returns their number.
+// since is the checkpoint stored for [Log.Settle], or zero if there is none
+// yet; the next Settle returns all records pending here. pending calls yield
+// with each record; yield does not retain the body. Recover holds all of them
+// in memory.
 //
-// The lines from the checkpoint on are verified. When the log does not hold the
-// checkpoint's line, the error wraps ErrCheckpoint: lines that were durable are
-// gone. The way out is to move what is left of the log away: a log without any
-// line continues from the checkpoint, and the numbers show what is missing.
+// It verifies the lines after the checkpoint. If the log does not contain the
+// checkpoint's line, the error wraps ErrCheckpoint: durable lines have been
+// lost. To continue anyway, move the remaining files away: a log without any
+// lines continues from the checkpoint, and the line numbers show what is
+// missing.
 //
-// A stream can't be read back. There all pending records are appended.
+// A stream cannot be read back, so all pending records are appended to it.
 func (l *Log) Recover(since Checkpoint, pending func(yield func(id ID, body []byte) error) error) (appended int, err error) {
 	missing, err := collect(pending)
 	if err != nil {
@@ -39,10 +40,10 @@ func (l *Log) recover(since Checkpoint, missing *pendingRecords) (appended int, 
 	switch {
 	case l.stream():
 	case l.head.Seq == 0 && since.Seq > 0:
-		l.warn(fmt.Sprintf("the audit log was missing or empty at start: lines up to %d are not there", since.Seq),
-			"audit log is empty and continues from the checkpoint; the lines before it are not here", "checkpoint", since.Seq)
+		l.warn(fmt.Sprintf("the audit log was missing or empty at start: lines up to %d are missing", since.Seq),
+			"audit log is empty; continuing after the checkpoint without the lines before it", "checkpoint", since.Seq)
 		l.head, l.synced = since, since
-	case l.head == since: // nothing was written behind the checkpoint
+	case l.head == since: // nothing was written after the checkpoint
 	case since.Seq > 0 || len(missing.bodies) > 0:
 		if err := l.scan(since, missing.drop); err != nil {
 			return 0, err
@@ -56,7 +57,7 @@ func (l *Log) recover(since Checkpoint, missing *pendingRecords) (appended int, 
 	return appended, err
 }
 
-// appendAll appends the bodies in their order and leaves out what is nil.
+// appendAll appends the bodies in order, skipping nil.
 func (l *Log) appendAll(bodies [][]byte) (appended int, err error) {
 	var buf []byte
 	head, n := l.head, 0
@@ -86,10 +87,10 @@ func (l *Log) appendAll(bodies [][]byte) (appended int, err error) {
 	return appended, flush()
 }
 
-// pendingRecords may be missing in the log. They are in their order.
+// pendingRecords are records that may be missing from the log, in order.
 type pendingRecords struct {
 	ids    []ID
-	bodies [][]byte // nil for one that was found in the log
+	bodies [][]byte // nil if found in the log
 	index  map[ID]int
 }
 
@@ -101,7 +102,7 @@ func collect(pending func(yield func(id ID, body []byte) error) error) (*pending
 			return err
 		}
 		if inside != id {
-			return fmt.Errorf("audit: pending record %v holds the record %v", id, inside)
+			return fmt.Errorf("audit: pending record %v contains record %v", id, inside)
 		}
 		if _, twice := p.index[id]; !twice {
 			p.index[id] = len(p.bodies)
@@ -119,11 +120,11 @@ func (p *pendingRecords) drop(id ID) {
 	}
 }
 
-// scan verifies the log from the checkpoint to its end and calls found with the
-// ID of each line behind the checkpoint.
+// scan verifies the log from the checkpoint to the end and calls found with
+// the ID of each line after the checkpoint.
 func (l *Log) scan(since Checkpoint, found func(ID)) error {
 	if since.Seq > l.head.Seq {
-		return fmt.Errorf("%w: it ends at line %d, and the checkpoint is line %d", ErrCheckpoint, l.head.Seq, since.Seq)
+		return fmt.Errorf("%w: it ends at line %d, before the checkpoint's line %d", ErrCheckpoint, l.head.Seq, since.Seq)
 	}
 	segs, err := openSegments(l.path)
 	if err != nil {
@@ -131,8 +132,8 @@ func (l *Log) scan(since Checkpoint, found func(ID)) error {
 	}
 	defer closeSegments(segs)
 
-	// An operator may have broken, packed or removed what is older: that is for
-	// Verify to say, and does not keep the log from going on.
+	// Older files may have been damaged, compressed or removed. Verify reports
+	// that; it must not keep the log from continuing.
 	begin := -1
 	for i, s := range segs {
 		if s.first > 0 && (begin < 0 || s.first <= since.Seq) {
@@ -149,7 +150,7 @@ func (l *Log) scan(since Checkpoint, found func(ID)) error {
 		sc.chain, sc.due = chain{head: since, started: true}, false
 	default:
 		sc.due = false
-		l.logger.Warn("audit log begins behind the checkpoint; pending records may have been in files that were removed",
+		l.logger.Warn("audit log starts after the checkpoint; removed files may have contained pending records",
 			"path", l.path, "checkpoint", since.Seq, "first", first)
 	}
 	for i, s := range segs[begin:] {
@@ -175,11 +176,11 @@ func (l *Log) scan(since Checkpoint, found func(ID)) error {
 	return nil
 }
 
-// scanner verifies lines and tells the IDs of those behind the checkpoint.
+// scanner verifies lines and reports the IDs of those after the checkpoint.
 type scanner struct {
 	chain chain
 	since Checkpoint
-	due   bool // the checkpoint's line has to come
+	due   bool // the checkpoint's line must follow
 	found func(ID)
 }
 
@@ -201,7 +202,7 @@ func (sc *scanner) lines(name string, ls *lines) error {
 func (sc *scanner) line(line []byte) error {
 	if sc.due {
 		if seq, _, ok := parseSeq(line); ok && seq < sc.since.Seq {
-			return nil // near the checkpoint, but before it
+			return nil // shortly before the checkpoint
 		}
 	}
 	h, err := sc.chain.follow(line)

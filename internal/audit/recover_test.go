@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// pendingOf yields bodies with their IDs, in one buffer that it reuses.
+// pendingOf yields bodies with their IDs, reusing one buffer.
 func pendingOf(bodies ...[]byte) func(func(ID, []byte) error) error {
 	return func(yield func(ID, []byte) error) error {
 		var buf []byte
@@ -32,9 +32,9 @@ func pendingOf(bodies ...[]byte) func(func(ID, []byte) error) error {
 }
 
 func TestRecover(t *testing.T) {
-	// Ten records are appended in three files, and the checkpoint stands after
-	// each of them in turn: what is pending behind it is in the log already.
-	// Two records more are pending and not in the log.
+	// Ten records are in three files, and the checkpoint is after each of them
+	// in turn: the pending records after it are in the log already. Two more
+	// pending records are not in the log.
 	for at := range 11 {
 		path := logPath(t)
 		l := mustOpen(t, path, nil)
@@ -116,7 +116,7 @@ func TestRecoverManyFromPackedFiles(t *testing.T) {
 }
 
 func TestRecoverOlderLogIsBroken(t *testing.T) {
-	// A broken old file is for Verify to report; the server starts.
+	// Verify reports a damaged old file; the server still starts.
 	path := logPath(t)
 	names, end := newRotatedLog(t, path, 3, 3, 3)
 	mustWrite(t, names[0], []byte("broken\n"))
@@ -142,22 +142,22 @@ func TestRecoverChecksCheckpoint(t *testing.T) {
 		why   string
 	}{
 		{"another hash", other, nil, ErrCheckpoint, "instead of"},
-		{"a later line", Checkpoint{Seq: 13}, nil, ErrCheckpoint, "ends at line 12"},
-		{"the end cut away", end, func(t *testing.T, path string) {
+		{"later line", Checkpoint{Seq: 13}, nil, ErrCheckpoint, "ends at line 12"},
+		{"end removed", end, func(t *testing.T, path string) {
 			b := mustRead(t, path)
 			mustWrite(t, path, b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1])
 		}, ErrCheckpoint, "ends at line 11"},
-		{"the file removed", end, func(t *testing.T, path string) {
+		{"last file removed", end, func(t *testing.T, path string) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
 		}, ErrCheckpoint, "ends at line 8"},
-		{"the file of the checkpoint removed", Checkpoint{Seq: 6}, func(t *testing.T, path string) {
+		{"checkpoint's file removed", Checkpoint{Seq: 6}, func(t *testing.T, path string) {
 			if err := os.Remove(filepath.Join(filepath.Dir(path), filepath.Base(names[1]))); err != nil {
 				t.Fatal(err)
 			}
 		}, ErrCheckpoint, "line 6 is missing before line 9"},
-		{"a line behind it changed", Checkpoint{Seq: 2}, func(t *testing.T, path string) {
+		{"later line changed", Checkpoint{Seq: 2}, func(t *testing.T, path string) {
 			b := mustRead(t, path)
 			mustWrite(t, path, bytes.Replace(b, []byte("db-"), []byte("DB-"), 1))
 		}, nil, "one of the two was changed"},
@@ -185,7 +185,7 @@ func TestRecoverChecksCheckpoint(t *testing.T) {
 	}
 }
 
-// checkpointOf returns the checkpoint of a line, from the line after it.
+// checkpointOf returns a line's checkpoint, taken from the line after it.
 func checkpointOf(tb testing.TB, path string, seq uint64) Checkpoint {
 	tb.Helper()
 	for _, e := range readEntries(tb, path) {
@@ -193,12 +193,12 @@ func checkpointOf(tb testing.TB, path string, seq uint64) Checkpoint {
 			return Checkpoint{Seq: seq, Hash: e.Prev}
 		}
 	}
-	tb.Fatalf("no line comes after %d", seq)
+	tb.Fatalf("no line follows line %d", seq)
 	return Checkpoint{}
 }
 
-// When all files are gone, on purpose or not, the numbers go on, so that the gap
-// shows for ever.
+// If all files are missing, on purpose or not, the numbers continue, so that
+// the gap stays visible.
 func TestRecoverContinuesWithoutFiles(t *testing.T) {
 	path := logPath(t)
 	since := newLogWith(t, path, 5)
@@ -224,7 +224,7 @@ func TestRecoverContinuesWithoutFiles(t *testing.T) {
 	if _, err := Verify(t.Context(), path, &since); !errors.Is(err, ErrCheckpoint) {
 		t.Errorf("with a wrong hash: %v", err)
 	}
-	// And once more, from the same checkpoint: there is nothing to do.
+	// Once more from the same checkpoint: nothing is left to do.
 	since.Hash[0] ^= 1
 	l = mustOpen(t, path, nil)
 	if n, err := l.Recover(since, pendingOf(body)); n != 0 || err != nil {
@@ -232,7 +232,7 @@ func TestRecoverContinuesWithoutFiles(t *testing.T) {
 	}
 }
 
-// A store that was restored from a backup knows an old checkpoint.
+// A store restored from a backup has an old checkpoint.
 func TestRecoverAfterOldFilesWereRemoved(t *testing.T) {
 	path := logPath(t)
 	names, _ := newRotatedLog(t, path, 3, 3, 3)
@@ -286,16 +286,16 @@ func TestRecoverOnFullDisk(t *testing.T) {
 	checkLog(t, path, &since, w.took)
 }
 
-// domain does what the domain does: it keeps the records of changes until the
-// log is synced, and the last checkpoint.
+// domain imitates the domain: it stores records of changes until the log is
+// synced, and the last checkpoint.
 type domain struct {
 	writer *writer
 	outbox map[ID][]byte // durable at once, as a store is
 	since  Checkpoint
-	sure   map[ID]bool // answered: must be in the log
-	reads  map[ID]bool // of those, the ones that are not in the outbox
-	begun  []ID        // reads that were not answered: not in the log
-	maybe  []ID        // those of a process that ended: may be in the log
+	sure   map[ID]bool // successful: must be in the log
+	reads  map[ID]bool // the successful records that are not in the outbox
+	begun  []ID        // failed reads: not in the log
+	maybe  []ID        // records of a killed process: may be in the log
 }
 
 func newDomain() *domain {
@@ -314,7 +314,7 @@ func (d *domain) clone() *domain {
 func (d *domain) change(l *Log) error {
 	id, body := d.writer.body()
 	d.outbox[id] = body
-	d.sure[id] = true // durable, and so its record will be in the log
+	d.sure[id] = true // the change is durable, so its record must be in the log
 	return l.AppendPending(body)
 }
 
@@ -338,7 +338,7 @@ func (d *domain) sync(l *Log) error {
 	for _, id := range settled {
 		delete(d.outbox, id)
 	}
-	clear(d.reads) // durable from here on
+	clear(d.reads) // now durable
 	return nil
 }
 
@@ -360,7 +360,7 @@ func (d *domain) check(tb testing.TB, path string, maybe ...ID) {
 	checkLog(tb, path, &d.since, slices.Collect(maps.Keys(d.sure)), append(maybe, d.maybe...)...)
 }
 
-// run makes a few accesses of each kind.
+// run makes some accesses of each kind.
 func (d *domain) run(tb testing.TB, l *Log, n int) {
 	tb.Helper()
 	steps := []func(*Log) error{d.change, d.read, d.change, d.sync, d.read, d.read, d.change}
@@ -371,15 +371,14 @@ func (d *domain) run(tb testing.TB, l *Log, n int) {
 	}
 }
 
-// crash is what stands on the disk when the process ends at a point.
+// crash is the state of the disk when the process ends at a point.
 type crash struct {
 	point  Point
 	path   string
 	domain *domain
 }
 
-// crashesOf runs work with a log whose options make a copy of the disk at
-// each point that is passed.
+// crashesOf runs work with a log whose options copy the disk at each point.
 func crashesOf(tb testing.TB, path string, d *domain, work func(opts *Options)) []crash {
 	tb.Helper()
 	var crashes []crash
@@ -390,7 +389,7 @@ func crashesOf(tb testing.TB, path string, d *domain, work func(opts *Options)) 
 	return crashes
 }
 
-// start is what the server does first.
+// start does what the server does when it starts.
 func (d *domain) start(tb testing.TB, path string, opts *Options) *Log {
 	tb.Helper()
 	l := mustOpen(tb, path, opts)
@@ -403,8 +402,8 @@ func (d *domain) start(tb testing.TB, path string, opts *Options) *Log {
 	return l
 }
 
-// A process that ends at any point of the log's work, and again at any point of
-// the start that follows, loses no record and doubles none.
+// TestCrashAtEachPoint checks that a process that ends at any point, and again
+// at any point of the following start, neither loses nor duplicates a record.
 func TestCrashAtEachPoint(t *testing.T) {
 	passed := make(map[Point]bool)
 	d := newDomain()
@@ -426,7 +425,7 @@ func TestCrashAtEachPoint(t *testing.T) {
 	d.check(t, path)
 	for i, c := range crashes {
 		passed[c.point] = true
-		// The write of a line may be cut anywhere.
+		// A crash may truncate the line being written anywhere.
 		if c.point == AfterWrite && i%3 == 0 {
 			name := c.path
 			if _, err := os.Stat(name); err != nil {
@@ -449,7 +448,7 @@ func TestCrashAtEachPoint(t *testing.T) {
 	}
 	for p := BeforeWrite; p <= AfterCut; p++ {
 		if !passed[p] {
-			t.Errorf("the process never ended %s", pointNames[p])
+			t.Errorf("no crash was tried %s", pointNames[p])
 		}
 	}
 }
@@ -462,7 +461,7 @@ func TestSettle(t *testing.T) {
 		t.Helper()
 		at, got, err := l.Settle()
 		if err != nil || !slices.Equal(got, want) {
-			t.Fatalf("Settle names %v, %v, want %v", got, err, want)
+			t.Fatalf("Settle returns %v, %v, want %v", got, err, want)
 		}
 		if head := l.Head(); at != head {
 			t.Errorf("the checkpoint is %v instead of %v", at, head)
@@ -495,20 +494,20 @@ func TestSettle(t *testing.T) {
 	e, _ := pending()
 	settle(c, d, e)
 
-	// What may be lost with a file is not named.
+	// Records that may be lost with a file are not returned.
 	pending()
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	_, ids, err := l.Settle()
 	if wantDamage(t, err, path, 0, "removed"); len(ids) > 0 {
-		t.Errorf("Settle names %v", ids)
+		t.Errorf("Settle returns %v", ids)
 	}
 	f, _ := pending()
 	settle(f)
 }
 
-// What is appended while Settle syncs is neither covered nor named.
+// Records appended during Settle are neither covered nor returned.
 func TestSettleDuringAppend(t *testing.T) {
 	w := newWriter()
 	var l *Log
@@ -525,7 +524,7 @@ func TestSettleDuringAppend(t *testing.T) {
 	if err := l.AppendPending(body); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []*ID{&first, &during} { // during is set by the first
+	for i, want := range []*ID{&first, &during} { // the first call sets during
 		at, got, err := l.Settle()
 		if err != nil || at.Seq != uint64(i+1) || !slices.Equal(got, []ID{*want}) {
 			t.Errorf("Settle returns %v, %v, %v, want %v", at, got, err, *want)
@@ -533,14 +532,14 @@ func TestSettleDuringAppend(t *testing.T) {
 	}
 }
 
-// Callers that change, read and settle at the same time keep what Recover relies
-// on at every moment: all that is pending is behind the checkpoint, or not in
-// the log.
+// TestSettleWhileAppending checks that concurrent changes, reads and settling
+// never break what Recover relies on: each pending record is after the
+// checkpoint, or not in the log.
 func TestSettleWhileAppending(t *testing.T) {
 	path := logPath(t)
-	l := mustOpen(t, path, &Options{MaxBytes: -1, FS: newDisk()}) // a copy of one file shows one moment
+	l := mustOpen(t, path, &Options{MaxBytes: -1, FS: newDisk()}) // copying one file is atomic
 	d := newDomain()
-	var mu sync.Mutex // is the store's
+	var mu sync.Mutex // the store's lock
 	var writers, settler sync.WaitGroup
 	for range 8 {
 		writers.Go(func() {
@@ -571,7 +570,7 @@ func TestSettleWhileAppending(t *testing.T) {
 		}
 	}
 	settler.Go(func() {
-		var left []ID // of transactions that failed
+		var left []ID // from failed transactions
 		for i := 0; running(); i++ {
 			since, settled, err := l.Settle()
 			if err != nil {
@@ -593,7 +592,7 @@ func TestSettleWhileAppending(t *testing.T) {
 	defer writers.Wait()
 	for last := false; !last; {
 		last = !running()
-		// The store as it is now, and the log as it is a moment later.
+		// The store now, and the log a moment later.
 		mu.Lock()
 		next := d.clone()
 		mu.Unlock()
@@ -611,8 +610,8 @@ func TestSettleWhileAppending(t *testing.T) {
 	}
 }
 
-// A loss of power takes what was not synced: any part of the end of the last
-// file, or leaves zeros in its place. Reads may get lost then, changes not.
+// TestPowerLoss checks that a power failure, which removes or zeros any
+// unsynced end of the last file, can lose reads but no changes.
 func TestPowerLoss(t *testing.T) {
 	d := newDomain()
 	path := logPath(t)
@@ -642,12 +641,12 @@ func TestPowerLoss(t *testing.T) {
 		c.domain.check(t, c.path, maybe...)
 	}
 	if cuts < 20 {
-		t.Errorf("only %d crashes left something that was not synced", cuts)
+		t.Errorf("only %d crashes left unsynced bytes", cuts)
 	}
 }
 
-// durableSize returns how much of the file at path was synced, when the line
-// numbered seq was the last that was, and the file's size.
+// durableSize returns how much of the file at path was synced, given the
+// number of the last synced line, and the file's size.
 func durableSize(tb testing.TB, path string, seq uint64) (durable, size int64) {
 	tb.Helper()
 	b, err := os.ReadFile(path)

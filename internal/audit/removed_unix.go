@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// removed reports whether the open file has no name any more.
+// removed reports whether an open file no longer has a name.
 func removed(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && st.Nlink == 0

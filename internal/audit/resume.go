@@ -7,7 +7,8 @@ import (
 	"os"
 )
 
-// openStream opens what is neither "-" nor a regular file, such as a named pipe.
+// openStream opens something other than "-" or a regular file, such as a named
+// pipe.
 func (l *Log) openStream(path string) error {
 	f, err := l.fs.Open(path, os.O_WRONLY|os.O_APPEND)
 	if err != nil {
@@ -17,7 +18,7 @@ func (l *Log) openStream(path string) error {
 	return nil
 }
 
-// openFile opens the file at l.path and takes up the chain where it ends.
+// openFile opens the file at l.path and continues the chain from its end.
 func (l *Log) openFile() error {
 	f, err := l.fs.Open(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
@@ -39,7 +40,8 @@ func (l *Log) resume() error {
 	if err != nil {
 		return err
 	}
-	// Whoever had the lock may have rotated between our opening and locking.
+	// The previous holder of the lock may have rotated the log between Open
+	// and Lock.
 	if at, err := l.fs.Stat(l.path); err != nil || !os.SameFile(at, info) {
 		return ErrLocked
 	}
@@ -73,8 +75,9 @@ func (l *Log) resume() error {
 	return nil
 }
 
-// predecessor returns the last line of the rotated files. A crash may have cut
-// it short too, when an operator's rotation had moved the file that was written.
+// predecessor returns the last line of the rotated files. That line can be
+// incomplete too, if an operator's rotation moved the file being written and
+// then came a crash.
 func (l *Log) predecessor() (Checkpoint, error) {
 	segs, err := openSegments(l.path)
 	if err != nil {
@@ -128,7 +131,7 @@ func (l *Log) predecessorHead(s *segment) (Checkpoint, error) {
 	return head, f.Datasync()
 }
 
-// packedHead reads a packed file to its end.
+// packedHead reads a compressed file to its end.
 func packedHead(s *segment) (Checkpoint, error) {
 	ls, err := s.lines()
 	if err != nil {
@@ -142,7 +145,7 @@ func packedHead(s *segment) (Checkpoint, error) {
 }
 
 // lastLine returns the checkpoint of the line that ends at end. It reads more
-// than that line, so that a crash that left holes in the file is noticed.
+// than that line, to detect holes that a crash left in the file.
 func lastLine(f File, name string, end int64) (Checkpoint, error) {
 	for window := int64(1 << 20); ; window *= 2 {
 		start := max(0, end-window)
@@ -154,7 +157,7 @@ func lastLine(f File, name string, end int64) (Checkpoint, error) {
 				return Checkpoint{}, err
 			}
 			if err != nil || start == end {
-				continue // all of it is one line
+				continue // all of it belongs to one line
 			}
 		}
 		var c chain
@@ -166,7 +169,7 @@ func lastLine(f File, name string, end int64) (Checkpoint, error) {
 	}
 }
 
-// countLines counts the lines that end before end.
+// countLines returns the number of lines that end before end.
 func countLines(r io.ReaderAt, end int64) int {
 	n := 0
 	buf := make([]byte, 64<<10)
@@ -179,12 +182,13 @@ func countLines(r io.ReaderAt, end int64) int {
 	}
 }
 
-// trim removes the rest between end and size that has no newline, if it is what
-// a crash leaves: the beginning of the line after head, or blocks of zeros.
+// trim removes the bytes between end and size, which have no newline, if a
+// crash can have left them: the start of the line after head, or blocks of
+// zeros.
 func (l *Log) trim(f File, name string, end, size int64, head Checkpoint) error {
 	due := appendLineStart(nil, head)
 	if head.Seq == 0 {
-		due = []byte(seqStart) // the chain may go on from a checkpoint
+		due = []byte(seqStart) // the chain may continue from a checkpoint
 	}
 	rest := make([]byte, min(int64(len(due)), size-end))
 	if _, err := f.ReadAt(rest, end); err != nil && err != io.EOF {
@@ -192,16 +196,16 @@ func (l *Log) trim(f File, name string, end, size int64, head Checkpoint) error 
 	}
 	written, _, _ := bytes.Cut(rest, []byte{0})
 	if !bytes.HasPrefix(due, written) {
-		return &DamageError{name, countLines(f, end) + 1, errors.New("the file ends in something that is not the beginning of the next line")}
+		return &DamageError{name, countLines(f, end) + 1, errors.New("the file ends with something other than the start of the next line")}
 	}
-	l.logger.Warn("audit log ended in half a line, which was removed", "path", name, "bytes", size-end)
+	l.logger.Warn("removed a partial line from the end of the audit log", "path", name, "bytes", size-end)
 	return f.Truncate(end)
 }
 
-// trimSegment trims a file that is not the one being written.
+// trimSegment trims a file other than the one being written.
 func (l *Log) trimSegment(s *segment, end int64, head Checkpoint) error {
 	if s.gzip {
-		return &DamageError{s.name, 0, errors.New("a packed file ends in half a line")}
+		return &DamageError{s.name, 0, errors.New("a compressed file ends with a partial line")}
 	}
 	f, err := l.fs.Open(s.name, os.O_RDWR)
 	if err != nil {

@@ -19,7 +19,7 @@ func TestOpenCreates(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.Mode() != 0o600 {
-		t.Errorf("the mode is %v", info.Mode())
+		t.Errorf("mode: %v", info.Mode())
 	}
 }
 
@@ -29,14 +29,14 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("without a directory: got %v", err)
 	}
 	if _, err := Open(dir, nil); err == nil {
-		t.Error("a directory is taken for a log")
+		t.Error("a directory was accepted as a log")
 	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(dir, "nothing"), link); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(link, nil); err == nil {
-		t.Error("a link to nothing is taken for a log")
+		t.Error("a dangling link was accepted as a log")
 	}
 }
 
@@ -46,30 +46,31 @@ func TestOpenLocks(t *testing.T) {
 	w := newWriter()
 	w.append(t, l, 1)
 	if _, err := Open(path, nil); !errors.Is(err, ErrLocked) {
-		t.Errorf("a second Open returns %v", err)
+		t.Errorf("second Open: %v", err)
 	}
 	if err := l.Rotate(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(path, nil); !errors.Is(err, ErrLocked) {
-		t.Errorf("after a rotation a second Open returns %v", err)
+		t.Errorf("second Open after a rotation: %v", err)
 	}
 	w.append(t, l, 1)
 	shift(t, path)
 	if _, err := Open(path, nil); !errors.Is(err, ErrLocked) {
-		t.Errorf("after the file was moved a second Open returns %v", err)
+		t.Errorf("second Open after the file was moved: %v", err)
 	}
 	mustClose(t, l)
 	w.append(t, mustOpen(t, path, nil), 1)
 	checkLog(t, path, nil, w.took)
 }
 
-// Between opening and locking, who had the lock may rotate and end.
+// The previous holder of the lock may rotate the log and exit between our open
+// and lock.
 func TestOpenWhileRotated(t *testing.T) {
 	path := logPath(t)
 	newLogWith(t, path, 2)
 	_, err := Open(path, &Options{FS: hooked(OS(), func(p Point) error {
-		if p == AfterCreate { // it was opened
+		if p == AfterCreate { // the file is open now
 			shift(t, path)
 			mustWrite(t, path, nil)
 		}
@@ -100,7 +101,7 @@ func TestOpenFollowsLink(t *testing.T) {
 	}
 }
 
-// A crash leaves any part of the last line, and perhaps zeros.
+// A crash can leave any part of the last line, possibly followed by zeros.
 func TestOpenRemovesTornLine(t *testing.T) {
 	whole := logPath(t)
 	newLogWith(t, whole, 4)
@@ -109,21 +110,21 @@ func TestOpenRemovesTornLine(t *testing.T) {
 	for cut := third; cut < len(b); cut++ {
 		for _, zeros := range []int{0, 1, 5000, 200_000} {
 			if (zeros > 0 || min(cut-third, len(b)-cut) > 20) && cut%10 > 0 {
-				continue // slow, and not different
+				continue // slow, without testing anything else
 			}
 			path := logPath(t)
 			mustWrite(t, path, append(bytes.Clone(b[:cut]), make([]byte, zeros)...))
 			l, err := Open(path, nil)
 			if err != nil {
-				t.Fatalf("cut to %d bytes, and %d zeros: %v", cut, zeros, err)
+				t.Fatalf("%d bytes and %d zeros: %v", cut, zeros, err)
 			}
 			if l.Head().Seq != 3 {
-				t.Fatalf("cut to %d bytes, and %d zeros: the head is line %d", cut, zeros, l.Head().Seq)
+				t.Fatalf("%d bytes and %d zeros: the head is line %d", cut, zeros, l.Head().Seq)
 			}
 			newWriter().append(t, l, 1)
 			mustClose(t, l)
 			if report, err := Verify(t.Context(), path, nil); err != nil || report.Lines != 4 || report.Torn != 0 {
-				t.Fatalf("cut to %d bytes, and %d zeros: got %+v, %v", cut, zeros, report, err)
+				t.Fatalf("%d bytes and %d zeros: got %+v, %v", cut, zeros, report, err)
 			}
 		}
 	}
@@ -139,12 +140,12 @@ func TestOpenRefusesDamagedEnd(t *testing.T) {
 		line   int
 		why    string
 	}{
-		{"text behind it", func(l [][]byte) [][]byte { return append(l, []byte("hello")) }, 7, "not the beginning of the next line"},
-		{"the wrong next line", func(l [][]byte) [][]byte { return append(l, l[4][:50]) }, 7, "not the beginning of the next line"},
+		{"text after it", func(l [][]byte) [][]byte { return append(l, []byte("hello")) }, 7, "other than the start of the next line"},
+		{"the wrong next line", func(l [][]byte) [][]byte { return append(l, l[4][:50]) }, 7, "other than the start of the next line"},
 		{"text and a newline", func(l [][]byte) [][]byte { return append(l, []byte("hello\n")) }, 7, "not a line of an audit log"},
 		{"a hole", func(l [][]byte) [][]byte { clear(l[3]); return l }, 4, "not a line of an audit log"},
-		{"a line is missing", func(l [][]byte) [][]byte { return append(l[:3], l[4:]...) }, 4, "after line 3 of the log comes 5"},
-		{"a line is changed", func(l [][]byte) [][]byte { l[3][150] ^= 1; return l }, 5, "one of the two was changed"},
+		{"a missing line", func(l [][]byte) [][]byte { return append(l[:3], l[4:]...) }, 4, "line 3 of the log is followed by line 5"},
+		{"a changed line", func(l [][]byte) [][]byte { l[3][150] ^= 1; return l }, 5, "one of the two was changed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := logPath(t)
@@ -169,10 +170,10 @@ func TestOpenDoesNotTouchAnotherFile(t *testing.T) {
 			path := logPath(t)
 			mustWrite(t, path, []byte(text))
 			if _, err := Open(path, nil); err == nil {
-				t.Error("it is taken for a log")
+				t.Error("accepted as a log")
 			}
 			if got := mustRead(t, path); string(got) != text {
-				t.Errorf("it now holds %q", got)
+				t.Errorf("it now contains %q", got)
 			}
 		})
 	}
@@ -208,20 +209,20 @@ func gzipFile(tb testing.TB, name string) {
 	}
 }
 
-// The server was stopped after the file was moved and before it was told.
+// The server was stopped after the file was moved and before SIGHUP.
 func TestOpenContinuesRotatedFile(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		after func(t *testing.T, path string)
 	}{
 		{"moved", func(*testing.T, string) {}},
-		{"moved, and a new file made", func(t *testing.T, path string) { mustWrite(t, path, nil) }},
-		{"moved and packed", func(t *testing.T, path string) { gzipFile(t, path+".1") }},
+		{"moved, and a new file created", func(t *testing.T, path string) { mustWrite(t, path, nil) }},
+		{"moved and compressed", func(t *testing.T, path string) { gzipFile(t, path+".1") }},
 		{"moved with a torn line", func(t *testing.T, path string) {
 			mustWrite(t, path+".1", append(mustRead(t, path+".1"), `{"seq":11,"prev":"`...))
 		}},
-		{"moved, and a torn line in the new file", func(t *testing.T, path string) { mustWrite(t, path, []byte(`{"seq":11,"pr`)) }},
-		{"twice moved, and a torn line in the newest", func(t *testing.T, path string) { mustWrite(t, path+".0", []byte(`{"seq":11,"pr`)) }},
+		{"moved, with a torn line in the new file", func(t *testing.T, path string) { mustWrite(t, path, []byte(`{"seq":11,"pr`)) }},
+		{"moved twice, with a torn line in the newest", func(t *testing.T, path string) { mustWrite(t, path+".0", []byte(`{"seq":11,"pr`)) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := logPath(t)
@@ -242,7 +243,7 @@ func TestOpenContinuesRotatedFile(t *testing.T) {
 			}
 			l = mustOpen(t, path, nil)
 			if l.Head() != end {
-				t.Errorf("it continues from %v instead of %v", l.Head(), end)
+				t.Errorf("continues from %v instead of %v", l.Head(), end)
 			}
 			w.append(t, l, 2)
 			mustClose(t, l)

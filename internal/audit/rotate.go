@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Rotate begins a new file. When the file at path was moved away, as logrotate
-// does before it sends SIGHUP, a new one is opened at path; otherwise the file
-// is renamed to path, "-" and the time in UTC. A file without a line is kept.
-// Numbers and hashes continue from file to file. A process that is killed at any
-// moment of it loses no line and doubles none.
+// Rotate starts a new file. If the file at path was moved away, as logrotate
+// does before it sends SIGHUP, Rotate creates a new one at path; otherwise, it
+// first renames the file to path, "-" and the time in UTC. A file without
+// lines is not rotated. Numbers and hashes continue across files. If the
+// process is killed at any moment, no line is lost or duplicated.
 //
-// When the new file can't be made, the log goes on in the old one, wherever that
-// is now, and tries again when that has grown by a sixteenth of the largest
-// size.
+// If the new file cannot be created, the log continues in the old one,
+// wherever that is now, and tries again when it has grown by a sixteenth of
+// MaxBytes.
 //
 // A stream is not rotated.
 func (l *Log) Rotate() error {
@@ -28,11 +28,11 @@ func (l *Log) Rotate() error {
 	})
 }
 
-// rotateBySize rotates, or else puts the next try off.
+// rotateBySize rotates the log or, if that fails, postpones the next attempt.
 func (l *Log) rotateBySize() {
 	if err := l.rotate(); err != nil {
 		l.rotateAt = l.size + max(1, l.max/16)
-		l.logger.Warn("audit log can't be rotated and goes on in the same file", "path", l.path, "error", err)
+		l.logger.Warn("audit log cannot be rotated; continuing in the same file", "path", l.path, "error", err)
 	}
 }
 
@@ -46,9 +46,9 @@ func (l *Log) rotate() error {
 	return nil
 }
 
-// leave goes on in a new file at path. The directory is synced later, by Sync:
-// until then no line in the new file is promised to be durable, and if it gets
-// lost with its name, the old file is found under either of its names.
+// leave continues in a new file at path. Sync syncs the directory later: until
+// then, no line in the new file is promised to be durable. If a crash loses
+// the new name, the old file is found under one of its names.
 func (l *Log) leave() error {
 	here, err := l.file.Stat()
 	if err != nil {
@@ -77,11 +77,12 @@ func (l *Log) leave() error {
 	l.file = &handle{File: next}
 	l.size, l.synced, l.syncedSize, l.rotateAt = 0, l.head, 0, l.max
 	l.half = false
-	old.close() // synced or given up: there is nothing that it could lose
+	old.close() // synced or given up, so nothing can get lost
 	return nil
 }
 
-// create opens an empty file at path. Whoever moved the log away may have made it.
+// create opens an empty file at path, which may already exist if something
+// else moved the log away.
 func (l *Log) create() (File, error) {
 	f, err := l.fs.Open(l.path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
@@ -93,7 +94,7 @@ func (l *Log) create() (File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && info.Size() > 0 {
-		err = fmt.Errorf("%s is another file, and not empty", l.path)
+		err = fmt.Errorf("%s is a different file, and not empty", l.path)
 	}
 	if err != nil {
 		f.Close()
@@ -102,7 +103,7 @@ func (l *Log) create() (File, error) {
 	return f, nil
 }
 
-// rotatedName returns a name that no file has.
+// rotatedName returns an unused name.
 func (l *Log) rotatedName() string {
 	for now := l.now().UTC(); ; now = now.Add(time.Nanosecond) {
 		name := l.path + now.Format("-20060102T150405.000000000Z")

@@ -11,7 +11,7 @@ import (
 
 func TestRotateBySize(t *testing.T) {
 	path := logPath(t)
-	at := testTime // stands still, so that names collide
+	at := testTime // constant, so that names collide
 	l := mustOpen(t, path, &Options{MaxBytes: 1000, Now: func() time.Time { return at }})
 	w := newWriter()
 	w.append(t, l, 20)
@@ -33,7 +33,7 @@ func TestRotateBySize(t *testing.T) {
 			t.Errorf("%s has %d bytes and mode %v", name, info.Size(), info.Mode())
 		}
 		if suffix := strings.TrimPrefix(name, path); suffix != "" && !strings.HasPrefix(suffix, "-20260301T093000.5") {
-			t.Errorf("the suffix is %s", suffix)
+			t.Errorf("suffix: %s", suffix)
 		}
 	}
 }
@@ -87,7 +87,8 @@ func TestRotateKeepsEmptyFile(t *testing.T) {
 	}
 }
 
-// An operator's tool moves the file, may make a new one, and then calls Rotate.
+// An operator's tool moves the file, perhaps creates a new one, and calls
+// Rotate.
 func TestRotateAfterMove(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -103,7 +104,7 @@ func TestRotateAfterMove(t *testing.T) {
 				if tt.make {
 					mustWrite(t, path, nil)
 				}
-				w.append(t, l, 2) // goes to the file that was moved
+				w.append(t, l, 2) // goes to the moved file
 				checkLog(t, path, nil, w.took)
 				if err := l.Rotate(); err != nil {
 					t.Fatal(err)
@@ -142,10 +143,10 @@ func TestRotateDoesNotTouchAnotherFile(t *testing.T) {
 	}
 	w.append(t, l, 2)
 	if err := l.Err(); err != nil {
-		t.Errorf("the log can be written, and Err returns %v", err)
+		t.Errorf("the log is writable, but Err returns %v", err)
 	}
 	if got := mustRead(t, path); string(got) != "something else\n" {
-		t.Errorf("the other file now holds %q", got)
+		t.Errorf("the other file now contains %q", got)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -158,8 +159,8 @@ func TestRotateDoesNotTouchAnotherFile(t *testing.T) {
 	checkLog(t, path, nil, w.took)
 }
 
-// A rotation that fails at any step, before it or after it, leaves a log that
-// can be written, and the next one succeeds.
+// TestRotateFails checks that a rotation that fails before or after any step
+// leaves a writable log, and that the next one succeeds.
 func TestRotateFails(t *testing.T) {
 	for p := BeforeRename; p <= AfterCreate; p++ {
 		t.Run(pointNames[p], func(t *testing.T) {
@@ -175,9 +176,9 @@ func TestRotateFails(t *testing.T) {
 			w.append(t, l, 2)
 			failing = true
 			if err := l.Rotate(); err == nil {
-				t.Error("the hook is not called")
+				t.Error("the hook was not called")
 			}
-			w.append(t, l, 10) // more than fits
+			w.append(t, l, 10) // more than fit
 			mustSync(t, l)
 			checkLog(t, path, nil, w.took)
 			failing = false
@@ -188,7 +189,7 @@ func TestRotateFails(t *testing.T) {
 				t.Errorf("there are %d files", report.Files)
 			}
 			if names, _ := filepath.Glob(path); len(names) != 1 {
-				t.Error("there is no file at the log's path")
+				t.Error("no file at the log's path")
 			}
 		})
 	}

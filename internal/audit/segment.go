@@ -20,14 +20,14 @@ type segment struct {
 	name  string
 	file  *os.File
 	info  fs.FileInfo
-	gzip  bool   // the operator's rotation packed it
-	first uint64 // the number of its first line; 0 when it has no whole line
+	gzip  bool   // compressed by the operator's rotation
+	first uint64 // the number of its first line; 0 if it has no whole line
 	err   error  // why first could not be read
 }
 
-// openSegments opens all files of the log at path that are not empty, in the
-// order of their lines; behind them come those that have no whole line, and
-// those that can't be read. The log may be written and rotated meanwhile.
+// openSegments opens all non-empty files of the log at path, in the order of
+// their lines. Files without a whole line and unreadable files come last. The
+// log may be written and rotated at the same time.
 func openSegments(path string) ([]*segment, error) {
 	path, err := resolve(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func openSegments(path string) ([]*segment, error) {
 			return nil, fmt.Errorf("audit: find log: %w", err)
 		}
 	}
-	return nil, fmt.Errorf("audit: find log: the files of %s are renamed all the time", path)
+	return nil, fmt.Errorf("audit: find log: the files of %s keep being renamed", path)
 }
 
 func closeSegments(segs []*segment) {
@@ -52,8 +52,8 @@ func closeSegments(segs []*segment) {
 	}
 }
 
-// tryOpenSegments opens the files and reports whether they still had the same
-// names afterwards: a rotation in between could hide one.
+// tryOpenSegments opens the files and reports whether their names stayed the
+// same: a concurrent rotation could hide a file.
 func tryOpenSegments(path string) (segs []*segment, same bool, err error) {
 	names, err := segmentNames(path)
 	if err != nil {
@@ -87,15 +87,15 @@ func tryOpenSegments(path string) (segs []*segment, same bool, err error) {
 		return empty
 	})
 	slices.SortFunc(segs, func(a, b *segment) int {
-		// Less one, no number is the greatest.
+		// Minus one, so that 0 sorts last.
 		return cmp.Or(cmp.Compare(a.first-1, b.first-1), cmp.Compare(a.name, b.name))
 	})
 	return segs, true, nil
 }
 
-// segmentNames lists what belongs to the log by its name: path itself, and path
-// with "-" or "." and a digit behind it, as this package and logrotate name
-// files that they have rotated.
+// segmentNames lists the files of the log: path itself, and path followed by
+// "-" or "." and a digit, which are the names that this package and logrotate
+// give to rotated files.
 func segmentNames(path string) ([]string, error) {
 	dir, base := filepath.Split(path)
 	entries, err := os.ReadDir(cmp.Or(dir, "."))
@@ -134,7 +134,7 @@ func openSegment(name string) (*segment, error) {
 	return s, nil
 }
 
-// readFirst returns the number of the first line, or 0 when there is no whole
+// readFirst returns the number of the first line, or 0 if there is no whole
 // line.
 func (s *segment) readFirst() (uint64, error) {
 	ls, err := s.linesSize(4 << 10)
@@ -155,7 +155,7 @@ func (s *segment) readFirst() (uint64, error) {
 	return h.seq, nil
 }
 
-// lines reads the segment from its beginning.
+// lines reads the segment from the start.
 func (s *segment) lines() (*lines, error) { return s.linesSize(128 << 10) }
 
 func (s *segment) linesSize(size int) (*lines, error) {
@@ -169,8 +169,8 @@ func (s *segment) linesSize(size int) (*lines, error) {
 	return newLinesSize(r, size), nil
 }
 
-// linesNear reads the segment from a line that is not behind the one numbered
-// seq, and not far before it unless the segment is packed.
+// linesNear reads the segment from a line at or before seq, and not far before
+// it unless the segment is compressed.
 func (s *segment) linesNear(seq uint64) (*lines, error) {
 	if s.gzip || seq <= s.first {
 		return s.lines()
@@ -180,7 +180,7 @@ func (s *segment) linesNear(seq uint64) (*lines, error) {
 		return nil, err
 	}
 	ls := newLines(s.section(off))
-	ls.n = int(at - s.first) // as it is in a log without damage
+	ls.n = int(at - s.first) // correct in an undamaged log
 	return ls, nil
 }
 
@@ -188,14 +188,14 @@ func (s *segment) section(off int64) *io.SectionReader {
 	return io.NewSectionReader(s.file, off, math.MaxInt64-off)
 }
 
-// locate searches by halving for the line numbered seq. It returns the offset
-// and the number of a line at it or shortly before.
+// locate finds the line numbered seq by binary search. It returns the offset
+// and the number of that line or one shortly before it.
 func (s *segment) locate(seq uint64) (off int64, at uint64, err error) {
 	const near = 64 << 10
 	low, at, high := int64(0), s.first, s.info.Size()
 	for high-low > near {
 		mid := low + (high-low)/2
-		start, n, err := s.lineBehind(mid, high)
+		start, n, err := s.lineAfter(mid, high)
 		switch {
 		case err != nil:
 			return 0, 0, err
@@ -208,9 +208,9 @@ func (s *segment) locate(seq uint64) (off int64, at uint64, err error) {
 	return low, at, nil
 }
 
-// lineBehind returns offset and number of the first line that begins behind off
-// and before end, or a negative offset when there is none.
-func (s *segment) lineBehind(off, end int64) (start int64, seq uint64, err error) {
+// lineAfter returns the offset and the number of the first line that starts
+// after off and before end, or a negative offset if there is none.
+func (s *segment) lineAfter(off, end int64) (start int64, seq uint64, err error) {
 	r := bufio.NewReader(s.section(off))
 	for start = off; ; {
 		part, err := r.ReadSlice('\n')

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// newPipe makes a named pipe and opens its end for reading.
+// newPipe creates a named pipe and opens its end for reading.
 func newPipe(t *testing.T) (path string, end *os.File) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Skip(err)
 	}
-	end, err := os.OpenFile(path, os.O_RDWR, 0) // does not wait for a writer
+	end, err := os.OpenFile(path, os.O_RDWR, 0) // without waiting for a writer
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func newPipe(t *testing.T) (path string, end *os.File) {
 	return path, end
 }
 
-// checkPipe checks that the pipe holds each of the records once, in a chain.
+// checkPipe checks that the pipe contains each record once, in a valid chain.
 func checkPipe(t *testing.T, end *os.File, ids []ID) {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "audit.log")
@@ -60,7 +60,7 @@ func TestStream(t *testing.T) {
 	checkPipe(t, end, append(w.took, id))
 }
 
-// TestHangingStream has a pipe that nobody reads: no caller waits for it.
+// TestHangingStream checks that no caller waits for a pipe that nobody reads.
 func TestHangingStream(t *testing.T) {
 	path, end := newPipe(t)
 	w := newWriter()
@@ -78,7 +78,7 @@ func TestHangingStream(t *testing.T) {
 		if err := l.Close(); !errors.Is(err, ErrUnavailable) || time.Since(begin) > 0 {
 			t.Errorf("Close returns %v after %v", err, time.Since(begin))
 		}
-		release() // somebody reads
+		release() // start reading
 		synctest.Wait()
 		w.took = append(w.took, id)
 		w.append(t, l, 2)
@@ -87,7 +87,8 @@ func TestHangingStream(t *testing.T) {
 	checkPipe(t, end, w.took)
 }
 
-// TestDiscardingStream warns of a log that keeps nothing.
+// TestDiscardingStream checks the warning about a log that discards its
+// records.
 func TestDiscardingStream(t *testing.T) {
 	l := mustOpen(t, os.DevNull, nil)
 	if warnings := l.Warnings(); len(warnings) != 1 {

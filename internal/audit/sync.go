@@ -9,17 +9,17 @@ import (
 	"slices"
 )
 
-// Sync makes durable all that was appended before the call, and returns the
-// checkpoint of the last line of it. Appends go on meanwhile. When nothing was
-// appended since the last call it costs no write to the disk.
+// Sync makes everything appended before the call durable, and returns the
+// checkpoint of the last of those lines. Other appends can proceed at the same
+// time. If nothing was appended since the last call, it writes nothing to the
+// disk.
 //
-// After an error nothing can be said about what was appended since the last
-// checkpoint, and the next Append or Sync tries to make it good. When that is
-// impossible, or when somebody removed or cut the file while it was written, the
-// log goes on in a new file, that one call returns a *DamageError, and [Verify]
-// shows the gap.
+// After an error, records appended since the last checkpoint may be lost, and
+// the next Append or Sync tries to repair that. If that is impossible, or if
+// the file was removed or truncated while in use, the log continues in a new
+// file, this one call returns a *DamageError, and [Verify] shows the gap.
 //
-// A stream can't be synced; there Sync only returns the checkpoint.
+// A stream cannot be synced; Sync then only returns the checkpoint.
 func (l *Log) Sync() (Checkpoint, error) {
 	var file *handle
 	var head Checkpoint
@@ -60,7 +60,7 @@ func (l *Log) Sync() (Checkpoint, error) {
 		}
 		l.dirSynced = max(l.dirSynced, renamed)
 		if l.file != file {
-			return nil // a rotation has synced it
+			return nil // already synced by a rotation
 		}
 		if err := l.inspect(info, size); err != nil {
 			return err
@@ -76,15 +76,16 @@ func (l *Log) Sync() (Checkpoint, error) {
 	return head, nil
 }
 
-// Settle is Sync for a caller that keeps pending records: it also names those that the
-// checkpoint covers and that no earlier call named. The caller must remove them
-// and store the checkpoint in one transaction, and when that fails, remove them
-// together with those of the next call. Then all that is still pending stands
-// behind the stored checkpoint or not in the log at all, which is what
-// [Log.Recover] goes by; a checkpoint of Sync does not promise that.
+// Settle is Sync for a caller that stores pending records: it also returns the
+// IDs of those that the checkpoint covers and that no earlier call returned.
+// The caller must delete them and store the checkpoint in one transaction; if
+// that fails, it must delete them together with those of the next call. Then
+// everything still pending is either after the stored checkpoint or not in the
+// log at all, as [Log.Recover] requires. A checkpoint from Sync does not
+// guarantee that.
 //
-// Pending records that may have been lost with a file are not named. They stay
-// with the caller, and come into the log with the next start.
+// Settle does not return pending records that may have been lost with a file.
+// The caller still has them, and the next start adds them to the log.
 func (l *Log) Settle() (Checkpoint, []ID, error) {
 	l.settle.Lock()
 	defer l.settle.Unlock()
@@ -109,40 +110,40 @@ func (l *Log) Settle() (Checkpoint, []ID, error) {
 	return at, ids, nil
 }
 
-// inspect looks for signs that somebody else changed the file, of which size
-// bytes were written at the least.
+// inspect looks for signs that something else changed the file, which must
+// have at least size bytes.
 func (l *Log) inspect(info fs.FileInfo, size int64) error {
 	switch {
-	case info == nil: // it was closed
+	case info == nil: // the file was closed
 		return nil
 	case removed(info):
 		return l.setAside(errors.New("the file was removed while it was written"))
 	case info.Size() < size:
-		return l.setAside(fmt.Errorf("the file was cut from %d to %d bytes while it was written", size, info.Size()))
+		return l.setAside(fmt.Errorf("the file was truncated from %d to %d bytes while it was written", size, info.Size()))
 	}
 	return nil
 }
 
-// setAside goes on in a new file when this one is beyond repair.
+// setAside continues in a new file because this one is beyond repair.
 func (l *Log) setAside(why error) error {
 	err := &DamageError{File: l.path, Err: why}
 	l.unsettled = nil
 	l.warn(fmt.Sprintf("lines of the audit log up to %d are lost: %v", l.head.Seq, why),
-		"audit log is damaged and goes on in a new file", "last", l.head.Seq, "error", why)
+		"audit log is damaged; continuing in a new file", "last", l.head.Seq, "error", why)
 	if leaveErr := l.leave(); leaveErr != nil {
 		return l.fail(errors.Join(err, leaveErr))
 	}
 	return err
 }
 
-// redo makes good a sync that failed: it writes the same bytes once more, since
-// the system may have forgotten that they never reached the disk, and syncs.
+// redo repairs a failed sync: it writes the same bytes again, since the system
+// may have forgotten that they never reached the disk, and syncs.
 func (l *Log) redo() error {
 	if !l.file.failed.Load() {
 		return nil
 	}
 	if err := l.reread(); err != nil {
-		return l.setAside(fmt.Errorf("what was written behind line %d was lost by a failed sync: %w", l.synced.Seq, err))
+		return l.setAside(fmt.Errorf("the lines after %d were lost in a failed sync: %w", l.synced.Seq, err))
 	}
 	if err := l.rewrite(); err != nil {
 		return fmt.Errorf("repeat a failed sync: %w", err)
@@ -156,7 +157,7 @@ func (l *Log) redo() error {
 	return nil
 }
 
-// reread checks that the bytes behind the last sync are still what was written.
+// reread checks that the file still has the bytes written since the last sync.
 func (l *Log) reread() error {
 	c := chain{head: l.synced, started: l.synced.Seq > 0}
 	if err := c.followAll(newLines(io.NewSectionReader(l.file, l.syncedSize, l.size-l.syncedSize))); err != nil {
@@ -168,9 +169,9 @@ func (l *Log) reread() error {
 	return nil
 }
 
-// rewrite writes the bytes behind the last sync over themselves.
+// rewrite overwrites the bytes written since the last sync with themselves.
 func (l *Log) rewrite() error {
-	// The open file only ever appends.
+	// The open file can only append.
 	f, err := l.fs.Open(l.path, os.O_RDWR)
 	if err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestSyncWithoutNews(t *testing.T) {
+func TestSyncWithoutChanges(t *testing.T) {
 	d := newDisk()
 	l := mustOpen(t, logPath(t), &Options{FS: d})
 	newWriter().append(t, l, 2)
@@ -20,11 +20,11 @@ func TestSyncWithoutNews(t *testing.T) {
 		}
 	}
 	if d.syncs != syncs {
-		t.Errorf("%d syncs for nothing", d.syncs-syncs)
+		t.Errorf("%d unnecessary syncs", d.syncs-syncs)
 	}
 }
 
-// What is appended while a sync runs is not covered by it.
+// Records appended during a sync are not covered by it.
 func TestAppendDuringSync(t *testing.T) {
 	d := newDisk()
 	w := newWriter()
@@ -48,7 +48,7 @@ func TestAppendDuringSync(t *testing.T) {
 	}
 }
 
-// A sync that is overtaken by a rotation says nothing about the new file.
+// A sync during a rotation says nothing about the new file.
 func TestRotateDuringSync(t *testing.T) {
 	path := logPath(t)
 	d := newDisk()
@@ -64,7 +64,7 @@ func TestRotateDuringSync(t *testing.T) {
 		return nil
 	})})
 	w.append(t, l, 1)
-	if err := l.Rotate(); err != nil { // leaves a directory to sync
+	if err := l.Rotate(); err != nil { // the directory still needs a sync
 		t.Fatal(err)
 	}
 	w.append(t, l, 5)
@@ -83,7 +83,7 @@ func TestRotateDuringSync(t *testing.T) {
 	checkLog(t, path, &end, w.took)
 }
 
-// After a restart the lines of the process before may not be durable.
+// After a restart, the previous process's lines may not be durable.
 func TestOpenSyncs(t *testing.T) {
 	path := logPath(t)
 	newLogWith(t, path, 2)
@@ -121,18 +121,18 @@ func TestFailedSync(t *testing.T) {
 					t.Fatalf("Append returns %v, Err %v", err, l.Err())
 				}
 			}
-			// The disk is well again, but its next sync must not be believed
-			// before the lines are written once more.
+			// The disk works again, but its next sync does not count until the
+			// lines have been rewritten.
 			d.set(func(d *disk) { d.sync, d.open = nil, errors.New("no rewriting") })
 			if _, err := l.Sync(); err == nil {
-				t.Fatal("a sync that changes nothing is believed")
+				t.Fatal("a sync without a rewrite was accepted")
 			}
 			d.set(func(d *disk) { d.open, d.rewrote = nil, 0 })
 			if err := tt.call(l); err != nil {
 				t.Fatal(err)
 			}
 			if int64(d.rewrote) != lost {
-				t.Errorf("%d bytes were written again, of %d that may be lost", d.rewrote, lost)
+				t.Errorf("%d bytes were rewritten of %d that may be lost", d.rewrote, lost)
 			}
 			if err := l.Err(); err != nil {
 				t.Errorf("Err returns %v", err)
@@ -147,13 +147,13 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
-// A rotation by size syncs, and its failure must not be passed over.
+// A rotation by size syncs, and must not ignore a failure.
 func TestFailedSyncInRotationBySize(t *testing.T) {
 	path := logPath(t)
 	d := newDisk()
 	l := mustOpen(t, path, &Options{MaxBytes: 1000, FS: d})
 	w := newWriter()
-	w.append(t, l, 3) // no fourth line fits
+	w.append(t, l, 3) // a fourth line does not fit
 	d.set(func(d *disk) { d.sync = syscall.EIO })
 	_, body := w.body()
 	if err := l.Append(body); !errors.Is(err, ErrUnavailable) {
@@ -170,7 +170,7 @@ func TestFailedSyncInRotationBySize(t *testing.T) {
 	}
 }
 
-// What the failed sync lost can't be written again, and must not be passed over.
+// Lines lost in a failed sync that cannot be rewritten must be reported.
 func TestFailedSyncLosesLines(t *testing.T) {
 	path := logPath(t)
 	d := newDisk()
@@ -185,26 +185,26 @@ func TestFailedSyncLosesLines(t *testing.T) {
 	}
 	d.set(func(d *disk) { d.sync, d.forget = nil, false })
 	_, err := l.Sync()
-	wantDamage(t, err, path, 0, "behind line 3 was lost by a failed sync")
+	wantDamage(t, err, path, 0, "the lines after 3 were lost in a failed sync")
 	w.append(t, l, 2)
 	if end := mustSync(t, l); end.Seq != 8 {
 		t.Errorf("the checkpoint is %v", end)
 	}
 	mustClose(t, l)
 	if _, err := Verify(t.Context(), path, &durable); err == nil {
-		t.Error("Verify finds nothing missing")
+		t.Error("Verify reports nothing missing")
 	}
 }
 
-func TestSyncFindsWhatOthersDid(t *testing.T) {
+func TestSyncDetectsForeignChanges(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		do   func(path string) error
 		why  string
 	}{
 		{"removed", os.Remove, "was removed while it was written"},
-		{"emptied", func(path string) error { return os.Truncate(path, 0) }, "was cut from"},
-		{"cut", func(path string) error { return os.Truncate(path, 700) }, "was cut from"},
+		{"emptied", func(path string) error { return os.Truncate(path, 0) }, "was truncated from"},
+		{"truncated", func(path string) error { return os.Truncate(path, 700) }, "was truncated from"},
 	} {
 		for _, synced := range []bool{false, true} {
 			t.Run(tt.name, func(t *testing.T) {
@@ -232,11 +232,11 @@ func TestSyncFindsWhatOthersDid(t *testing.T) {
 				mustClose(t, l)
 				report, err := Verify(t.Context(), path, &end)
 				if err == nil && (report.Missing != 5 || report.First != 6) {
-					t.Errorf("Verify finds nothing missing: %+v", report)
+					t.Errorf("Verify reports nothing missing: %+v", report)
 				}
 				if synced {
 					if _, err := Verify(t.Context(), path, &check); tt.name == "cut" && err == nil {
-						t.Error("Verify finds nothing missing")
+						t.Error("Verify reports nothing missing")
 					}
 				}
 			})
@@ -271,8 +271,8 @@ func TestDirectorySyncFails(t *testing.T) {
 	checkLog(t, path, &end, w.took)
 }
 
-// Anything may fail at any time, in any order, and the process may end: the log
-// then holds what it should.
+// TestRandomFaults checks that the log is correct after random failures in any
+// order and crashes.
 func TestRandomFaults(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
@@ -310,7 +310,8 @@ func TestRandomFaults(t *testing.T) {
 				l = d.start(t, path, opts)
 			case 8, 9:
 				if d.change(l) != nil {
-					// The outbox must not be emptied before it is in the log.
+					// The outbox may be emptied only after its records are in
+					// the log.
 					dsk.set(func(d *disk) { d.room, d.sync, d.truncate = -1, nil, nil })
 					for id, body := range d.outbox {
 						if !inLog(t, path, id) {
@@ -336,7 +337,8 @@ func TestRandomFaults(t *testing.T) {
 	}
 }
 
-// inLog reports whether a whole line of the log has the ID. The end may be torn.
+// inLog reports whether a whole line of the log has the ID. The end may be
+// torn.
 func inLog(tb testing.TB, path string, id ID) bool {
 	tb.Helper()
 	for _, e := range readEntries(tb, path) {

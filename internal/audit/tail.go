@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// pollInterval is how often Tail looks for new lines. Asking the system to tell
-// would need a part for each system, and fails on network file systems.
+// pollInterval is how often Tail looks for new lines. File notifications would
+// need code for each system, and do not work on network file systems.
 const pollInterval = 200 * time.Millisecond
 
-// Tail calls emit with each of the last n lines of the log at path, the oldest
-// first and without their newlines, over rotated files if need be. A negative n
-// means all lines. With follow it then waits for new lines, also in files that
-// follow, until ctx ends or emit returns an error. It does not verify what it
-// reads. The bytes are good until emit returns.
+// Tail calls emit with each of the last n lines of the log at path, oldest
+// first and without newlines, reading rotated files if needed. A negative n
+// means all lines. With follow, it then waits for new lines, including those
+// in new files, until ctx ends or emit returns an error. It does not verify
+// what it reads. The bytes are valid until emit returns.
 func Tail(ctx context.Context, path string, n int, follow bool, emit func(line []byte) error) error {
 	t := tailer{path: path, emit: emit}
 	defer t.close()
@@ -45,9 +45,9 @@ type tailer struct {
 	path string
 	emit func(line []byte) error
 
-	seg  *segment // being read; nil before the first
-	off  int64    // in seg, where the next line begins
-	last uint64   // the number of the last line that was read
+	seg  *segment // the file being read; nil before the first
+	off  int64    // offset of the next line in seg
+	last uint64   // the number of the last line read
 }
 
 func (t *tailer) close() {
@@ -56,7 +56,7 @@ func (t *tailer) close() {
 	}
 }
 
-// begin emits the last n lines and leaves the newest file open.
+// begin emits the last n lines and keeps the newest file open.
 func (t *tailer) begin(ctx context.Context, n int) error {
 	segs, err := t.segments()
 	if err != nil {
@@ -80,7 +80,7 @@ func (t *tailer) begin(ctx context.Context, n int) error {
 	return t.read(ctx, segs, from)
 }
 
-// poll emits what is new.
+// poll emits new lines.
 func (t *tailer) poll(ctx context.Context) error {
 	if t.seg != nil {
 		if err := t.drain(ctx, 0); err != nil {
@@ -95,11 +95,12 @@ func (t *tailer) poll(ctx context.Context) error {
 		return err
 	}
 	if t.seg != nil && len(segs) > 0 && segs[len(segs)-1].first <= t.last {
-		closeSegments(segs) // no line in a file that follows
+		closeSegments(segs) // no lines in later files
 		return nil
 	}
 	if t.seg != nil {
-		// The file was left before the first line of the next was written.
+		// Another line may have been added before the log moved to the next
+		// file.
 		if err := t.drain(ctx, 0); err != nil {
 			closeSegments(segs)
 			return err
@@ -122,8 +123,8 @@ func (t *tailer) segments() ([]*segment, error) {
 	return segs[:n], nil
 }
 
-// read emits the lines from the one numbered from on and keeps the last file.
-// It closes the others.
+// read emits the lines starting at number from. It keeps the last file open
+// and closes the others.
 func (t *tailer) read(ctx context.Context, segs []*segment, from uint64) error {
 	for i, s := range segs {
 		if i+1 < len(segs) && segs[i+1].first <= from {
@@ -144,7 +145,7 @@ func (t *tailer) read(ctx context.Context, segs []*segment, from uint64) error {
 	return nil
 }
 
-// seek moves to a line shortly before the one numbered from.
+// seek moves to a line shortly before number from.
 func (t *tailer) seek(from uint64) (err error) {
 	if !t.seg.gzip && from > t.seg.first {
 		t.off, _, err = t.seg.locate(from)
@@ -152,13 +153,13 @@ func (t *tailer) seek(from uint64) (err error) {
 	return err
 }
 
-// drain emits the lines of the file that are numbered from or higher.
+// drain emits the lines of the file numbered from or higher.
 func (t *tailer) drain(ctx context.Context, from uint64) error {
 	var ls *lines
 	var err error
 	if t.seg.gzip {
 		if t.off > 0 {
-			return nil // a packed file does not grow
+			return nil // a compressed file does not grow
 		}
 		ls, err = t.seg.lines()
 	} else {
@@ -192,8 +193,8 @@ func (t *tailer) drain(ctx context.Context, from uint64) error {
 	}
 }
 
-// stepBack follows a file that became shorter: a write failed half-way, and the
-// log removed what it had left.
+// stepBack handles a file that became shorter: the log removed what a failed
+// write had left.
 func (t *tailer) stepBack() error {
 	info, err := t.seg.file.Stat()
 	if err != nil {
@@ -223,7 +224,7 @@ func lastSeq(s *segment) (uint64, error) {
 	}
 	seq, _, ok := parseSeq(text)
 	if !ok {
-		return 0, &DamageError{File: s.name, Err: errors.New("the last line is not one of an audit log")}
+		return 0, &DamageError{File: s.name, Err: errors.New("the last line is not a line of an audit log")}
 	}
 	return seq, nil
 }

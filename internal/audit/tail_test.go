@@ -41,15 +41,15 @@ func TestTail(t *testing.T) {
 			}
 			got := tailSeqs(t, path, n)
 			if len(got) != want || want > 0 && (got[0] != uint64(all-want+1) || got[want-1] != uint64(all)) {
-				t.Errorf("the last %d lines are %d lines", n, len(got))
+				t.Errorf("asked for the last %d lines, got %d", n, len(got))
 			}
 			for i := range got {
 				if got[i] != got[0]+uint64(i) {
-					t.Fatalf("line %d comes after line %d", got[i], got[i-1])
+					t.Fatalf("line %d follows line %d", got[i], got[i-1])
 				}
 			}
 		}
-		if packed { // the newest file alone, and packed
+		if packed { // only the newest file, compressed
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
@@ -80,17 +80,17 @@ func TestLocate(t *testing.T) {
 		}
 		e, err := Parse(line)
 		if err != nil || e.Seq != at {
-			t.Fatalf("byte %d is said to be line %d, and is %d (%v)", off, at, e.Seq, err)
+			t.Fatalf("byte %d was reported as line %d, but is line %d (%v)", off, at, e.Seq, err)
 		}
 		if at > seq || (seq-at)*uint64(len(line)) > 64<<10 {
-			t.Fatalf("line %d is looked for from line %d on", seq, at)
+			t.Fatalf("the search for line %d starts at line %d", seq, at)
 		}
 	}
 }
 
 func TestTailOfNothing(t *testing.T) {
 	path := logPath(t)
-	emit := func([]byte) error { t.Error("there is no line"); return nil }
+	emit := func([]byte) error { t.Error("unexpected line"); return nil }
 	if err := Tail(t.Context(), path, 5, false, emit); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a file: got %v", err)
 	}
@@ -127,7 +127,8 @@ func TestTailEndsWithEmit(t *testing.T) {
 	}
 }
 
-// Follow goes on in the files that follow, in whatever way they come to be.
+// TestTailFollows checks that following continues in new files, however they
+// are created.
 func TestTailFollows(t *testing.T) {
 	path := logPath(t)
 	l := mustOpen(t, path, nil)
@@ -153,7 +154,7 @@ func TestTailFollows(t *testing.T) {
 					t.Fatalf("line %d: got record %v, want %v", seen+1, id, w.took[seen])
 				}
 			case err := <-ended:
-				t.Fatalf("it ended with %v", err)
+				t.Fatalf("Tail returned %v", err)
 			}
 		}
 	}
@@ -170,14 +171,14 @@ func TestTailFollows(t *testing.T) {
 	rotate()
 	w.append(t, l, 2)
 	wait()
-	for range 3 { // several files between two looks
+	for range 3 { // several files between two polls
 		w.append(t, l, 2)
 		rotate()
 	}
 	w.append(t, l, 2)
 	wait()
 	shift(t, path)
-	w.append(t, l, 2) // to the file that was moved
+	w.append(t, l, 2) // to the moved file
 	wait()
 	mustWrite(t, path, nil)
 	w.append(t, l, 2)
@@ -187,14 +188,15 @@ func TestTailFollows(t *testing.T) {
 	wait()
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("Tail returned %v", err)
 	}
 	if len(got) > 0 {
-		t.Errorf("%d lines came twice", len(got))
+		t.Errorf("%d lines were repeated", len(got))
 	}
 }
 
-// A packed file whose successor has no line yet does not end the following.
+// TestTailFollowsPackedFile checks that following does not end at a compressed
+// file whose successor has no lines yet.
 func TestTailFollowsPackedFile(t *testing.T) {
 	path := logPath(t)
 	newLogWith(t, path, 3)

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// The reasons why the log can't be written. Each comes and goes by itself.
+// The reasons why the log cannot be written. Each can end by itself.
 const (
 	failing     = iota // a write or a sync failed
-	hanging            // a turn does not end
-	syncHanging        // a sync does not end
-	diskFull           // only the reserve is left
+	hanging            // a turn has not ended
+	syncHanging        // a sync has not ended
+	diskFull           // only the reserve is free
 	troubleKinds
 )
 
@@ -32,10 +32,9 @@ func (t *trouble) get() error {
 func (t *trouble) swap(err *error) *error { return t.p.Swap(err) }
 
 // Err returns nil while the log can be written, and otherwise an error that
-// wraps ErrUnavailable. After a failed write the log does not try again by
-// itself: the next Append or Sync does. So a caller that refuses to act because
-// of Err should append the record of that refusal, which is also what finds the
-// disk mended.
+// wraps ErrUnavailable. After a failed write, only the next Append or Sync
+// tries again. So a caller that refuses to act because of Err should append a
+// record of the refusal, which also detects when the disk works again.
 func (l *Log) Err() error {
 	for i := range l.troubles {
 		if err := l.troubles[i].get(); err != nil {
@@ -45,20 +44,21 @@ func (l *Log) Err() error {
 	return nil
 }
 
-// Hanging reports whether the system does not return from work on the file. One
-// caller of Append may wait for it.
+// Hanging reports whether a system call on the file does not return. One
+// caller of Append may be waiting for it.
 func (l *Log) Hanging() bool {
 	return l.troubles[hanging].get() != nil || l.troubles[syncHanging].get() != nil
 }
 
-// fail notes that the log can't be written, and returns what callers get.
+// fail records that the log cannot be written, and returns the error for
+// callers.
 func (l *Log) fail(cause error) error {
 	return l.set(failing, fmt.Errorf("%w: %w", ErrUnavailable, cause))
 }
 
 func (l *Log) set(kind int, err error) error {
 	if l.troubles[kind].swap(&err) == nil {
-		l.logger.Error("audit log can't be written", "path", l.path, "error", err)
+		l.logger.Error("audit log cannot be written", "path", l.path, "error", err)
 	}
 	return err
 }
@@ -75,18 +75,18 @@ func (l *Log) tellRecovered() {
 	}
 }
 
-// Warnings returns what is wrong with the log although it can be written.
+// Warnings describes problems that do not prevent writing.
 func (l *Log) Warnings() []string {
 	l.warnings.Lock()
 	all := slices.Clone(l.warnings.texts)
 	l.warnings.Unlock()
 	if room := l.room.Load(); room < lowRoom && l.Err() == nil {
-		all = append(all, fmt.Sprintf("the audit log has room for %d MiB", room>>20))
+		all = append(all, fmt.Sprintf("the audit log has only %d MiB left", room>>20))
 	}
 	return all
 }
 
-// warn logs a message with its attributes, and keeps a text for Warnings.
+// warn logs a message with attributes, and adds a text to Warnings.
 func (l *Log) warn(text, message string, attrs ...any) {
 	l.warnings.Lock()
 	if !slices.Contains(l.warnings.texts, text) {
@@ -96,21 +96,21 @@ func (l *Log) warn(text, message string, attrs ...any) {
 	l.logger.Warn(message, append([]any{"path", l.path}, attrs...)...)
 }
 
-// lowRoom is what is left of the disk when the log warns.
+// lowRoom is the remaining space at which the log warns.
 const lowRoom = 256 << 20
 
-// Room returns how many bytes can be written before only the reserve is left on
-// the disk. ok is false when that isn't known.
+// Room returns how many bytes can be written until only the reserve is free on
+// the disk. ok is false if that is unknown.
 func (l *Log) Room() (bytes int64, ok bool) {
 	room := l.room.Load()
 	return max(room, 0), room < math.MaxInt64/2
 }
 
-// checkSpace looks at how much space is left on the disk.
+// checkSpace checks the free space on the disk.
 func (l *Log) checkSpace() {
 	room := int64(math.MaxInt64)
 	if l.reserve >= 0 {
-		if free, err := l.fs.Free(filepath.Dir(l.path)); err == nil { // a file system that can't tell has no limit
+		if free, err := l.fs.Free(filepath.Dir(l.path)); err == nil { // if it is unknown, there is no limit
 			room = int64(min(free, math.MaxInt64/4)) - l.reserve
 		}
 	}
@@ -125,7 +125,7 @@ func (l *Log) checkSpace() {
 	}
 }
 
-// discards reports whether what is written to a stream goes nowhere.
+// discards reports whether the log is a stream that discards its input.
 func (l *Log) discards() bool {
 	info, err := l.file.Stat()
 	if err != nil {
@@ -135,16 +135,16 @@ func (l *Log) discards() bool {
 	return err == nil && os.SameFile(info, null)
 }
 
-// maxSync is how long a sync may take. Then the log counts as hanging until it
-// ends.
+// maxSync limits the duration of a sync. After that, the log counts as hanging
+// until the sync ends.
 const maxSync = 10 * time.Second
 
-var errSyncHanging = fmt.Errorf("%w: a sync has not ended for %v", ErrUnavailable, maxSync)
+var errSyncHanging = fmt.Errorf("%w: a sync has been blocked for %v", ErrUnavailable, maxSync)
 
-// flush runs sync, but does not wait for it longer than maxSync.
+// flush runs sync, but waits for it no longer than maxSync.
 func (l *Log) flush(sync func() (fs.FileInfo, error)) (info fs.FileInfo, err error) {
 	if err := l.troubles[syncHanging].get(); err != nil {
-		return nil, err // the one before has not ended
+		return nil, err // the previous sync has not ended
 	}
 	type result struct {
 		info fs.FileInfo

@@ -10,33 +10,34 @@ import (
 	"time"
 )
 
-// Report says what [Verify] found.
+// Report is the result of [Verify].
 type Report struct {
 	Files int
 	Lines uint64
-	Bytes int64 // of whole lines, unpacked
+	Bytes int64 // of whole lines, uncompressed
 
-	First uint64     // the number of the first line that is here; 0 when there is none
-	Last  Checkpoint // the last line: keep it elsewhere to find out later whether the log was cut
+	First uint64     // the number of the first line; 0 if there is none
+	Last  Checkpoint // the last line; store it elsewhere to detect truncation later
 
 	FirstTime, LastTime time.Time
 
-	// Missing counts the lines before First. They are in older files, which
-	// the operator may have removed, and about which nothing is known.
+	// Missing is the number of lines before First. They were in older files,
+	// which the operator may have removed, and cannot be verified.
 	Missing uint64
-	// Torn counts the bytes of a last line that has no end. A running server
-	// may be about to write it, or a crash left it, and then the next start
+	// Torn is the length of an incomplete last line. Either a running server
+	// is about to write the rest, or a crash left it and the next start
 	// removes it.
 	Torn int64
 }
 
-// Verify reads all files of the log at path in the order of their lines, and
-// returns a *DamageError when they are not what was written, together with the
-// report up to there. The log may be written meanwhile.
+// Verify reads all files of the log at path in the order of their lines. If
+// they were changed, it returns a *DamageError together with the report up to
+// there. The log may be written at the same time.
 //
-// Without a checkpoint the chain can't tell when its end was cut away or when
-// its last line was changed behind its ID. With one, the log must hold the
-// checkpoint's line with its hash, or else the error wraps ErrCheckpoint.
+// Without a checkpoint, the chain does not show that its end was removed, or
+// that its last line was changed after the ID. With a checkpoint, the log must
+// contain its line with the same hash; otherwise, the error wraps
+// ErrCheckpoint.
 func Verify(ctx context.Context, path string, check *Checkpoint) (Report, error) {
 	segs, err := openSegments(path)
 	if err != nil {
@@ -73,14 +74,14 @@ type verifier struct {
 	chain  chain
 	check  *Checkpoint // zero for none
 	report Report
-	last   []byte // the last line
-	file   string // that holds it
+	last   []byte // the last line read
+	file   string // the file that contains it
 	line   int
 }
 
 func (v *verifier) segment(ctx context.Context, s *segment, newest bool, path string) error {
-	// The newest file may hold no more than the beginning of a line. That is the
-	// one at path, or one that was moved away from there.
+	// The newest file may contain only the start of a line. It is the one at
+	// path, or one that was moved away from there.
 	if s.first == 0 && !(newest && (s.name == path || isEmpty(path))) {
 		return &DamageError{s.name, 1, errNotLine}
 	}
@@ -101,7 +102,7 @@ func (v *verifier) segment(ctx context.Context, s *segment, newest bool, path st
 			v.report.Torn = int64(len(line))
 			return nil
 		case err == io.EOF:
-			return &DamageError{s.name, ls.n + 1, errors.New("the file ends in half a line, and is not the last one")}
+			return &DamageError{s.name, ls.n + 1, errors.New("the file ends with a partial line, but is not the last one")}
 		case err != nil:
 			return &DamageError{s.name, ls.n + 1, err}
 		}
@@ -125,11 +126,11 @@ func (v *verifier) follow(line []byte) error {
 		}
 		v.report.First, v.report.FirstTime, v.report.Missing = e.Seq, e.Time, e.Seq-1
 		if v.check.Seq > 0 && v.check.Seq == h.seq-1 && v.check.Hash != h.prev {
-			return fmt.Errorf("%w: line %d of the log carries the hash %v of the line before, and the checkpoint has %v", ErrCheckpoint, h.seq, h.prev, v.check.Hash)
+			return fmt.Errorf("%w: line %d of the log has the previous hash %v instead of the checkpoint's %v", ErrCheckpoint, h.seq, h.prev, v.check.Hash)
 		}
 	}
 	if v.check.Seq == h.seq && v.chain.head != *v.check {
-		return fmt.Errorf("%w: line %d of the log has the hash %v, and the checkpoint has %v", ErrCheckpoint, h.seq, v.chain.head.Hash, v.check.Hash)
+		return fmt.Errorf("%w: line %d of the log has the hash %v instead of the checkpoint's %v", ErrCheckpoint, h.seq, v.chain.head.Hash, v.check.Hash)
 	}
 	v.report.Lines++
 	v.report.Bytes += int64(len(line))
@@ -138,15 +139,15 @@ func (v *verifier) follow(line []byte) error {
 	return nil
 }
 
-// end checks what only the end of the log can tell.
+// end makes the checks that are possible only at the end of the log.
 func (v *verifier) end(path string) error {
 	if v.report.Lines == 0 {
 		if v.check.Seq > 0 {
-			return &DamageError{path, 0, fmt.Errorf("%w: the log is empty, and the checkpoint is line %d", ErrCheckpoint, v.check.Seq)}
+			return &DamageError{path, 0, fmt.Errorf("%w: the log is empty, but the checkpoint is line %d", ErrCheckpoint, v.check.Seq)}
 		}
 		return nil
 	}
-	// No later line vouches for the last one.
+	// No later line confirms the last one.
 	e, err := Parse(v.last)
 	if err != nil {
 		return &DamageError{v.file, v.line, err}
@@ -154,14 +155,14 @@ func (v *verifier) end(path string) error {
 	v.report.LastTime = e.Time
 	switch {
 	case v.check.Seq > e.Seq:
-		return &DamageError{v.file, v.line, fmt.Errorf("%w: the log ends at line %d, and the checkpoint is line %d: the end was cut away", ErrCheckpoint, e.Seq, v.check.Seq)}
+		return &DamageError{v.file, v.line, fmt.Errorf("%w: the log ends at line %d, before the checkpoint's line %d: its end was removed", ErrCheckpoint, e.Seq, v.check.Seq)}
 	case v.check.Seq > 0 && v.check.Seq+1 < v.report.First:
-		return &DamageError{path, 0, fmt.Errorf("%w: the log begins at line %d, and the checkpoint is line %d", ErrCheckpoint, v.report.First, v.check.Seq)}
+		return &DamageError{path, 0, fmt.Errorf("%w: the log starts at line %d, after the checkpoint's line %d", ErrCheckpoint, v.report.First, v.check.Seq)}
 	}
 	return nil
 }
 
-// isEmpty reports whether there is no file at path, or none with a byte in it.
+// isEmpty reports whether the file at path is missing or empty.
 func isEmpty(path string) bool {
 	info, err := os.Stat(path)
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0

@@ -41,8 +41,8 @@ func TestVerifyReport(t *testing.T) {
 	}
 }
 
-// checkpointBefore returns the checkpoint of the line numbered n, which may be
-// 0 and must not be the last.
+// checkpointBefore returns the checkpoint of line n, which may be 0 but must
+// not be the last line.
 func checkpointBefore(tb testing.TB, path string, n int) Checkpoint {
 	tb.Helper()
 	return Checkpoint{Seq: uint64(n), Hash: readEntries(tb, path)[n].Prev}
@@ -64,15 +64,15 @@ func TestVerifyNothing(t *testing.T) {
 	cancel()
 	newLogWith(t, path, 1)
 	if _, err := Verify(ctx, path, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("when it is cancelled: got %v", err)
+		t.Errorf("after cancellation: got %v", err)
 	}
 }
 
-// Whatever byte is changed, in whatever file, and to whatever, Verify fails. Two
-// things are known to escape it when there is no checkpoint: the record in the
-// very last line, since no line vouches for it, and that line's newline, which
-// turns it into a torn line, and is reported as such. With the checkpoint of the
-// last line nothing escapes.
+// TestVerifyFindsEachChangedByte checks that Verify fails whatever byte of
+// whatever file is changed. Without a checkpoint, there are two exceptions:
+// the record in the last line, since no line confirms it, and that line's
+// newline, without which it is reported as a torn line. With the checkpoint of
+// the last line, there is none.
 func TestVerifyFindsEachChangedByte(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -82,7 +82,7 @@ func TestVerifyFindsEachChangedByte(t *testing.T) {
 		names, end := newRotatedLog(t, path, counts...)
 		for _, name := range names {
 			whole := mustRead(t, name)
-			last := len(whole) // where the last line's record begins
+			last := len(whole) // start of the last line's record
 			if name == path {
 				last = bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 1
 				last += bytes.Index(whole[last:], []byte(`"id":"`)) + len(`"id":"`)
@@ -96,22 +96,22 @@ func TestVerifyFindsEachChangedByte(t *testing.T) {
 				whole[i] = c
 				mustWrite(t, name, whole)
 				whole[i] = old
-				where := fmt.Sprintf("%v lines: %s: byte %d: %q for %q", counts, filepath.Base(name), i, c, old)
+				where := fmt.Sprintf("%v lines: %s: byte %d: %q instead of %q", counts, filepath.Base(name), i, c, old)
 				if _, err := Verify(t.Context(), path, &end); err == nil {
-					t.Fatalf("%s: not found with a checkpoint", where)
+					t.Fatalf("%s: undetected with a checkpoint", where)
 				}
 				report, err := Verify(t.Context(), path, nil)
 				if err == nil && i < last {
-					t.Fatalf("%s: not found without a checkpoint", where)
+					t.Fatalf("%s: undetected without a checkpoint", where)
 				}
 				if err == nil && i == len(whole)-1 && report.Torn == 0 {
-					t.Fatalf("%s: the torn line is not reported", where)
+					t.Fatalf("%s: the torn line was not reported", where)
 				}
 			}
 			mustWrite(t, name, whole)
 		}
 		if _, err := Verify(t.Context(), path, &end); err != nil {
-			t.Fatalf("after all was put back: %v", err)
+			t.Fatalf("after restoring the log: %v", err)
 		}
 	}
 }
@@ -133,46 +133,46 @@ func TestVerifyNamesDamage(t *testing.T) {
 		why   string
 	}{
 		{"a changed name", func(f *files) { f[1][2] = bytes.Replace(f[1][2], []byte("db-"), []byte("DB-"), 1) }, nil,
-			1, 4, "line 9 of the log does not carry the hash of line 8: one of the two was changed"},
+			1, 4, "line 9 of the log does not have the hash of line 8: one of the two was changed"},
 		{"a changed last line of a file", func(f *files) { f[0][4] = bytes.Replace(f[0][4], []byte("db-"), []byte("DB-"), 1) }, nil,
-			1, 1, "line 6 of the log does not carry the hash of line 5"},
+			1, 1, "line 6 of the log does not have the hash of line 5"},
 		{"a changed last line", func(f *files) { f[2][4] = bytes.Replace(f[2][4], []byte("db-"), []byte("DB-"), 1) }, &end,
-			2, 5, "the checkpoint has"},
-		{"a removed line", func(f *files) { f[1] = append(f[1][:2], f[1][3:]...) }, nil, 1, 3, "after line 7 of the log comes 9"},
-		{"a removed first line of a file", func(f *files) { f[1] = f[1][1:] }, nil, 1, 1, "after line 5 of the log comes 7"},
-		{"a removed last line of a file", func(f *files) { f[0] = f[0][:4] }, nil, 1, 1, "after line 4 of the log comes 6"},
-		{"a removed file", func(f *files) { f[1] = nil }, nil, 2, 1, "after line 5 of the log comes 11"},
-		{"the last file removed", func(f *files) { f[2] = nil }, &end, 1, 5, "the log ends at line 10, and the checkpoint is line 15: the end was cut away"},
-		{"a cut end", func(f *files) { f[2] = f[2][:3] }, &end, 2, 3, "the log ends at line 13, and the checkpoint is line 15"},
+			2, 5, "instead of the checkpoint's"},
+		{"a removed line", func(f *files) { f[1] = append(f[1][:2], f[1][3:]...) }, nil, 1, 3, "line 7 of the log is followed by line 9"},
+		{"a removed first line of a file", func(f *files) { f[1] = f[1][1:] }, nil, 1, 1, "line 5 of the log is followed by line 7"},
+		{"a removed last line of a file", func(f *files) { f[0] = f[0][:4] }, nil, 1, 1, "line 4 of the log is followed by line 6"},
+		{"a removed file", func(f *files) { f[1] = nil }, nil, 2, 1, "line 5 of the log is followed by line 11"},
+		{"the last file removed", func(f *files) { f[2] = nil }, &end, 1, 5, "the log ends at line 10, before the checkpoint's line 15: its end was removed"},
+		{"a truncated end", func(f *files) { f[2] = f[2][:3] }, &end, 2, 3, "the log ends at line 13, before the checkpoint's line 15"},
 		{"all lines but the last removed", func(f *files) { f[0], f[1], f[2] = nil, nil, f[2][4:] }, before(t, 3),
-			-1, 0, "the log begins at line 15, and the checkpoint is line 3"},
-		{"two lines in the other order", func(f *files) { f[1][1], f[1][2] = f[1][2], f[1][1] }, nil, 1, 2, "after line 6 of the log comes 8"},
-		{"a line twice", func(f *files) { f[1] = append(f[1][:2:2], f[1][1:]...) }, nil, 1, 3, "after line 7 of the log comes 7: it was put in or moved"},
-		{"an old line put in", func(f *files) { f[2][1] = f[0][2] }, nil, 2, 2, "after line 11 of the log comes 3"},
-		{"a file twice", func(f *files) { f[2] = f[1] }, nil, 1, 1, "after line 10 of the log comes 6"},
-		{"a made line put in", func(f *files) {
+			-1, 0, "the log starts at line 15, after the checkpoint's line 3"},
+		{"two swapped lines", func(f *files) { f[1][1], f[1][2] = f[1][2], f[1][1] }, nil, 1, 2, "line 6 of the log is followed by line 8"},
+		{"a duplicated line", func(f *files) { f[1] = append(f[1][:2:2], f[1][1:]...) }, nil, 1, 3, "line 7 of the log is followed by line 7: it was inserted or moved"},
+		{"an old line inserted", func(f *files) { f[2][1] = f[0][2] }, nil, 2, 2, "line 11 of the log is followed by line 3"},
+		{"a duplicated file", func(f *files) { f[2] = f[1] }, nil, 1, 1, "line 10 of the log is followed by line 6"},
+		{"a forged line inserted", func(f *files) {
 			seventh, head := f[1][1], checkpointBefore(t, original, 6)
 			forged, _ := appendLine(nil, head, []byte(goodBody))
 			f[1] = append([][]byte{f[1][0], forged, seventh}, f[1][2:]...)
-		}, nil, 1, 3, "after line 7 of the log comes 7"},
-		{"a made line instead", func(f *files) {
+		}, nil, 1, 3, "line 7 of the log is followed by line 7"},
+		{"a forged line instead", func(f *files) {
 			f[1][1], _ = appendLine(nil, checkpointBefore(t, original, 6), []byte(goodBody))
 		}, nil, 1, 3, "one of the two was changed"},
 		{"a foreign line", func(f *files) { f[1][1] = []byte("hello\n") }, nil, 1, 2, "not a line of an audit log"},
 		{"an empty line", func(f *files) { f[1] = append(f[1], []byte("\n")) }, nil, 1, 6, "not a line of an audit log"},
-		{"a torn file in the middle", func(f *files) { f[1][4] = f[1][4][:50] }, nil, 1, 5, "the file ends in half a line"},
+		{"a torn file in the middle", func(f *files) { f[1][4] = f[1][4][:50] }, nil, 1, 5, "the file ends with a partial line"},
 		{"a foreign file", func(f *files) { f[0] = [][]byte{[]byte("hello\n")} }, nil, 0, 1, "not a line of an audit log"},
-		{"a file without a line", func(f *files) { f[0] = [][]byte{[]byte("hello")} }, nil, 0, 1, "not a line of an audit log"},
+		{"a file without lines", func(f *files) { f[0] = [][]byte{[]byte("hello")} }, nil, 0, 1, "not a line of an audit log"},
 		{"zeros", func(f *files) { clear(f[1][2]) }, nil, 1, 3, "not a line of an audit log"},
-		{"a first line that names another", func(f *files) {
+		{"a first line with a previous hash", func(f *files) {
 			f[0][0] = bytes.Replace(f[0][0], []byte(`"prev":"00`), []byte(`"prev":"01`), 1)
-		}, nil, 0, 1, "this is line 1 of the log, and yet names a line before it"},
+		}, nil, 0, 1, "line 1 of the log has the hash of a previous line"},
 		{"a last record that is not JSON", func(f *files) {
 			f[2][4] = bytes.Replace(f[2][4], []byte(`"action":`), []byte(`"action" `), 1)
 		}, nil, 2, 5, "read record"},
 		{"a line without end", func(f *files) {
 			f[0] = [][]byte{bytes.Repeat([]byte("x"), maxLine+1<<20)}
-		}, nil, 0, 1, "more than"},
+		}, nil, 0, 1, "longer than"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := copyLog(t, original)
@@ -235,12 +235,12 @@ func TestVerifyPackedFiles(t *testing.T) {
 	b := mustRead(t, names[0]+".gz")
 	mustWrite(t, names[0]+".gz", b[:len(b)/2])
 	if _, err := Verify(t.Context(), path, &end); err == nil {
-		t.Error("half a packed file is not found")
+		t.Error("half a compressed file was not detected")
 	}
 	b[len(b)/2] ^= 1
 	mustWrite(t, names[0]+".gz", b)
 	if _, err := Verify(t.Context(), path, &end); err == nil {
-		t.Error("a changed packed file is not found")
+		t.Error("a changed compressed file was not detected")
 	}
 }
 

@@ -6,52 +6,54 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
 
-// Contents is what a bolt file holds of what Fluxkeep has too. It has values
-// and tokens in plain, so it must not be printed or logged.
+// Contents holds the parts of a bolt file that Fluxkeep can import. It
+// contains values and tokens in plain text, so it must not be printed or
+// logged.
 type Contents struct {
 	Organizations []Organization
 	Users         []User
 	Members       []Member
 	Tokens        []Token
-	// Secrets are names and values by organization.
+	// Secrets maps organizations to names and values.
 	Secrets map[acl.ID]map[string]string
 
-	// Others counts what else InfluxDB keeps there, such as "2 dashboards".
+	// Others counts InfluxDB's other objects, such as "2 dashboards".
 	Others []string
 
-	// Skipped says what was not taken, or not as it is, and why: one line
-	// each, with IDs and names and never a value.
+	// Skipped explains what was left out or changed: one line each, with IDs
+	// and names but never a value.
 	Skipped []string
 }
 
-// Organization is InfluxDB's.
+// Organization is an organization of InfluxDB.
 type Organization struct {
 	ID          acl.ID
 	Name        string
 	Description string
-	Created     time.Time // zero in files that an early release wrote
+	Created     time.Time // zero in files from an early release
 	Updated     time.Time
 }
 
-// User is InfluxDB's.
+// User is a user of InfluxDB.
 type User struct {
 	ID     acl.ID
 	Name   string
 	Active bool
-	// Owner says that the user owns the instance: the one made at setup.
+	// Owner means that the user owns the instance, having been created at
+	// setup.
 	Owner bool
-	// Password is a bcrypt hash, nil when the user has no password.
+	// Password is a bcrypt hash, or nil if the user has no password.
 	Password []byte
 }
 
-// Member says that a user belongs to an organization.
+// Member is a user's membership in an organization.
 type Member struct {
 	Organization acl.ID
 	User         acl.ID
-	Owner        bool // else a member, who reads
+	Owner        bool // if false, a member, who can only read
 }
 
-// Token is InfluxDB's authorization.
+// Token is an authorization of InfluxDB.
 type Token struct {
 	ID           acl.ID
 	Organization acl.ID
@@ -61,8 +63,8 @@ type Token struct {
 	Permissions  acl.Set
 	Created      time.Time
 	Updated      time.Time
-	// Either the token itself, or, where InfluxDB keeps only that, its hash
-	// in PHC form: $influxdb2-sha256$… or $influxdb2-sha512$….
+	// Either Value is the token or, if InfluxDB stores only the hash, Hash is
+	// its hash in PHC format: $influxdb2-sha256$… or $influxdb2-sha512$….
 	Value string
 	Hash  string
 }

@@ -12,9 +12,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// The files in testdata were written by InfluxDB OSS 2.x (branch main-2.x,
-// commit 85b84f4), the one with hashed tokens, the other with
-// --use-hashed-tokens=false. The JSON beside each says what is in it.
+// InfluxDB OSS 2.x (branch main-2.x, commit 85b84f4) wrote the files in
+// testdata, one with hashed tokens and one with --use-hashed-tokens=false. The
+// JSON files list their contents.
 var variants = []string{"hashed-tokens", "plain-tokens"}
 
 // listing is such a JSON file.
@@ -87,7 +87,7 @@ func mustRead(tb testing.TB, path string) *Contents {
 	return c
 }
 
-// mustCopy returns the path of a copy of a file of testdata.
+// mustCopy copies a file of testdata and returns the path of the copy.
 func mustCopy(tb testing.TB, variant string) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "influxd.bolt")
@@ -97,7 +97,7 @@ func mustCopy(tb testing.TB, variant string) string {
 	return path
 }
 
-// mustChange changes a bolt file as InfluxDB could have done.
+// mustChange changes a bolt file in a way that InfluxDB could have.
 func mustChange(tb testing.TB, path string, change func(bucket func(name string) *bolt.Bucket) error) {
 	tb.Helper()
 	db, err := bolt.Open(path, 0o600, nil)
@@ -113,8 +113,8 @@ func mustChange(tb testing.TB, path string, change func(bucket func(name string)
 	}
 }
 
-// hidden returns what must not be told of a file: values, tokens, passwords
-// and what is kept of these.
+// hidden returns the texts that no report may contain: values, tokens,
+// passwords and their hashes.
 func hidden(l listing, c *Contents) []string {
 	var out []string
 	for _, o := range l.Organizations {
@@ -140,7 +140,7 @@ func hidden(l listing, c *Contents) []string {
 	return out
 }
 
-// objects flattens contents, so that two can be compared one by one.
+// objects flattens contents, so that two can be compared object by object.
 func objects(c *Contents) map[string]string {
 	m := map[string]string{}
 	put := func(kind string, key, v any) {

@@ -10,43 +10,42 @@ import (
 	"slices"
 )
 
-// bbolt trusts its file. It follows each page number and each offset that it
-// finds, so that a damaged page ends in a loop, in bytes of another page or of
-// the process's memory, or in a fault that ends the process. Hence the pages
-// that are about to be read are checked first, as far as bbolt relies on them.
+// bbolt trusts its file: it follows every page number and every offset, so a
+// damaged page can lead to an endless loop, to bytes of another page or of the
+// process's memory, or to a fault that kills the process. So this file checks
+// everything that bbolt relies on before bbolt reads it.
 //
-// The format is that of bbolt's internal/common, version 2: integers in the
-// machine's byte order, offsets counted from the element that has them.
+// The format is that of bbolt's internal/common, version 2: integers in native
+// byte order, offsets relative to the element that contains them.
 const (
-	pageHeader  = 16 // ID, flags, number of elements, number of further pages
-	elementSize = 16 // of both kinds
+	pageHeader  = 16 // ID, flags, number of elements, number of overflow pages
+	elementSize = 16 // of leaves and branches
 	bucketSize  = 16 // root page, sequence
 
 	branchPage   = 0x01
 	leafPage     = 0x02
 	freelistPage = 0x10
-	bucketFlag   = 0x01 // on a leaf's element: its value is a bucket
+	bucketFlag   = 0x01 // of a leaf element: its value is a bucket
 
-	noFreelist = ^uint64(0) // in a file whose writer keeps no list
+	noFreelist = ^uint64(0) // in a file without a freelist
 
 	minPageSize = 1024
-	// A tree has two keys or more on each branch, so that no file on earth
-	// has one this high.
+	// Each branch has at least two keys, so no real file has a tree this high.
 	maxDepth = 64
 )
 
-// meta is what one of the file's two first pages says. Each change writes the
-// older of them anew.
+// meta is the content of one of the file's first two pages. Each transaction
+// overwrites the older one.
 type meta struct {
-	root     uint64 // the page at the top of the list of buckets
+	root     uint64 // the root page of the list of buckets
 	freelist uint64
 	count    uint64 // pages in use, bolt's high-water mark
-	change   uint64 // the number of the change
+	change   uint64 // the transaction ID
 }
 
-// readMetas returns those of the two that are whole.
+// readMetas returns the meta pages that are valid.
 func readMetas(file io.ReaderAt, pageSize int) []meta {
-	const sum = 56 // the offset of the checksum, which is of all before it
+	const sum = 56 // the offset of the checksum of everything before it
 	var out []meta
 	for n := range 2 {
 		b := make([]byte, sum+8)
@@ -63,8 +62,8 @@ func readMetas(file io.ReaderAt, pageSize int) []meta {
 	return out
 }
 
-// errTwice says that two places lead to a page, or that it is free. Nobody
-// can say which of them is right.
+// errTwice means that two references lead to a page, or that it is also free.
+// There is no way to know which reference is right.
 var errTwice = fmt.Errorf("%w: it is used twice", ErrDamaged)
 
 // pages checks trees of pages.
@@ -72,13 +71,13 @@ type pages struct {
 	file     io.ReaderAt
 	pageSize int64
 	count    uint64
-	// seen are the pages that may not be met (again): those of the trees, and
-	// those that are free.
+	// seen are the pages that must not be reached (again): free pages and
+	// those already checked.
 	seen        map[uint64]bool
 	freeUnknown bool
 }
 
-// element is what a page holds: a key with a value, or with a child page.
+// element is an element of a page: a key with a value or with a child page.
 type element struct {
 	key, value []byte
 	bucket     bool
@@ -89,29 +88,29 @@ func newPages(file io.ReaderAt, size int64, m meta, pageSize int) (*pages, error
 	p := &pages{file: file, pageSize: int64(pageSize), count: m.count, seen: make(map[uint64]bool), freeUnknown: m.freelist == noFreelist}
 	switch {
 	case p.pageSize < minPageSize || p.pageSize&(p.pageSize-1) != 0:
-		return nil, fmt.Errorf("%w: its pages have %d bytes", ErrDamaged, pageSize)
+		return nil, fmt.Errorf("%w: impossible page size of %d bytes", ErrDamaged, pageSize)
 	case m.count > uint64(size/p.pageSize):
-		return nil, fmt.Errorf("%w: it should have %d pages and has %d: it was cut", ErrDamaged, m.count, size/p.pageSize)
+		return nil, fmt.Errorf("%w: it should have %d pages but has %d", ErrDamaged, m.count, size/p.pageSize)
 	case p.freeUnknown:
 		return p, nil
 	}
 	return p, p.readFreelist(m.freelist)
 }
 
-// readFreelist reads which pages are free. They hold what was there before a
-// change, and so look well.
+// readFreelist reads which pages are free. Free pages hold old data, and so
+// look valid.
 func (p *pages) readFreelist(id uint64) error {
 	page, err := p.read(id, freelistPage)
 	if err != nil {
-		return fmt.Errorf("list of free pages: %w", err)
+		return fmt.Errorf("freelist: %w", err)
 	}
 	list := page[pageHeader:]
 	n := uint64(binary.NativeEndian.Uint16(page[10:]))
-	if n == 0xffff { // too many for the header
+	if n == 0xffff { // the count does not fit into the header
 		n, list = binary.NativeEndian.Uint64(list), list[8:]
 	}
 	if n > uint64(len(list)/8) {
-		return fmt.Errorf("%w: its list of free pages is cut", ErrDamaged)
+		return fmt.Errorf("%w: its freelist is truncated", ErrDamaged)
 	}
 	for i := range n {
 		p.seen[binary.NativeEndian.Uint64(list[8*i:])] = true
@@ -119,15 +118,15 @@ func (p *pages) readFreelist(id uint64) error {
 	return nil
 }
 
-// check goes through all trees. It returns an error when one of the buckets
-// with the names can't be read, and else what is odd about the others, or
-// about the file, and which of the others can't be read.
+// check checks all trees. It returns an error if one of the named buckets
+// cannot be read. Otherwise, it describes what is wrong with the file and the
+// other buckets, and returns which of the others cannot be read.
 func (p *pages) check(root uint64, names []string) (odd []string, unread map[string]bool, err error) {
 	var needed, others []element
 	err = p.tree(root, nil, nil, 0, 0, func(e element) error {
 		switch {
 		case !e.bucket:
-			return fmt.Errorf("%w: there is no bucket where one should be", ErrDamaged)
+			return fmt.Errorf("%w: a bucket is missing where one should be", ErrDamaged)
 		case slices.Contains(names, string(e.key)):
 			needed = append(needed, e)
 		default:
@@ -147,22 +146,22 @@ func (p *pages) check(root uint64, names []string) (odd []string, unread map[str
 	for _, e := range others {
 		err := p.bucket(e.value)
 		if errors.Is(err, errTwice) {
-			return nil, nil, err // it may be a needed bucket that has a wrong page
+			return nil, nil, err // the wrong page may be that of a named bucket
 		}
 		if err != nil {
 			unread[string(e.key)] = true
-			odd = append(odd, fmt.Sprintf("bucket %s, of which nothing is taken: %v", quote(string(e.key)), err))
+			odd = append(odd, fmt.Sprintf("bucket %s: skipped: %v", quote(string(e.key)), err))
 		}
 	}
 	if lost := p.lost(); len(odd) == 0 && lost > 0 {
-		odd = append(odd, fmt.Sprintf("the file has %s to which nothing leads: there may be records that were not found", count(lost, "page")))
+		odd = append(odd, fmt.Sprintf("%s cannot be reached: records may be missing", count(lost, "page")))
 	}
 	return odd, unread, nil
 }
 
-// lost returns how many pages are neither free nor in a tree. A page number
-// that was damaged can lead to a smaller part of its own tree, which by
-// itself looks well.
+// lost returns the number of pages that are neither free nor in a tree. A
+// damaged page number can lead to a subtree of the right tree, which looks
+// valid by itself.
 func (p *pages) lost() int {
 	if p.freeUnknown {
 		return 0
@@ -176,23 +175,23 @@ func (p *pages) lost() int {
 	return n
 }
 
-// bucket checks what a bucket holds: the tree at its root page or, in a small
-// one, the page that follows in its value. InfluxDB puts no bucket into another.
+// bucket checks a bucket: the tree at its root page or, if it is small, the
+// inline page in its value. InfluxDB does not nest buckets.
 func (p *pages) bucket(value []byte) error {
 	if len(value) < bucketSize {
 		return fmt.Errorf("%w: it is too short", ErrDamaged)
 	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
-		// What fits into the value, such as nothing, has no page of its own.
+		// A small bucket is stored in the value, without a page.
 		return p.tree(root, nil, nil, 0, 1, noBucket)
 	}
 	page := value[bucketSize:]
 	if len(page) < pageHeader || flags(page) != leafPage {
-		return fmt.Errorf("%w: it holds no page", ErrDamaged)
+		return fmt.Errorf("%w: it has no inline page", ErrDamaged)
 	}
 	list, end, err := elements(page)
 	if err == nil && end != len(page) {
-		err = fmt.Errorf("%w: its page is of another length", ErrDamaged)
+		err = fmt.Errorf("%w: its inline page has a wrong length", ErrDamaged)
 	}
 	if err != nil {
 		return err
@@ -202,18 +201,18 @@ func (p *pages) bucket(value []byte) error {
 
 func noBucket(e element) error {
 	if e.bucket {
-		return fmt.Errorf("%w: there is a bucket in it", ErrDamaged)
+		return fmt.Errorf("%w: it contains another bucket", ErrDamaged)
 	}
 	return nil
 }
 
-// tree checks the page and those below it: each is there once and has an
-// element, or least of them, its elements lie within it, and its keys are in
-// order and from low to, not including, high; nil is no bound. It calls leaf
-// with each element of the leaves.
+// tree checks a page and those below it: each page is reached only once and
+// has at least least elements, or one, within its bounds; the keys are in
+// order, and from low up to but not including high, where nil means no bound.
+// It calls leaf with each element of the leaves.
 func (p *pages) tree(id uint64, low, high []byte, depth, least int, leaf func(element) error) error {
 	if depth > maxDepth {
-		return fmt.Errorf("%w: page %d is too deep in its tree", ErrDamaged, id)
+		return fmt.Errorf("%w: page %d is too deep in the tree", ErrDamaged, id)
 	}
 	page, err := p.read(id, leafPage, branchPage)
 	if err != nil {
@@ -272,11 +271,11 @@ func ordered(list []element, low, high []byte) error {
 	return nil
 }
 
-// read returns a page of one of the kinds, with the pages that continue it.
+// read returns a page of one of the given kinds, with its overflow pages.
 func (p *pages) read(id uint64, kinds ...uint16) ([]byte, error) {
-	// The first two pages are no part of a tree.
+	// The first two pages belong to no tree.
 	if id < 2 || id >= p.count {
-		return nil, fmt.Errorf("%w: it leads to a page %d, and has %d", ErrDamaged, id, p.count)
+		return nil, fmt.Errorf("%w: it refers to page %d of %d", ErrDamaged, id, p.count)
 	}
 	header := make([]byte, pageHeader)
 	at := int64(id) * p.pageSize
@@ -286,11 +285,11 @@ func (p *pages) read(id uint64, kinds ...uint16) ([]byte, error) {
 	more := uint64(binary.NativeEndian.Uint32(header[12:]))
 	switch {
 	case binary.NativeEndian.Uint64(header) != id:
-		return nil, fmt.Errorf("%w: another page is in the place of page %d", ErrDamaged, id)
+		return nil, fmt.Errorf("%w: page %d has the number of another page", ErrDamaged, id)
 	case !slices.Contains(kinds, flags(header)):
-		return nil, fmt.Errorf("%w: page %d is of another kind", ErrDamaged, id)
+		return nil, fmt.Errorf("%w: page %d has a wrong type", ErrDamaged, id)
 	case more >= p.count-id:
-		return nil, fmt.Errorf("%w: page %d goes on beyond the end", ErrDamaged, id)
+		return nil, fmt.Errorf("%w: page %d extends beyond the end", ErrDamaged, id)
 	}
 	for i := id; i <= id+more; i++ {
 		if p.seen[i] {
@@ -307,19 +306,19 @@ func (p *pages) read(id uint64, kinds ...uint16) ([]byte, error) {
 
 func flags(page []byte) uint16 { return binary.NativeEndian.Uint16(page[8:]) }
 
-// elements returns what a leaf or a branch holds, and where that ends. bbolt
-// writes the keys and values one after the other behind the elements, so that
-// one that begins elsewhere than where the one before it ends has a damaged
-// length.
+// elements returns the elements of a leaf or a branch, and where their data
+// ends. bbolt writes the keys and values without gaps after the elements, so
+// data that does not start where the previous data ends means that a length is
+// damaged.
 func elements(page []byte) (list []element, end int, err error) {
 	count := int(binary.NativeEndian.Uint16(page[10:]))
 	if pageHeader+count*elementSize > len(page) {
-		return nil, 0, fmt.Errorf("%w: it can't hold %d elements", ErrDamaged, count)
+		return nil, 0, fmt.Errorf("%w: it cannot have %d elements", ErrDamaged, count)
 	}
 	list = make([]element, count)
 	next := int64(pageHeader + count*elementSize)
 	for i := range list {
-		// Offsets are from the element's own place.
+		// Offsets are relative to the element.
 		place := pageHeader + i*elementSize
 		rest := page[place:]
 		number := func(n int) int64 { return int64(binary.NativeEndian.Uint32(rest[4*n:])) }
@@ -330,13 +329,13 @@ func elements(page []byte) (list []element, end int, err error) {
 			e.child = binary.NativeEndian.Uint64(rest[8:])
 		} else {
 			if number(0)&^bucketFlag != 0 {
-				return nil, 0, fmt.Errorf("%w: an element is of no known kind", ErrDamaged)
+				return nil, 0, fmt.Errorf("%w: an element has an unknown type", ErrDamaged)
 			}
 			e.bucket = number(0) == bucketFlag
 			at, keyLen, valueLen = number(1), number(2), number(3)
 		}
 		if keyLen == 0 || int64(place)+at != next || at+keyLen+valueLen > int64(len(rest)) {
-			return nil, 0, fmt.Errorf("%w: an element is not in its place", ErrDamaged)
+			return nil, 0, fmt.Errorf("%w: an element has a wrong offset", ErrDamaged)
 		}
 		next += keyLen + valueLen
 		e.key, e.value = rest[at:at+keyLen], rest[at+keyLen:at+keyLen+valueLen]

@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// checkDamaged reads a file in which something was changed: that must end in
-// an error that says so, or in contents in which no more than one record is
-// another than in the whole file, and each that is missing is told; or it is
-// told that they are those of an earlier time, or that pages are missing.
-// Nothing that is told has a value in it.
+// checkDamaged reads a file that was changed. Reading must either return an
+// error that says so, or contents in which at most one record differs from the
+// original and each missing one is reported; or it must report that the
+// contents are older, or that pages are missing. No report may contain a
+// value.
 func checkDamaged(t *testing.T, path, what string, whole map[string]string, secret []string) (refused bool) {
 	t.Helper()
 	c, err := Read(path)
@@ -29,7 +29,7 @@ func checkDamaged(t *testing.T, path, what string, whole map[string]string, secr
 	}
 	checkTold(t, what, c.Skipped, secret)
 	if slices.ContainsFunc(c.Skipped, func(line string) bool {
-		return line == toldOlder || strings.HasPrefix(line, "the file has no bucket ") || strings.Contains(line, "to which nothing leads")
+		return line == skippedChange || strings.HasPrefix(line, "the file has no bucket ") || strings.Contains(line, "cannot be reached")
 	}) {
 		return false
 	}
@@ -43,9 +43,9 @@ func checkDamaged(t *testing.T, path, what string, whole map[string]string, secr
 		}
 	}
 	added = len(got) - len(whole) + missing
-	// A damaged key makes one object into another.
+	// A damaged key changes an object's identity.
 	if other+added > 1 || missing-added > len(c.Skipped) {
-		t.Fatalf("%s: %d missing, %d other, %d added, told %q", what, missing, other, added, c.Skipped)
+		t.Fatalf("%s: %d missing, %d other, %d added, reported %q", what, missing, other, added, c.Skipped)
 	}
 	return false
 }
@@ -55,15 +55,15 @@ func checkTold(t *testing.T, what string, told, secret []string) {
 	for _, line := range told {
 		for _, s := range secret {
 			if strings.Contains(line, s) {
-				t.Fatalf("%s: %q holds a secret", what, line)
+				t.Fatalf("%s: %q contains a secret", what, line)
 			}
 		}
 	}
 }
 
-// TestFlippedBytes flips single bits all over the files.
+// TestFlippedBytes flips single bits throughout the files.
 func TestFlippedBytes(t *testing.T) {
-	head, step := 96, 97 // bytes of each page's beginning, and of the rest one in so many
+	head, step := 96, 97 // all of a page's first bytes, and every 97th of the others
 	if testing.Short() {
 		head, step = 32, 997
 	}
@@ -102,8 +102,7 @@ func TestFlippedBytes(t *testing.T) {
 	}
 }
 
-// TestOverwrittenPages puts noise, zeros and other pages in the place of each
-// page.
+// TestOverwrittenPages replaces each page by noise, zeros and other pages.
 func TestOverwrittenPages(t *testing.T) {
 	const size = 4096
 	whole := mustRead(t, boltFile("plain-tokens"))
@@ -121,12 +120,12 @@ func TestOverwrittenPages(t *testing.T) {
 			if err := os.WriteFile(path, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			checkDamaged(t, path, what+" in place of page "+strconv.Itoa(at/size), want, secret)
+			checkDamaged(t, path, what+" instead of page "+strconv.Itoa(at/size), want, secret)
 		}
 	}
 }
 
-// TestCutFiles cuts the file at many places.
+// TestCutFiles truncates the file at many places.
 func TestCutFiles(t *testing.T) {
 	data := mustBytes(t, boltFile("hashed-tokens"))
 	c := mustRead(t, boltFile("hashed-tokens"))
@@ -136,14 +135,14 @@ func TestCutFiles(t *testing.T) {
 		if err := os.WriteFile(path, data[:size], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// The file has pages at its end that are not in use yet.
-		if refused := checkDamaged(t, path, "cut to "+strconv.Itoa(size), want, secret); !refused && size < len(data)/2 {
-			t.Errorf("cut to %d of %d bytes and read", size, len(data))
+		// The file has unused pages at its end.
+		if refused := checkDamaged(t, path, "truncated to "+strconv.Itoa(size), want, secret); !refused && size < len(data)/2 {
+			t.Errorf("accepted a file truncated to %d of %d bytes", size, len(data))
 		}
 	}
 }
 
-// FuzzRead changes a whole file at places of the fuzzer's choice.
+// FuzzRead changes a valid file at places of the fuzzer's choice.
 func FuzzRead(f *testing.F) {
 	f.Add(uint32(0), []byte{1})
 	f.Add(uint32(16), []byte("\xff\xff\xff\xff"))

@@ -15,20 +15,20 @@ import (
 )
 
 var (
-	// ErrDamaged says that the file is not as InfluxDB wrote it.
+	// ErrDamaged means that the file is not as InfluxDB wrote it.
 	ErrDamaged = errors.New("the bolt file is damaged")
-	// ErrForeign says that the file is none of InfluxDB 2.x.
+	// ErrForeign means that the file is not one of InfluxDB 2.x.
 	ErrForeign = errors.New("not a bolt file of InfluxDB 2.x")
-	// ErrLocked says that another process, such as an influxd, has the file
+	// ErrLocked means that another process, such as influxd, has the file
 	// open.
-	ErrLocked = errors.New("in use by another process: stop influxd, or give a copy of the file")
+	ErrLocked = errors.New("in use by another process: stop influxd or use a copy of the file")
 )
 
-// lockTime is how long to wait for a process that has the file open.
+// lockTime is how long to wait for another process to close the file.
 const lockTime = time.Second
 
-// The buckets that are read. Every InfluxDB 2.x makes those that are expected;
-// where one is missing, the others are read all the same.
+// The buckets to read. Every InfluxDB 2.x creates the expected ones; if one is
+// missing, the others are read anyway.
 const (
 	bucketOrganizations = "organizationsv1"
 	bucketUsers         = "usersv1"
@@ -41,7 +41,7 @@ const (
 	indexUsers         = "userindexv1"
 	indexTokens        = "authorizationindexv1"
 	indexHashes        = "authorizationhashedindexv1" // since 2.8
-	legacyTokens       = "legacy/authorizationsv1"    // of the API of InfluxDB 1.x
+	legacyTokens       = "legacy/authorizationsv1"    // for the InfluxDB 1.x API
 )
 
 var (
@@ -52,16 +52,16 @@ var (
 	optional = []string{indexHashes, legacyTokens}
 )
 
-// toldOlder is what Contents.Skipped says when bolt had to fall back on the
-// state before the last change.
-const toldOlder = "one of the file's two first pages is damaged: what InfluxDB changed last may be missing"
+// skippedChange is in Contents.Skipped if bolt had to fall back to the state
+// before the last transaction.
+const skippedChange = "one of the file's first two pages is damaged: InfluxDB's last change may be missing"
 
-// toldMissing is what Contents.Skipped says of a bucket that is not there.
-const toldMissing = "the file has no bucket %s: what it should hold is missing"
+// skippedBucket is in Contents.Skipped for a missing bucket.
+const skippedBucket = "the file has no bucket %s: its records are missing"
 
-// Read returns what the bolt file at path holds. It changes nothing. The
-// error is ErrDamaged, ErrForeign or ErrLocked, wrapped, or one of the file
-// system's; damage to a single record is no error, see Contents.Skipped.
+// Read returns the contents of the bolt file at path, without changing it. The
+// error wraps ErrDamaged, ErrForeign or ErrLocked, or comes from the file
+// system. Damage to a single record is not an error; see Contents.Skipped.
 func Read(path string) (*Contents, error) {
 	c, err := read(path)
 	if err != nil {
@@ -73,18 +73,18 @@ func Read(path string) (*Contents, error) {
 func read(path string) (_ *Contents, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, plain(err)
+		return nil, withoutPath(err)
 	}
 	if !info.Mode().IsRegular() || info.Size() == 0 {
-		return nil, fmt.Errorf("%w: it is empty or no file", ErrForeign)
+		return nil, fmt.Errorf("%w: it is empty or not a file", ErrForeign)
 	}
-	// Whoever ignores the lock, and cuts the file while it is read, causes a
-	// memory fault. Nothing of what the panic says is told: it may be made of
-	// the file's bytes.
+	// A program that ignores the lock and truncates the file while it is being
+	// read causes a memory fault. The panic's message is dropped, since it may
+	// contain bytes of the file.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
-			err = fmt.Errorf("%w: it can't be read", ErrDamaged)
+			err = fmt.Errorf("%w: it cannot be read", ErrDamaged)
 		}
 	}()
 
@@ -101,13 +101,13 @@ func read(path string) (_ *Contents, err error) {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, ErrLocked
 	case errors.Is(err, bolterrors.ErrChecksum):
-		return nil, fmt.Errorf("%w: neither of its first pages is whole", ErrDamaged)
+		return nil, fmt.Errorf("%w: both of its first two pages are damaged", ErrDamaged)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
 		return nil, ErrForeign
 	case err != nil && !fromSystem(err):
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	case err != nil:
-		return nil, plain(err)
+		return nil, withoutPath(err)
 	}
 	defer db.Close()
 
@@ -126,8 +126,8 @@ func read(path string) (_ *Contents, err error) {
 	return c, nil
 }
 
-// plain leaves out the path, which Read puts in front.
-func plain(err error) error {
+// withoutPath removes the path from an error, since Read adds it.
+func withoutPath(err error) error {
 	var perr *fs.PathError
 	if errors.As(err, &perr) {
 		return perr.Err
@@ -141,21 +141,21 @@ func fromSystem(err error) bool {
 	return errors.As(err, &perr) || errors.As(err, &errno)
 }
 
-// check makes sure that bbolt can read the buckets that are needed, and tells
-// what else is wrong with the file.
+// check makes sure that bbolt can read the buckets it needs, and reports other
+// damage to the file.
 func (r *reader) check(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
-		return plain(err)
+		return withoutPath(err)
 	}
 	pageSize := r.tx.DB().Info().PageSize
 	metas := readMetas(file, pageSize)
 	if len(metas) < 2 {
-		r.skip(toldOlder)
+		r.skip(skippedChange)
 	}
 	at := slices.IndexFunc(metas, func(m meta) bool { return m.change == uint64(r.tx.ID()) })
 	if at < 0 {
-		return fmt.Errorf("%w: its first pages can't be read", ErrDamaged)
+		return fmt.Errorf("%w: its first two pages cannot be read", ErrDamaged)
 	}
 	p, err := newPages(file, info.Size(), metas[at], pageSize)
 	if err != nil {
@@ -169,13 +169,13 @@ func (r *reader) check(file *os.File) error {
 	for _, line := range odd {
 		r.skip("%s", line)
 	}
-	// No data of an InfluxDB is without an organization.
+	// Every InfluxDB has this bucket.
 	if r.tx.Bucket([]byte(bucketOrganizations)) == nil {
 		return fmt.Errorf("%w: it has no bucket %s", ErrForeign, bucketOrganizations)
 	}
 	for _, name := range expected {
 		if r.tx.Bucket([]byte(name)) == nil {
-			r.skip(toldMissing, name)
+			r.skip(skippedBucket, name)
 		}
 	}
 	return nil

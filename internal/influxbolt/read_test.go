@@ -18,7 +18,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-func TestReadsAllThatIsThere(t *testing.T) {
+func TestReadsEverything(t *testing.T) {
 	for _, variant := range variants {
 		t.Run(variant, func(t *testing.T) {
 			l, c := mustListing(t, variant), mustRead(t, boltFile(variant))
@@ -56,11 +56,11 @@ func checkOrganizations(t *testing.T, l listing, c *Contents) {
 			t.Errorf("organization %s is %+v", want.ID, got)
 		}
 		if len(c.Secrets[want.ID]) != len(want.Secrets) {
-			t.Errorf("organization %s has %d secrets, want %d", want.ID, len(c.Secrets[want.ID]), len(want.Secrets))
+			t.Errorf("organization %s: %d secrets, want %d", want.ID, len(c.Secrets[want.ID]), len(want.Secrets))
 		}
 		for name, value := range want.Secrets {
 			if has, ok := c.Secrets[want.ID][name]; !ok || has != value {
-				t.Errorf("secret %q of %s: there: %v, or another value", name, want.ID, ok)
+				t.Errorf("secret %q of %s is missing or has a wrong value; found: %v", name, want.ID, ok)
 			}
 		}
 	}
@@ -87,7 +87,7 @@ func checkUsers(t *testing.T, l listing, c *Contents) {
 				t.Errorf("user %s has a password", want.ID)
 			}
 		} else if bcrypt.CompareHashAndPassword(got.Password, []byte(*want.Password)) != nil {
-			t.Errorf("user %s has another password", want.ID)
+			t.Errorf("user %s has a wrong password", want.ID)
 		}
 	}
 }
@@ -105,10 +105,10 @@ func checkTokens(t *testing.T, l listing, c *Contents, hashed bool) {
 		}
 		got := c.Tokens[i]
 		if got.Organization != want.Org || got.User != want.User || got.Active != (want.Status == "active") || got.Description != want.Description {
-			t.Errorf("token %s is of %s and %s, active %v", want.ID, got.Organization, got.User, got.Active)
+			t.Errorf("token %s: organization %s, user %s, active %v", want.ID, got.Organization, got.User, got.Active)
 		}
-		if hashed && (got.Value != "" || !hashes(want.Token, got.Hash)) || !hashed && (got.Hash != "" || got.Value != want.Token) {
-			t.Errorf("token %s is another", want.ID)
+		if hashed && (got.Value != "" || !isHashOf(want.Token, got.Hash)) || !hashed && (got.Hash != "" || got.Value != want.Token) {
+			t.Errorf("token %s is wrong", want.ID)
 		}
 		var permissions acl.Set
 		for _, p := range want.Permissions {
@@ -138,11 +138,11 @@ func TestReadChangesNothing(t *testing.T) {
 		t.Error("the file was changed")
 	}
 	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
-		t.Errorf("the folder has %v, %v", entries, err)
+		t.Errorf("the folder contains %v, %v", entries, err)
 	}
 }
 
-// TestLocked has the file open as an influxd has it.
+// TestLocked opens the file as influxd does.
 func TestLocked(t *testing.T) {
 	path := mustCopy(t, "plain-tokens")
 	db, err := bolt.Open(path, 0o600, nil)
@@ -156,7 +156,7 @@ func TestLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRead(t, path)
-	// Who opens it to write waits for those who read; Read does not.
+	// Opening it for writing waits for readers; Read does not.
 	reader, err := bolt.Open(path, 0, &bolt.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -193,9 +193,9 @@ func TestForeignFiles(t *testing.T) {
 		{"no file", filepath.Join(dir, "none"), fs.ErrNotExist},
 		{"a folder", dir, ErrForeign},
 		{"empty", file("empty", nil), ErrForeign},
-		{"text", file("text", bytes.Repeat([]byte("no bolt file\n"), 2000)), ErrForeign},
+		{"text", file("text", bytes.Repeat([]byte("not a bolt file\n"), 2000)), ErrForeign},
 		{"zeros", file("zeros", make([]byte, 1<<17)), ErrForeign},
-		{"of another program", other, ErrForeign},
+		{"from another program", other, ErrForeign},
 		{"one page", file("one", whole[:4096]), ErrDamaged},
 		{"both first pages", file("both", slices.Concat(make([]byte, 100), whole[100:4096], make([]byte, 100), whole[4196:])), ErrForeign},
 	} {
@@ -224,38 +224,38 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	for _, c := range []struct {
 		name, bucket, key string
 		change            func(string) string
-		lost              string // how many objects of which kind are gone
+		lost              string // the number and kind of missing objects
 		told              string
 	}{
-		{"organization cut", bucketOrganizations, org, to(`{"id":"` + org), "organization 1", "organization " + org + ": its record is damaged"},
-		{"organization of another ID", bucketOrganizations, org, sub(org, gone), "organization 1", "organization " + org + ": its record has another ID than its key"},
-		{"organization without name", bucketOrganizations, org, sub(`"name"`, `"nbme"`), "organization 1", "organization " + org + ": its record is damaged"},
-		{"organization of another name", bucketOrganizations, org, sub("org-plain", "org-plbin"), "", "organization " + org + ": taken as \"org-plbin-tokens-0\", which is not its name in InfluxDB's index"},
+		{"truncated organization", bucketOrganizations, org, to(`{"id":"` + org), "organization 1", "organization " + org + ": its record is damaged"},
+		{"organization with a wrong ID", bucketOrganizations, org, sub(org, gone), "organization 1", "organization " + org + ": its record does not have the ID of its key"},
+		{"organization without a name", bucketOrganizations, org, sub(`"name"`, `"nbme"`), "organization 1", "organization " + org + ": its record is damaged"},
+		{"organization with a wrong name", bucketOrganizations, org, sub("org-plain", "org-plbin"), "", "organization " + org + ": imported as \"org-plbin-tokens-0\", which is not its name in InfluxDB's index"},
 		{"not UTF-8", bucketOrganizations, org, sub("org-plain", "org-pl\xffin"), "organization 1", "organization " + org + ": its record is damaged"},
-		{"a key that is no ID", bucketOrganizations, "nonsense", to("{}"), "", "a record of bucket organizationsv1: its key is no ID"},
-		{"user without status", bucketUsers, user, sub(`"status"`, `"statuz"`), "user 1", "user " + user + ": its record is damaged"},
-		{"user of an odd status", bucketUsers, user, sub(`"active"`, `"actiwe"`), "user 1", "user " + user + ": its record is damaged"},
-		{"user of another name", bucketUsers, user, sub(`"user-`, `"uses-`), "", "user " + user + ": taken as \"uses-plain-tokens-1ü\", which is not its name in InfluxDB's index"},
-		{"password hash", bucketPasswords, user, to("nonsense"), "", "user " + user + ": taken without a password: its password hash is not bcrypt's, or costs more time than InfluxDB's"},
-		{"costly password", bucketPasswords, user, sub("$10$", "$30$"), "", "user " + user + ": taken without a password: its password hash is not bcrypt's, or costs more time than InfluxDB's"},
-		{"membership", bucketMembers, org + user, sub("owner", "ovner"), "member 1", "what user " + user + " is to resource " + org + ": its record is damaged"},
-		{"membership elsewhere", bucketMembers, org + user, sub(org, gone), "member 1", "what user " + user + " is to resource " + org + ": its record has another ID than its key"},
-		{"bucket's owner", bucketMembers, gone + user, to(`{"userID":"` + user + `","userType":"owner","mappingType":"user","resourceType":"buckets","resourceID":"` + gone + `"}`), "", "1 mapping of users to resources of type \"buckets\", which Fluxkeep has not"},
-		{"owner of the instance", bucketMembers, "0000000000000001" + gone, to(`{"userID":"` + gone + `","userType":"owner","mappingType":"user","resourceType":"instance","resourceID":"0000000000000001"}`), "", "user " + gone + ", who owns the instance: there is no such user"},
-		{"token changed", bucketTokens, token, sub("iYWFmC3N", "iYWFmC3M"), "token 1", "token " + token + ": its token is not in InfluxDB's index, so that InfluxDB does not take it either"},
-		{"token missing", bucketTokens, token, sub(`"token"`, `"tokem"`), "token 1", "token " + token + ": it has no token"},
-		{"token hashed otherwise", bucketTokens, token, sub(`"status"`, `"hashedToken":"$argon2id$v=19$aaaa","status"`), "token 1", "token " + token + ": its token is hashed in a way that is not known here"},
-		{"token of another hash", bucketTokens, token, sub(`"status"`, `"hashedToken":"$influxdb2-sha256$G8TaflZtPIqmWDcNLpVkF6qbNrJvL5BNuQGg20KmFis=","status"`), "token 1", "token " + token + ": its token and the hash of it don't fit"},
-		{"token of no user", bucketTokens, token, sub(`"userID"`, `"vserID"`), "token 1", "token " + token + ": its record is damaged"},
-		{"token without status", bucketTokens, token, sub(`"status"`, `"statur"`), "token 1", "token " + token + ": its record is damaged"},
-		{"permission for one turned into one for all", bucketTokens, token, sub(`"secrets","orgID"`, `"secrets","orgIE"`), "", "token " + token + ": taken without 1 permission: damaged or of a kind that is not known here"},
-		{"unknown resource type", bucketTokens, token, sub(`"type":"secrets"`, `"type":"cakes"`), "", "token " + token + ": taken without 1 permission: unknown resource type \"cakes\""},
-		{"unknown action", bucketTokens, token, sub(`"action":"write"`, `"action":"eat"`), "", "token " + token + ": taken without 1 permission: damaged or of a kind that is not known here"},
+		{"a key that is no ID", bucketOrganizations, "nonsense", to("{}"), "", "a record of bucket organizationsv1: its key is not an ID"},
+		{"user without a status", bucketUsers, user, sub(`"status"`, `"statuz"`), "user 1", "user " + user + ": its record is damaged"},
+		{"user with an unknown status", bucketUsers, user, sub(`"active"`, `"actiwe"`), "user 1", "user " + user + ": its record is damaged"},
+		{"user with a wrong name", bucketUsers, user, sub(`"user-`, `"uses-`), "", "user " + user + ": imported as \"uses-plain-tokens-1ü\", which is not its name in InfluxDB's index"},
+		{"password hash", bucketPasswords, user, to("nonsense"), "", "user " + user + ": imported without a password: its hash is not a bcrypt hash, or has a higher cost than InfluxDB's"},
+		{"costly password", bucketPasswords, user, sub("$10$", "$30$"), "", "user " + user + ": imported without a password: its hash is not a bcrypt hash, or has a higher cost than InfluxDB's"},
+		{"membership", bucketMembers, org + user, sub("owner", "ovner"), "member 1", "membership of user " + user + " in " + org + ": its record is damaged"},
+		{"membership elsewhere", bucketMembers, org + user, sub(org, gone), "member 1", "membership of user " + user + " in " + org + ": its record does not have the ID of its key"},
+		{"bucket's owner", bucketMembers, gone + user, to(`{"userID":"` + user + `","userType":"owner","mappingType":"user","resourceType":"buckets","resourceID":"` + gone + `"}`), "", "1 membership in resources of type \"buckets\", which Fluxkeep does not have"},
+		{"owner of the instance", bucketMembers, "0000000000000001" + gone, to(`{"userID":"` + gone + `","userType":"owner","mappingType":"user","resourceType":"instance","resourceID":"0000000000000001"}`), "", "user " + gone + ", who owns the instance, does not exist"},
+		{"changed token", bucketTokens, token, sub("iYWFmC3N", "iYWFmC3M"), "token 1", "token " + token + ": it is not in InfluxDB's index, so InfluxDB refuses it too"},
+		{"missing token", bucketTokens, token, sub(`"token"`, `"tokem"`), "token 1", "token " + token + ": its record has no token"},
+		{"token with an unknown hash", bucketTokens, token, sub(`"status"`, `"hashedToken":"$argon2id$v=19$aaaa","status"`), "token 1", "token " + token + ": it has an unknown kind of hash"},
+		{"token with a wrong hash", bucketTokens, token, sub(`"status"`, `"hashedToken":"$influxdb2-sha256$G8TaflZtPIqmWDcNLpVkF6qbNrJvL5BNuQGg20KmFis=","status"`), "token 1", "token " + token + ": it does not match its hash"},
+		{"token without a user", bucketTokens, token, sub(`"userID"`, `"vserID"`), "token 1", "token " + token + ": its record is damaged"},
+		{"token without a status", bucketTokens, token, sub(`"status"`, `"statur"`), "token 1", "token " + token + ": its record is damaged"},
+		{"permission without its organization", bucketTokens, token, sub(`"secrets","orgID"`, `"secrets","orgIE"`), "", "token " + token + ": imported without 1 permission: damaged or unknown"},
+		{"unknown resource type", bucketTokens, token, sub(`"type":"secrets"`, `"type":"cakes"`), "", "token " + token + ": imported without 1 permission: unknown resource type \"cakes\""},
+		{"unknown action", bucketTokens, token, sub(`"action":"write"`, `"action":"eat"`), "", "token " + token + ": imported without 1 permission: damaged or unknown"},
 		{"secret", bucketSecrets, org + "KEY_166076", sub("dmFs", "dm*s"), "secret 1", "secret \"KEY_166076\" of organization " + org + ": its value is damaged"},
 		{"secret not UTF-8", bucketSecrets, org + "KEY_166076", to("/////w=="), "secret 1", "secret \"KEY_166076\" of organization " + org + ": its value is damaged"},
-		{"secret of no organization", bucketSecrets, "KEY", to("dmFs"), "", "a record of bucket secretsv1: its key is no ID"},
-		{"secret with a name for terminals", bucketSecrets, org + "\x1b[2J", to("*"), "", `secret "\x1b[2J" of organization ` + org + ": its value is damaged"},
-		{"token for 1.x", legacyTokens, token, to("{}"), "", "1 token for the API of InfluxDB 1.x, which Fluxkeep has not"},
+		{"secret without an organization", bucketSecrets, "KEY", to("dmFs"), "", "a record of bucket secretsv1: its key is not an ID"},
+		{"secret with an escape sequence in its name", bucketSecrets, org + "\x1b[2J", to("*"), "", `secret "\x1b[2J" of organization ` + org + ": its value is damaged"},
+		{"token for 1.x", legacyTokens, token, to("{}"), "", "1 token for the InfluxDB 1.x API, which Fluxkeep does not have"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := mustCopy(t, "plain-tokens")
@@ -266,7 +266,7 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 			})
 			contents := mustRead(t, path)
 			if !slices.Equal(contents.Skipped, []string{c.told}) {
-				t.Errorf("told %q, want %q", contents.Skipped, c.told)
+				t.Errorf("reported %q, want %q", contents.Skipped, c.told)
 			}
 			got := objects(contents)
 			lost := ""
@@ -283,7 +283,7 @@ func TestDamagedRecordsAreNamed(t *testing.T) {
 	}
 }
 
-// TestLargeFile has trees with branches, and values on several pages.
+// TestLargeFile reads trees with branches, and values on several pages.
 func TestLargeFile(t *testing.T) {
 	path := mustCopy(t, "plain-tokens")
 	const org = acl.ID(0x8f112427532dd330)
@@ -305,15 +305,15 @@ func TestLargeFile(t *testing.T) {
 	}
 }
 
-// TestOtherVersions has files with buckets and fields that other versions
-// have or lack.
+// TestOtherVersions reads files with buckets and fields that other versions
+// add or lack.
 func TestOtherVersions(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(tx *bolt.Tx) error
 		told   []string
 		others []string
-		lost   string // the kind that is gone
+		lost   string // the kind that is missing
 	}{
 		{"an unknown bucket", func(tx *bolt.Tx) error {
 			b, err := tx.CreateBucket([]byte("cakesv7"))
@@ -322,21 +322,21 @@ func TestOtherVersions(t *testing.T) {
 			}
 			return err
 		}, nil, []string{"9 buckets"}, ""},
-		{"buckets in a bucket", func(tx *bolt.Tx) error {
+		{"a nested bucket", func(tx *bolt.Tx) error {
 			b, err := tx.CreateBucket([]byte("cakesv7"))
 			if err == nil {
 				_, err = b.CreateBucket([]byte("inner"))
 			}
 			return err
-		}, []string{`bucket "cakesv7", of which nothing is taken: page 8: the bolt file is damaged: there is a bucket in it`}, []string{"9 buckets"}, ""},
+		}, []string{`bucket "cakesv7": skipped: page 8: the bolt file is damaged: it contains another bucket`}, []string{"9 buckets"}, ""},
 		{"no hashed index, no 1.x tokens", func(tx *bolt.Tx) error {
 			return errors.Join(tx.DeleteBucket([]byte(indexHashes)), tx.DeleteBucket([]byte(legacyTokens)))
 		}, nil, []string{"9 buckets"}, ""},
-		{"no index of tokens", func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(indexTokens)) },
-			[]string{"the file has no bucket authorizationindexv1: what it should hold is missing"}, []string{"9 buckets"}, ""},
+		{"no token index", func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(indexTokens)) },
+			[]string{"the file has no bucket authorizationindexv1: its records are missing"}, []string{"9 buckets"}, ""},
 		{"no secrets", func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketSecrets)) },
-			[]string{"the file has no bucket secretsv1: what it should hold is missing"}, []string{"9 buckets"}, "secret"},
-		{"more of InfluxDB's", func(tx *bolt.Tx) error {
+			[]string{"the file has no bucket secretsv1: its records are missing"}, []string{"9 buckets"}, "secret"},
+		{"InfluxDB's other buckets", func(tx *bolt.Tx) error {
 			return errors.Join(tx.Bucket([]byte("tasksv1")).Put([]byte("t"), []byte("{}")), tx.DeleteBucket([]byte("bucketsv1")))
 		}, nil, []string{"1 task"}, ""},
 		{"more fields", func(tx *bolt.Tx) error {
@@ -368,12 +368,12 @@ func TestOtherVersions(t *testing.T) {
 			}
 			contents := mustRead(t, path)
 			if !slices.Equal(contents.Skipped, c.told) || !slices.Equal(contents.Others, c.others) {
-				t.Errorf("told %q, others %q", contents.Skipped, contents.Others)
+				t.Errorf("reported %q, others %q", contents.Skipped, contents.Others)
 			}
 			got := objects(contents)
 			for name, is := range want {
 				if now, ok := got[name]; now != is && (ok || c.lost == "" || !strings.HasPrefix(name, c.lost)) {
-					t.Errorf("%s is another or missing", name)
+					t.Errorf("%s is missing or wrong", name)
 				}
 			}
 		})

@@ -10,12 +10,12 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// reader fills Contents from buckets that are known to be sound.
+// reader fills Contents from buckets that have been checked.
 type reader struct {
-	tx  *bolt.Tx
-	out *Contents
-	at  map[acl.ID]int // where each user is in out.Users
-	// unread are buckets that bbolt can't read.
+	tx        *bolt.Tx
+	out       *Contents
+	userIndex map[acl.ID]int // index of each user in out.Users
+	// unread are the buckets that bbolt cannot read.
 	unread map[string]bool
 }
 
@@ -32,8 +32,8 @@ func (r *reader) read() error {
 	return nil
 }
 
-// each calls fn with the records of a bucket, none when there is no such
-// bucket. The bytes are good until fn returns.
+// each calls fn with the records of a bucket. A missing bucket has none. The
+// slices are valid until fn returns.
 func (r *reader) each(bucket string, fn func(key, value []byte)) error {
 	b := r.tx.Bucket([]byte(bucket))
 	if b == nil {
@@ -45,7 +45,7 @@ func (r *reader) each(bucket string, fn func(key, value []byte)) error {
 	})
 }
 
-// damaged tells of a record that was not taken.
+// damaged reports a record that is left out.
 func (r *reader) damaged(kind, bucket string, id acl.ID, err error) {
 	if id == 0 {
 		r.skip("a record of bucket %s: %v", bucket, err)
@@ -54,8 +54,8 @@ func (r *reader) damaged(kind, bucket string, id acl.ID, err error) {
 	r.skip("%s %s: %v", kind, id, err)
 }
 
-// indexed reports whether an index leads from a text to an ID. When there is
-// no such index, nothing speaks against it.
+// indexed reports whether an index maps a text to an ID. Without the index, it
+// returns true.
 func (r *reader) indexed(index, text string, id acl.ID) bool {
 	b := r.tx.Bucket([]byte(index))
 	if b == nil {
@@ -73,14 +73,14 @@ func (r *reader) organizations() error {
 			return
 		}
 		if !r.indexed(indexOrganizations, strings.TrimSpace(o.Name), o.ID) {
-			r.skip("organization %s: taken as %s, which is not its name in InfluxDB's index", o.ID, quote(o.Name))
+			r.skip("organization %s: imported as %s, which is not its name in InfluxDB's index", o.ID, quote(o.Name))
 		}
 		r.out.Organizations = append(r.out.Organizations, o)
 	})
 }
 
 func (r *reader) users() error {
-	r.at = make(map[acl.ID]int)
+	r.userIndex = make(map[acl.ID]int)
 	return r.each(bucketUsers, func(k, v []byte) {
 		u, err := decodeUser(k, v)
 		if err != nil {
@@ -88,16 +88,16 @@ func (r *reader) users() error {
 			return
 		}
 		if !r.indexed(indexUsers, u.Name, u.ID) {
-			r.skip("user %s: taken as %s, which is not its name in InfluxDB's index", u.ID, quote(u.Name))
+			r.skip("user %s: imported as %s, which is not its name in InfluxDB's index", u.ID, quote(u.Name))
 		}
-		r.at[u.ID] = len(r.out.Users)
+		r.userIndex[u.ID] = len(r.out.Users)
 		r.out.Users = append(r.out.Users, u)
 	})
 }
 
-// user returns a user that was taken, nil for another.
+// user returns a user that was read before, or nil.
 func (r *reader) user(id acl.ID) *User {
-	if i, ok := r.at[id]; ok {
+	if i, ok := r.userIndex[id]; ok {
 		return &r.out.Users[i]
 	}
 	return nil
@@ -108,9 +108,9 @@ func (r *reader) passwords() error {
 		id, hash, err := decodePassword(k, v)
 		u := r.user(id)
 		switch {
-		case u == nil: // a password of nobody opens nothing
+		case u == nil: // a password without a user is useless
 		case err != nil:
-			r.skip("user %s: taken without a password: %v", id, err)
+			r.skip("user %s: imported without a password: %v", id, err)
 		default:
 			u.Password = hash
 		}
@@ -123,7 +123,7 @@ func (r *reader) members() error {
 		m, err := decodeMapping(k, v)
 		switch {
 		case err != nil && m.User != 0:
-			r.skip("what user %s is to resource %s: %v", m.User, m.Resource, err)
+			r.skip("membership of user %s in %s: %v", m.User, m.Resource, err)
 		case err != nil:
 			r.damaged("", bucketMembers, 0, err)
 		case m.Type == string(acl.Orgs):
@@ -133,13 +133,13 @@ func (r *reader) members() error {
 				u.Owner = true
 				return
 			}
-			r.skip("user %s, who owns the instance: there is no such user", m.User)
+			r.skip("user %s, who owns the instance, does not exist", m.User)
 		default:
 			others[m.Type]++
 		}
 	})
 	for _, resource := range slices.Sorted(maps.Keys(others)) {
-		r.skip("%s of users to resources of type %s, which Fluxkeep has not", count(others[resource], "mapping"), quote(resource))
+		r.skip("%s in resources of type %s, which Fluxkeep does not have", count(others[resource], "membership"), quote(resource))
 	}
 	return err
 }
@@ -148,7 +148,7 @@ func (r *reader) tokens() error {
 	return r.each(bucketTokens, func(k, v []byte) {
 		t, unknown, err := decodeToken(k, v)
 		if err == nil {
-			// InfluxDB finds a token by its index alone.
+			// InfluxDB looks tokens up in its index only.
 			index, text := indexTokens, t.Value
 			if t.Value == "" {
 				index, text = indexHashes, t.Hash
@@ -162,7 +162,7 @@ func (r *reader) tokens() error {
 			return
 		}
 		if len(unknown) > 0 {
-			r.skip("token %s: taken without %s: %s", t.ID, count(len(unknown), "permission"), strings.Join(unique(unknown), ", "))
+			r.skip("token %s: imported without %s: %s", t.ID, count(len(unknown), "permission"), strings.Join(unique(unknown), ", "))
 		}
 		r.out.Tokens = append(r.out.Tokens, t)
 	})
@@ -191,13 +191,13 @@ func (r *reader) legacy() error {
 	n := 0
 	err := r.each(legacyTokens, func(_, _ []byte) { n++ })
 	if n > 0 {
-		r.skip("%s for the API of InfluxDB 1.x, which Fluxkeep has not", count(n, "token"))
+		r.skip("%s for the InfluxDB 1.x API, which Fluxkeep does not have", count(n, "token"))
 	}
 	return err
 }
 
-// elsewhere are the buckets of what only InfluxDB has, with its name.
-var elsewhere = []struct{ bucket, what string }{
+// influxOnly are the buckets of objects that only InfluxDB has.
+var influxOnly = []struct{ bucket, what string }{
 	{"bucketsv1", "bucket"},
 	{"dbrpv1", "database mapping"},
 	{"tasksv1", "task"},
@@ -214,10 +214,10 @@ var elsewhere = []struct{ bucket, what string }{
 	{"replicationsv2", "replication"},
 }
 
-// others counts what is not read. What is odd about these buckets was told, so
-// that those are not counted.
+// others counts the objects that are not imported. Unreadable buckets have
+// been reported already and are not counted.
 func (r *reader) others() error {
-	for _, e := range elsewhere {
+	for _, e := range influxOnly {
 		if r.unread[e.bucket] {
 			continue
 		}
@@ -232,10 +232,10 @@ func (r *reader) others() error {
 	return nil
 }
 
-// maxQuoted bounds what a line tells of a name.
+// maxQuoted limits how much of a name is quoted in a line.
 const maxQuoted = 100
 
-// quote makes a name fit for a line of text, whatever bytes it has.
+// quote makes any name safe to print in a line of text.
 func quote(name string) string {
 	if len(name) > maxQuoted {
 		return fmt.Sprintf("%q…", name[:maxQuoted])

@@ -16,29 +16,29 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Why a record is not taken. The texts hold nothing of the record, and
-// neither may what is wrapped: encoding/json quotes what it can't read.
+// Reasons to skip a record. These texts contain nothing from the record, and
+// they must not wrap other errors: encoding/json quotes its input.
 var (
-	errKey        = errors.New("its key is no ID")
+	errKey        = errors.New("its key is not an ID")
 	errRecord     = errors.New("its record is damaged")
-	errOtherID    = errors.New("its record has another ID than its key")
-	errPassword   = errors.New("its password hash is not bcrypt's, or costs more time than InfluxDB's")
+	errOtherID    = errors.New("its record does not have the ID of its key")
+	errPassword   = errors.New("its hash is not a bcrypt hash, or has a higher cost than InfluxDB's")
 	errSecret     = errors.New("its value is damaged")
-	errNoToken    = errors.New("it has no token")
-	errIndex      = errors.New("its token is not in InfluxDB's index, so that InfluxDB does not take it either")
-	errPermission = errors.New("damaged or of a kind that is not known here")
-	errHash       = errors.New("its token is hashed in a way that is not known here")
-	errMismatch   = errors.New("its token and the hash of it don't fit")
+	errNoToken    = errors.New("its record has no token")
+	errIndex      = errors.New("it is not in InfluxDB's index, so InfluxDB refuses it too")
+	errPermission = errors.New("damaged or unknown")
+	errHash       = errors.New("it has an unknown kind of hash")
+	errMismatch   = errors.New("it does not match its hash")
 )
 
-// maxCost is the highest bcrypt cost that is believed: what InfluxDB uses. Each
-// step doubles the time that a sign-in takes.
+// maxCost is the highest bcrypt cost that is accepted, which is InfluxDB's.
+// Each step doubles the time of a sign-in.
 const maxCost = bcrypt.DefaultCost
 
 // idLength is the length of an ID in a key: 16 hexadecimal digits.
 const idLength = 16
 
-// recordID reads an ID that is all or the beginning of a key.
+// recordID parses the ID at the start of a key.
 func recordID(key []byte) (acl.ID, error) {
 	id, err := acl.ParseID(string(key))
 	if err != nil {
@@ -47,8 +47,8 @@ func recordID(key []byte) (acl.ID, error) {
 	return id, nil
 }
 
-// unmarshal reads a record. What is not UTF-8 is refused, since encoding/json
-// would put something else in its place.
+// unmarshal decodes a record. It refuses invalid UTF-8, which encoding/json
+// would replace.
 func unmarshal(value []byte, into any) error {
 	if !utf8.Valid(value) || json.Unmarshal(value, into) != nil {
 		return errRecord
@@ -56,7 +56,7 @@ func unmarshal(value []byte, into any) error {
 	return nil
 }
 
-// times are on most records.
+// times are part of most records.
 type times struct {
 	Created time.Time `json:"createdAt"`
 	Updated time.Time `json:"updatedAt"`
@@ -84,8 +84,8 @@ func decodeOrganization(key, value []byte) (Organization, error) {
 	return Organization{id, r.Name, r.Description, r.Created, r.Updated}, nil
 }
 
-// active reads a status. InfluxDB takes one that is empty for active; but it
-// always writes the field, so without it the record is damaged.
+// active decodes a status. An empty one means active, as in InfluxDB. InfluxDB
+// always writes the field, so a record without it is damaged.
 func active(status *string) (bool, error) {
 	switch {
 	case status == nil:
@@ -132,7 +132,7 @@ func decodePassword(key, value []byte) (acl.ID, []byte, error) {
 	return id, bytes.Clone(value), nil
 }
 
-// mapping says what a user is to a resource, not only to an organization.
+// mapping is a user's membership in any resource, not only an organization.
 type mapping struct {
 	User     acl.ID
 	Resource acl.ID
@@ -172,8 +172,8 @@ func decodeMapping(key, value []byte) (mapping, error) {
 	return m, nil
 }
 
-// decodeToken returns a token and, for each of its permissions that can't be
-// taken, why.
+// decodeToken returns a token and the reasons why some of its permissions are
+// left out.
 func decodeToken(key, value []byte) (t Token, unknown []string, err error) {
 	if t.ID, err = recordID(key); err != nil {
 		return Token{}, nil, err
@@ -214,9 +214,9 @@ func decodeToken(key, value []byte) (t Token, unknown []string, err error) {
 	return t, unknown, err
 }
 
-// decodePermission is strict, since of a field that is not known nobody can
-// say what it leaves out: with a damaged "orgID", a permission for one
-// organization would look like one for all.
+// decodePermission refuses unknown fields, because they could be damaged
+// restrictions: without its "orgID", a permission for one organization would
+// look like one for all.
 func decodePermission(raw json.RawMessage) (acl.Permission, error) {
 	var r struct {
 		Action   acl.Action `json:"action"`
@@ -224,7 +224,7 @@ func decodePermission(raw json.RawMessage) (acl.Permission, error) {
 			Type acl.Type `json:"type"`
 			ID   *acl.ID  `json:"id"`
 			Org  *acl.ID  `json:"orgID"`
-			// In InfluxDB's answers these are beside the IDs, as their names.
+			// InfluxDB's answers have these names next to the IDs.
 			Name    string `json:"name"`
 			OrgName string `json:"org"`
 		} `json:"resource"`
@@ -250,18 +250,18 @@ func decodePermission(raw json.RawMessage) (acl.Permission, error) {
 	return p, nil
 }
 
-// decodeTokenValue returns the token or its hash. InfluxDB keeps the one or
-// the other; with both, the token is enough.
+// decodeTokenValue returns the token or its hash. InfluxDB stores one or the
+// other; if there are both, the token is enough.
 func decodeTokenValue(value, hash string) (token, phc string, err error) {
 	if hash != "" && !validHash(hash) {
 		return "", "", errHash
 	}
 	switch {
-	case value == "" && (hash == "" || hashes("", hash)):
+	case value == "" && (hash == "" || isHashOf("", hash)):
 		return "", "", errNoToken
 	case value == "":
 		return "", hash, nil
-	case hash != "" && !hashes(value, hash):
+	case hash != "" && !isHashOf(value, hash):
 		return "", "", errMismatch
 	}
 	return value, "", nil
@@ -282,8 +282,8 @@ func validHash(phc string) bool {
 	return false
 }
 
-// hashes reports whether phc is the hash of a token.
-func hashes(value, phc string) bool {
+// isHashOf reports whether phc is the hash of a token.
+func isHashOf(value, phc string) bool {
 	short, long := sha256.Sum256([]byte(value)), sha512.Sum512([]byte(value))
 	return phc == sha256Form+base64.URLEncoding.EncodeToString(short[:]) ||
 		phc == sha512Form+base64.URLEncoding.EncodeToString(long[:])
@@ -298,7 +298,7 @@ func decodeSecret(key, value []byte) (org acl.ID, name, secret string, err error
 	}
 	name = string(key[idLength:])
 	plain, err := base64.StdEncoding.Strict().DecodeString(string(value))
-	// InfluxDB takes values from JSON alone, which is UTF-8.
+	// InfluxDB takes values from JSON only, which is UTF-8.
 	if err != nil || !utf8.Valid(plain) || bytes.ContainsAny(value, "\r\n") {
 		return org, name, "", errSecret
 	}

@@ -11,12 +11,12 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// known are the errors that a decoder may return: none has a text that came
-// from the record.
+// known are the errors that a decoder can return. None contains text from the
+// record.
 var known = []error{errKey, errRecord, errOtherID, errPassword, errSecret, errNoToken, errHash, errMismatch}
 
-// seed gives the fuzzer all records of a bucket of both files, and some that
-// were damaged.
+// seed adds all records of a bucket in both files to the corpus, and damaged
+// copies of some.
 func seed(f *testing.F, bucket string) {
 	f.Helper()
 	n := 0
@@ -51,7 +51,7 @@ func seed(f *testing.F, bucket string) {
 func checkError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && !slices.Contains(known, err) {
-		t.Fatalf("an error of its own making: %v", err)
+		t.Fatalf("unexpected error: %v", err)
 	}
 }
 
@@ -106,7 +106,7 @@ func FuzzToken(f *testing.F) {
 		checkError(t, err)
 		for _, line := range unknown {
 			if len(line) > 5*maxQuoted {
-				t.Fatalf("a line of %d bytes", len(line))
+				t.Fatalf("the line has %d bytes", len(line))
 			}
 		}
 		if err != nil {
@@ -134,25 +134,25 @@ func FuzzSecret(f *testing.F) {
 	})
 }
 
-// TestTokenHashes has the examples of InfluxDB's own tests.
+// TestTokenHashes uses the examples of InfluxDB's own tests.
 func TestTokenHashes(t *testing.T) {
 	for _, c := range []struct{ token, phc string }{
 		{"c27cb2033ab304629d32e1dbcd0ca7186322d3be98af5dd4c329ab800ef85d73", "$influxdb2-sha256$kMrC1MoFhWvvKSgyqpMaLuo2O3LINv4_XByCSkfV9K0="},
 		{"322be1195f22da43a88e5ef1e856b707d6b7d41a6068feec343decbc5d784e50", "$influxdb2-sha512$ffgzLTTAyWBDczT0kKzwLzLjlemQh6UiFvqIA0CPd-B7qgqAetWEuKRI9qOLeE4ak6mxcxwthyKUO40sHf5V5w=="},
 	} {
-		if !hashes(c.token, c.phc) || hashes(c.token+"x", c.phc) {
-			t.Errorf("%s is not the hash", c.phc)
+		if !isHashOf(c.token, c.phc) || isHashOf(c.token+"x", c.phc) {
+			t.Errorf("%s: the hash does not match", c.phc)
 		}
 		if v, h, err := decodeTokenValue("", c.phc); v != "" || h != c.phc || err != nil {
-			t.Errorf("a hash alone: %q, %q, %v", v, h, err)
+			t.Errorf("hash only: %q, %q, %v", v, h, err)
 		}
 		if v, h, err := decodeTokenValue(c.token, c.phc); v != c.token || h != "" || err != nil {
 			t.Errorf("both: %q, %v", h, err)
 		}
-		// The hash of no token must not make everybody its owner.
+		// The hash of an empty token must not match everybody.
 		for _, empty := range []string{"$influxdb2-sha256$47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=", "$influxdb2-sha512$z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg_SpIdNs6c5H0NE8XYXysP-DGNKHfuwvY7kxvUdBeoGlODJ6-SfaPg=="} {
 			if _, _, err := decodeTokenValue("", empty); !errors.Is(err, errNoToken) {
-				t.Errorf("the hash of no token: %v", err)
+				t.Errorf("hash of an empty token: %v", err)
 			}
 		}
 		for what, bad := range map[string]string{"cut": c.phc[:len(c.phc)-4], "longer": c.phc + "AAAA", "other": strings.Replace(c.phc, "influxdb2", "influxdb3", 1)} {

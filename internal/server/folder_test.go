@@ -197,7 +197,7 @@ func TestFolderAuditLogCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, log, string(whole[:strings.IndexByte(string(whole), '\n')+1]))
-	if _, err := tryStart(t, testConfig(t, dir)); err == nil || !strings.Contains(err.Error(), "does not hold the line of the checkpoint") {
+	if _, err := tryStart(t, testConfig(t, dir)); err == nil || !strings.Contains(err.Error(), "does not contain the checkpoint's line") {
 		t.Errorf("error %v", err)
 	}
 	write(t, log, string(whole))

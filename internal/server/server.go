@@ -309,7 +309,7 @@ func (s *Server) Reload() {
 		s.certificate.refresh()
 	}
 	if err := s.data.Audit.Rotate(); err != nil {
-		s.logger.Error("audit log can't be rotated and goes on in the same file", "error", err)
+		s.logger.Error("audit log cannot be rotated; continuing in the same file", "error", err)
 	}
 	restart, err := s.config.Reload()
 	if err != nil {
