@@ -135,12 +135,13 @@ func (d Reader) userIdentity(id ID) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = d.EachToken(func(t Token) error {
+	err = d.scanTokens(func(token ID, r *tokenRecord) error {
 		// A token that is limited in time or names gives a session nothing.
-		if t.User == id && t.Active && t.Parent == 0 && t.Expires.IsZero() && len(t.Names) == 0 {
-			s = append(s, t.Permissions...)
+		if r.User != id || r.Inactive || r.Parent != 0 || !r.Expires.IsZero() || len(r.Names) > 0 {
+			return nil
 		}
-		return nil
+		s = append(s, r.Permissions...)
+		return d.checkToken(token, r)
 	})
 	if err != nil {
 		return nil, err

@@ -113,7 +113,27 @@ func (d Reader) token(id ID) (*tokenRecord, error) {
 	if r == nil {
 		return nil, ErrTokenNotFound
 	}
-	return r, d.checkEntry(record.TableTokenHash, r.Hash, record.TableToken, id, r.Revision)
+	return r, d.checkToken(id, r)
+}
+
+// checkToken checks a token's record against its lookup entry.
+func (d Reader) checkToken(id ID, r *tokenRecord) error {
+	return d.checkEntry(record.TableTokenHash, r.Hash, record.TableToken, id, r.Revision)
+}
+
+// scanTokens calls fn with each token's record, before checkToken.
+func (d Reader) scanTokens(fn func(id ID, r *tokenRecord) error) error {
+	return d.r.ScanPrefix(record.Key(record.TableToken), func(k, sealed []byte) (bool, error) {
+		id, err := record.IDAt(k, 1)
+		if err != nil {
+			return false, err
+		}
+		r, err := record.Decode[tokenRecord](d.r, k, sealed)
+		if err != nil {
+			return false, err
+		}
+		return true, fn(id, r)
+	})
 }
 
 // Token returns a token, or ErrTokenNotFound.
@@ -140,12 +160,11 @@ func (d Reader) EachTokenID(fn func(ID) error) error { return d.r.ScanIDs(record
 // EachToken calls fn with each token, login tokens too, in the order of their
 // IDs.
 func (d Reader) EachToken(fn func(Token) error) error {
-	return d.EachTokenID(func(id ID) error {
-		t, err := d.Token(id)
-		if err != nil {
+	return d.scanTokens(func(id ID, r *tokenRecord) error {
+		if err := d.checkToken(id, r); err != nil {
 			return err
 		}
-		return fn(t)
+		return fn(r.token(id))
 	})
 }
 

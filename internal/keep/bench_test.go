@@ -23,6 +23,43 @@ func BenchmarkAuthenticate(b *testing.B) {
 	})
 }
 
+// BenchmarkSession measures a session's request on a server with 2,000 tokens of
+// other users, after a change of the directory and without one.
+func BenchmarkSession(b *testing.B) {
+	k := keeptest.New(b, nil)
+	op := k.Operator(b, keep.InfluxDB)
+	for range 2000 {
+		k.MustToken(b, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	}
+	u, err := k.CreateUser(b.Context(), op, "user", true)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := k.SetPassword(b.Context(), op, u.ID, "battery staple 1"); err != nil {
+		b.Fatal(err)
+	}
+	s, err := k.SignIn(b.Context(), keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "user", "battery staple 1")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range []string{"unchanged", "changed"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if name == "changed" {
+					b.StopTimer()
+					if _, err := k.UpdateUser(b.Context(), op, u.ID, keep.UserUpdate{}); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
+				if _, err := k.AuthenticateSession(b.Context(), keeptest.Origin(keep.InfluxDB), s.Key); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkSecretNames(b *testing.B) {
 	for _, n := range []int{11, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
