@@ -96,6 +96,9 @@ func hidden(err error) error {
 // whether the caller may read the organization comes first, and it is asked
 // only now, so that a request that is right asks the domain once.
 func (c *call) wrong(org keep.ID, err error) error {
+	if errors.Is(err, keep.ErrTokenInactive) { // it can't, and that is recorded
+		return hidden(keep.ErrOrganizationNotFound)
+	}
 	if cerr := c.keep.CheckOrganization(c.ctx(), c.caller, org); cerr != nil {
 		return hidden(cerr)
 	}
