@@ -5,15 +5,15 @@ const (
 	arenaRetain = 256 << 10
 )
 
-// arena hands out copies of bytes that all live until reset.
+// arena allocates copies of bytes that are all freed together by reset.
 type arena struct {
-	free []byte   // rest of the chunk in use
+	free []byte   // unused part of the current chunk
 	used [][]byte // chunks, for reuse after reset
-	next int      // first chunk in used that is not in use
-	size int      // bytes handed out since reset
+	next int      // index in used of the first spare chunk
+	size int      // bytes allocated since reset
 }
 
-// copy returns a copy of b, whose capacity is its length.
+// copy returns a copy of b with no spare capacity.
 func (a *arena) copy(b []byte) []byte {
 	a.size += len(b)
 	if len(b) > len(a.free) {
@@ -36,8 +36,7 @@ func (a *arena) grow() {
 	a.next++
 }
 
-// reset takes back all that was handed out. It keeps some memory for what
-// comes next.
+// reset frees all copies. It retains some memory for reuse.
 func (a *arena) reset() {
 	if keep := arenaRetain / arenaChunk; len(a.used) > keep {
 		clear(a.used[keep:])

@@ -7,21 +7,21 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// changes are what the functions of one commit group have written, in an
-// indexed batch of the engine. The functions run one after the other, and each
-// reads the engine through the batch, so it sees what those before it wrote.
-// What a function wrote since mark can be taken back with rollback.
+// changes are the writes of one commit group, in an indexed batch of the
+// engine. Its functions run one after another and read through the batch, so
+// each sees the writes of those before it. rollback undoes a function's writes
+// since mark.
 type changes struct {
 	gen   *generation
 	batch *pebble.Batch
 	spare *pebble.Batch // for the next group, while batch is synced
 
-	// The batch at the mark.
+	// The size of the batch at the mark.
 	count uint32
 	bytes int
 }
 
-// mark starts a function on gen: rollback returns to here.
+// mark begins a function on gen: rollback returns to this point.
 func (c *changes) mark(gen *generation) {
 	if c.gen != gen {
 		c.gen, c.batch, c.spare = gen, gen.db.NewIndexedBatch(), gen.db.NewIndexedBatch()
@@ -32,8 +32,8 @@ func (c *changes) mark(gen *generation) {
 // written reports whether anything was written since the last mark.
 func (c *changes) written() bool { return c.batch.Count() != c.count }
 
-// rollback takes back everything since the last mark. The batch has no way to
-// do that, so what was written before is written to it again.
+// rollback undoes everything since the last mark. A batch can't be truncated,
+// so rollback writes the earlier operations to it again.
 func (c *changes) rollback() error {
 	if !c.written() {
 		return nil
@@ -52,10 +52,10 @@ func (c *changes) rollback() error {
 	return c.batch.Apply(before, nil)
 }
 
-// batchCountAt is where a batch holds the number of its operations.
+// batchCountAt is the offset of a batch's operation count.
 const batchCountAt = 8
 
-// empty reports whether the group changes nothing.
+// empty reports whether the group writes nothing.
 func (c *changes) empty() bool { return c.batch == nil || c.batch.Empty() }
 
 // size is the number of bytes that the group writes.
@@ -66,8 +66,8 @@ func (c *changes) size() int {
 	return c.batch.Len()
 }
 
-// take returns the batch of the group and begins another group. The batch
-// taken before must be synced.
+// take returns the group's batch and begins a new group. The batch taken
+// before must be synced.
 func (c *changes) take() *pebble.Batch {
 	taken := c.batch
 	c.batch, c.spare = c.spare, taken
@@ -75,15 +75,15 @@ func (c *changes) take() *pebble.Batch {
 	return taken
 }
 
-// reset forgets the group.
+// reset discards the group.
 func (c *changes) reset() {
 	if c.batch != nil {
 		c.batch.Reset()
 	}
 }
 
-// deleteRange asks the batch for the last key where the range has no end, which
-// the engine has no word for.
+// deleteRange deletes the keys in [from, to). The engine can't express an open
+// end, so for a nil to it looks up the last key in the batch.
 func (c *changes) deleteRange(from, to []byte) error {
 	if to == nil {
 		var err error
@@ -92,7 +92,7 @@ func (c *changes) deleteRange(from, to []byte) error {
 		}
 	}
 	if len(from) == 0 {
-		from = []byte{0} // the engine loses tombstones that begin with no key
+		from = []byte{0} // the engine loses range tombstones with an empty start key
 	}
 	return c.batch.DeleteRange(from, to, nil)
 }

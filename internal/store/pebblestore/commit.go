@@ -10,56 +10,55 @@ import (
 )
 
 const (
-	// A group that has one of these takes no more requests.
+	// A group that reaches one of these limits takes no more requests.
 	groupBytes    = 8 << 20
 	groupRequests = 4096
 
-	// The engine is behind when it has more than this in memory, or more
-	// layers of tables on top of each other.
+	// The engine is overloaded when it has more unflushed bytes in memory, or
+	// more overlapping layers of tables, than this.
 	maxUnflushed = 4 * memTableSize
 	maxLayers    = 40
 
-	// engineWait is how long a change waits for an engine that is behind.
+	// engineWait is how long a change waits for an overloaded engine.
 	engineWait = 10 * time.Second
 )
 
 var errBehind = errors.New("the engine is behind with its background work")
 
-// The committer makes changes, in groups: all requests that wait are run one
-// after the other, and what they wrote becomes one batch with one sync of the
+// The committer makes changes in groups: it runs all waiting requests one
+// after another, and commits their writes as one batch with one sync of the
 // log.
 //
-// It works in two stages, each with its own goroutine. The executor runs the
+// It has two stages, each with its own goroutine. The executor runs the
 // functions and applies the batch to the engine; the syncer waits until the
-// batch is durable, publishes the new state and answers the callers. While
-// one group is synced the executor runs the next one on top of it. It applies
-// the next one only when the one before is published, so never more than one
-// group is in the engine that is not durable, and the state that is published
-// holds nothing else.
+// batch is durable, publishes the new state and answers the callers. While one
+// group is being synced, the executor runs the next one on top of it, but
+// applies it only once the first is published. So at most one group in the
+// engine is not durable, and the published state contains only durable groups.
 type committer struct {
 	store  *Store
 	toSync chan *group   // executor to syncer
 	synced chan struct{} // syncer to executor: the group is published, or lost
 	tasks  chan func()   // work for the executor between two groups
 
-	// Of the executor. Its state is here and not on its stack because a
-	// function that ends its goroutine ends the executor, which a new
-	// goroutine then continues.
+	// The executor's state. It is here and not on the stack because a function
+	// that ends its goroutine ends the executor, and a new goroutine takes
+	// over.
 	finished bool
 	requests []*request // taken from the queue
-	next     int        // first of requests that was not run
-	closed   bool       // the queue lets nothing more in
+	next     int        // index of the first request that has not run
+	closed   bool       // the queue is closed
 	tx       tx
 	changes  changes
-	revs     *revisions // of the state that the group is built on
-	changed  tableSet   // in which functions of the group have written
-	free     space      // before the group
-	members  []*request // those whose functions were run for the next group
+	revs     *revisions // of the state below the group
+	changed  tableSet   // tables that the group has written to
+	free     space      // free space before the group
+	members  []*request // requests that have run in the next group
 	inflight bool       // a group is with the syncer
-	task     func()     // waits for the engine to have no group
+	task     func()     // runs once no group is in flight
 }
 
-// A group is what the syncer gets.
+// A group is a batch handed to the syncer, with its requests.
 type group struct {
 	gen     *generation
 	batch   *pebble.Batch
@@ -79,7 +78,7 @@ func newCommitter(s *Store) *committer {
 	return c
 }
 
-// execute is the executor.
+// execute runs the executor.
 func (c *committer) execute() {
 	defer func() {
 		if !c.finished {
@@ -109,7 +108,7 @@ func (c *committer) execute() {
 	}
 }
 
-// wait waits for something to do.
+// wait waits for work.
 func (c *committer) wait() {
 	wake, tasks := c.store.queue.wake, c.tasks
 	if c.full() {
@@ -131,7 +130,7 @@ func (c *committer) full() bool {
 	return c.changes.size() >= groupBytes || len(c.members) >= groupRequests
 }
 
-// runWaiting runs the functions that wait.
+// runWaiting runs the waiting requests.
 func (c *committer) runWaiting() {
 	for c.task == nil && !c.full() {
 		if c.next == len(c.requests) {
@@ -149,15 +148,15 @@ func (c *committer) runWaiting() {
 	}
 }
 
-// run runs the function of r and makes r a member of the next group. What a
-// function wrote that failed is taken back at once.
+// run runs the function of r and adds r to the next group. If the function
+// fails, its writes are undone at once.
 func (c *committer) run(r *request) {
 	gen := c.store.gen.Load()
 	returned := false
 	defer func() {
 		if !returned {
-			// Of a function that ends its goroutine there is nothing to
-			// recover, and this goroutine ends.
+			// A function that ends its goroutine leaves nothing to recover,
+			// and also ends this goroutine.
 			r.panicked = recover()
 			r.exited = r.panicked == nil
 		}
@@ -186,8 +185,8 @@ func (c *committer) run(r *request) {
 	returned = true
 }
 
-// commit applies the group to the engine and hands it to the syncer, or
-// answers it where there is nothing to sync. No group is in flight.
+// commit applies the group to the engine and hands it to the syncer; if there
+// is nothing to sync, it answers the group itself. No group may be in flight.
 func (c *committer) commit() {
 	gen := c.store.gen.Load()
 	if err := gen.disk.failure(); err != nil {
@@ -214,15 +213,15 @@ func (c *committer) commit() {
 	c.members = nil
 }
 
-// nextRevisions moves on to the state with the changes of the group.
+// nextRevisions advances to the state that includes the group.
 func (c *committer) nextRevisions() *revisions {
 	c.revs = c.revs.next(&c.changed)
 	c.changed = tableSet{}
 	return c.revs
 }
 
-// drop forgets what the group wrote and answers its requests, with err when it
-// is not nil.
+// drop discards the group's writes and answers its requests, with err if it is
+// not nil.
 func (c *committer) drop(err error) {
 	c.changes.reset()
 	c.changed = tableSet{}
@@ -231,7 +230,7 @@ func (c *committer) drop(err error) {
 	answer(members, err)
 }
 
-// answer ends requests, with err when it is not nil.
+// answer completes requests, with err if it is not nil.
 func answer(members []*request, err error) {
 	for _, r := range members {
 		if err != nil && r.ran && r.panicked == nil && !r.exited {
@@ -241,7 +240,7 @@ func answer(members []*request, err error) {
 	}
 }
 
-// apply puts the group into the engine. It does not wait for the log.
+// apply writes the group to the engine. It does not wait for the sync.
 func (c *committer) apply(gen *generation) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -255,7 +254,7 @@ func (c *committer) apply(gen *generation) (err error) {
 	return gen.db.ApplyNoSyncWait(c.changes.batch, pebble.Sync)
 }
 
-// waitForEngine waits while the engine is behind with its background work.
+// waitForEngine waits while the engine is behind with background work.
 func (gen *generation) waitForEngine() error {
 	if !gen.busy.Load() {
 		return nil
@@ -281,13 +280,13 @@ func (gen *generation) waitForEngine() error {
 	}
 }
 
-// sync is the syncer.
+// sync runs the syncer.
 func (c *committer) sync() {
 	for g := range c.toSync {
-		g.gen.disk.checkFiles() // while the disk works
+		g.gen.disk.checkFiles() // while the disk syncs
 		err := g.batch.SyncWait()
 		if failure := g.gen.disk.failure(); failure != nil {
-			err = failure // see disk: the engine is not told
+			err = failure // the engine doesn't know: see disk
 		}
 		if err == nil {
 			c.store.publish(g.gen, g.revs)
@@ -300,9 +299,8 @@ func (c *committer) sync() {
 	}
 }
 
-// between runs task on the executor's goroutine while no group is in the
-// engine that is not published. It reports whether the task was run, which it
-// is unless the store is closed first.
+// between runs task on the executor's goroutine while no group is in flight.
+// It returns false if the store was closed before task could run.
 func (c *committer) between(task func()) bool {
 	done := make(chan struct{})
 	select {

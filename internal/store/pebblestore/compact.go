@@ -13,17 +13,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
-// pollEvery is how often Compact looks whether something is over that nobody
-// tells it about.
+// pollEvery is how often Compact checks for events that have no notification.
 const pollEvery = 5 * time.Millisecond
 
 // Compact removes from the folder all bytes that were overwritten or deleted
-// before it was called: all tables are written anew, and old logs are
-// emptied. Changes and Views go on meanwhile, but Compact waits for the Views
-// that began before it. It needs as much free space as the live data.
+// before it was called: it rewrites all tables and empties old logs. Changes
+// and Views continue, but Compact waits for the Views that began before it. It
+// needs as much free space as the live data.
 //
-// The blocks of the removed files return to the file system, which does not
-// overwrite them by itself.
+// The freed disk blocks return to the file system, which does not overwrite
+// them by itself.
 func (s *Store) Compact(ctx context.Context) error {
 	select {
 	case s.compacting <- struct{}{}:
@@ -33,7 +32,7 @@ func (s *Store) Compact(ctx context.Context) error {
 	case <-s.stopping:
 		return store.ErrClosed
 	}
-	// Keeps the generation open. Close waits for it.
+	// Hold a reference so that Close waits.
 	e := s.acquire()
 	if e == nil {
 		return store.ErrClosed
@@ -64,11 +63,11 @@ func (s *Store) Compact(ctx context.Context) error {
 }
 
 func (s *Store) compact(ctx context.Context, gen *generation) error {
-	// From here on a new log never takes over the file of an old one.
+	// From here on, new logs never reuse the files of old ones.
 	gen.disk.freshLogs(true)
 	defer gen.disk.freshLogs(false)
 
-	// First, all that is in memory becomes tables, to learn their bounds.
+	// First flush everything in memory to tables, to learn their bounds.
 	if _, err := s.exclusive(ctx, gen, func() error { return nil }); err != nil {
 		return err
 	}
@@ -76,9 +75,9 @@ func (s *Store) compact(ctx context.Context, gen *generation) error {
 	if err != nil {
 		return err
 	}
-	// The engine only rewrites tables of the last level below ones that
-	// overlap them. A tombstone for a kind of key that the store never uses
-	// lies over everything and so takes every table along.
+	// The engine rewrites a table of the last level only if something above
+	// overlaps it. A range tombstone for a kind of key that the store never
+	// uses overlaps everything, so every table is rewritten.
 	var rev uint64
 	newest, err := s.exclusive(ctx, gen, func() error {
 		batch := gen.db.NewBatch()
@@ -99,7 +98,7 @@ func (s *Store) compact(ctx context.Context, gen *generation) error {
 	if err != nil {
 		return err
 	}
-	// An older View holds on to what it sees.
+	// An older View keeps the data that it sees.
 	if err := poll(ctx, func() bool { return !s.live.before(rev) }); err != nil {
 		return err
 	}
@@ -114,9 +113,9 @@ func (s *Store) compact(ctx context.Context, gen *generation) error {
 	return poll(ctx, func() bool { return !anyExists(s.opts.FS, s.dir, old) })
 }
 
-// exclusive runs change while no group is in the engine and then moves
-// everything from memory to tables. It returns the name of the log that is
-// then in use, which holds nothing of before.
+// exclusive runs change while no group is in the engine, and then flushes
+// everything to tables. It returns the name of the log in use afterwards,
+// which holds nothing older.
 func (s *Store) exclusive(ctx context.Context, gen *generation, change func() error) (log string, err error) {
 	var flushed <-chan struct{}
 	err = store.ErrClosed
@@ -141,8 +140,8 @@ func (s *Store) exclusive(ctx context.Context, gen *generation, change func() er
 	}
 }
 
-// tables returns the names of the engine's tables and the range of keys that
-// they cover.
+// tables returns the names of the engine's tables and the key range that they
+// cover.
 func tables(db *pebble.DB) (names []string, from, to []byte, err error) {
 	levels, err := db.SSTables()
 	if err != nil {
@@ -171,7 +170,7 @@ func anyExists(fs vfs.FS, dir string, names []string) bool {
 	return false
 }
 
-// poll waits until done says so.
+// poll waits until done returns true.
 func poll(ctx context.Context, done func() bool) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()

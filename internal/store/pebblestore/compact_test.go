@@ -19,7 +19,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
-// onDisk returns the names of the files in dir that hold text.
+// onDisk returns the names of the files in dir that contain text.
 func onDisk(tb testing.TB, dir, text string) (names []string) {
 	tb.Helper()
 	for name, content := range contents(tb, dir) {
@@ -30,9 +30,10 @@ func onDisk(tb testing.TB, dir, text string) (names []string) {
 	return names
 }
 
-// TestCompact overwrites and deletes secrets in a store of several levels and
-// looks for them in the files.
+// TestCompact overwrites and deletes secrets in a store with several levels
+// and searches the files for them.
 func TestCompact(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "db")
 	s := mustOpen(t, dir, nil)
 	const marker = "this-must-not-stay"
@@ -55,14 +56,15 @@ func TestCompact(t *testing.T) {
 	secret := func(i int) []byte { return append([]byte(marker), pad[i%200:]...) }
 	public := func(i int) []byte { return pad[i%200:] }
 
-	// Old versions below a View, so that they come to the last level.
+	// Old versions that a View needs, so that they reach the last level.
 	write(0, keys, secret)
 	storetest.MustView(t, s, func(store.Reader) error {
 		write(0, keys/2, public)
 		settle(t, s)
 		return nil
 	})
-	// Some deleted, some in the middle of a table of the last level only.
+	// Delete some, including from the middle of a table that is only in the
+	// last level.
 	storetest.MustUpdate(t, s, func(tx store.Tx) error { return tx.DeleteRange(key(keys/2), key(keys*3/4)) })
 	storetest.MustUpdate(t, s, func(tx store.Tx) error {
 		for i := keys * 3 / 4; i < keys; i++ {
@@ -75,10 +77,10 @@ func TestCompact(t *testing.T) {
 	storetest.MustSet(t, s, "single", marker)
 	storetest.MustUpdate(t, s, func(tx store.Tx) error { return tx.Delete([]byte("single")) })
 	if len(onDisk(t, dir, marker)) == 0 {
-		t.Fatal("nothing to be removed")
+		t.Fatal("nothing to remove")
 	}
 
-	// Others go on reading and writing.
+	// Others keep reading and writing.
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for w := range 4 {
@@ -113,14 +115,14 @@ func TestCompact(t *testing.T) {
 		return nil
 	})
 
-	// A log that is used again must bring nothing back.
+	// A reused log must bring nothing back.
 	write(0, keys, func(i int) []byte { return public(i + 1) })
 	if left := onDisk(t, dir, marker); len(left) > 0 {
 		t.Errorf("again in %v", left)
 	}
 }
 
-// settle waits until the engine has nothing to do in the background.
+// settle waits until the engine's background work is done.
 func settle(tb testing.TB, s *Store) {
 	tb.Helper()
 	db := s.gen.Load().db
@@ -134,14 +136,15 @@ func settle(tb testing.TB, s *Store) {
 	}
 }
 
-// TestCompactLevels builds a store of many levels by hand and checks that
-// each table is written anew.
+// TestCompactLevels builds a store of many levels and checks that every table
+// is rewritten.
 func TestCompactLevels(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "db")
 	s := mustOpen(t, dir, nil)
 	db := s.gen.Load().db
-	// Random keys, flushed in small pieces over a base that is large enough
-	// for several levels.
+	// Random keys, flushed in small pieces onto a base large enough for
+	// several levels.
 	value := make([]byte, 2000)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 60 {
@@ -167,7 +170,7 @@ func TestCompactLevels(t *testing.T) {
 	t.Logf("%d tables after\n%s", len(after), levels(db))
 	must(t, s.Compact(t.Context()))
 	if anyExists(s.opts.FS, dir, after) {
-		t.Error("a table was left by the second run")
+		t.Error("the second run left a table")
 	}
 }
 
@@ -181,6 +184,7 @@ func levels(db *pebble.DB) string {
 }
 
 func TestCompactEmpty(t *testing.T) {
+	t.Parallel()
 	s := mustOpen(t, t.TempDir(), nil)
 	must(t, s.Compact(t.Context()))
 	storetest.MustSet(t, s, "a", "1")
@@ -194,6 +198,7 @@ func TestCompactEmpty(t *testing.T) {
 
 // TestCompactWaitsForViews leaves a View open.
 func TestCompactWaitsForViews(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := mustOpen(t, dir, nil)
 	storetest.MustSet(t, s, "a", "secret")
@@ -202,7 +207,7 @@ func TestCompactWaitsForViews(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		if err := s.Compact(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("compact under a view: %v", err)
+			t.Errorf("compact during a view: %v", err)
 		}
 		v, err := r.Get([]byte("a"))
 		if string(v) != "secret" {

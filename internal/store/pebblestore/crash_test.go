@@ -21,13 +21,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
-// ledger is what the workers of a crash test know: each worker w makes its
-// changes 1, 2, 3, ... one after the other, and change n sets the keys
-// w/a and w/b to n and adds w/log/n.
+// ledger is what the workers of a crash test know. Each worker w makes changes
+// 1, 2, 3, ... in order; change n sets the keys w/a and w/b to n and adds
+// w/log/n.
 type ledger struct {
-	acked []atomic.Int64 // last change that was acknowledged
-	seen  []atomic.Int64 // last change that a View has shown
-	tried []atomic.Int64 // last change that was begun
+	acked []atomic.Int64 // last acknowledged change
+	seen  []atomic.Int64 // last change visible in a View
+	tried []atomic.Int64 // last attempted change
 }
 
 func newLedger(workers int) *ledger {
@@ -56,8 +56,8 @@ func (l *ledger) change(ctx context.Context, s store.Store, w int, pad []byte) e
 	return err
 }
 
-// state returns the last change of worker w that s shows, and an error when
-// it is there in part only.
+// state returns the last change of worker w in s, or an error if only part of
+// it is there.
 func (l *ledger) state(ctx context.Context, s store.Store, w int) (n int64, err error) {
 	err = s.View(ctx, func(r store.Reader) error {
 		a, errA := r.Get(fmt.Appendf(nil, "%d/a", w))
@@ -82,7 +82,7 @@ func (l *ledger) state(ctx context.Context, s store.Store, w int) (n int64, err 
 	return n, err
 }
 
-// check compares what s shows with what must be there at least.
+// check compares s with what must be there at least.
 func (l *ledger) check(tb testing.TB, s store.Store, atLeast []int64) {
 	tb.Helper()
 	for w := range l.acked {
@@ -92,12 +92,12 @@ func (l *ledger) check(tb testing.TB, s store.Store, atLeast []int64) {
 			continue
 		}
 		if n < atLeast[w] || n > l.tried[w].Load() {
-			tb.Errorf("worker %d: change %d is there; %d were known to be durable, %d begun", w, n, atLeast[w], l.tried[w].Load())
+			tb.Errorf("worker %d: found change %d; %d were known to be durable, %d attempted", w, n, atLeast[w], l.tried[w].Load())
 		}
 	}
 }
 
-// known returns what must survive a crash that comes now.
+// known returns the changes that must survive a crash now.
 func (l *ledger) known() []int64 {
 	out := make([]int64, len(l.acked))
 	for w := range out {
@@ -106,9 +106,10 @@ func (l *ledger) known() []int64 {
 	return out
 }
 
-// TestCrash stops the machine at random moments, with any part of what was
-// not synced lost, and checks that what was acknowledged or shown is there.
+// TestCrash stops the machine at random moments, losing a random part of the
+// unsynced data, and checks that everything acknowledged or visible survives.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -126,7 +127,7 @@ func TestCrash(t *testing.T) {
 		}
 		l.check(t, s, l.known())
 		for w := range workers {
-			// What a worker had begun may have been done or not.
+			// The last attempt of a worker may or may not have succeeded.
 			n, err := l.state(t.Context(), s, w)
 			if err != nil {
 				t.Fatal(err)
@@ -175,8 +176,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// TestKill kills a process that uses a store: in one round some time after it
-// has begun to make changes, in the next maybe before.
+// TestKill kills a process that uses a store: in even rounds after it has made
+// changes, in odd rounds possibly before.
 func TestKill(t *testing.T) {
 	const env = "PEBBLESTORE_TEST_KILL"
 	const workers = 8
@@ -221,7 +222,7 @@ func TestKill(t *testing.T) {
 				t.Error(err)
 			}
 			if known := l.acked[w].Load(); n < known || n > known+1 {
-				t.Errorf("worker %d: change %d is there, %d was acknowledged", w, n, known)
+				t.Errorf("worker %d: found change %d, %d was acknowledged", w, n, known)
 			}
 			l.acked[w].Store(n)
 		}
@@ -234,8 +235,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// readAcked notes what a process says that it was acknowledged. It calls all
-// when that is a change of each worker.
+// readAcked reads the acknowledgements that a process prints. It calls all
+// once every worker has one.
 func readAcked(t *testing.T, out io.Reader, l *ledger, all func()) {
 	heard := map[int]bool{}
 	lines := bufio.NewScanner(out)

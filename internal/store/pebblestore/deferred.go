@@ -6,8 +6,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// deferredRemovals keep tables from being removed while a failed generation of the
-// engine, which does not know about the removal, still serves reads.
+// deferredRemovals postpones removing tables while a failed generation of the
+// engine, which doesn't know about the removal, still serves reads.
 type deferredRemovals struct {
 	mu      sync.Mutex
 	holders int
@@ -30,7 +30,7 @@ func (s *deferredRemovals) hold() {
 	s.holders++
 }
 
-// release ends a hold and removes what was waiting for it.
+// release ends a hold and removes the postponed tables.
 func (s *deferredRemovals) release(fs vfs.FS) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,7 +38,7 @@ func (s *deferredRemovals) release(fs vfs.FS) {
 		return
 	}
 	for _, name := range s.waiting {
-		// One that stays is removed by the next start.
+		// The next start removes any that remain.
 		_ = fs.Remove(name)
 	}
 	s.waiting = nil

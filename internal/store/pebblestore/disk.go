@@ -12,17 +12,19 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
-// A disk is the file system as one generation of the engine sees it. It
-// stands between the engine and the real one for the sake of three things:
+// A disk is the file system as one generation of the engine sees it. It sits
+// between the engine and the real file system for three reasons:
 //
-//   - The engine can't live with a failed write to its log, its manifest or a
-//     marker: it panics with locks held or ends the process. So such an error
-//     is kept here and the engine is told that all went well. From then on
-//     nothing that the engine does reaches the real file system, as if the
-//     machine had stopped at that moment, and the generation is replaced by a
-//     new one. The committer asks failure before it believes in a sync.
-//   - What was synced is recorded in the ledger (see integrity).
-//   - The tables of a failed generation are kept while it still serves reads.
+// The engine can't handle a failed write to its log, its manifest or a marker:
+// it panics with locks held, or ends the process. So the disk records such an
+// error and reports success to the engine. From then on nothing that the
+// engine does reaches the real file system, as if the machine had stopped at
+// that moment, and a new generation replaces this one. The committer checks
+// failure before it trusts a sync.
+//
+// It records in the ledger what was synced (see integrity).
+//
+// It keeps the tables of a failed generation while that still serves reads.
 type disk struct {
 	vfs.FS
 	dir      string
@@ -34,14 +36,14 @@ type disk struct {
 	failed  atomic.Pointer[error]
 	closing chan struct{} // closed when the engine is about to be closed
 
-	// opening is set until the engine is open. An engine that is opened
-	// would try for ever to write what was in its log to tables, and leaves
-	// work behind when it gives up. So for this long no file may fail.
+	// opening is set until the engine is open. While it opens, an engine would
+	// retry forever to flush its log to tables, and leave work behind if it
+	// gave up, so until then no file operation may fail.
 	opening atomic.Bool
-	listed  atomic.Bool // the folder was read
+	listed  atomic.Bool // the folder was listed
 
-	// gate is held for reading while the real file system is changed, so that
-	// fail can wait for what is under way.
+	// gate is held for reading during changes to the real file system, so that
+	// fail can wait for them.
 	gate sync.RWMutex
 
 	newestLog atomic.Pointer[vitalFile]
@@ -76,7 +78,7 @@ func (d *disk) fail(err error) {
 	}
 }
 
-// checkFiles stops the disk when its files are no longer there.
+// checkFiles stops the disk if its files are missing.
 func (d *disk) checkFiles() {
 	if d.failure() != nil {
 		return
@@ -86,7 +88,7 @@ func (d *disk) checkFiles() {
 	}
 }
 
-// drain waits until no change is under way on a disk that has failed.
+// drain waits for changes in progress on a failed disk.
 func (d *disk) drain() {
 	d.gate.Lock()
 	//lint:ignore SA2001 an empty section is the point
@@ -94,7 +96,7 @@ func (d *disk) drain() {
 }
 
 // change runs fn, which changes the real file system, unless the disk has
-// stopped. An error of fn stops the disk and is kept from the engine.
+// stopped. An error from fn stops the disk and is hidden from the engine.
 func (d *disk) change(fn func() error) {
 	d.gate.RLock()
 	defer d.gate.RUnlock()
@@ -106,8 +108,8 @@ func (d *disk) change(fn func() error) {
 	}
 }
 
-// try is like change for what the engine can do without: an error goes to the
-// engine, which tries again later.
+// try is like change for work that the engine can do without: it returns an
+// error to the engine, which retries later.
 func (d *disk) try(fn func() error) error {
 	err := d.tryNow(fn)
 	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
@@ -133,7 +135,7 @@ func (d *disk) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) 
 	return d.open(name, func() (vfs.File, error) { return d.FS.Create(name, cat) })
 }
 
-// ReuseForWrite implements vfs.FS. Only logs are used again.
+// ReuseForWrite implements vfs.FS. Only logs are reused.
 func (d *disk) ReuseForWrite(oldname, newname string, cat vfs.DiskWriteCategory) (vfs.File, error) {
 	return d.open(newname, func() (vfs.File, error) {
 		d.logMu.Lock()
@@ -152,16 +154,16 @@ func (d *disk) ReuseForWrite(oldname, newname string, cat vfs.DiskWriteCategory)
 	})
 }
 
-// freshLogs makes each new log a new file, rather than the file of an old log
-// with its old content.
+// freshLogs makes each new log a new file instead of reusing an old one with
+// its content.
 func (d *disk) freshLogs(on bool) {
 	d.logMu.Lock()
 	defer d.logMu.Unlock()
 	d.noReuse = on
 }
 
-// emptyLogsBefore empties the logs older than newest, which hold nothing that
-// is needed.
+// emptyLogsBefore empties the logs older than newest, which are no longer
+// needed.
 func (d *disk) emptyLogsBefore(dir, newest string) error {
 	limit, _ := integrity.LogNumber(newest)
 	return d.tryNow(func() error {
@@ -175,7 +177,7 @@ func (d *disk) emptyLogsBefore(dir, newest string) error {
 			if n, ok := integrity.LogNumber(name); !ok || n >= limit {
 				continue
 			}
-			// Create puts a new file in the place of the old one.
+			// Create replaces the old file with a new one.
 			path := d.FS.PathJoin(dir, name)
 			d.files.drop(path)
 			f, err := d.FS.Create(path, vfs.WriteCategoryUnspecified)
@@ -236,7 +238,7 @@ func (d *disk) Remove(name string) error {
 	case integrity.TableFile:
 		return d.tryNow(func() error { return d.deferred.remove(d.FS, name) })
 	default:
-		// The engine does not need to know whether an old file is gone.
+		// The engine does not need to know whether the removal succeeded.
 		d.change(func() error {
 			if kind == integrity.LogFile {
 				if err := d.ledger.DropLog(base); err != nil {
@@ -318,7 +320,7 @@ func (d *disk) OpenDir(name string) (vfs.File, error) {
 	return &directory{File: f, disk: d}, nil
 }
 
-// Lock implements vfs.FS. The store holds the real lock over all generations.
+// Lock implements vfs.FS. The store holds the real lock across generations.
 func (d *disk) Lock(string) (io.Closer, error) { return noLock{}, nil }
 
 // Unwrap implements vfs.FS.

@@ -11,7 +11,7 @@ import (
 
 // The files of a disk.
 
-// tableWriter is a file that the engine can live without.
+// tableWriter is a file that the engine can do without.
 type tableWriter struct {
 	vfs.File
 	disk *disk
@@ -48,7 +48,7 @@ func (f *tableWriter) SyncTo(length int64) (full bool, err error) {
 	return full, err
 }
 
-// directory notes in the ledger what a sync of the folder made durable.
+// directory records in the ledger what a sync of the folder made durable.
 type directory struct {
 	vfs.File
 	disk *disk
@@ -64,8 +64,8 @@ func (f *directory) Sync() error {
 	return nil
 }
 
-// vitalFile is a log, a manifest or a marker. None of its methods fails. file
-// is nil when it could not be made.
+// vitalFile is a log, a manifest or a marker. Its methods never fail. file is
+// nil if it could not be created.
 type vitalFile struct {
 	file vfs.File
 	disk *disk
@@ -102,8 +102,8 @@ func (f *vitalFile) WriteAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// Preallocate does nothing: a sync that has to turn preallocated blocks into
-// written ones takes longer than one that appends.
+// Preallocate does nothing: writing to preallocated blocks makes a sync slower
+// than appending does.
 func (f *vitalFile) Preallocate(int64, int64) error { return nil }
 
 func (f *vitalFile) Sync() error     { f.sync(vfs.File.Sync); return nil }
@@ -137,7 +137,7 @@ func (f *vitalFile) Close() error {
 	if f.file == nil {
 		return nil
 	}
-	// A file is closed whether or not the disk has stopped.
+	// Close the file even if the disk has stopped.
 	if err := f.file.Close(); err != nil {
 		f.disk.fail(err)
 	}
@@ -178,7 +178,7 @@ func (f *vitalFile) Fd() uintptr {
 	return f.file.Fd()
 }
 
-// noInfo describes a file that isn't there.
+// noInfo describes a file that doesn't exist.
 type noInfo struct{ name string }
 
 func (i noInfo) Name() string           { return i.name }

@@ -7,20 +7,21 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// An epoch is one durable state of the store, which Views read. The store
-// publishes a new one after each commit group; the one before lives on until
-// its last View has ended.
+// An epoch is one durable state of the store, for Views to read. The store
+// publishes a new one after each commit group; an old one remains until its
+// last View ends.
 type epoch struct {
 	snap *pebble.Snapshot
 	gen  *generation
 	live *liveEpochs
 	revs *revisions
 
-	// refs counts the Views, plus one while the epoch is the published one.
+	// refs counts the Views, plus one while the epoch is published.
 	refs atomic.Int64
 }
 
-// newEpoch takes the engine's current state, which must be durable.
+// newEpoch takes a snapshot of the engine's current state, which must be
+// durable.
 func newEpoch(gen *generation, live *liveEpochs, revs *revisions) *epoch {
 	e := &epoch{snap: gen.db.NewSnapshot(), gen: gen, live: live, revs: revs}
 	e.refs.Store(1)
@@ -42,15 +43,15 @@ func (e *epoch) acquire() bool {
 	}
 }
 
-// release gives back a reference. The last one to go closes the snapshot,
-// which takes the engine's lock and so is not left to a reader.
+// release drops a reference. The last one closes the snapshot, on another
+// goroutine because closing takes the engine's lock.
 func (e *epoch) release() {
 	if e.refs.Add(-1) == 0 {
 		go e.close()
 	}
 }
 
-// retire gives back the reference of being published.
+// retire drops the reference held while the epoch is published.
 func (e *epoch) retire() {
 	if e.refs.Add(-1) == 0 {
 		e.close()
@@ -58,12 +59,12 @@ func (e *epoch) retire() {
 }
 
 func (e *epoch) close() {
-	_ = e.snap.Close() // has no way to fail
+	_ = e.snap.Close() // never fails
 	e.live.remove(e.revs.all)
 	e.gen.release()
 }
 
-// liveEpochs are the revisions of the epochs that have not ended.
+// liveEpochs are the revisions of the epochs still in use.
 type liveEpochs struct {
 	mu   sync.Mutex
 	revs map[uint64]struct{}
@@ -81,7 +82,7 @@ func (l *liveEpochs) remove(rev uint64) {
 	delete(l.revs, rev)
 }
 
-// before reports whether an epoch older than rev is alive.
+// before reports whether an epoch older than rev is still in use.
 func (l *liveEpochs) before(rev uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
-// unavailable says that the store can't do the work now.
+// unavailable wraps cause in store.ErrUnavailable.
 func unavailable(cause error) error {
 	if errors.Is(cause, store.ErrUnavailable) {
 		return cause
@@ -18,7 +18,7 @@ func unavailable(cause error) error {
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, cause)
 }
 
-// readError translates an error that the engine returned for a read.
+// readError translates an error of an engine read.
 func readError(err error) error {
 	if err == nil {
 		return nil

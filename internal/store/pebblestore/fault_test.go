@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,7 +23,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
-// faults is a file system that fails where and while a test wants it to.
+// faults is a file system with injected failures.
 type faults struct {
 	vfs.FS
 	inject errorfs.Injector
@@ -44,8 +45,7 @@ func newFaults(base vfs.FS, with error) *faults {
 	return f
 }
 
-// ReuseForWrite returns a file that fails like all others, which errorfs's own
-// does not.
+// ReuseForWrite returns a file that can fail, unlike that of errorfs.
 func (f *faults) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := f.inject.MaybeError(errorfs.Op{Kind: errorfs.OpReuseForWrite, Path: to}); err != nil {
 		return nil, err
@@ -86,14 +86,13 @@ func named(part string, what func(errorfs.Op) bool) func(errorfs.Op) bool {
 	return func(op errorfs.Op) bool { return strings.Contains(filepath.Base(op.Path), part) && what(op) }
 }
 
-// every makes one in n of the failures happen.
+// every injects every nth of the failures.
 func every(n int64, what func(errorfs.Op) bool) func(errorfs.Op) bool {
 	var count atomic.Int64
 	return func(op errorfs.Op) bool { return what(op) && count.Add(1)%n == 0 }
 }
 
-// reopened makes one sync of a log fail first, so that the engine is opened
-// anew.
+// reopened first fails one sync of a log, so that the engine is reopened.
 func reopened(what func(errorfs.Op) bool) func(errorfs.Op) bool {
 	var done atomic.Bool
 	logSync := both(on(integrity.LogFile), ofKind(errorfs.OpFileSync, errorfs.OpFileSyncData))
@@ -105,16 +104,16 @@ func reopened(what func(errorfs.Op) bool) func(errorfs.Op) bool {
 	}
 }
 
-// TestFaults lets the disk fail in many ways under load. All the while reads
-// must work, and changes end well or with ErrUnavailable; afterwards the
-// store must work again by itself, with all that was acknowledged.
+// TestFaults makes the disk fail in many ways under load. Reads must keep
+// working, and changes must succeed or return ErrUnavailable. Afterwards the
+// store must recover by itself, with everything acknowledged.
 func TestFaults(t *testing.T) {
 	syncs := ofKind(errorfs.OpFileSync, errorfs.OpFileSyncData)
 	cases := []struct {
 		name   string
 		with   error
 		fail   func(errorfs.Op) bool
-		reopen bool // open the engine anew for it
+		reopen bool // reopen the engine first
 	}{
 		{"everything", syscall.EIO, writes, false},
 		{"disk full", syscall.ENOSPC, ofKind(errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFilePreallocate, errorfs.OpFileWriteAt), false},
@@ -139,23 +138,30 @@ func TestFaults(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			fs := newFaults(vfs.Default, c.with)
-			dir := filepath.Join(t.TempDir(), "db")
-			s := mustOpen(t, dir, &Options{FS: fs, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
-			underFaults(t, s, fs, c.fail, c.reopen)
-			storetest.MustClose(t, s)
-			if t.Failed() {
-				return
-			}
-			// And with nothing in memory.
-			s = mustOpen(t, dir, nil)
-			s.View(t.Context(), func(r store.Reader) error { return r.Scan(nil, nil, all) })
+			synctest.Test(t, func(t *testing.T) {
+				fs := newFaults(vfs.Default, c.with)
+				dir := filepath.Join(t.TempDir(), "db")
+				s := mustOpen(t, dir, &Options{FS: fs, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+				underFaults(t, s, fs, c.fail, c.reopen)
+				storetest.MustClose(t, s)
+				if t.Failed() {
+					return
+				}
+				// Once more, with nothing in memory.
+				s = mustOpen(t, dir, nil)
+				s.View(t.Context(), func(r store.Reader) error { return r.Scan(nil, nil, all) })
+			})
 		})
 	}
 }
 
 func all(_, _ []byte) (bool, error) { return true, nil }
 
+// workPause is the time between two changes of a worker. It is virtual: the
+// test's clock only advances while everything waits.
+const workPause = 20 * time.Millisecond
+
+// underFaults makes the disk of s fail and recover a few times under load.
 func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool, reopen bool) {
 	const workers = 8
 	l := newLedger(workers)
@@ -166,7 +172,7 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool,
 	stop := make(chan struct{})
 	for w := range workers {
 		workersDone.Go(func() {
-			// Large enough for logs and tables to change often.
+			// Large enough that logs and tables change often.
 			pad := make([]byte, 100_000)
 			for {
 				select {
@@ -174,11 +180,11 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool,
 					return
 				default:
 				}
+				time.Sleep(workPause)
 				err := l.change(ctx, s, w, pad)
 				switch {
 				case errors.Is(err, store.ErrUnavailable):
 					refused.Add(1)
-					time.Sleep(5 * time.Millisecond)
 				case err != nil:
 					t.Errorf("update: %v", err)
 					return
@@ -197,6 +203,7 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool,
 	}
 	readersDone.Go(func() {
 		for w := 0; ctx.Err() == nil; w = (w + 1) % workers {
+			time.Sleep(time.Millisecond)
 			known := l.known()[w]
 			n, err := l.state(ctx, s, w)
 			switch {
@@ -211,7 +218,7 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool,
 			served.Add(1)
 		}
 	})
-	// A View that lasts over it all.
+	// A View that lasts the whole time.
 	pinned := make(chan error, 1)
 	readersDone.Go(func() {
 		pinned <- s.View(ctx, func(r store.Reader) error {
@@ -278,7 +285,7 @@ func waitFor(tb testing.TB, what string, done func() bool) {
 	}
 }
 
-// mustRecover waits until s takes changes again.
+// mustRecover waits until s accepts changes again.
 func mustRecover(t *testing.T, s *Store) {
 	t.Helper()
 	waitFor(t, "the store to recover", func() bool {
@@ -290,11 +297,13 @@ func mustRecover(t *testing.T, s *Store) {
 	})
 }
 
-// TestFaultsAtOpen lets the opening of a store fail at each of its steps: it
-// must end with an error, and the next one must find everything.
+// TestFaultsAtOpen fails each step of opening a store: Open must return an
+// error, and the next Open must find everything.
 func TestFaultsAtOpen(t *testing.T) {
+	t.Parallel()
 	for _, fresh := range []bool{true, false} {
 		t.Run(fmt.Sprintf("fresh=%t", fresh), func(t *testing.T) {
+			t.Parallel()
 			failed := 0
 			stride := int64(1)
 			if testing.Short() || raceEnabled {
@@ -311,7 +320,7 @@ func TestFaultsAtOpen(t *testing.T) {
 				s, err := Open(dir, &Options{FS: fs})
 				fs.clear()
 				if err == nil {
-					// The step may be one that the store can do without.
+					// The store may be able to do without the step.
 					mustRecover(t, s)
 					storetest.MustClose(t, s)
 				} else {
@@ -335,8 +344,8 @@ func TestFaultsAtOpen(t *testing.T) {
 	}
 }
 
-// crashedStore leaves a store in dir as a crash leaves it, with a log to be
-// replayed.
+// crashedStore creates in dir what a crash leaves: a store with a log to
+// replay.
 func crashedStore(tb testing.TB, dir string) {
 	tb.Helper()
 	live := filepath.Join(tb.TempDir(), "live")

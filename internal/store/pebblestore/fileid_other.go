@@ -4,7 +4,8 @@ package pebblestore
 
 import "io/fs"
 
-// fileID tells nothing here: these systems don't let go of open files.
+// fileID identifies nothing here: these systems don't allow open files to be
+// removed.
 type fileID struct{}
 
 const fileIDsTellNothing = true

@@ -10,16 +10,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
-// restAfter is how long no change comes before the ledger notes how much of
-// the log is durable.
+// restAfter is how long the store must be idle before the ledger records how
+// much of the log is durable.
 const restAfter = time.Second
 
-// nothingFlushed is what Pebble reports for a flush that was not needed.
+// nothingFlushed is Pebble's error for a flush that had nothing to write.
 const nothingFlushed = "pebble: empty table"
 
-// A generation is one opening of the engine. When its disk fails it takes no
-// more changes, but serves reads until the next generation has taken over and
-// the last View on it has ended.
+// A generation is one instance of the open engine. When its disk fails it
+// takes no more changes, but serves reads until the next generation takes over
+// and its last View ends.
 type generation struct {
 	store  *Store
 	db     *pebble.DB
@@ -27,10 +27,9 @@ type generation struct {
 	ledger *integrity.Ledger
 	stop   chan struct{} // closed when the disk has failed
 
-	// busy is set when the engine may have more to do than it should: see
-	// waitForEngine.
+	// busy is set when the engine may be overloaded: see waitForEngine.
 	busy     atomic.Bool
-	progress chan struct{} // gets a value when background work has ended
+	progress chan struct{} // receives a value when background work ends
 
 	refs   atomic.Int64  // epochs, plus one for the store
 	closed chan struct{} // closed by close
@@ -39,8 +38,8 @@ type generation struct {
 	rest   *time.Timer
 }
 
-// openFirst opens the first generation. When the disk has no space for it, it
-// opens one that can only be read, and that is replaced when there is space.
+// openFirst opens the first generation. If the disk is too full for that, it
+// opens a read-only one, to be replaced once there is space.
 func (s *Store) openFirst(fresh bool) (*generation, error) {
 	if s.opts.ReadOnly {
 		return s.openReadOnly(errReadOnly)
@@ -61,8 +60,8 @@ func (s *Store) openFirst(fresh bool) (*generation, error) {
 
 var errReadOnly = errors.New("opened for reading only")
 
-// openReadOnly opens the engine without writing anything. The generation takes
-// no changes, because of cause.
+// openReadOnly opens the engine without writing anything. The generation
+// refuses changes because of cause.
 func (s *Store) openReadOnly(cause error) (*generation, error) {
 	g, err := s.checkFolder()
 	if err != nil {
@@ -82,8 +81,8 @@ func (s *Store) openReadOnly(cause error) (*generation, error) {
 	return gen, nil
 }
 
-// checkFolder makes sure that the store in the folder is whole and returns its
-// ledger, which is not open yet.
+// checkFolder verifies the store in the folder and returns its ledger, not yet
+// opened for writing.
 func (s *Store) checkFolder() (*integrity.Ledger, error) {
 	g, err := integrity.ReadLedger(s.opts.FS, s.dir)
 	if err != nil {
@@ -107,7 +106,7 @@ func (s *Store) newGeneration(g *integrity.Ledger) (*generation, error) {
 	}
 	gen.disk = newDisk(s.opts.FS, s.dir, g, files, &s.deferred, func(err error) {
 		if err != errReadOnly {
-			s.log.Error("store: changes are refused until the disk works again", "error", err)
+			s.log.Error("store: refusing changes until the disk works again", "error", err)
 		}
 		s.deferred.hold()
 		close(gen.stop)
@@ -126,7 +125,7 @@ func (gen *generation) engineOptions() *pebble.Options {
 	return o
 }
 
-// openGeneration opens the engine in the store's folder, or makes a store in
+// openGeneration opens the engine in the store's folder, or creates a store in
 // an empty one.
 func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 	var g *integrity.Ledger
@@ -157,7 +156,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 		err = failure
 	}
 	if err == nil && fresh {
-		// Only now, since the ledger says that the store is complete.
+		// Last, because the ledger marks the store as complete.
 		err = g.Create(s.dir)
 		gen.disk.files.add(s.opts.FS.PathJoin(s.dir, integrity.LedgerName))
 	}
@@ -178,7 +177,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 	return gen, nil
 }
 
-// events returns what the store wants to know from the engine.
+// events returns the listener for the engine's events.
 func (gen *generation) events() *pebble.EventListener {
 	s := gen.store
 	moved := func() {
@@ -188,7 +187,7 @@ func (gen *generation) events() *pebble.EventListener {
 		}
 	}
 	return &pebble.EventListener{
-		// The default of this one ends the process.
+		// The default handler ends the process.
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
 			s.counters.corruptions.Add(1)
 			s.log.Error("store: damaged data", "path", info.Path, "error", info.Details)
@@ -196,15 +195,16 @@ func (gen *generation) events() *pebble.EventListener {
 		BackgroundError: func(err error) {
 			if !errors.Is(err, errStopped) {
 				s.counters.backgroundErrors.Add(1)
-				s.log.Error("store: background work failed", "error", err)
+				s.log.Error("store: engine background work failed", "error", err)
 			}
 		},
 		FlushEnd: func(info pebble.FlushInfo) {
-			// Pebble gives a flush that had nothing to write, since all of it
-			// was deleted again, an error that it does not export.
+			// Pebble reports a flush that had nothing to write, because
+			// everything had been deleted again, as an error that it does not
+			// export.
 			nothing := info.Err != nil && info.Err.Error() == nothingFlushed
 			if info.Err != nil && !nothing && !pebble.IsCorruptionError(info.Err) {
-				// The log would grow without end.
+				// The log would grow without bound.
 				gen.disk.fail(info.Err)
 			}
 			gen.busy.Store(true)
@@ -223,7 +223,7 @@ func (gen *generation) release() {
 	}
 }
 
-// close closes the engine. Nobody uses it any more.
+// close closes the engine, which is no longer in use.
 func (gen *generation) close() {
 	gen.stopResting()
 	close(gen.disk.closing)
@@ -231,17 +231,17 @@ func (gen *generation) close() {
 		gen.flush()
 	}
 	if err := integrity.Catch(gen.db.Close); err != nil {
-		gen.store.log.Warn("store: closing the engine", "error", err)
+		gen.store.log.Warn("store: closing the engine failed", "error", err)
 	}
 	gen.abandon()
 	close(gen.closed)
 }
 
-// abandon frees what the generation holds besides the engine.
+// abandon releases everything except the engine.
 func (gen *generation) abandon() {
 	s := gen.store
 	if err := gen.ledger.Close(); err != nil {
-		s.log.Warn("store: closing the ledger", "error", err)
+		s.log.Warn("store: closing the ledger failed", "error", err)
 	}
 	if gen.disk.failure() != nil {
 		s.deferred.release(s.opts.FS)
@@ -249,8 +249,8 @@ func (gen *generation) abandon() {
 	s.gens.Done()
 }
 
-// flush writes everything to tables, which leaves an empty log: the end of a
-// log is the one place where damage can't be told from a crash.
+// flush writes everything to tables, which leaves an empty log: damage at the
+// end of a log is the only kind that can't be told from a crash.
 func (gen *generation) flush() {
 	done, err := gen.db.AsyncFlush()
 	if err != nil {
@@ -262,8 +262,8 @@ func (gen *generation) flush() {
 	}
 }
 
-// touched is called after each change; when none comes for a while, atRest
-// is called.
+// touched is called after each change; once the store is idle, atRest is
+// called.
 func (gen *generation) touched() { gen.rest.Reset(restAfter) }
 
 func (gen *generation) atRest() {
@@ -278,6 +278,6 @@ func (gen *generation) stopResting() {
 	if gen.rest != nil {
 		gen.rest.Stop()
 	}
-	gen.restMu.Lock() // waits for an atRest under way
+	gen.restMu.Lock() // waits for a running atRest
 	defer gen.restMu.Unlock()
 }

@@ -18,16 +18,17 @@ import (
 // folderLock keeps other processes out of a folder.
 type folderLock struct {
 	io.Closer
-	made string // the lock file, if it was made for this lock
+	made string // the lock file, if this lock created it
 }
 
 // lockFolder locks dir.
 func lockFolder(fsys vfs.FS, dir string) (*folderLock, error) {
 	path := fsys.PathJoin(dir, integrity.LockName)
 	if fsys != vfs.Default {
-		// A file system of a test.
+		// A test's file system.
 		file, err := fsys.Lock(path)
-		// Pebble's own error, without an errno, says that this process has it.
+		// Without an errno it is Pebble's own error: this process holds the
+		// lock.
 		var errno syscall.Errno
 		if err != nil && (!errors.As(err, &errno) || errno == syscall.EAGAIN) {
 			err = fmt.Errorf("%w: %s", store.ErrLocked, dir)
@@ -42,12 +43,12 @@ func lockFolder(fsys vfs.FS, dir string) (*folderLock, error) {
 	}
 }
 
-// lockReadOnly locks a store that is there, and changes nothing.
+// lockReadOnly locks an existing store without changing anything.
 func lockReadOnly(fsys vfs.FS, dir string) (*folderLock, error) {
 	if state, _, err := integrity.Inspect(fsys, dir); err != nil {
 		return nil, err
 	} else if state != integrity.FolderStore {
-		return nil, fmt.Errorf("%s holds no store: %w", dir, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s does not contain a store: %w", dir, fs.ErrNotExist)
 	}
 	if fsys != vfs.Default {
 		return lockFolder(fsys, dir)
@@ -65,7 +66,7 @@ func lockReadOnly(fsys vfs.FS, dir string) (*folderLock, error) {
 	return &folderLock{Closer: f}, nil
 }
 
-// lockedError translates an error of durable.Lock.
+// lockedError translates an error from durable.Lock.
 func lockedError(dir string, err error) error {
 	if errors.Is(err, durable.ErrLocked) {
 		return fmt.Errorf("%w: %s", store.ErrLocked, dir)
@@ -73,13 +74,13 @@ func lockedError(dir string, err error) error {
 	return err
 }
 
-// errLockGone says that the file was removed while it was being locked, by a
-// process that had made it and then gave up.
-var errLockGone = errors.New("the lock file is gone")
+// errLockGone means that the lock file was removed while it was being locked,
+// by a process that had created it and then gave up.
+var errLockGone = errors.New("the lock file was removed")
 
-// lockFile locks a file, which it makes if it is not there. Pebble's own lock
-// truncates the file before it knows whether another process holds it: a
-// process that is refused must not change even its time.
+// lockFile locks a file, creating it if needed. Pebble's own lock truncates
+// the file before checking whether another process holds it, but a refused
+// process must not change even the file's time.
 func lockFile(path string) (_ *folderLock, err error) {
 	made := ""
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -110,7 +111,7 @@ func lockFile(path string) (_ *folderLock, err error) {
 	return &folderLock{f, made}, nil
 }
 
-// giveUp releases the lock and leaves the folder as it was.
+// giveUp releases the lock and removes the file if this lock created it.
 func (l *folderLock) giveUp() error {
 	if l.made == "" {
 		return l.Close()

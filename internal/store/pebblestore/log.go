@@ -6,8 +6,8 @@ import (
 	"log/slog"
 )
 
-// engineLog passes what Pebble says to the operator's log. What Pebble does
-// all the time is only of interest for debugging.
+// engineLog passes Pebble's messages to the operator's log. Routine messages
+// are logged at debug level.
 type engineLog struct {
 	log   *slog.Logger
 	fatal func(error)
@@ -23,8 +23,8 @@ func (l engineLog) Errorf(format string, args ...any) {
 	l.log.Warn("store engine: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf is called where Pebble would end the process. Instead the engine is
-// stopped, and replaced by a new one.
+// Fatalf is called where Pebble would end the process. It stops the engine
+// instead, which is then replaced.
 func (l engineLog) Fatalf(format string, args ...any) {
 	l.fatal(fmt.Errorf("engine: "+format, args...))
 }

@@ -2,24 +2,25 @@ package pebblestore
 
 import "sync/atomic"
 
-// counters are counted since Open.
+// counters count events since Open.
 type counters struct {
 	groups, changes, logBytes     atomic.Uint64
 	corruptions, backgroundErrors atomic.Uint64
 	recoveries                    atomic.Uint64
 }
 
-// Metrics are numbers about a store, for its operator. Counts are since Open.
+// Metrics are measurements of a store, for its operator. Counts are since
+// Open.
 type Metrics struct {
 	Groups   uint64 // commit groups, each with one sync
 	Changes  uint64 // calls of Update in these groups
 	LogBytes uint64 // bytes written to the log
 
 	DiskBytes   uint64 // used by the store's files
-	TableBytes  uint64 // of that, in live tables
-	MemoryBytes uint64 // of changes that are in no table yet
+	TableBytes  uint64 // of DiskBytes, in live tables
+	MemoryBytes uint64 // of changes not yet in a table
 	CacheBytes  int64
-	Layers      int // layers of tables that have to be merged by a read of recent data
+	Layers      int // layers of tables that a read of recent data merges
 
 	Compactions       int64
 	FailedCompactions int64
@@ -28,10 +29,10 @@ type Metrics struct {
 	Damages          uint64 // reads that found damaged data
 	BackgroundErrors uint64
 	Recoveries       uint64 // times the engine was replaced after a failure
-	Available        bool   // changes are taken, and reads work
+	Available        bool   // changes and reads work
 }
 
-// Metrics returns the numbers of now. It takes some 0.1 ms.
+// Metrics returns current measurements. It takes about 0.1 ms.
 func (s *Store) Metrics() Metrics {
 	c := &s.counters
 	out := Metrics{

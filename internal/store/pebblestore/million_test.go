@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,8 +15,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
-// TestMillion checks that a million small records need little memory and open
-// fast, also when the process before was killed.
+// TestMillion checks that a million small records take little memory and open
+// fast, even after the process was killed.
 func TestMillion(t *testing.T) {
 	const env = "PEBBLESTORE_TEST_MILLION"
 	if arg := os.Getenv(env); arg != "" {
@@ -68,7 +67,7 @@ func millionProcess(t *testing.T, mode, dir string) {
 	fmt.Printf("report: open %v (processor %v), resident %d MiB (peak %d MiB), disk %d MiB, %d layers\n",
 		opened.Round(time.Millisecond), used.Round(time.Millisecond), rss["VmRSS"]>>20, rss["VmHWM"]>>20, m.DiskBytes>>20, m.Layers)
 	if peak := rss["VmHWM"]; peak > 300<<20 {
-		t.Errorf("%d MiB were resident", peak>>20)
+		t.Errorf("%d MiB resident at peak", peak>>20)
 	}
 	if mode == "kill" {
 		p, err := os.FindProcess(os.Getpid())
@@ -78,13 +77,8 @@ func millionProcess(t *testing.T, mode, dir string) {
 	}
 }
 
-func processorTime(t *testing.T) time.Duration {
-	var u syscall.Rusage
-	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// residentBytes returns the sizes that the kernel tells of this process.
+// residentBytes returns the memory sizes that the kernel reports for this
+// process.
 func residentBytes(t *testing.T) map[string]int64 {
 	b, err := os.ReadFile("/proc/self/status")
 	must(t, err)

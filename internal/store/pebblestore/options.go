@@ -12,35 +12,36 @@ const (
 	defaultCacheSize = 32 << 20
 	defaultReserve   = 32 << 20
 
-	// memTableSize bounds the memory of one memtable and so what is replayed
-	// from the write-ahead log at start.
+	// memTableSize limits the size of a memtable, and so how much of the
+	// write-ahead log is replayed at start.
 	memTableSize = 8 << 20
 
-	// format is pinned, so that a newer Pebble never raises the format of a
-	// folder just by being linked. It includes the log's sync offsets and
-	// checksummed table footers.
+	// format is fixed so that linking a newer Pebble never upgrades the format
+	// of a folder. It includes the log's sync offsets and checksummed table
+	// footers.
 	format = pebble.FormatValueSeparation
 )
 
-// Options are the settings of a store. The zero value of each field means its
+// Options are the settings of a store. The zero value of a field selects its
 // default.
 type Options struct {
-	// Logger gets what the operator should know: damage, failures of the
-	// disk, recovery. Default: nothing is logged.
+	// Logger gets messages for the operator: damage, disk failures, recovery.
+	// Default: nothing is logged.
 	Logger *slog.Logger
 
-	// CacheSize is the size in bytes of the cache of blocks read from disk.
+	// CacheSize is the size in bytes of the cache for blocks read from disk.
 	// Default: 32 MiB.
 	CacheSize int64
 
 	// Reserve is the free space in bytes below which changes are refused with
-	// store.ErrUnavailable, so that the engine keeps room for its own work and
-	// for changes with store.WithReserve. So they are when the file system is
-	// about to run out of inodes. Default: 32 MiB; negative: no check.
+	// store.ErrUnavailable. The engine needs it for its own work, and for
+	// changes with store.WithReserve. Changes are also refused when the file
+	// system is about to run out of inodes. Default: 32 MiB; negative: no
+	// check.
 	Reserve int64
 
-	// ReadOnly opens a store that exists without writing anything. All changes
-	// are refused with store.ErrUnavailable.
+	// ReadOnly opens an existing store without writing anything. Changes are
+	// refused with store.ErrUnavailable.
 	ReadOnly bool
 
 	// FS is the file system. Default: the operating system's.
@@ -67,8 +68,8 @@ func (o *Options) withDefaults() Options {
 	return out
 }
 
-// engineOptions returns how Pebble is run: for small sealed values, small
-// durable changes and little memory.
+// engineOptions configures Pebble for small sealed values, small durable
+// changes and little memory.
 func engineOptions(fs vfs.FS) *pebble.Options {
 	o := &pebble.Options{
 		FS:                 fs,
@@ -76,18 +77,19 @@ func engineOptions(fs vfs.FS) *pebble.Options {
 		MemTableSize:       memTableSize,
 		MaxOpenFiles:       512,
 
-		// A stall inside Pebble can't be left when the disk fails, so Pebble
-		// never stalls: the committer waits in its place (see waitForEngine).
+		// A stall inside Pebble can't be interrupted when the disk fails, so
+		// Pebble never stalls: the committer waits instead (see
+		// waitForEngine).
 		MemTableStopWritesThreshold: 1 << 10,
 		L0StopWritesThreshold:       1 << 20,
 		L0CompactionThreshold:       8,
 
-		// Smooths the write-out of large changes; small ones are synced
+		// Spreads out the writes of large changes; small ones are synced
 		// anyway.
 		WALBytesPerSync: 1 << 20,
 	}
 	o.Experimental.EnableColumnarBlocks = func() bool { return true }
-	// Sampling reads for compactions costs time on each read and rewrites
+	// Compactions based on read sampling would slow down each read and rewrite
 	// data that is only read.
 	o.Experimental.ReadSamplingMultiplier = -1
 	for i := range o.Levels {

@@ -13,19 +13,18 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
-// presence finds out when the files that the engine uses are no longer those in
-// the folder: somebody has removed them, or the folder, or put others in their
-// place. The engine goes on writing to the files that it has open, and all that
-// it writes is lost.
+// presence detects when the files in the folder are no longer those that the
+// engine uses: the files or the folder were removed or replaced. The engine
+// keeps writing to its open files, and everything it writes is lost.
 //
-// Adding, removing and renaming files changes the folder's modification time.
-// So as long as that stays the same, one look at it is enough.
+// Adding, removing or renaming a file changes the folder's modification time.
+// So while that stays the same, one stat is enough.
 type presence struct {
 	fs  vfs.FS
 	dir string
 
 	mu    sync.Mutex
-	files map[string]fileID // that must be there, by name
+	files map[string]fileID // required files, by name
 	log   string            // name of the newest log
 
 	checking sync.Mutex // guards what follows
@@ -34,12 +33,12 @@ type presence struct {
 	settled  bool      // any later change has another modification time
 }
 
-// mtimeStep is more than the steps in which file systems count modification
-// times. A change that comes sooner after the engine's own may not be seen in
-// the folder's time, so all files are looked for once more.
+// mtimeStep is longer than the granularity of modification times. A change
+// soon after one of the engine's own may leave the folder's time as it was, so
+// all files are checked once more.
 const mtimeStep = 50 * time.Millisecond
 
-// newPresence expects the files that are in dir now, or only those named.
+// newPresence expects the files that are in dir now, or only the named ones.
 func newPresence(fsys vfs.FS, dir string, names ...string) (*presence, error) {
 	p := &presence{fs: fsys, dir: dir, files: map[string]fileID{}}
 	info, err := fsys.Stat(dir)
@@ -58,15 +57,15 @@ func newPresence(fsys vfs.FS, dir string, names ...string) (*presence, error) {
 	return p, nil
 }
 
-// add expects a file that was made.
+// add expects a newly created file.
 func (p *presence) add(path string) {
 	name := p.fs.PathBase(path)
 	if !strings.HasSuffix(name, integrity.TableSuffix) && integrity.KindOf(p.fs, name) == integrity.TableFile && name != integrity.LedgerName && name != integrity.LockName {
-		return // nothing depends on it
+		return // not needed
 	}
 	info, err := p.fs.Stat(path)
 	if err != nil {
-		return // the engine will meet that
+		return // the engine will find out
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,14 +75,14 @@ func (p *presence) add(path string) {
 	}
 }
 
-// drop no longer expects a file, which is about to be removed or renamed.
+// drop stops expecting a file that is about to be removed or renamed.
 func (p *presence) drop(path string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.files, p.fs.PathBase(path))
 }
 
-// check returns an error when the folder is not as it should be.
+// check returns an error if the folder is missing files or was replaced.
 func (p *presence) check() error {
 	p.checking.Lock()
 	defer p.checking.Unlock()
@@ -111,8 +110,8 @@ func (p *presence) check() error {
 	return nil
 }
 
-// expected returns the files that must be there, or only the newest log, which
-// has the latest changes.
+// expected returns the required files, or only the newest log, which holds the
+// latest changes.
 func (p *presence) expected(newest bool) map[string]fileID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,7 +121,7 @@ func (p *presence) expected(newest bool) map[string]fileID {
 	return maps.Clone(p.files)
 }
 
-// find makes sure that a file is there.
+// find checks that a file exists and is still the same one.
 func (p *presence) find(name string, id fileID) error {
 	info, err := p.fs.Stat(p.fs.PathJoin(p.dir, name))
 	switch {

@@ -14,8 +14,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
-// TestFilesVanish removes and replaces files below a running store: no change
-// may be acknowledged that the next start would not find.
+// TestFilesVanish removes and replaces files of a running store: it must not
+// acknowledge a change that the next start would not find.
 func TestFilesVanish(t *testing.T) {
 	if fileIDsTellNothing {
 		t.Skip("open files can't be removed here")
@@ -41,17 +41,17 @@ func TestFilesVanish(t *testing.T) {
 		return func(name string) bool { return strings.HasPrefix(name, s) }
 	}
 	for _, c := range []struct {
-		name string
-		do   func(t *testing.T, dir string)
-		heal func(t *testing.T, dir string) // puts back what was moved
+		name    string
+		do      func(t *testing.T, dir string)
+		restore func(t *testing.T, dir string) // undoes do
 	}{
 		{name: "folder removed", do: func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) }},
 		{name: "folder above removed", do: func(t *testing.T, dir string) { must(t, os.RemoveAll(filepath.Dir(dir))) }},
 		{name: "folder emptied", do: func(t *testing.T, dir string) { removeAll(t, dir, func(string) bool { return true }) }},
 		{
-			name: "folder moved",
-			do:   func(t *testing.T, dir string) { must(t, os.Rename(dir, dir+".moved")) },
-			heal: func(t *testing.T, dir string) { must(t, os.Rename(dir+".moved", dir)) },
+			name:    "folder moved",
+			do:      func(t *testing.T, dir string) { must(t, os.Rename(dir, dir+".moved")) },
+			restore: func(t *testing.T, dir string) { must(t, os.Rename(dir+".moved", dir)) },
 		},
 		{name: "folder replaced by a copy", do: func(t *testing.T, dir string) {
 			copyDir(t, dir, dir+".copy")
@@ -80,26 +80,26 @@ func TestFilesVanish(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "above", "store")
 				s := mustOpen(t, dir, nil)
 				storetest.MustSet(t, s, "a", "1")
-				must(t, s.Compact(t.Context())) // so that there is a table
+				must(t, s.Compact(t.Context())) // create a table
 				storetest.MustSet(t, s, "b", "2")
 				if !s.Metrics().Available {
-					t.Fatal("the store does not work")
+					t.Fatal("the store is unavailable")
 				}
 				c.do(t, dir)
 				if idle && s.Metrics().Available {
-					t.Error("the metrics say that changes are taken")
+					t.Error("the metrics report the store as available")
 				}
 				err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("c"), []byte("3")) })
 				if !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("update: %v", err)
 				}
 				if s.Metrics().Available {
-					t.Error("the metrics say that changes are taken")
+					t.Error("the metrics report the store as available")
 				}
-				if c.heal == nil {
+				if c.restore == nil {
 					return
 				}
-				c.heal(t, dir)
+				c.restore(t, dir)
 				mustRecover(t, s)
 				storetest.MustSet(t, s, "d", "4")
 				storetest.MustClose(t, s)
@@ -110,7 +110,7 @@ func TestFilesVanish(t *testing.T) {
 	}
 }
 
-// wantPairs checks that the store has these pairs, and maybe others.
+// wantPairs checks that the store contains these pairs, possibly among others.
 func wantPairs(t *testing.T, s *Store, want ...string) {
 	t.Helper()
 	var got []string
@@ -124,8 +124,10 @@ func wantPairs(t *testing.T, s *Store, want ...string) {
 	}
 }
 
-// TestEngineFilesAreNoAlarm keeps the engine busy with its own files.
+// TestEngineFilesAreNoAlarm checks that the engine's own file changes are not
+// mistaken for foreign ones.
 func TestEngineFilesAreNoAlarm(t *testing.T) {
+	t.Parallel()
 	s := mustOpen(t, t.TempDir(), nil)
 	value := make([]byte, 1<<20)
 	for i := range 60 {

@@ -14,8 +14,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
-// TestPrivate makes stores with the umask that hides nothing and the one that
-// hides everything: the folder and its files are open to their owner alone.
+// TestPrivate creates stores under the most open and the strictest umask: only
+// the owner may access the folder and its files.
 func TestPrivate(t *testing.T) {
 	wantPrivate := func(dir string) {
 		t.Helper()
@@ -47,7 +47,7 @@ func TestPrivate(t *testing.T) {
 		}()
 		wantPrivate(filepath.Dir(dir))
 
-		// As a volume's driver may leave it.
+		// As the driver of a volume may leave it.
 		must(t, os.Chmod(dir, 0o2777))
 		storetest.MustClose(t, mustOpen(t, dir, nil))
 		wantPrivate(dir)

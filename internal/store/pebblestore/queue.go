@@ -14,11 +14,11 @@ type request struct {
 	ctx   context.Context
 	fn    func(store.Tx) error
 	state atomic.Int32
-	done  chan struct{} // gets a value when the request is answered
+	done  chan struct{} // receives a value when the request is answered
 
 	ran bool // fn was called
 
-	// The outcome, for the caller to read after done.
+	// The outcome. The caller reads it after done.
 	err      error
 	panicked any  // what fn panicked with
 	exited   bool // fn ended its goroutine
@@ -30,9 +30,9 @@ const (
 	gone         // its caller has left
 )
 
-// Update implements store.Store. fn runs on a goroutine of the store while
-// other changes wait, so it should be quick, and it must not call Update.
-// When it panics, or ends its goroutine, so does Update.
+// Update implements store.Store. fn runs on one of the store's goroutines
+// while other changes wait, so it should be quick, and must not call Update.
+// If fn panics or ends its goroutine, so does Update.
 func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 	case <-r.done:
 	case <-ctx.Done():
 		if r.state.CompareAndSwap(queued, gone) {
-			return ctx.Err() // and the committer drops the request
+			return ctx.Err() // the committer drops the request
 		}
 		<-r.done
 	}
@@ -73,7 +73,7 @@ type queue struct {
 
 func (q *queue) init() { q.wake = make(chan struct{}, 1) }
 
-// push adds r, unless the queue is closed.
+// push adds r. It returns false if the queue is closed.
 func (q *queue) push(r *request) bool {
 	q.mu.Lock()
 	if q.closed {
@@ -89,7 +89,7 @@ func (q *queue) push(r *request) bool {
 	return true
 }
 
-// take returns what is waiting, in a slice that reuses spare.
+// take returns the waiting requests and reuses spare for later ones.
 func (q *queue) take(spare []*request) (all []*request, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -97,7 +97,7 @@ func (q *queue) take(spare []*request) (all []*request, closed bool) {
 	return all, q.closed
 }
 
-// close lets nothing more in. It reports whether the queue was open.
+// close refuses further requests. It reports whether the queue was open.
 func (q *queue) close() bool {
 	q.mu.Lock()
 	was := q.closed

@@ -9,16 +9,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// copyLimit is the size up to which a value is copied out of the engine; a
-// larger one is lent, which holds the engine's resources until the
-// transaction ends.
+// copyLimit is the size up to which values are copied out of the engine.
+// Larger values are lent, which holds engine resources until the transaction
+// ends.
 const copyLimit = 4 << 10
 
-// reader is a store.Reader over one state of the engine. It is used again
-// once its transaction has ended.
+// reader is a store.Reader of one state of the engine. It is reused after its
+// transaction ends.
 type reader struct {
 	src   pebble.Reader // nil outside of a transaction
-	revs  *revisions    // of the state that is read
+	revs  *revisions    // of that state
 	bytes arena
 	lent  []io.Closer
 }
@@ -78,8 +78,8 @@ func (r *reader) Scan(from, to []byte, fn func(key, value []byte) (bool, error))
 	return nil
 }
 
-// iterate returns an iterator over the engine's keys from from to to, or nil
-// when there are none.
+// iterate returns an iterator over the engine's keys in [from, to), or nil if
+// the range is empty.
 func (r *reader) iterate(from, to []byte) (*pebble.Iterator, error) {
 	if r.src == nil {
 		return nil, errEnded
@@ -88,27 +88,27 @@ func (r *reader) iterate(from, to []byte) (*pebble.Iterator, error) {
 		return nil, nil
 	}
 	if len(from) == 0 {
-		from = nil // the engine knows no bound that is empty
+		from = nil // the engine has no empty bounds
 	}
 	it, err := r.src.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	return it, readError(err)
 }
 
-// closeIter closes it and returns err, or else what made it stop.
+// closeIter closes it and returns err, or else the error of the iteration.
 func closeIter(it *pebble.Iterator, err error) error {
-	// Close reports the error of the iteration as well.
+	// Close also returns the error of the iteration.
 	if cerr := it.Close(); err == nil {
 		return readError(cerr)
 	}
 	return err
 }
 
-// end gives back what the transaction held.
+// end releases the resources of the transaction.
 func (r *reader) end() {
 	r.src, r.revs = nil, nil
 	r.bytes.reset()
 	for i, c := range r.lent {
-		_ = c.Close() // the value was read; nothing is left to fail
+		_ = c.Close() // the value has been read
 		r.lent[i] = nil
 	}
 	r.lent = r.lent[:0]

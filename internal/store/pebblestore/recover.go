@@ -10,7 +10,7 @@ const (
 	lastRetry  = 5 * time.Second
 )
 
-// failed is called when the disk of a generation has failed.
+// failed signals that a generation's disk has failed.
 func (s *Store) failed() {
 	select {
 	case s.engineFailed <- struct{}{}:
@@ -27,7 +27,7 @@ func (s *Store) recoverEngine() {
 			return
 		}
 		if s.gen.Load().disk.failure() == nil {
-			continue // one that never took over
+			continue // a generation that never took over
 		}
 		if !s.replace() {
 			return
@@ -35,8 +35,8 @@ func (s *Store) recoverEngine() {
 	}
 }
 
-// replace opens new generations until one takes over. It reports whether one
-// did, which fails only when the store is closed.
+// replace opens new generations until one takes over. It returns false only if
+// the store is closed.
 func (s *Store) replace() bool {
 	old := s.gen.Load()
 	old.disk.drain()
@@ -53,7 +53,7 @@ func (s *Store) replace() bool {
 		}
 		took := s.committer.between(func() {
 			s.gen.Store(next)
-			// Changes that had failed may have become visible.
+			// Changes reported as failed may have become visible.
 			s.committer.changed = everyTable
 			s.publish(next, s.committer.nextRevisions())
 		})
@@ -63,14 +63,14 @@ func (s *Store) replace() bool {
 		}
 		old.release()
 		s.counters.recoveries.Add(1)
-		s.log.Info("store: the disk works again, changes are taken")
+		s.log.Info("store: the disk works again, accepting changes")
 		return true
 	}
 }
 
 func (s *Store) reopen() (*generation, error) {
-	// Another folder in place of ours is not locked, and not what was served.
-	if err := s.home.check(); err != nil {
+	// A folder that replaced ours is not locked, and has other data.
+	if err := s.folder.check(); err != nil {
 		return nil, fmt.Errorf("%w: restart the server to open what is there now", err)
 	}
 	if err := s.spaceToOpen(); err != nil {

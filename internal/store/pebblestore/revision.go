@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// revisions are the revisions of one state of the store, as store.Reader
-// defines them. They start anew with each Open.
+// revisions are the revisions of one state of the store, as defined by
+// store.Reader. They restart with each Open.
 type revisions struct {
 	all    uint64
 	tables [4]*[64]uint64 // shared with earlier states where nothing changed
 }
 
-// of returns the revision of some tables, or of everything.
+// of returns the revision of the given tables, or of everything.
 func (r *revisions) of(tables []byte) uint64 {
 	if len(tables) == 0 {
 		return r.all
@@ -24,7 +24,7 @@ func (r *revisions) of(tables []byte) uint64 {
 	return latest
 }
 
-// next returns the revisions of the state after a change of some tables.
+// next returns the revisions after a change to the given tables.
 func (r *revisions) next(changed *tableSet) *revisions {
 	out := *r
 	out.all++
@@ -52,7 +52,8 @@ var everyTable = tableSet{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
 func (s *tableSet) add(t byte)      { s[t>>6] |= 1 << (t & 63) }
 func (s *tableSet) has(t byte) bool { return s[t>>6]>>(t&63)&1 != 0 }
 
-// hasAny reports whether s has one of tables, or without tables any at all.
+// hasAny reports whether s contains any of tables or, without tables, anything
+// at all.
 func (s *tableSet) hasAny(tables []byte) bool {
 	if len(tables) == 0 {
 		return *s != tableSet{}
@@ -60,7 +61,7 @@ func (s *tableSet) hasAny(tables []byte) bool {
 	return slices.ContainsFunc(tables, s.has)
 }
 
-// addRange adds the tables of the keys from from to to.
+// addRange adds the tables of the keys in [from, to).
 func (s *tableSet) addRange(from, to []byte) {
 	first, last := 0, 255
 	if len(from) > 0 {

@@ -6,19 +6,19 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// A scheduler lets the engine compact as much as it wants to, but not before
-// the engine is open: pebble.Open waits for each compaction that has begun,
-// and one can take many seconds.
+// A scheduler lets the engine compact freely, but only once it is open:
+// pebble.Open waits for each compaction that has begun, which can take many
+// seconds.
 type scheduler struct {
 	mu      sync.Mutex
-	idle    sync.Cond // signalled when granting ends
+	idle    sync.Cond // signaled when granting ends
 	db      pebble.DBForCompaction
 	allowed bool // compactions may run
 	running int
 
-	// granting is set while a goroutine offers the engine to run compactions
-	// that wait; again, when it should look once more. While it offers, it
-	// counts as one that runs.
+	// granting is set while a goroutine offers the engine to run waiting
+	// compactions; again means that it should offer once more. The offer
+	// itself counts as a running compaction.
 	granting, again bool
 }
 
@@ -30,7 +30,7 @@ func newScheduler() *scheduler {
 	return s
 }
 
-// start lets compactions run.
+// start allows compactions.
 func (s *scheduler) start() {
 	s.mu.Lock()
 	s.allowed = true
@@ -60,8 +60,8 @@ func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.room() {
-		// The offer that took the room may have found nothing just before the
-		// engine asked, which it does not do twice.
+		// The offer that took the slot may have found nothing just before the
+		// engine asked, and the engine doesn't ask twice.
 		s.again = true
 		return false, nil
 	}
@@ -69,7 +69,7 @@ func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	return true, grantHandle{s}
 }
 
-// room reports whether one more compaction may run.
+// room reports whether another compaction may run.
 func (s *scheduler) room() bool {
 	return s.allowed && s.running < s.db.GetAllowedWithoutPermission()
 }
@@ -77,8 +77,8 @@ func (s *scheduler) room() bool {
 // UpdateGetAllowedWithoutPermission implements pebble.CompactionScheduler.
 func (s *scheduler) UpdateGetAllowedWithoutPermission() { s.grant() }
 
-// grant offers the engine to run what it could not when it asked. It is
-// called with the engine's locks held, so another goroutine does it.
+// grant offers the engine to run compactions that were refused earlier. It is
+// called with the engine's locks held, so it uses another goroutine.
 func (s *scheduler) grant() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +99,7 @@ func (s *scheduler) grantWaiting() {
 	for {
 		s.again = false
 		for s.room() {
-			// The engine's locks come before this one.
+			// Lock order: the engine's locks come before s.mu.
 			s.running++
 			s.mu.Unlock()
 			waiting, _ := s.db.GetWaitingCompaction()

@@ -8,8 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// An engineThatAsks stands for the engine: as the real one, it asks the
-// scheduler once to run a compaction and from then on waits to be offered it.
+// An engineThatAsks mimics the engine: it asks the scheduler once to run a
+// compaction, and then waits for an offer.
 type engineThatAsks struct {
 	scheduler *scheduler
 	begun     chan struct{} // closed when the compaction runs
@@ -27,8 +27,8 @@ func (e *engineThatAsks) GetWaitingCompaction() (bool, pebble.WaitingCompaction)
 	if e.offers++; e.offers > 1 {
 		return e.waiting, pebble.WaitingCompaction{}
 	}
-	// There is nothing to do when the first offer comes, but before the
-	// scheduler has heard so there is.
+	// At the first offer there is nothing to do, but a compaction comes up
+	// before the scheduler learns that.
 	if ok, _ := e.scheduler.TrySchedule(); ok {
 		close(e.begun)
 	} else {
@@ -47,8 +47,8 @@ func (e *engineThatAsks) Schedule(pebble.CompactionGrantHandle) bool {
 	return true
 }
 
-// TestSchedulerForgetsNobody refuses a compaction for the sake of an offer
-// that finds nothing to do.
+// TestSchedulerForgetsNobody refuses a compaction because of an offer that
+// then finds nothing to do.
 func TestSchedulerForgetsNobody(t *testing.T) {
 	s := newScheduler()
 	e := &engineThatAsks{scheduler: s, begun: make(chan struct{})}
@@ -57,7 +57,7 @@ func TestSchedulerForgetsNobody(t *testing.T) {
 	select {
 	case <-e.begun:
 	case <-time.After(time.Minute):
-		t.Fatal("a compaction that was asked for is never run")
+		t.Fatal("a requested compaction never ran")
 	}
 	s.Unregister()
 }

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// reserveFiles is the number of files that must be left for the engine to
-	// make, on a file system that can run out of them.
+	// reserveFiles is the number of files that the engine must still be able
+	// to create, on file systems that can run out of inodes.
 	reserveFiles = 64
 
-	// Opening the engine, and changes with store.WithReserve, may use the
-	// reserve up to this part of it.
+	// Opening the engine, and changes with store.WithReserve, may use all but
+	// one part in reservePart of the reserve.
 	reservePart = 4
 )
 
-// space is what the file system has left, as far as it tells.
+// space is the free space of the file system, as far as known.
 type space struct{ bytes, files uint64 }
 
 func (s *Store) freeSpace() space {
@@ -42,7 +42,7 @@ func (s *Store) freeSpace() space {
 	return space{usage.AvailBytes, math.MaxUint64}
 }
 
-// spaceFor makes sure that a change of n bytes leaves the reserve.
+// spaceFor returns an error if a change of n bytes would use the reserve.
 func (s *Store) spaceFor(ctx context.Context, free space, n int) error {
 	err := s.leaves(free, n, 1)
 	if err != nil && store.MayUseReserve(ctx) {
@@ -54,12 +54,13 @@ func (s *Store) spaceFor(ctx context.Context, free space, n int) error {
 	return nil
 }
 
-// leaves makes sure that n more bytes leave the reserve, or a part of it.
+// leaves returns an error if n more bytes would use the reserve, or the last
+// part of it.
 func (s *Store) leaves(free space, n int, part uint64) error {
 	if s.opts.Reserve < 0 {
 		return nil
 	}
-	// Twice: in the log, and in a table soon after.
+	// Twice: in the log, and soon after in a table.
 	if need := uint64(s.opts.Reserve)/part + 2*uint64(n); free.bytes < need {
 		return fmt.Errorf("%d bytes free on the disk, %d needed", free.bytes, need)
 	}
@@ -69,8 +70,8 @@ func (s *Store) leaves(free space, n int, part uint64) error {
 	return nil
 }
 
-// spaceToOpen makes sure that the engine can be opened, which writes to tables
-// what is in its logs.
+// spaceToOpen returns an error if there is too little space to open the
+// engine, which writes the content of its logs to tables.
 func (s *Store) spaceToOpen() error {
 	names, err := s.opts.FS.List(s.dir)
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *Store) spaceToOpen() error {
 	return s.leaves(s.freeSpace(), int(logs), reservePart)
 }
 
-// isFull reports whether err says that the disk has no space left.
+// isFull reports whether err means that the disk is full.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

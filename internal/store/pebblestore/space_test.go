@@ -8,12 +8,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -21,7 +19,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
-// TestReserve refuses changes, but no reads, when the disk has little space.
+// TestReserve checks that low disk space blocks changes but not reads.
 func TestReserve(t *testing.T) {
 	fs := &lowSpace{FS: vfs.Default}
 	fs.free.Store(1 << 30)
@@ -36,7 +34,7 @@ func TestReserve(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	if s.Metrics().Available {
-		t.Error("the metrics say that changes are taken")
+		t.Error("the metrics report the store as available")
 	}
 	fs.free.Store(11 << 20)
 	storetest.MustSet(t, s, "a", "3")
@@ -54,8 +52,8 @@ func (f *lowSpace) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: f.free.Load(), TotalBytes: 1 << 40}, nil
 }
 
-// TestWithReserve lets changes that ask for it use the reserve, down to a
-// quarter of it, while other changes are refused.
+// TestWithReserve checks that changes with WithReserve may use three quarters
+// of the reserve while others are refused.
 func TestWithReserve(t *testing.T) {
 	fs := &lowSpace{FS: vfs.Default}
 	fs.free.Store(1 << 30)
@@ -93,8 +91,8 @@ func TestWithReserve(t *testing.T) {
 	}
 }
 
-// TestOpenWithoutSpace opens a store whose disk has no space left: it can be
-// read, and takes changes as soon as there is space.
+// TestOpenWithoutSpace opens a store on a full disk: it must be readable, and
+// accept changes as soon as there is space.
 func TestOpenWithoutSpace(t *testing.T) {
 	noSpace := ofKind(errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFileWriteAt, errorfs.OpFilePreallocate)
 	for _, c := range []struct {
@@ -111,7 +109,7 @@ func TestOpenWithoutSpace(t *testing.T) {
 			s := mustOpen(t, dir, nil)
 			storetest.MustSet(t, s, "a", "1")
 			crashed := t.TempDir()
-			copyDir(t, dir, crashed) // with its change in the log
+			copyDir(t, dir, crashed) // with the change in the log
 			storetest.MustClose(t, s)
 
 			var full atomic.Bool
@@ -125,7 +123,7 @@ func TestOpenWithoutSpace(t *testing.T) {
 			fs.free.Store(c.free)
 			s = mustOpen(t, crashed, &Options{FS: fs})
 			if m := s.Metrics(); m.Available {
-				t.Error("the metrics say that changes are taken")
+				t.Error("the metrics report the store as available")
 			}
 			set := func(ctx context.Context) error {
 				return s.Update(ctx, func(tx store.Tx) error { return tx.Set([]byte("a"), []byte("2")) })
@@ -146,22 +144,22 @@ func TestOpenWithoutSpace(t *testing.T) {
 	}
 }
 
-// TestReadOnly opens a store, crashed or closed, and finds all of it there
-// without changing anything in the folder.
+// TestReadOnly opens crashed and closed stores read-only: everything must be
+// readable, and the folder unchanged.
 func TestReadOnly(t *testing.T) {
 	closed, crashed := t.TempDir(), t.TempDir()
 	s := mustOpen(t, closed, nil)
 	storetest.MustSet(t, s, "a", "1")
 	copyDir(t, closed, crashed)
 	if _, err := Open(closed, &Options{ReadOnly: true}); !errors.Is(err, store.ErrLocked) {
-		t.Errorf("open for reading what another has open: %v", err)
+		t.Errorf("open a locked store read-only: %v", err)
 	}
 	storetest.MustClose(t, s)
 	for _, dir := range []string{closed, crashed} {
 		before := snapshotFolder(t, dir)
 		s := mustOpen(t, dir, &Options{ReadOnly: true})
 		if _, err := Open(dir, nil); !errors.Is(err, store.ErrLocked) {
-			t.Errorf("open what is open for reading: %v", err)
+			t.Errorf("open a store that is open read-only: %v", err)
 		}
 		if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
 			t.Errorf("got %v", got)
@@ -182,11 +180,11 @@ func TestReadOnly(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(missing); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("made a folder: %v", err)
+		t.Errorf("created a folder: %v", err)
 	}
 }
 
-// snapshotFolder tells the names, content and times of the files in dir.
+// snapshotFolder returns the names, content and times of the files in dir.
 func snapshotFolder(tb testing.TB, dir string) map[string]string {
 	tb.Helper()
 	out := map[string]string{}
@@ -200,112 +198,4 @@ func snapshotFolder(tb testing.TB, dir string) map[string]string {
 		out[e.Name()] = fmt.Sprint(info.Mode(), info.ModTime(), crc32.ChecksumIEEE(b))
 	}
 	return out
-}
-
-// TestFullDisk fills a real file system.
-func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=48m"); err != nil {
-		t.Skipf("needs to mount a file system: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	for _, reserve := range []int64{8 << 20, -1} {
-		t.Run(fmt.Sprintf("reserve=%d", reserve), func(t *testing.T) {
-			db := filepath.Join(dir, fmt.Sprintf("db%d", reserve))
-			s := mustOpen(t, db, &Options{Reserve: reserve})
-			acked := 0
-			value := make([]byte, 100_000)
-			var err error
-			for range 2000 {
-				err = s.Update(t.Context(), func(tx store.Tx) error {
-					value[0] = byte(acked)
-					return tx.Set(fmt.Appendf(nil, "k%05d", acked), value)
-				})
-				if err != nil {
-					break
-				}
-				acked++
-			}
-			if !errors.Is(err, store.ErrUnavailable) {
-				t.Fatalf("after %d changes: %v", acked, err)
-			}
-			check := func(s *Store) {
-				t.Helper()
-				storetest.MustView(t, s, func(r store.Reader) error {
-					for i := range acked {
-						v, err := r.Get(fmt.Appendf(nil, "k%05d", i))
-						if err != nil {
-							return err
-						}
-						if v[0] != byte(i) {
-							t.Errorf("key %d is wrong", i)
-						}
-					}
-					return nil
-				})
-			}
-			check(s)
-			time.Sleep(300 * time.Millisecond)
-			check(s)
-			t.Logf("full after %d changes, %d recoveries", acked, s.Metrics().Recoveries)
-			if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=200m"); err != nil {
-				t.Fatal(err)
-			}
-			mustRecover(t, s)
-			check(s)
-			storetest.MustClose(t, s)
-			s = mustOpen(t, db, nil)
-			check(s)
-			storetest.MustClose(t, s)
-			if err := os.RemoveAll(db); err != nil {
-				t.Fatal(err)
-			}
-			if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=48m"); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-}
-
-// TestNoInodes uses up the inodes of a real file system. The store refuses
-// changes before they run out; after a restart without any it can be read.
-func TestNoInodes(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "nr_inodes=200"); err != nil {
-		t.Skipf("needs to mount a file system: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	db := filepath.Join(dir, "db")
-	s := mustOpen(t, db, nil)
-	storetest.MustSet(t, s, "a", "1")
-	for i := 0; ; i++ {
-		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600); errors.Is(err, syscall.ENOSPC) {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	set := func() error {
-		return s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("a"), []byte("2")) })
-	}
-	if err := set(); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("update: %v", err)
-	}
-	if got := s.Metrics().Recoveries; got != 0 {
-		t.Errorf("the engine met the end of the disk %d times", got)
-	}
-	storetest.MustClose(t, s)
-
-	s = mustOpen(t, db, nil)
-	if err := set(); !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("update: %v", err)
-	}
-	if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
-		t.Errorf("got %v", got)
-	}
-	for i := range reserveFiles + 16 {
-		must(t, os.Remove(filepath.Join(dir, strconv.Itoa(i))))
-	}
-	mustRecover(t, s)
-	must(t, set())
 }

@@ -1,14 +1,12 @@
-// Package pebblestore keeps a store in a folder of the local disk, with
-// Pebble as the engine. It is the store of a server that runs alone.
+// Package pebblestore stores data in a local folder, with Pebble as the
+// engine. It is the store of a single server.
 //
-// It guards two things that the engine leaves to its user. Reads only ever
-// show what is durable, so that nothing that was answered can be taken back
-// by a crash. And nothing that goes wrong on the disk ends the process: a
-// failed write refuses changes until the engine could be opened anew, and
-// damaged data is an error that names it.
+// It adds two guarantees to Pebble's. Reads only ever show durable data, so a
+// crash can't take back an answer. And a failing disk never ends the process:
+// after a failed write, changes are refused until the engine has been
+// reopened, and reading damaged data returns an error that names it.
 //
-// What the bytes mean, and that they are sealed, is the business of the
-// packages above.
+// The packages above decide what the bytes mean, and seal them.
 package pebblestore
 
 import (
@@ -27,22 +25,20 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
-// Store is a store.Store in a folder. Its methods may be called by several
-// goroutines at once.
+// Store is a store.Store in a folder. It is safe for concurrent use.
 //
-// A View may last long: it keeps its state as it was and holds up no change.
-// What it costs is disk space, for what was overwritten or deleted since it
-// began, and that Close waits for it.
+// A View may last long without delaying changes. It costs disk space for data
+// overwritten or deleted since it began, and Close waits for it.
 type Store struct {
 	dir      string
 	opts     Options
 	log      *slog.Logger
 	lock     *folderLock
-	home     *presence // the folder, and the lock in it
+	folder   *presence // the folder, and the lock in it
 	cache    *pebble.Cache
 	deferred deferredRemovals
 
-	// published is what Views read; nil once the store is closed.
+	// published is the epoch that Views read; nil once the store is closed.
 	published atomic.Pointer[epoch]
 	live      liveEpochs
 	readers   sync.Pool // of *reader
@@ -51,28 +47,28 @@ type Store struct {
 	requests  sync.Pool // of *request
 	committer *committer
 
-	// Only the executor changes gen; gens counts the generations that are
-	// not closed yet.
+	// Only the executor changes gen. gens counts the generations that are not
+	// closed yet.
 	gen          atomic.Pointer[generation]
 	gens         sync.WaitGroup
-	engineFailed chan struct{} // gets a value when a generation has failed
+	engineFailed chan struct{} // receives a value when a generation fails
 	stopping     chan struct{} // closed by Close
 	loops        sync.WaitGroup
 
 	compacting chan struct{} // holds a value while Compact runs
 
 	counters   counters
-	readFailed atomic.Int64 // when a View last met an error of the disk
+	readFailed atomic.Int64 // when a View last met a disk error
 }
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the store in dir, or makes one, with mode 0700, when dir does
-// not exist or is empty. opts may be nil.
+// Open opens the store in dir, or creates one, with mode 0700, if dir does not
+// exist or is empty. opts may be nil.
 //
-// It returns store.ErrLocked when another process has the store open and a
-// *store.CorruptError when it is damaged. Whenever it returns an error, it
-// has changed nothing in a store that was there.
+// It returns store.ErrLocked if another process has the store open, and a
+// *store.CorruptError if it is damaged. If it returns an error, it has not
+// changed an existing store.
 func Open(dir string, opts *Options) (_ *Store, err error) {
 	s := &Store{
 		dir:          dir,
@@ -92,7 +88,7 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if s.home, err = newPresence(s.opts.FS, s.dir, integrity.LockName); err != nil {
+	if s.folder, err = newPresence(s.opts.FS, s.dir, integrity.LockName); err != nil {
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.lock.giveUp()))
 	}
 	s.cache = pebble.NewCache(s.opts.CacheSize)
@@ -115,8 +111,8 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 	return s, nil
 }
 
-// enter makes the folder if need be, takes its lock and reports whether a new
-// store is to be made in it.
+// enter creates the folder if needed, takes its lock, and reports whether the
+// folder needs a new store.
 func (s *Store) enter() (fresh bool, err error) {
 	fs := s.opts.FS
 	if s.opts.ReadOnly {
@@ -130,7 +126,7 @@ func (s *Store) enter() (fresh bool, err error) {
 	} else if err != nil {
 		return false, err
 	}
-	// A first look, so as not to leave a lock in a folder that is not ours.
+	// Check before locking, so as not to leave a lock in a foreign folder.
 	if err := refuseForeign(fs, s.dir); err != nil {
 		return false, err
 	}
@@ -140,7 +136,7 @@ func (s *Store) enter() (fresh bool, err error) {
 			return false, err
 		}
 		if wasOpen {
-			s.log.Info("store: the folder was open to other users and was closed to them", "folder", s.dir)
+			s.log.Info("store: removed other users' access to the folder", "folder", s.dir)
 		}
 	}
 	if s.lock, err = lockFolder(fs, s.dir); err != nil {
@@ -163,12 +159,12 @@ func (s *Store) enter() (fresh bool, err error) {
 func refuseForeign(fs vfs.FS, dir string) error {
 	state, _, err := integrity.Inspect(fs, dir)
 	if err == nil && state == integrity.FolderForeign {
-		err = fmt.Errorf("%s is not empty and holds no store", dir)
+		err = fmt.Errorf("%s is not empty and does not contain a store", dir)
 	}
 	return err
 }
 
-// Exclusive implements store.Store: the lock of the folder sees to it.
+// Exclusive implements store.Store: the folder is locked.
 func (s *Store) Exclusive() bool { return true }
 
 // Revision implements store.Store.
@@ -202,11 +198,11 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	return err
 }
 
-// readTrouble is how long the store says that it does not work after a read
-// that failed because of the disk.
+// readTrouble is how long the store reports itself unavailable after a disk
+// error in a read.
 const readTrouble = 10 * time.Second
 
-// available reports whether reads and changes work, as far as is known.
+// available reports whether reads and changes work, as far as known.
 func (s *Store) available(gen *generation) bool {
 	gen.disk.checkFiles()
 	return gen.disk.failure() == nil &&
@@ -214,19 +210,18 @@ func (s *Store) available(gen *generation) bool {
 		s.leaves(s.freeSpace(), 1, 1) == nil
 }
 
-// acquire takes a reference to the published epoch, nil once the store is
-// closed.
+// acquire takes a reference to the published epoch. It returns nil once the
+// store is closed.
 func (s *Store) acquire() *epoch {
 	for {
-		// One that has just ended is followed by another.
+		// An epoch that has just ended has a successor.
 		if e := s.published.Load(); e == nil || e.acquire() {
 			return e
 		}
 	}
 }
 
-// publish makes the current state of gen what Views see. The state must be
-// durable.
+// publish makes the current state of gen visible to Views. It must be durable.
 func (s *Store) publish(gen *generation, revs *revisions) {
 	if old := s.published.Swap(newEpoch(gen, &s.live, revs)); old != nil {
 		old.retire()

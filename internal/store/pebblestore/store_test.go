@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
@@ -16,6 +16,7 @@ import (
 )
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(tb testing.TB) storetest.Opener {
 		dir := tb.TempDir()
 		return storetest.OpenerFunc(func(context.Context) (store.Store, error) { return Open(dir, nil) })
@@ -32,11 +33,11 @@ func mustOpen(tb testing.TB, dir string, opts *Options) *Store {
 	return s
 }
 
-// slowSync is a file system whose syncs of logs wait for the test.
+// slowSync is a file system whose log syncs block until the test resumes them.
 type slowSync struct {
 	vfs.FS
 	hold    atomic.Bool
-	waiting chan struct{} // gets a value for each sync that waits
+	waiting chan struct{} // receives a value for each blocked sync
 	resume  chan struct{}
 }
 
@@ -61,9 +62,13 @@ func (f *slowFile) SyncData() error {
 	return f.File.SyncData()
 }
 
-// TestOnlyDurableIsShown stops the disk in the middle of a commit: no View
-// may show the change, while the next function runs on top of it.
+// TestOnlyDurableIsShown blocks the disk in the middle of a commit: no View
+// may show the change, though the next function runs on top of it.
 func TestOnlyDurableIsShown(t *testing.T) {
+	synctest.Test(t, testOnlyDurableIsShown)
+}
+
+func testOnlyDurableIsShown(t *testing.T) {
 	fs := &slowSync{FS: vfs.Default, waiting: make(chan struct{}, 9), resume: make(chan struct{})}
 	s := mustOpen(t, t.TempDir(), &Options{FS: fs})
 	storetest.MustSet(t, s, "a", "1")
@@ -95,7 +100,7 @@ func TestOnlyDurableIsShown(t *testing.T) {
 		})
 	}()
 	<-ran // while the first is not durable
-	time.Sleep(20 * time.Millisecond)
+	synctest.Wait()
 	if got := shown(); got != "1" {
 		t.Errorf("view shows %q, which is not durable", got)
 	}
@@ -118,7 +123,7 @@ func TestOnlyDurableIsShown(t *testing.T) {
 	}
 }
 
-// TestGroups checks that callers that come together share a sync.
+// TestGroups checks that concurrent callers share a sync.
 func TestGroups(t *testing.T) {
 	fs := &slowSync{FS: vfs.Default, waiting: make(chan struct{}, 99), resume: make(chan struct{}, 99)}
 	s := mustOpen(t, t.TempDir(), &Options{FS: fs})
@@ -135,7 +140,7 @@ func TestGroups(t *testing.T) {
 		})
 	}
 	<-fs.waiting
-	// All others run while the first group is synced.
+	// All others run while the first group is being synced.
 	waitFor(t, "all functions", func() bool { return ran.Load() == callers })
 	fs.hold.Store(false)
 	fs.resume <- struct{}{}

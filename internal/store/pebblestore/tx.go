@@ -9,26 +9,26 @@ import (
 )
 
 const (
-	// maxChange bounds the bytes of one group of changes, well below what the
-	// engine can take in one batch.
+	// maxChange limits the bytes of one group, well below the engine's limit
+	// for a batch.
 	maxChange = 1 << 30
 
-	// fewKeys is how many keys a range may have to be deleted one by one. A
-	// range tombstone is dear to later reads, so it has to be worth it.
+	// fewKeys is the number of keys up to which a range is deleted key by key.
+	// A range tombstone slows down later reads, so it must be worth it.
 	fewKeys = 64
 )
 
 var (
 	errTooLarge = errors.New("store: change too large")
-	// errEmptyKey: neither this engine nor others have a key without bytes.
+	// Neither this engine nor others support empty keys.
 	errEmptyKey = errors.New("store: empty key")
 )
 
-// tx is a store.Tx: a reader of the engine below the changes of the group.
+// tx is a store.Tx: a reader of the engine through the group's changes.
 type tx struct {
 	reader
 	changes *changes
-	changed *tableSet // in which the group has written
+	changed *tableSet // tables that the group has written to
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -90,7 +90,7 @@ func (t *tx) DeleteRange(from, to []byte) error {
 	return err
 }
 
-// deleteFew deletes the keys from from to to one by one if they are few.
+// deleteFew deletes the keys in [from, to) one by one if there are few.
 func (t *tx) deleteFew(from, to []byte) (few bool, err error) {
 	keys := make([][]byte, 0, fewKeys)
 	err = t.Scan(from, to, func(key, _ []byte) (bool, error) {
@@ -112,8 +112,8 @@ func (t *tx) deleteFew(from, to []byte) (few bool, err error) {
 	return true, nil
 }
 
-// lastKeyAfter returns the first key after the last one at or after from, or
-// nil when there is none.
+// lastKeyAfter returns the immediate successor of the last key at or after
+// from, or nil if there is none.
 func lastKeyAfter(src pebble.Reader, from []byte) ([]byte, error) {
 	if len(from) == 0 {
 		from = nil

@@ -22,7 +22,7 @@ func testValues(t *testing.T, o Opener) {
 	wantGet(t, s, "a", "")
 	MustUpdate(t, s, func(tx store.Tx) error { return tx.Delete([]byte("never")) })
 
-	// Any byte may be in a key or value, and a value may be empty.
+	// Keys and values may contain any byte, and values may be empty.
 	key := []byte{0, 0xff, 0, '\n'}
 	MustUpdate(t, s, func(tx store.Tx) error { return tx.Set(key, []byte{}) })
 	MustView(t, s, func(r store.Reader) error {
@@ -34,7 +34,7 @@ func testValues(t *testing.T, o Opener) {
 	})
 	MustView(t, s, func(r store.Reader) error {
 		if _, err := r.Get([]byte("never")); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("get of a missing key: %v", err)
+			t.Errorf("get a missing key: %v", err)
 		}
 		return nil
 	})
@@ -107,7 +107,7 @@ func testRanges(t *testing.T, o Opener) {
 				got = append(got, p.Key)
 			}
 			if !slices.Equal(got, left) {
-				t.Errorf("left %q, want %q", got, left)
+				t.Errorf("%q left, want %q", got, left)
 			}
 		})
 	}
@@ -167,7 +167,7 @@ func testOwnWrites(t *testing.T, o Opener) {
 
 func testOwnWritesInScan(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
-	const n = 300 // more than an implementation may delete one by one
+	const n = 300 // more than an implementation would delete one by one
 	key := func(i int) []byte { return fmt.Appendf(nil, "k%03d", i) }
 	MustUpdate(t, s, func(tx store.Tx) error {
 		for i := range n {
@@ -209,7 +209,7 @@ func testOwnWritesInScan(t *testing.T, o Opener) {
 			}
 		}
 
-		// A scan may write what is outside of its range, and read.
+		// A scan's function may read, and write outside the range.
 		must(t, tx.Scan(key(0), key(20), func(k, v []byte) (bool, error) {
 			kept := string(k)
 			must(t, tx.Set(append([]byte("copy/"), k...), v))
@@ -247,7 +247,7 @@ func testCopiesBytes(t *testing.T, o Opener) {
 		t.Errorf("got %v", got)
 	}
 
-	// What Get returned stays as it is until the function returns.
+	// Results of Get stay valid until the function returns.
 	for i := range 100 {
 		MustSet(t, s, fmt.Sprintf("v%02d", i), string(bytes.Repeat([]byte{byte(i)}, i*200+1)))
 	}
@@ -260,7 +260,7 @@ func testCopiesBytes(t *testing.T, o Opener) {
 		}
 		for i, v := range got {
 			if !bytes.Equal(v, bytes.Repeat([]byte{byte(i)}, i*200+1)) {
-				t.Errorf("value %d changed in the transaction", i)
+				t.Errorf("value %d changed during the transaction", i)
 			}
 		}
 		return nil
@@ -332,7 +332,7 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// inRange returns the pairs of m from from to to, in order.
+// inRange returns the pairs of m with keys in [from, to), in order.
 func inRange(m map[string]string, from, to []byte) []Pair {
 	var all []Pair
 	for k, v := range m {

@@ -11,7 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// testCounter lets many callers increment one number: none may get lost.
+// testCounter increments one number from many goroutines: no increment may be
+// lost.
 func testCounter(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	const workers, rounds = 64, 20
@@ -42,7 +43,7 @@ func add(tx store.Tx, key string, n int) error {
 }
 
 // testPairs moves amounts between accounts: every reader must see the same
-// sum, by Get and by Scan.
+// total, by Get and by Scan.
 func testPairs(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	const accounts, total = 10, 1000
@@ -119,11 +120,11 @@ func testPairs(t *testing.T, o Opener) {
 	close(stop)
 	readers.Wait()
 	if reads.Load() == 0 {
-		t.Error("no reader got through")
+		t.Error("no reader finished")
 	}
 }
 
-// testViewIsASnapshot changes the store under a view.
+// testViewIsASnapshot changes the store during a View.
 func testViewIsASnapshot(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	for i := range 100 {
@@ -158,7 +159,7 @@ func testViewIsASnapshot(t *testing.T, o Opener) {
 	wantGet(t, s, "k70", "")
 }
 
-// testViewDoesNotWait reads while a change is under way.
+// testViewDoesNotWait reads while a change is in progress.
 func testViewDoesNotWait(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	MustSet(t, s, "a", "1")
@@ -172,14 +173,14 @@ func testViewDoesNotWait(t *testing.T, o Opener) {
 		select {
 		case <-done:
 		case <-time.After(time.Minute):
-			t.Error("a view waits for a change")
+			t.Error("a view waited for a change")
 		}
 		return nil
 	})
 	wantGet(t, s, "a", "2")
 }
 
-// testReadYourWrites reads right after each change, among many others.
+// testReadYourWrites reads right after each change, with many others running.
 func testReadYourWrites(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	var wg sync.WaitGroup

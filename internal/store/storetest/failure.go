@@ -32,7 +32,7 @@ func testFailure(t *testing.T, o Opener) {
 		t.Errorf("update: %v", err)
 	}
 	if got := MustDump(t, s); !slices.Equal(got, before) {
-		t.Errorf("a function that failed changed the store:\n%v\nto %v", before, got)
+		t.Errorf("a failed function changed the store from\n%v\nto\n%v", before, got)
 	}
 	MustClose(t, s)
 	s = MustOpen(t, o)
@@ -41,8 +41,8 @@ func testFailure(t *testing.T, o Opener) {
 	}
 }
 
-// testFailuresAmongOthers lets functions fail in all ways while others, which
-// may share a commit with them, succeed.
+// testFailuresAmongOthers makes functions fail in every way while others,
+// which may share a commit with them, succeed.
 func testFailuresAmongOthers(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	const workers, rounds = 32, 20
@@ -55,7 +55,7 @@ func testFailuresAmongOthers(t *testing.T, o Opener) {
 					a, b := fmt.Appendf(nil, "a/%02d/%02d", w, i), fmt.Appendf(nil, "b/%02d/%02d", w, i)
 					must(t, tx.Set(a, []byte("v")))
 					if fails > 0 {
-						// Damage what others have written, to be taken back.
+						// Destroy the others' data, which must be undone.
 						must(t, tx.DeleteRange([]byte("a/"), []byte("b/99")))
 						must(t, tx.Set([]byte("a/shared"), b))
 					}
@@ -88,7 +88,7 @@ func testFailuresAmongOthers(t *testing.T, o Opener) {
 	}
 }
 
-// updateCatching returns what fn panicked with as an error.
+// updateCatching returns a panic of fn as an error.
 func updateCatching(ctx context.Context, s store.Store, fn func(store.Tx) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -131,7 +131,7 @@ func testGoexit(t *testing.T, o Opener) {
 			ok = true
 		}()
 		if <-returned {
-			t.Error("update returned although its function ended the goroutine")
+			t.Error("update returned after its function ended the goroutine")
 		}
 	}
 	wantGet(t, s, "a", "")
@@ -145,7 +145,7 @@ func testViewPanic(t *testing.T, o Opener) {
 	func() {
 		defer func() {
 			if recover() == nil {
-				t.Error("the panic of a view got lost")
+				t.Error("the panic of a view was lost")
 			}
 		}()
 		_ = s.View(t.Context(), func(r store.Reader) error {
@@ -171,7 +171,7 @@ func testCancelBefore(t *testing.T, o Opener) {
 	wantGet(t, s, "a", "")
 }
 
-// testCancelWaiting cancels a call that waits behind another one.
+// testCancelWaiting cancels a call that waits for another one.
 func testCancelWaiting(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	running, finish := make(chan struct{}), make(chan struct{})
@@ -191,10 +191,8 @@ func testCancelWaiting(t *testing.T, o Opener) {
 	go func() {
 		second <- s.Update(ctx, func(tx store.Tx) error { return tx.Set([]byte("second"), []byte("1")) })
 	}()
-	<-ctx.Done()
-	time.Sleep(10 * time.Millisecond)
-	close(finish)
 	err := <-second
+	close(finish)
 	if err := <-first; err != nil {
 		t.Errorf("first: %v", err)
 	}
@@ -211,8 +209,8 @@ func testCancelWaiting(t *testing.T, o Opener) {
 	wantGet(t, s, "second", "")
 }
 
-// testCancelDuring cancels a call whose function has returned nil, or is
-// about to: it must end with nil.
+// testCancelDuring cancels a call whose function has returned nil or is about
+// to: it must still return nil.
 func testCancelDuring(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	for i := range 50 {
@@ -251,16 +249,20 @@ func testClosed(t *testing.T, o Opener) {
 	}
 }
 
-// testCloseWaits closes the store while it is used: each call ends as usual
-// or with ErrClosed, and what ended well is there afterwards.
+// testCloseWaits closes the store while it is in use: each call must end as
+// usual or with ErrClosed, and successful changes must be there afterwards.
 func testCloseWaits(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	var mu sync.Mutex
 	done := map[string]string{}
-	var wg sync.WaitGroup
+	var wg, busy sync.WaitGroup
 	for w := range 16 {
+		busy.Add(1)
 		wg.Go(func() {
 			for i := 0; ; i++ {
+				if i == 5 {
+					busy.Done()
+				}
 				key := fmt.Sprintf("%02d/%06d", w, i)
 				err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte(key), []byte("v")) })
 				if errors.Is(err, store.ErrClosed) {
@@ -291,7 +293,7 @@ func testCloseWaits(t *testing.T, o Opener) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond)
+	busy.Wait()
 	MustClose(t, s)
 	wg.Wait()
 	s = MustOpen(t, o)

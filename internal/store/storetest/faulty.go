@@ -11,40 +11,41 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// A Fault says how one call of Update fails.
+// A Fault is a way for a call of Update to fail.
 type Fault int
 
 const (
-	// NoFault lets the call through.
+	// NoFault does not interfere with the call.
 	NoFault Fault = iota
-	// NotApplied runs the function, changes nothing and reports
+	// NotApplied runs the function, discards its changes and reports
 	// store.ErrUnavailable.
 	NotApplied
-	// Applied makes the change and reports store.ErrUnavailable all the same,
-	// as when the disk fails between the write and its confirmation.
+	// Applied makes the change but reports store.ErrUnavailable, as when the
+	// disk fails between the write and its confirmation.
 	Applied
-	// Late reports store.ErrUnavailable, and makes the change when Update is
-	// called the next time: as when the disk failed after the write, and only
-	// a store that has recovered finds it there.
+	// Late reports store.ErrUnavailable, and makes the change at the next call
+	// of Update, as when the disk fails after the write and the change only
+	// shows once the store has recovered.
 	Late
 )
 
-// Faulty returns a store on top of s whose calls of Update fail as choose
-// says, which gets the number of the call, from 1. Calls whose function fails
-// are not touched, and Views never fail. choose is not called by two
-// goroutines at once; without one, only contexts of WithFault fail.
+// Faulty wraps s in a store whose calls of Update fail as choose decides,
+// given the number of the call, starting at 1. Calls whose function fails are
+// unaffected, and Views never fail. Calls of choose don't overlap. If choose
+// is nil, only calls with a context from WithFault fail.
 func Faulty(s store.Store, choose func(call int) Fault) store.Store {
 	return &faulty{Store: s, choose: choose}
 }
 
 type faultKey struct{}
 
-// WithFault returns a context in which each change of a Faulty store fails so.
+// WithFault returns a context with which each change of a Faulty store fails
+// as f says.
 func WithFault(ctx context.Context, f Fault) context.Context {
 	return context.WithValue(ctx, faultKey{}, f)
 }
 
-// EveryNth chooses fault for every nth call.
+// EveryNth returns a choose function that selects fault for every nth call.
 func EveryNth(n int, fault Fault) func(int) Fault {
 	return func(call int) Fault {
 		if call%n == 0 {
@@ -54,8 +55,8 @@ func EveryNth(n int, fault Fault) func(int) Fault {
 	}
 }
 
-// Randomly chooses, for a share p of the calls, one of the faults. The same
-// seed gives the same choices.
+// Randomly returns a choose function that selects a random fault for a share p
+// of the calls. The same seed gives the same choices.
 func Randomly(seed uint64, p float64) func(int) Fault {
 	rng := randFrom(seed)
 	return func(int) Fault {
@@ -72,9 +73,9 @@ type faulty struct {
 	calls  int
 	choose func(int) Fault
 
-	// alone is held by an Update that must not run beside others.
+	// alone is write-locked by an Update that must run alone.
 	alone sync.RWMutex
-	late  []func(store.Tx) error // what a late change wrote; guarded by alone
+	late  []func(store.Tx) error // writes of a late change; guarded by alone
 }
 
 func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
@@ -87,7 +88,7 @@ func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
 	}
 	f.mu.Unlock()
 
-	broken := fmt.Errorf("%w: fault of the test in call %d", store.ErrUnavailable, call)
+	broken := fmt.Errorf("%w: injected fault in call %d", store.ErrUnavailable, call)
 	if fault == Late {
 		return f.updateLate(ctx, fn, broken)
 	}
@@ -117,8 +118,7 @@ func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
 	}
 }
 
-// catchUp makes the changes that are late, and returns with alone locked for
-// reading.
+// catchUp makes the late changes, and returns with alone read-locked.
 func (f *faulty) catchUp(ctx context.Context) error {
 	for {
 		f.alone.RLock()
@@ -135,7 +135,7 @@ func (f *faulty) catchUp(ctx context.Context) error {
 	}
 }
 
-// makeLate is called with alone locked.
+// makeLate makes the late changes. alone must be locked.
 func (f *faulty) makeLate(ctx context.Context) error {
 	if len(f.late) == 0 {
 		return nil
@@ -154,8 +154,8 @@ func (f *faulty) makeLate(ctx context.Context) error {
 	return err
 }
 
-// updateLate runs alone, so that nothing comes between what fn has read and
-// what it writes later.
+// updateLate runs alone, so that nothing changes between fn's reads and its
+// late writes.
 func (f *faulty) updateLate(ctx context.Context, fn func(store.Tx) error, broken error) error {
 	f.alone.Lock()
 	defer f.alone.Unlock()
@@ -178,7 +178,7 @@ func (f *faulty) updateLate(ctx context.Context, fn func(store.Tx) error, broken
 	return broken
 }
 
-// recorder remembers what is written.
+// recorder records writes.
 type recorder struct {
 	store.Tx
 	writes []func(store.Tx) error
@@ -204,6 +204,6 @@ func (r *recorder) DeleteRange(from, to []byte) error {
 	return r.do(func(tx store.Tx) error { return tx.DeleteRange(from, to) })
 }
 
-var errTakeBack = errors.New("take the change back")
+var errTakeBack = errors.New("undo the change")
 
 func randFrom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

@@ -41,12 +41,12 @@ func TestFaulty(t *testing.T) {
 	}
 	for range 3 {
 		if err := s.Update(t.Context(), func(store.Tx) error { return mine }); err != mine {
-			t.Errorf("the function's error became %v", err)
+			t.Errorf("the function's error turned into %v", err)
 		}
 	}
 }
 
-// TestLate: what is late shows when the next change begins, before that one.
+// TestLate checks that a late change appears just before the next one.
 func TestLate(t *testing.T) {
 	s := storetest.Faulty(mustOpen(t), nil)
 	storetest.MustSet(t, s, "a", "1")
@@ -60,7 +60,7 @@ func TestLate(t *testing.T) {
 		t.Errorf("a late change: %v", err)
 	}
 	if got := fmt.Sprint(storetest.MustDump(t, s)); got != `["a"="1"]` {
-		t.Errorf("before it is made: %s", got)
+		t.Errorf("visible too early: %s", got)
 	}
 	storetest.MustUpdate(t, s, func(tx store.Tx) error {
 		v, err := tx.Get([]byte("b"))
@@ -90,7 +90,7 @@ func TestRandomly(t *testing.T) {
 	}
 	_, second := count(1)
 	if fmt.Sprint(first) != fmt.Sprint(second) {
-		t.Error("the same seed chooses differently")
+		t.Error("the same seed made different choices")
 	}
 	choose := storetest.EveryNth(3, storetest.Applied)
 	for call := 1; call < 10; call++ {
@@ -100,14 +100,14 @@ func TestRandomly(t *testing.T) {
 	}
 }
 
-// TestLinearizableWithFaults runs histories in which some changes have an
-// unknown outcome.
+// TestLinearizableWithFaults checks histories in which the outcome of some
+// changes is unknown.
 func TestLinearizableWithFaults(t *testing.T) {
 	s := storetest.Faulty(mustOpen(t), storetest.Randomly(3, 0.05))
 	storetest.CheckLinearizable(t, s, 8, 40)
 }
 
-// forgetful is a store that loses the value of one change in ten.
+// forgetful is a store that loses one change in ten.
 type forgetful struct {
 	store.Store
 	calls int
@@ -130,7 +130,7 @@ func (f *forgetful) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return err
 }
 
-// quiet is a test that only notes whether it failed.
+// quiet is a testing.TB that only records whether it failed.
 type quiet struct {
 	testing.TB
 	failed bool
@@ -140,7 +140,7 @@ func (q *quiet) Helper()               {}
 func (q *quiet) Errorf(string, ...any) { q.failed = true }
 func (q *quiet) Logf(string, ...any)   {}
 
-// TestFindsLostChanges makes sure that the check can fail.
+// TestFindsLostChanges proves that CheckLinearizable can fail.
 func TestFindsLostChanges(t *testing.T) {
 	q := &quiet{TB: t}
 	storetest.CheckLinearizable(q, &forgetful{Store: mustOpen(t)}, 1, 200)

@@ -38,7 +38,7 @@ func testLargeValues(t *testing.T, o Opener) {
 		MustView(t, s, func(r store.Reader) error {
 			return r.Scan(nil, nil, func(_, v []byte) (bool, error) {
 				if !bytes.Equal(v, value(i)) {
-					t.Errorf("value %d differs in scan", i)
+					t.Errorf("value %d differs in a scan", i)
 				}
 				i++
 				return true, nil
@@ -59,7 +59,7 @@ func testManyKeys(t *testing.T, o Opener) {
 	s := MustOpen(t, o)
 	MustUpdate(t, s, func(tx store.Tx) error {
 		for i := range n {
-			// Not in order, as real keys are not.
+			// In no particular order, like real keys.
 			must(t, tx.Set(fmt.Appendf(nil, "k%08d", uint32(i*7919)%uint32(n)), fmt.Appendf(nil, "v%d", uint32(i*7919)%uint32(n))))
 		}
 		count := 0

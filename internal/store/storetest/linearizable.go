@@ -13,12 +13,12 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// registerOp is one operation on one key.
+// registerOp is an operation on one key.
 type registerOp struct {
 	kind  opKind
 	key   string
-	value string // to be written
-	old   string // what compare-and-set expects
+	value string // value to write
+	old   string // value that compare-and-set expects
 }
 
 type opKind int
@@ -28,19 +28,18 @@ const (
 	opWrite
 	opDelete
 	opCompareAndSet
-	opAppend // reads and writes what it has read, plus value
+	opAppend // reads, appends value and writes the result
 )
 
-// registerResult is what an operation answered.
+// registerResult is the result of an operation.
 type registerResult struct {
-	value string // what was read, "" for nothing
-	ok    bool   // compare-and-set: it was as expected
-	// unknown: the operation failed in a way that leaves open whether it was
-	// done.
+	value string // value read, "" if none
+	ok    bool   // compare-and-set: the value was as expected
+	// unknown: the operation failed, and may or may not have taken effect.
 	unknown bool
 }
 
-// registers is the model: each key is a register of its own.
+// registers is the model: each key is an independent register.
 func registers() porcupine.Model {
 	nm := porcupine.NondeterministicModel{
 		Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
@@ -135,9 +134,9 @@ func testLinearizable(t *testing.T, o Opener) {
 	CheckLinearizable(t, MustOpen(t, o), 16, 60)
 }
 
-// CheckLinearizable lets workers do ops operations each on a few keys of s,
-// where a change may end with store.ErrUnavailable, and checks that there is
-// an order of all operations that explains what each of them answered.
+// CheckLinearizable runs ops operations in each of several workers on a few
+// keys of s, where changes may fail with store.ErrUnavailable, and checks that
+// some order of all operations explains every result.
 func CheckLinearizable(tb testing.TB, s store.Store, workers, ops int) {
 	tb.Helper()
 	seeds := newRand(tb)
@@ -155,7 +154,7 @@ func CheckLinearizable(tb testing.TB, s store.Store, workers, ops int) {
 					value: fmt.Sprintf("%d.%d;", w, i),
 				}
 				if op.kind == opCompareAndSet && rng.IntN(4) > 0 {
-					// Expect what is there now, so that some succeed.
+					// Expect the current value, so that some succeed.
 					res, err := registerOp{kind: opRead, key: op.key}.run(tb.Context(), s)
 					if err != nil {
 						tb.Errorf("read: %v", err)
@@ -187,8 +186,8 @@ func CheckLinearizable(tb testing.TB, s store.Store, workers, ops int) {
 	}
 	switch porcupine.CheckOperationsTimeout(registers(), all, time.Minute) {
 	case porcupine.Illegal:
-		tb.Errorf("no order of the %d operations explains their answers", len(all))
+		tb.Errorf("no order of the %d operations explains their results", len(all))
 	case porcupine.Unknown:
-		tb.Logf("%d operations were too many to be checked in a minute", len(all))
+		tb.Logf("%d operations were too many to check in a minute", len(all))
 	}
 }

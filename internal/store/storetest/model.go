@@ -11,8 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// testModel runs random transactions on the store and on a map, compares what
-// both answer, and reopens the store now and then.
+// testModel runs random transactions on the store and on a map, compares the
+// results, and sometimes reopens the store.
 func testModel(t *testing.T, o Opener) {
 	rng := newRand(t)
 	rounds := 400
@@ -88,7 +88,7 @@ func (m *model) step(tx store.Tx, state map[string]string) error {
 	case 3:
 		return m.read(tx, state)
 	case 4:
-		// Many keys, for ranges that are not deleted one by one.
+		// Many keys, so that ranges are not deleted one by one.
 		for i := range 100 {
 			k := fmt.Sprintf("%s%02d", m.key()[:1], i)
 			state[k] = "many"
@@ -104,7 +104,7 @@ func (m *model) step(tx store.Tx, state map[string]string) error {
 	}
 }
 
-// read compares some reads with state.
+// read compares the results of some reads with state.
 func (m *model) read(r store.Reader, state map[string]string) error {
 	for range 5 {
 		k := m.key()

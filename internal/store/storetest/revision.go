@@ -30,7 +30,7 @@ func testRevision(t *testing.T, o Opener) {
 		t.Fatalf("revisions %d, %d, %d of a view", all, a, b)
 	}
 
-	// What changes nothing changes no revision.
+	// Calls that change nothing don't change a revision.
 	failed := errors.New("mine")
 	if err := s.Update(t.Context(), func(tx store.Tx) error {
 		must(t, tx.Set([]byte("a1"), []byte("2")))
@@ -57,21 +57,21 @@ func testRevision(t *testing.T, o Opener) {
 	MustUpdate(t, s, func(tx store.Tx) error {
 		_, a, _ := revisions()
 		if got := tx.Revision('a'); got != a {
-			t.Errorf("revision %d in a change that has written nothing, want %d", got, a)
+			t.Errorf("revision %d in a change before it writes, want %d", got, a)
 		}
 		must(t, tx.Set([]byte("b1"), []byte("4")))
 		if tx.Revision() != 0 || tx.Revision('b') != 0 || tx.Revision('a', 'b') != 0 {
-			t.Error("a change has a revision of a table in which it has written")
+			t.Error("a change has a revision for a table that it has written to")
 		}
 		if got := tx.Revision('a'); got != a {
-			t.Errorf("revision %d of a table that nobody has written in, want %d", got, a)
+			t.Errorf("revision %d of an unchanged table, want %d", got, a)
 		}
 		return nil
 	})
 }
 
-// testRevisionsTell makes changes in several goroutines, and checks that
-// whoever sees the same revision of the same tables reads the same in them.
+// testRevisionsTell makes changes in several goroutines, and checks that equal
+// revisions of the same tables come with equal data.
 func testRevisionsTell(t *testing.T, o Opener) {
 	const tables = "abcd"
 	s := MustOpen(t, o)

@@ -1,5 +1,5 @@
-// Package storetest holds what every store.Store must pass, and a store that
-// fails when a test wants it to. It knows no implementation.
+// Package storetest holds the tests that every store.Store must pass, and a
+// store that fails on demand. It is independent of implementations.
 package storetest
 
 import (
@@ -15,21 +15,22 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// An Opener opens the same data again and again. Only one of the stores it
-// returns is open at any time.
+// An Opener opens the same data repeatedly. Only one of its stores is open at
+// a time.
 type Opener interface {
 	// Open opens the store, which is empty the first time.
 	Open(ctx context.Context) (store.Store, error)
 }
 
-// OpenerFunc is a function that is an Opener.
+// OpenerFunc is a function that implements Opener.
 type OpenerFunc func(ctx context.Context) (store.Store, error)
 
 // Open implements Opener.
 func (f OpenerFunc) Open(ctx context.Context) (store.Store, error) { return f(ctx) }
 
-// Run runs the tests. make returns the opener of a new, empty store; it is
-// called once for each test, and frees what it needs with the test's Cleanup.
+// Run runs the tests, in parallel. make returns the opener of a new, empty
+// store; it is called once per test, and frees its resources in the test's
+// Cleanup.
 func Run(t *testing.T, make func(tb testing.TB) Opener) {
 	tests := []struct {
 		name string
@@ -67,12 +68,15 @@ func Run(t *testing.T, make func(tb testing.TB) Opener) {
 		{"Linearizable", testLinearizable},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { test.run(t, make(t)) })
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, make(t))
+		})
 	}
 }
 
-// MustOpen opens the store and closes it at the end of the test, unless the
-// test has closed it.
+// MustOpen opens the store and, unless the test does, closes it at the end of
+// the test.
 func MustOpen(tb testing.TB, o Opener) store.Store {
 	tb.Helper()
 	s, err := o.Open(tb.Context())
@@ -117,7 +121,7 @@ func MustView(tb testing.TB, s store.Store, fn func(store.Reader) error) {
 	}
 }
 
-// MustDump returns all keys and values in order.
+// MustDump returns all keys and values, in order.
 func MustDump(tb testing.TB, s store.Store) []Pair {
 	tb.Helper()
 	var all []Pair
@@ -142,7 +146,7 @@ func dump(r store.Reader, from, to []byte) ([]Pair, error) {
 	return all, err
 }
 
-// get returns the value at key and whether there is one.
+// get returns the value of key and whether it exists.
 func get(r store.Reader, key string) (string, bool, error) {
 	v, err := r.Get([]byte(key))
 	if errors.Is(err, store.ErrNotFound) {
@@ -151,7 +155,7 @@ func get(r store.Reader, key string) (string, bool, error) {
 	return string(v), err == nil, err
 }
 
-// wantGet checks that key has value, or no value when value is "".
+// wantGet checks that key has the value, or none if value is "".
 func wantGet(tb testing.TB, s store.Store, key, value string) {
 	tb.Helper()
 	MustView(tb, s, func(r store.Reader) error {
@@ -166,8 +170,8 @@ func wantGet(tb testing.TB, s store.Store, key, value string) {
 	})
 }
 
-// newRand returns a source of random numbers whose seed is in the test's log;
-// STORETEST_SEED runs a test again with the same numbers.
+// newRand returns a random source and logs its seed. STORETEST_SEED repeats a
+// test with the same numbers.
 func newRand(tb testing.TB) *rand.Rand {
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("STORETEST_SEED"); s != "" {

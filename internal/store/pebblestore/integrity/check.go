@@ -12,18 +12,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// FolderState says what a folder is to Open.
+// FolderState classifies the folder passed to Open.
 type FolderState int
 
 // The states of a folder.
 const (
-	FolderEmpty   FolderState = iota // nothing, or what a start that was cut off left
+	FolderEmpty   FolderState = iota // empty, or left by an interrupted start
 	FolderStore                      // a store
-	FolderForeign                    // something else, not to be touched
+	FolderForeign                    // something else, must not be touched
 )
 
-// Inspect tells the state of dir by the names in it. leftovers are the files
-// of a store that was never completed.
+// Inspect classifies dir by the names in it. leftovers are files of a store
+// whose creation was interrupted.
 func Inspect(fs vfs.FS, dir string) (state FolderState, leftovers []string, err error) {
 	names, err := fs.List(dir)
 	if err != nil {
@@ -37,7 +37,7 @@ func Inspect(fs vfs.FS, dir string) (state FolderState, leftovers []string, err 
 		case name == LockName, name == "lost+found":
 			continue
 		case isTable(name):
-			// A store that holds data is complete.
+			// A store with data must be complete.
 			return 0, nil, Corrupt(LedgerName, errors.New("missing"))
 		case strings.HasSuffix(name, LogSuffix):
 			empty, err := isEmptyLog(fs, fs.PathJoin(dir, name))
@@ -57,7 +57,7 @@ func Inspect(fs vfs.FS, dir string) (state FolderState, leftovers []string, err 
 	return FolderEmpty, leftovers, nil
 }
 
-// isEmptyLog reports whether a log has no record.
+// isEmptyLog reports whether a log has no records.
 func isEmptyLog(fs vfs.FS, path string) (bool, error) {
 	num, ok := LogNumber(fs.PathBase(path))
 	if !ok {
@@ -72,10 +72,10 @@ func isEmptyLog(fs vfs.FS, path string) (bool, error) {
 	return res.end == 0 && res.resumes < 0, err
 }
 
-// Check makes sure that the store in dir is whole, as far as that can be told
-// without reading all tables, and changes nothing. The blocks of tables have
-// checksums of their own, which are checked whenever one is read. options
-// returns how the engine is run.
+// Check verifies that the store in dir is intact, as far as possible without
+// reading all tables, and changes nothing. Pebble verifies the checksums of
+// tables' blocks whenever it reads them. options returns the engine's
+// configuration.
 func Check(fs vfs.FS, dir string, l *Ledger, options func(vfs.FS) *pebble.Options) error {
 	desc, err := pebble.Peek(dir, fs)
 	if err != nil {
@@ -93,7 +93,7 @@ func Check(fs vfs.FS, dir string, l *Ledger, options func(vfs.FS) *pebble.Option
 		}
 	}
 
-	// What the engine itself finds by opening the folder for reading.
+	// Find what the engine itself detects when it opens the folder read-only.
 	witness := &readWitness{FS: fs}
 	o := options(witness)
 	o.Logger = silent{}
@@ -121,16 +121,16 @@ func Check(fs vfs.FS, dir string, l *Ledger, options func(vfs.FS) *pebble.Option
 	return nil
 }
 
-// checkManifest compares the manifest with what the ledger says about it.
+// checkManifest compares the manifest with the ledger.
 func checkManifest(fs vfs.FS, l *Ledger, desc *pebble.DBDesc) error {
 	if !desc.Exists {
-		return Corrupt("the marker of the manifest", errors.New("missing"))
+		return Corrupt("the manifest's marker", errors.New("missing"))
 	}
 	name := fs.PathBase(desc.ManifestFilename)
 	num, ok := manifestNumber(name)
 	if !ok || num < l.manifest {
-		return Corrupt("the marker of the manifest",
-			fmt.Errorf("names %s, which is older than %s", name, manifestName(l.manifest)))
+		return Corrupt("the manifest's marker",
+			fmt.Errorf("it names %s, which is older than %s", name, manifestName(l.manifest)))
 	}
 	f, err := fs.Open(desc.ManifestFilename)
 	if err != nil {
@@ -142,17 +142,17 @@ func checkManifest(fs vfs.FS, l *Ledger, desc *pebble.DBDesc) error {
 		return Damaged(name, err)
 	}
 	if num == l.manifest && res.end < l.manifestLen {
-		return Corrupt(name, fmt.Errorf("sound up to offset %d of %d", res.end, l.manifestLen))
+		return Corrupt(name, fmt.Errorf("valid up to offset %d of %d", res.end, l.manifestLen))
 	}
 	if res.end == 0 {
-		return Corrupt(name, errors.New("no sound record"))
+		return Corrupt(name, errors.New("no valid record"))
 	}
 	return nil
 }
 
-// checkLog makes sure that nothing that was synced is missing from a log that
-// is to be replayed. The newest may end in a change that was cut off by a
-// crash, and so was never acknowledged; the others were closed in order.
+// checkLog verifies that a log to be replayed contains everything that was
+// synced. The newest log may end in a change cut off by a crash, which was
+// never acknowledged; all others must have been closed properly.
 func checkLog(fs vfs.FS, dir string, num uint64, newest bool, l *Ledger) error {
 	name := logName(num)
 	f, err := fs.Open(fs.PathJoin(dir, name))
@@ -167,15 +167,15 @@ func checkLog(fs vfs.FS, dir string, num uint64, newest bool, l *Ledger) error {
 	case res.resumes >= 0:
 		return Corrupt(name, fmt.Errorf("record at offset %d is damaged", res.end))
 	case !newest && !res.closed:
-		return Corrupt(name, fmt.Errorf("ends at offset %d without its trailer", res.end))
+		return Corrupt(name, fmt.Errorf("it ends at offset %d without a trailer", res.end))
 	case num == l.log && l.logLen-res.end >= int64(headerSize[2]):
-		// Less than a header may be padding of the last block.
+		// Fewer bytes than a header may be padding of the last block.
 		return Corrupt(name, fmt.Errorf("record at offset %d is damaged", res.end))
 	}
 	return nil
 }
 
-// readWitness notes which logs the engine replays.
+// readWitness records which logs the engine replays.
 type readWitness struct {
 	vfs.FS
 	mu   sync.Mutex
@@ -194,7 +194,7 @@ func (w *readWitness) Open(name string, opts ...vfs.OpenOption) (vfs.File, error
 	return w.FS.Open(name, opts...)
 }
 
-// Lock implements vfs.FS: the store holds the lock already, and the check
+// Lock implements vfs.FS. The store already holds the lock, and the check
 // leaves no trace.
 func (w *readWitness) Lock(string) (io.Closer, error) { return noLock{}, nil }
 
@@ -202,7 +202,7 @@ type noLock struct{}
 
 func (noLock) Close() error { return nil }
 
-// silent is a log that nobody reads.
+// silent is a logger that discards everything.
 type silent struct{}
 
 func (silent) Infof(string, ...any)  {}

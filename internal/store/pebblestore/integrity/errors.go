@@ -11,8 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Corrupt says that what is damaged. The engine's own error says it twice, and
-// names a carrier of details that means nothing to an operator.
+// Corrupt returns an error that names what is damaged. It drops the wrapping
+// of Pebble's error, which repeats the cause and means nothing to an operator.
 func Corrupt(what string, cause error) error {
 	if info := pebble.ExtractDataCorruptionInfo(cause); info != nil && info.Details != nil {
 		cause = info.Details
@@ -20,8 +20,8 @@ func Corrupt(what string, cause error) error {
 	return &store.CorruptError{What: what, Err: cause}
 }
 
-// Damaged says that what is damaged, unless err says that it could not be read
-// for another reason.
+// Damaged returns an error that says what is damaged, unless err shows that it
+// could not be read for another reason.
 func Damaged(what string, err error) error {
 	if IsStoreError(err) {
 		return err
@@ -33,13 +33,13 @@ func Damaged(what string, err error) error {
 	return Corrupt(what, err)
 }
 
-// IsStoreError reports whether err is already in the store's own terms.
+// IsStoreError reports whether err already is one of package store's errors.
 func IsStoreError(err error) bool {
 	var damaged *store.CorruptError
 	return errors.As(err, &damaged) || errors.Is(err, store.ErrUnavailable)
 }
 
-// Culprit returns which file err is about, as far as it says.
+// Culprit returns the file that err is about, if it says.
 func Culprit(err error) string {
 	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
 		return filepath.Base(info.Path)
@@ -47,9 +47,8 @@ func Culprit(err error) string {
 	return "the engine's files"
 }
 
-// Catch runs fn and returns what it panicked with as an error: Pebble panics on
-// some of the damage that it meets when it is opened, and when it is closed
-// after a failure.
+// Catch runs fn and converts a panic to an error: Pebble panics on some kinds
+// of damage when it is opened, and when it is closed after a failure.
 func Catch(fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// How the engine's files are named.
+// Names of the engine's files.
 const (
 	ManifestPrefix = "MANIFEST-"
 	LogSuffix      = ".log"
 	TableSuffix    = ".sst"
 	MarkerPrefix   = "marker."
-	// LockName is the store's own: the file that keeps other processes out.
+	// LockName is the store's own file that locks out other processes.
 	LockName = "LOCK"
 )
 
@@ -23,13 +23,13 @@ type Kind int
 
 // The kinds of files.
 const (
-	TableFile Kind = iota // tables and everything else that can be written again
+	TableFile Kind = iota // tables and everything else that can be rewritten
 	LogFile
 	ManifestFile
 	MarkerFile
 )
 
-// KindOf returns the kind of a file by its name.
+// KindOf returns the kind of a file from its name.
 func KindOf(fs vfs.FS, path string) Kind {
 	switch base := fs.PathBase(path); {
 	case strings.HasSuffix(base, LogSuffix):
@@ -44,7 +44,7 @@ func KindOf(fs vfs.FS, path string) Kind {
 
 func logName(n uint64) string { return fmt.Sprintf("%06d%s", n, LogSuffix) }
 
-// LogNumber returns the number of a log, and whether name is a log's.
+// LogNumber returns the number in a log's name, and whether name is one.
 func LogNumber(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, LogSuffix)
 	if !ok {
@@ -70,8 +70,8 @@ func manifestNumber(name string) (uint64, bool) {
 	return n, err == nil
 }
 
-// markerValue returns the value that a marker's file name tells about name,
-// or "". The name is marker.<name>.<counter>.<value>.
+// markerValue returns the value in the name of a marker file for name, or "".
+// The format is marker.<name>.<counter>.<value>.
 func markerValue(file, name string) string {
 	rest, ok := strings.CutPrefix(file, MarkerPrefix+name+".")
 	if !ok {

@@ -7,8 +7,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
-// MakeFolder makes dir and the folders above it that are missing, so that
-// they survive a crash.
+// MakeFolder creates dir and its missing parents durably.
 func MakeFolder(fsys vfs.FS, dir string) error {
 	if fsys == vfs.Default {
 		return durable.MkdirAll(dir)

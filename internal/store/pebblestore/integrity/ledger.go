@@ -11,15 +11,14 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A Ledger records, in a small file of its own, what must be in the folder:
-// which logs, which manifest, and how much of it was synced. Without it, a
-// manifest with a damaged end or a log that is gone would pass for an older
-// state of the store. Its presence also says that the folder holds a store
-// that was once complete.
+// A Ledger is a small file that records what the folder must contain: which
+// logs, which manifest, and how much of it was synced. Without it, a manifest
+// with a damaged end or a missing log would pass for an older state of the
+// store. Its presence also shows that the store was once complete.
 //
-// The file has two slots that are written in turn, so that a write that is
-// cut off leaves the one before. What the ledger says is always behind what is
-// in the folder, never ahead of it: a crash between the two is no damage.
+// The file has two slots, written in turn, so an interrupted write leaves the
+// previous state. The ledger may lag behind the folder but is never ahead of
+// it, so a crash between the two is not damage.
 type Ledger struct {
 	mu   sync.Mutex
 	fs   vfs.FS
@@ -29,7 +28,7 @@ type Ledger struct {
 	ledgerState
 	seq uint64
 
-	// What was made, but is not known to be in the folder for good.
+	// Files created, but not yet known to be durable in the folder.
 	newLogs     []uint64
 	newManifest uint64
 	lengths     map[uint64]int64 // synced lengths of manifests
@@ -37,11 +36,11 @@ type Ledger struct {
 
 type ledgerState struct {
 	manifest    uint64   // number of the current manifest
-	manifestLen int64    // how much of it was synced
-	logs        []uint64 // logs that must be there, oldest first
+	manifestLen int64    // synced bytes of it
+	logs        []uint64 // required logs, oldest first
 
 	// The newest log, and how much of it was synced when the store was last
-	// at rest.
+	// idle.
 	log    uint64
 	logLen int64
 }
@@ -52,18 +51,18 @@ const (
 	ledgerTempName = "GUARD.tmp"
 	ledgerMagic    = "flxguard"
 	ledgerVersion  = 1
-	ledgerSlot     = 4 << 10 // distance of the slots, a page each
-	ledgerSize     = 512     // used bytes of a slot
+	ledgerSlot     = 4 << 10 // distance between slots, one page
+	ledgerSize     = 512     // bytes used in a slot
 	ledgerMaxLogs  = 48
 )
 
-// NewLedger returns the ledger of a store that is being made.
+// NewLedger returns the ledger of a store that is being created.
 func NewLedger(fs vfs.FS, dir string) *Ledger {
 	return &Ledger{fs: fs, path: fs.PathJoin(dir, LedgerName), lengths: map[uint64]int64{}}
 }
 
 // ReadLedger reads the ledger of the store in dir without opening it for
-// changes.
+// writing.
 func ReadLedger(fs vfs.FS, dir string) (*Ledger, error) {
 	l := NewLedger(fs, dir)
 	f, err := fs.Open(l.path)
@@ -89,7 +88,7 @@ func ReadLedger(fs vfs.FS, dir string) (*Ledger, error) {
 	return l, nil
 }
 
-// Open makes the ledger write its file from now on.
+// Open opens the ledger's file for writing.
 func (l *Ledger) Open() error {
 	f, err := l.fs.OpenReadWrite(l.path, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -99,7 +98,7 @@ func (l *Ledger) Open() error {
 	return nil
 }
 
-// Create makes the file, which completes a new store in dir.
+// Create creates the ledger's file, which completes a new store in dir.
 func (l *Ledger) Create(dir string) error {
 	temp := l.fs.PathJoin(dir, ledgerTempName)
 	f, err := l.fs.Create(temp, vfs.WriteCategoryUnspecified)
@@ -141,7 +140,7 @@ func (l *Ledger) Close() error {
 	return err
 }
 
-// Created notes that the engine made a file.
+// Created records that the engine created a file.
 func (l *Ledger) Created(kind Kind, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,7 +156,8 @@ func (l *Ledger) Created(kind Kind, name string) {
 	}
 }
 
-// FolderSynced notes that the files made so far are in the folder for good.
+// FolderSynced records that the files created so far are durable in the
+// folder.
 func (l *Ledger) FolderSynced() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -178,7 +178,7 @@ func (l *Ledger) FolderSynced() error {
 	return l.write()
 }
 
-// ManifestSynced notes that the first n bytes of a manifest are durable.
+// ManifestSynced records that the first n bytes of a manifest are durable.
 func (l *Ledger) ManifestSynced(name string, n int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -194,7 +194,7 @@ func (l *Ledger) ManifestSynced(name string, n int64) error {
 	return l.write()
 }
 
-// DropLog notes that a log is about to go.
+// DropLog records that a log is about to be removed.
 func (l *Ledger) DropLog(name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -207,8 +207,8 @@ func (l *Ledger) DropLog(name string) error {
 	return l.write()
 }
 
-// LogSynced notes that the first n bytes of a log are durable, if it is still
-// the newest one.
+// LogSynced records that the first n bytes of a log are durable, if it is
+// still the newest.
 func (l *Ledger) LogSynced(name string, n int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

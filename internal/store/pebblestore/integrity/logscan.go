@@ -39,17 +39,17 @@ const (
 	last
 )
 
-// scanResult says how far a file of records is sound.
+// scanResult says how much of a file of records is valid.
 type scanResult struct {
-	end    int64 // end of the last whole record
+	end    int64 // end of the last complete record
 	closed bool  // a trailer follows it
-	// resumes is the offset of a record that begins after the sound part, or
-	// -1. A record is only written when the one before it is synced, so such
-	// a record proves that the file is damaged before it.
+	// resumes is the offset of a record that begins after the valid part, or
+	// -1. A record is written only once the one before it is synced, so such a
+	// record proves that the file is damaged.
 	resumes int64
 }
 
-// scanRecords reads the records of a log, or of a manifest when log is 0.
+// scanRecords reads the records of a log, or of a manifest if log is 0.
 func scanRecords(f io.ReaderAt, log uint64) (scanResult, error) {
 	res := scanResult{resumes: -1}
 	block := make([]byte, blockSize)
@@ -62,7 +62,7 @@ func scanRecords(f io.ReaderAt, log uint64) (scanResult, error) {
 		for at := 0; ; {
 			rest := block[at:n]
 			if at == blockSize || n == blockSize && len(rest) < headerSize[2] && zero(rest) {
-				break // on to the next block
+				break // continue with the next block
 			}
 			size, pos := chunk(rest, log)
 			if size == 0 || inRecord != (pos == middle || pos == last) {
@@ -84,8 +84,8 @@ func scanRecords(f io.ReaderAt, log uint64) (scanResult, error) {
 	}
 }
 
-// findRecord returns the offset of the first sound chunk that begins a record
-// of log, in the blocks from the one at base, from offset at in it, or -1.
+// findRecord returns the offset of the first valid chunk that begins a record
+// of log, searching from offset at in the block at base, or -1.
 func findRecord(f io.ReaderAt, log uint64, base int64, at int) (int64, error) {
 	block := make([]byte, blockSize)
 	number := binary.LittleEndian.AppendUint32(nil, uint32(log))
@@ -109,8 +109,8 @@ func findRecord(f io.ReaderAt, log uint64, base int64, at int) (int64, error) {
 	}
 }
 
-// chunk returns the size and position of the chunk that b begins with, or
-// size 0 when it is not a sound chunk of log (of a manifest when log is 0).
+// chunk returns the size and position of the chunk at the start of b. The size
+// is 0 unless it is a valid chunk of log (of a manifest if log is 0).
 func chunk(b []byte, log uint64) (size, position int) {
 	if len(b) < headerSize[0] {
 		return 0, 0
@@ -142,8 +142,8 @@ func isTrailer(b []byte, log uint64) bool {
 		binary.LittleEndian.Uint32(b[7:]) == uint32(log)+1
 }
 
-// maskedCRC is the checksum of a chunk: a CRC-32C, turned and shifted so that
-// the checksum of data that holds its own checksum is no special case.
+// maskedCRC is the checksum of a chunk: a CRC-32C, rotated and offset, so that
+// data containing its own checksum is not a special case.
 func maskedCRC(b []byte) uint32 {
 	c := crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
 	return (c>>15 | c<<17) + 0xa282ead8
@@ -158,8 +158,8 @@ func zero(b []byte) bool {
 	return true
 }
 
-// readBlock reads the block at off and returns its length, which is 0 at the
-// end of the file.
+// readBlock reads the block at off and returns its length, 0 at the end of the
+// file.
 func readBlock(f io.ReaderAt, block []byte, off int64) (int, error) {
 	n, err := f.ReadAt(block, off)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -11,8 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// MakePrivate closes a file that was created to other users, whatever the
-// umask is.
+// MakePrivate removes other users' access to a new file, whatever the umask.
 func MakePrivate(f vfs.File) error {
 	if fd := f.Fd(); fd != vfs.InvalidFd {
 		return os.NewSyscallError("fchmod", syscall.Fchmod(int(fd), 0o600))
@@ -20,8 +19,8 @@ func MakePrivate(f vfs.File) error {
 	return nil
 }
 
-// OwnFolder makes sure that the folder belongs to the user who runs this, and
-// closes it to others. It reports whether it was open to them.
+// OwnFolder verifies that the folder belongs to the current user and removes
+// other users' access to it. It reports whether they had any.
 func OwnFolder(dir string) (wasOpen bool, err error) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -29,7 +28,7 @@ func OwnFolder(dir string) (wasOpen bool, err error) {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if uid := os.Geteuid(); ok && uid != 0 && int(st.Uid) != uid {
-		return false, fmt.Errorf("%s belongs to user %d, not to user %d, who runs this: %w", dir, st.Uid, uid, fs.ErrPermission)
+		return false, fmt.Errorf("%s belongs to user %d, but this process runs as user %d: %w", dir, st.Uid, uid, fs.ErrPermission)
 	}
 	if info.Mode().Perm()&0o077 == 0 {
 		return false, nil
