@@ -26,12 +26,13 @@ var layers = map[string][]string{
 	"internal/cli/process":                 {},
 	"internal/cli/profile":                 {},
 	"internal/cli/secretfile":              {"internal/httpapi"},
-	"internal/server":                      with(domain, "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/store/pebblestore", "internal/store/pebblestore/integrity"),
+	"internal/server":                      with(domain, "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/otlphttp", "internal/store/pebblestore", "internal/store/pebblestore/integrity"),
 	"internal/config":                      {"internal/seal"},
 	"internal/datadir":                     with(domain, "internal/config", "internal/store/pebblestore", "internal/store/pebblestore/integrity"),
 	"internal/influxv2":                    with(domain, "internal/httpapi"),
 	"internal/vaultkv":                     with(domain, "internal/httpapi"),
 	"internal/httpapi":                     {},
+	"internal/otlphttp":                    {},
 	"internal/keep":                        {"internal/clock", "internal/secretmap", "internal/directory", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
 	"internal/secretmap":                   {"internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/seal", "internal/store"},
 	"internal/directory":                   {"internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/seal", "internal/store"},
@@ -164,6 +165,16 @@ func TestClientNeedsNothing(t *testing.T) {
 	}
 	if got := strings.TrimSpace(string(out)); got != module+"client" {
 		t.Errorf("the client's module graph has more than itself:\n%s", got)
+	}
+}
+
+// TestNoGRPC keeps the program small: nothing in it speaks gRPC, but many SDKs
+// would bring it.
+func TestNoGRPC(t *testing.T) {
+	for _, p := range list(t) {
+		if p.ImportPath == module+"cmd/fluxkeep" && slices.Contains(p.Deps, "google.golang.org/grpc") {
+			t.Error("cmd/fluxkeep depends on google.golang.org/grpc")
+		}
 	}
 }
 

@@ -5,12 +5,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/otlphttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -19,19 +21,22 @@ import (
 // tracing makes a span for each request and sends it to a collector. A nil
 // tracing makes none.
 type tracing struct {
+	exporter sdktrace.SpanExporter
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 }
 
-// openTracing returns nil when no collector is configured. It connects to
-// nothing yet; a collector that is not there loses spans and nothing else.
-// Credentials for it can be in OpenTelemetry's own environment variables, such
-// as OTEL_EXPORTER_OTLP_HEADERS.
+// openTracing returns nil when no collector is configured. It doesn't connect yet:
+// if the collector is down, spans are lost and nothing else.
 func openTracing(ctx context.Context, c *config.Config, logger *slog.Logger) (*tracing, error) {
 	if c.TraceEndpoint == "" {
 		return nil, nil
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(tracesURL(c.TraceEndpoint)))
+	client, err := otlphttp.New(tracesURL(c.TraceEndpoint), os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	exporter, err := otlptrace.New(ctx, client)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +52,7 @@ func newTracing(exporter sdktrace.SpanExporter, c *config.Config) *tracing {
 			attribute.String("service.version", c.Version),
 		)),
 	)
-	return &tracing{provider: provider, tracer: provider.Tracer("github.com/fluxkeep/fluxkeep/internal/server")}
+	return &tracing{exporter: exporter, provider: provider, tracer: provider.Tracer("github.com/fluxkeep/fluxkeep/internal/server")}
 }
 
 // tracesURL adds the standard's path to an address that has none.
@@ -87,7 +92,11 @@ func (t *tracing) close(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	return t.provider.Shutdown(ctx)
+	err := t.provider.Shutdown(ctx)
+	if err != nil {
+		_ = t.exporter.Shutdown(ctx) // ends an upload that the provider still waits for
+	}
+	return err
 }
 
 // loggedExporter puts the exporter's failures into the server's log, where

@@ -19,7 +19,6 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 )
@@ -129,7 +128,7 @@ func newTestCollector(t *testing.T) *testCollector {
 		if err != nil {
 			t.Error(err)
 		}
-		var req collector.ExportTraceServiceRequest
+		var req otlp.TracesData
 		if err := proto.Unmarshal(b, &req); err != nil || r.URL.Path != "/v1/traces" {
 			t.Errorf("%s: %v", r.URL.Path, err)
 		}
