@@ -28,6 +28,7 @@ type outbox struct {
 
 	flush   sync.Mutex       // held while one flush runs; guards what follows
 	settled []audit.ID       // in the log's durable part, and still in the store
+	retry   bool             // removing these failed, and may have succeeded all the same
 	stored  audit.Checkpoint // the checkpoint in the store
 }
 
@@ -109,14 +110,18 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 		return nil
 	}
 	err = k.quietly(ctx, func(t *tx) error {
+		remove := t.w.Remove
+		if o.retry {
+			remove = t.w.Delete
+		}
 		for _, id := range o.settled {
-			if err := t.w.Delete(outboxKey(id)); err != nil {
+			if err := remove(outboxKey(id)); err != nil {
 				return err
 			}
 		}
 		return t.w.PutJSON(record.Key(record.TableCheckpoint), at)
 	})
-	if err == nil {
+	if o.retry = err != nil; err == nil {
 		o.settled, o.stored = nil, at
 	}
 	return err

@@ -23,8 +23,11 @@ type cached struct {
 
 func newCache() *cache { return &cache{gencache.New[cacheKey, cached](10_000)} }
 
+// keySpace is more than every key has bytes.
+const keySpace = 40
+
 // cacheKey is a key of the store as the key of a map.
-type cacheKey [40]byte
+type cacheKey [keySpace]byte
 
 // newCacheKey is for keys, all of which are shorter than a cacheKey.
 func newCacheKey(key []byte) (k cacheKey) {

@@ -110,27 +110,32 @@ func (db *DB) update(ctx context.Context, fn func(*Writer) error) error {
 // from before there were sums.
 const summed = 1
 
-func place(key []byte) []byte { return append(key[:len(key):len(key)], summed) }
+type place struct{ buffer [keySpace]byte }
 
-func (db *DB) seal(key, plain []byte) ([]byte, error) { return Seal(db.Keys(), key, plain) }
+func (p *place) of(key []byte) []byte { return append(append(p.buffer[:0], key...), summed) }
 
-func (db *DB) open(key, sealed []byte) ([]byte, error) {
-	plain, err := Open(db.Keys(), key, sealed)
+func (r *Reader) seal(key, plain []byte) ([]byte, error) {
+	return r.db.Keys().Seal(plain, r.place.of(key))
+}
+
+func (r *Reader) open(key, sealed []byte) ([]byte, error) {
+	plain, err := open(r.db.Keys(), key, sealed, &r.place)
 	if errors.Is(err, seal.ErrUnknownKey) {
 		// A snapshot of the store from before the end of a rotation.
-		if previous := db.previous.Load(); previous != nil {
-			return Open(previous, key, sealed)
+		if previous := r.db.previous.Load(); previous != nil {
+			return open(previous, key, sealed, &r.place)
 		}
 	}
 	return plain, err
 }
 
-// Seal seals a record for its key.
-func Seal(keys *seal.Keys, key, plain []byte) ([]byte, error) { return keys.Seal(plain, place(key)) }
-
 // Open opens the record at key, or returns a DamageError.
 func Open(keys *seal.Keys, key, sealed []byte) ([]byte, error) {
-	plain, err := keys.Open(sealed, place(key))
+	return open(keys, key, sealed, new(place))
+}
+
+func open(keys *seal.Keys, key, sealed []byte, p *place) ([]byte, error) {
+	plain, err := keys.Open(sealed, p.of(key))
 	if err != nil && !errors.Is(err, seal.ErrUnknownKey) {
 		plain, err = keys.Open(sealed, key) // from before there were sums
 	}
@@ -143,6 +148,6 @@ func Open(keys *seal.Keys, key, sealed []byte) ([]byte, error) {
 // sealedWithSums reports whether the record at key was written to a store with
 // sums.
 func sealedWithSums(keys *seal.Keys, key, sealed []byte) bool {
-	_, err := keys.Open(sealed, place(key))
+	_, err := keys.Open(sealed, new(place).of(key))
 	return err == nil
 }

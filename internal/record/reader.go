@@ -21,8 +21,7 @@ type Reader struct {
 	durable bool
 	// pause is not nil in Inspect, where no record is refused as suspect.
 	pause func() error
-	// buffer is for element.
-	buffer []byte
+	place place
 }
 
 // DB returns the records that are read.
@@ -52,7 +51,7 @@ func (r *Reader) Hash(purpose, text string) Hash { return r.db.Hash(purpose, tex
 // Sealed returns the sealed bytes at key, or store.ErrNotFound. They are good
 // until the transaction's function returns.
 func (r *Reader) Sealed(key []byte) ([]byte, error) {
-	if err := r.Trust(key); err != nil {
+	if err := r.trust(key); err != nil {
 		return nil, err
 	}
 	return r.store.Get(key)
@@ -69,10 +68,10 @@ func (r *Reader) Has(key []byte) (bool, error) {
 
 // Open opens the sealed bytes that stand at key.
 func (r *Reader) Open(key, sealed []byte) ([]byte, error) {
-	if err := r.Trust(key); err != nil {
+	if err := r.trust(key); err != nil {
 		return nil, err
 	}
-	return r.db.open(key, sealed)
+	return r.open(key, sealed)
 }
 
 // OpenJSON decodes the sealed bytes that stand at key.
@@ -145,7 +144,7 @@ func LoadFunc[T any](r *Reader, key []byte, decode func(plain []byte) (*T, error
 
 // Decode is Load for a record whose sealed bytes are at hand.
 func Decode[T any](r *Reader, key, sealed []byte) (*T, error) {
-	if err := r.Trust(key); err != nil {
+	if err := r.trust(key); err != nil {
 		return nil, err
 	}
 	return decoded(r, key, sealed, func(plain []byte) (*T, error) { return fromJSON[T](key, plain) })
@@ -171,6 +170,10 @@ func decoded[T any](r *Reader, key, sealed []byte, decode func(plain []byte) (*T
 	if err != nil {
 		return nil, err
 	}
-	r.db.cache.remember(key, bytes.Clone(sealed), d, r.element(key, plain))
+	element := r.element(key, plain)
+	if c, ok := any(d).(counted); ok {
+		c.counted().element = element
+	}
+	r.db.cache.remember(key, bytes.Clone(sealed), d, element)
 	return d, nil
 }

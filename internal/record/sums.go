@@ -47,6 +47,10 @@ type changes struct {
 	directory []gridChange
 	maps      []mapChange // by map, without the state
 	states    []mapChange // by organization, of the state alone
+
+	// Space for a small change.
+	rootSpace [4]gridChange
+	mapsSpace [1]mapChange
 }
 
 type gridChange struct {
@@ -59,9 +63,9 @@ type mapChange struct {
 	sums MapSums
 }
 
-// reset makes the changes empty and keeps their memory.
 func (c *changes) reset() {
-	*c = changes{root: c.root[:0], directory: c.directory[:0], maps: c.maps[:0], states: c.states[:0]}
+	*c = changes{}
+	c.root, c.maps = c.rootSpace[:0], c.mapsSpace[:0]
 }
 
 // toggle adds the record at key to the sums or, if they include it, removes it.
@@ -277,7 +281,7 @@ func (r *Reader) sum(size int, tables []Table, damaged func(*DamageError)) (grid
 			var plain []byte
 			if rewritten(t) {
 				var err error
-				if plain, err = r.db.open(key, sealed); err != nil {
+				if plain, err = r.open(key, sealed); err != nil {
 					if damage := (*DamageError)(nil); errors.As(err, &damage) {
 						damaged(damage)
 						return true, nil

@@ -50,13 +50,21 @@ func (db *DB) suspect(key []byte) error {
 	return nil
 }
 
-// Trust returns a DamageError if the record at key can't be trusted. Reads of
-// records check this by themselves; Trust is for whoever uses a cache instead.
-func (r *Reader) Trust(key []byte) error {
+// trust returns a DamageError if the record at key can't be trusted.
+func (r *Reader) trust(key []byte) error {
 	if r.pause != nil {
 		return nil
 	}
 	return r.db.suspect(key)
+}
+
+// TrustMap returns a DamageError if an organization's head can't be trusted. It is
+// for whoever remembers heads; reads of records check this by themselves.
+func (r *Reader) TrustMap(org ID) error {
+	if r.pause != nil || r.db.suspects.Load() == nil {
+		return nil
+	}
+	return r.db.suspect(Key(TableHead, org))
 }
 
 // Distrust makes transactions refuse the records that VerifySums returned, and
@@ -137,7 +145,7 @@ func (r *Reader) readGrid(key []byte, size int) (grid, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := r.db.open(key, sealed)
+	plain, err := r.open(key, sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -22,9 +22,14 @@ func (w *Writer) set(key, plain []byte) (sealed []byte, element Sum, err error) 
 			return nil, Sum{}, err
 		}
 	}
+	return w.write(key, plain)
+}
+
+// write is set for a record that is not in the sums.
+func (w *Writer) write(key, plain []byte) (sealed []byte, element Sum, err error) {
 	element = w.element(key, plain)
 	w.changed.toggle(key, element)
-	if sealed, err = w.db.seal(key, plain); err != nil {
+	if sealed, err = w.seal(key, plain); err != nil {
 		return nil, Sum{}, err
 	}
 	return sealed, element, w.tx.Set(key, sealed)
@@ -71,6 +76,26 @@ func (w *Writer) PutDecoded(key, plain []byte, decoded any) error {
 	return nil
 }
 
+// Counted is embedded in what a record decodes to, for Writer.Replace.
+type Counted struct{ element Sum }
+
+func (c *Counted) counted() *Counted { return c }
+
+type counted interface{ counted() *Counted }
+
+// Replace is PutDecoded for a record that was read in the transaction. old is what
+// it decodes to, or new if there is none. This saves reading it again for the sums.
+func (w *Writer) Replace(key, plain []byte, old, decoded counted) error {
+	w.changed.toggle(key, old.counted().element)
+	sealed, element, err := w.write(key, plain)
+	if err != nil {
+		return err
+	}
+	decoded.counted().element = element
+	w.db.cache.remember(key, sealed, decoded, element)
+	return nil
+}
+
 // PutJSON writes a record as JSON.
 func (w *Writer) PutJSON(key []byte, v any) error {
 	plain, err := json.Marshal(v)
@@ -90,11 +115,11 @@ func (w *Writer) Reseal(key []byte) error {
 		return err
 	}
 	// The content stays the same, so it makes no difference if it is suspect.
-	plain, err := w.db.open(key, sealed)
+	plain, err := w.open(key, sealed)
 	if err != nil {
 		return err
 	}
-	if sealed, err = w.db.seal(key, plain); err != nil {
+	if sealed, err = w.seal(key, plain); err != nil {
 		return err
 	}
 	return w.tx.Set(key, sealed)

@@ -63,14 +63,16 @@ func (k *Keys) Open(sealed, place []byte) ([]byte, error) {
 // Lookup returns a keyed hash by which something is found by its exact name: HMAC-SHA256 cut to 128 bits. Hashes of
 // different purposes have nothing to do with each other. The hash is deterministic for as long as the keyset lives:
 // rotation leaves it as it is, since keyed hashes are store keys.
-func (k *Keys) Lookup(purpose string, name []byte) [16]byte {
-	return k.lookup.hash(purpose, name)
+//
+// A name may be given in parts; where they end makes no difference.
+func (k *Keys) Lookup(purpose string, name ...[]byte) [16]byte {
+	return k.lookup.hash(purpose, name...)
 }
 
 // MAC returns a new HMAC-SHA256 for bytes that are too many for Lookup. Its key is derived from that of lookups, so it
 // stays the same for as long as the keyset lives.
 func (k *Keys) MAC(purpose string) hash.Hash {
-	key := k.lookup.full("key of "+purpose, nil)
+	key := k.lookup.full("key of " + purpose)
 	return hmac.New(sha256.New, key[:])
 }
 

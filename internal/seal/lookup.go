@@ -26,21 +26,23 @@ func newLookup(key []byte) *lookup {
 	}}}
 }
 
-// hash is HMAC-SHA256 over the length of purpose as 8 bytes, purpose and name, cut to 128 bits. The length in front makes
-// the split between purpose and name unambiguous. 128 bits leave accidental collisions out of reach: among 2³² names of
+// hash is HMAC-SHA256 over the length of purpose as 8 bytes, purpose and the parts of name, cut to 128 bits. The length in
+// front makes the split between purpose and name unambiguous. 128 bits leave accidental collisions out of reach: among 2³² names of
 // one purpose the probability is about 2⁻⁶⁵.
-func (l *lookup) hash(purpose string, name []byte) (h [16]byte) {
-	full := l.full(purpose, name)
+func (l *lookup) hash(purpose string, name ...[]byte) (h [16]byte) {
+	full := l.full(purpose, name...)
 	return [16]byte(full[:])
 }
 
 // full is hash before it is cut.
-func (l *lookup) full(purpose string, name []byte) (h [sha256.Size]byte) {
+func (l *lookup) full(purpose string, name ...[]byte) (h [sha256.Size]byte) {
 	s := l.spare.Get().(*lookupState)
 	s.head = binary.BigEndian.AppendUint64(s.head[:0], uint64(len(purpose)))
 	s.head = append(s.head, purpose...)
 	s.mac.Write(s.head)
-	s.mac.Write(name)
+	for _, part := range name {
+		s.mac.Write(part)
+	}
 	s.sum = s.mac.Sum(s.sum[:0])
 	copy(h[:], s.sum)
 	s.mac.Reset()

@@ -111,11 +111,11 @@ type view struct {
 // written.
 func (m *Maps) Read(r *record.Reader, org ID) (*Map, error) {
 	v := view{r: r, maps: m}
-	h, s, err := v.head(org)
+	s, err := v.head(org)
 	if err != nil {
 		return nil, err
 	}
-	return &Map{view: v, org: org, head: h, state: s}, nil
+	return &Map{view: v, org: org, stored: s, head: s.head, state: s.state}, nil
 }
 
 // Write returns a writer for the map of an organization. With visible, names

@@ -10,9 +10,10 @@ import (
 // Map is an organization's map as one transaction sees it.
 type Map struct {
 	view
-	org   ID
-	head  *headRecord
-	state *stateRecord
+	org    ID
+	stored *mapState // what the head record decodes to
+	head   *headRecord
+	state  *stateRecord
 }
 
 // Secret is a name with its value.

@@ -188,31 +188,34 @@ func (h *headRecord) versions(s *stateRecord) []uint64 {
 
 // mapState is what a head record leads to.
 type mapState struct {
+	record.Counted
 	head  *headRecord
 	state *stateRecord
 }
 
+func newMapState() *mapState { return &mapState{head: &headRecord{}, state: &stateRecord{}} }
+
 // head returns the head and state of an organization's map. Both are new and
 // empty when nothing was ever written. The state is never written without the
 // head, so what was read with a head is right as long as the head is the same.
-func (v *view) head(org ID) (*headRecord, *stateRecord, error) {
-	if err := v.r.Trust(record.Key(record.TableHead, org)); err != nil {
-		return nil, nil, err
+func (v *view) head(org ID) (*mapState, error) {
+	if err := v.r.TrustMap(org); err != nil {
+		return nil, err
 	}
 	revision := v.r.Revision(record.TableHead)
 	if revision != 0 {
 		if seen, ok := v.maps.heads.Get(org); ok && seen.revision == revision {
-			return seen.head, seen.state, nil
+			return seen.mapState, nil
 		}
 	}
 	m, err := v.mapState(org)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if revision != 0 {
 		v.maps.heads.Put(org, seenHead{m, revision})
 	}
-	return m.head, m.state, nil
+	return m, nil
 }
 
 // seenHead is a head as one revision of the table has it.
@@ -224,7 +227,7 @@ type seenHead struct {
 func (v *view) mapState(org ID) (*mapState, error) {
 	k := record.Key(record.TableHead, org)
 	m, err := record.LoadFunc(v.r, k, func(plain []byte) (*mapState, error) {
-		m := &mapState{&headRecord{}, &stateRecord{}}
+		m := newMapState()
 		if err := json.Unmarshal(plain, m.head); err != nil {
 			return nil, record.Damaged(k, err)
 		}
@@ -241,7 +244,7 @@ func (v *view) mapState(org ID) (*mapState, error) {
 		return m, record.CheckRevisions(record.Key(record.TableState, org), m.head.StateRevision, m.state.Revision)
 	})
 	if err == nil && m == nil {
-		m = &mapState{&headRecord{}, &stateRecord{}}
+		m = newMapState()
 	}
 	return m, err
 }

@@ -436,5 +436,7 @@ func (w *Writer) save() error {
 func (w *Writer) putHead() error {
 	w.head.Sums = w.head.Sums.Plus(w.tx.MapChanges(w.org, w.head.Map))
 	h := *w.head
-	return w.tx.PutDecoded(record.Key(record.TableHead, w.org), h.appendJSON(make([]byte, 0, 256)), &mapState{&h, w.state})
+	old, now := w.stored, &mapState{head: &h, state: w.state}
+	w.stored = now
+	return w.tx.Replace(record.Key(record.TableHead, w.org), h.appendJSON(make([]byte, 0, 512)), old, now)
 }
