@@ -50,6 +50,22 @@ func (c *Client) RotateKeys(ctx context.Context) (DataKeys, error) {
 	return out, err
 }
 
+// Scrub says how far the server has verified its stored data since it started.
+type Scrub struct {
+	Running  bool      `json:"running"`
+	Done     int       `json:"done"`              // organizations verified in this pass
+	Total    int       `json:"total"`             // organizations to verify, 0 while unknown
+	PassedAt time.Time `json:"passedAt,omitzero"` // when the last pass ended; zero: none has
+	Damage   []string  `json:"damage"`            // what is damaged, by kind and IDs
+}
+
+// Scrub returns how far the server has verified its stored data.
+func (c *Client) Scrub(ctx context.Context) (Scrub, error) {
+	var out Scrub
+	err := c.get(ctx, &out, nil, "fluxkeep", "scrub")
+	return out, err
+}
+
 // Compact purges deleted data from the server's disk.
 func (c *Client) Compact(ctx context.Context) error {
 	return c.send(ctx, call{method: http.MethodPost}, "fluxkeep", "compact")

@@ -91,3 +91,16 @@ func TestRotateKeys(t *testing.T) {
 		t.Errorf("%+v, %v", keys, err)
 	}
 }
+
+func TestScrub(t *testing.T) {
+	c := upkeepClient(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method+r.URL.Path != "GET/api/v2/fluxkeep/scrub" {
+			t.Errorf("asked for %s %s", r.Method, r.URL)
+		}
+		w.Write([]byte(`{"running":true,"done":1,"total":2,"damage":["user 0a0b0c0d0e0f0001"]}`))
+	})
+	s, err := c.Scrub(t.Context())
+	if err != nil || !s.Running || s.Done != 1 || s.Total != 2 || !s.PassedAt.IsZero() || len(s.Damage) != 1 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

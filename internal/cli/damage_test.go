@@ -9,14 +9,26 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// cmdDamage changes a byte of every secret record in a data folder.
+// cmdDamage changes a byte of every secret record in a data folder, or removes all
+// records of some tables.
 func cmdDamage(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: damage folder")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: damage folder [tables]")
 	}
 	s, err := pebblestore.Open(filepath.Join(ts.MkAbs(args[0]), "store"), nil)
 	ts.Check(err)
 	defer s.Close()
+	if len(args) > 1 {
+		ts.Check(s.Update(context.Background(), func(w store.Tx) error {
+			for _, table := range []byte(args[1]) {
+				if err := w.DeleteRange([]byte{table}, []byte{table + 1}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		return
+	}
 	changed := 0
 	ts.Check(s.Update(context.Background(), func(w store.Tx) error {
 		changed = 0

@@ -12,6 +12,7 @@ import (
 
 func newDoctorCommand() *cobra.Command {
 	o := newOffline()
+	accept, yes := false, false
 	cmd := &cobra.Command{
 		Use:   "doctor --data-dir DIR",
 		Short: "Read all data of a stopped server and list what is damaged",
@@ -20,6 +21,12 @@ compare records that belong together, and verify the audit log. What is damaged 
 listed, by kinds and IDs; names and values are not shown. Nothing is repaired and no
 data is changed. Warnings name tokens with a permission for a resource outside its
 organization, which has no effect.
+
+With --accept, doctor lists the damage, asks, and then makes the server trust the
+records that are there. Only do this if you can't restore a backup: what is missing
+stays missing, and if somebody put back an old password or a deleted token, it works
+again. Records that can't be decrypted stay damaged. The audit log says that the
+damage was accepted.
 
 The exit status is 0 when all is well, and 1 when something is damaged or could not
 be looked at.`,
@@ -30,9 +37,15 @@ be looked at.`,
 			if err := o.load(); err != nil {
 				return err
 			}
-			return examine(cmd, o)
+			r, err := examine(cmd, o)
+			if !accept || len(r.Damage) == 0 || err != nil && !errors.Is(err, errDamaged) {
+				return err
+			}
+			return acceptDamage(cmd, o, yes)
 		},
 	}
+	cmd.Flags().BoolVar(&accept, "accept", false, "trust the records that are there, whatever is missing")
+	addYes(cmd, &yes)
 	addServerFlags(o.addTo(cmd), o.config, "audit-log")
 	return cmd
 }
@@ -57,7 +70,28 @@ type doctorDamage struct {
 	Problem string `json:"problem"`
 }
 
-func examine(cmd *cobra.Command, o *offline) error {
+var errDamaged = errors.New("damage found")
+
+func acceptDamage(cmd *cobra.Command, o *offline, yes bool) error {
+	if err := confirm(cmd, yes, "Trust the records that are in %s?", o.config.DataDir); err != nil {
+		return err
+	}
+	if err := datadir.Accept(cmd.Context(), o.config); err != nil {
+		return err
+	}
+	left := 0
+	if _, err := datadir.Check(cmd.Context(), o.config, func(keep.Damage) { left++ }); err != nil {
+		return err
+	}
+	if left > 0 {
+		o.note(cmd, "The records that are there are trusted; %s can't be read.", count(left, "place"))
+		return nil
+	}
+	o.note(cmd, "The records that are there are trusted.")
+	return nil
+}
+
+func examine(cmd *cobra.Command, o *offline) (doctorReport, error) {
 	r := doctorReport{DataDir: o.config.DataDir, Damage: []doctorDamage{}}
 	t := table{header: []string{"DAMAGED", "PROBLEM"}}
 	done, err := datadir.Check(cmd.Context(), o.config, func(d keep.Damage) {
@@ -72,21 +106,21 @@ func examine(cmd *cobra.Command, o *offline) error {
 	}
 	if len(r.Damage) > 0 || o.json && err == nil {
 		if perr := o.print(cmd, r, &t); perr != nil {
-			return perr
+			return r, perr
 		}
 	}
 	switch {
 	case errors.Is(err, datadir.ErrLocked):
-		return withHint(err, "stop the server first")
+		return r, withHint(err, "stop the server first")
 	case errors.Is(err, fs.ErrNotExist):
-		return withHint(err, "--data-dir says where the data is, and --key-file where the key is")
+		return r, withHint(err, "--data-dir says where the data is, and --key-file where the key is")
 	case err != nil:
-		return err
+		return r, err
 	case len(r.Damage) > 0:
-		return withHint(fmt.Errorf("damage found in %s: %s", o.config.DataDir, count(len(r.Damage), "place")),
+		return r, withHint(fmt.Errorf("%w in %s: %s", errDamaged, o.config.DataDir, count(len(r.Damage), "place")),
 			"keep a copy of the folder; what is not listed can still be read; an earlier backup may have the rest")
 	}
 	o.note(cmd, "All is well: %s of %s, %s of the audit log.",
 		count(done.Records, "record"), count(done.Organizations, "organization"), count(int(done.Lines), "line"))
-	return nil
+	return r, nil
 }

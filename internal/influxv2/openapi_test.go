@@ -232,6 +232,7 @@ func ourRequests(t *testing.T, a *api) []request {
 		{"GET", "/api/v2/fluxkeep/backup", "", 200, nil},
 		{"GET", "/api/v2/fluxkeep/keys", "", 200, nil},
 		{"POST", "/api/v2/fluxkeep/keys/rotate", "", 202, nil},
+		{"GET", "/api/v2/fluxkeep/scrub", "", 200, nil},
 		{"POST", "/api/v2/fluxkeep/compact", "", 204, nil},
 		{"GET", "/api/v2/swagger.json", "", 200, nil},
 		{"OPTIONS", "/ping", "", 200, nil},

@@ -76,6 +76,27 @@ func (c *call) answerKeys(status int) error {
 	return c.respond(status, body)
 }
 
+type scrubBody struct {
+	Running bool `json:"running"`
+	// Done and Total count organizations.
+	Done     int        `json:"done"`
+	Total    int        `json:"total"`
+	PassedAt *time.Time `json:"passedAt,omitempty"`
+	Damage   []string   `json:"damage"`
+}
+
+func (c *call) scrubStatus() error {
+	s, err := c.keep.ScrubStatus(c.ctx(), c.caller)
+	if err != nil {
+		return err
+	}
+	body := scrubBody{Running: s.Running, Done: s.Done, Total: s.Total, Damage: append([]string{}, s.Damage...)}
+	if !s.Passed.IsZero() {
+		body.PassedAt = &s.Passed
+	}
+	return c.respond(http.StatusOK, body)
+}
+
 func (c *call) compact() error {
 	if err := c.keep.Compact(c.ctx(), c.caller); err != nil {
 		return err

@@ -134,6 +134,7 @@ func influxAccess() []access {
 		{"GET /api/v2/fluxkeep/backup", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"GET /api/v2/fluxkeep/keys", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"POST /api/v2/fluxkeep/keys/rotate", "", "401 401 403 401 401 401 401 401 401 401 202", false},
+		{"GET /api/v2/fluxkeep/scrub", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"POST /api/v2/fluxkeep/compact", "", "401 401 403 401 401 401 401 401 401 401 204", false},
 	}
 }

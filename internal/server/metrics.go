@@ -8,6 +8,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -27,6 +28,7 @@ func newRegistry(s *Server) (*prometheus.Registry, error) {
 	all = append(all, limitMetrics(s.handler.limits)...)
 	all = append(all, domainMetrics(s.data)...)
 	all = append(all, auditMetrics(s.data)...)
+	all = append(all, scrubMetrics(s.data.Keep.Scrubbed)...)
 	all = append(all, keyMetrics(s.data.KeyHealth)...)
 	if s.output != nil {
 		all = append(all, counter("fluxkeep_log_lines_dropped_total", "Lines of the server's own log that were dropped because nobody took them.", s.output.dropped.Load))
@@ -132,6 +134,24 @@ func keyMetrics(read func() datadir.KeyHealth) []prometheus.Collector {
 			func() float64 { return float64(read().Checked.Unix()) }),
 		gauge("fluxkeep_keyset_intact", "1 while the keyset in the data folder is the one that was saved; a restart needs it.",
 			func() float64 { return fine(read().File) }),
+	}
+}
+
+func scrubMetrics(read func() keep.ScrubStatus) []prometheus.Collector {
+	return []prometheus.Collector{
+		gauge("fluxkeep_scrub_damage", "What was found damaged in the stored data; /health warns, and the log names it.",
+			func() float64 { return float64(len(read().Damage)) }),
+		gauge("fluxkeep_scrub_organizations_verified", "Organizations whose stored data was verified in this pass.",
+			func() float64 { return float64(read().Done) }),
+		gauge("fluxkeep_scrub_organizations", "Organizations to verify in this pass; 0 while unknown.",
+			func() float64 { return float64(read().Total) }),
+		gauge("fluxkeep_scrub_last_pass_timestamp_seconds", "When the last pass over the stored data ended, in Unix time; 0 if none has since the start.",
+			func() float64 {
+				if t := read().Passed; !t.IsZero() {
+					return float64(t.Unix())
+				}
+				return 0
+			}),
 	}
 }
 

@@ -278,7 +278,12 @@ func (s *Server) warnings() []influxv2.Warning {
 	if clockErr != nil {
 		clockErr = &keep.Error{Code: keep.CodeUnavailable, Message: clockErr.Error()}
 	}
+	var damaged error
+	if n := len(s.data.Keep.Scrubbed().Damage); n > 0 {
+		damaged = fmt.Errorf("%d damaged", n)
+	}
 	return []influxv2.Warning{
+		warn("stored-data", damaged, "stored data is damaged; the server's log and \"fluxkeep scrub status\" name it"),
 		warn("key-provider", keys.Provider, "the key-encryption key can't be used; the server works, but couldn't start again"),
 		{Name: "clock", Err: clockErr},
 		warn("keyset", keys.File, "the keyset in the data folder is missing or changed; the server works, but couldn't start again"),

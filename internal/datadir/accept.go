@@ -1,0 +1,46 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// Accept makes a data folder that no server has open trust the records that are
+// there, whatever its sums say is missing or was replaced. That is audited. The
+// errors are those of Recover.
+func Accept(ctx context.Context, c *config.Config) error {
+	if c.AuditLog == "-" {
+		return errAuditStream
+	}
+	dir, err := lockWhole(c)
+	if err != nil {
+		return err
+	}
+	d, err := unlockDir(ctx, dir, c)
+	if err != nil {
+		return err
+	}
+	if err := d.accept(ctx); err != nil {
+		return errors.Join(err, d.Close())
+	}
+	// This moves the audit record to the log.
+	if err := d.Open(ctx, c, discardLog()); err != nil {
+		return fmt.Errorf("the records were accepted, but the data can't be opened: %w", err)
+	}
+	return d.Close()
+}
+
+func (d *Data) accept(ctx context.Context) error {
+	if err := d.openStore(discardLog()); err != nil {
+		return err
+	}
+	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys)
+	s := d.Store
+	d.Store = nil
+	return errors.Join(err, s.Close())
+}
