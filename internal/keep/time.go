@@ -60,5 +60,8 @@ func (k *Keep) keepClock(ctx context.Context) {
 	}
 }
 
+// Now returns the time that decides what has expired.
+func (k *Keep) Now() time.Time { return k.now() }
+
 // ClockErr returns what is wrong with the system's clock, nil when nothing is.
 func (k *Keep) ClockErr() error { return k.clock.Err() }

@@ -16,7 +16,7 @@ import (
 func newFaults(t *testing.T, o *keeptest.Options) *keeptest.Faults {
 	t.Helper()
 	f := keeptest.NewFaults(t, o)
-	f.Handler = vaultkv.New(f.Kit.Keep, vaultkv.Config{Version: "1.2.3", Started: f.Kit.Clock.Now(), Now: f.Kit.Clock.Now})
+	f.Handler = vaultkv.New(f.Kit.Keep, vaultkv.Config{Version: "1.2.3", Started: f.Kit.Clock.Now()})
 	f.Refused = func(a keeptest.Answer) error {
 		var body struct{ Errors []string }
 		if a.Body == "" {

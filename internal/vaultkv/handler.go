@@ -19,8 +19,6 @@ import (
 type Config struct {
 	Version string
 	Started time.Time
-	// Now defaults to time.Now. It is the domain's clock.
-	Now func() time.Time
 	// Logger gets a warning when an influxd writes to the wrong address. It
 	// defaults to none.
 	Logger *slog.Logger
@@ -50,9 +48,6 @@ type mount struct {
 
 // New makes a Handler.
 func New(k *keep.Keep, c Config) *Handler {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

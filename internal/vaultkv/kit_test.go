@@ -26,7 +26,7 @@ type server struct {
 func newServer(tb testing.TB, o *keeptest.Options) *server {
 	tb.Helper()
 	k := keeptest.New(tb, o)
-	v := vaultkv.New(k.Keep, vaultkv.Config{Version: "1.2.3", Started: k.Clock.Now(), Now: k.Clock.Now})
+	v := vaultkv.New(k.Keep, vaultkv.Config{Version: "1.2.3", Started: k.Clock.Now()})
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v.ServeHTTP(w, r.WithContext(httpapi.WithOrigin(r.Context(), &httpapi.Origin{Remote: "192.0.2.7", Trace: "t1"})))
 	})

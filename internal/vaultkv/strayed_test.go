@@ -14,7 +14,7 @@ import (
 func TestStrayedInfluxd(t *testing.T) {
 	s := newServer(t, nil)
 	var log bytes.Buffer
-	s.Handler = vaultkv.New(s.Kit.Keep, vaultkv.Config{Now: s.Kit.Clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s.Handler = vaultkv.New(s.Kit.Keep, vaultkv.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	strict := "/v1/secret/data/" + s.Org.String()
 	for _, c := range []struct{ method, target, body string }{
 		{"PUT", s.influxd("data"), body(t, map[string]string{"a": "canary-1"}, 0)},

@@ -54,7 +54,7 @@ func (c *call) health() error {
 		ClusterName        string `json:"cluster_name"`
 	}{
 		Initialized: initialized, PerformanceMode: "disabled", DRMode: "disabled",
-		ServerTime: c.config.Now().Unix(), Version: c.config.Version, ClusterName: "fluxkeep",
+		ServerTime: c.keep.Now().Unix(), Version: c.config.Version, ClusterName: "fluxkeep",
 	})
 }
 

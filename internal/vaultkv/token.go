@@ -130,7 +130,7 @@ func (c *call) lookupSelf() error {
 		ends := t.Expires.UTC().Format(time.RFC3339Nano)
 		data.ExpireTime = &ends
 		data.CreationTTL = seconds(t.Expires.Sub(t.Updated))
-		data.TTL = max(0, seconds(t.Expires.Sub(c.config.Now())))
+		data.TTL = max(0, seconds(t.Expires.Sub(c.keep.Now())))
 	}
 	return c.respondJSON(data)
 }

@@ -167,6 +167,15 @@ func TestOwnToken(t *testing.T) {
 		t.Errorf("a token that ends: %s", look.text)
 	}
 
+	// A clock that is set back doesn't make the token last longer.
+	s.Clock.Advance(30 * time.Minute)
+	s.do(t, "GET", "/v1/auth/token/lookup-self", ends.Value, "").want(t, 200)
+	s.Clock.Advance(-20 * time.Minute)
+	if ttl := ttlOf(t, s.do(t, "GET", "/v1/auth/token/lookup-self", ends.Value, "")); ttl < 1798 || ttl > 1800 {
+		t.Errorf("ttl is %d after the clock was set back", ttl)
+	}
+	s.Clock.Advance(20 * time.Minute)
+
 	s.do(t, "POST", "/v1/auth/token/revoke-self", ends.Value, "").want(t, 204)
 	s.do(t, "GET", "/v1/auth/token/lookup-self", ends.Value, "").wantErrors(t, 403, "permission denied")
 	parent := s.readerToken(t)
