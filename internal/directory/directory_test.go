@@ -9,6 +9,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/record/recordtest"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // kit is a directory with an organization, a user who is a member of it, and
@@ -22,9 +23,10 @@ type kit struct {
 	session      directory.Hash
 }
 
-func newKit(t *testing.T) *kit {
+func newKit(t *testing.T, wrap func(store.Store) store.Store) *kit {
 	t.Helper()
 	k := &kit{Kit: recordtest.New(t), org: 1, user: 2}
+	k.DB = record.New(wrap(k.Store), k.Keys(), func() time.Time { return k.Now })
 	k.dir = directory.New(k.DB)
 	k.token = directory.Token{
 		ID: 3, Org: k.org, User: k.user, Active: true, Value: "token", Expires: k.Now.Add(30 * time.Minute),
@@ -43,6 +45,13 @@ func newKit(t *testing.T) *kit {
 	})
 	return k
 }
+
+func plain(s store.Store) store.Store { return s }
+
+// remote is a store whose revision takes a View to tell.
+type remote struct{ store.Store }
+
+func (remote) Revision(...byte) uint64 { return 0 }
 
 func (k *kit) update(t *testing.T, fn func(directory.Writer) error) {
 	t.Helper()
@@ -108,6 +117,13 @@ func describe(i *directory.Identity, err error) string {
 // TestChangesShowAtOnce makes each kind of change when everything that it
 // changes was looked up before.
 func TestChangesShowAtOnce(t *testing.T) {
+	t.Run("embedded", func(t *testing.T) { testChangesShowAtOnce(t, plain) })
+	t.Run("remote", func(t *testing.T) {
+		testChangesShowAtOnce(t, func(s store.Store) store.Store { return remote{s} })
+	})
+}
+
+func testChangesShowAtOnce(t *testing.T, wrap func(store.Store) store.Store) {
 	const unknown, inactive = "unauthorized access", "User is inactive"
 	all := answers{"in", "in", "in", "org", true}
 	for _, tt := range []struct {
@@ -148,12 +164,13 @@ func TestChangesShowAtOnce(t *testing.T) {
 			answers{"in", "in", "in", "", false}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			k := newKit(t)
+			k := newKit(t, wrap)
 			for range 2 {
 				if got := k.ask(t); got != all {
 					t.Fatalf("before: %+v", got)
 				}
 			}
+			k.dir.Forget()
 			failed := errors.New("failed")
 			err := k.Update(t.Context(), func(w *record.Writer) error {
 				d := k.dir.Write(w)
@@ -191,7 +208,7 @@ func TestChangesShowAtOnce(t *testing.T) {
 
 // TestKnown tells what is remembered, and until when.
 func TestKnown(t *testing.T) {
-	k := newKit(t)
+	k := newKit(t, plain)
 	known := func() bool {
 		_, token := k.dir.KnownToken("token", k.Now)
 		_, login := k.dir.KnownToken("login", k.Now)
@@ -222,17 +239,20 @@ func TestKnown(t *testing.T) {
 		t.Error("known after Forget")
 	}
 	k.ask(t)
-	k.view(t, func(d directory.Reader) {
-		if _, err := d.TokenIdentity("token"); err != nil {
+	k.view(t, func(old directory.Reader) {
+		k.update(t, func(w directory.Writer) error { return w.PutMember(k.org, 5, directory.Member) })
+		if known() {
+			t.Error("known after the directory was changed")
+		}
+		k.ask(t)
+		if _, err := old.TokenIdentity("token"); err != nil {
 			t.Error(err)
 		}
+		if !known() {
+			t.Error("not known after an old transaction has looked")
+		}
 	})
-	k.update(t, func(w directory.Writer) error { return w.PutMember(k.org, 5, directory.Member) })
-	if known() {
-		t.Error("known after the directory was changed")
-	}
 
-	k.ask(t)
 	k.Now = k.token.Expires
 	for _, value := range []string{"token", "login"} { // the login token is for longer
 		if _, ok := k.dir.KnownToken(value, k.Now); ok {
@@ -243,7 +263,7 @@ func TestKnown(t *testing.T) {
 
 // TestExpired removes what has ended and nothing else.
 func TestExpired(t *testing.T) {
-	k := newKit(t)
+	k := newKit(t, plain)
 	left := directory.SessionHash(k.DB, "left")
 	k.update(t, func(w directory.Writer) error {
 		return w.AddSession(left, directory.Session{User: k.user, Expires: k.Now.Add(2 * time.Hour)})
