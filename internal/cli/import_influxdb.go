@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
@@ -18,6 +19,10 @@ type importInfluxDB struct {
 	config *config.Config
 	bolt   string
 	apply  bool
+
+	only           []string
+	update         bool
+	restoreDeleted bool
 }
 
 func newImportInfluxDBCommand() *cobra.Command {
@@ -37,8 +42,13 @@ Give a copy of influxd.bolt, or stop influxd first; the file is only read. The d
 folder must not be in use by a server. When there is none it is made, with its key, as
 on the first start of a server. What is there stays as it is: an object that is here
 with another content, or whose name is taken, is left alone and named, and does not
-keep the rest from being taken. So it can be run again, and then does what is still to
-be done.
+keep the rest from being taken.
+
+A later import takes what is new, and shows what was changed or deleted in InfluxDB
+since the last one, such as passwords and revoked tokens. --update applies that:
+deleted tokens, memberships and secrets are deleted here too, deleted users are
+deactivated, and organizations stay. What was imported before and deleted here stays
+deleted unless --restore-deleted is given.
 
 What is taken is taken as a whole: when it fails or is killed, all of it is here or
 nothing. Then each secret is compared with the one in the file, by keyed hashes. The
@@ -49,7 +59,13 @@ or the work can't be done.`,
 
   # then do it, with the key apart from the data
   fluxkeep import influxdb --bolt-path influxd.bolt --data-dir /var/lib/fluxkeep \
-    --key-file /etc/fluxkeep/key --apply`,
+    --key-file /etc/fluxkeep/key --apply
+
+  # only secrets, and the organizations that they belong to
+  fluxkeep import influxdb --bolt-path influxd.bolt --only organizations,secrets --apply
+
+  # weeks later: follow the passwords and tokens that have changed in InfluxDB
+  fluxkeep import influxdb --bolt-path influxd.bolt --update --apply`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if im.bolt == "" {
@@ -64,6 +80,9 @@ or the work can't be done.`,
 	fs := cmd.Flags()
 	fs.StringVar(&im.bolt, "bolt-path", "", "InfluxDB's bolt `file`, influxd.bolt")
 	fs.BoolVar(&im.apply, "apply", false, "do it, instead of showing what would be done")
+	fs.StringSliceVar(&im.only, "only", nil, "`kinds` to import: organizations, users, memberships, tokens, secrets (default all)")
+	fs.BoolVar(&im.update, "update", false, "apply what was changed or deleted in InfluxDB since the last import")
+	fs.BoolVar(&im.restoreDeleted, "restore-deleted", false, "import again what was deleted here")
 	fs.BoolVar(&im.json, "json", false, "print JSON")
 	addLogFlags(fs, im.config)
 	addKeyFlags(fs, im.config)
@@ -71,11 +90,17 @@ or the work can't be done.`,
 }
 
 func (im *importInfluxDB) run(cmd *cobra.Command) error {
+	kinds, err := importedKinds(im.only)
+	if err != nil {
+		return usageError(cmd, err)
+	}
 	contents, err := influxbolt.Read(im.bolt)
 	if err != nil {
 		return boltHint(err)
 	}
 	source := importOf(contents)
+	source.Update, source.RestoreDeleted = im.update, im.restoreDeleted
+	limitImport(&source, kinds)
 	r := &importResult{
 		Bolt: im.bolt, DataDir: im.config.DataDir, Applied: im.apply,
 		NotTaken: orEmpty(contents.Others), Skipped: orEmpty(contents.Skipped),
@@ -110,9 +135,45 @@ func boltHint(err error) error {
 	return err
 }
 
+// importedKinds reads --only.
+func importedKinds(only []string) (kinds []string, err error) {
+	for _, name := range only {
+		i := slices.IndexFunc(importKinds, func(k importKind) bool { return k.one+"s" == name })
+		if i < 0 {
+			return nil, fmt.Errorf("--only %s: the kinds are organizations, users, memberships, tokens and secrets", name)
+		}
+		kinds = append(kinds, importKinds[i].kind)
+	}
+	return kinds, nil
+}
+
+// limitImport leaves only some kinds in an import; none stands for all.
+func limitImport(in *keep.Import, kinds []string) {
+	if len(kinds) == 0 {
+		return
+	}
+	in.Kinds = kinds
+	has := func(kind string) bool { return slices.Contains(kinds, kind) }
+	if !has(keep.ImportOrganizationKind) {
+		in.Organizations = nil
+	}
+	if !has(keep.ImportUserKind) {
+		in.Users = nil
+	}
+	if !has(keep.ImportMemberKind) {
+		in.Members = nil
+	}
+	if !has(keep.ImportTokenKind) {
+		in.Tokens = nil
+	}
+	if !has(keep.ImportSecretKind) {
+		in.Secrets = nil
+	}
+}
+
 // importOf is what a bolt file holds, as the domain takes it.
 func importOf(c *influxbolt.Contents) keep.Import {
-	in := keep.Import{Secrets: c.Secrets}
+	in := keep.Import{Secrets: c.Secrets, Source: c.Instance, Partial: len(c.Skipped) > 0}
 	for _, o := range c.Organizations {
 		in.Organizations = append(in.Organizations, keep.Organization(o))
 	}
@@ -153,10 +214,15 @@ type importResult struct {
 
 type importCounts struct {
 	New       int `json:"new"`
+	Updated   int `json:"updated"`
+	Removed   int `json:"removed"`
 	Unchanged int `json:"unchanged"`
 	Different int `json:"different"`
 	Conflict  int `json:"conflict"`
 	Refused   int `json:"refused"`
+	Changed   int `json:"changed"`
+	Gone      int `json:"gone"`
+	Deleted   int `json:"deleted"`
 }
 
 type importObject struct {
@@ -176,13 +242,23 @@ type importCompared struct {
 }
 
 func (c importCounts) add(d importCounts) importCounts {
-	return importCounts{c.New + d.New, c.Unchanged + d.Unchanged, c.Different + d.Different, c.Conflict + d.Conflict, c.Refused + d.Refused}
+	return importCounts{
+		c.New + d.New, c.Updated + d.Updated, c.Removed + d.Removed, c.Unchanged + d.Unchanged,
+		c.Different + d.Different, c.Conflict + d.Conflict, c.Refused + d.Refused,
+		c.Changed + d.Changed, c.Gone + d.Gone, c.Deleted + d.Deleted,
+	}
 }
 
-func (c importCounts) left() int { return c.Different + c.Conflict + c.Refused }
+func (c importCounts) applied() int { return c.New + c.Updated + c.Removed }
+
+func (c importCounts) left() int {
+	return c.Different + c.Conflict + c.Refused + c.Changed + c.Gone + c.Deleted
+}
+
+type importKind struct{ kind, one string }
 
 // importKinds are the kinds in their order, with how they are called.
-var importKinds = []struct{ kind, one string }{
+var importKinds = []importKind{
 	{keep.ImportOrganizationKind, "organization"},
 	{keep.ImportUserKind, "user"},
 	{keep.ImportMemberKind, "membership"},
@@ -194,7 +270,11 @@ func (r *importResult) take(report keep.ImportReport) {
 	r.Counts = make(map[string]importCounts)
 	for _, k := range importKinds {
 		n := report.Counts[k.kind]
-		r.Counts[k.one+"s"] = importCounts{n[keep.ImportNew], n[keep.ImportUnchanged], n[keep.ImportDifferent], n[keep.ImportConflict], n[keep.ImportRefused]}
+		r.Counts[k.one+"s"] = importCounts{
+			n[keep.ImportNew], n[keep.ImportUpdated], n[keep.ImportRemoved], n[keep.ImportUnchanged],
+			n[keep.ImportDifferent], n[keep.ImportConflict], n[keep.ImportRefused],
+			n[keep.ImportChanged], n[keep.ImportGone], n[keep.ImportDeleted],
+		}
 	}
 	r.Objects = make([]importObject, len(report.Remarks))
 	for i, m := range report.Remarks {
@@ -242,7 +322,11 @@ func (r *importResult) conclude(cmd *cobra.Command, o *output) {
 	all := r.total()
 	for _, k := range importKinds {
 		if c := r.Counts[k.one+"s"]; c != (importCounts{}) {
-			o.note(cmd, "%ss: %d new, %d unchanged, %d left alone.", strings.ToUpper(k.one[:1])+k.one[1:], c.New, c.Unchanged, c.left())
+			followed := ""
+			if c.Updated+c.Removed > 0 {
+				followed = fmt.Sprintf("%d updated, %d removed, ", c.Updated, c.Removed)
+			}
+			o.note(cmd, "%ss: %d new, %s%d unchanged, %d left alone.", strings.ToUpper(k.one[:1])+k.one[1:], c.New, followed, c.Unchanged, c.left())
 		}
 	}
 	if len(r.NotTaken) > 0 {
@@ -260,13 +344,19 @@ func (r *importResult) conclude(cmd *cobra.Command, o *output) {
 	case r.NewFolder:
 		o.note(cmd, "There is no data in %s yet: the folder would be made.", folder)
 	}
+	if n := all.Changed + all.Gone; n > 0 {
+		o.note(cmd, "In InfluxDB, %s changed or were deleted since the last import: the old ones still work here. To follow InfluxDB, add --update.", count(n, "object"))
+	}
+	if all.Deleted > 0 {
+		o.note(cmd, "Deleted here since the last import, and left so: %s. To import them again, add --restore-deleted.", count(all.Deleted, "object"))
+	}
 	switch {
-	case all.New == 0 && r.Applied:
+	case all.applied() == 0 && r.Applied:
 		o.note(cmd, "Nothing is new: nothing was changed.")
-	case all.New == 0:
+	case all.applied() == 0:
 		o.note(cmd, "Nothing is new: nothing would change.")
 	case r.Applied:
-		o.note(cmd, "Took over %s into %s.", count(all.New, "object"), folder)
+		o.note(cmd, "Took over %s into %s.", count(all.applied(), "object"), folder)
 	default:
 		o.note(cmd, "This was a dry run, and nothing was changed. To take over what is new, add --apply.")
 	}
@@ -278,7 +368,7 @@ func (r *importResult) verify() error {
 		return nil
 	}
 	n := r.Counts["secrets"]
-	if want := n.New + n.Unchanged; r.Compared.Equal != want {
+	if want := n.New + n.Updated + n.Unchanged; r.Compared.Equal != want {
 		return fmt.Errorf("%s should be here as they are in the file, and %d are", count(want, "secret"), r.Compared.Equal)
 	}
 	return nil

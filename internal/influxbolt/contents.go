@@ -10,6 +10,8 @@ import (
 // contains values and tokens in plain text, so it must not be printed or
 // logged.
 type Contents struct {
+	// Instance is the InfluxDB's own ID, 0 if it can't be read.
+	Instance      acl.ID
 	Organizations []Organization
 	Users         []User
 	Members       []Member

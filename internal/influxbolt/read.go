@@ -37,6 +37,8 @@ const (
 	bucketTokens        = "authorizationsv1"
 	bucketSecrets       = "secretsv1"
 
+	bucketInstance = "idsv1"
+
 	indexOrganizations = "organizationindexv1"
 	indexUsers         = "userindexv1"
 	indexTokens        = "authorizationindexv1"
@@ -49,7 +51,7 @@ var (
 		bucketOrganizations, bucketUsers, bucketPasswords, bucketMembers, bucketTokens, bucketSecrets,
 		indexOrganizations, indexUsers, indexTokens,
 	}
-	optional = []string{indexHashes, legacyTokens}
+	optional = []string{bucketInstance, indexHashes, legacyTokens}
 )
 
 // skippedChange is in Contents.Skipped if bolt had to fall back to the state

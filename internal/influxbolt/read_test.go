@@ -25,6 +25,9 @@ func TestReadsEverything(t *testing.T) {
 			if len(c.Skipped) != 0 {
 				t.Errorf("skipped: %q", c.Skipped)
 			}
+			if c.Instance == 0 {
+				t.Error("the InfluxDB's own ID was not read")
+			}
 			checkOrganizations(t, l, c)
 			checkUsers(t, l, c)
 			checkTokens(t, l, c, variant == "hashed-tokens")

@@ -24,12 +24,20 @@ func (r *reader) skip(format string, args ...any) {
 }
 
 func (r *reader) read() error {
-	for _, read := range []func() error{r.organizations, r.users, r.passwords, r.members, r.tokens, r.secrets, r.legacy, r.others} {
+	for _, read := range []func() error{r.instance, r.organizations, r.users, r.passwords, r.members, r.tokens, r.secrets, r.legacy, r.others} {
 		if err := read(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *reader) instance() error {
+	return r.each(bucketInstance, func(key, value []byte) {
+		if string(key) == "id" {
+			r.out.Instance, _ = acl.ParseID(string(value))
+		}
+	})
 }
 
 // each calls fn with the records of a bucket. A missing bucket has none. The

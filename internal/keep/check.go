@@ -135,6 +135,8 @@ func (c *checker) decode(k, plain []byte) error {
 	switch record.TableOf(k) {
 	case record.TableOutbox, record.TableCheckpoint, record.TableClock:
 		return json.Unmarshal(plain, new(json.RawMessage))
+	case record.TableImported:
+		return json.Unmarshal(plain, new(pastRecord))
 	case record.TableRoot, record.TableDirectory:
 		return nil // sums compares them
 	}

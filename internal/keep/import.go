@@ -24,6 +24,23 @@ type Import struct {
 	Members       []ImportMember
 	Tokens        []ImportToken
 	Secrets       map[ID]map[string]string // by organization
+
+	// Source is the other server's ID. Without it, nothing is known of earlier
+	// imports.
+	Source ID
+	// Kinds are the kinds of objects to import, all if there are none.
+	Kinds []string
+	// Partial says that the other server may have more of these kinds: what is
+	// missing was not deleted there.
+	Partial bool
+	// Update applies what changed at the other server since the last import.
+	Update bool
+	// RestoreDeleted takes what was imported before and deleted here.
+	RestoreDeleted bool
+}
+
+func (in *Import) includes(kind string) bool {
+	return len(in.Kinds) == 0 || slices.Contains(in.Kinds, kind)
 }
 
 // ImportUser is a user with what is shown to nobody.
@@ -49,10 +66,15 @@ type ImportOutcome string
 const (
 	ImportNew       ImportOutcome = "new"
 	ImportUnchanged ImportOutcome = "unchanged" // it is here already
+	ImportUpdated   ImportOutcome = "updated"   // it was changed there since the last import
+	ImportRemoved   ImportOutcome = "removed"   // it was deleted there since the last import; a user is deactivated
 	// What follows is left alone.
 	ImportDifferent ImportOutcome = "different" // it is here with another content
 	ImportConflict  ImportOutcome = "conflict"  // its name, or its token, is another's
 	ImportRefused   ImportOutcome = "refused"   // it can't be kept, or what it belongs to is not here
+	ImportChanged   ImportOutcome = "changed"   // without Update: it was changed there since the last import
+	ImportGone      ImportOutcome = "gone"      // without Update: it was deleted there since the last import
+	ImportDeleted   ImportOutcome = "deleted"   // it was deleted here since the last import
 )
 
 // The kinds of object, in the order in which they are taken.
@@ -85,17 +107,19 @@ type ImportRemark struct {
 	Reason  string // why it was left alone, or what is odd; else ""
 }
 
-// New returns how many objects were, or would be, made.
-func (r ImportReport) New() int {
+// Applied returns how many objects were, or would be, created, updated or
+// removed.
+func (r ImportReport) Applied() int {
 	n := 0
 	for _, c := range r.Counts {
-		n += c[ImportNew]
+		n += c[ImportNew] + c[ImportUpdated] + c[ImportRemoved]
 	}
 	return n
 }
 
-// Import takes over what is not here yet. Nothing that is here is changed or
-// removed. Needs an operator.
+// Import takes over what is not here yet. It changes or removes what is here
+// only to follow the other server, and only if in.Update is set. Needs an
+// operator.
 //
 // It is one transaction, with the audit record of each object in it: when it
 // fails, or the process ends, all of it is done or nothing. What is left alone
@@ -140,6 +164,7 @@ type importer struct {
 	report  ImportReport
 	// What would have been made by now. A transaction that writes finds that
 	// in the store too.
+	past   *past
 	made   map[string]ID // by kind and ID, and by kind and name
 	tokens map[directory.Hash]ID
 }
@@ -153,8 +178,10 @@ func (i *importer) begin() {
 // planned is what is to be done with an object.
 type planned struct {
 	ImportRemark
-	write func(*tx) error // makes it, if it is new
-	made  func()          // remembers it
+	write    func(*tx) error // makes the change, if there is one
+	update   func(*tx) error // makes what is here what it is there, nil if nothing can
+	made     func()          // notes that it would be there
+	remember *pastRecord     // for the next import
 }
 
 func (p planned) left(o ImportOutcome, reason string, args ...any) (planned, error) {
@@ -163,7 +190,8 @@ func (p planned) left(o ImportOutcome, reason string, args ...any) (planned, err
 }
 
 // compared is the outcome for an object that is here, from what differs.
-func (p planned) compared(differs []string) (planned, error) {
+func (p planned) compared(differs []string, update func(*tx) error) (planned, error) {
+	p.update = update
 	if len(differs) > 0 {
 		return p.left(ImportDifferent, "is here with another %s", strings.Join(differs, " and "))
 	}
@@ -181,12 +209,18 @@ func (p planned) record(c *Caller) *audit.Record {
 	if p.Kind == ImportMemberKind {
 		rec.Detail = p.Name // the role
 	}
+	if p.Outcome != ImportNew {
+		rec.Detail += " " + string(p.Outcome)
+	}
 	return rec
 }
 
 // each plans all objects in their order, and calls write or writeSecrets with
 // each plan, which what is planned next builds on.
-func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*plannedSecrets) error) error {
+func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*plannedSecrets) error) (err error) {
+	if i.past, err = readPast(v, i.in.Source); err != nil {
+		return err
+	}
 	if err := plans(i, v, i.in.Organizations, i.planOrg, write); err != nil {
 		return err
 	}
@@ -199,8 +233,14 @@ func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*p
 	if err := plans(i, v, i.in.Tokens, i.planToken, write); err != nil {
 		return err
 	}
-	for _, org := range slices.Sorted(maps.Keys(i.in.Secrets)) {
-		p, err := i.planSecrets(v, org)
+	if err := i.planAllGone(v, write); err != nil {
+		return err
+	}
+	gone := i.goneSecrets()
+	orgs := slices.Concat(slices.Collect(maps.Keys(i.in.Secrets)), slices.Collect(maps.Keys(gone)))
+	slices.Sort(orgs)
+	for _, org := range slices.Compact(orgs) {
+		p, err := i.planSecrets(v, org, gone[org])
 		if err == nil {
 			err = writeSecrets(p)
 		}
@@ -212,12 +252,40 @@ func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*p
 	return nil
 }
 
+// planAllGone plans what to do about objects that the other server has no more.
+func (i *importer) planAllGone(v *view, write func(planned) error) error {
+	if i.in.Partial {
+		return nil
+	}
+	for _, kind := range []string{ImportTokenKind, ImportMemberKind, ImportUserKind, ImportOrganizationKind} {
+		if !i.in.includes(kind) {
+			continue
+		}
+		for _, r := range i.past.gone(kind) {
+			p, ok, err := i.planGone(v, r)
+			if err == nil && ok {
+				err = write(p)
+			}
+			if err != nil {
+				return err
+			}
+			if ok {
+				i.note(p)
+			}
+		}
+	}
+	return nil
+}
+
 func plans[T any](i *importer, v *view, list []T, plan func(*view, T) (planned, error), write func(planned) error) error {
 	for _, object := range list {
 		if err := v.Context().Err(); err != nil {
 			return err
 		}
 		p, err := plan(v, object)
+		if err == nil {
+			p, err = i.since(v, p, object)
+		}
 		if err == nil {
 			err = write(p)
 		}
@@ -254,13 +322,28 @@ func (i *importer) apply(ctx context.Context) error {
 		i.begin()
 		written = make(map[ID]Written)
 		err = i.each(&t.view, func(p planned) error {
-			if p.Outcome != ImportNew {
+			if p.remember != nil {
+				if err := t.remember(*p.remember); err != nil {
+					return err
+				}
+			}
+			if p.write == nil {
 				return nil
 			}
 			records = append(records, p.record(i.c))
 			return p.write(t)
 		}, func(p *plannedSecrets) error {
-			if len(p.add) == 0 {
+			for _, r := range p.remember {
+				if err := t.remember(r); err != nil {
+					return err
+				}
+			}
+			for _, r := range p.forget {
+				if err := t.forget(r); err != nil {
+					return err
+				}
+			}
+			if len(p.add)+len(p.update)+len(p.remove) == 0 {
 				return nil
 			}
 			rec := i.c.record("import", p.org)
@@ -270,7 +353,9 @@ func (i *importer) apply(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			out, err := w.Apply(Change{Set: p.add, CAS: &p.version})
+			set := maps.Clone(p.add)
+			maps.Copy(set, p.update)
+			out, err := w.Apply(Change{Set: set, Remove: p.remove, CAS: &p.version})
 			noteWritten(rec, out, err)
 			written[p.org] = out
 			return err

@@ -182,7 +182,7 @@ func TestImportIntoNew(t *testing.T) {
 
 	empty := raw(t, k)
 	r := mustPlan(t, k, in)
-	if counts(r) != all || len(r.Remarks) != 12 || r.New() != 14 {
+	if counts(r) != all || len(r.Remarks) != 12 || r.Applied() != 14 {
 		t.Errorf("a dry run would do %s, and remarks %v", counts(r), r.Remarks)
 	}
 	if !maps.EqualFunc(empty, raw(t, k), bytes.Equal) {
@@ -212,7 +212,7 @@ func TestImportIntoNew(t *testing.T) {
 
 	before := k.Contents(t)
 	for what, r := range map[string]keep.ImportReport{"would do": mustPlan(t, k, in), "did": mustImport(t, k, in)} {
-		if want := strings.ReplaceAll(all, "new", "unchanged"); counts(r) != want || len(left(r)) != 0 || r.New() != 0 {
+		if want := strings.ReplaceAll(all, "new", "unchanged"); counts(r) != want || len(left(r)) != 0 || r.Applied() != 0 {
 			t.Errorf("a second time it %s %s, %v", what, counts(r), r.Remarks)
 		}
 	}
@@ -347,7 +347,7 @@ func TestImportIntoUsed(t *testing.T) {
 	if same, err := k.CompareSecrets(t.Context(), keep.Offline(), in); err != nil || same != (keep.ImportComparison{Equal: 2, Different: 1, Missing: 4}) {
 		t.Errorf("compared: %+v, %v", same, err)
 	}
-	if again := mustImport(t, k, in); again.New() != 0 {
+	if again := mustImport(t, k, in); again.Applied() != 0 {
 		t.Errorf("a second time: %s", counts(again))
 	}
 }
@@ -386,11 +386,11 @@ func TestImportKnowsItsTokensAgain(t *testing.T) {
 				later.Tokens[i].Value, later.Tokens[i].Hash = "", influxHash(kind, v)
 			}
 		}
-		if r := mustImport(t, k, later); r.New() != 0 || len(left(r)) != 0 {
+		if r := mustImport(t, k, later); r.Applied() != 0 || len(left(r)) != 0 {
 			t.Errorf("%s: %s, %v", kind, counts(r), r.Remarks)
 		}
 		later.Tokens[0].Hash = influxHash(kind, "another token")
-		if r := mustImport(t, k, later); r.New() != 0 || len(left(r)) != 1 || left(r)[0].Reason != "is here with another token" {
+		if r := mustImport(t, k, later); r.Applied() != 0 || len(left(r)) != 1 || left(r)[0].Reason != "is here with another token" {
 			t.Errorf("%s, another token: %s, %v", kind, counts(r), r.Remarks)
 		}
 	}
@@ -473,7 +473,7 @@ func TestImportCutShort(t *testing.T) {
 			}
 			cut.left = -1
 			k.Reopen(t)
-			if all := mustPlan(t, k, in).New(); all != 0 && all != 14 || (all == 0) != applied {
+			if all := mustPlan(t, k, in).Applied(); all != 0 && all != 14 || (all == 0) != applied {
 				t.Fatalf("cut at %d, applied %v: %d of 14 objects are missing", n, applied, all)
 			}
 			mustImport(t, k, in)
@@ -540,7 +540,7 @@ func TestImportOfMany(t *testing.T) {
 			t.Errorf("token %d is of user %s", i, c.User)
 		}
 	}
-	if again := mustImport(t, k, in); again.New() != 0 || len(left(again)) > 0 {
+	if again := mustImport(t, k, in); again.Applied() != 0 || len(left(again)) > 0 {
 		t.Errorf("again: %s", counts(again))
 	}
 }

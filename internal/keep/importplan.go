@@ -21,18 +21,21 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	if err := checkOrganizationName(o.Name); err != nil {
 		return p.left(ImportRefused, "%v", err)
 	}
+	has, err := v.dir.OrganizationNamed(o.Name)
+	if err != nil {
+		return p, err
+	}
 	old, err := v.dir.Organization(o.ID)
-	if err == nil {
+	if err == nil && (has == 0 || has == o.ID) {
 		return p.compared(differing(
 			difference{"name", old.Name != o.Name},
 			difference{"description", old.Description != o.Description},
-		))
+		), func(t *tx) error {
+			o.Created, o.Updated = old.Created, t.Now
+			return t.dir.PutOrganization(o)
+		})
 	}
-	if !errors.Is(err, ErrOrganizationNotFound) {
-		return p, err
-	}
-	has, err := v.dir.OrganizationNamed(o.Name)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrOrganizationNotFound) {
 		return p, err
 	}
 	if has == 0 {
@@ -60,20 +63,26 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 			return p.left(ImportRefused, "its password hash is not bcrypt's, or costs more than %d", MaxPasswordCost)
 		}
 	}
+	has, err := v.dir.UserNamed(u.Name)
+	if err != nil {
+		return p, err
+	}
 	old, err := v.dir.Account(u.ID)
-	if err == nil {
+	if err == nil && (has == 0 || has == u.ID) {
 		return p.compared(differing(
 			difference{"name", old.Name != u.Name},
 			difference{"status", old.Active != u.Active},
 			difference{"password", string(old.Password) != string(u.Password)},
 			difference{"role in the instance", old.Owner != u.Owner},
-		))
+		), func(t *tx) error {
+			u.Created, u.Updated = old.Created, t.Now
+			if err := t.dir.PutAccount(u); err != nil {
+				return err
+			}
+			return t.dir.EndSessions(u.ID, directory.Hash{})
+		})
 	}
-	if !errors.Is(err, ErrUserNotFound) {
-		return p, err
-	}
-	has, err := v.dir.UserNamed(u.Name)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrUserNotFound) {
 		return p, err
 	}
 	if has == 0 {
@@ -149,6 +158,7 @@ func (i *importer) planMember(v *view, m ImportMember) (planned, error) {
 	case has == m.Role:
 		return p.left(ImportUnchanged, "")
 	case has != "":
+		p.update = func(t *tx) error { return t.dir.PutMember(m.Org, m.User, m.Role) }
 		return p.left(ImportDifferent, "is %s here", withArticle(has))
 	}
 	return p.taken(func(t *tx) error { return t.dir.PutMember(m.Org, m.User, m.Role) }, nil)
@@ -166,13 +176,26 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 		if err != nil {
 			return p, err
 		}
+		misplaced, err := i.misplaced(v, t.Permissions)
+		if err != nil {
+			return p, err
+		}
+		var update func(*tx) error
+		if same && !misplaced && old.Org == t.Org && old.User == t.User {
+			update = func(x *tx) error {
+				// Limits that the token got here stay.
+				n := old
+				n.Active, n.Description, n.Permissions, n.Updated = t.Active, t.Description, t.Permissions, x.Now
+				return x.dir.UpdateToken(n)
+			}
+		}
 		return p.compared(differing(
 			difference{"token", !same},
 			difference{"owner", old.Org != t.Org || old.User != t.User},
 			difference{"status", old.Active != t.Active},
 			difference{"description", old.Description != t.Description},
 			difference{"set of permissions", !slices.Equal(old.Permissions, t.Permissions) || len(old.Names) > 0 || !old.Expires.IsZero()},
-		))
+		), update)
 	}
 	if !errors.Is(err, ErrTokenNotFound) {
 		return p, err

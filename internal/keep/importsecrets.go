@@ -12,10 +12,17 @@ type plannedSecrets struct {
 	org       ID
 	version   uint64 // the current one
 	add       map[string]string
+	update    map[string]string
+	remove    []string
 	unchanged int
 	different int
 	refused   int
+	changed   int
+	gone      int
+	deleted   int
 	remarks   []ImportRemark
+	remember  []pastRecord
+	forget    []pastRecord
 }
 
 func (p *plannedSecrets) remark(name string, n int, o ImportOutcome, reason string) {
@@ -24,8 +31,23 @@ func (p *plannedSecrets) remark(name string, n int, o ImportOutcome, reason stri
 	}
 }
 
-func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
-	p := &plannedSecrets{org: org, add: make(map[string]string)}
+// goneSecrets returns the secrets that the other server has no more, by
+// organization.
+func (i *importer) goneSecrets() map[ID][]pastRecord {
+	out := make(map[ID][]pastRecord)
+	if i.in.Partial || !i.in.includes(ImportSecretKind) {
+		return out
+	}
+	for _, r := range i.past.gone(ImportSecretKind) {
+		if _, there := i.in.Secrets[r.Org][r.Name]; !there {
+			out[r.Org] = append(out[r.Org], r)
+		}
+	}
+	return out
+}
+
+func (i *importer) planSecrets(v *view, org ID, gone []pastRecord) (*plannedSecrets, error) {
+	p := &plannedSecrets{org: org, add: make(map[string]string), update: make(map[string]string)}
 	secrets := i.in.Secrets[org]
 	lacks, err := i.lacksOrg(v, org)
 	if err != nil {
@@ -49,16 +71,47 @@ func (i *importer) planSecrets(v *view, org ID) (*plannedSecrets, error) {
 			continue
 		}
 		has, ok, err := now.Value(name)
+		if err != nil {
+			return nil, err
+		}
+		r, before, changed, err := i.past.seen(v, pastRecord{Kind: ImportSecretKind, Org: org, Name: name}, value)
 		switch {
 		case err != nil:
 			return nil, err
+		case !ok && before && !i.in.RestoreDeleted:
+			p.deleted++
+			p.remark(name, 1, ImportDeleted, "was imported before, and deleted here since")
+			continue
 		case !ok:
 			p.add[name] = value
 		case has == value:
 			p.unchanged++
+		case changed && i.in.Update:
+			p.update[name] = value
+			p.remark(name, 1, ImportUpdated, "had another value here until now")
+		case changed:
+			p.changed++
+			p.remark(name, 1, ImportChanged, "was changed there since the last import: it has another value here")
+			continue
 		default:
 			p.different++
 			p.remark(name, 1, ImportDifferent, "has another value here")
+			continue
+		}
+		p.remember = append(p.remember, r)
+	}
+	for _, r := range gone {
+		_, ok, err := now.Value(r.Name)
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok: // nor here
+		case i.in.Update:
+			p.remove, p.forget = append(p.remove, r.Name), append(p.forget, r)
+			p.remark(r.Name, 1, ImportRemoved, "is no longer there")
+		default:
+			p.gone++
+			p.remark(r.Name, 1, ImportGone, "is no longer there")
 		}
 	}
 	return p, nil
@@ -69,6 +122,11 @@ func (i *importer) noteSecrets(p *plannedSecrets) {
 	i.count(ImportSecretKind, ImportUnchanged, p.unchanged)
 	i.count(ImportSecretKind, ImportDifferent, p.different)
 	i.count(ImportSecretKind, ImportRefused, p.refused)
+	i.count(ImportSecretKind, ImportUpdated, len(p.update))
+	i.count(ImportSecretKind, ImportRemoved, len(p.remove))
+	i.count(ImportSecretKind, ImportChanged, p.changed)
+	i.count(ImportSecretKind, ImportGone, p.gone)
+	i.count(ImportSecretKind, ImportDeleted, p.deleted)
 	odd := 0
 	for _, name := range slices.Sorted(maps.Keys(p.add)) {
 		if err := newName("secret name", name); err != nil {

@@ -41,6 +41,7 @@ const (
 	TableCheckpoint Table = 'z' // nothing
 	TableClock      Table = 'l' // nothing; the latest time that was seen
 	TableSetUp      Table = 'i' // nothing; keeps setup closed when all users and organizations are deleted
+	TableImported   Table = 'p' // hash of the object; what the last import found of it
 	TableDirectory  Table = 'd' // nothing: the sums of the directory's records
 	TableRoot       Table = 'r' // nothing: the sums of the records that have sums, and of others
 )
@@ -180,6 +181,8 @@ func Describe(k []byte) string {
 		return "the latest time"
 	case TableSetUp:
 		return "the mark that the server was set up"
+	case TableImported:
+		return "what an import found of an object"
 	case TableDirectory:
 		return "the sum record of organizations, users, tokens and sessions"
 	case TableRoot:

@@ -266,7 +266,7 @@ func (db *DB) rebuild(ctx context.Context, sumHeads func(*Writer) error) error {
 
 var (
 	rootTables      = []Table{TableHead, TableOutbox, TableCheckpoint, TableClock, TableDirectory}
-	directoryTables = []Table{TableOrg, TableOrgName, TableUser, TableUserName, TableToken, TableTokenHash, TableSession, TableSessionOf, TableMember, TableMemberOf, TableSetUp}
+	directoryTables = []Table{TableOrg, TableOrgName, TableUser, TableUserName, TableToken, TableTokenHash, TableSession, TableSessionOf, TableMember, TableMemberOf, TableSetUp, TableImported}
 )
 
 // sum returns the grid over tables. A record that can't be opened is passed to

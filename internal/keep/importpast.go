@@ -1,0 +1,183 @@
+package keep
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/directory"
+	"github.com/fluxkeep/fluxkeep/internal/record"
+)
+
+// pastRecord remembers an object that was imported, so that a later import can
+// tell what changed at the other server since, and what was deleted here. It
+// has no values: Sum is a keyed hash of the object as it was at the other
+// server.
+type pastRecord struct {
+	Source ID             `json:"source"`
+	Kind   string         `json:"kind"`
+	Org    ID             `json:"org,omitzero"`
+	ID     ID             `json:"id,omitzero"`   // of a member: the user's
+	Name   string         `json:"name,omitzero"` // of a secret
+	Sum    directory.Hash `json:"sum"`
+}
+
+// past finds the pastRecords of the other server.
+type past struct {
+	source ID
+	known  map[directory.Hash]pastRecord
+	there  map[directory.Hash]bool // at the other server now
+}
+
+// readPast reads what earlier imports from a server left. Without the server's
+// ID there is nothing to compare with.
+func readPast(v *view, source ID) (*past, error) {
+	p := &past{source: source, known: make(map[directory.Hash]pastRecord), there: make(map[directory.Hash]bool)}
+	if source == 0 {
+		return p, nil
+	}
+	return p, v.ScanPrefix(record.Key(record.TableImported), func(k, sealed []byte) (bool, error) {
+		r, err := record.Decode[pastRecord](v.Reader, k, sealed)
+		if err == nil && r.Source == source {
+			p.known[directory.Hash(k[1:])] = *r
+		}
+		return true, err
+	})
+}
+
+// key returns the hash by which the record of an object is found.
+func (r *pastRecord) key(v *view) directory.Hash {
+	return v.Hash("imported", r.Source.String()+r.Kind+r.Org.String()+r.ID.String()+r.Name)
+}
+
+// seen notes that the other server has an object, and returns the record of it
+// as it is there now. changed says that an earlier import found it otherwise,
+// before that an earlier import found it at all.
+func (p *past) seen(v *view, r pastRecord, object any) (now pastRecord, before, changed bool, err error) {
+	if p.source == 0 {
+		return r, false, false, nil
+	}
+	state, err := json.Marshal(object)
+	if err != nil {
+		return r, false, false, err
+	}
+	r.Source = p.source
+	h := r.key(v)
+	r.Sum = v.Hash("imported state", string(h[:])+string(state))
+	p.there[h] = true
+	old, before := p.known[h]
+	return r, before, before && old.Sum != r.Sum, nil
+}
+
+// gone returns what earlier imports found and the other server has no more,
+// sorted by kind.
+func (p *past) gone(kind string) []pastRecord {
+	var out []pastRecord
+	for _, h := range slices.SortedFunc(maps.Keys(p.known), func(a, b directory.Hash) int { return slices.Compare(a[:], b[:]) }) {
+		if r := p.known[h]; r.Kind == kind && !p.there[h] {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (t *tx) remember(r pastRecord) error {
+	if r.Source == 0 {
+		return nil
+	}
+	return t.w.PutJSON(record.HashKey(record.TableImported, r.key(&t.view)), r)
+}
+
+func (t *tx) forget(r pastRecord) error {
+	return t.w.Delete(record.HashKey(record.TableImported, r.key(&t.view)))
+}
+
+// since completes the plan for an object with what was there at the import
+// before: what was deleted here stays deleted, and what changed there is taken
+// only if the import is an update.
+func (i *importer) since(v *view, p planned, object any) (planned, error) {
+	r, before, changed, err := i.past.seen(v, pastRecord{Kind: p.Kind, Org: p.Org, ID: p.ID}, object)
+	if err != nil {
+		return p, err
+	}
+	switch {
+	case p.Outcome == ImportNew && before && !i.in.RestoreDeleted:
+		p.made, p.write = nil, nil
+		return p.left(ImportDeleted, "was imported before, and deleted here since")
+	case p.Outcome == ImportDifferent && changed && p.update == nil:
+		return p, nil
+	case p.Outcome == ImportDifferent && changed && !i.in.Update:
+		p.Outcome, p.Reason = ImportChanged, "was changed there since the last import: it "+p.Reason
+		return p, nil
+	case p.Outcome == ImportDifferent && changed:
+		p.Outcome, p.Reason, p.write = ImportUpdated, strings.Replace(p.Reason, "is ", "was ", 1), p.update
+	case p.Outcome != ImportNew && p.Outcome != ImportUnchanged:
+		return p, nil
+	}
+	p.remember = &r
+	return p, nil
+}
+
+// planGone plans what is to be done about an object that earlier imports found
+// and the other server has no more. ok is false when it isn't here either.
+func (i *importer) planGone(v *view, r pastRecord) (p planned, ok bool, err error) {
+	p = planned{ImportRemark: ImportRemark{Kind: r.Kind, ID: r.ID, Org: r.Org}}
+	what := "is no longer there"
+	switch r.Kind {
+	case ImportOrganizationKind:
+		o, err := v.dir.Organization(r.ID)
+		if err != nil {
+			return p, false, ignore(err, ErrOrganizationNotFound)
+		}
+		p.Name, what = o.Name, "is no longer there; it stays here until it is deleted"
+	case ImportUserKind:
+		u, err := v.dir.Account(r.ID)
+		if err != nil || !u.Active {
+			return p, false, ignore(err, ErrUserNotFound)
+		}
+		p.Name = u.Name
+		p.update = func(t *tx) error {
+			u.Active, u.Updated = false, t.Now
+			if err := t.dir.PutAccount(u); err != nil {
+				return err
+			}
+			return t.dir.EndSessions(u.ID, directory.Hash{})
+		}
+	case ImportMemberKind:
+		role, err := v.dir.Role(r.Org, r.ID)
+		if err != nil || role == "" {
+			return p, false, err
+		}
+		p.Name = string(role)
+		p.update = func(t *tx) error { return t.dir.DeleteMember(r.Org, r.ID) }
+	case ImportTokenKind:
+		k, err := v.dir.Token(r.ID)
+		if err != nil {
+			return p, false, ignore(err, ErrTokenNotFound)
+		}
+		p.Name = k.Description
+		p.update = func(t *tx) error { return t.dir.DeleteToken(r.ID) }
+	}
+	if p.update == nil || !i.in.Update {
+		p, err = p.left(ImportGone, "%s", what)
+		return p, true, err
+	}
+	p.Outcome, p.Reason = ImportRemoved, what
+	p.write = func(t *tx) error {
+		if err := p.update(t); err != nil {
+			return err
+		}
+		return t.forget(r)
+	}
+	return p, true, nil
+}
+
+// ignore returns err unless it is the expected one.
+func ignore(err, expected error) error {
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return err
+}
