@@ -2,16 +2,16 @@ package secretmap
 
 import "slices"
 
-// Changed reports whether a version that is kept changed a name for which
-// visible is true.
+// Changed reports whether an existing version changed a name for which visible
+// returns true.
 func (m *Map) Changed(version uint64, visible func(string) bool) (bool, error) {
 	changes, err := m.changes(m.head.Map, version)
 	return slices.ContainsFunc(changes, func(c change) bool { return visible(c.Name) }), err
 }
 
-// LastChange returns the version that changed a name last for which visible is
-// true, 0 for none. If that version is no longer kept, it is the last one that
-// wrote such a name.
+// LastChange returns the last version that changed a name for which visible
+// returns true, or 0. If that version no longer exists, it is the last one
+// that wrote such a name.
 func (m *Map) LastChange(visible func(string) bool) (uint64, error) {
 	for n := m.head.Current; n >= max(m.head.Oldest, 1); n-- {
 		if changed, err := m.Changed(n, visible); err != nil || changed {

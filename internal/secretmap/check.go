@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// Checker looks for damage in all maps of a store. It first takes every record by
-// itself, and then compares them.
+// Checker looks for damage in all maps of a store. It checks each record alone
+// and then compares them with each other.
 type Checker struct {
 	r    *record.Reader
 	maps *Maps
@@ -35,14 +35,14 @@ func (c *Checker) Versions() int { return c.versions }
 // Secrets returns how many secret records there are, of all versions.
 func (c *Checker) Secrets() int { return c.secrets }
 
-// Unread notes a record that can't be opened.
+// Unread reports a record that can't be opened.
 func (c *Checker) Unread(key []byte) {
 	if record.TableOf(key) == record.TableHead {
 		c.headsLost++
 	}
 }
 
-// Record checks a single record. ok is false if the record is not part of a map.
+// Record checks one record. ok is false if the record is not part of a map.
 func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 	id, _ := record.IDAt(key, 1)
 	switch record.TableOf(key) {
@@ -76,34 +76,35 @@ func (c *Checker) secret(key []byte, m ID, plain []byte) error {
 		return err
 	}
 	if h, v, ok := record.ParseSecretKey(key); !ok || c.r.DB().SecretHash(m, name) != h || v == 0 {
-		return errors.New("its key is of another name")
+		return errors.New("its key belongs to another name")
 	}
 	return nil
 }
 
-// Compare checks that the records fit each other, and that each kept version
+// Compare checks that the records fit together, and that each existing version
 // shows what its changes say.
 func (c *Checker) Compare(f *record.Findings) {
 	for _, org := range c.states {
 		head := record.Key(record.TableHead, org)
 		if ok, err := c.r.Has(head); err == nil && !ok {
 			c.headsLost++
-			f.Add(record.Describe(record.Key(record.TableState, org)), fmt.Errorf("%s, which it leads to, is missing", record.Describe(head)))
+			f.Add(record.Describe(record.Key(record.TableState, org)), fmt.Errorf("%s, which it points to, is missing", record.Describe(head)))
 		}
 	}
 	for _, org := range c.heads {
 		c.compareMap(org, f)
 	}
 	for m := range c.versioned {
-		// Not if a head is known to be lost, which may have led to them.
+		// Only if no head is known to be lost: it may have pointed to them.
 		if c.headsLost == 0 {
-			f.Add("map "+m.String(), errors.New("no version counter leads to its versions"))
+			f.Add("map "+m.String(), errors.New("no version counter points to its versions"))
 		}
 	}
 }
 
 func (c *Checker) compareMap(org ID, f *record.Findings) {
-	// The head says which map belongs to it, whatever else is wrong with it.
+	// The head says which map is the organization's, whatever else is wrong
+	// with it.
 	key := record.Key(record.TableHead, org)
 	var own headRecord
 	if sealed, err := c.r.Sealed(key); err == nil && c.r.OpenJSON(key, sealed, &own) == nil {
@@ -124,8 +125,8 @@ func (c *Checker) compareMap(org ID, f *record.Findings) {
 	}
 }
 
-// compareVersion counts what a version shows, and looks for the record of each
-// change.
+// compareVersion counts the secrets that a version shows, and looks for the
+// record of each change.
 func (m *Map) compareVersion(n uint64) error {
 	id := m.head.Map
 	r, err := m.version(id, n)
@@ -158,7 +159,7 @@ func (m *Map) compareVersion(n uint64) error {
 		return err
 	}
 	if shown != r.Count {
-		return fmt.Errorf("it shows %d secrets and says %d", shown, r.Count)
+		return fmt.Errorf("it shows %d secrets but claims %d", shown, r.Count)
 	}
 	if !slices.IsSortedFunc(changes, compareNames) {
 		return errors.New("its changes are out of order")

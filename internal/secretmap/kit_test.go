@@ -6,7 +6,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// check calls found for all damage in the maps of a store, and for each sum that
+// check reports all damage in the maps of a store to found.
 // doesn't match the records that are there.
 func check(ctx context.Context, db *record.DB, found func(what string, err error)) error {
 	return db.View(ctx, func(r *record.Reader) error {

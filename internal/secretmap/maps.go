@@ -17,10 +17,10 @@ type ID = record.ID
 // MaxNames is how many names a map can have.
 const MaxNames = 1_000_000
 
-// Protocol is the way by which a change came.
+// Protocol is the protocol through which a change was made.
 type Protocol string
 
-// Author is who makes a version, as its history says.
+// Author is who makes a version, as recorded in its history.
 type Author struct {
 	User     ID
 	Token    ID
@@ -28,10 +28,10 @@ type Author struct {
 }
 
 var (
-	// ErrUnchanged says that there is nothing to write: the transaction can
+	// ErrUnchanged means that there is nothing to write: the transaction can
 	// end.
 	ErrUnchanged = errors.New("nothing to change")
-	// ErrVersionNotFound says that a version never was, or is no longer kept.
+	// ErrVersionNotFound means that a version never existed or no longer does.
 	ErrVersionNotFound = &errcode.Error{Code: errcode.NotFound, Message: "version not found"}
 	// ErrCASMismatch and ErrCASRequired refuse a write because of its
 	// check-and-set parameter.
@@ -44,21 +44,21 @@ var (
 	ErrMetadataCASRequired = &errcode.Error{Code: errcode.Invalid, Message: "metadata check-and-set parameter required for this call"}
 )
 
-// Options say how maps are kept.
+// Options configure maps.
 type Options struct {
 	// DropGuard is the number of names that a write with Guard may remove
-	// without pinning the version before; 0 means one name, or half of all
-	// when that is more.
+	// without pinning the previous version; 0 means one name, or half of all
+	// if that is more.
 	DropGuard int
 	// CacheBytes limits the memory for snapshots; default 64 MiB.
 	CacheBytes int64
-	// Reserve, if not nil, is asked for the memory that a document takes
-	// before it is read. Its error ends the read.
+	// Reserve, if not nil, is called to reserve memory for a document before
+	// it is read. If it returns an error, the read fails.
 	Reserve func(ctx context.Context, bytes int64) error
 }
 
-// Maps are the versioned maps of a store, one for each organization, with
-// their caches. The methods may be called by several goroutines at once.
+// Maps are the versioned maps of a store, one per organization, with their
+// caches. It is safe for concurrent use.
 type Maps struct {
 	dropGuard int
 	reserve   func(context.Context, int64) error
@@ -91,7 +91,7 @@ func New(o Options) (*Maps, error) {
 	}, nil
 }
 
-// ClearCaches makes everything be read from the store again.
+// ClearCaches empties all caches.
 func (m *Maps) ClearCaches() {
 	m.heads.Clear()
 	m.snapshots.clear()
@@ -103,7 +103,7 @@ func (m *Maps) ClearCaches() {
 type view struct {
 	r    *record.Reader
 	maps *Maps
-	// key is a buffer for keys that are not kept.
+	// key is a buffer for keys that are used only once.
 	key []byte
 }
 
@@ -118,9 +118,9 @@ func (m *Maps) Read(r *record.Reader, org ID) (*Map, error) {
 	return &Map{view: v, org: org, stored: s, head: s.head, state: s.state}, nil
 }
 
-// Write returns a writer for the map of an organization. With visible, names
-// for which it is false are left alone: they count neither as removed by a
-// change that replaces everything nor as a conflict.
+// Write returns a writer for the map of an organization. If visible is not
+// nil, names for which it returns false are left alone: a write that replaces
+// everything doesn't remove them, and they don't conflict.
 func (m *Maps) Write(tx *record.Writer, org ID, a Author, visible func(name string) bool) (*Writer, error) {
 	read, err := m.Read(&tx.Reader, org)
 	if err != nil {
@@ -136,8 +136,8 @@ func (m *Maps) Write(tx *record.Writer, org ID, a Author, visible func(name stri
 	return w, nil
 }
 
-// Organizations calls fn with each organization that has versions or settings,
-// in the order of their IDs.
+// Organizations calls fn for each organization that has versions or settings,
+// in order of their IDs.
 func (m *Maps) Organizations(r *record.Reader, fn func(org ID) error) error {
 	return r.ScanIDs(record.TableHead, fn)
 }

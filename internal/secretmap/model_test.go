@@ -14,17 +14,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// model is what a versioned map should be, kept the simple way: each version
-// has all its values.
+// model is a simple model of a versioned map: each version has all its values.
 type model struct {
-	versions []*modelVersion // of number i+1
+	versions []*modelVersion // the version with number i+1
 	oldest   uint64          // see headRecord.Oldest
 	max      int
 	required bool // check-and-set
 	after    time.Duration
-	settings int // how often they were changed
+	settings int // number of changes to the settings
 
-	tags map[string]string // what there was to see with a tag
+	tags map[string]string // what was visible with each tag
 }
 
 type modelVersion struct {
@@ -56,7 +55,7 @@ func (m *model) clone() *model {
 
 func (m *model) current() uint64 { return uint64(len(m.versions)) }
 
-// at returns a version that is kept, or nil.
+// at returns an existing version, or nil.
 func (m *model) at(n uint64) *modelVersion {
 	if n == 0 || n > m.current() {
 		return nil
@@ -71,7 +70,7 @@ func (v *modelVersion) hidden(now time.Time) bool {
 	return v.destroyed || !v.deleted.IsZero() && !now.Before(v.deleted)
 }
 
-// shown is what there is to see now.
+// shown returns what is visible at now.
 func (m *model) shown(now time.Time) map[string]modelValue {
 	if v := m.at(m.current()); v != nil && !v.hidden(now) {
 		return v.values
@@ -118,9 +117,9 @@ func (m *model) commit(values map[string]string, now time.Time) *modelVersion {
 	return v
 }
 
-// change does what Writer.Apply is to do. unsure says that it may also be
-// refused as a mismatch, since how long a version that is no longer kept can be
-// merged with is not fixed.
+// change does what Writer.Apply should do. unsure means that it may also be
+// refused as a mismatch, because it isn't specified how long writes can be
+// merged with a removed version.
 func (m *model) change(ch Change, visible func(string) bool, now time.Time) (out *modelVersion, pinned uint64, unsure bool, err error) {
 	sees := func(name string) bool { return visible == nil || visible(name) }
 	if ch.Exists && m.current() == 0 && m.settings == 0 {
@@ -200,7 +199,7 @@ func both(a, b map[string]string) map[string]string {
 	return out
 }
 
-// run is one run of random changes to some maps and their models.
+// run is a series of random changes to some maps and their models.
 type run struct {
 	*testing.T
 	*rand.Rand
@@ -208,7 +207,7 @@ type run struct {
 	db     *record.DB
 	maps   *Maps
 	models map[ID]*model
-	what   string // is being done
+	what   string // the current step
 }
 
 // shared is a store that other processes may change too.
@@ -216,8 +215,8 @@ type shared struct{ store.Store }
 
 func (shared) Exclusive() bool { return false }
 
-// TestModel does random things to two maps and to their models, and compares
-// all that can be read after each.
+// TestModel changes two maps and their models at random, and compares
+// everything readable after each step.
 func TestModel(t *testing.T) {
 	seeds := uint64(40)
 	if testing.Short() {
@@ -279,8 +278,8 @@ func (r *run) values(n int) map[string]string {
 
 var errGivenUp = errors.New("given up")
 
-// update runs fn in a transaction, which fails in the end now and then: then
-// nothing may have changed. ok says that it has not failed.
+// update runs fn in a transaction that sometimes fails at the end, after which
+// nothing may have changed. ok means that it succeeded.
 func (r *run) update(org ID, visible func(string) bool, fn func(*Writer) error) (ok bool, err error) {
 	author := Author{User: 7, Token: 8, Protocol: "test"}
 	giveUp := r.IntN(8) == 0
@@ -401,7 +400,7 @@ func (r *run) step(org ID) {
 	}
 }
 
-// versionsChanged follows a change of single versions.
+// versionsChanged applies a change of single versions to the model.
 func (r *run) versionsChanged(m *model, ok bool, err error, follow func()) {
 	r.Helper()
 	if m.current() == 0 {
@@ -422,8 +421,8 @@ func (r *run) change(org ID) {
 	case 1:
 		ch.Replace, ch.Guard = true, r.IntN(2) == 0
 	case 2:
-		// What a client does that reads a version, changes some of it and
-		// writes all.
+		// As a client that reads a version, changes some of it and writes
+		// everything back.
 		ch.Replace, ch.Merge, ch.Guard = true, r.IntN(4) > 0, r.IntN(2) == 0
 		read := max(1, m.current()) - min(r.Uint64N(6), m.current())
 		if r.IntN(6) == 0 {
@@ -444,7 +443,7 @@ func (r *run) change(org ID) {
 		ch.CAS = &n
 	}
 	visible := r.visible()
-	if visible != nil { // who sees some names writes no others
+	if visible != nil { // a limited caller writes only the names it sees
 		maps.DeleteFunc(ch.Set, func(name, _ string) bool { return !visible(name) })
 		ch.Remove = slices.DeleteFunc(ch.Remove, func(name string) bool { return !visible(name) })
 	}
@@ -525,17 +524,17 @@ func (r *run) settings(org ID) {
 	}
 }
 
-// seen checks that there was never something else to see with the tag.
+// seen checks that the same content was always visible with the tag.
 func (r *run) seen(org ID, tag string) {
 	m := r.models[org]
 	shown := fmt.Sprint(plain(m.shown(r.kit.Now)))
 	if was, ok := m.tags[tag]; ok && was != shown {
-		r.Fatalf("%s: with tag %s there was %s, and now is %s", r.what, tag, was, shown)
+		r.Fatalf("%s: with tag %s %s was visible, and now %s is", r.what, tag, was, shown)
 	}
 	m.tags[tag] = shown
 }
 
-// compare reads all that a map shows.
+// compare reads everything that a map shows.
 func (r *run) compare(org ID) {
 	r.Helper()
 	model, visible, only := r.models[org], r.visible(), []string(nil)
@@ -567,7 +566,7 @@ func (r *run) compare(org ID) {
 		for n := model.current() + 1; n > 0; n-- {
 			v := model.at(n)
 			if m.Kept(n) != (v != nil) {
-				return fmt.Errorf("version %d is kept: %v", n, m.Kept(n))
+				return fmt.Errorf("version %d exists: %v", n, m.Kept(n))
 			}
 			if v == nil {
 				continue
@@ -618,7 +617,7 @@ func compareVersion(m *Map, v *modelVersion, n uint64, visible func(string) bool
 
 func compareHistory(got VersionInfo, v *modelVersion, n uint64, visible func(string) bool) error {
 	if got.Number != n {
-		return fmt.Errorf("there is version %d", got.Number)
+		return fmt.Errorf("version %d exists", got.Number)
 	}
 	for _, list := range []struct{ got, all []string }{{got.Added, v.added}, {got.Changed, v.changed}, {got.Removed, v.removed}} {
 		want := slices.DeleteFunc(slices.Clone(list.all), func(name string) bool { return visible != nil && !visible(name) })
@@ -629,7 +628,7 @@ func compareHistory(got VersionInfo, v *modelVersion, n uint64, visible func(str
 	return nil
 }
 
-// check looks for damage, of which there is none.
+// check looks for damage; there must be none.
 func (r *run) check() {
 	r.Helper()
 	if err := check(r.Context(), r.db, func(what string, err error) { r.Errorf("%s: %s: %v", r.what, what, err) }); err != nil {
@@ -637,8 +636,8 @@ func (r *run) check() {
 	}
 }
 
-// swept checks that of the secret records those are left that a version shows,
-// and of those that say that a name is gone, those that hide an older one.
+// swept checks which secret records remain: those that a version shows, and
+// tombstones that hide an older record.
 func (r *run) swept(org ID) {
 	r.Helper()
 	wanted := map[string]bool{}
@@ -657,7 +656,7 @@ func (r *run) swept(org ID) {
 		if err != nil {
 			return err
 		}
-		var gone string // the name whose newer record says so
+		var gone string // the name whose newer record is a tombstone
 		return tx.ScanPrefix(record.Key(record.TableSecret, m.head.Map), func(k, sealed []byte) (bool, error) {
 			_, version, _ := record.ParseSecretKey(k)
 			kind, name, _, err := m.openSecret(k, sealed)
@@ -665,7 +664,7 @@ func (r *run) swept(org ID) {
 				return false, err
 			}
 			if gone != "" && gone != name {
-				return false, fmt.Errorf("%s has a record that it is gone, and nothing else", gone)
+				return false, fmt.Errorf("%s has a tombstone and no other record", gone)
 			}
 			if gone = ""; kind != kindValue {
 				gone = name

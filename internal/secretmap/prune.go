@@ -12,8 +12,8 @@ import (
 // exists and isn't destroyed.
 
 const (
-	// maxPruned and sweptNames limit how much cleanup one write does for earlier
-	// writes or a lower max_versions. The next writes continue it.
+	// maxPruned and sweptNames limit how much cleanup one write does for
+	// earlier writes or a lower max_versions. Later writes continue it.
 	maxPruned  = 100
 	sweptNames = 256
 	// For a short time, writes can be merged with versions that no longer exist:
@@ -21,9 +21,9 @@ const (
 	// after many new versions.
 	mergeTime     = time.Minute
 	mergeVersions = 64
-	// While small writes follow each other closely, only every pruneEvery-th one
-	// prunes: reading the records of neighbouring versions costs no more than
-	// reading one.
+	// While small writes follow each other closely, only every pruneEvery-th
+	// one prunes: reading the records of neighboring versions costs no more
+	// than reading one.
 	pruneEvery = 16
 	fewChanges = 8
 )
@@ -93,8 +93,8 @@ func (w *Writer) sweep(names int) error {
 	return nil
 }
 
-// swept notes that all records that version n superseded are removed. A pinned
-// version keeps its version record.
+// swept records that everything version n superseded has been removed. A
+// pinned version keeps its version record.
 func (w *Writer) swept(n uint64) error {
 	w.head.Swept, w.head.SweptParts = n, 0
 	if w.state.pinned(n - 1) {
@@ -104,7 +104,7 @@ func (w *Writer) swept(n uint64) error {
 }
 
 // superseded removes the records that version n replaced when it changed these
-// names, except those that a pinned version shows.
+// names, except those visible in a pinned version.
 func (w *Writer) superseded(n uint64, changes []change) error {
 	for _, c := range changes {
 		h := c.hash

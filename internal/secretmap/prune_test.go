@@ -10,7 +10,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record/recordtest"
 )
 
-// kit is one map in a store of its own.
+// kit is one map in its own store.
 type kit struct {
 	*recordtest.Kit
 	maps *Maps
@@ -89,8 +89,9 @@ func (k *kit) count(t *testing.T, table record.Table) (n int) {
 	return n
 }
 
-// TestPruneInParts makes large versions, and then small ones. None of these
-// does the work of a large one, and in the end nothing is left of those.
+// TestPruneInParts makes large versions, then small ones. No small write may
+// do the work of a large one, and in the end no record of the large ones may
+// remain.
 func TestPruneInParts(t *testing.T) {
 	for _, pinned := range []bool{false, true} {
 		t.Run(fmt.Sprint("pinned=", pinned), func(t *testing.T) {
@@ -103,7 +104,7 @@ func TestPruneInParts(t *testing.T) {
 				}
 				k.apply(t, ch)
 			}
-			if pinned { // a write that drops all but two names, and then its undoing
+			if pinned { // a write that drops all but two names, then its rollback
 				k.apply(t, Change{Set: map[string]string{"n0": "x", "n1": "x"}, Replace: true, Guard: true})
 			}
 			for range DefaultMaxVersions {
@@ -123,8 +124,7 @@ func TestPruneInParts(t *testing.T) {
 				t.Errorf("one write removed %d records", most)
 			}
 			if pinned {
-				// What the pinned version shows is still there, until it is
-				// unpinned.
+				// The pinned version keeps its records until it is unpinned.
 				if n := k.count(t, record.TableSecret); n < names {
 					t.Errorf("%d records, the pinned version has %d", n, names)
 				}
@@ -147,8 +147,9 @@ func TestPruneInParts(t *testing.T) {
 	}
 }
 
-// TestPruneWhileBusy makes small versions one soon after the other. What is
-// kept of them is bounded, and goes with the first write after a pause.
+// TestPruneWhileBusy makes small versions in quick succession. The number of
+// old records must be bounded, and the first write after a pause must remove
+// them.
 func TestPruneWhileBusy(t *testing.T) {
 	const kept, mergeable, pruned = DefaultMaxVersions, mergeVersions, pruneEvery
 	k := newKit(t)
@@ -160,7 +161,7 @@ func TestPruneWhileBusy(t *testing.T) {
 		}
 	}
 	if v := k.count(t, record.TableVersion); v < kept+mergeable {
-		t.Errorf("%d version records: of these writes, none can be merged with the oldest", v)
+		t.Errorf("%d version records, but no write can still be merged with the oldest", v)
 	}
 	k.Now = k.Now.Add(time.Minute)
 	k.set(t, "n")
@@ -169,8 +170,8 @@ func TestPruneWhileBusy(t *testing.T) {
 	}
 }
 
-// TestDestroyPinned: destroying a version removes its values also when it is
-// pinned.
+// TestDestroyPinned checks that destroying a pinned version removes its
+// values.
 func TestDestroyPinned(t *testing.T) {
 	k := newKit(t)
 	k.apply(t, Change{Set: map[string]string{"a": "1", "b": "2", "c": "3"}})

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Map is an organization's map as one transaction sees it.
+// Map is an organization's map as seen by one transaction.
 type Map struct {
 	view
 	org    ID
@@ -34,10 +34,10 @@ type VersionInfo struct {
 	User      ID
 	Token     ID
 	Protocol  Protocol
-	From      uint64 // the version that it rolled back to; 0: none
-	Merged    uint64 // the version that a merged write had read; 0: none
-	Count     int    // names in it; -1: not for the caller to know
-	// The names that it changed, in byte order. Only History fills them in.
+	From      uint64 // the version that it rolled back to, or 0
+	Merged    uint64 // the version that a merged write had read, or 0
+	Count     int    // number of names; -1: the caller may not know
+	// The names that it changed, in byte order. Set by History only.
 	Added   []string
 	Changed []string
 	Removed []string
@@ -57,10 +57,10 @@ type Document struct {
 // Exists reports whether there are versions or settings.
 func (m *Map) Exists() bool { return m.head.Map != 0 }
 
-// Current returns the number of the current version, 0 for none.
+// Current returns the number of the current version, or 0.
 func (m *Map) Current() uint64 { return m.head.Current }
 
-// Created returns when the map was made.
+// Created returns when the map was created.
 func (m *Map) Created() time.Time { return m.head.Created }
 
 // Kept reports whether a version still exists.
@@ -160,7 +160,7 @@ func (m *Map) document(n uint64, r *versionRecord) Document {
 	return Document{Version: m.info(n, r), Custom: m.state.Custom, Tag: m.Tag()}
 }
 
-// part reads some names of a version, and none if it is hidden.
+// part reads some names of a version, or none if it is hidden.
 func (m *Map) part(n uint64, visible func(string) bool, only []string) (Document, error) {
 	r, err := m.version(m.head.Map, n)
 	if err != nil {
@@ -173,8 +173,8 @@ func (m *Map) part(n uint64, visible func(string) bool, only []string) (Document
 	return out, m.choose(n, visible, only, &out)
 }
 
-// choose reads single names, which takes as long in a large map as in a small
-// one.
+// choose reads single names, at a cost that doesn't depend on the size of the
+// map.
 func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Document) error {
 	only = slices.Clone(only)
 	slices.Sort(only)
@@ -197,7 +197,7 @@ func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Do
 	return memory.flush()
 }
 
-// Version describes a version that is kept.
+// Version describes an existing version.
 func (m *Map) Version(n uint64) (VersionInfo, error) {
 	r, err := m.version(m.head.Map, n)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
 
-// Each change writes a head and a version. These are put together by hand, to
-// be what encoding/json would make of them, and read by encoding/json.
+// Each change writes a head and a version. For speed they are encoded by hand,
+// exactly as encoding/json would, and decoded by encoding/json.
 
 func (h *headRecord) appendJSON(b []byte) []byte {
 	b = appendID(append(b, `{"map":`...), h.Map)
@@ -81,12 +81,13 @@ func appendTime(b []byte, t time.Time) []byte {
 	return append(t.AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
 }
 
-// appendText leaves to encoding/json what is not plain.
+// appendText appends a JSON string. It uses encoding/json for text that needs
+// escaping.
 func appendText(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
 			text, err := json.Marshal(s)
-			if err != nil { // not possible: it is a string
+			if err != nil { // can't happen for a string
 				return append(b, `""`...)
 			}
 			return append(b, text...)

@@ -12,8 +12,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// TestRecordsAsJSON compares records that are put together by hand with those
-// of encoding/json.
+// TestRecordsAsJSON compares hand-encoded records with those of encoding/json.
 func TestRecordsAsJSON(t *testing.T) {
 	times := []time.Time{{}, time.Date(2026, 2, 3, 4, 5, 6, 789, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", 3600))}
 	names := []string{"plain", "", "a \"quote\"", "back\\slash", "<&>", "line\u2028", "tab\t", "ä€😀", "bad\xff", "\x7f", "\x00"}
@@ -47,7 +46,7 @@ func TestRecordsAsJSON(t *testing.T) {
 	if err := quick.Check(check, nil); err != nil {
 		t.Error(err)
 	}
-	// A field that is new must be put together too.
+	// A new field must be encoded by hand too.
 	if n, m := reflect.TypeFor[headRecord]().NumField(), reflect.TypeFor[versionRecord]().NumField(); n != 14 || m != 9 {
 		t.Errorf("the records have %d and %d fields", n, m)
 	}

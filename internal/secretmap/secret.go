@@ -12,7 +12,7 @@ import (
 const (
 	kindRemoved = 0
 	kindValue   = 1
-	kindMasked  = 2 // a tombstone that nobody asked for, see opMask
+	kindMasked  = 2 // a tombstone that no caller asked for, see opMask
 )
 
 // A secret record consists of its kind, the length of the name, the name and the
@@ -60,7 +60,7 @@ func (v *view) secret(m ID, name string, at uint64) (e entry, value string, ok b
 }
 
 // secretAt is secret for a name that was written in exactly that version;
-// otherwise it returns store.ErrNotFound. h is the name's hash.
+// otherwise it returns store.ErrNotFound. h is the hash of the name.
 func (v *view) secretAt(m ID, name string, h record.Hash, at uint64) (e entry, value string, ok bool, err error) {
 	k := record.SecretKey(m, h, at)
 	sealed, err := v.r.Sealed(k)
@@ -77,7 +77,7 @@ func (v *view) found(name string, k, sealed []byte) (e entry, value string, ok b
 		return entry{}, "", false, err
 	}
 	if has != name {
-		return entry{}, "", false, record.Damaged(k, errors.New("it is of another name"))
+		return entry{}, "", false, record.Damaged(k, errors.New("it belongs to another name"))
 	}
 	return entry{has, version}, value, kind == kindValue, nil
 }

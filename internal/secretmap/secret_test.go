@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzDecodeSecret: what is taken encodes to the same bytes.
+// FuzzDecodeSecret checks that decoded records encode to the same bytes.
 func FuzzDecodeSecret(f *testing.F) {
 	f.Add(encodeSecret(kindValue, "name", "value"))
 	f.Add(encodeSecret(kindRemoved, "name", ""))
@@ -17,9 +17,10 @@ func FuzzDecodeSecret(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// A varint can be written longer than it must be; Fluxkeep never does.
+		// A varint may be longer than necessary, but Fluxkeep never writes
+		// one.
 		if again := encodeSecret(kind, name, value); len(again) > len(b) || (len(again) == len(b) && !bytes.Equal(again, b)) {
-			t.Fatalf("%x is read as %d %q %q, which is %x", b, kind, name, value, again)
+			t.Fatalf("%x decodes to %d %q %q, which encodes to %x", b, kind, name, value, again)
 		}
 	})
 }

@@ -21,18 +21,18 @@ type Settings struct {
 	MetadataCASRequired bool
 }
 
-// SettingsUpdate changes the settings that are not nil.
+// SettingsUpdate changes the settings whose fields are not nil.
 type SettingsUpdate struct {
 	MaxVersions         *int
 	CASRequired         *bool
 	MetadataCASRequired *bool
 	DeleteVersionAfter  *time.Duration
-	Custom              map[string]string // replaces all, when not nil
+	Custom              map[string]string // replaces all entries if not nil
 	// CustomPatch changes single entries; a nil value removes one.
 	CustomPatch map[string]*string
 	// MetadataCAS, if not nil, must be the current MetadataVersion.
 	MetadataCAS *uint64
-	// Exists refuses the change when nothing was ever written.
+	// Exists refuses the change if nothing was ever written.
 	Exists bool
 }
 
@@ -146,7 +146,7 @@ func (u *SettingsUpdate) apply(s *stateRecord) error {
 		custom[name] = *value
 	}
 	s.Custom = custom
-	return validCustom(custom) // a patch may have made too many
+	return validCustom(custom) // a patch may have added too many
 }
 
 // UpdateSettings changes the settings of the map's versions.

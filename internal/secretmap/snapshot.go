@@ -10,8 +10,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// snapshot is what is visible in one version of a map: the names in byte
-// order, and in which version the value of each was written. It never changes.
+// snapshot is the content of one version of a map: the visible names in byte
+// order, and the version that wrote each value. It is immutable.
 type snapshot struct {
 	m       ID
 	version uint64
@@ -19,11 +19,10 @@ type snapshot struct {
 	names   []string
 	written []uint64
 	bytes   int64                        // in memory, without the values
-	values  atomic.Pointer[sealedValues] // once they were asked for
+	values  atomic.Pointer[sealedValues] // set on first use
 }
 
-// entry is a name that is visible in a version, and in which version its value
-// was written.
+// entry is a name visible in a version, and the version that wrote its value.
 type entry struct {
 	name    string
 	version uint64
@@ -34,10 +33,11 @@ func (s *snapshot) add(e entry) {
 	s.bytes += int64(len(e.name)) + entrySize
 }
 
-// entrySize is what an entry takes in memory beside the bytes of its name.
+// entrySize is the memory that an entry takes in addition to the bytes of its
+// name.
 const entrySize = 32
 
-// complete fills in what is the same for all names.
+// complete sets the fields that are the same for all names.
 func (v *view) complete(s *snapshot) (*snapshot, error) {
 	r, err := v.version(s.m, s.version)
 	if err != nil {
@@ -49,11 +49,11 @@ func (v *view) complete(s *snapshot) (*snapshot, error) {
 	return s, nil
 }
 
-// snapshotCache keeps the newest snapshots, those used last, up to a limit in
-// bytes. A snapshot is identified by map and version, and neither a version's
-// content nor a map's ID is ever used again for something else, so a cached
-// one is never wrong; whether it is the current one the head record says,
-// which is read each time. Only what was durable is put here.
+// snapshotCache is an LRU cache of the newest snapshots, with a limit in
+// bytes. A snapshot is identified by map and version. Neither a version's
+// content nor a map's ID ever changes its meaning, so a cached snapshot is
+// never wrong; the head record, read each time, says which is current. Only
+// durable reads are cached.
 type snapshotCache struct {
 	mu    sync.Mutex
 	limit int64
@@ -94,7 +94,7 @@ func (c *snapshotCache) put(s *snapshot) {
 	c.trim()
 }
 
-// grow counts what was added to a snapshot that may be in the cache.
+// grow accounts for memory added to a snapshot that may be in the cache.
 func (c *snapshotCache) grow(s *snapshot, bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,7 +124,7 @@ func (c *snapshotCache) drop(e *list.Element) {
 	c.bytes -= s.bytes
 }
 
-// snapshot returns what is visible in a version.
+// snapshot returns the content of a version.
 func (m *Map) snapshot(at uint64) (*snapshot, error) {
 	s := m.maps.snapshots.get(m.head.Map)
 	var err error
@@ -142,9 +142,9 @@ func (m *Map) snapshot(at uint64) (*snapshot, error) {
 	return s, err
 }
 
-// leads reports whether a version can be made from an earlier one and the
-// changes since. Of a destroyed version in between, records may be missing
-// that nothing later speaks of.
+// leads reports whether a version can be derived from an earlier one and the
+// changes since. If a version in between was destroyed, records may be missing
+// without a later trace.
 func leads(h *headRecord, state *stateRecord, from, to uint64) bool {
 	if from < h.Oldest || to-from > mergeVersions {
 		return false
@@ -157,8 +157,7 @@ func leads(h *headRecord, state *stateRecord, from, to uint64) bool {
 	return true
 }
 
-// wholeSnapshot reads all records of the map, so it also sees if one is
-// missing.
+// wholeSnapshot reads all records of the map, and so notices a missing one.
 func (m *Map) wholeSnapshot(at uint64) (*snapshot, error) {
 	var entries []entry
 	var sum record.Sum
@@ -169,7 +168,7 @@ func (m *Map) wholeSnapshot(at uint64) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A transaction that writes may have records that the head doesn't count yet.
+	// A writing transaction may have records that the head doesn't count yet.
 	if m.r.Durable() && sum != m.head.Sums.Secrets {
 		return nil, wrongSums(m.org)
 	}
@@ -185,7 +184,7 @@ func newSnapshot(m ID, version uint64, size int) *snapshot {
 	return &snapshot{m: m, version: version, names: make([]string, 0, size), written: make([]uint64, 0, size)}
 }
 
-// advance makes the snapshot of a later version from an earlier one and the
+// advance derives the snapshot of a later version from an earlier one and the
 // changes between them.
 func (v *view) advance(from *snapshot, to uint64) (*snapshot, error) {
 	type step struct {
@@ -204,7 +203,7 @@ func (v *view) advance(from *snapshot, to uint64) (*snapshot, error) {
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return compareNames(a.change, b.change) })
 	s := newSnapshot(from.m, to, len(from.names)+len(steps))
-	next := 0 // of the names in from
+	next := 0 // index into the names of from
 	for i, c := range steps {
 		if i+1 < len(steps) && steps[i+1].Name == c.Name {
 			continue // the last one counts

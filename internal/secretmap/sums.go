@@ -7,8 +7,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// Verify compares the sums in the head of an organization's map with the records
-// that are there. It opens only the head and the state.
+// Verify compares the sums in the head of an organization's map with the
+// existing records. It opens only the head and the state.
 func Verify(r *record.Reader, org ID) error {
 	v := view{r: r}
 	m, err := v.mapState(org)
@@ -33,7 +33,7 @@ func wrongSums(org ID) error {
 // record.DB.Prepare and record.DB.Accept. It leaves a head that can't be read as
 // it is.
 func WriteSums(w *record.Writer) error {
-	var orgs []ID // collected first: a table must not change while it is scanned
+	var orgs []ID // collected first: a table must not change during a scan
 	err := w.ScanIDs(record.TableHead, func(org ID) error {
 		orgs = append(orgs, org)
 		return nil

@@ -7,16 +7,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// sealedValues are all values of a snapshot, concatenated and sealed with a key of
-// this process. A document that is read often is then opened in one step instead
-// of name by name, and only values in use are in memory in plain form.
+// sealedValues are all values of a snapshot, concatenated and sealed with a
+// key of this process. A frequently read document is then opened in one step
+// instead of name by name, and only values in use are in memory as plaintext.
 type sealedValues struct {
 	sealed []byte
 	ends   []int // of each value, in the order of the names
 }
 
-// maxSealedValues limits how many bytes are sealed in one piece. Beyond it, opening
-// each value is no longer what takes the time.
+// maxSealedValues limits the size of such a piece. Above it, opening values
+// one by one no longer dominates the time.
 const maxSealedValues = 64 << 10
 
 // secrets returns all secrets of a snapshot.
@@ -100,10 +100,10 @@ func (v *view) value(s *snapshot, i int) (string, error) {
 
 const (
 	secretSize      = 40       // of a Secret, without the text
-	reservationStep = 64 << 10 // memory is reserved in such steps
+	reservationStep = 64 << 10 // memory is reserved in steps of this size
 )
 
-// reservation is the memory that a document takes as it is read.
+// reservation is the memory that a document takes while it is read.
 type reservation struct {
 	v       *view
 	pending int64 // not reserved yet

@@ -14,35 +14,35 @@ import (
 //
 //	head     one, rewritten with each version: which map, current and oldest version
 //	state    one, rewritten rarely: settings; which versions are deleted, destroyed, pinned
-//	version  one for each kept version, never rewritten: time, actor, changed names
-//	secret   one for each change of a name, never rewritten: value, or that it was removed
+//	version  one per existing version, never rewritten: time, actor, changed names
+//	secret   one per change of a name, never rewritten: its value, or a tombstone
 //
-// What is visible in a version is, for each name, its newest secret record
-// that is not newer than the version. A map that was deleted with all its
-// versions gets a new ID, so that no record of the old one fits into the new.
+// A version shows, for each name, the newest secret record that is not newer
+// than the version. A map that was deleted with all its versions gets a new
+// ID, so no record of the old map fits into the new one.
 
 type headRecord struct {
 	Map     ID     `json:"map"`
 	Current uint64 `json:"current"` // 0: no version yet
-	Oldest  uint64 `json:"oldest"`  // the oldest version that is kept, pinned ones apart
-	// Full says that there have been as many versions as are to be kept.
+	Oldest  uint64 `json:"oldest"`  // the oldest existing version that isn't pinned
+	// Full is set once max_versions versions have been written.
 	Full bool `json:"full,omitempty"`
-	// Floor is the oldest version whose records are still there, so that a
-	// write by one who read it a moment ago can be merged; see prune.
+	// Floor is the oldest version whose records still exist, so that a write
+	// based on a recent read can be merged; see prune.
 	Floor uint64 `json:"floor"`
-	// Swept follows Floor: what only versions below it needed is gone. Of the
-	// version after it so many parts are done.
+	// All records needed only by versions below Swept are removed. SweptParts
+	// counts the swept parts of the next version.
 	Swept      uint64 `json:"swept"`
 	SweptParts uint32 `json:"parts,omitempty"`
-	// Large is the newest version whose changes stand in records of their own.
+	// Large is the newest version whose changes are in separate records.
 	Large uint64 `json:"large,omitempty"`
 	Count int    `json:"count"` // names in the current version
-	// StateRevision is that of the state record; 0: there is none.
+	// StateRevision is the revision of the state record, or 0 without one.
 	StateRevision uint64    `json:"state,omitempty"`
 	Created       time.Time `json:"created"`
 	Updated       time.Time `json:"updated"`
-	// Sparse is the newest version for which records that the map's history
-	// implies may be missing, because a sweep of the whole map removed them.
+	// Sparse is the newest version for which records implied by the history
+	// may be missing, because a sweep of the whole map removed them.
 	Sparse uint64 `json:"sparse,omitempty"`
 	// Sums are those of the map's records and the state.
 	Sums record.MapSums `json:"sums"`
@@ -70,18 +70,17 @@ type versionRecord struct {
 	Merged   uint64    `json:"merged,omitempty"`
 	Count    int       `json:"count"` // names in this version
 	Changes  []change  `json:"changes,omitempty"`
-	Chunks   uint32    `json:"chunks,omitempty"` // further changes stand in so many records of their own
+	Chunks   uint32    `json:"chunks,omitempty"` // number of separate records with further changes
 }
 
-// change is what a version did to one name.
+// change is what a version does to one name.
 type change struct {
 	Name string `json:"n"`
 	Op   op     `json:"o"`
-	// Before is the version of the name's record that this one takes the
-	// place of, 0 if there is none, or one that only says that the name is
-	// gone.
+	// Before is the version of the name's record that this change supersedes.
+	// It is 0 if there is no record, or only a tombstone.
 	Before uint64 `json:"b,omitempty"`
-	// hash is the name's, as long as it is remembered.
+	// hash is the cached hash of the name.
 	hash record.Hash
 }
 
@@ -91,12 +90,12 @@ const (
 	opAdd    op = "+"
 	opChange op = "~"
 	opRemove op = "-"
-	// opMask ends a name that was already out of sight, because the version
-	// before was deleted. It is no change that anybody made.
+	// opMask removes a name that was already invisible, because the previous
+	// version was deleted. No caller asked for that change.
 	opMask op = "x"
 )
 
-// kind is what the name's secret record says.
+// kind returns the kind of the name's secret record.
 func (o op) kind() byte {
 	switch o {
 	case opRemove:
@@ -107,7 +106,7 @@ func (o op) kind() byte {
 	return kindValue
 }
 
-// DefaultMaxVersions is how many versions are kept when nothing else is set.
+// DefaultMaxVersions is the default number of versions.
 const DefaultMaxVersions = 10
 
 func (s *stateRecord) maxVersions() int {
@@ -158,8 +157,8 @@ func remove(sorted []uint64, v uint64) []uint64 {
 	return sorted
 }
 
-// empty reports whether there is nothing to see: no version yet, or the current
-// one is hidden.
+// empty reports whether nothing is visible: there is no version yet, or the
+// current one is hidden.
 func (h *headRecord) empty(s *stateRecord, now time.Time) bool {
 	return h.Current == 0 || s.hidden(h.Current, now)
 }
@@ -169,7 +168,7 @@ func (h *headRecord) kept(s *stateRecord, v uint64) bool {
 	return v > 0 && v <= h.Current && (v >= h.Oldest || s.pinned(v))
 }
 
-// none reports whether there is nothing: no version and no settings.
+// none reports whether there are neither versions nor settings.
 func (h *headRecord) none() bool { return h.Current == 0 && h.StateRevision == 0 }
 
 // versions lists the versions that exist, oldest first.
@@ -186,7 +185,7 @@ func (h *headRecord) versions(s *stateRecord) []uint64 {
 	return out
 }
 
-// mapState is what a head record leads to.
+// mapState is the state that a head record points to.
 type mapState struct {
 	record.Counted
 	head  *headRecord
@@ -196,8 +195,8 @@ type mapState struct {
 func newMapState() *mapState { return &mapState{head: &headRecord{}, state: &stateRecord{}} }
 
 // head returns the head and state of an organization's map. Both are new and
-// empty when nothing was ever written. The state is never written without the
-// head, so what was read with a head is right as long as the head is the same.
+// empty if nothing was ever written. The state is never written without the
+// head, so a cached state is valid while the head is the same.
 func (v *view) head(org ID) (*mapState, error) {
 	if err := v.r.TrustMap(org); err != nil {
 		return nil, err
@@ -218,7 +217,7 @@ func (v *view) head(org ID) (*mapState, error) {
 	return m, nil
 }
 
-// seenHead is a head as one revision of the table has it.
+// seenHead is a head at one revision of the table.
 type seenHead struct {
 	*mapState
 	revision uint64
@@ -249,8 +248,8 @@ func (v *view) mapState(org ID) (*mapState, error) {
 	return m, err
 }
 
-// checkHead refuses a head that is older than the versions it leads to: one
-// put back from an older copy.
+// checkHead refuses a head that is older than its versions: an older copy was
+// put back.
 func (v *view) checkHead(org ID, h *headRecord) error {
 	if h.Current == 0 {
 		return nil // only settings were ever written
@@ -259,18 +258,18 @@ func (v *view) checkHead(org ID, h *headRecord) error {
 	if ok, err := v.r.Has(record.VersionKey(h.Map, h.Current)); err != nil {
 		return err
 	} else if !ok {
-		return record.Damaged(k, fmt.Errorf("there is no version %d", h.Current))
+		return record.Damaged(k, fmt.Errorf("version %d is missing", h.Current))
 	}
 	newer, err := v.r.Has(record.VersionKey(h.Map, h.Current+1))
 	if newer {
-		return record.Damaged(k, fmt.Errorf("it says %d, and there is a version %d", h.Current, h.Current+1))
+		return record.Damaged(k, fmt.Errorf("it says %d, but there is a version %d", h.Current, h.Current+1))
 	}
 	return err
 }
 
-// recentVersion is version for a write, and only for versions that others were
-// built on since. Where one process writes all versions, what it remembers of
-// such a version is what it wrote last, and that needs no second look.
+// recentVersion is version for writes, and only for versions that others were
+// built on since. If one process writes all versions, a cached version is what
+// it wrote last, and needs no second check.
 func (w *Writer) recentVersion(m ID, n uint64) (*versionRecord, error) {
 	if w.r.DB().Exclusive() {
 		if known, ok := w.maps.versions.Get(mapVersion{m, n}); ok {
@@ -280,20 +279,20 @@ func (w *Writer) recentVersion(m ID, n uint64) (*versionRecord, error) {
 	return w.version(m, n)
 }
 
-// mapVersion names a version of a map.
+// mapVersion identifies a version of a map.
 type mapVersion struct {
 	m ID
 	n uint64
 }
 
-// version returns a version's record.
+// version returns the record of a version.
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	r := &versionRecord{}
 	return r, v.r.RequireJSON(record.VersionKey(m, n), r)
 }
 
-// changesPerChunk keeps records well below what every store takes at once, and
-// is what one write sweeps.
+// changesPerChunk limits the size of records to well below a store's limits.
+// It is also how many names one write sweeps.
 const changesPerChunk = sweptNames
 
 func (w *Writer) putVersion(m ID, n uint64, r versionRecord, changes []change) error {
@@ -313,7 +312,7 @@ func (w *Writer) putVersion(m ID, n uint64, r versionRecord, changes []change) e
 	return w.tx.Put(record.VersionKey(m, n), r.appendJSON(make([]byte, 0, 256)))
 }
 
-// changes returns all that a version did.
+// changes returns all changes of a version.
 func (v *view) changes(m ID, n uint64) ([]change, error) {
 	r, err := v.version(m, n)
 	if err != nil {
@@ -334,7 +333,7 @@ func (v *view) allChanges(m ID, n uint64, r *versionRecord) ([]change, error) {
 	return out, nil
 }
 
-// changesIn returns one part of what a large version did.
+// changesIn returns one part of the changes of a large version.
 func (v *view) changesIn(m ID, n uint64, chunk uint32) ([]change, error) {
 	var part []change
 	err := v.r.RequireJSON(record.ChangesKey(m, n, chunk), &part)
@@ -359,8 +358,8 @@ func (w *Writer) deleteVersion(n uint64) error {
 	return err
 }
 
-// remove removes a record that version n wrote. To look for it costs as much as
-// to remove it, so it is only done if the record may be gone.
+// remove removes a record that version n wrote. Looking for it costs as much
+// as removing it, so it only does so if the record may already be removed.
 func (w *Writer) remove(key []byte, n uint64) error {
 	if n <= w.head.Sparse {
 		return w.tx.Delete(key)

@@ -10,69 +10,69 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Change is what a write does to a map. It makes one new version, or none.
+// Change is a write to a map. It creates at most one new version.
 type Change struct {
 	Set    map[string]string
-	Remove []string // a name that is not there is no error
-	// Replace makes Set the whole content: names not in it are removed.
+	Remove []string // missing names are ignored
+	// Replace makes Set the entire content: all other names are removed.
 	Replace bool
 
-	// CAS, if not nil, must be the number of the current version; 0 stands
-	// for none.
+	// CAS, if not nil, must be the number of the current version, or 0 for
+	// none.
 	CAS *uint64
 	// Tag, if not empty, must be the Tag of the current Document.
 	Tag string
-	// Merge takes a stale CAS too: what was changed between the version CAS
-	// and Set is applied to the current version, unless somebody else has
-	// changed one of these names to something else since. Needs Replace.
+	// Merge accepts a stale CAS: the differences between version CAS and Set
+	// are applied to the current version, unless one of those names has been
+	// changed to something else since. Needs Replace.
 	Merge bool
-	// Guard pins the version before when the write may have lost what it
-	// removes: see Options.DropGuard. Needs Replace.
+	// Guard pins the previous version if the write may remove names by
+	// accident: see Options.DropGuard. Needs Replace.
 	Guard bool
 
-	// Exists refuses the write when the organization has no visible version.
+	// Exists refuses the write if the organization has no visible version.
 	Exists bool
-	// Always makes a version even when nothing changes.
+	// Always creates a version even if nothing changes.
 	Always bool
 }
 
-// Result says what a write did.
+// Result is the outcome of a write.
 type Result struct {
-	Version VersionInfo // the current version after it; its number alone when nothing changed
-	Changed bool        // whether it made a new one
-	// Names were added or got another value, Removed are gone, both in byte
-	// order.
+	Version VersionInfo // the current version after it; only its number if nothing changed
+	Changed bool        // whether it is new
+	// Names were added or changed, Removed were removed; both in byte order.
 	Names   []string
 	Removed []string
-	Pinned  uint64            // the version that the drop guard pinned, 0 for none
+	Pinned  uint64            // the version that the drop guard pinned, or 0
 	Custom  map[string]string // custom_metadata
-	Tag     string            // of the Document that is to be seen after it
-	// Conflict says, with an error, that the write could not be merged.
+	Tag     string            // of the Document after the write
+	// Conflict says, along with an error, that the write could not be merged.
 	Conflict bool
 }
 
 // Writer changes the map of an organization within one transaction. A method
-// that returns an error may have written a part, so the transaction must fail.
+// that returns an error may have written something, so the transaction must
+// fail.
 type Writer struct {
 	Map
 	tx      *record.Writer
 	author  Author
 	visible func(string) bool
 
-	// stateChanged says that the state must be written too.
+	// stateChanged means that the state must be written too.
 	stateChanged bool
-	// unpinned are versions whose records may be needed no more.
+	// unpinned are versions whose records may no longer be needed.
 	unpinned []uint64
-	tag      string // of what there was to see before
-	// hidden says that the current version shows nothing, so that the new one
-	// starts from nothing.
+	tag      string // of what was visible before
+	// hidden means that the current version shows nothing, so the new one
+	// starts empty.
 	hidden bool
 }
 
 func (w *Writer) sees(name string) bool { return w.visible == nil || w.visible(name) }
 
-// Apply makes a change. When there is nothing to change it returns
-// ErrUnchanged, with a Result.
+// Apply makes a change. If there is nothing to change it returns ErrUnchanged,
+// with a Result.
 func (w *Writer) Apply(ch Change) (Result, error) {
 	if ch.Exists && w.head.none() {
 		return Result{}, ErrVersionNotFound
@@ -117,9 +117,9 @@ func (w *Writer) Rollback(version uint64) (Result, error) {
 	return w.commit(changes, ch.Set, versionRecord{From: version})
 }
 
-// checkCAS compares ch.CAS with the current version. When a stale one is to
-// be merged it turns ch into what was changed since, and returns the version
-// that was read.
+// checkCAS compares ch.CAS with the current version. To merge a stale one, it
+// reduces ch to the differences from the version read, and returns that
+// version.
 func (w *Writer) checkCAS(ch *Change) (merged uint64, conflict bool, err error) {
 	switch {
 	case ch.Tag != "":
@@ -136,7 +136,7 @@ func (w *Writer) checkCAS(ch *Change) (merged uint64, conflict bool, err error) 
 	}
 	read := *ch.CAS
 	if read == 0 && w.hidden {
-		return 0, false, nil // it saw nothing, and nothing is what there is to see
+		return 0, false, nil // it saw nothing, and nothing is visible
 	}
 	delta, err := w.since(read, ch.Set)
 	if err != nil {
@@ -147,9 +147,8 @@ func (w *Writer) checkCAS(ch *Change) (merged uint64, conflict bool, err error) 
 	return max(read, 1), false, nil
 }
 
-// since returns what differs between the version that was read and what is
-// written. A name is in conflict when it is now neither what it was then nor
-// what it is to become.
+// since returns the differences between version read and set. A name conflicts
+// if its current value is neither the old nor the new one.
 func (w *Writer) since(read uint64, set map[string]string) (Change, error) {
 	before := map[string]string{}
 	if read > 0 {
@@ -198,7 +197,7 @@ func (w *Writer) since(read uint64, set map[string]string) (Change, error) {
 
 func (w *Writer) hash(name string) record.Hash { return w.r.DB().SecretHash(w.head.Map, name) }
 
-// current returns what a name is now; nothing is there when the current
+// current returns the current value of a name; nothing exists if the current
 // version is hidden.
 func (w *Writer) current(name string, h record.Hash) (entry, string, bool, error) {
 	if w.hidden {
@@ -208,8 +207,8 @@ func (w *Writer) current(name string, h record.Hash) (entry, string, bool, error
 	if !w.r.DB().Exclusive() {
 		return w.secret(m, name, w.head.Current)
 	}
-	// With the version at hand, one record is looked up; without it, all that
-	// the engine has of the name is looked through.
+	// With a cached version, look up one record; otherwise search the name's
+	// records.
 	at := nameKey{m, h}
 	if n, known := w.maps.newest.Get(at); known {
 		e, value, ok, err := w.secretAt(m, name, h, n)
@@ -224,16 +223,16 @@ func (w *Writer) current(name string, h record.Hash) (entry, string, bool, error
 	return e, value, ok, err
 }
 
-// nameKey is a name of a map, as the hash of it. For such keys, Maps.newest has
-// the version of the name's newest record, or a later one that was to be
-// written and then was not: so if there is a record of that version it is the
-// newest. That holds where one process writes all versions.
+// nameKey is a name in a map, given by its hash. Maps.newest caches, for such
+// a key, the version of the name's newest record, or a later one whose write
+// failed. So if a record with that version exists, it is the newest. This
+// holds only if one process writes all versions.
 type nameKey struct {
 	m    ID
 	hash record.Hash
 }
 
-// diff returns what a change really changes, in byte order of the names.
+// diff returns the actual changes of ch, in byte order of the names.
 func (w *Writer) diff(ch Change) (changes []change, err error) {
 	for name, value := range ch.Set {
 		h := w.hash(name)
@@ -250,7 +249,7 @@ func (w *Writer) diff(ch Change) (changes []change, err error) {
 		}
 		changes = append(changes, change{name, o, e.version, h})
 	}
-	removed := slices.Clone(ch.Remove) // it is the caller's
+	removed := slices.Clone(ch.Remove) // it belongs to the caller
 	if ch.Replace && !w.hidden {
 		if removed, err = w.missing(ch.Set); err != nil {
 			return nil, err
@@ -271,7 +270,7 @@ func (w *Writer) diff(ch Change) (changes []change, err error) {
 	return changes, nil
 }
 
-// missing lists the names that are there and visible, and not in set.
+// missing lists the visible names that are not in set.
 func (w *Writer) missing(set map[string]string) ([]string, error) {
 	var out []string
 	s, err := w.snapshot(w.head.Current)
@@ -286,12 +285,12 @@ func (w *Writer) missing(set map[string]string) ([]string, error) {
 	return out, nil
 }
 
-// maxPinned bounds the versions that the drop guard keeps for somebody to look
-// at. Of more, the oldest are let go.
+// maxPinned limits the versions that the drop guard pins for review. Beyond
+// it, the oldest are unpinned.
 const maxPinned = 50
 
-// guard pins the current version when the write may have lost something by
-// accident, and returns its number.
+// guard pins the current version if the write may remove names by accident,
+// and returns its number.
 func (w *Writer) guard(ch Change, changes []change) uint64 {
 	if !ch.Guard || w.hidden {
 		return 0
@@ -313,20 +312,20 @@ func (w *Writer) guard(ch Change, changes []change) uint64 {
 	w.changeState()
 	w.state.Pinned = insert(w.state.Pinned, w.head.Current)
 	if len(w.state.Pinned) > maxPinned {
-		// What writes whole documents by the clock would pin without end.
+		// Scheduled writes of whole documents would pin without end.
 		w.unpin(w.state.Pinned[0])
 	}
 	return w.head.Current
 }
 
-// unpin lets go of a version. What only it needed goes with the next sweep.
+// unpin unpins a version. The next sweep removes records that only it needed.
 func (w *Writer) unpin(n uint64) {
 	w.changeState()
 	w.state.Pinned = remove(w.state.Pinned, n)
 	w.unpinned = append(w.unpinned, n)
 }
 
-// commit writes the new version, and prunes those that are too old.
+// commit writes the new version and prunes old ones.
 func (w *Writer) commit(changes []change, values map[string]string, r versionRecord) (Result, error) {
 	out := Result{Changed: true}
 	m, n := w.head.Map, w.head.Current+1
@@ -389,8 +388,8 @@ func valueOf(values map[string]string, c change) string {
 	return values[c.Name]
 }
 
-// mask adds to the changes what the hidden current version would show and the
-// new one must not.
+// mask adds tombstones for what the hidden current version would show through
+// in the new one.
 func (w *Writer) mask(changes []change) ([]change, error) {
 	if w.head.Current == 0 {
 		return changes, nil
@@ -411,7 +410,7 @@ func (w *Writer) mask(changes []change) ([]change, error) {
 	return changes, err
 }
 
-// changeState makes the state writable. The one that was read may be shared.
+// changeState makes the state writable: the one read may be shared.
 func (w *Writer) changeState() {
 	if !w.stateChanged {
 		w.state, w.stateChanged = w.state.clone(), true
@@ -422,7 +421,7 @@ func (w *Writer) save() error {
 	if !w.stateChanged {
 		return w.putHead()
 	}
-	w.stateChanged = false // it is shared from now on
+	w.stateChanged = false // from now on it is shared
 	w.state.Revision++
 	w.head.StateRevision = w.state.Revision
 	if err := w.tx.PutJSON(record.Key(record.TableState, w.org), w.state); err != nil {
@@ -431,8 +430,7 @@ func (w *Writer) save() error {
 	return w.putHead()
 }
 
-// putHead writes the head. The state is the one that the head says is the
-// newest.
+// putHead writes the head. The given state must be the newest.
 func (w *Writer) putHead() error {
 	w.head.Sums = w.head.Sums.Plus(w.tx.MapChanges(w.org, w.head.Map))
 	h := *w.head
