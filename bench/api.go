@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// api is a client of InfluxDB's API, which Fluxkeep and InfluxDB both have.
+// api is a client of the API that Fluxkeep and InfluxDB share.
 type api struct {
 	url   string
 	token string
-	org   string // ID of the organization that setup made
+	org   string // ID of the organization from setup
 }
 
 const adminName = "admin"
 
-// setUp makes the first user, organization and token.
+// setUp creates the first user, organization and token.
 func (a *api) setUp(ctx context.Context, password string) error {
 	var answer struct {
 		Auth struct{ Token string }
@@ -40,7 +40,7 @@ func (a *api) createOrganization(ctx context.Context, name string) (id string, e
 
 func secretsPath(org string) string { return "/api/v2/orgs/" + org + "/secrets" }
 
-// Bodies of a million secrets are sent in parts that every server takes.
+// Bodies with a million secrets are sent in parts that every server accepts.
 const namesPerPatch = 50_000
 
 // fill sets the secrets with the numbers from <= i < to.
@@ -53,13 +53,13 @@ func (a *api) fill(ctx context.Context, org string, from, to int) error {
 	return nil
 }
 
-// keptVersions is how many versions behind the newest are needed: ten are kept,
-// and another 64 are there for a moment, to merge with.
+// keptVersions is the number of versions that a server may need: ten are
+// retained, and another 64 remain for a while to merge with.
 const keptVersions = 10 + 64
 
-// settle makes versions of one name until those that filled the organization
-// are pruned, which is work for whoever comes by then. It returns the longest
-// time that one took.
+// settle writes versions of one name until those that filled the organization
+// are pruned, which is extra work for a later write. It returns the time of
+// the slowest write.
 func (a *api) settle(ctx context.Context, org string, names int) (slowest time.Duration, err error) {
 	parts := (names + namesPerPatch - 1) / namesPerPatch
 	for i := range parts + keptVersions {
@@ -81,11 +81,11 @@ func manySecrets(from, to int) map[string]string {
 	return secrets
 }
 
-// secretName is the name that the scripts of wrk give to secret number i.
+// secretName is the name that the wrk scripts use for secret number i.
 func secretName(i int) string { return fmt.Sprintf("secret_%07d", i) }
 
-// do sends a request. An answer that is no success is an error, whose text has
-// nothing of the request's body.
+// do sends a request. An unsuccessful answer is an error, whose text contains
+// nothing from the request's body.
 func (a *api) do(ctx context.Context, method, path string, in, out any) error {
 	return a.doWith(ctx, a.header(), method, path, in, out)
 }
@@ -130,5 +130,5 @@ func (a *api) header() http.Header {
 	return h
 }
 
-// newPassword makes a password or a token for one run.
+// newPassword returns a password or token for one run.
 func newPassword() string { return rand.Text() }

@@ -14,10 +14,10 @@ import (
 	"sync"
 )
 
-// What the machine can do is what servers do that have nothing to do but that.
-// They are run as processes of their own, by this command's own program.
+// Bare servers do nothing but one thing, and so show what the machine can do.
+// They run as separate processes of this program.
 const (
-	bareHTTP  = "bare-http"  // sends the same answer always
+	bareHTTP  = "bare-http"  // always sends the same answer
 	bareFsync = "bare-fsync" // appends each body to a file, durably
 )
 
@@ -26,7 +26,7 @@ var bareServers = map[string]func(file string) (http.Handler, error){
 	bareFsync: newBareFsync,
 }
 
-// serveBare is what such a process does.
+// serveBare runs a bare server.
 func serveBare(ctx context.Context, newHandler func(string) (http.Handler, error), args []string) error {
 	fs := flag.NewFlagSet("bare", flag.ContinueOnError)
 	address := fs.String("address", "", "address to serve at")
@@ -62,14 +62,14 @@ func (b *bench) startBare(ctx context.Context, kind, folder, file string) (*proc
 	return p, p.await(ctx, "/", nil)
 }
 
-// answer is what a server has sent.
+// answer is a server's response.
 type answer struct {
 	Header http.Header
 	Body   []byte
 }
 
-// startBareHTTP starts a server that answers with the very bytes that another
-// one has sent for a path.
+// startBareHTTP starts a server that sends the same bytes that another server
+// sent for a path.
 func (b *bench) startBareHTTP(ctx context.Context, url string, header http.Header) (*process, error) {
 	a, err := fetch(ctx, url, header)
 	if err != nil {
@@ -105,7 +105,7 @@ func fetch(ctx context.Context, url string, header http.Header) (a answer, err e
 		return a, fmt.Errorf("GET %s: %s", q.URL.Path, r.Status)
 	}
 	a.Header = r.Header
-	a.Header.Del("Date") // net/http adds it
+	a.Header.Del("Date") // net/http adds its own
 	a.Body, err = io.ReadAll(r.Body)
 	return a, err
 }
@@ -144,7 +144,7 @@ func newBareFsync(file string) (http.Handler, error) {
 	}
 	shared := newSharedFile(f)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet { // is it up?
+		if r.Method == http.MethodGet { // a readiness check
 			return
 		}
 		body, err := io.ReadAll(r.Body)
@@ -159,21 +159,21 @@ func newBareFsync(file string) (http.Handler, error) {
 	}), nil
 }
 
-// sharedFile is a file to which many append at a time. All who come while the
-// disk syncs share the next sync; one who comes alone waits for nobody.
+// sharedFile is a file that many clients append to concurrently. Those that
+// arrive during a sync share the next one; a single client waits for nobody.
 type sharedFile struct {
 	file *os.File
-	wake chan struct{} // has one element when there is a group to write
+	wake chan struct{} // has one element if there is a group to write
 
 	mu   sync.Mutex
 	next *group
 }
 
-// group is what is written with one sync.
+// group is the data that one sync writes.
 type group struct {
 	text    []byte
 	waiting int
-	done    chan struct{} // closed when it is durable, or err is set
+	done    chan struct{} // closed when the data is durable or err is set
 	err     error
 }
 
@@ -193,7 +193,7 @@ func (s *sharedFile) append(text []byte) error {
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
-	default: // somebody else in the group has
+	default: // another member of the group has
 	}
 	<-g.done
 	return g.err
@@ -206,7 +206,7 @@ func (s *sharedFile) write() {
 		s.next = newGroup()
 		s.mu.Unlock()
 		if g.waiting == 0 {
-			continue // they were in the group before
+			continue // its members were written with the previous group
 		}
 		if _, g.err = s.file.Write(g.text); g.err == nil {
 			g.err = syncData(s.file)

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Each body that was answered is in the file, once and whole.
+// TestSharedFile checks that each acknowledged body is in the file exactly
+// once and complete.
 func TestSharedFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bodies")
 	handler, err := newBareFsync(file)
@@ -30,7 +31,7 @@ func TestSharedFile(t *testing.T) {
 				handler.ServeHTTP(w, httptest.NewRequest(http.MethodPatch, "/", strings.NewReader(body)))
 				got, err := os.ReadFile(file)
 				if err != nil || w.Code != http.StatusNoContent || bytes.Count(got, []byte("\n"+body))+btoi(bytes.HasPrefix(got, []byte(body))) != 1 {
-					t.Errorf("%q was answered %d and is not in the file once (%v)", body, w.Code, err)
+					t.Errorf("%q was answered %d, but is not in the file exactly once (%v)", body, w.Code, err)
 				}
 			}
 		})
@@ -40,9 +41,9 @@ func TestSharedFile(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(time.Minute):
-		t.Fatal("some wait for ever")
+		t.Fatal("some clients wait forever")
 	}
-	w := httptest.NewRecorder() // nothing to write must not wait for ever
+	w := httptest.NewRecorder() // an empty body must not wait forever
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodPatch, "/", nil))
 	if got, err := os.ReadFile(file); err != nil || bytes.Count(got, []byte("\n")) != clients*each || w.Code != http.StatusNoContent {
 		t.Errorf("%d lines, want %d (%v)", bytes.Count(got, []byte("\n")), clients*each, err)
@@ -56,7 +57,8 @@ func btoi(b bool) int {
 	return 0
 }
 
-// The bare server sends what it is compared with.
+// TestBareHTTP checks that the bare server sends the bytes it is compared
+// with.
 func TestBareHTTP(t *testing.T) {
 	real := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Token t" {
@@ -70,7 +72,7 @@ func TestBareHTTP(t *testing.T) {
 	defer real.Close()
 	b := &bench{config: &config{}, folder: t.TempDir(), progress: t.Output()}
 	if _, err := b.startBareHTTP(t.Context(), real.URL+"/list", nil); err == nil {
-		t.Error("a refusal is taken for an answer")
+		t.Error("a refusal was accepted as an answer")
 	}
 	header := http.Header{"Authorization": {"Token t"}}
 	bare, err := b.startBareHTTP(t.Context(), real.URL+"/list", header)

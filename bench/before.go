@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// before compares the program with another build of it, so that a change can
-// be measured against the state before it.
+// before compares the program with an older build, to measure the effect of
+// changes.
 func before(ctx context.Context, b *bench) (err error) {
 	if b.before == "" {
 		return nil
@@ -28,7 +28,7 @@ func before(ctx context.Context, b *bench) (err error) {
 			failed = errors.Join(failed, err)
 			return
 		}
-		b.report.add(against(work, "the program before", got["fluxkeep"], got["before"], atLeast(0.95)))
+		b.report.add(against(work, "older build", got["fluxkeep"], got["before"], atLeast(0.95)))
 	}
 	compare("list, 32 clients", func(s *fluxkeep) target { return s.listing(readers) })
 	compare("read of one value, 32 clients", func(s *fluxkeep) target { return s.reading(readers) })

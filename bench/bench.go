@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// bench is one run of the command.
+// bench is a run of the command.
 type bench struct {
 	*config
-	folder   string    // for everything that is thrown away
-	progress io.Writer // says what is being done
-	serial   int       // number of the load, so that no two write the same
+	folder   string    // for temporary data
+	progress io.Writer // receives progress messages
+	serial   int       // number of the load, so that no two write the same values
 	report   report
 }
 
@@ -50,15 +50,15 @@ func experimentNames() (names []string) {
 
 func (c *config) checkExperiments() error {
 	for _, name := range c.only {
-		// "none" leaves the soak alone.
+		// "none" runs only the soak.
 		if name != "none" && !slices.Contains(experimentNames(), name) {
-			return fmt.Errorf("there is no experiment %q: there are %s", name, strings.Join(experimentNames(), ", "))
+			return fmt.Errorf("unknown experiment %q; known are %s", name, strings.Join(experimentNames(), ", "))
 		}
 	}
 	return nil
 }
 
-// measure runs the experiments that were asked for and reports.
+// measure runs the selected experiments and reports.
 func measure(ctx context.Context, c *config, stdout, stderr io.Writer) (err error) {
 	b := &bench{config: c, progress: stderr}
 	if b.folder, err = os.MkdirTemp(c.dir, "fluxkeep-bench-"); err != nil {
@@ -106,8 +106,8 @@ func (b *bench) measureAll(ctx context.Context) error {
 	return b.measureDisk("after")
 }
 
-// findProgram builds the program from the repository that this module is in,
-// unless one is given.
+// findProgram builds the program from the repository that contains this
+// module, unless a program is given.
 func (b *bench) findProgram(ctx context.Context) (err error) {
 	for _, program := range []*string{&b.fluxkeep, &b.before, &b.influxd, &b.bao} {
 		if *program != "" {
@@ -122,7 +122,7 @@ func (b *bench) findProgram(ctx context.Context) (err error) {
 	b.say("building fluxkeep")
 	b.fluxkeep = filepath.Join(b.folder, "fluxkeep")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.fluxkeep, "./cmd/fluxkeep")
-	build.Dir = ".." // the product's module; this command runs in its own
+	build.Dir = ".." // the program's module; this command has its own
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build fluxkeep (run this command in its folder, go -C bench run .): %w\n%s", err, out)
@@ -148,7 +148,7 @@ func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.progress, "%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
 }
 
-// newFolder makes a folder for one server.
+// newFolder creates a folder for one server.
 func (b *bench) newFolder(name string) (string, error) {
 	return os.MkdirTemp(b.folder, name+"-")
 }

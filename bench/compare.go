@@ -12,9 +12,9 @@ const (
 	tailReaders = 8
 )
 
-const notGiven = "its program is not given"
+const notGiven = "program not given"
 
-// What is asked for, at any server that has InfluxDB's API.
+// Requests for any server with InfluxDB's API.
 
 func (a *api) target(clients int, method, path, body string) target {
 	return target{
@@ -31,23 +31,23 @@ func (a *api) patching(clients int) target {
 	return a.target(clients, http.MethodPatch, "/api/v2/orgs/%s/secrets", `{"%s":"%s"}`)
 }
 
-// reading reads one value. InfluxDB has nothing like it.
+// reading reads one value. InfluxDB has no such request.
 func (a *api) reading(clients int) target {
 	return a.target(clients, http.MethodGet, "/api/v2/orgs/%s/secrets/values?name=%s", "")
 }
 
-// document reads all values as Vault's tools do.
+// document reads all values, like Vault's tools.
 func document(clients int, url, path, token string) target {
 	return target{url: url, method: http.MethodGet, path: path, header: map[string]string{"X-Vault-Token": token}, clients: clients}
 }
 
-// elsewhere sends the same requests to another server.
-func (t target) elsewhere(url string) target {
+// withURL returns the same target on another server.
+func (t target) withURL(url string) target {
 	t.url = url
 	return t
 }
 
-// list compares the list of names with a server that sends the same bytes.
+// list compares listing names with a server that sends the same bytes.
 func list(ctx context.Context, b *bench) error {
 	s, err := b.startFluxkeep(ctx, few)
 	if err != nil {
@@ -59,7 +59,7 @@ func list(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer bare.stop()
-	contestants := []contestant{{"fluxkeep", s.listing(readers)}, {bareHTTP, s.listing(readers).elsewhere(bare.url)}}
+	contestants := []contestant{{"fluxkeep", s.listing(readers)}, {bareHTTP, s.listing(readers).withURL(bare.url)}}
 	if b.influxd != "" {
 		influx, err := b.startInfluxDB(ctx)
 		if err != nil {
@@ -81,8 +81,8 @@ func list(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// kv compares the read of a document with a server that sends the same bytes,
-// and with OpenBao.
+// kv compares reading a document with a server that sends the same bytes, and
+// with OpenBao.
 func kv(ctx context.Context, b *bench) error {
 	s, err := b.startFluxkeep(ctx, few)
 	if err != nil {
@@ -95,7 +95,7 @@ func kv(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer bare.stop()
-	contestants := []contestant{{"fluxkeep", own}, {bareHTTP, own.elsewhere(bare.url)}}
+	contestants := []contestant{{"fluxkeep", own}, {bareHTTP, own.withURL(bare.url)}}
 	if b.bao != "" {
 		bao, err := b.startOpenBao(ctx)
 		if err != nil {
@@ -117,8 +117,8 @@ func kv(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// patch compares durable writes with a server that shares the sync of a file,
-// and with InfluxDB.
+// patch compares durable writes with a server that shares syncs of a file, and
+// with InfluxDB.
 func patch(ctx context.Context, b *bench) error {
 	s, err := b.startFluxkeep(ctx, few)
 	if err != nil {
@@ -145,7 +145,7 @@ func patch(ctx context.Context, b *bench) error {
 		{"durable PATCH, 64 clients", writers, atLeast(10), atLeast(0.8)},
 		{"durable PATCH, one client", 1, atLeast(2), bound{}},
 	} {
-		contestants := []contestant{{"fluxkeep", s.patching(p.clients)}, {bareFsync, s.patching(p.clients).elsewhere(bare.url)}}
+		contestants := []contestant{{"fluxkeep", s.patching(p.clients)}, {bareFsync, s.patching(p.clients).withURL(bare.url)}}
 		if influx != nil {
 			contestants = append(contestants, contestant{"influxdb", influx.patching(p.clients)})
 		}
@@ -162,8 +162,8 @@ func patch(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// against is a row that compares the rates of two. Without samples of the
-// other, its program has not been given.
+// against returns a row that compares two rates. Without samples of the other
+// program, the row says that it was not given.
 func against(work, other string, own, others samples, goal bound) row {
 	r := row{work: work, figure: perSecond(median(own.rates())), against: other, unit: times, goal: goal}
 	if others == nil {
@@ -175,7 +175,7 @@ func against(work, other string, own, others samples, goal bound) row {
 	return r
 }
 
-// tail compares the slowest reads while there are writers with those without.
+// tail compares the slowest reads with and without concurrent writers.
 func tail(ctx context.Context, b *bench) error {
 	s, err := b.startFluxkeep(ctx, few)
 	if err != nil {
@@ -194,7 +194,7 @@ func tail(ctx context.Context, b *bench) error {
 			return err
 		}
 		alone, beside, written = append(alone, quiet), append(beside, busy), append(written, writes.rate)
-		b.say("  round %d:  alone %s  beside writers %s", round+1, span(quiet.p99.Seconds()), span(busy.p99.Seconds()))
+		b.say("  round %d:  alone %s  with writers %s", round+1, span(quiet.p99.Seconds()), span(busy.p99.Seconds()))
 	}
 	b.report.add(row{
 		work:   "99th percentile of lists, 8 clients, while 64 clients write",
@@ -206,7 +206,8 @@ func tail(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// readBesideWriters reads while writers run, who begin before and end after.
+// readBesideWriters reads while writers run, which start before and end after
+// the reads.
 func (b *bench) readBesideWriters(ctx context.Context, s *fluxkeep) (reads, writes sample, err error) {
 	margin := b.duration / 4
 	failed := make(chan error, 1)

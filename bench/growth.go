@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// growth measures what an organization's size costs: servers that differ in
-// nothing but that take turns.
+// growth measures the cost of an organization's size, with servers that differ
+// only in that and take turns.
 func growth(ctx context.Context, b *bench) error {
 	var servers []*sized
 	defer func() {
@@ -42,27 +42,28 @@ func growth(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// sized is a server whose one organization has a number of names, and what
-// was measured with it, one figure for each round.
+// sized is a server with one organization of a given number of names, and its
+// measurements, one for each round.
 type sized struct {
 	*fluxkeep
 	names int
 
-	// Right after the organization was filled, so there is no second time:
-	filledRead  []float64 // seconds that one client waits
-	filledPatch []float64 // seconds that the slowest PATCH takes until all is settled
+	// Measured right after filling the organization, so only once:
+	filledRead  []float64 // latency with one client, in seconds
+	filledPatch []float64 // the slowest PATCH until the fill is pruned, in seconds
 
-	start             []float64 // seconds to the first answer
-	firstPatch        []float64 // seconds for the first PATCH after that
-	readOne, patchOne []float64 // seconds that one client waits
-	reads, patches    []float64 // a second, with many clients
-	listTime          []float64 // seconds to the end of the answer
-	listFirst         []float64 // seconds to its first byte
-	listMemory        []float64 // bytes that the server grows by meanwhile; less than a megabyte is not told from none
-	memory            []float64 // bytes after all that
+	start             []float64 // time to the first answer, in seconds
+	firstPatch        []float64 // the first PATCH after a start, in seconds
+	readOne, patchOne []float64 // latency with one client, in seconds
+	reads, patches    []float64 // rate with many clients, per second
+	listTime          []float64 // time to the end of the answer, in seconds
+	listFirst         []float64 // time to its first byte, in seconds
+	listMemory        []float64 // growth of the server's memory, in bytes; less than a megabyte is not detectable
+	memory            []float64 // memory at the end of the round, in bytes
 }
 
-// measureFilled tells what a version of many names costs those who come next.
+// measureFilled measures what a version with many changes costs later
+// requests.
 func (s *sized) measureFilled(ctx context.Context, b *bench) error {
 	read := s.reading(1)
 	read.names = s.names
@@ -75,7 +76,7 @@ func (s *sized) measureFilled(ctx context.Context, b *bench) error {
 	return err
 }
 
-// growthLoad is the time of each load: there are many.
+// growthLoad is the duration of each load, shorter because there are many.
 func (b *bench) growthLoad() time.Duration { return min(b.duration, 2*time.Second) }
 
 func (s *sized) measure(ctx context.Context, b *bench) error {
@@ -86,7 +87,7 @@ func (s *sized) measure(ctx context.Context, b *bench) error {
 	}
 	s.start = append(s.start, took.Seconds())
 	begin := time.Now()
-	if err := s.fill(ctx, s.org, len(s.start), len(s.start)+1); err != nil { // another one in each round
+	if err := s.fill(ctx, s.org, len(s.start), len(s.start)+1); err != nil { // one more in each round
 		return err
 	}
 	s.firstPatch = append(s.firstPatch, time.Since(begin).Seconds())
@@ -114,7 +115,7 @@ func (s *sized) measure(ctx context.Context, b *bench) error {
 	return err
 }
 
-// measureList asks for the list as one client that reads as fast as it can.
+// measureList requests the list with one client that reads as fast as it can.
 func (s *sized) measureList(ctx context.Context) error {
 	before, err := s.process.memory()
 	if err != nil {
@@ -135,7 +136,7 @@ func (s *sized) measureList(ctx context.Context) error {
 	}
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("the list is answered with %s", r.Status)
+		return fmt.Errorf("the list returned %s", r.Status)
 	}
 	first := time.Since(begin)
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
@@ -148,9 +149,9 @@ func (s *sized) measureList(ctx context.Context) error {
 	return err
 }
 
-// Costs that grow with the logarithm double at most while names grow from a
-// thousand to a million: that is 1.26 times for each tenfold. A linear cost
-// grows tenfold; the rest is for what measuring adds.
+// A logarithmic cost at most doubles while names grow from a thousand to a
+// million: that is a factor of 1.26 for each tenfold. A linear cost grows
+// tenfold; the rest of its bound allows for measurement error.
 const (
 	logarithmic = 1.26
 	linear      = 12
@@ -180,10 +181,10 @@ func (b *bench) reportGrowth(servers []*sized) {
 		{"a read of one value, one client", func(s *sized) []float64 { return s.readOne }, atMost(logarithmic), span},
 		{"start to the first answer", func(s *sized) []float64 { return s.start }, atMost(logarithmic), span},
 		{"the first PATCH after a start", func(s *sized) []float64 { return s.firstPatch }, bound{}, span},
-		{"a read behind a PATCH of all (50,000 at most), one client", func(s *sized) []float64 { return s.filledRead }, bound{}, span},
+		{"a read after a PATCH of all (at most 50,000), one client", func(s *sized) []float64 { return s.filledRead }, bound{}, span},
 		{"the slowest PATCH of one until that PATCH is pruned", func(s *sized) []float64 { return s.filledPatch }, bound{}, span},
 		{"a list", func(s *sized) []float64 { return s.listTime }, atMost(linear), span},
-		{"memory that a list takes", func(s *sized) []float64 { return s.listMemory }, atMost(linear), megabytes},
+		{"memory taken by a list", func(s *sized) []float64 { return s.listMemory }, atMost(linear), megabytes},
 	} {
 		b.report.add(row{
 			work:    "growth for each tenfold of names: " + g.work,
@@ -192,13 +193,13 @@ func (b *bench) reportGrowth(servers []*sized) {
 			values:  perTenfold(servers, g.of), unit: times, goal: g.goal,
 		})
 	}
-	b.report.note("%s: a list begins after %s; memory at the end of a round %s.", what,
+	b.report.note("%s: a list starts after %s; memory at the end of a round %s.", what,
 		span(median(most.listFirst)), megabytes(median(most.memory)))
 	b.report.plot(growthPlot(servers), listPlot(servers), listMemoryPlot(servers))
 }
 
-// perTenfold returns for each round how many times more there is when there
-// are ten times the names.
+// perTenfold returns, for each round, the growth factor for ten times the
+// names.
 func perTenfold(servers []*sized, of func(*sized) []float64) (out []float64) {
 	for round := range of(servers[0]) {
 		var names, figures []float64

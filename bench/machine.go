@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// describe tells what machine and which programs the figures are of.
+// describe returns facts about the machine and the programs.
 func (b *bench) describe(ctx context.Context) []fact {
 	facts := []fact{
 		{"Processor", fmt.Sprintf("%s, %d cores", processor(), runtime.NumCPU())},
@@ -26,7 +26,7 @@ func (b *bench) describe(ctx context.Context) []fact {
 	if b.bao != "" {
 		facts = append(facts, fact{"OpenBao", firstLine(exec.CommandContext(ctx, b.bao, "version").Output())})
 	}
-	wrk, _ := exec.CommandContext(ctx, "wrk", "--version").Output() // with status 1
+	wrk, _ := exec.CommandContext(ctx, "wrk", "--version").Output() // exits with status 1
 	name, _, _ := strings.Cut(string(wrk), " Copyright")
 	return append(facts, fact{"Load", name},
 		fact{"Rounds", fmt.Sprintf("%d, of %v for each load", b.rounds, b.duration)})
@@ -53,7 +53,7 @@ func processor() string {
 	return "unknown processor"
 }
 
-// filesystem tells the kind of the filesystem that has a folder.
+// filesystem returns the type of the file system that contains a folder.
 func filesystem(folder string) string {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -61,12 +61,12 @@ func filesystem(folder string) string {
 	}
 	kind := mountedAt(string(mounts), folder)
 	if kind == "tmpfs" {
-		return "tmpfs, which is memory: the figures of writes mean nothing, give -dir"
+		return "tmpfs, which is memory: results for writes are meaningless; use -dir"
 	}
 	return kind
 }
 
-// mountedAt finds the kind of the mount that is nearest to a folder.
+// mountedAt returns the file system type of the closest mount above a folder.
 func mountedAt(mounts, folder string) string {
 	kind, nearest := "unknown", ""
 	for line := range strings.Lines(mounts) {
@@ -83,8 +83,8 @@ func mountedAt(mounts, folder string) string {
 	return kind
 }
 
-// measureDisk tells how many times a second the disk makes a little data
-// durable, for one that does nothing else.
+// measureDisk measures how many times per second the idle disk can sync a
+// small write.
 func (b *bench) measureDisk(when string) error {
 	f, err := os.Create(filepath.Join(b.folder, "disk"))
 	if err != nil {
@@ -104,6 +104,6 @@ func (b *bench) measureDisk(when string) error {
 	}
 	rate := float64(n) / time.Since(begin).Seconds()
 	b.say("the disk syncs %s %s the measurements", perSecond(rate), when)
-	b.report.note("The disk alone synced 512 bytes appended to a file %s times a second %s all else.", number(rate), when)
+	b.report.note("The idle disk synced 512 bytes appended to a file %s times per second %s the measurements.", number(rate), when)
 	return os.Remove(f.Name())
 }

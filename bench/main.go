@@ -1,15 +1,15 @@
-// Command bench measures how fast Fluxkeep is, beside what the machine can do
-// and beside InfluxDB and OpenBao when their programs are given:
+// Command bench measures Fluxkeep's speed, compared with the limits of the
+// machine and, if their programs are given, with InfluxDB and OpenBao:
 //
 //	go -C bench run . -out ../docs/performance
 //
-// It builds the program, serves from folders of its own, loads it with wrk and
-// prints a table: what was measured, against what, and whether the goal is met.
-// A figure of a machine is worth little on another, so each goal is a ratio of
-// figures that were taken in the same round, one after the other.
+// It builds the program, serves from temporary folders, loads it with wrk, and
+// prints a table of measurements, comparisons and goals. Absolute figures
+// depend on the machine, so each goal is a ratio of figures measured in the
+// same round, one after the other.
 //
-// Only the program's command line and its protocols are used here. How a part
-// of it does alone is told by the benchmarks of that part's package.
+// It uses only the program's command line and protocols. Packages have their
+// own benchmarks for their parts.
 package main
 
 import (
@@ -39,8 +39,8 @@ func main() {
 	}
 }
 
-// run measures what the arguments say, or is one of the servers to compare
-// with.
+// run runs the measurements that the arguments select, or one of the bare
+// servers.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 {
 		if serve, ok := bareServers[args[0]]; ok {
@@ -52,49 +52,49 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if _, err := exec.LookPath("wrk"); err != nil {
-		return errors.New("wrk is missing, which makes the load: apt-get install wrk, brew install wrk, or build it from github.com/wg/wrk")
+		return errors.New("wrk is not installed, which generates the load: apt-get install wrk, brew install wrk, or build it from github.com/wg/wrk")
 	}
 	return measure(ctx, c, stdout, stderr)
 }
 
-// config is what the flags say.
+// config holds the flags.
 type config struct {
-	out      string // folder for table and plots, "" for none
-	dir      string // folder for what the servers keep
-	fluxkeep string // programs
+	out      string // folder for the table and plots, "" for none
+	dir      string // folder for the servers' data
+	fluxkeep string // paths of programs
 	before   string
 	influxd  string
 	bao      string
 	only     []string
 	rounds   int
-	duration time.Duration // of one load
+	duration time.Duration // of each load
 	soak     time.Duration
 	quick    bool
 	sizes    sizes
 }
 
-// sizes are numbers of things to measure with.
+// sizes are the sizes of test data.
 type sizes struct {
-	few    int   // secrets of the small organization
-	orgs   int   // organizations, each with few secrets
-	growth []int // secrets of one organization
+	few    int   // secrets in the small organization
+	orgs   int   // number of organizations with few secrets each
+	growth []int // secrets in one organization
 }
 
 func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	c := &config{}
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.StringVar(&c.out, "out", "", "write table and plots into this `folder`")
-	fs.StringVar(&c.dir, "dir", "", "serve from a new folder in this `folder`; its disk is what is measured (default the system's temporary folder)")
-	fs.StringVar(&c.fluxkeep, "fluxkeep", "", "measure this `program` (default it is built)")
-	fs.StringVar(&c.before, "before", "", "compare with this older build of the `program` too")
-	fs.StringVar(&c.influxd, "influxd", "", "measure this influxd `program` too")
-	fs.StringVar(&c.bao, "bao", "", "measure this OpenBao `program` too")
-	only := fs.String("only", "", "measure these `experiments` only, with commas between: "+strings.Join(experimentNames(), ", "))
+	fs.StringVar(&c.out, "out", "", "write the table and plots to this `folder`")
+	fs.StringVar(&c.dir, "dir", "", "put the data into a new folder in this `folder`, whose disk is measured (default the system's temporary folder)")
+	fs.StringVar(&c.fluxkeep, "fluxkeep", "", "measure this `program` (default: build it)")
+	fs.StringVar(&c.before, "before", "", "also compare with this older build of the `program`")
+	fs.StringVar(&c.influxd, "influxd", "", "also measure this influxd `program`")
+	fs.StringVar(&c.bao, "bao", "", "also measure this OpenBao `program`")
+	only := fs.String("only", "", "measure only these `experiments`, separated by commas: "+strings.Join(experimentNames(), ", "))
 	fs.IntVar(&c.rounds, "rounds", 5, "`number` of rounds")
 	fs.DurationVar(&c.duration, "duration", 4*time.Second, "`time` of each load in a round")
-	fs.DurationVar(&c.soak, "soak", 0, "at the end, keep a server under mixed load for this `time`, such as 10m")
-	fs.BoolVar(&c.quick, "quick", false, "see that everything runs: one short round with few secrets; the figures mean nothing")
+	fs.DurationVar(&c.soak, "soak", 0, "finally, run a server under mixed load for this `time`, such as 10m")
+	fs.BoolVar(&c.quick, "quick", false, "check that everything runs: one short round with few secrets; the results are meaningless")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}

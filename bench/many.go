@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// many compares a server that has many organizations with one that has one of
-// the same size. Requests go to all organizations, so that none is served from
-// what the last one left behind.
+// many compares a server that has many organizations with one that has a
+// single organization of the same size. Requests go to all organizations, so
+// that caches do not help.
 func many(ctx context.Context, b *bench) error {
 	small, err := b.startFluxkeep(ctx, b.sizes.few)
 	if err != nil {
@@ -52,7 +52,7 @@ func many(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// startRows tells how long a server takes to start.
+// startRows measures how long a server takes to start.
 func (b *bench) startRows(ctx context.Context, what string, s *fluxkeep, orgs []string) ([]row, error) {
 	starts, err := b.restart(ctx, s)
 	if err != nil {
@@ -68,8 +68,8 @@ func (b *bench) startRows(ctx context.Context, what string, s *fluxkeep, orgs []
 	}, nil
 }
 
-// loadRows compares the servers under each kind of load, and tells what memory
-// the large one takes for it.
+// loadRows compares the servers under each kind of load, and measures the
+// memory of the large one.
 func (b *bench) loadRows(ctx context.Context, what string, small, large *fluxkeep, orgs []string) (loads, memories []row, err error) {
 	for i, w := range []struct {
 		name   string
@@ -100,7 +100,7 @@ func (b *bench) loadRows(ctx context.Context, what string, small, large *fluxkee
 	if err != nil {
 		return nil, nil, err
 	}
-	b.report.note("%s: memory was %s at most.", what, megabytes(float64(m.peak)))
+	b.report.note("%s: memory peaked at %s.", what, megabytes(float64(m.peak)))
 	return loads, append(memories, memoryRow(what+": memory after the whole load", m.resident)), nil
 }
 
@@ -108,10 +108,11 @@ func memoryRow(work string, bytes int64) row {
 	return row{work: work, figure: megabytes(float64(bytes)), values: []float64{float64(bytes) / megabyte}, unit: " MB", goal: atMost(300)}
 }
 
-// addOrganizations makes organizations, fills them and lets them settle, a few
-// at a time. The one that the server has already is among the result.
+// addOrganizations creates organizations, fills them and lets them settle, a
+// few at a time. The result includes the organization that the server already
+// has.
 func (b *bench) addOrganizations(ctx context.Context, s *fluxkeep) ([]string, error) {
-	const atATime = 16 // share a sync
+	const atATime = 16 // these share syncs
 	orgs := make([]string, b.sizes.orgs)
 	errs := make([]error, atATime)
 	var all sync.WaitGroup
@@ -126,7 +127,7 @@ func (b *bench) addOrganizations(ctx context.Context, s *fluxkeep) ([]string, er
 	return orgs, errors.Join(errs...)
 }
 
-// addOrganization makes organization number i; the first is there.
+// addOrganization creates organization number i; the first one already exists.
 func (b *bench) addOrganization(ctx context.Context, s *fluxkeep, i int) (org string, err error) {
 	if org = s.org; i > 0 {
 		if org, err = s.createOrganization(ctx, fmt.Sprintf("org %04d", i)); err != nil {
@@ -140,8 +141,8 @@ func (b *bench) addOrganization(ctx context.Context, s *fluxkeep, i int) (org st
 	return org, err
 }
 
-// restart stops and starts a server, once in each round, and returns how long
-// it takes to the first answer, in seconds.
+// restart stops and starts a server once per round, and returns the times to
+// the first answer.
 func (b *bench) restart(ctx context.Context, s *fluxkeep) (seconds []float64, err error) {
 	for range b.rounds {
 		s.stop()
@@ -154,7 +155,7 @@ func (b *bench) restart(ctx context.Context, s *fluxkeep) (seconds []float64, er
 	return seconds, nil
 }
 
-// startAfterCrash is restart after a kill right behind writes, so that the
+// startAfterCrash is restart with a kill right after writes, so that the
 // server has something to recover.
 func (b *bench) startAfterCrash(ctx context.Context, s *fluxkeep, orgs []string) (seconds []float64, err error) {
 	for range b.rounds {

@@ -14,7 +14,7 @@ func TestParseStatus(t *testing.T) {
 	}
 	for _, bad := range []string{"", strings.Replace(status, "VmRSS", "Other", 1), strings.Replace(status, "1500", "many", 1)} {
 		if m, err := parseStatus([]byte(bad)); err == nil {
-			t.Errorf("no error of %q: %+v", bad, m)
+			t.Errorf("no error for %q: %+v", bad, m)
 		}
 	}
 }
@@ -32,7 +32,7 @@ process_resident_memory_bytes_other 1
 	}
 	for _, bad := range []string{"", strings.Replace(metrics, "\ngo_goroutines", "\nother", 1), strings.Replace(metrics, " 17", " x", 1)} {
 		if p, err := parseMetrics(bad); err == nil {
-			t.Errorf("no error of %q: %+v", bad, p)
+			t.Errorf("no error for %q: %+v", bad, p)
 		}
 	}
 }
@@ -68,7 +68,7 @@ func TestParseFlags(t *testing.T) {
 	for _, bad := range []string{"-only lists", "-rounds 0", "-duration 0s", "extra", "-nothing"} {
 		var stderr bytes.Buffer
 		if c, err := parseFlags(strings.Fields(bad), &stderr); err == nil {
-			t.Errorf("no error of %s: %+v", bad, c)
+			t.Errorf("no error for %s: %+v", bad, c)
 		}
 	}
 }

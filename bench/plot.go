@@ -14,10 +14,10 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
-	_ "gonum.org/v1/plot/vg/vgsvg" // plot.Save looks formats up
+	_ "gonum.org/v1/plot/vg/vgsvg" // registers the format for plot.Save
 )
 
-// plotted is a plot and the file that it goes to.
+// plotted is a plot and its file.
 type plotted struct {
 	title string
 	file  string
@@ -55,7 +55,7 @@ func (p plotted) save(folder string) error {
 	return drawing.Save(plotWidth, plotHeight, filepath.Join(folder, p.file))
 }
 
-// Colours that are told apart by those who see red and green alike.
+// Colors that people with red-green color blindness can distinguish.
 func colour(i int) color.Color {
 	all := []color.RGBA{{0, 114, 178, 255}, {213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255}, {230, 159, 0, 255}}
 	return all[i%len(all)]
@@ -78,11 +78,11 @@ func line(p *plot.Plot, i int, name string, xys plotter.XYs, dots bool) error {
 	return nil
 }
 
-// bars shows the rates of all who took part.
+// bars plots the rates of all contestants.
 func bars(work string, got map[string]samples) plotted {
 	file := strings.NewReplacer(", ", "-", " ", "-").Replace(strings.ToLower(work)) + ".svg"
 	return plotted{title: work, file: file, draw: func(p *plot.Plot) error {
-		names := slices.SortedFunc(maps.Keys(got), func(x, y string) int { // the fastest first
+		names := slices.SortedFunc(maps.Keys(got), func(x, y string) int { // fastest first
 			return cmp.Compare(median(got[y].rates()), median(got[x].rates()))
 		})
 		values := make(plotter.Values, len(names))
@@ -98,20 +98,20 @@ func bars(work string, got map[string]samples) plotted {
 		p.NominalX(names...)
 		p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5
 		p.Y.Min, p.Y.Max = 0, 1.05*p.Y.Max
-		p.Y.Label.Text = "requests a second"
+		p.Y.Label.Text = "requests per second"
 		p.Y.Tick.Marker = readable{plot.DefaultTicks{}}
 		return nil
 	}}
 }
 
-// readable writes large figures with commas and small ones in full.
+// readable labels ticks with commas in large numbers, without exponents.
 type readable struct{ plot.Ticker }
 
 func (r readable) Ticks(least, most float64) []plot.Tick {
 	ticks := r.Ticker.Ticks(least, most)
 	for i := range ticks {
 		switch v := ticks[i].Value; {
-		case ticks[i].Label == "": // a small tick
+		case ticks[i].Label == "": // a minor tick
 		case v >= 1:
 			ticks[i].Label = count(int(math.Round(v)))
 		default:
@@ -121,7 +121,7 @@ func (r readable) Ticks(least, most float64) []plot.Tick {
 	return ticks
 }
 
-// sizedLine is a figure of servers of growing size.
+// sizedLine returns a measurement of servers of increasing size.
 func sizedLine(servers []*sized, of func(*sized) []float64, scale float64) plotter.XYs {
 	xys := make(plotter.XYs, len(servers))
 	for i, s := range servers {
@@ -130,7 +130,8 @@ func sizedLine(servers []*sized, of func(*sized) []float64, scale float64) plott
 	return xys
 }
 
-// logarithmicAxes shows what is flat, logarithmic or linear as what it is.
+// logarithmicAxes makes constant, logarithmic and linear growth look
+// different.
 func logarithmicAxes(p *plot.Plot) {
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Scale = plot.LogScale{}
@@ -148,8 +149,8 @@ func growthPlot(servers []*sized) plotted {
 			of   func(*sized) []float64
 		}{
 			{"start to the first answer", func(s *sized) []float64 { return s.start }},
-			{"first PATCH after it", func(s *sized) []float64 { return s.firstPatch }},
-			{"slowest PATCH of one behind a PATCH of all", func(s *sized) []float64 { return s.filledPatch }},
+			{"first PATCH after a start", func(s *sized) []float64 { return s.firstPatch }},
+			{"slowest PATCH of one after a PATCH of all", func(s *sized) []float64 { return s.filledPatch }},
 			{"PATCH of one, one client", func(s *sized) []float64 { return s.patchOne }},
 			{"read of one value, one client", func(s *sized) []float64 { return s.readOne }},
 		} {
@@ -162,7 +163,8 @@ func growthPlot(servers []*sized) plotted {
 	}}
 }
 
-// roomForLegend keeps the legend above the lines of a logarithmic plot.
+// roomForLegend makes room for the legend above the lines of a logarithmic
+// plot.
 func roomForLegend(p *plot.Plot) {
 	p.Y.Min /= 2
 	p.Y.Max *= 100
@@ -172,10 +174,10 @@ func listPlot(servers []*sized) plotted {
 	return plotted{title: "List of all names", file: "list-time.svg", draw: func(p *plot.Plot) error {
 		logarithmicAxes(p)
 		p.Y.Label.Text = "milliseconds"
-		if err := line(p, 0, "to the end", sizedLine(servers, func(s *sized) []float64 { return s.listTime }, 1e3), true); err != nil {
+		if err := line(p, 0, "last byte", sizedLine(servers, func(s *sized) []float64 { return s.listTime }, 1e3), true); err != nil {
 			return err
 		}
-		if err := line(p, 1, "to the beginning", sizedLine(servers, func(s *sized) []float64 { return s.listFirst }, 1e3), true); err != nil {
+		if err := line(p, 1, "first byte", sizedLine(servers, func(s *sized) []float64 { return s.listFirst }, 1e3), true); err != nil {
 			return err
 		}
 		roomForLegend(p)

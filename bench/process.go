@@ -17,19 +17,19 @@ import (
 	"time"
 )
 
-// process is a server that was started here.
+// process is a server started by this command.
 type process struct {
 	name    string
 	url     string
 	cmd     *exec.Cmd
-	exited  chan struct{} // closed when it has
+	exited  chan struct{} // closed when it has exited
 	logFile string
 }
 
 const startTimeout = 2 * time.Minute
 
-// start runs a program in a folder and an environment of its own. The program
-// has to serve HTTP at the address that url names.
+// start runs a program in its own folder and environment. The program must
+// serve HTTP at url.
 func start(name, folder, url string, env []string, program string, args ...string) (*process, error) {
 	p := &process{name: name, url: url, exited: make(chan struct{}), logFile: filepath.Join(folder, "log")}
 	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -37,7 +37,7 @@ func start(name, folder, url string, env []string, program string, args ...strin
 		return nil, err
 	}
 	defer log.Close()
-	p.cmd = exec.Command(program, args...) // stopped by stop, in order
+	p.cmd = exec.Command(program, args...) // stop ends it
 	p.cmd.Dir = folder
 	p.cmd.Env = append([]string{"HOME=" + folder, "PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -45,7 +45,7 @@ func start(name, folder, url string, env []string, program string, args ...strin
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
-		_ = p.cmd.Wait() // how it ended is asked for nowhere but in its log
+		_ = p.cmd.Wait() // its log shows how it ended
 		close(p.exited)
 	}()
 	return p, nil
@@ -61,7 +61,7 @@ func (p *process) await(ctx context.Context, path string, header http.Header) er
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("%s ended at once:\n%s", p.name, p.lastLines())
+			return fmt.Errorf("%s exited at once:\n%s", p.name, p.lastLines())
 		case <-ctx.Done():
 			p.stop()
 			return fmt.Errorf("%s does not answer: %w\n%s", p.name, ctx.Err(), p.lastLines())
@@ -83,14 +83,14 @@ func probe(ctx context.Context, url string, header http.Header) (status int, err
 	return r.StatusCode, r.Body.Close()
 }
 
-// stop ends the server as an operator does.
+// stop stops the server, as an operator would.
 func (p *process) stop() { p.end(syscall.SIGTERM) }
 
-// kill ends the server as a crash does.
+// kill kills the server, as a crash would.
 func (p *process) kill() { p.end(syscall.SIGKILL) }
 
 func (p *process) end(signal syscall.Signal) {
-	_ = p.cmd.Process.Signal(signal) // it may be gone already
+	_ = p.cmd.Process.Signal(signal) // it may have exited
 	select {
 	case <-p.exited:
 	case <-time.After(time.Minute):
@@ -107,10 +107,10 @@ func (p *process) lastLines() string {
 	return string(b[max(0, len(b)-2000):])
 }
 
-// memory is what a process has in memory, in bytes.
+// memory is the memory of a process, in bytes.
 type memory struct {
 	resident int64
-	peak     int64 // since it was reset
+	peak     int64 // since the last reset
 }
 
 func (p *process) memory() (m memory, err error) {
@@ -137,21 +137,21 @@ func parseStatus(status []byte) (m memory, err error) {
 		*field, found = n<<10, found+1
 	}
 	if found != len(fields) {
-		return m, fmt.Errorf("VmRSS and VmHWM are not there")
+		return m, fmt.Errorf("VmRSS or VmHWM is missing")
 	}
 	return m, nil
 }
 
-// resetPeak begins a new peak of memory.
+// resetPeak resets the peak of memory.
 func (p *process) resetPeak() error { return os.WriteFile(p.proc("clear_refs"), []byte("5"), 0) }
 
 func (p *process) proc(file string) string {
 	return filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), file)
 }
 
-// freeAddress finds an address that nobody listens at. Its port is below those
-// that systems give to connections, and to servers that ask for any port, so
-// that a server finds it free when it is started again.
+// freeAddress returns an unused address. Its port is below the range that
+// systems assign to connections and to servers without a fixed port, so that
+// it is still free when a server restarts.
 func freeAddress() (address string, err error) {
 	for range 20 {
 		var l net.Listener

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test's own program be one of the bare servers, as main
-// does.
+// TestMain lets the test program act as a bare server, like main.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && bareServers[os.Args[1]] != nil {
 		main()
@@ -21,7 +20,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestLoad builds the program and loads it.
+// TestLoad builds the program and puts it under load.
 func TestLoad(t *testing.T) {
 	needWrk(t)
 	c, err := parseFlags([]string{"-quick"}, t.Output())
@@ -37,7 +36,7 @@ func TestLoad(t *testing.T) {
 	t.Run("changes", func(t *testing.T) { testChanges(t, b) })
 }
 
-// Everything runs once, with few secrets and for a short time.
+// testQuick runs everything once, briefly and with few secrets.
 func testQuick(t *testing.T, program string) {
 	out := t.TempDir()
 	var stdout strings.Builder
@@ -47,13 +46,13 @@ func testQuick(t *testing.T, program string) {
 	}
 	table, err := os.ReadFile(filepath.Join(out, "results.md"))
 	if err != nil || string(table) != stdout.String() {
-		t.Errorf("%v, the file is\n%s\nprinted is\n%s", err, table, stdout.String())
+		t.Errorf("%v; the file is\n%s\nthe output is\n%s", err, table, stdout.String())
 	}
 	for _, want := range []string{
-		"mean nothing", "list, 32 clients", "KV read", "PATCH, 64 clients", "PATCH, one client", "99th percentile",
+		"meaningless", "list, 32 clients", "KV read", "PATCH, 64 clients", "PATCH, one client", "99th percentile",
 		"250 secrets in 5 organizations: list", "start to the first answer", "memory after the whole load",
 		"500 secrets in one organization: read of one value", "for each tenfold of names: a list", "2s of mixed load",
-		"| OpenBao, in memory, no audit | not measured | its program is not given |",
+		"| OpenBao, in memory, no audit | not measured | program not given |",
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("%q is not in the table:\n%s", want, stdout.String())
@@ -68,7 +67,7 @@ func testQuick(t *testing.T, program string) {
 	for _, name := range plots {
 		svg, err := os.ReadFile(filepath.Join(out, name))
 		if err != nil || !strings.HasPrefix(string(svg), "<?xml") || !strings.HasSuffix(strings.TrimSpace(string(svg)), "</svg>") {
-			t.Errorf("%s is no plot: %v, %d bytes", name, err, len(svg))
+			t.Errorf("%s is not a plot: %v, %d bytes", name, err, len(svg))
 		}
 	}
 	if len(plots) < 10 || len(slices.Compact(slices.Sorted(slices.Values(plots)))) != len(plots) {
@@ -76,7 +75,7 @@ func testQuick(t *testing.T, program string) {
 	}
 }
 
-// A server that refuses is fast; its speed must not be reported.
+// A server that refuses requests is fast; that rate must not be reported.
 func testRefused(t *testing.T, b *bench) {
 	s, err := b.startFluxkeep(t.Context(), few)
 	if err != nil {
@@ -91,7 +90,7 @@ func testRefused(t *testing.T, b *bench) {
 	}
 }
 
-// Each PATCH must change something: one that does not is no write.
+// Each PATCH must change something; otherwise it is not a write.
 func testChanges(t *testing.T, b *bench) {
 	s, err := b.startFluxkeep(t.Context(), few)
 	if err != nil {
@@ -114,30 +113,30 @@ func testChanges(t *testing.T, b *bench) {
 	for _, v := range history.Versions {
 		newest = max(newest, v.Version)
 	}
-	// The first version is what the organization began with. What wrk broke
-	// off at its end may have been written and is not counted.
+	// The organization starts with version 1. Requests that wrk aborted at the
+	// end may have been written without being counted.
 	if newest < 1+wrote {
-		t.Errorf("%d requests have made versions up to %d", wrote, newest)
+		t.Errorf("%d requests made versions up to %d", wrote, newest)
 	}
 }
 
-// needWrk finds wrk, or installs it where that is nobody's machine.
+// needWrk finds wrk, or installs it on a CI machine.
 func needWrk(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("in short mode nothing is loaded")
+		t.Skip("skipped in short mode")
 	}
 	if _, err := exec.LookPath("wrk"); err == nil {
 		return
 	}
 	if err := installWrk(); err != nil {
-		t.Skipf("there is no wrk: %v", err)
+		t.Skipf("wrk is not available: %v", err)
 	}
 }
 
 func installWrk() error {
 	if os.Getenv("CI") == "" || os.Geteuid() != 0 {
-		return fmt.Errorf("it is installed by this test only as root with CI set; apt-get install wrk")
+		return fmt.Errorf("this test installs it only as root with CI set; apt-get install wrk")
 	}
 	var out []byte
 	var err error

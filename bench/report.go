@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// report is everything that is found out.
+// report is the result of a run.
 type report struct {
 	started time.Time
 	took    time.Duration
@@ -19,24 +19,24 @@ type report struct {
 	plots   []plotted
 }
 
-// fact is one line about the machine or a program.
+// fact is a line about the machine or a program.
 type fact struct{ name, value string }
 
-// row is one line of the table. What it claims is the median of its values.
+// row is a line of the table. Its result is the median of its values.
 type row struct {
 	work    string
-	figure  string    // Fluxkeep's own
-	against string    // what it is compared with, and the figure of that
-	values  []float64 // one for each round, or a single one
+	figure  string    // Fluxkeep's figure
+	against string    // the other program and its figure
+	values  []float64 // one per round, or a single one
 	unit    string
 	goal    bound
-	missing string // why there is nothing to show
+	missing string // why there is no result
 }
 
-// bound is what a value should not pass; the zero bound says nothing.
+// bound is a goal for a value; the zero bound is no goal.
 type bound struct {
 	limit float64
-	least bool // the value should be at least that, at most otherwise
+	least bool // a lower bound if true, otherwise an upper bound
 }
 
 func atLeast(x float64) bound { return bound{x, true} }
@@ -54,7 +54,7 @@ func (g bound) String() string {
 	return "≤ " + trim(g.limit)
 }
 
-// trim writes a goal, which has no more digits than were meant.
+// trim formats a goal without trailing zeros.
 func trim(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
 func (g bound) met(x float64) bool {
@@ -75,7 +75,7 @@ func (r *report) write(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Measured on %s\n\n", r.started.Format("2 January 2006"))
 	if r.quick {
-		b.WriteString("This was a quick run, to see that everything runs. **Its figures mean nothing.**\n\n")
+		b.WriteString("This was a quick run, to check that everything runs. **Its results are meaningless.**\n\n")
 	}
 	b.WriteString("| | |\n|---|---|\n")
 	for _, f := range append(r.machine, fact{"Took", r.took.Round(time.Second).String()}) {
@@ -138,7 +138,7 @@ func cells(texts ...string) string {
 	return "| " + strings.Join(texts, " | ") + " |\n"
 }
 
-// cell keeps a text from ending its cell.
+// cell escapes characters that would end a table cell.
 func cell(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, "|", `\|`), "\n", " ")
 }

@@ -36,7 +36,7 @@ func TestReport(t *testing.T) {
 | start | 1.00 s |  | 1.00 s | 0.900–1.10 | ≤ 1 s | yes |
 | memory | 301 MB |  | 301 MB | – | ≤ 300 MB | no |
 | crash | 2 s |  | 2.00 s | – | – | – |
-| KV | 3/s | OpenBao | not measured | its program is not given | ≥ 5 × | – |
+| KV | 3/s | OpenBao | not measured | program not given | ≥ 5 × | – |
 
 - the disk syncs 5/s
 
@@ -48,7 +48,7 @@ func TestReport(t *testing.T) {
 	}
 	r.quick = true
 	b.Reset()
-	if err := r.write(&b); err != nil || !strings.Contains(b.String(), "mean nothing") {
-		t.Errorf("%v, a quick run is not told from another:\n%s", err, b.String())
+	if err := r.write(&b); err != nil || !strings.Contains(b.String(), "meaningless") {
+		t.Errorf("%v, the report of a quick run does not say so:\n%s", err, b.String())
 	}
 }

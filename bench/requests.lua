@@ -1,13 +1,13 @@
--- Requests for wrk. The command puts a table "load" in front:
---   method, path, headers   what is sent; path has %s for an organization and
---                           then %s for a secret's name
---   body                    "" for none; has %s for a name and then %s for a
---                           value, which is never the same twice
---   host                    for the header
+-- Requests for wrk. The command prepends a table "load":
+--   method, path, headers   of the request; path may contain %s for an
+--                           organization, then %s for a secret's name
+--   body                    "" for none; contains %s for a name, then %s for
+--                           a value, which is always unique
+--   host                    for the Host header
 --   orgs                    organizations to choose from
 --   names                   number of names to choose from
 --   run                     number of this load
---   pause                   milliseconds between two requests of a connection
+--   pause                   milliseconds between requests of a connection
 
 local format, random = string.format, math.random
 local threads = 0
@@ -28,7 +28,7 @@ function init()
    count = 0
 end
 
--- What is always the same, wrk prepares once.
+-- Let wrk prepare the constant parts once.
 if load.body == "" and #load.orgs == 1 and not load.path:find("%%s.*%%s") then
    wrk.method = load.method
    wrk.path = format(load.path, load.orgs[1])

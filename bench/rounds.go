@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// contestant is who takes part in every round.
+// contestant takes part in every round.
 type contestant struct {
 	name   string
 	target target
 }
 
-// samples are one contestant's, one for each round.
+// samples are a contestant's results, one per round.
 type samples []sample
 
-// inRounds lets all contestants run one after the other, over and over, so that
-// what the machine does meanwhile hits all alike. The result has the
-// contestants' names.
+// inRounds runs all contestants one after the other, repeatedly, so that other
+// activity on the machine affects all of them alike. The result is keyed by
+// the contestants' names.
 func (b *bench) inRounds(ctx context.Context, d time.Duration, cs ...contestant) (map[string]samples, error) {
-	for _, c := range cs { // caches, connections, the first growth of memory
+	for _, c := range cs { // warm up caches, connections and memory
 		if _, err := b.load(ctx, c.target, min(d, time.Second)); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// few is how many secrets an organization has where nothing else is said.
+// few is the default number of secrets in an organization.
 const few = 11
 
-// fluxkeep is the program under test, with default settings, audited.
+// fluxkeep is the program under test, with default settings and an audit log.
 type fluxkeep struct {
 	*process
 	api
@@ -21,8 +21,7 @@ type fluxkeep struct {
 	password string
 }
 
-// startFluxkeep starts a server that is set up and has an organization with n
-// secrets.
+// startFluxkeep starts and sets up a server whose organization has n secrets.
 func (b *bench) startFluxkeep(ctx context.Context, n int, args ...string) (*fluxkeep, error) {
 	return b.startProgram(ctx, b.fluxkeep, n, args...)
 }
@@ -50,7 +49,7 @@ func (b *bench) startProgram(ctx context.Context, program string, n int, args ..
 	return s, nil
 }
 
-// serve runs the server and waits until it answers for a path.
+// serve runs the server and waits until it answers requests for a path.
 func (s *fluxkeep) serve(ctx context.Context, path string) (err error) {
 	args := append([]string{"serve", "--http-bind-address", strings.TrimPrefix(s.api.url, "http://"), "--data-dir", filepath.Join(s.folder, "data")}, s.args...)
 	if s.process, err = start("fluxkeep", s.folder, s.api.url, nil, s.program, args...); err != nil {
@@ -59,10 +58,10 @@ func (s *fluxkeep) serve(ctx context.Context, path string) (err error) {
 	return s.await(ctx, path, s.header())
 }
 
-// again serves the same data anew, and returns how long it takes from the
-// start of the process to the first answer with secrets' names.
+// again restarts the server with the same data. It returns the time from the
+// start of the process to the first answer with secret names.
 func (s *fluxkeep) again(ctx context.Context, org string) (time.Duration, error) {
-	http.DefaultClient.CloseIdleConnections() // to the process before
+	http.DefaultClient.CloseIdleConnections() // to the previous process
 	begin := time.Now()
 	err := s.serve(ctx, secretsPath(org)+"/values?name="+secretName(0))
 	return time.Since(begin), err
@@ -73,7 +72,7 @@ func (s *fluxkeep) fail(err error) error {
 	return err
 }
 
-// influxdb is an influxd that keeps its secrets itself.
+// influxdb is an influxd that stores its own secrets.
 type influxdb struct {
 	*process
 	api
@@ -111,7 +110,7 @@ func (b *bench) startInfluxDB(ctx context.Context) (*influxdb, error) {
 	return s, nil
 }
 
-// openbao is an OpenBao in its development mode: in memory, without audit.
+// openbao is an OpenBao server in development mode: in memory, without audit.
 type openbao struct {
 	*process
 	token string
@@ -134,7 +133,7 @@ func (b *bench) startOpenBao(ctx context.Context) (*openbao, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The engine for secrets is mounted a little after the server answers.
+	// The secrets engine is mounted shortly after the server answers.
 	if err := s.await(ctx, "/v1/secret/config", http.Header{"X-Vault-Token": {s.token}}); err != nil {
 		return nil, err
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// soak keeps a server under mixed load and looks whether it grows. Sessions
-// are short, so that those that began have to end too.
+// soak runs a server under mixed load and checks whether it grows. Sessions
+// are short, so that they also end during the run.
 func soak(ctx context.Context, b *bench) error {
 	s, err := b.startFluxkeep(ctx, few, "--session-length", "30s")
 	if err != nil {
@@ -32,10 +32,10 @@ func soak(ctx context.Context, b *bench) error {
 		all.Go(func() {
 			x, err := b.run(ctx, prepared, b.soak)
 			if errors.Is(err, errNoAnswer) && b.soak < patience {
-				err = nil // the time is too short for a busy machine
+				err = nil // the time was too short for a busy machine
 			}
 			if rates[i] = x.rate; err != nil {
-				cancel(err) // the others need not go on
+				cancel(err) // stop the others
 			}
 		})
 	}
@@ -55,12 +55,12 @@ func soak(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// mixedLoad is every kind of request, with pauses: what counts is how many
-// there were, not how fast.
+// mixedLoad sends every kind of request, with pauses, since the number of
+// requests matters, not their speed.
 func (s *fluxkeep) mixedLoad(d time.Duration) []target {
 	signIn := s.target(1, http.MethodPost, "/api/v2/signin", "")
 	signIn.header = map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte(adminName+":"+s.password))}
-	signIn.pause = min(d/4, 1500*time.Millisecond) // one address may sign in once a second
+	signIn.pause = min(d/4, 1500*time.Millisecond) // an address can sign in once per second
 	loads := []target{
 		s.listing(16), s.reading(8), s.patching(8),
 		document(8, s.api.url, "/v1/secret/data/"+s.org, s.token),
@@ -71,7 +71,7 @@ func (s *fluxkeep) mixedLoad(d time.Duration) []target {
 	return append(loads, signIn)
 }
 
-// point is what a server says of itself at one time.
+// point is a sample of the server's metrics.
 type point struct {
 	at          time.Duration
 	memory      float64 // bytes
@@ -79,7 +79,7 @@ type point struct {
 	descriptors float64
 }
 
-// watch reads the server's metrics until the time is over.
+// watch reads the server's metrics for the given time.
 func (s *fluxkeep) watch(ctx context.Context, d time.Duration) (points []point, err error) {
 	begin := time.Now()
 	tick := time.NewTicker(max(d/300, 50*time.Millisecond))
@@ -130,7 +130,7 @@ func parseMetrics(text string) (p point, err error) {
 	return p, nil
 }
 
-// quarter returns the mean of a figure in one quarter of the time, 1 to 4.
+// quarter returns the mean of a metric in quarter n of the time, 1 to 4.
 func quarter(points []point, n int, of func(point) float64) float64 {
 	var xs []float64
 	for _, p := range points[len(points)*(n-1)/4 : len(points)*n/4] {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// median is the middle of some figures, of which there is at least one.
+// median returns the median of at least one value.
 func median(xs []float64) float64 {
 	sorted := slices.Sorted(slices.Values(xs))
 	n := len(sorted)
@@ -23,7 +23,7 @@ func mean(xs []float64) float64 {
 	return sum / float64(len(xs))
 }
 
-// ratios divides the figures of each round.
+// ratios divides the values of each round.
 func ratios(xs, ys []float64) []float64 {
 	out := make([]float64, min(len(xs), len(ys)))
 	for i := range out {
@@ -32,8 +32,8 @@ func ratios(xs, ys []float64) []float64 {
 	return out
 }
 
-// slope is by how many powers of ten ys grow while xs grow by one: the slope
-// of the line through the points on logarithmic axes. 0 is flat, 1 linear.
+// slope returns the slope of the line through the points on logarithmic axes:
+// 0 is constant, 1 linear.
 func slope(xs, ys []float64) float64 {
 	var lx, ly []float64
 	for i := range xs {
@@ -48,23 +48,23 @@ func slope(xs, ys []float64) float64 {
 	return above / below
 }
 
-// tenfold is how many times larger ys get when xs get ten times larger.
+// tenfold returns the factor by which ys grow while xs grow tenfold.
 func tenfold(xs, ys []float64) float64 { return math.Pow(10, slope(xs, ys)) }
 
-// number writes three digits of a figure that count.
+// number formats a number with three significant digits.
 func number(x float64) string {
 	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {
 		return fmt.Sprint(x)
 	}
-	x, _ = strconv.ParseFloat(strconv.FormatFloat(x, 'e', 2, 64), 64) // rounds, and can't fail
+	x, _ = strconv.ParseFloat(strconv.FormatFloat(x, 'e', 2, 64), 64) // rounds; cannot fail
 	digits := 2 - int(math.Floor(math.Log10(math.Abs(x))))
 	return thousands(strconv.FormatFloat(x, 'f', max(0, digits), 64))
 }
 
-// count writes a whole number.
+// count formats a whole number.
 func count(n int) string { return thousands(strconv.Itoa(n)) }
 
-// thousands puts commas between groups of digits of a whole number.
+// thousands inserts commas between groups of three digits.
 func thousands(s string) string {
 	for i := len(s) - 3; i > 0 && !slices.Contains([]byte(s), '.'); i -= 3 {
 		if s[i-1] != '-' {
@@ -76,7 +76,7 @@ func thousands(s string) string {
 
 func perSecond(rate float64) string { return number(rate) + "/s" }
 
-// span writes a time in the unit that fits.
+// span formats a duration in a suitable unit.
 func span(seconds float64) string {
 	switch d := time.Duration(seconds * float64(time.Second)); {
 	case d < time.Millisecond:

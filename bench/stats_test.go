@@ -18,15 +18,16 @@ func TestMedian(t *testing.T) {
 	} {
 		before := slices.Clone(c.in)
 		if got := median(c.in); got != c.want {
-			t.Errorf("the median of %v is %v, want %v", c.in, got, c.want)
+			t.Errorf("median of %v: got %v, want %v", c.in, got, c.want)
 		}
 		if !slices.Equal(c.in, before) {
-			t.Errorf("the order of the rounds has changed: %v", c.in)
+			t.Errorf("the order of the rounds changed: %v", c.in)
 		}
 	}
 }
 
-// A ratio is of one round, so that a slow second of the machine is in both.
+// Ratios are per round, so that a slow moment of the machine affects both
+// values.
 func TestRatios(t *testing.T) {
 	if got, want := ratios([]float64{10, 5, 30}, []float64{5, 2.5, 10}), []float64{2, 2, 3}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -58,7 +59,7 @@ func TestTenfold(t *testing.T) {
 		logs = append(logs, math.Log2(n))
 	}
 	if got := tenfold(sizes, logs); got > logarithmic || got < 1.2 {
-		t.Errorf("a logarithm grows %v for each tenfold; the bound is %v", got, logarithmic)
+		t.Errorf("a logarithm grows by %v for each tenfold; the bound is %v", got, logarithmic)
 	}
 }
 
@@ -68,12 +69,12 @@ func TestNumber(t *testing.T) {
 		-1.5: "-1.50", 123.4: "123", 999.9: "1,000", 1234.5: "1,230", 52345: "52,300", -123456: "-123,000", 1234567: "1,230,000",
 	} {
 		if got := number(in); got != want {
-			t.Errorf("%v is written %s, want %s", in, got, want)
+			t.Errorf("%v: got %s, want %s", in, got, want)
 		}
 	}
 	for in, want := range map[int]string{0: "0", 11: "11", 1000: "1,000", 1_000_000: "1,000,000", -1000: "-1,000", -100: "-100"} {
 		if got := count(in); got != want {
-			t.Errorf("%d is written %s, want %s", in, got, want)
+			t.Errorf("%d: got %s, want %s", in, got, want)
 		}
 	}
 }
@@ -81,7 +82,7 @@ func TestNumber(t *testing.T) {
 func TestSpan(t *testing.T) {
 	for in, want := range map[float64]string{0.000123: "123 µs", 0.0456: "45.6 ms", 7.891: "7.89 s", 120: "120 s"} {
 		if got := span(in); got != want {
-			t.Errorf("%v s is written %s, want %s", in, got, want)
+			t.Errorf("%v s: got %s, want %s", in, got, want)
 		}
 	}
 }

@@ -5,6 +5,6 @@ import (
 	"syscall"
 )
 
-// syncData makes a file's content durable, as databases do it: times of access
-// and change don't matter.
+// syncData makes a file's content durable, like databases do, without its
+// access and modification times.
 func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }

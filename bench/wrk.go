@@ -19,26 +19,26 @@ import (
 	"time"
 )
 
-// wrk makes the load, because it takes the least of the processors, which the
+// wrk generates the load, because it uses the least CPU time, which the
 // servers need.
 
 //go:embed requests.lua
 var requestsScript string
 
-// target is a kind of request at one server.
+// target is a kind of request to one server.
 type target struct {
-	url     string // of the server
+	url     string // the server's URL
 	method  string
-	path    string            // with %s for an organization and then %s for a name, each or both or none
-	header  map[string]string // with the credentials
-	body    string            // "", or with %s for a name and then %s for a value
+	path    string            // may contain %s for an organization, then %s for a name
+	header  map[string]string // including credentials
+	body    string            // if not empty, contains %s for a name, then %s for a value
 	orgs    []string          // to choose from
 	names   int               // to choose from
 	clients int
-	pause   time.Duration // between two requests of a client
+	pause   time.Duration // between a client's requests
 }
 
-// sample is what one load came to.
+// sample is the result of one load.
 type sample struct {
 	requests int
 	rate     float64 // requests a second
@@ -46,10 +46,10 @@ type sample struct {
 	p50, p99 time.Duration
 }
 
-// load has wrk send requests for a time. A refused request, or one without
-// answer, is an error: a server that refuses is fast. When no request is
-// answered in the time, there is more time, until it is plain that the server
-// is that slow.
+// load makes wrk send requests for a given time. Refused and unanswered
+// requests are errors, because a server that refuses is fast. If no request is
+// answered, load repeats with more time, until it is clear that the server is
+// that slow.
 func (b *bench) load(ctx context.Context, t target, d time.Duration) (sample, error) {
 	for ; ; d *= 5 {
 		s, err := b.run(ctx, b.prepare(t), d)
@@ -68,9 +68,9 @@ const patience = 10 * time.Second
 
 var errNoAnswer = errors.New("no request was answered")
 
-// numbered is a target with a number that no other load of this run has, so
-// that it writes what no other has written. Loads are prepared by one goroutine
-// and may be run by several.
+// numbered is a target with a number that is unique in this run, so that its
+// load writes unique values. Loads are prepared by one goroutine and can be
+// run by several.
 type numbered struct {
 	target
 	number int
@@ -83,7 +83,7 @@ func (b *bench) prepare(t target) numbered {
 
 func (b *bench) run(ctx context.Context, t numbered, d time.Duration) (s sample, err error) {
 	file := filepath.Join(b.folder, fmt.Sprintf("load-%d.lua", t.number))
-	if err := os.WriteFile(file, []byte(t.script(t.number)), 0o600); err != nil { // it has a token
+	if err := os.WriteFile(file, []byte(t.script(t.number)), 0o600); err != nil { // it contains a token
 		return s, err
 	}
 	defer func() { err = errors.Join(err, os.Remove(file)) }()
@@ -111,9 +111,9 @@ func (b *bench) run(ctx context.Context, t numbered, d time.Duration) (s sample,
 	return s, nil
 }
 
-// interruptAfter ends wrk, which knows whole seconds only, earlier. It reports
-// as always then, once it handles the signal; that it does not in time costs
-// the rest of the second.
+// interruptAfter interrupts wrk, whose durations are whole seconds, after d.
+// wrk still prints its report, once it handles the signal; until it does, the
+// interrupt waits.
 func interruptAfter(ctx context.Context, p *os.Process, d time.Duration) {
 	for !catchesInterrupt(p.Pid) {
 		if ctx.Err() != nil || p.Signal(syscall.Signal(0)) != nil {
@@ -125,8 +125,7 @@ func interruptAfter(ctx context.Context, p *os.Process, d time.Duration) {
 	_ = p.Signal(syscall.SIGINT)
 }
 
-// catchesInterrupt tells from the kernel's file whether a process handles
-// SIGINT.
+// catchesInterrupt finds out from /proc whether a process handles SIGINT.
 func catchesInterrupt(pid int) bool {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
@@ -138,7 +137,7 @@ func catchesInterrupt(pid int) bool {
 	return err == nil && caught&(1<<(syscall.SIGINT-1)) != 0
 }
 
-// script is requests.lua with what to send in front.
+// script returns requests.lua, preceded by the parameters.
 func (t target) script(run int) string {
 	host := strings.TrimPrefix(t.url, "http://")
 	var b strings.Builder
@@ -160,7 +159,7 @@ func (t target) script(run int) string {
 	return b.String()
 }
 
-// lua writes a text as Lua does.
+// lua formats a string as a Lua literal.
 func lua(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -175,7 +174,7 @@ func lua(s string) string {
 	return b.String()
 }
 
-// parseWrk finds the line of requests.lua in what wrk has printed.
+// parseWrk finds the line from requests.lua in wrk's output.
 func parseWrk(out []byte) (s sample, err error) {
 	var r struct {
 		Requests, Microseconds                int
@@ -186,7 +185,7 @@ func parseWrk(out []byte) (s sample, err error) {
 	_, rest, found := bytes.Cut(out, []byte("\nbench "))
 	line, _, _ := bytes.Cut(rest, []byte("\n"))
 	if !found {
-		return s, fmt.Errorf("wrk has not reported:\n%s", out)
+		return s, fmt.Errorf("wrk printed no report:\n%s", out)
 	}
 	if err := json.Unmarshal(line, &r); err != nil {
 		return s, fmt.Errorf("wrk's report: %w\n%s", err, line)

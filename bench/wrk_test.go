@@ -28,10 +28,10 @@ func TestParseWrk(t *testing.T) {
 	}
 }
 
-// What failed must not be taken for fast.
+// TestParseWrkFailures checks that failed loads have no rate.
 func TestParseWrkFailures(t *testing.T) {
 	for _, c := range []struct{ name, line, want string }{
-		{"no report", "", "has not reported"},
+		{"no report", "", "printed no report"},
 		{"refused", `bench {"requests":9,"microseconds":1000,"status":9}`, "9 of 9 requests failed"},
 		{"one refused", `bench {"requests":9,"microseconds":1000,"status":1}`, "1 of 9 requests failed"},
 		{"broken off", `bench {"requests":9,"microseconds":1000,"read":2,"timeout":1}`, "3 of 9 requests failed"},

@@ -1,8 +1,8 @@
-"""Writes the test vectors beside this file and the seeds of the fuzz tests in internal/seal/testdata/fuzz.
+"""Writes the test vectors into this folder and the seeds of the fuzz tests into internal/seal/testdata/fuzz.
 
 This is a second implementation of the formats in internal/seal/DESIGN.md. It uses libsodium and the reference Argon2
-instead of Tink and Go's libraries, so the vectors don't repeat the server's mistakes. It needs PyNaCl and argon2-cffi.
-All keys and nonces are derived from labels, so every run writes the same bytes. Nothing here is secret.
+instead of Tink and Go's libraries, so the vectors don't repeat the server's bugs. It needs PyNaCl and argon2-cffi.
+All keys and nonces are derived from labels, so its output is deterministic. Nothing here is secret.
 """
 
 import base64
@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def fixed(label, size=32):
-    """Bytes that look random and are the same in every run."""
+    """Deterministic bytes that look random."""
     return hashlib.shake_256(b"fluxkeep test vector: " + label.encode()).digest(size)
 
 
@@ -33,7 +33,7 @@ def write(name, value):
 
 
 def write_seed(fuzz, name, *values):
-    """One seed in the corpus format of Go's fuzzing, with every byte as an escape where it could matter."""
+    """Writes a seed in the corpus format of Go's fuzzing, escaping bytes where needed."""
     def quoted(b):
         return "".join(chr(c) if 0x20 <= c < 0x7F and chr(c) not in '"\\' else f"\\x{c:02x}" for c in b)
     folder = HERE.parent / "internal" / "seal" / "testdata" / "fuzz" / fuzz
@@ -42,7 +42,7 @@ def write_seed(fuzz, name, *values):
     (folder / re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")).write_text(text)
 
 
-# Protocol buffers, as far as Tink's keyset needs them.
+# The part of protocol buffers that Tink's keyset needs.
 
 def varint(n):
     out = b""
@@ -86,7 +86,7 @@ def hmac_prf_key(key, key_id, hash_type=3):
     return tink_key("HmacPrfKey", block(2, number(1, hash_type)) + block(3, key), key_id, RAW)
 
 
-# Keysets in clear.
+# Keysets in plain text.
 
 KEYS = {
     0x00000001: fixed("data key one"),
@@ -112,7 +112,7 @@ KEYSETS = {
     "three keys": payload(ALL[1], ALL),
 }
 
-# Sealed values: 01, key id, nonce, ciphertext, tag.
+# Sealed values: 01, key ID, nonce, ciphertext, tag.
 
 
 def seal(key_id, nonce, plaintext, place, key=None):
@@ -152,17 +152,17 @@ def sealed_vectors():
     add("nonce changed", "one key", one, place, text, flip(good, 5), "damaged")
     add("ciphertext changed", "one key", one, place, text, flip(good, 29), "damaged")
     add("tag changed", "one key", one, place, text, flip(good, len(good) - 1), "damaged")
-    add("one byte cut", "one key", one, place, text, good[:-1], "damaged")
-    add("one byte more", "one key", one, place, text, good + b"\x00", "damaged")
-    add("cut within the tag", "one key", 0, place, text, good[:44], "not sealed")
+    add("one byte missing", "one key", one, place, text, good[:-1], "damaged")
+    add("one additional byte", "one key", one, place, text, good + b"\x00", "damaged")
+    add("truncated tag", "one key", 0, place, text, good[:44], "not sealed")
     add("nothing", "one key", 0, place, text, b"", "not sealed")
-    add("another place", "one key", one, flip(place, 8), text, good, "damaged")
-    add("a place that is cut", "one key", one, place[:-1], text, good, "damaged")
-    add("key id of another key", "three keys", ALL[1], place, text,
+    add("wrong place", "one key", one, flip(place, 8), text, good, "damaged")
+    add("truncated place", "one key", one, place[:-1], text, good, "damaged")
+    add("ID of another key", "three keys", ALL[1], place, text,
         b"\x01" + struct.pack(">I", ALL[1]) + good[5:], "damaged")
-    add("key that the keyset lacks", "one key", ALL[1], place, text,
+    add("missing key", "one key", ALL[1], place, text,
         seal(ALL[1], fixed("nonce other", 24), text, place), "unknown key")
-    add("key of the same id in another keyset", "one key", one, place, text,
+    add("key with the same ID from another keyset", "one key", one, place, text,
         seal(one, fixed("nonce same", 24), text, place, fixed("another key")), "damaged")
     for v in vectors:
         write_seed("FuzzOpen", v["name"], bytes.fromhex(v["sealed"]), bytes.fromhex(v["place"]))
@@ -215,25 +215,25 @@ def key_file_vectors():
     wrong = "0" if digits[10] != "0" else "1"
     vectors = [
         ("with comments", f"# a comment\n\n{line}\n", "ok"),
-        ("the line alone", line, "ok"),
-        ("other line ends and spaces", f"# a comment\r\n  {line} \r\n", "ok"),
-        ("upper case digits", "fluxkeep-key-1:" + line[15:].upper() + "\n", "ok"),
-        ("a digit mistyped", line.replace(digits, digits[:10] + wrong + digits[11:]) + "\n", "checksum"),
+        ("only the line", line, "ok"),
+        ("other line endings and spaces", f"# a comment\r\n  {line} \r\n", "ok"),
+        ("upper-case digits", "fluxkeep-key-1:" + line[15:].upper() + "\n", "ok"),
+        ("mistyped digit", line.replace(digits, digits[:10] + wrong + digits[11:]) + "\n", "checksum"),
         ("two digits swapped", line.replace(digits, next(
             digits[:i] + digits[i + 1] + digits[i] + digits[i + 2:]
             for i in range(62) if digits[i] != digits[i + 1])) + "\n", "checksum"),
-        ("checksum mistyped", line[:-1] + ("0" if line[-1] != "0" else "1"), "checksum"),
+        ("mistyped checksum", line[:-1] + ("0" if line[-1] != "0" else "1"), "checksum"),
         ("not a digit", line.replace(digits, digits[:10] + "g" + digits[11:]), "hexadecimal"),
-        ("cut in the key", line[:40], "cut"),
-        ("cut in the checksum", line[:-1], "cut"),
-        ("cut before the key", "# a comment\nfluxkeep-key-1", "cut"),
-        ("only the comment", "# a comment\n", "empty or cut"),
-        ("empty", "", "empty or cut"),
+        ("truncated key", line[:40], "truncated"),
+        ("truncated checksum", line[:-1], "truncated"),
+        ("key missing", "# a comment\nfluxkeep-key-1", "truncated"),
+        ("only the comment", "# a comment\n", "empty or truncated"),
+        ("empty", "", "empty or truncated"),
         ("two keys", f"{line}\n{key_line(OTHER_MASTER)}\n", "more than one line"),
         ("too long", f"fluxkeep-key-1:{digits}00:{line[-8:]}", "too long"),
         ("something else", "-----BEGIN PRIVATE KEY-----\n", "not a key file"),
         ("newer format", "fluxkeep-key-2:anything\n", "newer"),
-        ("no format", "fluxkeep-key-x:anything\n", "no known format"),
+        ("no format", "fluxkeep-key-x:anything\n", "no valid format"),
     ]
     for name, text, _ in vectors:
         write_seed("FuzzKeyFile", name, text.encode())
@@ -306,9 +306,9 @@ def document_vectors():
 
     good = document("key-file", MASTER, clear, "good")
     add("key file", good)
-    add("key file, in one line", json.dumps(good, separators=(",", ":")))
+    add("key file, on one line", json.dumps(good, separators=(",", ":")))
     add("another key file", good, "wrong key", key_file=OTHER_MASTER)
-    add("a passphrase for a key file", good, "wrong key", passphrase="correct horse battery staple")
+    add("passphrase instead of a key file", good, "wrong key", passphrase="correct horse battery staple")
 
     words = "correct horse battery staple"
     phrase = passphrase_document(words.encode(), clear, "phrase", 3, 65536, 4)
@@ -316,32 +316,32 @@ def document_vectors():
     add("passphrase", phrase, passphrase=words)
     add("passphrase, smaller costs", small, passphrase=words)
     add("another passphrase", small, "wrong key", passphrase="incorrect horse battery staple")
-    add("a key file for a passphrase", small, "wrong key")
+    add("key file instead of a passphrase", small, "wrong key")
     add("other passes", changed(small, passes="2"), "wrong key", passphrase=words)
     add("other salt", changed(small, salt=b64(fixed("other salt", 16))), "wrong key", passphrase=words)
     for name, parameters in {
         "too much memory": {"memory_kib": "4194304"}, "too many passes": {"passes": "1000000"},
-        "too many lanes": {"lanes": "255"}, "no pass": {"passes": "0"}, "no lane": {"lanes": "0"},
-        "negative memory": {"memory_kib": "-1"}, "memory for no lane": {"memory_kib": "7"}, "short salt": {"salt": "AAAA"},
+        "too many lanes": {"lanes": "255"}, "no passes": {"passes": "0"}, "no lanes": {"lanes": "0"},
+        "negative memory": {"memory_kib": "-1"}, "too little memory": {"memory_kib": "7"}, "short salt": {"salt": "AAAA"},
         "another function": {"function": "argon2i"}, "another version": {"version": "16"},
     }.items():
         add(name, changed(small, **parameters), "damaged", passphrase=words)
 
-    add("a parameter more", changed(good, note="x"), "damaged")
+    add("additional parameter", changed(good, note="x"), "damaged")
     other = document("key-file", MASTER, KEYSETS["one key"], "other")
     add("keyset of another document", checksummed({**good, "keyset": other["keyset"]}), "damaged")
     add("wrapped key of another document", checksummed({**good, "wrapped_key": other["wrapped_key"]}), "damaged")
-    add("keyset cut", checksummed({**good, "keyset": good["keyset"][:40]}), "damaged")
+    add("truncated keyset", checksummed({**good, "keyset": good["keyset"][:40]}), "damaged")
     add("no keyset", checksummed({**good, "keyset": ""}), "damaged")
     add("no wrapped key", checksummed({**good, "wrapped_key": ""}), "damaged")
     add("wrong checksum", {**good, "checksum": "0011223344556677"}, "damaged")
     add("no checksum", {k: v for k, v in good.items() if k != "checksum"}, "damaged")
-    add("a field more", {**good, "more": 1}, "damaged")
-    add("a field twice", json.dumps(good)[:-1] + ', "format": 1}', "damaged")
-    add("a field in other letters", json.dumps(good).replace('"keyset":', '"Keyset":'), "damaged")
+    add("additional field", {**good, "more": 1}, "damaged")
+    add("duplicate field", json.dumps(good)[:-1] + ', "format": 1}', "damaged")
+    add("field name in another case", json.dumps(good).replace('"keyset":', '"Keyset":'), "damaged")
     add("fields in another order", dict(reversed(good.items())), "damaged")
     add("another type", {**good, "type": "something else"}, "damaged")
-    add("cut", json.dumps(good)[:-10], "damaged")
+    add("truncated", json.dumps(good)[:-10], "damaged")
     add("two documents", json.dumps(good) * 2, "damaged")
     add("empty", "", "damaged")
     add("null", "null", "damaged")

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// api speaks the protocols with one life of the server.
+// api is a client of one life of the server.
 type api struct {
 	url   string
 	token string
@@ -25,9 +25,10 @@ func newHTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128, MaxIdleConns: 256}, Timeout: patience}
 }
 
-// answer is what came back: err when nothing did, or not all of it.
+// answer is the response to a request; err is set if none or only part of it
+// arrived.
 type answer struct {
-	status  int // 0 when not even that came
+	status  int // 0 if there was no response
 	request string
 	etag    string
 	header  http.Header
@@ -66,7 +67,7 @@ func (a *api) do(ctx context.Context, method, path string, in any, header ...str
 	return out
 }
 
-// in reads the body of a good answer.
+// in decodes the body of a successful answer.
 func (a answer) in(v any) error {
 	switch {
 	case a.err != nil:
@@ -94,14 +95,15 @@ const (
 	influxd = "/influxd/v1/secret"
 )
 
-// document is what a version shows.
+// document is the content that a version shows.
 type document struct {
 	version uint64
-	hidden  bool // it is deleted: only that is shown
+	hidden  bool // it is deleted, so its content is not shown
 	secrets map[string]string
 }
 
-// documentOf reads the answer to a KV read. ok is false when there is nothing.
+// documentOf decodes the answer to a KV read. ok is false if there is no
+// document.
 func documentOf(a answer) (d document, ok bool, err error) {
 	if a.err != nil {
 		return d, false, a.err
@@ -119,7 +121,7 @@ func documentOf(a answer) (d document, ok bool, err error) {
 		return d, false, fmt.Errorf("status %d: %s", a.status, a.body)
 	}
 	if err := json.Unmarshal(a.body, &body); err != nil {
-		return d, false, fmt.Errorf("status %d: %q is no JSON", a.status, a.body)
+		return d, false, fmt.Errorf("status %d: %q is not JSON", a.status, a.body)
 	}
 	d = document{body.Data.Metadata.Version, a.status == http.StatusNotFound, body.Data.Data}
 	if d.version == 0 && !d.hidden {
@@ -131,8 +133,8 @@ func documentOf(a answer) (d document, ok bool, err error) {
 	return d, d.version != 0, nil
 }
 
-// valuesOf reads the answer to a read of values. Its ETag tells the version,
-// and whether that is shown.
+// valuesOf decodes the answer to a read of values. Its ETag contains the
+// version, and whether that is shown.
 func valuesOf(a answer) (d document, err error) {
 	if err := a.in(&d.secrets); err != nil {
 		return d, err
@@ -146,7 +148,7 @@ func valuesOf(a answer) (d document, err error) {
 	return d, err
 }
 
-// unavailable reports whether an answer is a 503 in the protocol's own form.
+// unavailable checks that an answer is a 503 in the protocol's own format.
 func unavailable(path string, a answer) error {
 	if a.status != http.StatusServiceUnavailable {
 		return fmt.Errorf("status %d", a.status)
@@ -166,7 +168,7 @@ func unavailable(path string, a answer) error {
 	return nil
 }
 
-// stuck reports whether no answer came in all the time that there was.
+// stuck reports whether a request ran into its time limit.
 func stuck(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()
@@ -181,7 +183,7 @@ func eventually(ctx context.Context, what string, fn func() error) error {
 			return nil
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("after %s still not %s: %w", patience, what, err)
+			return fmt.Errorf("after %s, still not %s: %w", patience, what, err)
 		}
 		select {
 		case <-ctx.Done():

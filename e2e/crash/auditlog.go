@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// record is a line of the audit log, as far as it matters here.
+// record is the part of an audit log line that matters here.
 type record struct {
 	Seq          uint64
 	Prev         string
@@ -35,42 +35,42 @@ func (r *record) String() string {
 	return fmt.Sprintf("line %d of the audit log (%s, %s, version %d, request %s)", r.Seq, r.Action, r.Outcome, r.Version, r.Request)
 }
 
-// makesVersion reports whether the record tells of a new version.
+// makesVersion reports whether the record is about a new version.
 func (r *record) makesVersion() bool {
 	return r.Outcome == "allowed" && (r.Action == "secrets.rollback" || r.Action == "secrets.write" && len(r.Names)+len(r.Removed) > 0)
 }
 
-// auditLog reads the log from where it has ended before, over the files that it
-// went through since.
+// auditLog reads new lines of the log, continuing across rotated files.
 type auditLog struct {
 	path string
 	seq  uint64
-	hash string // of the last line
+	hash string // the last line's hash
 
-	files []*logFile // those that were read and are still there, oldest first
+	files []*logFile // the files that were read and still exist, oldest first
 	ids   [2]map[string]uint64
 }
 
-// logFile is a file that was read up to an offset. It is known by itself, since
-// its name changes.
+// logFile is a file that was read up to an offset. Its name can change, so it
+// is identified by the file itself.
 type logFile struct {
 	info   os.FileInfo
 	name   string
 	offset int64
-	checks int // how many checks it was complete for
+	checks int // number of checks since it was complete
 }
 
 func newAuditLog(path string) *auditLog {
 	return &auditLog{path: path, hash: strings.Repeat("0", 2*sha256.Size), ids: [2]map[string]uint64{{}, {}}}
 }
 
-// read returns the records that were added. Nobody may be writing.
+// read returns the records added since the last call. The server must not be
+// writing.
 func (l *auditLog) read() ([]*record, error) {
 	names, err := filepath.Glob(l.path + "-*")
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(names) // they have the time in them
+	slices.Sort(names) // the names contain the time
 	if _, err := os.Stat(l.path); !errors.Is(err, fs.ErrNotExist) {
 		names = append(names, l.path)
 	}
@@ -99,8 +99,9 @@ func (l *auditLog) read() ([]*record, error) {
 	return all, nil
 }
 
-// next ends a check. It removes files that are complete and were so for two checks, as an
-// operator does who moves them elsewhere. A long run would fill the disk.
+// next ends a check. It removes files that have been complete for two checks,
+// like an operator who archives them; otherwise a long run would fill the
+// disk.
 func (l *auditLog) next() error {
 	l.ids[1], l.ids[0] = l.ids[0], map[string]uint64{}
 	for len(l.files) > 1 {
@@ -131,7 +132,7 @@ func (l *auditLog) readFile(f *logFile) ([]*record, error) {
 		line, err := lines.ReadBytes('\n')
 		if err == io.EOF {
 			if len(line) > 0 {
-				return nil, fmt.Errorf("%d bytes behind the last line", len(line))
+				return nil, fmt.Errorf("%d bytes after the last line", len(line))
 			}
 			return all, nil
 		}
@@ -152,13 +153,13 @@ func (l *auditLog) readFile(f *logFile) ([]*record, error) {
 	}
 }
 
-// follows checks that a record is the next one, and none that was there.
+// follows checks that a record is the next one, and not a duplicate.
 func (l *auditLog) follows(r *record) error {
 	if r.Seq != l.seq+1 {
 		return fmt.Errorf("line %d follows line %d", r.Seq, l.seq)
 	}
 	if r.Prev != l.hash {
-		return fmt.Errorf("line %d does not hold the hash of the line before", r.Seq)
+		return fmt.Errorf("line %d does not have the hash of the previous line", r.Seq)
 	}
 	for _, ids := range l.ids {
 		if seq, twice := ids[r.ID]; twice {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// lines makes a log of records with these IDs.
+// lines returns log lines with records of these IDs.
 func lines(ids ...string) []string {
 	var all []string
 	prev := strings.Repeat("0", 64)
@@ -23,8 +23,8 @@ func lines(ids ...string) []string {
 	return all
 }
 
-// TestAuditLog shows that the log is read once, over its files, and that what
-// can't follow is found.
+// TestAuditLog checks that the log is read once, across files, and that
+// invalid lines are found.
 func TestAuditLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.log")
 	write := func(name string, lines ...string) {
@@ -66,18 +66,18 @@ func TestAuditLog(t *testing.T) {
 	want("")
 	want("")
 	if names, err := filepath.Glob(path + "*"); err != nil || len(names) != 1 {
-		t.Errorf("there are still %q, %v", names, err)
+		t.Errorf("remaining files: %q, %v", names, err)
 	}
 	write(path, all[4])
 	want("e")
 	for name, next := range map[string]string{
-		"a line is missing":  all[6],
-		"a line comes twice": all[4],
-		"another hash":       strings.Replace(all[5], `"prev":"`, `"prev":"0`, 1),
-		"a record twice":     strings.Replace(all[5], `"id":"f"`, `"id":"e"`, 1),
-		"half a line":        all[5][:len(all[5])-1],
-		"something else":     "{}\n",
-		"not even JSON":      "x\n",
+		"missing line":     all[6],
+		"duplicate line":   all[4],
+		"another hash":     strings.Replace(all[5], `"prev":"`, `"prev":"0`, 1),
+		"duplicate record": strings.Replace(all[5], `"id":"f"`, `"id":"e"`, 1),
+		"partial line":     all[5][:len(all[5])-1],
+		"something else":   "{}\n",
+		"not JSON":         "x\n",
 	} {
 		content, err := os.ReadFile(path)
 		if err != nil {

@@ -10,26 +10,25 @@ import (
 	"sync"
 )
 
-// What a check finds out, after everybody was told to stop:
+// A check runs after all workers have stopped. It verifies that
 //
-//   - each request that was answered has its records in the audit log: one,
-//     and one that says the same as the answer. A change is recorded once.
-//   - each version since the last check has one such record, and follows from
-//     the version before it by the request that the record is of; so what was
-//     acknowledged is there whole, and what was not is there whole or not at
-//     all (replay.go).
-//   - there is no gap in the versions, and none that nobody has asked for.
-//   - the order of the versions is one that those who wrote and read them can
-//     have seen, and nobody was shown what is gone now.
-//   - InfluxDB's view, Vault's, the one for influxd, the names, the history and
-//     the audit log all tell the same.
-//   - a version is deleted only if somebody has deleted it.
+//   - each answered request has its records in the audit log, including exactly
+//     one that matches the answer. A change is recorded once.
+//   - each version since the last check has one such record, and is the result
+//     of the record's request on the previous version. So acknowledged changes
+//     are complete, and others are complete or missing (replay.go).
+//   - versions have no gaps, and each was requested.
+//   - the order of the versions is consistent with what clients wrote and read,
+//     and nothing that a client has seen is lost.
+//   - InfluxDB's view, Vault's view, influxd's view, the names, the history and
+//     the audit log agree.
+//   - a version is deleted only if a request deleted it.
 
-// picture is all that an organization's views show.
+// picture is what all views of an organization show.
 type picture struct {
 	history map[uint64]*told
 	newest  uint64
-	oldest  uint64 // of those that are kept without being pinned
+	oldest  uint64 // the oldest version that is not pinned
 	docs    map[uint64]*document
 	values  document
 	names   []string
@@ -37,9 +36,9 @@ type picture struct {
 	influxd answer
 }
 
-// check compares what the server shows with the model. The error is errKilled
-// when the server was killed meanwhile; then nothing is lost by checking again.
-// late says that the audit log may still be catching up.
+// check compares the server's state with the model. The error is errKilled if
+// the server was killed during the check; the check can then be repeated. late
+// means that the audit log may still be catching up.
 func (w *world) check(ctx context.Context, p *process, late bool) error {
 	if err := w.found(); err != nil {
 		return err
@@ -51,7 +50,7 @@ func (w *world) check(ctx context.Context, p *process, late bool) error {
 			if p.gone() {
 				return p.ended()
 			}
-			return fmt.Errorf("look at %q: %w", o.name, err)
+			return fmt.Errorf("read %q: %w", o.name, err)
 		}
 	}
 	if err := w.readLog(ctx, pictures, late); err != nil {
@@ -73,9 +72,9 @@ func (w *world) check(ctx context.Context, p *process, late bool) error {
 	return w.log.next()
 }
 
-// readLog reads what was added to the audit log. What a broken log could not
-// take comes when it works again, which late allows for. A server that has
-// just started has brought over everything before it listens.
+// readLog reads the new lines of the audit log. Records that a failing log
+// could not take follow when it works again, which late allows for. A server
+// that has just started recovers all records before it listens.
 func (w *world) readLog(ctx context.Context, pictures []*picture, late bool) error {
 	var broken error
 	err := eventually(ctx, "recorded", func() error {
@@ -85,7 +84,7 @@ func (w *world) readLog(ctx context.Context, pictures []*picture, late bool) err
 		}
 		w.records = append(w.records, more...)
 		if !late {
-			return nil // what is missing is found, and named, by the checks
+			return nil // the checks find and name missing records
 		}
 		return w.missing(pictures)
 	})
@@ -95,7 +94,7 @@ func (w *world) readLog(ctx context.Context, pictures []*picture, late bool) err
 	return err
 }
 
-// missing says what should be in the audit log and is not.
+// missing returns an error if a record is missing from the audit log.
 func (w *world) missing(pictures []*picture) error {
 	versions, requests := map[string]map[uint64]bool{}, map[string]bool{}
 	for _, r := range w.records {
@@ -133,7 +132,7 @@ func (w *world) look(ctx context.Context, a *api, o *org) (*picture, error) {
 	}
 	for _, t := range history.Versions {
 		if s.history[t.Version] != nil {
-			return nil, fmt.Errorf("the history has version %d twice", t.Version)
+			return nil, fmt.Errorf("version %d is in the history twice", t.Version)
 		}
 		s.history[t.Version] = t
 		s.newest = max(s.newest, t.Version)
@@ -161,7 +160,7 @@ func (w *world) look(ctx context.Context, a *api, o *org) (*picture, error) {
 	return s, s.influxd.err
 }
 
-// readDocuments reads the versions that are new, and some of the others.
+// readDocuments reads the new versions and some of the others.
 func (s *picture) readDocuments(ctx context.Context, a *api, o *org) error {
 	var wanted []uint64
 	for n := range s.history {
@@ -180,9 +179,9 @@ func (s *picture) readDocuments(ctx context.Context, a *api, o *org) error {
 				d, ok, err := documentOf(a.do(ctx, "GET", fmt.Sprintf("%s/data/%s?version=%d", vaultKV, o.id, wanted[i]), nil))
 				switch {
 				case err == nil && !ok:
-					err = errors.New("it is in the history, and can't be read")
+					err = errors.New("it is in the history, but cannot be read")
 				case err == nil && d.version != wanted[i]:
-					err = fmt.Errorf("it says that it is version %d", d.version)
+					err = fmt.Errorf("it was returned as version %d", d.version)
 				}
 				mu.Lock()
 				if s.docs[wanted[i]] = &d; err != nil && failed == nil {
@@ -196,14 +195,14 @@ func (s *picture) readDocuments(ctx context.Context, a *api, o *org) error {
 	return failed
 }
 
-// claims says which request each record is of.
+// claims maps requests to their records.
 type claims struct {
 	of       map[*record]*operation
 	versions map[string]map[uint64]*record // by organization
-	late     int                           // changes that were done and not answered
+	late     int                           // unanswered changes that were made
 }
 
-// claim finds the records of each request.
+// claim assigns the records to the requests.
 func (w *world) claim(records []*record) (*claims, error) {
 	c := &claims{of: map[*record]*operation{}, versions: map[string]map[uint64]*record{}}
 	byRequest := map[string][]*record{}
@@ -246,12 +245,12 @@ func (w *world) claim(records []*record) (*claims, error) {
 	return c, nil
 }
 
-// recorded checks the records of a request that was answered.
+// recorded checks the records of an answered request.
 func (op *operation) recorded(records []*record) error {
 	allowed := 0
 	for _, r := range records {
 		if r.Outcome == "failed" && op.outcome == unableNow {
-			continue // on the way to finding out who it is from
+			continue // recorded while finding the caller
 		}
 		if r.Token != op.worker.tokenID || r.Organization != op.org.id {
 			return fmt.Errorf("%s is recorded with another token or organization: %s", op, r)
@@ -263,25 +262,25 @@ func (op *operation) recorded(records []*record) error {
 	switch op.outcome {
 	case acknowledged:
 		if len(records) != 1 {
-			return fmt.Errorf("%s was acknowledged, and the audit log has %d records of it", op, len(records))
+			return fmt.Errorf("%s was acknowledged, but has %d records in the audit log", op, len(records))
 		}
 		r := records[0]
 		if allowed != 1 && (op.kind != reading || op.seen != nil) {
-			return fmt.Errorf("%s was acknowledged, and the audit log says: %s", op, r)
+			return fmt.Errorf("%s was acknowledged, but its record is %s", op, r)
 		}
 		if op.kind == changing && len(op.change.set) > 0 && !r.makesVersion() {
-			return fmt.Errorf("%s was acknowledged, and made no version: %s", op, r)
+			return fmt.Errorf("%s was acknowledged, but made no version: %s", op, r)
 		}
 		if op.version > 0 && r.Version != op.version {
-			return fmt.Errorf("%s was told of version %d, and the audit log says: %s", op, op.version, r)
+			return fmt.Errorf("%s returned version %d, but its record is %s", op, op.version, r)
 		}
 		if op.seen != nil {
 			op.seen.version = r.Version
 			if names := slices.Sorted(maps.Keys(op.seen.secrets)); op.version > 0 && !slices.Equal(names, r.Names) {
-				return fmt.Errorf("%s was shown %q, and the audit log names %q", op, names, r.Names)
+				return fmt.Errorf("%s returned the names %q, but its record has %q", op, names, r.Names)
 			}
 		}
-	case refused: // once; to say why, the server may have read, or tried to
+	case refused: // once; the server may also have recorded a read, to explain the refusal
 		no := 0
 		for _, r := range records {
 			switch {
@@ -290,13 +289,13 @@ func (op *operation) recorded(records []*record) error {
 					no++
 				}
 			case op.matches(r):
-				return fmt.Errorf("%s was refused, and the audit log says: %s", op, r)
+				return fmt.Errorf("%s was refused, but its record is %s", op, r)
 			}
 		}
 		if no != 1 {
-			return fmt.Errorf("%s was refused, and the audit log has %d records of that", op, no)
+			return fmt.Errorf("%s was refused, but has %d records of the refusal", op, no)
 		}
-	default: // it may have been done, once
+	default: // it may have happened, once
 		if allowed > 1 {
 			return fmt.Errorf("%s has %d records", op, allowed)
 		}
@@ -304,9 +303,9 @@ func (op *operation) recorded(records []*record) error {
 	return nil
 }
 
-// claimUnanswered finds out whether the last request of a worker, which got no
-// answer, was done: then there is one record with the worker's token that is
-// of no other request.
+// claimUnanswered finds out whether a worker's last request, which was not
+// answered, took effect: then exactly one record with the worker's token
+// belongs to no other request.
 func (c *claims) claimUnanswered(k *worker, records []*record) error {
 	var open []*operation
 	for _, op := range k.done {
@@ -320,7 +319,7 @@ func (c *claims) claimUnanswered(k *worker, records []*record) error {
 		}
 		i := slices.IndexFunc(open, func(op *operation) bool { return op.matches(r) })
 		if i < 0 {
-			return fmt.Errorf("%s of %s is of no request", r, k.name)
+			return fmt.Errorf("%s of %s belongs to no request", r, k.name)
 		}
 		c.of[r] = open[i]
 		if open[i].kind != reading {
@@ -331,7 +330,7 @@ func (c *claims) claimUnanswered(k *worker, records []*record) error {
 	return nil
 }
 
-// matches reports whether a record can be of a request.
+// matches reports whether a record can belong to a request.
 func (op *operation) matches(r *record) bool {
 	if r.Organization != op.org.id {
 		return false
@@ -352,7 +351,7 @@ func (op *operation) matches(r *record) bool {
 // checkOrg compares an organization with its model.
 func (w *world) checkOrg(o *org, s *picture, c *claims) error {
 	if told := o.newest.Load(); s.newest < told {
-		return fmt.Errorf("version %d was told of, and the newest is %d: it is lost", told, s.newest)
+		return fmt.Errorf("version %d was reported, but the newest is %d: it is lost", told, s.newest)
 	}
 	for n := s.oldest; n <= s.newest; n++ {
 		if s.history[n] == nil {
@@ -372,11 +371,11 @@ func (w *world) checkOrg(o *org, s *picture, c *claims) error {
 		delete(records, n)
 		op := c.of[r]
 		if op == nil {
-			return fmt.Errorf("version %d was made by nobody: %s", n, r)
+			return fmt.Errorf("no request made version %d: %s", n, r)
 		}
 		t := s.history[n]
 		if t != nil && (t.TokenID != r.Token || t.Protocol != r.Protocol) {
-			return fmt.Errorf("the history says that version %d is by token %s by protocol %s, and the audit log %s and %s", n, t.TokenID, t.Protocol, r.Token, r.Protocol)
+			return fmt.Errorf("version %d is by token %s and protocol %s in the history, but by %s and %s in the audit log", n, t.TokenID, t.Protocol, r.Token, r.Protocol)
 		}
 		if err := m.follow(n, op, r, t, s.docs[n]); err != nil {
 			return err
@@ -384,7 +383,7 @@ func (w *world) checkOrg(o *org, s *picture, c *claims) error {
 		made = append(made, op)
 	}
 	for _, r := range records {
-		return fmt.Errorf("the newest version is %d, and there is %s", s.newest, r)
+		return fmt.Errorf("the newest version is %d, but there is %s", s.newest, r)
 	}
 	w.counts.versions += len(made)
 	if err := w.checkReads(o, first, made); err != nil {
@@ -397,12 +396,12 @@ func (w *world) checkOrg(o *org, s *picture, c *claims) error {
 	for n, t := range s.history {
 		pinned[n] = t.Pinned
 	}
-	// As far back as a stale write can be merged with.
+	// Back to the oldest version that a stale write can be merged with.
 	m.forget(uint64(o.keep)+100, pinned)
 	return nil
 }
 
-// takeStates puts into the model which versions were deleted and undeleted.
+// takeStates adds to the model which versions were deleted and undeleted.
 func (w *world) takeStates(o *org, c *claims) {
 	note := func(op *operation, current uint64, maybe bool) {
 		s := stateChange{op.kind == hiding, op.sent, op.end(), maybe}
@@ -427,7 +426,7 @@ func (w *world) takeStates(o *org, c *claims) {
 			switch op.kind {
 			case showing:
 				note(op, 0, true)
-			case hiding: // the version that was the current one at some time since
+			case hiding: // any version that was current since then
 				for n := max(op.newest, 1); n <= o.newest.Load(); n++ {
 					note(op, n, true)
 				}
@@ -436,7 +435,7 @@ func (w *world) takeStates(o *org, c *claims) {
 	}
 }
 
-// checkReads compares what was read while the versions were made.
+// checkReads verifies the reads that happened while the versions were made.
 func (w *world) checkReads(o *org, first uint64, made []*operation) error {
 	var reads []*operation
 	for _, k := range w.workers {
@@ -446,7 +445,7 @@ func (w *world) checkReads(o *org, first uint64, made []*operation) error {
 			}
 			d := op.seen
 			if d.version > o.model.last {
-				return fmt.Errorf("%s saw version %d, and the newest is %d: it is lost", op, d.version, o.model.last)
+				return fmt.Errorf("%s saw version %d, but the newest is %d: it is lost", op, d.version, o.model.last)
 			}
 			if len(made) > 0 {
 				reads = append(reads, op)
@@ -454,15 +453,15 @@ func (w *world) checkReads(o *org, first uint64, made []*operation) error {
 			content, known := o.model.content[d.version]
 			switch {
 			case !known:
-			case len(d.secrets) == 0 && o.model.wasHidden(d.version): // seen while it was
-			case op.version == 0: // a list of names
+			case len(d.secrets) == 0 && o.model.wasHidden(d.version): // seen while it was hidden
+			case op.version == 0: // a list of names only
 				if !slices.Equal(slices.Sorted(maps.Keys(d.secrets)), slices.Sorted(maps.Keys(content))) {
-					return fmt.Errorf("%s saw the names%s, and version %d has%s", op, describe(d.secrets), d.version, describe(content))
+					return fmt.Errorf("%s saw the names%s, but version %d has%s", op, describe(d.secrets), d.version, describe(content))
 				}
 			case d.hidden != (d.version == 0):
-				return fmt.Errorf("%s saw version %d deleted, which nobody did", op, d.version)
+				return fmt.Errorf("%s saw version %d as deleted, but no request deleted it", op, d.version)
 			case !maps.Equal(d.secrets, content):
-				return fmt.Errorf("%s saw%s\nand version %d has%s", op, describe(d.secrets), d.version, describe(content))
+				return fmt.Errorf("%s saw%s\nbut version %d has%s", op, describe(d.secrets), d.version, describe(content))
 			}
 		}
 	}
@@ -474,10 +473,10 @@ func (s *picture) agree(o *org) error {
 	m := &o.model
 	for n, d := range s.docs {
 		if !m.may(n, d.hidden) {
-			return fmt.Errorf("version %d: deleted is %t, which no order of the requests explains", n, d.hidden)
+			return fmt.Errorf("version %d: deleted is %t, which is not possible in any order of the requests", n, d.hidden)
 		}
 		if content, known := m.content[n]; known && !d.hidden && !maps.Equal(content, d.secrets) {
-			return fmt.Errorf("version %d holds%s\nand held%s", n, describe(d.secrets), describe(content))
+			return fmt.Errorf("version %d has%s\nbut had%s", n, describe(d.secrets), describe(content))
 		}
 	}
 	if s.newest == 0 {
@@ -489,24 +488,23 @@ func (s *picture) agree(o *org) error {
 		content = m.content[s.newest]
 	}
 	if s.values.version != s.newest || s.values.hidden != hidden || !maps.Equal(s.values.secrets, content) {
-		return fmt.Errorf("the values are of version %d (deleted: %t)%s\nand version %d (deleted: %t) has%s", s.values.version, s.values.hidden, describe(s.values.secrets), s.newest, hidden, describe(content))
+		return fmt.Errorf("the values are of version %d (deleted: %t)%s\nbut version %d (deleted: %t) has%s", s.values.version, s.values.hidden, describe(s.values.secrets), s.newest, hidden, describe(content))
 	}
 	if s.vault.version != s.newest || s.vault.hidden != hidden || !maps.Equal(s.vault.secrets, content) {
-		return fmt.Errorf("the document is of version %d (deleted: %t)%s\nand version %d (deleted: %t) has%s", s.vault.version, s.vault.hidden, describe(s.vault.secrets), s.newest, hidden, describe(content))
+		return fmt.Errorf("the document is of version %d (deleted: %t)%s\nbut version %d (deleted: %t) has%s", s.vault.version, s.vault.hidden, describe(s.vault.secrets), s.newest, hidden, describe(content))
 	}
 	if names := slices.Sorted(maps.Keys(content)); !slices.Equal(s.names, names) {
-		return fmt.Errorf("the names are %q, and version %d has %q", s.names, s.newest, names)
+		return fmt.Errorf("the names are %q, but version %d has %q", s.names, s.newest, names)
 	}
 	d, ok, err := documentOf(s.influxd)
 	if err != nil || ok == hidden || s.influxd.status == http.StatusOK && (d.version != s.newest || !maps.Equal(d.secrets, content)) {
-		return fmt.Errorf("influxd is shown status %d, version %d%s\nand version %d (deleted: %t) has%s", s.influxd.status, d.version, describe(d.secrets), s.newest, hidden, describe(content))
+		return fmt.Errorf("influxd gets status %d, version %d%s\nbut version %d (deleted: %t) has%s", s.influxd.status, d.version, describe(d.secrets), s.newest, hidden, describe(content))
 	}
 	return nil
 }
 
-// settle counts what was checked and lets it go, but for changes of which it
-// is not known yet whether they were made: their records may come later, as
-// long as the server lives.
+// settle counts and drops what was checked. It retains changes whose outcome
+// is still unknown: while the server lives, their records can follow later.
 func (w *world) settle(c *claims, late bool) {
 	recorded := map[*operation]bool{}
 	for r, op := range c.of {

@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-// TestCrash is what CI has time for. The command does the same for hours.
+// TestCrash is a short run for CI. The command does the same for hours.
 func TestCrash(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes more than a minute; left out with -short")
+		t.Skip("takes more than a minute; skipped with -short")
 	}
 	c := config{
 		program: filepath.Join(t.TempDir(), "fluxkeep"), dir: t.TempDir(), seed: rand.Uint64(),
@@ -31,7 +31,7 @@ func TestCrash(t *testing.T) {
 		}
 		t.Log(n)
 		if n.kills < c.kills || n.atPlaces < c.kills/4 || n.acknowledged < c.kills || n.reads < c.kills || n.versions < c.kills || n.unanswered == 0 {
-			t.Errorf("too little was tried: %s", n)
+			t.Errorf("too few operations: %s", n)
 		}
 	})
 	t.Run("disk", func(t *testing.T) {
@@ -41,14 +41,14 @@ func TestCrash(t *testing.T) {
 		}
 		t.Log(n)
 		if n.unavailable == 0 || n.acknowledged == 0 || n.reads == 0 {
-			t.Errorf("too little was tried: %s", n)
+			t.Errorf("too few operations: %s", n)
 		}
 	})
 	t.Run("only with the tag", func(t *testing.T) { onlyWithTheTag(t, c.program) })
 }
 
-// onlyWithTheTag shows that a program that was built as users build it knows
-// no failpoints, where one with the tag dies.
+// onlyWithTheTag checks that a normal build has no failpoints, while a build
+// with the tag dies at one.
 func onlyWithTheTag(t *testing.T, tagged string) {
 	plain := filepath.Join(t.TempDir(), "fluxkeep")
 	if err := build(t.Context(), plain, ""); err != nil {
@@ -60,7 +60,7 @@ func onlyWithTheTag(t *testing.T, tagged string) {
 			t.Fatal(err)
 		}
 		if bytes.Contains(text, []byte("FLUXKEEP_FAILPOINTS")) != dies {
-			t.Errorf("whether %s knows the variable is not %t", program, dies)
+			t.Errorf("%s: has failpoints is not %t", program, dies)
 		}
 		s := &site{program: program, dir: filepath.Join(t.TempDir(), "data"), run: t.TempDir()}
 		if err := s.arm("kill *"); err != nil {
@@ -69,7 +69,7 @@ func onlyWithTheTag(t *testing.T, tagged string) {
 		p, err := s.start(t.Context())
 		if dies {
 			if !errors.Is(err, errKilled) {
-				t.Errorf("with the tag the server starts with %v", err)
+				t.Errorf("with the tag, start returns %v", err)
 			}
 			continue
 		}
@@ -87,7 +87,7 @@ func onlyWithTheTag(t *testing.T, tagged string) {
 	}
 }
 
-// A server that is gone is told from one that never answers.
+// TestEnded checks how a server's end is reported.
 func TestEnded(t *testing.T) {
 	for script, want := range map[string]string{
 		"kill -9 $$": "the server was killed", "exit 3": "exit status 3", "kill -15 $$": "signal: terminated",

@@ -19,12 +19,12 @@ type fault struct {
 	name  string
 	begin func(*world) error
 	end   func(*world) error
-	// reads says that reads are answered all the while: they need no more of
-	// the disk than the audit log's.
+	// reads means that reads still succeed: they only need the audit log's
+	// disk.
 	reads bool
 }
 
-// injected is a fault that the server brings about itself.
+// injected returns a fault that the server injects by failpoints.
 func injected(name, arm string, reads bool) fault {
 	return fault{
 		name: name, reads: reads,
@@ -33,9 +33,9 @@ func injected(name, arm string, reads bool) fault {
 	}
 }
 
-// runDisk breaks the disk of a server in all ways, one after the other, under
-// load. Each time the server must answer 503 in the protocol's own form, change
-// nothing by half, and recover by itself.
+// runDisk breaks a server's disk under load, in all ways, one after the other.
+// Each time, the server must answer 503 in the protocol's own format, make no
+// partial changes, and recover by itself.
 func runDisk(ctx context.Context, c config, n *counts) error {
 	w, p, err := newWorld(ctx, c, filepath.Join(c.dir, "faults", "data"), filepath.Join(c.dir, "faults"), n)
 	if err != nil {
@@ -46,18 +46,19 @@ func runDisk(ctx context.Context, c config, n *counts) error {
 		injected("the store's disk fails", "EIO store.*", true),
 		injected("the store's disk is full", "ENOSPC store.*.write.before", true),
 		injected("the store's log fails to sync", "EIO store.log.sync.before", true),
-		injected("the store's log is synced, and fails", "EIO store.log.sync.after", true),
-		injected("the store's guard is written, and fails", "EIO store.guard.write.after", true),
+		injected("the store's log is synced, but reports a failure", "EIO store.log.sync.after", true),
+		injected("the store's guard is written, but reports a failure", "EIO store.guard.write.after", true),
 		injected("the audit log's disk fails", "EIO audit.*", false),
 		injected("the audit log's disk is full", "ENOSPC audit.write.before", false),
-		injected("the audit log is written, and fails", "EIO audit.write.after", false),
-		injected("all is read-only", "EROFS *", false),
+		injected("the audit log is written, but reports a failure", "EIO audit.write.after", false),
+		injected("everything is read-only", "EROFS *", false),
 	} {
 		if err := w.breakDisk(ctx, p, f); err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", f.name, err), p.kill())
 		}
 	}
-	// What was told to have failed is the same after a crash.
+	// A change that was reported as failed must still be missing after a
+	// crash.
 	if err := p.kill(); err != nil {
 		return err
 	}
@@ -71,12 +72,12 @@ func runDisk(ctx context.Context, c config, n *counts) error {
 	return runSmallDisk(ctx, c, n)
 }
 
-// breakDisk breaks the disk, and mends it, under load.
+// breakDisk breaks and repairs the disk under load.
 func (w *world) breakDisk(ctx context.Context, p *process, f fault) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
-	w.broken.Store(true) // from before the fault begins to after the last request
+	w.broken.Store(true) // from before the fault to after the last request
 	go func() {
 		defer close(done)
 		w.load(ctx, p)
@@ -97,7 +98,7 @@ func (w *world) breakDisk(ctx context.Context, p *process, f fault) error {
 	return w.check(context.WithoutCancel(ctx), p, true)
 }
 
-// duringFault looks at what is answered while the disk is broken.
+// duringFault checks the answers while the disk is broken.
 func (w *world) duringFault(ctx context.Context, p *process, f fault) error {
 	if err := eventually(ctx, "writing before the fault", func() error { return w.probe(p, true, http.StatusOK) }); err != nil {
 		return err
@@ -105,7 +106,7 @@ func (w *world) duringFault(ctx context.Context, p *process, f fault) error {
 	if err := f.begin(w); err != nil {
 		return err
 	}
-	// Caches and half-filled pages may last for some more requests.
+	// Caches and partly filled pages can serve some more requests.
 	if err := eventually(ctx, "refusing changes", func() error { return w.probe(p, true, http.StatusServiceUnavailable) }); err != nil {
 		return err
 	}
@@ -116,18 +117,18 @@ func (w *world) duringFault(ctx context.Context, p *process, f fault) error {
 	}
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
 		if err := w.probe(p, true, http.StatusServiceUnavailable); err != nil {
-			return fmt.Errorf("a change: %w", err)
+			return fmt.Errorf("change: %w", err)
 		}
 		if f.reads {
 			if err := w.probe(p, false, http.StatusOK); err != nil {
-				return fmt.Errorf("a read: %w", err)
+				return fmt.Errorf("read: %w", err)
 			}
 		}
 	}
 	return nil
 }
 
-// afterFault waits until the server works again, by itself.
+// afterFault waits until the server has recovered by itself.
 func (w *world) afterFault(ctx context.Context, p *process) error {
 	for _, write := range []bool{true, false} {
 		if err := eventually(ctx, "working again", func() error { return w.probe(p, write, http.StatusOK) }); err != nil {
@@ -137,7 +138,7 @@ func (w *world) afterFault(ctx context.Context, p *process) error {
 	return nil
 }
 
-// probe changes or reads in all ways, and wants one status from each.
+// probe changes or reads in all ways, and expects the same status from each.
 func (w *world) probe(p *process, write bool, want int) error {
 	k := w.prober
 	a := &api{p.url, k.token, w.http}
@@ -172,19 +173,18 @@ func (w *world) probe(p *process, write bool, want int) error {
 	return w.found()
 }
 
-// runSmallDisk fills a real disk and makes it read-only, where that can be
-// done.
+// runSmallDisk fills a real disk and makes it read-only, if that is possible.
 func runSmallDisk(ctx context.Context, c config, n *counts) error {
 	mnt := filepath.Join(c.dir, "disk", "mnt")
 	if err := os.MkdirAll(mnt, 0o700); err != nil {
 		return err
 	}
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
-		fmt.Fprintln(c.out, "skipped: a real disk that is full or read-only takes root on Linux, to mount one")
+		fmt.Fprintln(c.out, "skipped: a full or read-only real disk, which needs root on Linux to mount")
 		return nil
 	}
 	if err := mount("-t", "tmpfs", "-o", "size=128m", "tmpfs", mnt); err != nil {
-		fmt.Fprintf(c.out, "skipped: a real disk that is full or read-only: %v\n", err)
+		fmt.Fprintf(c.out, "skipped: a full or read-only real disk: %v\n", err)
 		return nil
 	}
 	defer func() {
@@ -196,11 +196,11 @@ func runSmallDisk(ctx context.Context, c config, n *counts) error {
 	if err != nil {
 		return err
 	}
-	defer w.site.leave() // or the disk can't be unmounted
+	defer w.site.leave() // otherwise the disk cannot be unmounted
 	ballast := filepath.Join(mnt, "ballast")
 	empty := func(*world) error { return os.Remove(ballast) }
 	for _, f := range []fault{
-		{"a disk with little space", func(*world) error { return fill(ballast, 24<<20) }, empty, true},
+		{"a nearly full disk", func(*world) error { return fill(ballast, 24<<20) }, empty, true},
 		{"a full disk", func(*world) error { return fill(ballast, 0) }, empty, false},
 	} {
 		if err := w.breakDisk(ctx, p, f); err != nil {
@@ -208,7 +208,7 @@ func runSmallDisk(ctx context.Context, c config, n *counts) error {
 		}
 	}
 	if p, err = w.readOnly(ctx, p, mnt); err != nil {
-		return fmt.Errorf("a read-only disk: %w", err)
+		return fmt.Errorf("read-only disk: %w", err)
 	}
 	return w.end(ctx, p)
 }
@@ -221,7 +221,7 @@ func mount(args ...string) error {
 	return nil
 }
 
-// fill fills a disk with a file, but for so many bytes.
+// fill fills a disk with a file, leaving a number of bytes free.
 func fill(file string, leave int64) error {
 	f, err := os.Create(file)
 	if err != nil {
@@ -239,12 +239,12 @@ func fill(file string, leave int64) error {
 	return f.Truncate(max(0, size-leave))
 }
 
-// readOnly makes the disk read-only, while the server runs where the system
-// lets that happen, and while it does not.
+// readOnly makes the disk read-only, while the server runs if the system
+// allows that, and while it does not run.
 func (w *world) readOnly(ctx context.Context, p *process, mnt string) (*process, error) {
 	remount := func(how string) error { return mount("-o", "remount,"+how, mnt) }
 	if err := remount("ro"); err != nil {
-		fmt.Fprintf(w.config.out, "skipped: a disk that becomes read-only under the server (%v); the injected one stands for it\n", err)
+		fmt.Fprintf(w.config.out, "skipped: a disk that becomes read-only while the server runs (%v); covered by the injected fault\n", err)
 	} else {
 		f := fault{"read-only", func(*world) error { return nil }, func(*world) error { return remount("rw") }, false}
 		if err := remount("rw"); err != nil {
@@ -268,11 +268,11 @@ func (w *world) readOnly(ctx context.Context, p *process, mnt string) (*process,
 	}
 	p, err = w.site.start(ctx)
 	if err == nil {
-		return p, errors.Join(errors.New("the server starts on it"), p.kill(), remount("rw"))
+		return p, errors.Join(errors.New("the server starts on a read-only disk"), p.kill(), remount("rw"))
 	}
 	after, err := listing(w.site.dir)
 	if err == nil && before != after {
-		err = fmt.Errorf("a start that failed has changed the folder from\n%sto\n%s", before, after)
+		err = fmt.Errorf("a failed start changed the folder from\n%sto\n%s", before, after)
 	}
 	if err = errors.Join(err, remount("rw")); err != nil {
 		return p, err
@@ -280,7 +280,7 @@ func (w *world) readOnly(ctx context.Context, p *process, mnt string) (*process,
 	return w.revive(ctx, place{})
 }
 
-// listing tells the files of a folder with their sizes.
+// listing returns the files of a folder with their sizes.
 func listing(dir string) (string, error) {
 	var b strings.Builder
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// runKills lets the server live and die until the end.
+// runKills starts and kills the server until the end of the run.
 func runKills(ctx context.Context, c config, n *counts) error {
 	if c.duration > 0 {
 		var cancel context.CancelFunc
@@ -28,13 +28,12 @@ func runKills(ctx context.Context, c config, n *counts) error {
 			return fmt.Errorf("life %d, kill at %q: %w", w.site.lives, arm, err)
 		}
 	}
-	// The last check is of a server that runs and then ends in order.
+	// The last check is of a running server, which then stops normally.
 	return w.end(context.WithoutCancel(ctx), p)
 }
 
-// life lets everybody work until the server dies at a place, or at a random
-// moment; then it starts the server again, and checks. It returns the process
-// that runs then.
+// life runs the workers until the server dies at a place or at a random
+// moment. Then it restarts the server, checks it, and returns its process.
 func (w *world) life(ctx context.Context, p *process, at place, arm string) (*process, error) {
 	if err := w.site.arm(""); err != nil {
 		return p, err
@@ -44,8 +43,8 @@ func (w *world) life(ctx context.Context, p *process, at place, arm string) (*pr
 			return p, err
 		}
 	} else {
-		// Such a place is passed when a server starts that has something to
-		// recover: so it dies twice.
+		// The server passes such a place when it starts with something to
+		// recover, so it dies twice.
 		if err := w.loadUntilDeath(ctx, p, place{}, ""); err != nil {
 			return p, err
 		}
@@ -56,20 +55,20 @@ func (w *world) life(ctx context.Context, p *process, at place, arm string) (*pr
 	return w.revive(ctx, at)
 }
 
-// loadUntilDeath lets everybody work until the server is killed.
+// loadUntilDeath runs the workers until the server is killed.
 func (w *world) loadUntilDeath(ctx context.Context, p *process, at place, arm string) error {
 	if err := w.site.arm(arm); err != nil {
 		return err
 	}
 	wait := time.Duration(20+w.random.IntN(500)) * time.Millisecond
 	if arm != "" {
-		wait = 3 * time.Second // then it was not reached
+		wait = 3 * time.Second // otherwise the place was not reached
 	}
 	go func() {
 		select {
 		case <-p.exited:
 		case <-time.After(wait):
-			_ = p.cmd.Process.Kill() // it may have ended
+			_ = p.cmd.Process.Kill() // it may have exited
 		}
 	}()
 	began := time.Now()
@@ -99,8 +98,8 @@ func (w *world) killed(at place, there bool) {
 	}
 }
 
-// revive starts the server until it runs and all was checked. Before each
-// start, the program's own tools look at what the crash has left.
+// revive starts the server until it runs and all checks pass. Before each
+// start, the program's own tools check what the crash left behind.
 func (w *world) revive(ctx context.Context, at place) (*process, error) {
 	ctx = context.WithoutCancel(ctx)
 	for range 3 {
@@ -122,10 +121,10 @@ func (w *world) revive(ctx context.Context, at place) (*process, error) {
 			return p, err
 		}
 	}
-	return nil, errors.New("the server is killed again and again")
+	return nil, errors.New("the server keeps being killed")
 }
 
-// end stops the server as an operator does, and lets the tools look.
+// end stops the server normally and runs the tools.
 func (w *world) end(ctx context.Context, p *process) error {
 	if err := w.site.arm(""); err != nil {
 		return err

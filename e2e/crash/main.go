@@ -1,15 +1,15 @@
-// Command crash tries to make a server lose, halve or double a change.
+// Command crash tries to make a server lose, halve or duplicate a change.
 //
-// It starts the real program, lets many writers and readers work through both
-// protocols, ends it with SIGKILL at random moments and at named places of its
-// work on files, starts it again, and compares what is there with a model of
-// what it had answered. Then it takes the disk away in other ways: full, read
-// only, failing. What it looks for is listed in check.go; how a version must
-// follow from the one before it is in replay.go.
+// It starts the real program and lets many writers and readers use both
+// protocols. It kills the program with SIGKILL at random moments and at named
+// places of its work on files, restarts it, and compares its state with a
+// model of its answers. Then it breaks the disk in other ways: full,
+// read-only, failing. See check.go for what it verifies, and replay.go for how
+// each version must follow from the previous one.
 //
-// It knows the program by its command line, its protocols and its audit log
-// alone. The program must be built with the tag failpoints; without --program
-// that is done first. For a night:
+// It uses only the program's command line, protocols and audit log. The
+// program must be built with the tag failpoints, which this command does
+// unless --program is set. For a night:
 //
 //	go run ./e2e/crash --for 8h
 package main
@@ -28,16 +28,16 @@ import (
 	"time"
 )
 
-// config says how long and how hard to try.
+// config holds the settings of a run.
 type config struct {
 	program  string // the server, built with the tag failpoints
-	dir      string // for all that is kept
+	dir      string // for all data
 	seed     uint64
-	kills    int           // end after so many, 0 for no limit
-	duration time.Duration // end after so long, 0 for no limit
+	kills    int           // stop after this number, 0 for no limit
+	duration time.Duration // stop after this time, 0 for no limit
 	writers  int
 	readers  int
-	disk     bool // break the disk too, after the kills
+	disk     bool // also break the disk, after the kills
 	verbose  bool
 	out      io.Writer
 }
@@ -56,19 +56,19 @@ func command(ctx context.Context, args []string, out io.Writer) (err error) {
 	c := config{out: out}
 	fs := flag.NewFlagSet("crash", flag.ContinueOnError)
 	fs.StringVar(&c.program, "program", "", "the server's `file`, built with -tags failpoints (default: build it)")
-	fs.StringVar(&c.dir, "dir", "", "`folder` for data and logs, kept afterwards (default: a new one, kept when something is wrong)")
-	fs.Uint64Var(&c.seed, "seed", rand.Uint64(), "`number` that random choices come from")
-	fs.IntVar(&c.kills, "kills", 0, "end after so `many` kills (default 40 without --for)")
-	fs.DurationVar(&c.duration, "for", 0, "end after this `time`, such as 2h")
-	fs.IntVar(&c.writers, "writers", 16, "`number` of writers at a time")
-	fs.IntVar(&c.readers, "readers", 12, "`number` of readers at a time")
-	fs.BoolVar(&c.disk, "disk", true, "fill and break the disk too")
-	fs.BoolVar(&c.verbose, "v", false, "tell of each kill")
+	fs.StringVar(&c.dir, "dir", "", "`folder` for data and logs, preserved afterwards (default: a new one, preserved after a failure)")
+	fs.Uint64Var(&c.seed, "seed", rand.Uint64(), "`number` to seed random choices")
+	fs.IntVar(&c.kills, "kills", 0, "stop after this `number` of kills (default 40 without --for)")
+	fs.DurationVar(&c.duration, "for", 0, "stop after this `time`, such as 2h")
+	fs.IntVar(&c.writers, "writers", 16, "`number` of concurrent writers")
+	fs.IntVar(&c.readers, "readers", 12, "`number` of concurrent readers")
+	fs.BoolVar(&c.disk, "disk", true, "also fill and break the disk")
+	fs.BoolVar(&c.verbose, "v", false, "report each kill")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 {
-		return fmt.Errorf("%q is no flag", fs.Arg(0))
+		return fmt.Errorf("%q is not a flag", fs.Arg(0))
 	}
 	if c.kills == 0 && c.duration == 0 {
 		c.kills = 40
@@ -82,7 +82,7 @@ func command(ctx context.Context, args []string, out io.Writer) (err error) {
 	defer func() {
 		switch {
 		case err != nil:
-			fmt.Fprintf(out, "what was there is left in %s; seed %d\n", c.dir, c.seed)
+			fmt.Fprintf(out, "data and logs are in %s; seed %d\n", c.dir, c.seed)
 		case mine:
 			err = os.RemoveAll(c.dir)
 		}
@@ -106,7 +106,8 @@ func build(ctx context.Context, to, tags string) error {
 	return nil
 }
 
-// run kills until the end, breaks the disk, and says what was tried.
+// run kills the server until the end, breaks the disk, and reports what it
+// tried.
 func run(ctx context.Context, c config) error {
 	fmt.Fprintf(c.out, "seed %d, %d writers, %d readers\n", c.seed, c.writers, c.readers)
 	start := time.Now()
@@ -116,7 +117,7 @@ func run(ctx context.Context, c config) error {
 		err = runDisk(ctx, c, &n)
 	}
 	if errors.Is(err, context.Canceled) {
-		err = nil // how one ends a long run
+		err = nil // the normal end of a long run
 	}
 	fmt.Fprintf(c.out, "%s after %s: %s\n", verdict(err), time.Since(start).Round(time.Second), &n)
 	if c.verbose {
@@ -133,13 +134,13 @@ func verdict(err error) string {
 	if err != nil {
 		return "WRONG"
 	}
-	return "all is well"
+	return "ok"
 }
 
-// counts are what was tried.
+// counts counts what was tried.
 type counts struct {
-	kills        int // in all
-	atPlaces     int // of these, at a place
+	kills        int // total
+	atPlaces     int // those at a place
 	places       map[string]int
 	starts       int
 	acknowledged int // changes
@@ -147,13 +148,13 @@ type counts struct {
 	refused      int
 	unavailable  int // answered 503
 	unanswered   int
-	unansweredIn int // of these, found to be there
+	unansweredIn int // those that took effect
 	versions     int // checked
 	lines        int // of the audit log, checked
 	checks       int
 }
 
 func (n *counts) String() string {
-	return fmt.Sprintf("%d kills (%d at %d of %d places), %d checks; %d changes acknowledged, %d refused, %d unavailable, %d unanswered (%d of them are there), %d reads; %d versions and %d lines of the audit log checked",
+	return fmt.Sprintf("%d kills (%d at %d of %d places), %d checks; %d changes acknowledged, %d refused, %d unavailable, %d unanswered (%d of them took effect), %d reads; %d versions and %d lines of the audit log checked",
 		n.kills, n.atPlaces, len(n.places), len(places()), n.checks, n.acknowledged, n.refused, n.unavailable, n.unanswered, n.unansweredIn, n.reads, n.versions, n.lines)
 }

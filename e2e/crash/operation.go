@@ -7,12 +7,12 @@ import (
 	"slices"
 )
 
-// outcome says how a request went, as its client knows.
+// outcome is the result of a request from its client's view.
 type outcome int
 
 const (
-	unanswered   outcome = iota // or not to its end
-	acknowledged                // 2xx, or a read that says that nothing is there
+	unanswered   outcome = iota // or only partly answered
+	acknowledged                // 2xx, or a read that found nothing
 	refused                     // 4xx
 	unableNow                   // 503
 )
@@ -28,18 +28,18 @@ type operation struct {
 	sent, done int64 // on the world's clock
 	outcome    outcome
 	status     int
-	request    string // its ID in the audit log, "" when no answer told
-	version    uint64 // that the answer told, 0 for none
+	request    string // its ID in the audit log, "" if the answer had none
+	version    uint64 // the version in the answer, 0 for none
 
-	newest uint64    // the newest version that anybody knew of when it was sent
-	seen   *document // by a read
+	newest uint64    // the newest version known to any worker when it was sent
+	seen   *document // the result of a read
 }
 
 func (o *operation) String() string {
 	return fmt.Sprintf("%s by %s on %q (status %d, request %q)", o.what, o.worker.name, o.org.name, o.status, o.request)
 }
 
-// end is the moment after which a change can't happen any more.
+// end returns the moment after which the change can no longer happen.
 func (o *operation) end() int64 {
 	if o.outcome == unanswered || o.outcome == unableNow {
 		return math.MaxInt64
@@ -54,31 +54,32 @@ const (
 	changing      // secrets
 	rolling       // back
 	hiding        // the current version
-	showing       // a version that was hidden
+	showing       // a hidden version
 )
 
-// change is what a request asks for.
+// change describes a requested change.
 type change struct {
 	set     map[string]string
 	remove  []string
-	replace bool    // set is all that is to be there
-	exists  bool    // there must be a document
-	cas     *uint64 // the version that it was made for
-	merge   bool    // a stale cas is merged
-	from    uint64  // rolls back to
-	show    uint64  // the version to show again
+	replace bool    // set replaces all secrets
+	exists  bool    // requires a document
+	cas     *uint64 // the version that it is based on
+	merge   bool    // merge if cas is stale
+	from    uint64  // the version to roll back to
+	show    uint64  // the version to undelete
 }
 
-// effect is what a version does.
+// effect is the change that a version makes.
 type effect struct {
 	content map[string]string
 	set     []string // names added or changed, sorted
 	removed []string // sorted
 }
 
-// on returns what the change does to content, which is version n-1; empty says
-// that this version is hidden or that there is none. before has the content of
-// earlier versions. The error says why the server must have refused.
+// on returns the effect of the change on content, the content of version n-1;
+// empty means that this version is hidden or does not exist. before returns
+// the content of earlier versions. The error says why the server must have
+// refused the change.
 func (c *change) on(content map[string]string, n uint64, empty bool, before func(uint64) (map[string]string, bool)) (effect, error) {
 	if empty {
 		content = nil
@@ -124,7 +125,8 @@ func (c *change) on(content map[string]string, n uint64, empty bool, before func
 	return apply(content, set, remove, replace), nil
 }
 
-// conflict returns a name that is neither as it was nor as it is to be.
+// conflict returns a name whose current value is neither the old nor the new
+// one.
 func conflict(now, old, set map[string]string, remove []string) string {
 	same := func(name string) bool {
 		n, is := now[name]

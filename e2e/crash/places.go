@@ -5,18 +5,17 @@ import (
 	"math/rand/v2"
 )
 
-// place is where the server is to be killed.
+// place is where the server is killed.
 type place struct {
 	name string
-	// early ones are passed when the server starts, and seldom later.
+	// early places are passed when the server starts, and rarely later.
 	early bool
-	// most is the greatest number of times that the place is passed before it
-	// kills.
+	// most is the maximum number of times that the place is passed before the
+	// kill.
 	most int
 }
 
-// places lists the steps of the server's work on files, and the moments
-// around each.
+// places returns the points before and after the server's operations on files.
 func places() []place {
 	var all []place
 	add := func(step string, early bool, most int, whens ...string) {
@@ -48,15 +47,15 @@ func places() []place {
 	return all
 }
 
-// planner chooses how the server ends next.
+// planner decides how the server is killed next.
 type planner struct {
 	random *rand.Rand
 	queue  []place
 	turn   int
 }
 
-// next returns the place of the next kill, and what arms it. Every fourth is
-// at no place but at a random moment.
+// next returns the place of the next kill and the command that arms it. Every
+// fourth kill is at a random moment instead.
 func (p *planner) next() (at place, arm string) {
 	if p.turn++; p.turn%4 == 0 {
 		return place{}, ""

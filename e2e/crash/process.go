@@ -14,42 +14,42 @@ import (
 	"time"
 )
 
-// patience bounds every wait for what the server must do. A machine may be
-// slow; what never comes is an error.
+// patience limits every wait for the server. It is long because machines can
+// be slow, but waiting forever must be an error.
 const patience = 2 * time.Minute
 
 // process is one life of the server.
 type process struct {
 	cmd    *exec.Cmd
 	url    string
-	log    string // the file of its log
+	log    string // its log file
 	exited chan struct{}
-	err    error // how it ended; to be read after exited
+	err    error // how it ended; valid after exited is closed
 }
 
-// errKilled says that the server died by SIGKILL.
+// errKilled means that the server died from SIGKILL.
 var errKilled = errors.New("the server was killed")
 
-// site is where the server keeps its data.
+// site is where the server stores its data.
 type site struct {
 	program string
 	dir     string // the data folder
 	run     string // for the server's logs and the control file
 	lives   int
-	last    *process // that was started
+	last    *process // the last process that was started
 }
 
-// leave makes sure that no server is left behind, when something is wrong.
+// leave kills the server, so that none is left behind after a failure.
 func (s *site) leave() {
 	if s.last != nil {
-		_ = s.last.cmd.Process.Kill() // it may have ended
+		_ = s.last.cmd.Process.Kill() // it may have exited
 		<-s.last.exited
 	}
 }
 
 func (s *site) control() string { return filepath.Join(s.run, "failpoints") }
 
-// arm says where the next failure is to be, "" for nowhere.
+// arm sets the next failure, "" for none.
 func (s *site) arm(text string) error {
 	if text == "" {
 		if err := os.Remove(s.control()); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -74,7 +74,7 @@ func (s *site) environment() []string {
 }
 
 // start starts the server and waits until it listens. The error is errKilled
-// when it was killed on the way.
+// if the server was killed before that.
 func (s *site) start(ctx context.Context) (*process, error) {
 	s.lives++
 	p := &process{log: filepath.Join(s.run, "log"), exited: make(chan struct{})}
@@ -83,7 +83,7 @@ func (s *site) start(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	defer log.Close()
-	// Small files, so that the audit log changes them often.
+	// Small files make the audit log rotate often.
 	p.cmd = exec.Command(s.program, "serve", "--http-bind-address", "127.0.0.1:0", "--data-dir", s.dir,
 		"--log-format", "json", "--audit-max-size", "64KiB")
 	p.cmd.Env = append(s.environment(), "FLUXKEEP_FAILPOINTS="+s.control())
@@ -108,14 +108,14 @@ func (s *site) start(ctx context.Context) (*process, error) {
 		case <-p.exited:
 			return nil, p.ended()
 		case <-timeout:
-			return nil, errors.Join(fmt.Errorf("the server does not listen:\n%s", tail(p.log)), p.kill())
+			return nil, errors.Join(fmt.Errorf("the server is not listening:\n%s", tail(p.log)), p.kill())
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), p.kill())
 		}
 	}
 }
 
-// listening finds the address in a log, "" if it is not there yet.
+// listening returns the address in a log, or "" if it is not there yet.
 func listening(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -130,7 +130,7 @@ func listening(file string) (string, error) {
 	return "", nil
 }
 
-// ended says how the server ended: errKilled, or what is wrong.
+// ended returns how the server ended: errKilled, or an unexpected error.
 func (p *process) ended() error {
 	<-p.exited
 	var exit *exec.ExitError
@@ -139,11 +139,11 @@ func (p *process) ended() error {
 			return errKilled
 		}
 	}
-	return fmt.Errorf("the server ended by itself (%v):\n%s", p.err, tail(p.log))
+	return fmt.Errorf("the server exited unexpectedly (%v):\n%s", p.err, tail(p.log))
 }
 
-// gone reports whether the server has ended. It is for who has lost a
-// connection, which may show a moment earlier.
+// gone reports whether the server has exited. Callers that lost a connection
+// use it; the connection can end slightly earlier.
 func (p *process) gone() bool {
 	select {
 	case <-p.exited:
@@ -153,16 +153,16 @@ func (p *process) gone() bool {
 	}
 }
 
-// kill ends the server as a crash does.
+// kill kills the server, as a crash would.
 func (p *process) kill() error {
-	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.cmd.Process.Kill() // it may have exited
 	if err := p.ended(); err != nil && !errors.Is(err, errKilled) {
 		return err
 	}
 	return nil
 }
 
-// stop ends the server as an operator does.
+// stop stops the server, as an operator would.
 func (p *process) stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stop the server: %w", err)
@@ -178,7 +178,7 @@ func (p *process) stop() error {
 	return nil
 }
 
-// tail returns the end of a log.
+// tail returns the end of a log file.
 func tail(file string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -187,8 +187,8 @@ func tail(file string) string {
 	return string(text[max(0, len(text)-6000):])
 }
 
-// examine lets the program's own tools look at the data folder while no server
-// has it open.
+// examine runs the program's own tools on the data folder while no server has
+// it open.
 func (s *site) examine(ctx context.Context) error {
 	for _, args := range [][]string{{"audit", "verify"}, {"doctor"}} {
 		cmd := exec.CommandContext(ctx, s.program, append(args, "--data-dir", s.dir)...)

@@ -7,19 +7,19 @@ import (
 	"slices"
 )
 
-// model is what an organization's secrets must be: each version follows from
-// the one before it by exactly one request.
+// model is the expected state of an organization's secrets: each version
+// follows from the previous one by exactly one request.
 type model struct {
-	last    uint64 // the newest version that was checked
+	last    uint64 // the newest checked version
 	content map[uint64]map[string]string
-	states  map[uint64][]stateChange // of versions that were deleted
+	states  map[uint64][]stateChange // by version that was deleted
 }
 
-// stateChange is a request that has deleted or undeleted a version.
+// stateChange is a request that deleted or undeleted a version.
 type stateChange struct {
 	hide      bool
 	sent, end int64
-	maybe     bool // it was answered 503, and is not recorded
+	maybe     bool // it was answered 503 and is not recorded
 }
 
 func newModel() model {
@@ -31,8 +31,8 @@ func (m *model) before(n uint64) (map[string]string, bool) {
 	return c, ok
 }
 
-// may reports whether a version may be hidden, or shown, now: whether the last
-// of the requests that hid or showed it can be one that did that.
+// may reports whether a version can be hidden, or shown, now: whether one of
+// the requests that did that can have been the last to take effect.
 func (m *model) may(n uint64, hidden bool) bool {
 	states := m.states[n]
 	if !hidden && !slices.ContainsFunc(states, func(s stateChange) bool { return s.hide && !s.maybe }) {
@@ -50,12 +50,12 @@ func (m *model) may(n uint64, hidden bool) bool {
 	return false
 }
 
-// wasHidden reports whether a version may have been hidden at some time.
+// wasHidden reports whether a version can have been hidden at some time.
 func (m *model) wasHidden(n uint64) bool {
 	return slices.ContainsFunc(m.states[n], func(s stateChange) bool { return s.hide })
 }
 
-// told is what the server tells of a version besides its content.
+// told is what the server returns about a version besides its content.
 type told struct {
 	Version  uint64
 	TokenID  string
@@ -67,12 +67,12 @@ type told struct {
 	Pinned   bool
 }
 
-// follow checks that version n is what op makes of the one before it, as the
-// audit log, the history and the document tell. t and d are nil when the
-// version is not kept or not shown any more.
+// follow checks that version n is the result of op on the previous version,
+// according to the audit log, the history and the document. t and d are nil if
+// the version is no longer stored or shown.
 func (m *model) follow(n uint64, op *operation, r *record, t *told, d *document) error {
 	base := m.content[n-1]
-	bases := []bool{n == 1} // whether it starts from nothing
+	bases := []bool{n == 1} // whether to start from nothing
 	if n > 1 && m.wasHidden(n-1) {
 		bases = append(bases, true)
 	}
@@ -92,36 +92,36 @@ func (m *model) follow(n uint64, op *operation, r *record, t *told, d *document)
 	return fmt.Errorf("version %d is not what %s makes of version %d: %w\nbefore:%s\nrequest: set%s\nremove %q", n, op, n-1, why, describe(base), describe(op.change.set), op.change.remove)
 }
 
-// fits compares what a change must do with what is told of it.
+// fits compares the effect of a change with what is reported about it.
 func (e *effect) fits(r *record, t *told, d *document) error {
 	if !slices.Equal(e.set, r.Names) || !slices.Equal(e.removed, r.Removed) {
-		return fmt.Errorf("the audit log has names %q set and %q removed, and not %q and %q", r.Names, r.Removed, e.set, e.removed)
+		return fmt.Errorf("the audit log has %q set and %q removed instead of %q and %q", r.Names, r.Removed, e.set, e.removed)
 	}
 	if t != nil {
 		set := slices.Sorted(slices.Values(slices.Concat(t.Added, t.Changed)))
 		if !slices.Equal(e.set, set) || !slices.Equal(e.removed, t.Removed) {
-			return fmt.Errorf("the history has names %q set and %q removed, and not %q and %q", set, t.Removed, e.set, e.removed)
+			return fmt.Errorf("the history has %q set and %q removed instead of %q and %q", set, t.Removed, e.set, e.removed)
 		}
 		if t.Count != len(e.content) {
-			return fmt.Errorf("the history has %d names, and not %d", t.Count, len(e.content))
+			return fmt.Errorf("the history has %d names instead of %d", t.Count, len(e.content))
 		}
 	}
 	if d != nil && !d.hidden && !maps.Equal(d.secrets, e.content) {
-		return fmt.Errorf("the document holds%s\nand not%s", describe(d.secrets), describe(e.content))
+		return fmt.Errorf("the document has%s\ninstead of%s", describe(d.secrets), describe(e.content))
 	}
 	return nil
 }
 
-// order checks that requests that came one after the other have taken effect
-// in that order, and that reads have seen what was there. made has the request
-// that made each version from the first on.
+// order checks that sequential requests took effect in their order, and that
+// reads returned the current state. made holds the request that made each
+// version, starting at first.
 func order(first uint64, made []*operation, reads []*operation) error {
-	began := make([]int64, len(made))   // the latest time at which a version up to here was sent
-	ended := make([]int64, len(made)+1) // the earliest time at which one from here on was answered
+	began := make([]int64, len(made))   // the latest time at which a version up to this one was requested
+	ended := make([]int64, len(made)+1) // the earliest time at which a version from this one on was answered
 	latest := int64(math.MinInt64)
 	for i, op := range made {
 		if op.end() < latest {
-			return fmt.Errorf("version %d, of %s, was answered before a version before it was asked for", first+uint64(i), op)
+			return fmt.Errorf("version %d, made by %s, was answered before an earlier version was requested", first+uint64(i), op)
 		}
 		latest = max(latest, op.sent)
 		began[i] = latest
@@ -133,10 +133,10 @@ func order(first uint64, made []*operation, reads []*operation) error {
 	for _, op := range reads {
 		v := op.seen.version
 		if v < op.newest {
-			return fmt.Errorf("%s saw version %d, when version %d had been told of", op, v, op.newest)
+			return fmt.Errorf("%s saw version %d, although version %d had been reported", op, v, op.newest)
 		}
 		if v >= first && began[min(v-first, uint64(len(made)-1))] > op.done {
-			return fmt.Errorf("%s saw version %d before it was asked for", op, v)
+			return fmt.Errorf("%s saw version %d before it was requested", op, v)
 		}
 		if v+1 >= first && v+1-first < uint64(len(ended)) && ended[v+1-first] < op.sent {
 			return fmt.Errorf("%s saw version %d after the next one was acknowledged", op, v)
@@ -145,7 +145,7 @@ func order(first uint64, made []*operation, reads []*operation) error {
 	return nil
 }
 
-// forget lets go of contents that nobody can ask for any more.
+// forget drops contents that no request can refer to any more.
 func (m *model) forget(keep uint64, pinned map[uint64]bool) {
 	for n := range m.content {
 		if n > 0 && n+keep < m.last && !pinned[n] {

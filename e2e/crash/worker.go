@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// worker is one client: it sends one request after the other.
+// worker is a client that sends one request after the other.
 type worker struct {
 	world   *world
 	name    string
@@ -19,24 +19,24 @@ type worker struct {
 	tokenID string
 	reader  bool
 	random  *rand.Rand
-	serial  int          // makes its values different from all others
+	serial  int          // makes its values unique
 	done    []*operation // since the last check
-	hidden  struct {     // the version that it has deleted and not shown again
+	hidden  struct {     // the version that it has deleted and not undeleted
 		org     *org
 		version uint64
 	}
 }
 
-const sharedNames = 12 // so few that writers meet
+const sharedNames = 12 // few, so that writers conflict
 
-// work sends the next requests. It returns false when the server is gone.
+// work sends the next requests. It returns false when the server is down.
 func (k *worker) work(a *api) bool {
 	o := k.world.orgs[k.random.IntN(len(k.world.orgs))]
 	if k.reader {
 		return k.read(a, o)
 	}
 	if h := k.hidden; h.org != nil {
-		// Soon, or everybody finds nothing but deleted documents.
+		// Undelete soon, or the workers find only deleted documents.
 		k.hidden.org = nil
 		return k.send(a, "POST", vaultKV+"/undelete/"+h.org.id, map[string][]uint64{"versions": {h.version}}, h.org, showing, change{show: h.version})
 	}
@@ -72,7 +72,7 @@ func (k *worker) work(a *api) bool {
 
 func (k *worker) shared() string { return fmt.Sprintf("shared_%02d", k.random.IntN(sharedNames)) }
 
-// fresh makes values that nobody else writes.
+// fresh returns unique values.
 func (k *worker) fresh(o *org) map[string]string {
 	k.serial++
 	set := map[string]string{}
@@ -100,7 +100,7 @@ func (k *worker) patch(a *api, o *org) bool {
 	return k.send(a, "PATCH", influxPath(o.id), set, o, changing, change{set: set})
 }
 
-// rewrite reads the document, changes it, and writes all of it back.
+// rewrite reads the document, changes it, and writes it back as a whole.
 func (k *worker) rewrite(a *api, o *org, mount string, cas bool) bool {
 	d, ok := k.see(a, o, mount)
 	if d == nil {
@@ -141,8 +141,8 @@ func (k *worker) mergePatch(a *api, o *org) bool {
 		"Content-Type", "application/merge-patch+json")
 }
 
-// patchValues writes by the values' own address, most often for the version
-// that was read.
+// patchValues writes through the values API, usually based on the version that
+// was read.
 func (k *worker) patchValues(a *api, o *org) bool {
 	r := k.ask(a, "GET", influxPath(o.id, "values"), nil, o, reading, change{})
 	if r.err != nil {
@@ -180,7 +180,7 @@ func (k *worker) rollBack(a *api, o *org) bool {
 	return k.send(a, "POST", influxPath(o.id, "rollback"), map[string]uint64{"version": version}, o, rolling, change{from: version})
 }
 
-// read reads in one of the ways that there are.
+// read reads in a random way.
 func (k *worker) read(a *api, o *org) bool {
 	switch n := k.random.IntN(10); {
 	case n < 4:
@@ -195,8 +195,8 @@ func (k *worker) read(a *api, o *org) bool {
 	return k.send(a, "GET", influxPath(o.id), nil, o, reading, change{})
 }
 
-// see reads the document. It returns an empty one where there is nothing, and
-// nil when there was no good answer.
+// see reads the document. It returns an empty one if there is none, and nil if
+// there was no successful answer.
 func (k *worker) see(a *api, o *org, mount string) (d *document, ok bool) {
 	if k.ask(a, "GET", mount+"/data/"+o.id, nil, o, reading, change{}).err != nil {
 		return nil, false
@@ -210,20 +210,20 @@ func (k *worker) see(a *api, o *org, mount string) (d *document, ok bool) {
 	return d, true
 }
 
-// last returns the last request of a worker.
+// last returns a worker's last request.
 func (w *world) last(k *worker) *operation { return k.done[len(k.done)-1] }
 
-// send is ask for those who need no answer.
+// send is ask for callers that ignore the answer.
 func (k *worker) send(a *api, method, path string, in any, o *org, what kind, c change, header ...string) bool {
 	return k.ask(a, method, path, in, o, what, c, header...).err == nil
 }
 
-// ask sends a request and notes it, with all that its answer tells.
+// ask sends a request and records it, with everything that its answer reports.
 func (k *worker) ask(a *api, method, path string, in any, o *org, what kind, c change, header ...string) answer {
 	op := &operation{worker: k, org: o, what: method + " " + path, kind: what, change: c, newest: o.newest.Load()}
 	op.sent = k.world.clock.Add(1)
-	// Not with the load's context: a request that is cut off by its client
-	// would end the life of this worker without a crash.
+	// Not the load's context: a request that the client cancels would end this
+	// worker without a crash.
 	r := a.do(context.Background(), method, path, in, header...)
 	op.done = k.world.clock.Add(1)
 	op.status, op.request = r.status, r.request
@@ -246,21 +246,21 @@ func (k *worker) ask(a *api, method, path string, in any, o *org, what kind, c c
 	return r
 }
 
-// take reads an answer.
+// take evaluates an answer.
 func (op *operation) take(path string, r answer, broken bool) (err error) {
 	switch {
 	case r.status >= 200 && r.status < 300, op.kind == reading && r.status == http.StatusNotFound:
 		op.outcome = acknowledged
 	case r.status == http.StatusServiceUnavailable:
 		if op.outcome = unableNow; !broken {
-			return fmt.Errorf("refused although nothing is broken: %s", r.body)
+			return fmt.Errorf("refused although the disk works: %s", r.body)
 		}
 		return unavailable(path, r)
 	case op.mayRefuse(r.status):
 		op.outcome = refused
 		return nil
 	default:
-		return fmt.Errorf("not expected: %s", r.body)
+		return fmt.Errorf("unexpected: %s", r.body)
 	}
 	if op.kind == reading {
 		return op.takeSeen(path, r)
@@ -273,22 +273,22 @@ func (op *operation) take(path string, r answer, broken bool) (err error) {
 	case op.kind == changing && !strings.HasPrefix(path, "/api/"):
 		var w struct{ Data struct{ Version uint64 } }
 		if err = r.in(&w); err == nil && w.Data.Version == 0 {
-			err = fmt.Errorf("no version is told: %s", r.body)
+			err = fmt.Errorf("no version in the answer: %s", r.body)
 		}
 		op.version = w.Data.Version
 	}
 	return err
 }
 
-// mayRefuse reports whether a status is one for what was asked.
+// mayRefuse reports whether the server may refuse the request with a status.
 func (op *operation) mayRefuse(status int) bool {
 	c := &op.change
 	switch status {
-	case http.StatusBadRequest: // a version that is no longer the current one
+	case http.StatusBadRequest: // a version that is no longer current
 		return c.cas != nil && c.replace
 	case http.StatusPreconditionFailed:
 		return c.cas != nil && !c.replace
-	case http.StatusNotFound: // no document, or no such version any more
+	case http.StatusNotFound: // no document, or the version no longer exists
 		return c.exists || op.kind == rolling
 	}
 	return false
@@ -303,7 +303,7 @@ func (op *operation) takeSeen(path string, r answer) error {
 	case strings.HasPrefix(path, "/api/"):
 		var list struct{ Secrets []string }
 		err := r.in(&list)
-		// Names alone; the audit log tells of which version.
+		// Only names; the audit log has the version.
 		d := document{secrets: map[string]string{}}
 		for _, name := range list.Secrets {
 			d.secrets[name] = ""
@@ -318,7 +318,7 @@ func (op *operation) takeSeen(path string, r answer) error {
 	return err
 }
 
-// describe lists names and the beginnings of values, for people.
+// describe lists names and the start of values, for messages.
 func describe(content map[string]string) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(content)) {

@@ -12,41 +12,41 @@ import (
 	"sync/atomic"
 )
 
-// world is a server's data folder, those who use it, and what is known of it.
+// world is a server's data folder, its users, and the model of its state.
 type world struct {
 	config config
 	site   *site
 	http   *http.Client
-	random *rand.Rand // of the one goroutine that runs the lives
+	random *rand.Rand // used only by the goroutine that runs the lives
 	counts *counts
 
-	operator string // the token of who looks
+	operator string // the token for checks
 	orgs     []*org
 	workers  []*worker
-	prober   *worker // looks at how requests go; not one of those that load
+	prober   *worker // checks how requests are answered; not part of the load
 	log      *auditLog
-	records  []*record // read of the log, and not checked yet
+	records  []*record // read from the log, but not checked yet
 
-	clock  atomic.Int64 // orders what is sent and what is answered
-	broken atomic.Bool  // the disk is: 503 is an answer
+	clock  atomic.Int64 // orders requests and answers
+	broken atomic.Bool  // the disk is broken, so 503 is allowed
 
 	mu      sync.Mutex
-	problem error // the first thing that a worker found wrong
+	problem error // the first problem that a worker found
 }
 
-// org is an organization, and the model of its secrets.
+// org is an organization with the model of its secrets.
 type org struct {
 	id, name string
-	keep     int  // versions
+	keep     int  // number of versions
 	large    bool // has a few large values
-	deletes  bool // its versions are deleted and undeleted too
+	deletes  bool // versions are also deleted and undeleted
 
-	// newest is the newest version that anybody was told of.
+	// newest is the newest version that was reported to any worker.
 	newest atomic.Uint64
 	model  model
 }
 
-// told notes that somebody was told of a version.
+// told notes that a version was reported.
 func (o *org) told(version uint64) {
 	for {
 		v := o.newest.Load()
@@ -56,7 +56,7 @@ func (o *org) told(version uint64) {
 	}
 }
 
-// wrong notes what a worker found wrong.
+// wrong records a problem that a worker found.
 func (w *world) wrong(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -71,8 +71,8 @@ func (w *world) found() error {
 	return w.problem
 }
 
-// newWorld makes a server with organizations and tokens, which runs when it
-// returns. The data folder is dir.
+// newWorld starts a server with organizations and tokens. The data folder is
+// dir.
 func newWorld(ctx context.Context, c config, dir, run string, n *counts) (*world, *process, error) {
 	if err := os.MkdirAll(run, 0o700); err != nil {
 		return nil, nil, err
@@ -131,8 +131,7 @@ func (w *world) setUp(ctx context.Context, p *process) error {
 	return nil
 }
 
-// newToken gives a worker a token of its own, so that the log tells it from
-// others.
+// newToken gives a worker its own token, which identifies it in the audit log.
 func (w *world) newToken(ctx context.Context, a *api, k *worker) error {
 	type resource struct {
 		Type string `json:"type"`
@@ -153,10 +152,10 @@ func (w *world) newToken(ctx context.Context, a *api, k *worker) error {
 	return nil
 }
 
-// api is the view of who looks.
+// api returns a client for checks.
 func (w *world) api(p *process) *api { return &api{p.url, w.operator, w.http} }
 
-// load lets everybody work until ctx ends or the server dies.
+// load runs the workers until ctx ends or the server dies.
 func (w *world) load(ctx context.Context, p *process) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -11,13 +11,14 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// AWSKMSConfig names a symmetric key of AWS KMS. The caller's identity needs kms:Encrypt and kms:Decrypt on it.
+// AWSKMSConfig names a symmetric key in AWS KMS. The caller's identity needs
+// kms:Encrypt and kms:Decrypt on it.
 type AWSKMSConfig struct {
-	KeyARN string        // required: the full ARN of a key or an alias, since it has the region
-	Client awskms.KMSAPI `json:"-"` // made of the SDK's usual sources of credentials when nil
+	KeyARN string        // required: the full ARN of a key or an alias, which contains the region
+	Client awskms.KMSAPI `json:"-"` // if nil, uses the SDK's default credentials
 }
 
-// AWSKMS is the provider that has its key in AWS KMS.
+// AWSKMS is a provider with a key in AWS KMS.
 type AWSKMS struct {
 	shown
 	arn  string
@@ -28,7 +29,8 @@ var _ Provider = (*AWSKMS)(nil)
 
 var awsKeyARN = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$`)
 
-// NewAWSKMS makes a provider of a key in AWS KMS. It sends nothing to KMS before the first use.
+// NewAWSKMS returns a provider for a key in AWS KMS. It sends nothing until
+// its first use.
 func NewAWSKMS(ctx context.Context, c AWSKMSConfig) (*AWSKMS, error) {
 	if !awsKeyARN.MatchString(c.KeyARN) {
 		return nil, fmt.Errorf("aws-kms: %q is not of the form arn:aws:kms:region:account:key/id", c.KeyARN)
@@ -48,15 +50,15 @@ func NewAWSKMS(ctx context.Context, c AWSKMSConfig) (*AWSKMS, error) {
 	}, nil
 }
 
-// Kind is KindAWSKMS.
+// Kind returns KindAWSKMS.
 func (p *AWSKMS) Kind() string { return KindAWSKMS }
 
-// Key returns the key in KMS.
+// Key returns the key.
 func (p *AWSKMS) Key(context.Context) (KeyRef, tink.AEADWithContext, error) {
 	return KeyRef{ID: p.arn}, p.aead, nil
 }
 
-// KeyFor returns the key in KMS if it has the ARN in ref.
+// KeyFor returns the key if its ARN is in ref.
 func (p *AWSKMS) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, error) {
 	if ref.ID != p.arn {
 		return nil, wrongKey(KindAWSKMS+" key "+ref.ID, p.String())
@@ -64,7 +66,7 @@ func (p *AWSKMS) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, er
 	return p.aead, nil
 }
 
-// awsKey gives KMS's errors the meaning that Provider promises.
+// awsKey translates KMS's errors into those of Provider.
 type awsKey struct {
 	aead tink.AEADWithContext
 }
@@ -91,7 +93,8 @@ func (k *awsKey) DecryptWithContext(ctx context.Context, ciphertext, associatedD
 	case errors.As(err, &incorrect):
 		return nil, fmt.Errorf("%w: aws-kms: decrypt: %w", ErrWrongKey, err)
 	case errors.As(err, &invalid):
-		// KMS reads the key from the ciphertext, so this is neither: the ciphertext or its context was changed.
+		// KMS finds the key by the ciphertext, so the ciphertext or its
+		// context was changed.
 		return nil, fmt.Errorf("%w: aws-kms: decrypt: %w", ErrDamaged, err)
 	case err != nil:
 		return nil, fmt.Errorf("aws-kms: decrypt: %w", err)

@@ -21,8 +21,9 @@ const (
 	awsOtherKey = "arn:aws:kms:eu-central-1:111122223333:alias/another"
 )
 
-// awsFake is KMS as its Encrypt and Decrypt are documented: the ciphertext names its key, the encryption context is
-// authenticated, a plaintext has 4096 bytes at most.
+// awsFake implements Encrypt and Decrypt as documented for KMS: the ciphertext
+// names its key, the encryption context is authenticated, and a plaintext has
+// at most 4096 bytes.
 type awsFake struct {
 	mu   sync.Mutex
 	keys map[string]cipher.AEAD
@@ -57,7 +58,7 @@ func (f *awsFake) Encrypt(ctx context.Context, in *kms.EncryptInput, _ ...func(*
 		return nil, errors.New("ValidationException: plaintext must have 1 to 4096 bytes")
 	}
 	if len(in.EncryptionContext) == 0 {
-		return nil, errors.New("the header of the document is not bound") // KMS itself would take it
+		return nil, errors.New("the header of the document is not bound") // KMS itself would accept it
 	}
 	arn := aws.ToString(in.KeyId)
 	ad, err := json.Marshal(in.EncryptionContext)
@@ -98,7 +99,7 @@ func TestAWSKMSErrors(t *testing.T) {
 	wrapped := mustWrap(t, newKeys(t), p)
 	for name, c := range map[string]struct {
 		fail error
-		want error // of our own
+		want error // one of our own
 	}{
 		"throttled":       {&types.LimitExceededException{}, nil},
 		"disabled":        {&types.DisabledException{}, nil},
@@ -109,7 +110,7 @@ func TestAWSKMSErrors(t *testing.T) {
 		f.fail = c.fail
 		_, err := seal.Load(t.Context(), wrapped, p)
 		if !errors.Is(err, c.fail) {
-			t.Errorf("%s: %v, want the service's own error in it", name, err)
+			t.Errorf("%s: %v, want the service's own error", name, err)
 		}
 		for _, ours := range []error{seal.ErrWrongKey, seal.ErrDamaged} {
 			if errors.Is(err, ours) != (ours == c.want) {
@@ -117,7 +118,7 @@ func TestAWSKMSErrors(t *testing.T) {
 			}
 		}
 		if _, err := newKeys(t).Wrap(t.Context(), p); !errors.Is(err, c.fail) {
-			t.Errorf("%s: Wrap: %v, want the service's own error in it", name, err)
+			t.Errorf("%s: Wrap: %v, want the service's own error", name, err)
 		}
 	}
 }
@@ -128,7 +129,7 @@ func TestNewAWSKMSRefuses(t *testing.T) {
 		"arn:aws:kms:eu-central-1:111122223333:key/", "aws-kms://" + awsKey, awsKey + "\n",
 	} {
 		if _, err := seal.NewAWSKMS(t.Context(), seal.AWSKMSConfig{KeyARN: arn, Client: newAWSFake(t)}); err == nil {
-			t.Errorf("%q is taken", arn)
+			t.Errorf("%q was accepted", arn)
 		}
 	}
 }

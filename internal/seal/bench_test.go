@@ -44,7 +44,8 @@ func BenchmarkKeys(b *testing.B) {
 	})
 }
 
-// BenchmarkAlgorithms is the measurement behind the choice of XChaCha20-Poly1305, all with Tink's own primitives.
+// BenchmarkAlgorithms is why we use XChaCha20-Poly1305. It uses Tink's own
+// primitives.
 func BenchmarkAlgorithms(b *testing.B) {
 	place := make([]byte, 40)
 	for _, algorithm := range []struct {
@@ -91,7 +92,7 @@ func BenchmarkAlgorithms(b *testing.B) {
 	}
 }
 
-// BenchmarkLoad is what a start pays.
+// BenchmarkLoad measures the cost at start.
 func BenchmarkLoad(b *testing.B) {
 	for _, p := range []seal.Provider{newKeyFile(b), newPassphrase(b, "correct horse battery staple")} {
 		wrapped := mustWrap(b, newKeys(b), p)

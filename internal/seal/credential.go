@@ -15,18 +15,21 @@ const maxCredential = 64 << 10
 
 const hidden = "[hidden]"
 
-// Credential gives a passphrase or a token when it is asked for, and a copy each time. A configuration holds the way to
-// the secret instead of the secret, so it can be printed, and a token that is renewed in its file is found there.
+// Credential returns a copy of a passphrase or a token whenever it is needed.
+// A configuration with a Credential contains no secret, so it can be printed,
+// and a token that is renewed in its file is picked up.
 type Credential func(ctx context.Context) ([]byte, error)
 
-// CredentialValue gives what is already known, such as the content of an environment variable.
+// CredentialValue returns a known secret, such as the value of an environment
+// variable.
 func CredentialValue(secret []byte) Credential {
 	secret = bytes.Clone(secret)
 	return func(context.Context) ([]byte, error) { return bytes.Clone(secret), nil }
 }
 
-// CredentialFile reads a file each time, without the newline at its end. It refuses a file that is readable by others
-// than its owner and group, and an empty one.
+// CredentialFile reads a file each time, without a trailing newline. It
+// refuses an empty file, and one that users other than the owner and the group
+// can read.
 func CredentialFile(path string) Credential {
 	return func(context.Context) ([]byte, error) {
 		b, err := readPrivateFile(path, 0o007, "o=", maxCredential)
@@ -41,7 +44,7 @@ func CredentialFile(path string) Credential {
 	}
 }
 
-// String hides the secret, and so do the other methods.
+// String hides the secret, as do the methods below.
 func (Credential) String() string { return hidden }
 
 // GoString hides the secret.
@@ -53,10 +56,10 @@ func (Credential) LogValue() slog.Value { return slog.StringValue(hidden) }
 // MarshalJSON hides the secret.
 func (Credential) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
 
-// readPrivateFile reads a small regular file. It refuses one with any of the forbidden permissions; change is the argument
-// of chmod that takes them away.
+// readPrivateFile reads a small regular file. It refuses one with any of the
+// forbidden permissions; change is the argument of chmod that removes them.
 func readPrivateFile(path string, forbidden os.FileMode, change string, limit int64) ([]byte, error) {
-	// Before opening: opening a pipe would wait for its other end.
+	// Check before opening: opening a pipe would wait for its other end.
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
@@ -67,11 +70,11 @@ func readPrivateFile(path string, forbidden os.FileMode, change string, limit in
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat() // of the open file, which no one can exchange
+	info, err := f.Stat() // of the open file, which cannot be swapped
 	if err != nil {
 		return nil, err
 	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" { // where modes mean nothing
+	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" { // which has no such modes
 		return nil, fmt.Errorf("read %s: %w (mode %04o): run chmod %s %s", path, errReadable, mode, change, path)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
@@ -85,4 +88,4 @@ func readPrivateFile(path string, forbidden os.FileMode, change string, limit in
 	return b, nil
 }
 
-var errReadable = errors.New("the file is open to other users")
+var errReadable = errors.New("the file is accessible to other users")

@@ -1,8 +1,11 @@
-// Package seal guards what the store keeps: it seals bytes to their place, finds things by a keyed hash of their exact
-// name, and keeps its own keys wrapped by a key-encryption key that a [Provider] holds.
+// Package seal encrypts stored data: it seals values to their place in the
+// store, computes keyed hashes for lookups by exact name, and wraps its keys
+// with a key-encryption key from a [Provider].
 //
-// Here live the data keys and their rotation, the sealed format, the wrapped keyset document and the providers: a key
-// file, a passphrase, Vault transit, AWS KMS and GCP KMS. Elsewhere live the store, what a place looks like, when keys
-// are rotated and values sealed anew, and the file that the wrapped document is kept in. DESIGN.md has the formats byte
-// by byte and what is not promised.
+// It implements the data keys and their rotation, the sealed format, the
+// wrapped keyset document, and the providers: key file, passphrase, Vault
+// transit, AWS KMS and GCP KMS. Other packages decide what a place is, when to
+// rotate keys and re-encrypt values, and where to store the wrapped document.
+// DESIGN.md specifies the formats byte by byte, and lists what is not
+// promised.
 package seal

@@ -19,17 +19,18 @@ const (
 	maxDocument    = 1 << 20
 )
 
-// document is a wrapped keyset. Everything in it but the two sealed parts can be read by anyone.
+// document is a wrapped keyset. Everything except the two sealed parts is in
+// plain text.
 type document struct {
 	Type       string  `json:"type"`
 	Format     int     `json:"format"`
 	Key        keyName `json:"key_encryption_key"`
-	WrappedKey []byte  `json:"wrapped_key"` // the document key, under the key-encryption key
-	Keyset     []byte  `json:"keyset"`      // the payload, under the document key
+	WrappedKey []byte  `json:"wrapped_key"` // the document key, encrypted with the key-encryption key
+	Keyset     []byte  `json:"keyset"`      // the payload, encrypted with the document key
 	Checksum   string  `json:"checksum"`
 }
 
-// keyName names the key-encryption key.
+// keyName identifies the key-encryption key.
 type keyName struct {
 	Provider   string            `json:"provider"`
 	ID         string            `json:"id"`
@@ -40,9 +41,10 @@ func (k keyName) String() string { return k.Provider + " key " + k.ID }
 
 func (d *document) ref() KeyRef { return KeyRef{ID: d.Key.ID, Parameters: d.Key.Parameters} }
 
-// binding is the associated data of one of the two sealed parts. It binds the format, the provider, the id of the
-// key-encryption key and its parameters, so that none of them can be exchanged. It is a hash because a key management
-// service may show associated data in its own log and limit its length.
+// binding returns the associated data of a sealed part. It binds the part to
+// the format, the provider, and the ID and parameters of the key-encryption
+// key, so that none of them can be swapped. It is a hash because a key
+// management service may log associated data and limit its length.
 func (d *document) binding(part string) []byte {
 	h := sha256.New()
 	writeField(h, documentType)
@@ -51,8 +53,9 @@ func (d *document) binding(part string) []byte {
 	return h.Sum(nil)
 }
 
-// checksum finds damage by accident before any key is used, so that a bad disk is not taken for a wrong key. It is no
-// protection against intent; binding is.
+// checksum detects accidental damage before any key is used, so that a bad
+// disk is not mistaken for a wrong key. It does not protect against attackers;
+// binding does.
 func (d *document) checksum() string {
 	h := sha256.New()
 	writeField(h, documentType)
@@ -74,7 +77,8 @@ func (d *document) writeHeader(h hash.Hash) {
 	}
 }
 
-// writeField writes s with its length in front, so that no two lists of fields give the same bytes.
+// writeField writes s with a length prefix, so that different lists of fields
+// have different encodings.
 func writeField(h hash.Hash, s string) {
 	writeLength(h, len(s))
 	io.WriteString(h, s)
@@ -95,8 +99,9 @@ func (d *document) encode() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// parseDocument reads what encode wrote. White space may differ, since tools that carry JSON about change it; everything
-// else must be as encode writes it, so that a document has one meaning and any other change is found.
+// parseDocument parses the output of encode. White space may differ, since
+// tools that transport JSON change it. Everything else must be exactly as
+// written by encode, so that any other change is detected.
 func parseDocument(b []byte) (*document, error) {
 	if len(b) > maxDocument {
 		return nil, fmt.Errorf("%w: the keyset document is larger than %d bytes", ErrDamaged, maxDocument)
@@ -110,26 +115,26 @@ func parseDocument(b []byte) (*document, error) {
 	}
 	switch {
 	case head.Type != documentType:
-		return nil, fmt.Errorf("%w: this is not a keyset document", ErrDamaged)
+		return nil, fmt.Errorf("%w: it is not a keyset document", ErrDamaged)
 	case head.Format > documentFormat:
-		return nil, fmt.Errorf("the keyset document has format %d, known is %d: %w", head.Format, documentFormat, ErrNewerFormat)
+		return nil, fmt.Errorf("the keyset document has format %d, but only format %d is known: %w", head.Format, documentFormat, ErrNewerFormat)
 	case head.Format < documentFormat:
-		return nil, fmt.Errorf("%w: the keyset document has no known format", ErrDamaged)
+		return nil, fmt.Errorf("%w: the keyset document has no valid format", ErrDamaged)
 	}
 	d := new(document)
 	if err := json.Unmarshal(b, d); err != nil {
-		return nil, fmt.Errorf("%w: the keyset document does not parse", ErrDamaged)
+		return nil, fmt.Errorf("%w: the keyset document is malformed", ErrDamaged)
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, b); err != nil {
-		return nil, fmt.Errorf("%w: the keyset document does not parse", ErrDamaged)
+		return nil, fmt.Errorf("%w: the keyset document is malformed", ErrDamaged)
 	}
 	canonical, err := json.Marshal(d)
 	if err != nil {
 		return nil, fmt.Errorf("check the keyset document: %w", err)
 	}
 	if !bytes.Equal(compact.Bytes(), canonical) {
-		return nil, fmt.Errorf("%w: the keyset document is not as it was written", ErrDamaged)
+		return nil, fmt.Errorf("%w: the keyset document was changed", ErrDamaged)
 	}
 	if d.Checksum != d.checksum() {
 		return nil, fmt.Errorf("%w: the checksum of the keyset document does not match", ErrDamaged)

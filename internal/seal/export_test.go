@@ -2,7 +2,7 @@ package seal
 
 import "encoding/json"
 
-// KeysFromPayload makes Keys of a keyset in clear, as it stands inside a document.
+// KeysFromPayload creates Keys from a plain-text keyset, as inside a document.
 func KeysFromPayload(clearText []byte) (*Keys, error) {
 	s, err := decodeKeyset(clearText)
 	if err != nil {
@@ -11,16 +11,17 @@ func KeysFromPayload(clearText []byte) (*Keys, error) {
 	return s.keys()
 }
 
-// DataKeys returns Tink's binary keyset of the data keys, in clear.
+// DataKeys returns Tink's binary keyset of the data keys, in plain text.
 func (k *Keys) DataKeys() ([]byte, error) { return encodeHandle(k.set.data) }
 
-// LookupKey returns Tink's binary keyset of the lookup key, in clear.
+// LookupKey returns Tink's binary keyset of the lookup key, in plain text.
 func (k *Keys) LookupKey() ([]byte, error) { return encodeHandle(k.set.lookup) }
 
-// Payload returns the keyset in clear, as it would stand inside a document.
+// Payload returns the plain-text keyset, as inside a document.
 func (k *Keys) Payload() ([]byte, error) { return k.set.encode() }
 
-// Rechecksum gives a changed document the checksum that fits, as someone with intent would.
+// Rechecksum corrects the checksum of a changed document, as an attacker
+// would.
 func Rechecksum(b []byte) ([]byte, error) {
 	d := new(document)
 	if err := json.Unmarshal(b, d); err != nil {
@@ -29,7 +30,7 @@ func Rechecksum(b []byte) ([]byte, error) {
 	return d.encode()
 }
 
-// ParseKeyFile and KeyLine are the two directions of the key file's line.
+// ParseKeyFile and KeyLine decode and encode the line of a key file.
 func ParseKeyFile(text []byte) ([]byte, error) { return parseKeyFile(text) }
 
 func KeyLine(master []byte) string { return keyLine(master) }

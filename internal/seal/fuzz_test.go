@@ -11,7 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// needSeeds fails when the seeds are gone: without them an ordinary test run would check nothing and stay green.
+// needSeeds fails if the seeds are missing: without them, an ordinary test run
+// would check nothing and pass.
 func needSeeds(f *testing.F) {
 	f.Helper()
 	seeds, err := os.ReadDir(filepath.Join("testdata", "fuzz", f.Name()))
@@ -36,10 +37,10 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("Open = %x, %v, want ErrDamaged", got, err)
 		}
 		if err == nil && !known[string(sealed)+"|"+string(place)] {
-			t.Errorf("what no one sealed opens as %x", got)
+			t.Errorf("opened unsealed bytes as %x", got)
 		}
 		if _, ok := k.KeyID(sealed); !ok && err == nil {
-			t.Error("what has no key id opens")
+			t.Error("opened bytes without a key ID")
 		}
 
 		again := mustSeal(t, k, sealed, place)
@@ -66,7 +67,7 @@ func FuzzLoad(f *testing.F) {
 		switch {
 		case err == nil:
 			if describeErr != nil || info.Kind != seal.KindKeyFile {
-				t.Errorf("Load takes what Describe calls %+v, %v", info, describeErr)
+				t.Errorf("Load accepts a document that Describe reports as %+v, %v", info, describeErr)
 			}
 			if got, err := k.Open(mustSeal(t, k, doc, doc), doc); err != nil || !bytes.Equal(got, doc) {
 				t.Errorf("the loaded keyset does not work: %v", err)
@@ -79,14 +80,14 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("Load: %v, Describe: %v", err, describeErr)
 		}
 
-		// Once more with a checksum that fits, to come past it.
+		// Again with a corrected checksum, to get past it.
 		b, err := seal.Rechecksum(doc)
 		if err != nil {
 			return
 		}
 		_, err = seal.Load(t.Context(), b, kek)
 		if err != nil && !errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrWrongKey) && !errors.Is(err, seal.ErrNewerFormat) {
-			t.Errorf("Load with a new checksum: %v, want one of the package's errors", err)
+			t.Errorf("Load with a correct checksum: %v, want one of the package's errors", err)
 		}
 	})
 }
@@ -101,17 +102,17 @@ func FuzzKeyFile(f *testing.F) {
 			}
 			for word := range strings.FieldsFuncSeq(string(text), func(r rune) bool { return r == ':' || r == '\n' }) {
 				if len(word) > 16 && strings.Contains(err.Error(), word) {
-					t.Errorf("the error shows the file's %q: %v", word, err)
+					t.Errorf("the error contains the file's %q: %v", word, err)
 				}
 			}
 			return
 		}
 		line := seal.KeyLine(master)
 		if !strings.Contains(strings.ToLower(string(text)), line) {
-			t.Errorf("%q is read as %q", text, line)
+			t.Errorf("%q was parsed as %q", text, line)
 		}
 		if again, err := seal.ParseKeyFile([]byte(line)); err != nil || !bytes.Equal(again, master) {
-			t.Errorf("%q is read as %x, %v", line, again, err)
+			t.Errorf("%q was parsed as %x, %v", line, again, err)
 		}
 	})
 }

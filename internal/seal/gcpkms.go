@@ -16,15 +16,16 @@ import (
 	"golang.org/x/oauth2/google"
 )
 
-// GCPKMSConfig names a symmetric key of Google Cloud KMS. The caller's identity, found as Application Default Credentials,
-// needs the role Cloud KMS CryptoKey Encrypter/Decrypter on it.
+// GCPKMSConfig names a symmetric key in Google Cloud KMS. The caller's
+// identity, from the Application Default Credentials, needs the role Cloud KMS
+// CryptoKey Encrypter/Decrypter on it.
 type GCPKMSConfig struct {
 	Key      string       // required: projects/…/locations/…/keyRings/…/cryptoKeys/…
-	Endpoint string       `json:"-"` // the public one of the credentials' universe when empty
-	Client   *http.Client `json:"-"` // one with a timeout of 30 s when nil
+	Endpoint string       `json:"-"` // if empty, the public one of the credentials' universe
+	Client   *http.Client `json:"-"` // if nil, a client with a timeout of 30 s
 }
 
-// GCPKMS is the provider that has its key in Google Cloud KMS.
+// GCPKMS is a provider with a key in Google Cloud KMS.
 type GCPKMS struct {
 	shown
 	name string
@@ -33,13 +34,15 @@ type GCPKMS struct {
 
 var _ Provider = (*GCPKMS)(nil)
 
-// gcpScope is the one that impersonation needs too. What the credentials may do is limited by their role.
+// gcpScope also allows impersonation. The role limits what the credentials can
+// do.
 const gcpScope = "https://www.googleapis.com/auth/cloud-platform"
 
 var gcpKeyName = regexp.MustCompile(
 	`^projects/[a-z0-9][a-z0-9.:-]*/locations/[a-z0-9-]+/keyRings/[A-Za-z0-9_-]{1,63}/cryptoKeys/[A-Za-z0-9_-]{1,63}$`)
 
-// NewGCPKMS makes a provider of a key in Google Cloud KMS. It sends nothing before the first use.
+// NewGCPKMS returns a provider for a key in Google Cloud KMS. It sends nothing
+// until its first use.
 func NewGCPKMS(c GCPKMSConfig) (*GCPKMS, error) {
 	if !gcpKeyName.MatchString(c.Key) {
 		return nil, fmt.Errorf("gcp-kms: %q is not of the form projects/…/locations/…/keyRings/…/cryptoKeys/…", c.Key)
@@ -51,15 +54,15 @@ func NewGCPKMS(c GCPKMSConfig) (*GCPKMS, error) {
 	}, nil
 }
 
-// Kind is KindGCPKMS.
+// Kind returns KindGCPKMS.
 func (p *GCPKMS) Kind() string { return KindGCPKMS }
 
-// Key returns the key in KMS.
+// Key returns the key.
 func (p *GCPKMS) Key(context.Context) (KeyRef, tink.AEADWithContext, error) {
 	return KeyRef{ID: p.name}, p.aead, nil
 }
 
-// KeyFor returns the key in KMS if it has the name in ref.
+// KeyFor returns the key if its name is in ref.
 func (p *GCPKMS) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, error) {
 	if ref.ID != p.name {
 		return nil, wrongKey(KindGCPKMS+" key "+ref.ID, p.String())
@@ -67,7 +70,7 @@ func (p *GCPKMS) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, er
 	return p.aead, nil
 }
 
-// gcpKey speaks the two methods of the Cloud KMS REST API that are needed.
+// gcpKey implements the two methods of the Cloud KMS REST API that it needs.
 type gcpKey struct {
 	name     string
 	endpoint string
@@ -76,7 +79,8 @@ type gcpKey struct {
 
 var _ tink.AEADWithContext = (*gcpKey)(nil)
 
-// The bodies. Google's JSON has bytes in base64, as encoding/json writes them, and 64-bit numbers in strings.
+// The bodies. Google's JSON has bytes in base64, like encoding/json, and
+// 64-bit numbers as strings.
 type (
 	gcpEncryptRequest struct {
 		Plaintext         []byte `json:"plaintext"`
@@ -117,9 +121,9 @@ func (k *gcpKey) EncryptWithContext(ctx context.Context, plaintext, associatedDa
 	case err != nil:
 		return nil, err
 	case len(a.Ciphertext) == 0:
-		return nil, errors.New("gcp-kms: the answer has no ciphertext")
+		return nil, errors.New("gcp-kms: the response has no ciphertext")
 	case !a.VerifiedPlaintextCRC || !a.VerifiedAssociatedDataCRC || a.CiphertextCRC != crc32c(a.Ciphertext):
-		return nil, errors.New("gcp-kms: the request or the answer was damaged on its way: a checksum doesn't match")
+		return nil, errors.New("gcp-kms: the request or the response was damaged in transit: checksum mismatch")
 	}
 	return a.Ciphertext, nil
 }
@@ -134,9 +138,9 @@ func (k *gcpKey) DecryptWithContext(ctx context.Context, ciphertext, associatedD
 	case err != nil:
 		return nil, err
 	case len(a.Plaintext) == 0:
-		return nil, errors.New("gcp-kms: the answer has no plaintext")
+		return nil, errors.New("gcp-kms: the response has no plaintext")
 	case a.PlaintextCRC != crc32c(a.Plaintext):
-		return nil, errors.New("gcp-kms: the answer was damaged on its way: its checksum doesn't match")
+		return nil, errors.New("gcp-kms: the response was damaged in transit: checksum mismatch")
 	}
 	return a.Plaintext, nil
 }
@@ -162,13 +166,14 @@ func (k *gcpKey) post(ctx context.Context, method string, request, answer any) e
 		return gcpError(method, resp, text)
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
-		return errors.New("gcp-kms: the answer does not parse")
+		return errors.New("gcp-kms: the response is malformed")
 	}
 	return nil
 }
 
-// authorized makes a request with an access token. The credentials are looked up each time: calls are rare, and a source of
-// tokens is bound to the context that it was made with.
+// authorized makes a request with an access token. It looks up the credentials
+// each time: calls are rare, and a token source is bound to the context that
+// it was created with.
 func (k *gcpKey) authorized(ctx context.Context, method string, body []byte) (*http.Request, error) {
 	client := *k.http
 	client.Transport = &boundTransport{ctx, k.http.Transport}
@@ -179,8 +184,8 @@ func (k *gcpKey) authorized(ctx context.Context, method string, body []byte) (*h
 	}
 	token, err := credentials.TokenSource.Token()
 	if refused := (*oauth2.RetrieveError)(nil); errors.As(err, &refused) {
-		// Its own message has the whole answer.
-		return nil, fmt.Errorf("get an access token: the credentials are refused (status %d)", refused.Response.StatusCode)
+		// The error's own message contains the whole response.
+		return nil, fmt.Errorf("get an access token: the credentials were refused (status %d)", refused.Response.StatusCode)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("get an access token: %w", err)
@@ -205,10 +210,11 @@ func (k *gcpKey) authorized(ctx context.Context, method string, body []byte) (*h
 	return req, nil
 }
 
-// boundTransport sends every request in its context, because package oauth2 doesn't for all of its.
+// boundTransport sends every request with its context, because package oauth2
+// sends some without one.
 type boundTransport struct {
 	ctx  context.Context
-	base http.RoundTripper // http.DefaultTransport when nil
+	base http.RoundTripper // http.DefaultTransport if nil
 }
 
 func (t *boundTransport) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -219,7 +225,8 @@ func (t *boundTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return base.RoundTrip(r.WithContext(t.ctx))
 }
 
-// quotaProject is the project that a person's credentials name for KMS to charge; a service account needs none.
+// quotaProject returns the project that a user's credentials name for billing;
+// a service account needs none.
 func quotaProject(credentials []byte) string {
 	var file struct {
 		QuotaProject string `json:"quota_project_id"`
@@ -230,27 +237,29 @@ func quotaProject(credentials []byte) string {
 	return file.QuotaProject
 }
 
-// gcpError tells a refusal from a key that does not fit. As with transit, the service's own text is not shown.
+// gcpError explains a failed request. Like transitError, it never shows the
+// service's own text.
 func gcpError(method string, resp *http.Response, text []byte) error {
 	if isRedirect(resp) {
 		return fmt.Errorf("gcp-kms: %w", redirectError(resp))
 	}
 	var a gcpErrorAnswer
-	_ = json.Unmarshal(text, &a) // without a status the number has to do
+	_ = json.Unmarshal(text, &a) // without a status, the number has to suffice
 	if method == "decrypt" && a.Error.Status == "INVALID_ARGUMENT" {
-		// The one answer of KMS to a changed ciphertext, other associated data and another key of the same name.
-		return fmt.Errorf("%w, or %w: the Cloud KMS key of this name does not open it", ErrWrongKey, ErrDamaged)
+		// KMS gives this answer to a changed ciphertext, to other associated
+		// data, and to a different key of the same name.
+		return fmt.Errorf("%w, or %w: the Cloud KMS key of this name cannot decrypt it", ErrWrongKey, ErrDamaged)
 	}
 	meaning := map[string]string{
 		"FAILED_PRECONDITION": "the key, or its version, is disabled or destroyed",
-		"NOT_FOUND":           "there is no such key",
-		"PERMISSION_DENIED": "there is no such key, its API is not enabled, or the credentials lack the role Cloud KMS CryptoKey " +
+		"NOT_FOUND":           "the key does not exist",
+		"PERMISSION_DENIED": "the key does not exist, its API is not enabled, or the credentials lack the role Cloud KMS CryptoKey " +
 			"Encrypter/Decrypter on it",
-		"RESOURCE_EXHAUSTED": "the quota of the project is used up",
+		"RESOURCE_EXHAUSTED": "the project's quota is exhausted",
 		"UNAUTHENTICATED":    "the credentials are not valid",
 		"UNAVAILABLE":        "the service is not available",
 	}[a.Error.Status]
-	return fmt.Errorf("gcp-kms: %s failed (status %d): %s", method, resp.StatusCode, cmp.Or(meaning, "no reason is known"))
+	return fmt.Errorf("gcp-kms: %s failed (status %d): %s", method, resp.StatusCode, cmp.Or(meaning, "unknown reason"))
 }
 
 func crc32c(b []byte) int64 { return int64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))) }

@@ -26,17 +26,18 @@ const (
 	gcpRefreshToken = "1//marker-refresh-token"
 )
 
-// gcpFake is Cloud KMS as the reference of its REST API describes encrypt and decrypt, with Google's token endpoint.
+// gcpFake implements encrypt and decrypt as documented for Cloud KMS's REST
+// API, and Google's token endpoint.
 type gcpFake struct {
 	server *httptest.Server
 
 	mu     sync.Mutex
 	keys   map[string]cipher.AEAD
-	answer func(http.ResponseWriter, *http.Request) // instead of KMS's own, when set
-	tokens func(http.ResponseWriter, *http.Request) // instead of the token endpoint's own, when set
+	answer func(http.ResponseWriter, *http.Request) // if set, replaces KMS's answers
+	tokens func(http.ResponseWriter, *http.Request) // if set, replaces the token endpoint's answers
 }
 
-// newGCPFake starts the fake and makes its credentials the default ones.
+// newGCPFake starts the fake and makes its credentials the default.
 func newGCPFake(t testing.TB) *gcpFake {
 	t.Helper()
 	f := &gcpFake{keys: make(map[string]cipher.AEAD)}
@@ -95,7 +96,8 @@ func (f *gcpFake) token(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// gcpBody has the fields of both requests. Numbers are text, as in all of Google's JSON.
+// gcpBody has the fields of both requests. Numbers are strings, as in all of
+// Google's JSON.
 type gcpBody struct {
 	Plaintext         []byte `json:"plaintext"`
 	PlaintextCRC      string `json:"plaintextCrc32c"`
@@ -121,7 +123,7 @@ func (f *gcpFake) kms(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	err := d.Decode(&body)
-	// KMS itself would take a request without associated data.
+	// KMS itself would accept a request without associated data.
 	if err != nil || len(body.AssociatedData) == 0 || body.AssociatedDataCRC != castagnoli(body.AssociatedData) {
 		gcpFail(w, http.StatusBadRequest, "INVALID_ARGUMENT")
 		return
@@ -172,7 +174,8 @@ func castagnoli(b []byte) string {
 	return strconv.FormatUint(uint64(crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), 10)
 }
 
-// gcpFail answers with an error as Google's APIs do. Its message repeats the credential, as a proxy's could.
+// gcpFail answers with an error like Google's APIs. Its message repeats the
+// credential, as a proxy's might.
 func gcpFail(w http.ResponseWriter, status int, name string) {
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(map[string]any{
@@ -188,12 +191,12 @@ func TestGCPKMSErrors(t *testing.T) {
 		name    string
 		answer  func(http.ResponseWriter, *http.Request)
 		says    string
-		verdict bool // about the document
+		verdict bool // whether the error is about the document
 	}{
 		{"no permission", gcpAnswer(403, "PERMISSION_DENIED"), "lack the role", false},
 		{"no credentials", gcpAnswer(401, "UNAUTHENTICATED"), "not valid", false},
 		{"disabled key", gcpAnswer(400, "FAILED_PRECONDITION"), "disabled or destroyed", false},
-		{"no key", gcpAnswer(404, "NOT_FOUND"), "no such key", false},
+		{"no key", gcpAnswer(404, "NOT_FOUND"), "does not exist", false},
 		{"down", gcpAnswer(503, "UNAVAILABLE"), "status 503", false},
 		{"another ciphertext", gcpAnswer(400, "INVALID_ARGUMENT"), "", true},
 		{"unknown", gcpAnswer(418, "TEAPOT"), "status 418", false},
@@ -202,9 +205,9 @@ func TestGCPKMSErrors(t *testing.T) {
 			w.Header().Set("Location", "https://elsewhere.example/")
 			w.WriteHeader(307)
 		}, "elsewhere.example", false},
-		{"no JSON", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, gcpToken) }, "does not parse", false},
+		{"not JSON", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, gcpToken) }, "malformed", false},
 		{"nothing", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{}`) }, "no plaintext", false},
-		{"a wrong checksum", func(w http.ResponseWriter, _ *http.Request) {
+		{"wrong checksum", func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(w, `{"plaintext": "AAAA", "plaintextCrc32c": "1", "ciphertext": "AAAA", "ciphertextCrc32c": "1"}`)
 		}, "checksum", false},
 		{"too much", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 2<<20)) }, "too large", false},
@@ -213,14 +216,14 @@ func TestGCPKMSErrors(t *testing.T) {
 			f.set(c.answer)
 			_, err := seal.Load(t.Context(), wrapped, p)
 			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), gcpToken) {
-				t.Errorf("Load: %v, want one that says %q and not what the service says", err, c.says)
+				t.Errorf("Load: %v, want it to contain %q without the service's own text", err, c.says)
 			}
 			if errors.Is(err, seal.ErrDamaged) != c.verdict {
-				t.Errorf("Load: %v, want a verdict about the document: %v", err, c.verdict)
+				t.Errorf("Load: %v, want an error about the document: %v", err, c.verdict)
 			}
 			_, err = newKeys(t).Wrap(t.Context(), p)
 			if err == nil || strings.Contains(err.Error(), gcpToken) || errors.Is(err, seal.ErrDamaged) {
-				t.Errorf("Wrap: %v, want the service's failure alone", err)
+				t.Errorf("Wrap: %v, want only the service's failure", err)
 			}
 		})
 	}
@@ -239,18 +242,18 @@ func TestGCPCredentials(t *testing.T) {
 	}
 	_, err := newKeys(t).Wrap(t.Context(), p)
 	if err == nil || !strings.Contains(err.Error(), "status 400") || strings.Contains(err.Error(), gcpRefreshToken) {
-		t.Errorf("refused credentials: %v, want one that has the status and not the answer", err)
+		t.Errorf("refused credentials: %v, want one with the status and without the response", err)
 	}
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/credentials.json")
 	if _, err := newKeys(t).Wrap(t.Context(), p); err == nil || !strings.Contains(err.Error(), "/nowhere/credentials.json") {
-		t.Errorf("missing credentials: %v, want one that names the file", err)
+		t.Errorf("missing credentials: %v, want it to name the file", err)
 	}
 }
 
 func TestGCPKeyOfTheSameNameElsewhere(t *testing.T) {
 	wrapped := mustWrap(t, newKeys(t), newGCPFake(t).provider(t, gcpKey))
 	other := newGCPFake(t).provider(t, gcpKey)
-	mustWrap(t, newKeys(t), other) // so that it has a key of that name
+	mustWrap(t, newKeys(t), other) // creates a key of that name
 	if _, err := seal.Load(t.Context(), wrapped, other); !errors.Is(err, seal.ErrWrongKey) || !errors.Is(err, seal.ErrDamaged) {
 		t.Errorf("err = %v, want ErrWrongKey and ErrDamaged", err)
 	}
@@ -262,7 +265,7 @@ func TestNewGCPKMSRefuses(t *testing.T) {
 		"projects//locations/global/keyRings/r/cryptoKeys/k", "projects/p/locations/global/keyRings/r/cryptoKeys/..",
 	} {
 		if _, err := seal.NewGCPKMS(seal.GCPKMSConfig{Key: name}); err == nil {
-			t.Errorf("%q is taken", name)
+			t.Errorf("%q was accepted", name)
 		}
 	}
 }

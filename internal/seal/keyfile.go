@@ -19,13 +19,13 @@ const (
 	keyFileKeySize  = 32
 	keyFileSumSize  = 4
 	maxKeyFile      = 16 << 10
-	keyFileTemplate = `# Fluxkeep key-encryption key %s. Whoever has this file and the data can read every secret.
+	keyFileTemplate = `# Fluxkeep key-encryption key %s. Anyone who has this file and the data can read every secret.
 # Keep it off the data disk and apart from its backups, and keep a copy: without it no secret can be read again.
 %s
 `
 )
 
-// KeyFile is the provider that has its key in a file.
+// KeyFile is a provider with its key in a file.
 type KeyFile struct {
 	shown
 	key *localKey
@@ -33,12 +33,13 @@ type KeyFile struct {
 
 var _ Provider = (*KeyFile)(nil)
 
-// CreateKeyFile makes a new key in a new file with mode 0600. It returns when the file is durable, and fs.ErrExist
-// (wrapped) when there is a file of that name. A crash in between can leave a file that is cut; OpenKeyFile says so, and
-// nothing has been sealed with it.
+// CreateKeyFile creates a new key in a new file with mode 0600. When it
+// returns, the file is durable. The error wraps fs.ErrExist if the name
+// exists. A crash can leave a truncated file; OpenKeyFile detects it, and
+// nothing has been sealed with its key.
 func CreateKeyFile(path string) (*KeyFile, error) {
 	master := make([]byte, keyFileKeySize)
-	rand.Read(master) // never fails: it ends the process instead
+	rand.Read(master) // never fails
 	defer clear(master)
 	k, err := newKeyFile(master)
 	if err != nil {
@@ -52,8 +53,9 @@ func CreateKeyFile(path string) (*KeyFile, error) {
 	return k, nil
 }
 
-// OpenKeyFile reads a key file. It refuses one that is open to other users, and says what is wrong with one that is cut
-// or mistyped (ErrDamaged) or of a newer format (ErrNewerFormat).
+// OpenKeyFile reads a key file. It refuses a file that other users can access,
+// and reports one that is truncated or mistyped (ErrDamaged) or of a newer
+// format (ErrNewerFormat).
 func OpenKeyFile(path string) (*KeyFile, error) {
 	text, err := readPrivateFile(path, 0o077, "600", maxKeyFile)
 	if err != nil {
@@ -76,7 +78,7 @@ func newKeyFile(master []byte) (*KeyFile, error) {
 	return &KeyFile{shown: shown{KindKeyFile + " key " + key.id}, key: key}, nil
 }
 
-// Kind is KindKeyFile.
+// Kind returns KindKeyFile.
 func (k *KeyFile) Kind() string { return KindKeyFile }
 
 // Key returns the file's key.
@@ -84,7 +86,7 @@ func (k *KeyFile) Key(context.Context) (KeyRef, tink.AEADWithContext, error) {
 	return KeyRef{ID: k.key.id}, k.key, nil
 }
 
-// KeyFor returns the file's key if it is the one that ref names.
+// KeyFor returns the file's key if ref names it.
 func (k *KeyFile) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, error) {
 	if ref.ID != k.key.id {
 		return nil, wrongKey(KindKeyFile+" key "+ref.ID, k.String())
@@ -92,8 +94,9 @@ func (k *KeyFile) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, e
 	return k.key, nil
 }
 
-// keyLine is the line with the key: label and format, the key in hexadecimal, and a checksum of both. Hexadecimal because
-// it survives being read aloud and typed.
+// keyLine returns the line with the key: label and format, the key in
+// hexadecimal, and a checksum of both. Hexadecimal can be read aloud and
+// typed.
 func keyLine(master []byte) string {
 	return keyFileLabel + keyFileFormat + ":" + hex.EncodeToString(master) + ":" + hex.EncodeToString(keyLineSum(master))
 }
@@ -105,7 +108,8 @@ func keyLineSum(master []byte) []byte {
 	return h.Sum(nil)[:keyFileSumSize]
 }
 
-// parseKeyFile finds the key in the text of a key file. Its errors show none of the text.
+// parseKeyFile parses the text of a key file. Its errors contain none of the
+// text.
 func parseKeyFile(text []byte) ([]byte, error) {
 	var line string
 	for l := range strings.Lines(string(text)) {
@@ -113,31 +117,31 @@ func parseKeyFile(text []byte) ([]byte, error) {
 		switch {
 		case l == "" || strings.HasPrefix(l, "#"):
 		case line != "":
-			return nil, fmt.Errorf("%w: there is more than one line that is not a comment", ErrDamaged)
+			return nil, fmt.Errorf("%w: it has more than one line besides comments", ErrDamaged)
 		default:
 			line = l
 		}
 	}
 	if line == "" {
-		return nil, fmt.Errorf("%w: there is no key in it; the file is empty or cut", ErrDamaged)
+		return nil, fmt.Errorf("%w: it has no key: the file is empty or truncated", ErrDamaged)
 	}
 	rest, ok := strings.CutPrefix(line, keyFileLabel)
 	if !ok {
-		return nil, fmt.Errorf("%w: this is not a key file: its line does not begin with %s", ErrDamaged, keyFileLabel)
+		return nil, fmt.Errorf("%w: it is not a key file: its line does not start with %s", ErrDamaged, keyFileLabel)
 	}
 	format, rest, ok := strings.Cut(rest, ":")
 	if !ok {
-		return nil, fmt.Errorf("%w: the line with the key is cut", ErrDamaged)
+		return nil, fmt.Errorf("%w: the line with the key is truncated", ErrDamaged)
 	}
 	if format != keyFileFormat {
 		if isNumber(format) {
-			return nil, fmt.Errorf("the key file has format %.8s, known is %s: %w", format, keyFileFormat, ErrNewerFormat)
+			return nil, fmt.Errorf("the key file has format %.8s, but only format %s is known: %w", format, keyFileFormat, ErrNewerFormat)
 		}
-		return nil, fmt.Errorf("%w: the key file has no known format", ErrDamaged)
+		return nil, fmt.Errorf("%w: the key file has no valid format", ErrDamaged)
 	}
 	digits, sum, ok := strings.Cut(rest, ":")
 	if !ok || len(digits) < 2*keyFileKeySize || len(sum) < 2*keyFileSumSize {
-		return nil, fmt.Errorf("%w: the line with the key is cut", ErrDamaged)
+		return nil, fmt.Errorf("%w: the line with the key is truncated", ErrDamaged)
 	}
 	master, err := hex.DecodeString(digits)
 	if err != nil {
@@ -148,7 +152,7 @@ func parseKeyFile(text []byte) ([]byte, error) {
 	}
 	given, err := hex.DecodeString(sum)
 	if err != nil || !bytes.Equal(given, keyLineSum(master)) {
-		return nil, fmt.Errorf("%w: the checksum does not match the key: a character is wrong", ErrDamaged)
+		return nil, fmt.Errorf("%w: the checksum does not match the key; check for typing errors", ErrDamaged)
 	}
 	return master, nil
 }

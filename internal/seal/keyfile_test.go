@@ -27,7 +27,7 @@ func TestKeyFileVectors(t *testing.T) {
 			wantResult(t, err, c.Result)
 			if err != nil {
 				if !strings.Contains(err.Error(), c.Reason) {
-					t.Errorf("err = %v, want one that says %q", err, c.Reason)
+					t.Errorf("err = %v, want it to contain %q", err, c.Reason)
 				}
 				return
 			}
@@ -68,21 +68,21 @@ func TestCreateKeyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, _, err := opened.Key(t.Context()); err != nil || again.ID != ref.ID {
-		t.Errorf("opened key %s, created %s, %v", again.ID, ref.ID, err)
+		t.Errorf("opened key %s, but created %s, %v", again.ID, ref.ID, err)
 	}
 
 	if _, err := seal.CreateKeyFile(path); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a second time: %v, want fs.ErrExist", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || string(after) != string(text) {
-		t.Errorf("the second time has changed the file: %v", err)
+		t.Errorf("the second call changed the file: %v", err)
 	}
 	if _, err := seal.CreateKeyFile(filepath.Join(t.TempDir(), "none", "key")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("in a directory that is not there: %v, want fs.ErrNotExist", err)
+		t.Errorf("in a missing directory: %v, want fs.ErrNotExist", err)
 	}
 }
 
-// A file that is cut anywhere is an error: no cut yields another key.
+// TestCutKeyFile checks that a truncated file is an error, never another key.
 func TestCutKeyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	if _, err := seal.CreateKeyFile(path); err != nil {
@@ -94,7 +94,7 @@ func TestCutKeyFile(t *testing.T) {
 	}
 	for n := range len(text) - 1 { // the last byte is a newline, which may be missing
 		if _, err := openKeyFile(t, string(text[:n])); !errors.Is(err, seal.ErrDamaged) {
-			t.Errorf("cut to %d of %d bytes: %v, want ErrDamaged", n, len(text), err)
+			t.Errorf("truncated to %d of %d bytes: %v, want ErrDamaged", n, len(text), err)
 		}
 	}
 }
@@ -110,7 +110,7 @@ func TestOpenKeyFileRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := seal.OpenKeyFile(path); err == nil || !strings.Contains(err.Error(), "chmod 600 "+path) {
-			t.Errorf("mode %o: err = %v, want one that says what to do", mode, err)
+			t.Errorf("mode %o: err = %v, want it to say what to do", mode, err)
 		}
 	}
 	for _, mode := range []fs.FileMode{0o600, 0o400} {
@@ -126,14 +126,14 @@ func TestOpenKeyFileRefuses(t *testing.T) {
 		t.Errorf("no file: %v, want fs.ErrNotExist", err)
 	}
 	if _, err := seal.OpenKeyFile(dir); err == nil {
-		t.Error("a directory is opened")
+		t.Error("opened a directory")
 	}
 	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := seal.OpenKeyFile(pipe); err == nil {
-		t.Error("a pipe is opened")
+		t.Error("opened a pipe")
 	}
 	large := filepath.Join(dir, "large")
 	if err := os.WriteFile(large, make([]byte, 1<<20), 0o600); err != nil {

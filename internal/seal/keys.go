@@ -12,15 +12,16 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// A sealed value is Tink's: the byte 0x01, the key id, the nonce, the ciphertext, the tag.
+// A sealed value has Tink's format: byte 0x01, key ID, nonce, ciphertext, tag.
 const (
 	prefixSize  = 5
 	tinkPrefix  = 0x01
 	sealedExtra = prefixSize + chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
 )
 
-// Keys seals and opens what the store keeps. It is made by [Create] or [Load], never changes, and is safe for concurrent
-// use. Printed, logged or marshalled it shows ids only.
+// Keys seals and opens stored data. [Create] and [Load] return one. Keys is
+// immutable and safe for concurrent use. Printed, logged or marshaled, it
+// shows only IDs.
 type Keys struct {
 	shown
 	set    *keyset
@@ -28,12 +29,14 @@ type Keys struct {
 	lookup *lookup
 }
 
-// Seal encrypts plaintext for its place and no other: place is the record's full store key, and is authenticated but
-// not part of the result. Nil and empty plaintext are the same.
+// Seal encrypts plaintext for its place: the record's full store key, which is
+// authenticated but not part of the result. Nil and empty plaintext are
+// equivalent.
 //
-// Each nonce is 192 random bits. After 2⁶⁴ values under one key, a million a second for more than half a million years,
-// two of them share a nonce with a probability below 2⁻⁶⁴. So no one counts messages, neither here nor between machines
-// that share a keyset, and keys are rotated for other reasons than their use.
+// Each nonce is 192 random bits. After 2⁶⁴ values with one key, a million a
+// second for over half a million years, the probability that two share a nonce
+// is below 2⁻⁶⁴. So nobody needs to count messages, even if several machines
+// share a keyset, and keys need no rotation because of their use.
 func (k *Keys) Seal(plaintext, place []byte) ([]byte, error) {
 	sealed, err := k.aead.Encrypt(plaintext, place)
 	if err != nil {
@@ -42,8 +45,9 @@ func (k *Keys) Seal(plaintext, place []byte) ([]byte, error) {
 	return sealed, nil
 }
 
-// Open decrypts what Seal made for the same place. It returns ErrDamaged when the bytes or the place are not those of
-// Seal, and also ErrUnknownKey when the key that they name is not in the keyset.
+// Open decrypts the result of Seal for the same place. It returns ErrDamaged
+// if the bytes or the place differ, and also ErrUnknownKey if the keyset does
+// not have the key that the bytes name.
 func (k *Keys) Open(sealed, place []byte) ([]byte, error) {
 	id, ok := k.KeyID(sealed)
 	if !ok {
@@ -54,30 +58,33 @@ func (k *Keys) Open(sealed, place []byte) ([]byte, error) {
 	}
 	plaintext, err := k.aead.Decrypt(sealed, place)
 	if err != nil {
-		// Tink says no more than that it failed, and an attacker should not learn more.
-		return nil, fmt.Errorf("open: %w: the value does not open in its place with data key %08x", ErrDamaged, id)
+		// Tink reports no reason, and an attacker must not learn one.
+		return nil, fmt.Errorf("open: %w: the value cannot be opened in its place with data key %08x", ErrDamaged, id)
 	}
 	return plaintext, nil
 }
 
-// Lookup returns a keyed hash by which something is found by its exact name: HMAC-SHA256 cut to 128 bits. Hashes of
-// different purposes have nothing to do with each other. The hash is deterministic for as long as the keyset lives:
-// rotation leaves it as it is, since keyed hashes are store keys.
+// Lookup returns a keyed hash for finding a record by its exact name:
+// HMAC-SHA256 truncated to 128 bits. Hashes with different purposes are
+// unrelated. The hash never changes while the keyset exists: rotation
+// preserves it, since keyed hashes are store keys.
 //
-// A name may be given in parts; where they end makes no difference.
+// The name can be split into any parts.
 func (k *Keys) Lookup(purpose string, name ...[]byte) [16]byte {
 	return k.lookup.hash(purpose, name...)
 }
 
-// MAC returns a new HMAC-SHA256 for bytes that are too many for Lookup. Its key is derived from that of lookups, so it
-// stays the same for as long as the keyset lives.
+// MAC returns a new HMAC-SHA256 for data that is too large for Lookup. Its key
+// is derived from the lookup key, so it does not change while the keyset
+// exists.
 func (k *Keys) MAC(purpose string) hash.Hash {
 	key := k.lookup.full("key of " + purpose)
 	return hmac.New(sha256.New, key[:])
 }
 
-// KeyID returns the id of the data key that sealed names, whether or not the keyset has it. It is false when sealed
-// cannot be a sealed value. Only Open tells whether the value is whole.
+// KeyID returns the ID of the data key that sealed names, whether or not the
+// keyset has it. It returns false if sealed cannot be a sealed value. It does
+// not check the value; Open does.
 func (k *Keys) KeyID(sealed []byte) (uint32, bool) {
 	if len(sealed) < sealedExtra || sealed[0] != tinkPrefix {
 		return 0, false
@@ -85,10 +92,11 @@ func (k *Keys) KeyID(sealed []byte) (uint32, bool) {
 	return binary.BigEndian.Uint32(sealed[1:prefixSize]), true
 }
 
-// PrimaryKeyID returns the id of the data key that Seal uses.
+// PrimaryKeyID returns the ID of the data key that Seal uses.
 func (k *Keys) PrimaryKeyID() uint32 { return k.set.primary }
 
-// Equal reports whether both have the same keys, of the same age.
+// Equal reports whether k and other have the same keys with the same creation
+// times.
 func (k *Keys) Equal(other *Keys) bool {
 	mine, err := k.set.encode()
 	if err != nil {

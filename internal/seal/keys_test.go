@@ -11,7 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// A random source with a seed that is reported, so that a failure can be had again.
+// newRand returns a random source and reports its seed, so that a failure can
+// be reproduced.
 func newRand(t testing.TB) *rand.Rand {
 	t.Helper()
 	seed := [2]uint64{rand.Uint64(), rand.Uint64()}
@@ -33,7 +34,7 @@ func TestOpenReturnsWhatWasSealed(t *testing.T) {
 		plaintext, place := randomBytes(r, 2048), randomBytes(r, 128)
 		sealed := mustSeal(t, k, plaintext, place)
 		if want := len(plaintext) + 45; len(sealed) != want {
-			t.Fatalf("%d bytes sealed are %d bytes, want %d", len(plaintext), len(sealed), want)
+			t.Fatalf("%d bytes were sealed to %d bytes, want %d", len(plaintext), len(sealed), want)
 		}
 		got, err := k.Open(sealed, place)
 		if err != nil {
@@ -107,14 +108,14 @@ func TestSealedShowsNothing(t *testing.T) {
 	first, second := mustSeal(t, k, plaintext, place), mustSeal(t, k, plaintext, place)
 	for _, sealed := range [][]byte{first, second} {
 		if bytes.Contains(sealed, []byte("marker")) || bytes.Contains(sealed, []byte("location")) {
-			t.Errorf("sealed bytes hold plaintext or place: %q", sealed)
+			t.Errorf("sealed bytes contain plaintext or place: %q", sealed)
 		}
 	}
 	if bytes.Equal(first[5:29], second[5:29]) {
 		t.Error("two values have the same nonce")
 	}
 	if bytes.Equal(first[29:], second[29:]) {
-		t.Error("the same value is sealed to the same bytes twice")
+		t.Error("the same value was sealed to the same bytes twice")
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 
 const lookupKeySize = 32
 
-// keyset is what Keys is made of and what the wrapped document keeps: the data keys with their times, and the one key
-// for lookups.
+// keyset is the content of Keys and of the wrapped document: the data keys
+// with their creation times, and the lookup key.
 type keyset struct {
 	data    *tinkkeyset.Handle
 	lookup  *tinkkeyset.Handle
@@ -32,26 +32,26 @@ func (s *keyset) has(id uint32) bool {
 	return ok
 }
 
-// newKeyset makes a keyset of one data key and a lookup key.
+// newKeyset returns a keyset with one data key and a lookup key.
 func newKeyset(now time.Time) (*keyset, error) {
 	data, err := tinkkeyset.NewHandle(aead.XChaCha20Poly1305KeyTemplate())
 	if err != nil {
-		return nil, fmt.Errorf("make a data key: %w", err)
+		return nil, fmt.Errorf("create a data key: %w", err)
 	}
 	lookup, err := tinkkeyset.NewHandle(prf.HMACSHA256PRFKeyTemplate())
 	if err != nil {
-		return nil, fmt.Errorf("make a lookup key: %w", err)
+		return nil, fmt.Errorf("create a lookup key: %w", err)
 	}
 	id := data.KeysetInfo().GetPrimaryKeyId()
 	return &keyset{data: data, lookup: lookup, primary: id, created: map[uint32]time.Time{id: now}}, nil
 }
 
-// withNewKey is a copy with one more data key, which is primary.
+// withNewKey returns a copy with one more data key, which is primary.
 func (s *keyset) withNewKey(now time.Time) (*keyset, error) {
 	m := tinkkeyset.NewManagerFromHandle(s.data)
 	id, err := m.Add(aead.XChaCha20Poly1305KeyTemplate())
 	if err != nil {
-		return nil, fmt.Errorf("make a data key: %w", err)
+		return nil, fmt.Errorf("create a data key: %w", err)
 	}
 	if err := m.SetPrimary(id); err != nil {
 		return nil, fmt.Errorf("make data key %08x primary: %w", id, err)
@@ -65,7 +65,8 @@ func (s *keyset) withNewKey(now time.Time) (*keyset, error) {
 	return &keyset{data: data, lookup: s.lookup, primary: id, created: created}, nil
 }
 
-// withoutKey is a copy without the data key of that id, which must be there and not be primary.
+// withoutKey returns a copy without a data key, which must exist and not be
+// primary.
 func (s *keyset) withoutKey(id uint32) (*keyset, error) {
 	m := tinkkeyset.NewManagerFromHandle(s.data)
 	if err := m.Delete(id); err != nil {
@@ -80,7 +81,7 @@ func (s *keyset) withoutKey(id uint32) (*keyset, error) {
 	return &keyset{data: data, lookup: s.lookup, primary: s.primary, created: created}, nil
 }
 
-// keys makes the primitives.
+// keys creates the primitives.
 func (s *keyset) keys() (*Keys, error) {
 	a, err := aead.New(s.data)
 	if err != nil {
@@ -98,7 +99,8 @@ func (s *keyset) keys() (*Keys, error) {
 	}, nil
 }
 
-// lookupKey takes the key out of its handle: Tink's own PRF builds the HMAC state anew for every hash.
+// lookupKey extracts the key from its handle: Tink's own PRF sets up the HMAC
+// state for every hash.
 func lookupKey(h *tinkkeyset.Handle) ([]byte, error) {
 	e, err := h.Primary()
 	if err != nil {
@@ -110,15 +112,16 @@ func lookupKey(h *tinkkeyset.Handle) ([]byte, error) {
 	}
 	key, ok := e.Key().(*hmacprf.Key)
 	if !ok || h.Len() != 1 || !key.Parameters().Equal(want) {
-		return nil, fmt.Errorf("the lookup key is of another kind than HMAC-SHA256: %w", ErrNewerFormat)
+		return nil, fmt.Errorf("the lookup key is not for HMAC-SHA256: %w", ErrNewerFormat)
 	}
 	return key.KeyBytes().Data(insecuresecretdataaccess.Token{}), nil
 }
 
-// payload is the clear form of a keyset. It exists in memory only, on its way into or out of the document.
+// payload is the plain-text form of a keyset. It exists only in memory, while
+// a document is read or written.
 type payload struct {
 	DataKeys  []byte               `json:"data_keys"`  // Tink's binary keyset
-	Created   map[uint32]time.Time `json:"created"`    // by id of the data key
+	Created   map[uint32]time.Time `json:"created"`    // by ID of the data key
 	LookupKey []byte               `json:"lookup_key"` // Tink's binary keyset
 }
 
@@ -138,33 +141,35 @@ func (s *keyset) encode() ([]byte, error) {
 
 func encodeHandle(h *tinkkeyset.Handle) ([]byte, error) {
 	var b bytes.Buffer
-	// Clear on purpose: the caller seals both keysets at once, under the document key.
+	// In plain text: the caller encrypts both keysets together, with the
+	// document key.
 	if err := insecurecleartextkeyset.Write(h, tinkkeyset.NewBinaryWriter(&b)); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil
 }
 
-// decodeKeyset reads what encode wrote. The bytes were authenticated, so what does not fit was written by another
-// version or by mistake; no error shows any of it.
+// decodeKeyset parses the output of encode. The bytes are authenticated, so if
+// they are invalid, another version or a bug wrote them. Errors contain none
+// of them.
 func decodeKeyset(clearText []byte) (*keyset, error) {
 	var p payload
 	if err := json.Unmarshal(clearText, &p); err != nil {
-		return nil, fmt.Errorf("%w: the keyset inside the document does not parse", ErrDamaged)
+		return nil, fmt.Errorf("%w: the keyset inside the document is malformed", ErrDamaged)
 	}
 	defer clear(p.DataKeys)
 	defer clear(p.LookupKey)
 	data, err := decodeHandle(p.DataKeys)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the data keys inside the document do not parse", ErrDamaged)
+		return nil, fmt.Errorf("%w: the data keys inside the document are malformed", ErrDamaged)
 	}
 	lookup, err := decodeHandle(p.LookupKey)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the lookup key inside the document does not parse", ErrDamaged)
+		return nil, fmt.Errorf("%w: the lookup key inside the document is malformed", ErrDamaged)
 	}
 	s := &keyset{data: data, lookup: lookup, created: p.Created}
 	if data.Len() != len(p.Created) {
-		return nil, fmt.Errorf("%w: %d data keys with %d times of creation", ErrDamaged, data.Len(), len(p.Created))
+		return nil, fmt.Errorf("%w: %d data keys with %d creation times", ErrDamaged, data.Len(), len(p.Created))
 	}
 	for i := range data.Len() {
 		e, err := data.Entry(i)
@@ -172,7 +177,7 @@ func decodeKeyset(clearText []byte) (*keyset, error) {
 			return nil, fmt.Errorf("data key %d: %w", i, err)
 		}
 		if !s.has(e.KeyID()) {
-			return nil, fmt.Errorf("%w: data key %08x has no time of creation", ErrDamaged, e.KeyID())
+			return nil, fmt.Errorf("%w: data key %08x has no creation time", ErrDamaged, e.KeyID())
 		}
 		key, ok := e.Key().(*xchacha20poly1305.Key)
 		if !ok || e.KeyStatus() != tinkkeyset.Enabled || !isTinkVariant(key) {

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// localKey is a key-encryption key in this process: of a key file or a passphrase.
+// localKey is a key-encryption key in this process, from a key file or a
+// passphrase.
 type localKey struct {
 	id   string
 	aead tink.AEAD
@@ -20,13 +21,14 @@ type localKey struct {
 
 var _ tink.AEADWithContext = (*localKey)(nil)
 
-// newLocalKey derives the id and the key from master, 32 uniform bytes. They come from HKDF with different labels, so the
-// id says nothing of the key; it does let who has both an id and a guess of a passphrase test the guess, as the wrapped
-// key lets anyway, at the price of Argon2id each.
+// newLocalKey derives the ID and the key from master, 32 uniform bytes. They
+// come from HKDF with different labels, so the ID reveals nothing about the
+// key. It does allow testing guesses of a passphrase, at the cost of Argon2id
+// for each, but so does the wrapped key.
 func newLocalKey(master []byte) (*localKey, error) {
 	id, err := hkdf.Expand(sha256.New, master, "fluxkeep key-encryption key: id", 8)
 	if err != nil {
-		return nil, fmt.Errorf("derive the key's id: %w", err)
+		return nil, fmt.Errorf("derive the key's ID: %w", err)
 	}
 	key, err := hkdf.Expand(sha256.New, master, "fluxkeep key-encryption key: XChaCha20-Poly1305", chacha20poly1305.KeySize)
 	if err != nil {
@@ -53,7 +55,7 @@ func (k *localKey) DecryptWithContext(ctx context.Context, ciphertext, associate
 	}
 	plaintext, err := k.aead.Decrypt(ciphertext, associatedData)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the wrapped key does not open", ErrDamaged)
+		return nil, fmt.Errorf("%w: the wrapped key cannot be opened", ErrDamaged)
 	}
 	return plaintext, nil
 }

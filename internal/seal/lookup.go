@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// lookup computes keyed hashes. It keeps spare HMAC states, each with the key already absorbed, because a hash is part
-// of every request and building the state is half of its cost.
+// lookup computes keyed hashes. It pools HMAC states that have absorbed the
+// key, because every request computes a hash, and setting up the state is half
+// of the cost.
 type lookup struct {
 	spare sync.Pool // of *lookupState
 }
@@ -26,15 +27,16 @@ func newLookup(key []byte) *lookup {
 	}}}
 }
 
-// hash is HMAC-SHA256 over the length of purpose as 8 bytes, purpose and the parts of name, cut to 128 bits. The length in
-// front makes the split between purpose and name unambiguous. 128 bits leave accidental collisions out of reach: among 2³² names of
-// one purpose the probability is about 2⁻⁶⁵.
+// hash returns the HMAC-SHA256 of the length of purpose (8 bytes), purpose and
+// the parts of name, truncated to 128 bits. The length makes the split between
+// purpose and name unambiguous. With 128 bits, accidental collisions are out of
+// reach: among 2³² names with one purpose, the probability is about 2⁻⁶⁵.
 func (l *lookup) hash(purpose string, name ...[]byte) (h [16]byte) {
 	full := l.full(purpose, name...)
 	return [16]byte(full[:])
 }
 
-// full is hash before it is cut.
+// full is hash before truncation.
 func (l *lookup) full(purpose string, name ...[]byte) (h [sha256.Size]byte) {
 	s := l.spare.Get().(*lookupState)
 	s.head = binary.BigEndian.AppendUint64(s.head[:0], uint64(len(purpose)))

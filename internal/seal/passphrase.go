@@ -15,7 +15,8 @@ import (
 
 const minPassphrase = 8
 
-// Passphrase is the provider that derives its key from a passphrase with Argon2id. Every wrapping has a salt of its own.
+// Passphrase is a provider that derives its key from a passphrase with
+// Argon2id. Each wrapping has its own salt.
 type Passphrase struct {
 	shown
 	secret func() []byte
@@ -23,8 +24,8 @@ type Passphrase struct {
 
 var _ Provider = (*Passphrase)(nil)
 
-// NewPassphrase makes a provider of a passphrase of at least 8 bytes, of which it takes a copy. The bytes count as they
-// are: no normalization, no trimming.
+// NewPassphrase returns a provider for a passphrase of at least 8 bytes, which
+// it copies. The bytes are used unchanged, without normalization or trimming.
 func NewPassphrase(passphrase []byte) (*Passphrase, error) {
 	if len(passphrase) < minPassphrase {
 		return nil, fmt.Errorf("the passphrase is shorter than %d bytes", minPassphrase)
@@ -36,7 +37,7 @@ func NewPassphrase(passphrase []byte) (*Passphrase, error) {
 	}, nil
 }
 
-// Kind is KindPassphrase.
+// Kind returns KindPassphrase.
 func (p *Passphrase) Kind() string { return KindPassphrase }
 
 // Key derives a key with a new salt.
@@ -53,7 +54,7 @@ func (p *Passphrase) Key(ctx context.Context) (KeyRef, tink.AEADWithContext, err
 func (p *Passphrase) KeyFor(ctx context.Context, ref KeyRef) (tink.AEADWithContext, error) {
 	c, err := parseArgon2idCosts(ref.Parameters)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the parameters of the passphrase: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: the passphrase parameters: %w", ErrDamaged, err)
 	}
 	key, err := p.derive(ctx, c)
 	if err != nil {
@@ -74,17 +75,18 @@ func (p *Passphrase) derive(ctx context.Context, c argon2idCosts) (*localKey, er
 	return newLocalKey(master)
 }
 
-// argon2idCosts are the parameters of one derivation, as the document keeps them.
+// argon2idCosts are the parameters of a derivation, as stored in the document.
 type argon2idCosts struct {
 	salt   []byte
 	passes uint32
-	memory uint32 // in KiB
+	memory uint32 // KiB
 	lanes  uint8
 }
 
-// What a document may ask for. A document that was changed with intent must not take all memory or hours of a start. There
-// is no lower bound of use: the document cannot weaken a key that is only ever used to open it, since every wrapping takes
-// the costs of newArgon2idCosts.
+// The maximum costs that a document can require, so that a forged document
+// cannot use up all memory or delay a start for hours. A lower limit would be
+// useless: the document's costs only serve to open it, and every wrapping uses
+// newArgon2idCosts.
 const (
 	maxArgon2idPasses = 16
 	maxArgon2idMemory = 1 << 20
@@ -93,11 +95,12 @@ const (
 	maxArgon2idSalt   = 64
 )
 
-// newArgon2idCosts are the costs for new wrappings: the second recommended option of RFC 9106, section 4, with a 128-bit
-// salt. The first option needs 2 GiB of memory, more than many machines that run Fluxkeep have to spare.
+// newArgon2idCosts returns the costs for new wrappings: the second recommended
+// option of RFC 9106, section 4, with a 128-bit salt. The first option takes 2
+// GiB of memory, more than many machines can spare.
 func newArgon2idCosts() argon2idCosts {
 	salt := make([]byte, 16)
-	rand.Read(salt) // never fails: it ends the process instead
+	rand.Read(salt) // never fails
 	return argon2idCosts{salt: salt, passes: 3, memory: 64 << 10, lanes: 4}
 }
 
@@ -120,7 +123,7 @@ func parseArgon2idCosts(m map[string]string) (argon2idCosts, error) {
 	}
 	salt, err := base64.StdEncoding.Strict().DecodeString(m["salt"])
 	if err != nil || len(salt) < minArgon2idSalt || len(salt) > maxArgon2idSalt {
-		return argon2idCosts{}, errors.New("the salt is not of the right length")
+		return argon2idCosts{}, errors.New("the salt has the wrong length")
 	}
 	lanes, err := parseCost(m, "lanes", 1, maxArgon2idLanes)
 	if err != nil {

@@ -28,14 +28,14 @@ func TestPassphraseIsCopied(t *testing.T) {
 	}
 	clear(given)
 	if _, err := seal.Load(t.Context(), wrapped, p); err != nil {
-		t.Errorf("after the caller's copy is cleared: %v", err)
+		t.Errorf("after clearing the caller's copy: %v", err)
 	}
 }
 
 func TestShortPassphraseIsRefused(t *testing.T) {
 	for _, s := range []string{"", "1234567"} {
 		if _, err := seal.NewPassphrase([]byte(s)); err == nil {
-			t.Errorf("%d bytes are taken", len(s))
+			t.Errorf("%d bytes were accepted", len(s))
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestPassphraseKeyIsFreshEachTime(t *testing.T) {
 	}
 }
 
-// The costs of new wrappings are those of RFC 9106, so a change is on purpose.
+// TestPassphraseCosts pins the costs of new wrappings to RFC 9106's.
 func TestPassphraseCosts(t *testing.T) {
 	ref, _, err := newPassphrase(t, "correct horse battery staple").Key(t.Context())
 	if err != nil {

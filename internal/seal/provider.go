@@ -7,7 +7,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// The kinds of provider, as they stand in configuration and in the wrapped document.
+// The kinds of providers, as named in the configuration and in wrapped
+// documents.
 const (
 	KindKeyFile    = "key-file"
 	KindPassphrase = "passphrase"
@@ -16,34 +17,41 @@ const (
 	KindGCPKMS     = "gcp-kms"
 )
 
-// Provider holds the key-encryption key. A keyset document names the provider's kind, the key's id and the parameters that
-// are needed to have the same key again. A Provider is safe for concurrent use and shows nothing secret when printed,
-// logged or marshalled.
+// Provider holds the key-encryption key. A keyset document names the
+// provider's kind, the key's ID, and the parameters that are needed to find or
+// derive the key again. A Provider is safe for concurrent use and shows
+// nothing secret when printed, logged or marshaled.
 type Provider interface {
-	// Kind is one of the kinds above.
+	// Kind returns one of the kinds above.
 	Kind() string
 
-	// String names the provider, and its key if it has only one, in words for a message.
+	// String describes the provider for messages, including its key if it has
+	// only one.
 	String() string
 
-	// Key returns the key to wrap with from now on, and what the document must keep to find it again.
+	// Key returns the key for new wrappings, and what the document must store
+	// to find it again.
 	Key(ctx context.Context) (KeyRef, tink.AEADWithContext, error)
 
-	// KeyFor returns the key that a document names. It returns ErrWrongKey when the provider has another one, as far as
-	// it can tell, and ErrDamaged when the parameters make no sense.
+	// KeyFor returns the key that a document names. It returns ErrWrongKey if
+	// the provider can tell that it has a different key, and ErrDamaged if the
+	// parameters are invalid.
 	//
-	// The key's DecryptWithContext returns ErrDamaged for bytes or associated data that it did not encrypt, and ErrWrongKey
-	// instead of that, or with it, when another key may have.
+	// The key's DecryptWithContext returns ErrDamaged for bytes or associated
+	// data that the key did not encrypt. If another key may have encrypted
+	// them, it returns ErrWrongKey instead or in addition.
 	KeyFor(ctx context.Context, ref KeyRef) (tink.AEADWithContext, error)
 }
 
-// KeyRef is what a document keeps of a key-encryption key. Nothing in it is secret.
+// KeyRef is a document's reference to a key-encryption key. It contains
+// nothing secret.
 type KeyRef struct {
 	ID         string
 	Parameters map[string]string
 }
 
-// Config says where the key-encryption key is. Kind is required, and of the rest what belongs to that kind.
+// Config locates the key-encryption key. Kind is required, and so are the
+// fields for that kind.
 type Config struct {
 	Kind       string
 	KeyFile    string     // path, for KindKeyFile
@@ -53,8 +61,9 @@ type Config struct {
 	GCPKMS     GCPKMSConfig
 }
 
-// OpenProvider makes the provider that c describes. It creates nothing: a key file that is missing is an error that
-// wraps fs.ErrNotExist, since only the caller knows whether there is data already that needs the old one.
+// OpenProvider returns the provider that c describes. It creates nothing: a
+// missing key file is an error that wraps fs.ErrNotExist, since only the
+// caller knows whether existing data needs that key.
 func OpenProvider(ctx context.Context, c Config) (Provider, error) {
 	switch c.Kind {
 	case KindKeyFile:
@@ -76,12 +85,13 @@ func OpenProvider(ctx context.Context, c Config) (Provider, error) {
 	case KindGCPKMS:
 		return provider(NewGCPKMS(c.GCPKMS))
 	default:
-		return nil, fmt.Errorf("open the key provider: there is no kind %q (there are %s, %s, %s, %s, %s)",
+		return nil, fmt.Errorf("open the key provider: unknown kind %q (known are %s, %s, %s, %s and %s)",
 			c.Kind, KindKeyFile, KindPassphrase, KindTransit, KindAWSKMS, KindGCPKMS)
 	}
 }
 
-// provider makes an interface of a constructor's result, and nil of a nil pointer.
+// provider converts a constructor's result to an interface, and a nil pointer
+// to nil.
 func provider[P Provider](p P, err error) (Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the key provider: %w", err)

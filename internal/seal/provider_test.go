@@ -50,20 +50,20 @@ func TestOpenProviderRefuses(t *testing.T) {
 		config seal.Config
 		says   string
 	}{
-		"no kind":          {seal.Config{}, "there is no kind"},
-		"unknown kind":     {seal.Config{Kind: "azure"}, `no kind "azure"`},
+		"no kind":          {seal.Config{}, "unknown kind"},
+		"unknown kind":     {seal.Config{Kind: "azure"}, `unknown kind "azure"`},
 		"no key file":      {seal.Config{Kind: seal.KindKeyFile, KeyFile: filepath.Join(dir, "none")}, "none"},
 		"no passphrase":    {seal.Config{Kind: seal.KindPassphrase}, "required"},
 		"short passphrase": {seal.Config{Kind: seal.KindPassphrase, Passphrase: seal.CredentialValue([]byte("x"))}, "shorter"},
 		"no passphrase file": {seal.Config{Kind: seal.KindPassphrase, Passphrase: seal.CredentialFile(filepath.Join(dir, "none"))},
 			"none"},
-		"transit of nothing": {seal.Config{Kind: seal.KindTransit}, "token is required"},
-		"AWS of nothing":     {seal.Config{Kind: seal.KindAWSKMS}, "not of the form"},
-		"GCP of nothing":     {seal.Config{Kind: seal.KindGCPKMS}, "not of the form"},
+		"transit without settings": {seal.Config{Kind: seal.KindTransit}, "token is required"},
+		"AWS without settings":     {seal.Config{Kind: seal.KindAWSKMS}, "not of the form"},
+		"GCP without settings":     {seal.Config{Kind: seal.KindGCPKMS}, "not of the form"},
 	} {
 		p, err := seal.OpenProvider(t.Context(), c.config)
 		if err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want one that says %q", name, err, c.says)
+			t.Errorf("%s: %v, want it to contain %q", name, err, c.says)
 		}
 		if p != nil {
 			t.Errorf("%s: the provider is %v, want nil", name, p)
@@ -87,20 +87,20 @@ func TestCredentialFile(t *testing.T) {
 	}
 	for content, want := range map[string]string{"a b": "a b", "a\n": "a", "a\r\n": "a", " a ": " a ", "a\nb\n": "a\nb"} {
 		if got, err := read(content, 0o640); err != nil || got != want {
-			t.Errorf("%q gives %q, %v, want %q", content, got, err, want)
+			t.Errorf("%q: got %q, %v, want %q", content, got, err, want)
 		}
 	}
 	for _, empty := range []string{"", "\n"} {
 		if _, err := read(empty, 0o600); err == nil {
-			t.Errorf("%q is taken", empty)
+			t.Errorf("%q was accepted", empty)
 		}
 	}
 	if _, err := read("marker", 0o644); err == nil || !strings.Contains(err.Error(), "chmod o= "+path) {
-		t.Errorf("a file for everyone: %v, want one that says what to do", err)
+		t.Errorf("file for everyone: %v, want it to say what to do", err)
 	}
 }
 
-// A credential is a copy: who takes it may clear it.
+// TestCredentialValueIsACopy checks that the caller may clear a credential.
 func TestCredentialValueIsACopy(t *testing.T) {
 	given := []byte("secret")
 	c := seal.CredentialValue(given)

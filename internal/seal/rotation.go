@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// KeyInfo is what may be known of a data key.
+// KeyInfo is the public part of a data key.
 type KeyInfo struct {
 	ID      uint32
 	Primary bool      // Seal uses it
@@ -26,8 +26,9 @@ func (k *Keys) KeyInfos() []KeyInfo {
 	return infos
 }
 
-// WithNewKey returns a copy with one more data key, which is primary. The copy opens all that k opens; k does not open
-// what the copy seals, so the copy is wrapped and kept before it is used.
+// WithNewKey returns a copy with one more data key, which is primary. The copy
+// opens everything that k opens, but not vice versa, so wrap and store the
+// copy before using it.
 func (k *Keys) WithNewKey() (*Keys, error) {
 	s, err := k.set.withNewKey(now())
 	if err != nil {
@@ -36,8 +37,9 @@ func (k *Keys) WithNewKey() (*Keys, error) {
 	return s.keys()
 }
 
-// WithoutKey returns a copy without the data key of that id: what it sealed is lost with it. It returns ErrPrimaryKey for
-// the primary key and ErrUnknownKey for one that is not there.
+// WithoutKey returns a copy without a data key; values sealed with that key
+// are lost. It returns ErrPrimaryKey for the primary key and ErrUnknownKey for
+// an unknown one.
 func (k *Keys) WithoutKey(id uint32) (*Keys, error) {
 	if id == k.set.primary {
 		return nil, fmt.Errorf("remove data key %08x: %w", id, ErrPrimaryKey)

@@ -23,16 +23,16 @@ func TestRotation(t *testing.T) {
 		t.Fatal("the new key is not primary")
 	}
 	if n := len(first.KeyInfos()); n != 1 {
-		t.Errorf("the keyset that was copied has %d keys now", n)
+		t.Errorf("the original keyset now has %d keys", n)
 	}
 	fresh := mustSeal(t, second, []byte("fresh"), place)
 	wantOpens(t, second, old, place, "old")
 	wantOpens(t, second, fresh, place, "fresh")
 	if _, err := first.Open(fresh, place); !errors.Is(err, seal.ErrUnknownKey) {
-		t.Errorf("the old keyset opens with %v, want ErrUnknownKey", err)
+		t.Errorf("open with the old keyset: %v, want ErrUnknownKey", err)
 	}
 	if first.Lookup("p", place) != second.Lookup("p", place) {
-		t.Error("rotation has changed a lookup")
+		t.Error("rotation changed a lookup")
 	}
 
 	infos := second.KeyInfos()
@@ -45,7 +45,7 @@ func TestRotation(t *testing.T) {
 			t.Errorf("key %08x: primary is %v", info.ID, info.Primary)
 		}
 		if info.Created.Before(start) || info.Created.After(time.Now()) {
-			t.Errorf("key %08x was made %v", info.ID, info.Created)
+			t.Errorf("key %08x was created %v", info.ID, info.Created)
 		}
 	}
 
@@ -55,7 +55,7 @@ func TestRotation(t *testing.T) {
 	}
 	wantOpens(t, third, fresh, place, "fresh")
 	if _, err := third.Open(old, place); !errors.Is(err, seal.ErrDamaged) || !errors.Is(err, seal.ErrUnknownKey) {
-		t.Errorf("without its key a value opens with %v, want ErrDamaged and ErrUnknownKey", err)
+		t.Errorf("open without its key: %v, want ErrDamaged and ErrUnknownKey", err)
 	}
 	if infos := third.KeyInfos(); len(infos) != 1 || infos[0].ID != second.PrimaryKeyID() {
 		t.Errorf("KeyInfos = %+v", infos)
@@ -66,10 +66,10 @@ func TestRotation(t *testing.T) {
 func TestWithoutKeyRefuses(t *testing.T) {
 	k := newKeys(t)
 	if _, err := k.WithoutKey(k.PrimaryKeyID()); !errors.Is(err, seal.ErrPrimaryKey) {
-		t.Errorf("the primary key: %v, want ErrPrimaryKey", err)
+		t.Errorf("primary key: %v, want ErrPrimaryKey", err)
 	}
 	if _, err := k.WithoutKey(k.PrimaryKeyID() + 1); !errors.Is(err, seal.ErrUnknownKey) {
-		t.Errorf("a key that is not there: %v, want ErrUnknownKey", err)
+		t.Errorf("missing key: %v, want ErrUnknownKey", err)
 	}
 }
 

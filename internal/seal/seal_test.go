@@ -10,7 +10,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// hexBytes are bytes that a vector writes in hexadecimal.
+// hexBytes are bytes that a vector has in hexadecimal.
 type hexBytes []byte
 
 func (h *hexBytes) UnmarshalText(text []byte) (err error) {
@@ -55,7 +55,7 @@ func readSealedVectors(t testing.TB) sealedVectors {
 	return v
 }
 
-// vectorKeys are the keys of one of the keysets in sealed.json.
+// vectorKeys returns the keys of a keyset in sealed.json.
 func vectorKeys(t testing.TB, v sealedVectors, name string) *seal.Keys {
 	t.Helper()
 	k, err := seal.KeysFromPayload(v.Keysets[name])
@@ -65,7 +65,7 @@ func vectorKeys(t testing.TB, v sealedVectors, name string) *seal.Keys {
 	return k
 }
 
-// newKeys makes a keyset that is thrown away.
+// newKeys returns a new keyset.
 func newKeys(t testing.TB) *seal.Keys {
 	t.Helper()
 	k, _, err := seal.Create(t.Context(), newKeyFile(t))

@@ -13,8 +13,9 @@ const (
 	maxServiceAnswer = 1 << 20
 )
 
-// serviceClient returns a copy of c, or of a client with a timeout when c is nil, that doesn't follow redirects: the
-// credential and the document key would go wherever the answer points.
+// serviceClient returns a copy of c that does not follow redirects, which
+// would send the credential and the document key to another host. If c is nil,
+// the client has a timeout.
 func serviceClient(c *http.Client) *http.Client {
 	client := http.Client{Timeout: serviceTimeout}
 	if c != nil {
@@ -24,7 +25,8 @@ func serviceClient(c *http.Client) *http.Client {
 	return &client
 }
 
-// exchange sends a request and reads the whole answer, which can hold a key: the caller clears it.
+// exchange sends a request and reads the whole response. It can contain a key,
+// so the caller must clear it.
 func exchange(c *http.Client, r *http.Request) (*http.Response, []byte, error) {
 	resp, err := c.Do(r)
 	if err != nil {
@@ -33,22 +35,22 @@ func exchange(c *http.Client, r *http.Request) (*http.Response, []byte, error) {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxServiceAnswer+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the answer: %w", err)
+		return nil, nil, fmt.Errorf("read the response: %w", err)
 	}
 	if len(text) > maxServiceAnswer {
 		clear(text)
-		return nil, nil, errors.New("the answer is too large")
+		return nil, nil, errors.New("the response is too large")
 	}
 	return resp, text, nil
 }
 
-// redirectError tells the operator which address to configure instead.
+// redirectError suggests the address to configure.
 func redirectError(resp *http.Response) error {
 	host := ""
 	if u, err := resp.Location(); err == nil {
 		host = u.Host
 	}
-	return fmt.Errorf("the answer is a redirect to host %q (status %d): give that address instead", host, resp.StatusCode)
+	return fmt.Errorf("the service redirects to host %q (status %d); use that address instead", host, resp.StatusCode)
 }
 
 func isRedirect(resp *http.Response) bool { return resp.StatusCode >= 300 && resp.StatusCode < 400 }

@@ -15,8 +15,9 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// Whatever holds a key is printed in every way that fmt, log/slog and encoding/json have, also from inside a struct of
-// someone else's. None of the results may have a part of the key in any of the forms that bytes are printed in.
+// TestNothingSecretIsShown prints everything that holds a key with fmt,
+// log/slog and encoding/json, also inside another struct. No result may
+// contain any part of the key in any format.
 func TestNothingSecretIsShown(t *testing.T) {
 	const passphrase = "correct horse battery staple"
 	path := filepath.Join(t.TempDir(), "key")
@@ -41,7 +42,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys.Lookup("use", []byte("it")) // so that there is a spare state
+	keys.Lookup("use", []byte("it")) // puts a state into the pool
 	keysValues := []any{
 		keys, *keys, struct{ k *seal.Keys }{keys}, struct{ k seal.Keys }{*keys}, struct{ K *seal.Keys }{keys},
 	}
@@ -68,7 +69,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 				for how, shown := range allForms(t, v) {
 					for _, form := range formsOf(c.secret) {
 						if strings.Contains(strings.ToLower(shown), strings.ToLower(form)) {
-							t.Errorf("%s of %T shows the key: %s", how, v, shown)
+							t.Errorf("%s of %T contains the key: %s", how, v, shown)
 						}
 					}
 				}
@@ -93,7 +94,8 @@ func allForms(t *testing.T, v any) map[string]string {
 	return forms
 }
 
-// formsOf are the ways in which the first bytes of a secret can be printed.
+// formsOf returns the ways in which the first bytes of a secret can be
+// printed.
 func formsOf(secret []byte) []string {
 	part := secret[:12]
 	return []string{
@@ -109,7 +111,7 @@ func formsOf(secret []byte) []string {
 	}
 }
 
-func TestWhatIsShownIsOfUse(t *testing.T) {
+func TestShownTextIsUseful(t *testing.T) {
 	keys, keyFile := newKeys(t), newKeyFile(t)
 	for _, c := range []struct{ got, want string }{
 		{fmt.Sprintf("%v", keys), fmt.Sprintf("keyset with primary data key %08x of 1", keys.PrimaryKeyID())},
@@ -119,11 +121,11 @@ func TestWhatIsShownIsOfUse(t *testing.T) {
 		{fmt.Sprint(newPassphrase(t, "correct horse")), "passphrase"},
 	} {
 		if c.got != c.want {
-			t.Errorf("shown is %q, want %q", c.got, c.want)
+			t.Errorf("got %q, want %q", c.got, c.want)
 		}
 	}
 	b, err := json.Marshal(map[string]any{"keys": keys})
 	if want := fmt.Sprintf(`{"keys":"%v"}`, keys); err != nil || string(b) != want {
-		t.Errorf("JSON is %s, %v, want %s", b, err, want)
+		t.Errorf("JSON: got %s, %v, want %s", b, err, want)
 	}
 }

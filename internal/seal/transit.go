@@ -16,24 +16,25 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 )
 
-// TransitConfig says where a transit engine of Vault or OpenBao is. The token needs update on
-// {mount}/encrypt/{key} and {mount}/decrypt/{key}. The key's type must support associated data: aes256-gcm96 (the default),
-// aes128-gcm96, chacha20-poly1305 or xchacha20-poly1305; with a server that ignores it the document is still bound by its
-// inner layer.
+// TransitConfig locates a key in a transit engine of Vault or OpenBao. The
+// token needs update on {mount}/encrypt/{key} and {mount}/decrypt/{key}. The
+// key's type must support associated data: aes256-gcm96 (the default),
+// aes128-gcm96, chacha20-poly1305 or xchacha20-poly1305. If a server ignores
+// associated data, the document's inner layer still binds the header.
 type TransitConfig struct {
-	Address   string       // required: https://host:8200, with a path before /v1 if there is one
-	Token     Credential   // required; asked for at every request
+	Address   string       // required: https://host:8200, including any path before /v1
+	Token     Credential   // required; called for every request
 	Key       string       // required: the key's name
-	Mount     string       // "transit" when empty
-	Namespace string       // none when empty
-	Client    *http.Client `json:"-"` // one with a timeout of 30 s when nil
+	Mount     string       // "transit" if empty
+	Namespace string       // none if empty
+	Client    *http.Client `json:"-"` // if nil, a client with a timeout of 30 s
 
-	// AllowHTTP permits an address without TLS that is not on this machine. The token and the key that opens the keyset
-	// then cross the network in clear.
+	// AllowHTTP permits an address without TLS on another machine. The token
+	// and the key that opens the keyset then cross the network in plain text.
 	AllowHTTP bool
 }
 
-// Transit is the provider that has its key in a transit secrets engine of Vault or OpenBao.
+// Transit is a provider with a key in a transit engine of Vault or OpenBao.
 type Transit struct {
 	shown
 	id     string
@@ -47,7 +48,8 @@ var (
 	transitName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 )
 
-// NewTransit makes a provider of a transit key. It sends nothing before the first use.
+// NewTransit returns a provider for a transit key. It sends nothing until its
+// first use.
 func NewTransit(c TransitConfig) (*Transit, error) {
 	mount := strings.Trim(c.Mount, "/")
 	if mount == "" {
@@ -58,11 +60,11 @@ func NewTransit(c TransitConfig) (*Transit, error) {
 	case c.Token == nil:
 		return nil, errors.New("transit: a token is required")
 	case !transitName.MatchString(c.Key) || isDots(c.Key):
-		return nil, fmt.Errorf("transit: %q cannot be the name of a key", c.Key)
+		return nil, fmt.Errorf("transit: %q is not a valid key name", c.Key)
 	case !transitPath.MatchString(mount) || hasDots(mount):
-		return nil, fmt.Errorf("transit: %q cannot be the path of a mount", c.Mount)
+		return nil, fmt.Errorf("transit: %q is not a valid mount path", c.Mount)
 	case namespace != "" && (!transitPath.MatchString(namespace) || hasDots(namespace)):
-		return nil, fmt.Errorf("transit: %q cannot be a namespace", c.Namespace)
+		return nil, fmt.Errorf("transit: %q is not a valid namespace", c.Namespace)
 	}
 	base, err := parseTransitAddress(c.Address, c.AllowHTTP)
 	if err != nil {
@@ -100,14 +102,15 @@ func hasDots(path string) bool {
 
 func parseTransitAddress(address string, allowHTTP bool) (*url.URL, error) {
 	u, err := url.Parse(address)
-	// The address is not shown when it has a user and perhaps a password, nor when it does not parse.
+	// Do not show an address that does not parse, or with a user and perhaps a
+	// password.
 	switch {
 	case err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http"):
 		return nil, errors.New("transit: the address is not of the form https://host:port")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("transit: the address has more than a host and a path")
+		return nil, errors.New("transit: the address must have only a host and a path")
 	case u.Scheme == "http" && !allowHTTP && !isLoopback(u.Hostname()):
-		return nil, fmt.Errorf("transit: %s has no TLS and is not on this machine", address)
+		return nil, fmt.Errorf("transit: %s is on another machine, but does not use TLS", address)
 	}
 	return u, nil
 }
@@ -117,10 +120,10 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Kind is KindTransit.
+// Kind returns KindTransit.
 func (t *Transit) Kind() string { return KindTransit }
 
-// Key returns the key in the transit engine, which must exist.
+// Key returns the key, which must exist.
 func (t *Transit) Key(ctx context.Context) (KeyRef, tink.AEADWithContext, error) {
 	if err := t.client.exists(ctx); err != nil {
 		return KeyRef{}, nil, err
@@ -128,8 +131,8 @@ func (t *Transit) Key(ctx context.Context) (KeyRef, tink.AEADWithContext, error)
 	return KeyRef{ID: t.id}, t.client, nil
 }
 
-// KeyFor returns the key in the transit engine if it has the name in ref. Whether the engine at this address is the same
-// one shows when it decrypts.
+// KeyFor returns the key if its name is in ref. Only decryption shows whether
+// this is the same engine.
 func (t *Transit) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, error) {
 	if ref.ID != t.id {
 		return nil, wrongKey(KindTransit+" key "+ref.ID, t.String())
@@ -137,9 +140,10 @@ func (t *Transit) KeyFor(_ context.Context, ref KeyRef) (tink.AEADWithContext, e
 	return t.client, nil
 }
 
-// transitClient speaks the two requests of the transit engine that are needed.
+// transitClient implements the two requests to the transit engine that it
+// needs.
 type transitClient struct {
-	base      *url.URL // of the mount
+	base      *url.URL // the mount
 	mount     string
 	key       string
 	namespace string
@@ -149,7 +153,8 @@ type transitClient struct {
 
 var _ tink.AEADWithContext = (*transitClient)(nil)
 
-// The bodies. encoding/json writes bytes as the base64 that the engine wants. Its ciphertext is text: "vault:v1:…".
+// The bodies. encoding/json writes bytes in base64, as the engine expects. Its
+// ciphertext is text: "vault:v1:…".
 type (
 	transitEncryptRequest struct {
 		Plaintext      []byte `json:"plaintext"`
@@ -174,7 +179,7 @@ func (c *transitClient) EncryptWithContext(ctx context.Context, plaintext, assoc
 		return nil, err
 	}
 	if a.Data.Ciphertext == "" {
-		return nil, errors.New("transit: the answer has no ciphertext")
+		return nil, errors.New("transit: the response has no ciphertext")
 	}
 	return []byte(a.Data.Ciphertext), nil
 }
@@ -185,29 +190,31 @@ func (c *transitClient) DecryptWithContext(ctx context.Context, ciphertext, asso
 		return nil, err
 	}
 	if len(a.Data.Plaintext) == 0 {
-		return nil, errors.New("transit: the answer has no plaintext")
+		return nil, errors.New("transit: the response has no plaintext")
 	}
 	return a.Data.Plaintext, nil
 }
 
-// exists makes sure that the key exists. With a token that may create keys, encrypting makes a key of any name, and so of a
-// misspelt one. Decrypting doesn't, and needs no right that isn't needed anyway: the answer for a ciphertext that no key
-// has made depends on whether there is one.
+// exists makes sure that the key exists. If the token may create keys,
+// encrypting creates a key of any name, including a misspelled one. Decrypting
+// does not, and needs no additional permission: the answer to an invalid
+// ciphertext depends on whether the key exists.
 func (c *transitClient) exists(ctx context.Context) error {
 	_, err := c.DecryptWithContext(ctx, []byte(transitProbe), []byte("fluxkeep"))
 	var failure *transitFailure
 	switch {
 	case err == nil:
-		return errors.New("transit: the answer is wrong: it opens a ciphertext that no key has made")
+		return errors.New("transit: invalid response: the service decrypted a ciphertext that no key made")
 	case errors.As(err, &failure) && failure.known == transitNoKey:
-		return fmt.Errorf(`transit: there is no key %q: check its name, or create it with "bao write -f %s/keys/%[1]s"`, c.key, c.mount)
+		return fmt.Errorf(`transit: key %q does not exist; check the name, or create it with "bao write -f %s/keys/%[1]s"`, c.key, c.mount)
 	case errors.As(err, &failure) && failure.status == http.StatusBadRequest, errors.Is(err, ErrDamaged):
 		return nil
 	}
 	return err
 }
 
-// transitProbe has the form of a ciphertext, with zeros for nonce, text and tag.
+// transitProbe has the form of a ciphertext, with zeros as nonce, text and
+// tag.
 var transitProbe = "vault:v1:" + base64.StdEncoding.EncodeToString(make([]byte, 60))
 
 func (c *transitClient) post(ctx context.Context, operation string, request any) (*transitAnswer, error) {
@@ -222,11 +229,11 @@ func (c *transitClient) post(ctx context.Context, operation string, request any)
 	u := c.base.JoinPath(operation, c.key)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("transit: make the request")
+		return nil, errors.New("transit: build the request")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Vault-Token", string(token))
-	req.Header.Set("X-Vault-Request", "true") // a Vault agent in between may insist on it
+	req.Header.Set("X-Vault-Request", "true") // a Vault agent in between may require it
 	if c.namespace != "" {
 		req.Header.Set("X-Vault-Namespace", c.namespace)
 	}
@@ -237,7 +244,7 @@ func (c *transitClient) post(ctx context.Context, operation string, request any)
 	defer clear(text)
 	a := new(transitAnswer)
 	if err := json.Unmarshal(text, a); err != nil && resp.StatusCode == http.StatusOK {
-		return nil, errors.New("transit: the answer does not parse")
+		return nil, errors.New("transit: the response is malformed")
 	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, transitError(operation, resp, a.Errors)
@@ -245,13 +252,14 @@ func (c *transitClient) post(ctx context.Context, operation string, request any)
 	return a, nil
 }
 
-// transitError tells a refusal from a key that does not fit. Of the server's own words only those are shown that no one
-// can have put a secret into: a proxy that echoes a request must not bring the document key into a log.
+// transitError explains a failed request. It shows the server's own words only
+// if they cannot contain a secret: a proxy that echoes a request must not leak
+// the document key into a log.
 func transitError(operation string, resp *http.Response, texts []string) error {
 	said := strings.Join(texts, "; ")
 	switch {
 	case resp.StatusCode == http.StatusBadRequest && operation == "decrypt" && isTransitRefusal(said):
-		return fmt.Errorf("%w, or %w: the transit key of this name at this address does not open it", ErrWrongKey, ErrDamaged)
+		return fmt.Errorf("%w, or %w: the transit key of this name at this address cannot decrypt it", ErrWrongKey, ErrDamaged)
 	case resp.StatusCode == http.StatusForbidden:
 		return fmt.Errorf("transit: %s is forbidden (status 403): the token is not valid or may not use this key", operation)
 	case isRedirect(resp):
@@ -262,7 +270,8 @@ func transitError(operation string, resp *http.Response, texts []string) error {
 	return &transitFailure{operation, resp.StatusCode, knownTransitError(said)}
 }
 
-// transitFailure is an answer that nothing better is known of than its status and, if it has one, a known sentence.
+// transitFailure is an error with only a status and, if there is one, a known
+// message.
 type transitFailure struct {
 	operation string
 	status    int
@@ -277,14 +286,16 @@ func (e *transitFailure) Error() string {
 	return text
 }
 
-// isTransitRefusal knows what Vault and OpenBao say when the ciphertext or the associated data is of no key of that name.
+// isTransitRefusal recognizes what Vault and OpenBao say when no key of that
+// name made the ciphertext or the associated data.
 func isTransitRefusal(said string) bool {
 	return strings.Contains(said, "message authentication failed") || strings.Contains(said, "invalid ciphertext")
 }
 
 const transitNoKey = "encryption key not found"
 
-// knownTransitError returns what the server said when it is one of the known sentences that help.
+// knownTransitError returns the server's message if it is one of the known
+// helpful ones.
 func knownTransitError(said string) string {
 	for _, known := range []string{
 		transitNoKey,

@@ -22,7 +22,7 @@ import (
 
 const transitToken = "hvs.marker-token"
 
-// transitFake is a small transit engine with a key for every name.
+// transitFake is a small transit engine.
 type transitFake struct {
 	server *httptest.Server
 
@@ -30,8 +30,8 @@ type transitFake struct {
 	keys      map[string]cipher.AEAD
 	token     string
 	namespace string
-	ignoresAD bool                                     // as versions did that knew no associated data
-	answer    func(http.ResponseWriter, *http.Request) // instead of the engine's, when set
+	ignoresAD bool                                     // as old versions did
+	answer    func(http.ResponseWriter, *http.Request) // if set, replaces the engine's answers
 }
 
 func newTransitFake(t testing.TB) *transitFake {
@@ -54,7 +54,7 @@ func (f *transitFake) provider(t testing.TB, key string) *seal.Transit {
 	return p
 }
 
-// config names a key, which it makes.
+// config creates a key and returns a configuration for it.
 func (f *transitFake) config(key string) seal.TransitConfig {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,12 +87,12 @@ func (f *transitFake) handle(do func(cipher.AEAD, transitBody) (map[string]strin
 			return
 		}
 		if body.AssociatedData == "" {
-			fail(w, http.StatusBadRequest, "the header of the document is not bound") // the engine itself would take it
+			fail(w, http.StatusBadRequest, "the header of the document is not bound") // the engine itself would accept it
 			return
 		}
 		name := r.PathValue("name")
 		if f.keys[name] == nil && strings.Contains(r.URL.Path, "/decrypt/") {
-			fail(w, http.StatusBadRequest, "encryption key not found") // encrypting makes it, as for a token that may create keys
+			fail(w, http.StatusBadRequest, "encryption key not found") // encrypting creates it, as with a token that may create keys
 			return
 		}
 		data, message := do(f.key(name), body)
@@ -116,7 +116,8 @@ func (f *transitFake) key(name string) cipher.AEAD {
 	return f.keys[name]
 }
 
-// newAESGCM is the cipher of the fakes, with a random nonce in front of each ciphertext.
+// newAESGCM is the fakes' cipher, which puts a random nonce before each
+// ciphertext.
 func newAESGCM() cipher.AEAD {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -178,7 +179,7 @@ func TestTransitKeyOfTheSameNameElsewhere(t *testing.T) {
 	}
 }
 
-// With a server that ignores associated data the layer below still binds the header.
+// The inner layer binds the header even if the server ignores associated data.
 func TestTransitThatIgnoresAssociatedData(t *testing.T) {
 	f := newTransitFake(t)
 	f.ignoresAD = true
@@ -228,7 +229,7 @@ func TestTransitMountNamespaceAndPath(t *testing.T) {
 	}
 }
 
-// A token that is renewed in its file is found there.
+// A token that is renewed in its file is picked up.
 func TestTransitTokenFile(t *testing.T) {
 	f := newTransitFake(t)
 	path := filepath.Join(t.TempDir(), "token")
@@ -256,8 +257,9 @@ func TestTransitTokenFile(t *testing.T) {
 	}
 }
 
-// Whatever a server answers, it is an error that says what happened and shows neither token nor key, and it is no
-// verdict about the document unless it is one.
+// TestTransitAnswers checks that any bad answer causes an error that says what
+// happened, contains no token or key, and is about the document only if the
+// answer is.
 func TestTransitAnswers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -273,12 +275,12 @@ func TestTransitAnswers(t *testing.T) {
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/elsewhere", http.StatusTemporaryRedirect)
 		}, "redirect"},
-		{"not JSON", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, "does not parse"},
-		{"other JSON", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }, "the answer has no "},
-		{"plaintext is no base64", func(w http.ResponseWriter, _ *http.Request) {
+		{"not JSON", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, "malformed"},
+		{"other JSON", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") }, "the response has no "},
+		{"plaintext is not base64", func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"data":{"plaintext":"*"}}`)
-		}, "does not parse"},
-		{"no JSON with an error", func(w http.ResponseWriter, _ *http.Request) {
+		}, "malformed"},
+		{"error that is not JSON", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
 			io.WriteString(w, "bad gateway")
 		}, "502"},
@@ -288,7 +290,7 @@ func TestTransitAnswers(t *testing.T) {
 		{"cut", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, "{")
-		}, "read the answer"},
+		}, "read the response"},
 		{"echo", func(w http.ResponseWriter, r *http.Request) {
 			b, _ := io.ReadAll(r.Body)
 			fail(w, 500, "bad request: "+string(b)+r.Header.Get("X-Vault-Token"))
@@ -299,7 +301,7 @@ func TestTransitAnswers(t *testing.T) {
 			p := f.provider(t, "fluxkeep")
 			wrapped := mustWrap(t, newKeys(t), p)
 
-			var sent strings.Builder // the request of the wrapping, which has the document key in clear
+			var sent strings.Builder // the wrap request, which contains the document key in plain text
 			f.mu.Lock()
 			wrapping := true
 			f.answer = func(w http.ResponseWriter, r *http.Request) {
@@ -318,28 +320,28 @@ func TestTransitAnswers(t *testing.T) {
 			_, wrapErr := newKeys(t).Wrap(t.Context(), p)
 			var body transitBody
 			if err := json.Unmarshal([]byte(sent.String()), &body); err != nil || body.Plaintext == "" {
-				t.Fatalf("the wrapping sent %q: %v", sent.String(), err)
+				t.Fatalf("wrapping sent %q: %v", sent.String(), err)
 			}
 			wrapping = false
 			_, loadErr := seal.Load(t.Context(), wrapped, p)
 			for what, err := range map[string]error{"Wrap": wrapErr, "Load": loadErr} {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
-					t.Errorf("%s: %v, want one that says %q", what, err, c.want)
+					t.Errorf("%s: %v, want it to contain %q", what, err, c.want)
 					continue
 				}
 				if errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrWrongKey) {
-					t.Errorf("%s: %v is a verdict about the document", what, err)
+					t.Errorf("%s: %v is about the document", what, err)
 				}
 				if strings.Contains(err.Error(), transitToken) || strings.Contains(err.Error(), body.Plaintext) {
-					t.Errorf("%s: the error shows a secret: %v", what, err)
+					t.Errorf("%s: the error contains a secret: %v", what, err)
 				}
 			}
 		})
 	}
 }
 
-// A key that doesn't exist is not made, as encrypting would with a token that may.
-func TestTransitMisspeltKey(t *testing.T) {
+// A missing key is not created, as encrypting would do if the token may.
+func TestTransitMisspelledKey(t *testing.T) {
 	f := newTransitFake(t)
 	c := f.config("fluxkeep")
 	c.Key = "fluxkep"
@@ -348,15 +350,15 @@ func TestTransitMisspeltKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = newKeys(t).Wrap(t.Context(), p)
-	if err == nil || !strings.Contains(err.Error(), `there is no key "fluxkep"`) || !strings.Contains(err.Error(), "transit/keys/fluxkep") {
-		t.Errorf("err = %v, want one that names the key and says how to create it", err)
+	if err == nil || !strings.Contains(err.Error(), `key "fluxkep" does not exist`) || !strings.Contains(err.Error(), "transit/keys/fluxkep") {
+		t.Errorf("err = %v, want it to name the key and say how to create it", err)
 	}
 	if len(f.keys) != 1 {
 		t.Errorf("there are %d keys, want the one from before", len(f.keys))
 	}
 }
 
-// A key whose ciphertexts of the first version may no longer be decrypted is a key.
+// A key whose first version may no longer decrypt exists.
 func TestTransitKeyWithoutFirstVersion(t *testing.T) {
 	f := newTransitFake(t)
 	p := f.provider(t, "fluxkeep")
@@ -384,7 +386,7 @@ func TestTransitDoesNotFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := newKeys(t).Wrap(t.Context(), p); err == nil || asked {
-		t.Errorf("err = %v, the other host was asked: %v", err, asked)
+		t.Errorf("err = %v; request to the other host: %v", err, asked)
 	}
 }
 
@@ -395,7 +397,7 @@ func TestTransitUnreachable(t *testing.T) {
 	f.server.Close()
 	_, err := seal.Load(t.Context(), wrapped, p)
 	if err == nil || errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrWrongKey) {
-		t.Errorf("err = %v, want one that is no verdict about the document", err)
+		t.Errorf("err = %v, want one that is not about the document", err)
 	}
 }
 
@@ -403,28 +405,28 @@ func TestNewTransitRefuses(t *testing.T) {
 	token := seal.CredentialValue([]byte("token"))
 	good := seal.TransitConfig{Address: "https://vault.example:8200", Token: token, Key: "fluxkeep"}
 	for name, c := range map[string]func(*seal.TransitConfig){
-		"no address":           func(c *seal.TransitConfig) { c.Address = "" },
-		"no scheme":            func(c *seal.TransitConfig) { c.Address = "vault.example:8200" },
-		"another scheme":       func(c *seal.TransitConfig) { c.Address = "ftp://vault.example" },
-		"a password":           func(c *seal.TransitConfig) { c.Address = "https://user:marker@vault.example" },
-		"a query":              func(c *seal.TransitConfig) { c.Address = "https://vault.example?marker" },
-		"no TLS":               func(c *seal.TransitConfig) { c.Address = "http://vault.example:8200" },
-		"no token":             func(c *seal.TransitConfig) { c.Token = nil },
-		"no key":               func(c *seal.TransitConfig) { c.Key = "" },
-		"a path as key":        func(c *seal.TransitConfig) { c.Key = "a/b" },
-		"dots as key":          func(c *seal.TransitConfig) { c.Key = ".." },
-		"dots in mount":        func(c *seal.TransitConfig) { c.Mount = "transit/../sys" },
-		"a query in mount":     func(c *seal.TransitConfig) { c.Mount = "transit?x" },
-		"a line in namespace":  func(c *seal.TransitConfig) { c.Namespace = "a\r\nb" },
-		"an unreadable escape": func(c *seal.TransitConfig) { c.Address = "https://vault.example/%zzmarker" },
+		"no address":                func(c *seal.TransitConfig) { c.Address = "" },
+		"no scheme":                 func(c *seal.TransitConfig) { c.Address = "vault.example:8200" },
+		"another scheme":            func(c *seal.TransitConfig) { c.Address = "ftp://vault.example" },
+		"a password":                func(c *seal.TransitConfig) { c.Address = "https://user:marker@vault.example" },
+		"a query":                   func(c *seal.TransitConfig) { c.Address = "https://vault.example?marker" },
+		"no TLS":                    func(c *seal.TransitConfig) { c.Address = "http://vault.example:8200" },
+		"no token":                  func(c *seal.TransitConfig) { c.Token = nil },
+		"no key":                    func(c *seal.TransitConfig) { c.Key = "" },
+		"a path as key":             func(c *seal.TransitConfig) { c.Key = "a/b" },
+		"dots as key":               func(c *seal.TransitConfig) { c.Key = ".." },
+		"dots in mount":             func(c *seal.TransitConfig) { c.Mount = "transit/../sys" },
+		"a query in mount":          func(c *seal.TransitConfig) { c.Mount = "transit?x" },
+		"a line break in namespace": func(c *seal.TransitConfig) { c.Namespace = "a\r\nb" },
+		"an unreadable escape":      func(c *seal.TransitConfig) { c.Address = "https://vault.example/%zzmarker" },
 	} {
 		changed := good
 		c(&changed)
 		_, err := seal.NewTransit(changed)
 		if err == nil {
-			t.Errorf("%s is taken", name)
+			t.Errorf("%s was accepted", name)
 		} else if strings.Contains(err.Error(), "marker") {
-			t.Errorf("%s: the error shows what may be secret: %v", name, err)
+			t.Errorf("%s: the error may contain a secret: %v", name, err)
 		}
 	}
 	for _, c := range []seal.TransitConfig{

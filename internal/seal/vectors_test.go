@@ -14,7 +14,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// Each vector goes through every way by which Keys come to be, and through Tink alone.
+// TestSealedVectors checks each vector with Keys from every source, and with
+// Tink only.
 func TestSealedVectors(t *testing.T) {
 	v := readSealedVectors(t)
 	kek := newKeyFile(t)
@@ -51,7 +52,7 @@ func TestSealedVectors(t *testing.T) {
 
 			got, err := tinkAEAD(t, k).Decrypt(c.Sealed, c.Place)
 			if (err == nil) != (c.Result == "ok") || !bytes.Equal(got, plaintextOf(c)) {
-				t.Errorf("Tink alone: %x, %v", got, err)
+				t.Errorf("Tink only: %x, %v", got, err)
 			}
 		})
 	}
@@ -75,7 +76,7 @@ func checkVector(t *testing.T, how string, k *seal.Keys, c sealedVector) {
 	}
 	again, err := k.Open(mustSeal(t, k, c.Plaintext, c.Place), c.Place)
 	if err != nil || !bytes.Equal(again, c.Plaintext) {
-		t.Errorf("%s: sealed anew it opens as %x, %v", how, again, err)
+		t.Errorf("%s: sealed again, it opens as %x, %v", how, again, err)
 	}
 }
 
@@ -86,7 +87,7 @@ func plaintextOf(c sealedVector) []byte {
 	return c.Plaintext
 }
 
-// tinkAEAD uses the data keys with nothing but Tink.
+// tinkAEAD returns the data keys as a plain Tink AEAD.
 func tinkAEAD(t *testing.T, k *seal.Keys) tink.AEAD {
 	t.Helper()
 	b, err := k.DataKeys()
@@ -104,7 +105,7 @@ func tinkAEAD(t *testing.T, k *seal.Keys) tink.AEAD {
 	return a
 }
 
-func TestTinkOpensWhatIsSealedHere(t *testing.T) {
+func TestTinkOpensSealedValues(t *testing.T) {
 	k := newKeys(t)
 	sealed := mustSeal(t, k, []byte("value"), []byte("place"))
 	if got, err := tinkAEAD(t, k).Decrypt(sealed, []byte("place")); err != nil || string(got) != "value" {
@@ -192,7 +193,7 @@ func vectorProvider(t *testing.T, keyFile, passphrase string) seal.Provider {
 	return p
 }
 
-// wantResult checks that err is of exactly the one kind that a vector names.
+// wantResult checks that err is of exactly the kind that a vector names.
 func wantResult(t *testing.T, err error, result string) {
 	t.Helper()
 	kinds := map[string]error{"damaged": seal.ErrDamaged, "wrong key": seal.ErrWrongKey, "newer format": seal.ErrNewerFormat}

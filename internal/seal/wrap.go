@@ -9,14 +9,15 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// The two sealed parts of a document have associated data of their own, so that neither can stand for the other.
+// The two sealed parts of a document have different associated data, so that
+// one cannot replace the other.
 const (
 	partKey    = "wrapped key"
 	partKeyset = "keyset"
 )
 
-// Create makes a new keyset and its wrapped form, a JSON document that the caller keeps in a file. Nothing may be sealed
-// before the document is durable.
+// Create returns a new keyset and its wrapped form, a JSON document for the
+// caller to store. Seal nothing before the document is durable.
 func Create(ctx context.Context, kek Provider) (*Keys, []byte, error) {
 	s, err := newKeyset(now())
 	if err != nil {
@@ -33,12 +34,14 @@ func Create(ctx context.Context, kek Provider) (*Keys, []byte, error) {
 	return k, wrapped, nil
 }
 
-// Wrap returns the keyset as a document wrapped by kek, which may be another provider than the one it was loaded with.
-// Every call makes new salts and keys, so no two documents are alike. An older document stays valid: whoever has it and its
+// Wrap returns the keyset as a document wrapped by kek, which may differ from
+// the provider it was loaded with. Every call uses new salts and keys, so no
+// two documents are alike. Older documents stay valid: anyone with one and its
 // key-encryption key has the data keys of that time.
 //
-// The document is unwrapped and compared before Wrap returns it: a service that only encrypts, or answers nonsense, would
-// otherwise lose all data at the next start.
+// Wrap unwraps and compares the document before returning it. Otherwise, a
+// service that only encrypts, or returns nonsense, would make all data
+// unreadable at the next start.
 func (k *Keys) Wrap(ctx context.Context, kek Provider) ([]byte, error) {
 	ref, outer, err := kek.Key(ctx)
 	if err != nil {
@@ -50,10 +53,11 @@ func (k *Keys) Wrap(ctx context.Context, kek Provider) ([]byte, error) {
 		Key:    keyName{Provider: kek.Kind(), ID: ref.ID, Parameters: ref.Parameters},
 	}
 
-	// The provider wraps a fresh key and that one the keyset: a key management service takes 4096 bytes at most (AWS),
-	// and so it never sees the keyset.
+	// The provider wraps a new key, and that key encrypts the keyset: a key
+	// management service takes at most 4096 bytes (AWS), and must not see the
+	// keyset.
 	documentKey := make([]byte, chacha20poly1305.KeySize)
-	rand.Read(documentKey) // never fails: it ends the process instead
+	rand.Read(documentKey) // never fails
 	defer clear(documentKey)
 	d.WrappedKey, err = outer.EncryptWithContext(ctx, documentKey, d.binding(partKey))
 	if err != nil {
@@ -79,18 +83,21 @@ func (k *Keys) Wrap(ctx context.Context, kek Provider) ([]byte, error) {
 	}
 	again, err := load(ctx, wrapped, kek)
 	if err != nil {
-		// Not %w: what is damaged or needs another key is the answer of the service, not a document of the caller's.
-		return nil, fmt.Errorf("wrap the keyset: %s does not unwrap what it has wrapped: %v", kek, err)
+		// Not %w: ErrDamaged or ErrWrongKey would be about the service's
+		// answer, not a document of the caller's.
+		return nil, fmt.Errorf("wrap the keyset: %s cannot unwrap what it wrapped: %v", kek, err)
 	}
 	if !again.Equal(k) {
-		return nil, fmt.Errorf("wrap the keyset: %s unwraps another keyset than it has wrapped", kek)
+		return nil, fmt.Errorf("wrap the keyset: %s unwraps a different keyset than it wrapped", kek)
 	}
 	return wrapped, nil
 }
 
-// Load unwraps a keyset. It returns ErrWrongKey, with the key-encryption keys that are needed and given, when kek is not
-// the one; ErrDamaged when the document is not as it was written; ErrNewerFormat when only a newer version can read it.
-// Other errors are those of the provider, such as a service that cannot be reached.
+// Load unwraps a keyset. It returns ErrWrongKey, with the IDs of the required
+// and the given key-encryption key, if kek does not have the right one;
+// ErrDamaged if the document was changed; and ErrNewerFormat if only a newer
+// version can read it. Other errors come from the provider, such as a service
+// that cannot be reached.
 func Load(ctx context.Context, wrapped []byte, kek Provider) (*Keys, error) {
 	k, err := load(ctx, wrapped, kek)
 	if err != nil {
@@ -118,11 +125,11 @@ func load(ctx context.Context, wrapped []byte, kek Provider) (*Keys, error) {
 	defer clear(documentKey)
 	inner, err := subtle.NewXChaCha20Poly1305(documentKey)
 	if err != nil {
-		return nil, fmt.Errorf("unwrap with %s: %w: no key of the right length comes out", d.Key, ErrDamaged)
+		return nil, fmt.Errorf("unwrap with %s: %w: the unwrapped key has the wrong length", d.Key, ErrDamaged)
 	}
 	clearText, err := inner.Decrypt(d.Keyset, d.binding(partKeyset))
 	if err != nil {
-		return nil, fmt.Errorf("%w: the keyset does not open with the key that the document keeps for it", ErrDamaged)
+		return nil, fmt.Errorf("%w: the keyset cannot be opened with the document's key", ErrDamaged)
 	}
 	defer clear(clearText)
 	s, err := decodeKeyset(clearText)
@@ -132,15 +139,16 @@ func load(ctx context.Context, wrapped []byte, kek Provider) (*Keys, error) {
 	return s.keys()
 }
 
-// Info is what can be known of a wrapped keyset without its key.
+// Info is the information about a wrapped keyset that needs no key.
 type Info struct {
 	Format int
-	Kind   string // of the provider
-	KeyID  string // of the key-encryption key
+	Kind   string // the provider's kind
+	KeyID  string // the key-encryption key's ID
 }
 
-// Describe says what a wrapped keyset needs. It returns ErrDamaged or ErrNewerFormat. What it says is protected against
-// accidents by a checksum; only Load finds what was changed with intent.
+// Describe returns what a wrapped keyset requires. It returns ErrDamaged or
+// ErrNewerFormat. A checksum protects the result from accidents; only Load
+// detects tampering.
 func Describe(wrapped []byte) (Info, error) {
 	d, err := parseDocument(wrapped)
 	if err != nil {

@@ -17,12 +17,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// providerPair is a provider and another of the same kind with another key.
+// providerPair is a provider and another one of the same kind with a different
+// key.
 type providerPair struct {
 	this, other seal.Provider
 }
 
-// allProviders has each kind once, the services as fakes.
+// allProviders returns one pair of each kind, with fakes for the services.
 func allProviders(t *testing.T) map[string]providerPair {
 	t.Helper()
 	transit, aws, gcp := newTransitFake(t), newAWSFake(t), newGCPFake(t)
@@ -54,10 +55,10 @@ func TestEveryProvider(t *testing.T) {
 			}
 			wantOpens(t, loaded, sealed, place, "value")
 			if loaded.Lookup("p", place) != created.Lookup("p", place) {
-				t.Error("loading has changed a lookup")
+				t.Error("loading changed a lookup")
 			}
 			if got, want := fmt.Sprint(loaded.KeyInfos()), fmt.Sprint(created.KeyInfos()); got != want {
-				t.Errorf("loading has changed the keys from %s to %s", want, got)
+				t.Errorf("loading changed the keys from %s to %s", want, got)
 			}
 
 			info, err := seal.Describe(wrapped)
@@ -67,7 +68,7 @@ func TestEveryProvider(t *testing.T) {
 
 			_, err = seal.Load(t.Context(), wrapped, p.other)
 			if !errors.Is(err, seal.ErrWrongKey) || !strings.Contains(err.Error(), "needs "+kind+" key "+info.KeyID) ||
-				!strings.Contains(err.Error(), "given was "+kind+" key ") {
+				!strings.Contains(err.Error(), "but got "+kind+" key ") {
 				t.Errorf("another key: %v, want ErrWrongKey with both keys", err)
 			}
 
@@ -83,7 +84,8 @@ func TestEveryProvider(t *testing.T) {
 	}
 }
 
-// wantNothingClear checks that no document has a key of the keyset in it, neither as text nor in its sealed parts.
+// wantNothingClear checks that no document contains a key of the keyset, as
+// text or in its sealed parts.
 func wantNothingClear(t *testing.T, k *seal.Keys, documents ...[]byte) {
 	t.Helper()
 	clearText, err := k.Payload()
@@ -108,14 +110,14 @@ func wantNothingClear(t *testing.T, k *seal.Keys, documents ...[]byte) {
 		for _, part := range [][]byte{b, d.WrappedKey, d.Keyset} {
 			for _, secret := range [][]byte{keys.DataKeys, keys.LookupKey, []byte("data_keys"), []byte("lookup_key")} {
 				if bytes.Contains(part, secret) || bytes.Contains(part, []byte(base64.StdEncoding.EncodeToString(secret))) {
-					t.Errorf("a key stands in clear in a document: %s", b)
+					t.Errorf("a document contains a key in plain text: %s", b)
 				}
 			}
 		}
 	}
 }
 
-// One keyset goes from provider to provider, all the way round.
+// TestRewrapWithAnotherProvider moves a keyset from provider to provider.
 func TestRewrapWithAnotherProvider(t *testing.T) {
 	providers := allProviders(t)
 	place := []byte("place")
@@ -138,7 +140,7 @@ func TestRewrapWithAnotherProvider(t *testing.T) {
 		wantOpens(t, again, sealed, place, "value")
 		_, err = seal.Load(t.Context(), wrapped, before)
 		if !errors.Is(err, seal.ErrWrongKey) || !strings.Contains(err.Error(), before.String()) {
-			t.Errorf("from %s to %s, the provider before: %v, want ErrWrongKey with its name", before, now, err)
+			t.Errorf("from %s to %s, previous provider: %v, want ErrWrongKey with its name", before, now, err)
 		}
 		before = now
 	}
@@ -152,15 +154,15 @@ func TestAnyFlippedBitOfTheDocumentFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			format := bytes.Index(wrapped, []byte(`"format": 1`)) + len(`"format": `)
-			for bit := range 8 * (len(wrapped) - 1) { // the last byte is a newline, which may be any white space
+			for bit := range 8 * (len(wrapped) - 1) { // the last byte is a newline, which any white space can replace
 				if kind != seal.KindKeyFile && bit%8 != bit/8%8 {
-					continue // one bit of each byte will do: what is read is the same for all
+					continue // one bit of each byte is enough: all bits are handled alike
 				}
 				changed := bytes.Clone(wrapped)
 				changed[bit/8] ^= 1 << (bit % 8)
 				_, err := seal.Load(t.Context(), changed, p.this)
 				if bit/8 == format && errors.Is(err, seal.ErrNewerFormat) {
-					continue // 3, 5 and 9 may be formats of a day to come
+					continue // 3, 5 and 9 may be future formats
 				}
 				if !errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrWrongKey) {
 					t.Fatalf("bit %d of byte %d (%q): %v, want ErrDamaged", bit%8, bit/8, changed[bit/8], err)
@@ -173,21 +175,22 @@ func TestAnyFlippedBitOfTheDocumentFails(t *testing.T) {
 	}
 }
 
-// What was changed with intent has a checksum that fits. It fails in the provider or in the layer below.
-func TestChangedWithIntent(t *testing.T) {
+// TestTampering changes documents and corrects their checksums. The provider
+// or the inner layer must detect it.
+func TestTampering(t *testing.T) {
 	for kind, p := range allProviders(t) {
 		t.Run(kind, func(t *testing.T) {
 			wrapped := mustWrap(t, newKeys(t), p.this)
 			other := mustWrap(t, newKeys(t), p.this)
 			for name, change := range map[string]func(map[string]any, map[string]any){
-				"a parameter more": func(d, _ map[string]any) {
+				"an additional parameter": func(d, _ map[string]any) {
 					key := d["key_encryption_key"].(map[string]any)
 					if key["parameters"] == nil {
 						key["parameters"] = map[string]any{}
 					}
 					key["parameters"].(map[string]any)["note"] = "x"
 				},
-				"another key id":               func(d, _ map[string]any) { d["key_encryption_key"].(map[string]any)["id"] = "x" },
+				"another key ID":               func(d, _ map[string]any) { d["key_encryption_key"].(map[string]any)["id"] = "x" },
 				"keyset of another document":   func(d, o map[string]any) { d["keyset"] = o["keyset"] },
 				"wrapped key of another":       func(d, o map[string]any) { d["wrapped_key"] = o["wrapped_key"] },
 				"wrapped key in the other one": func(d, _ map[string]any) { d["wrapped_key"] = d["keyset"] },
@@ -260,7 +263,8 @@ func TestCanceledContext(t *testing.T) {
 	}
 }
 
-// carelessProvider returns a key of a wrong length, as a broken service might.
+// carelessProvider returns a key of the wrong length, as a broken service
+// might.
 type carelessProvider struct {
 	seal.Provider
 	size int
@@ -304,7 +308,7 @@ func TestDocumentMayBeReindented(t *testing.T) {
 	}
 }
 
-// oneWay wraps with a key of its own and unwraps with what unwrap returns.
+// oneWay wraps with its own key, and unwraps with the key that unwrap returns.
 type oneWay struct {
 	seal.Provider
 	unwrap func() (tink.AEADWithContext, error)
@@ -314,13 +318,14 @@ func (p *oneWay) KeyFor(context.Context, seal.KeyRef) (tink.AEADWithContext, err
 	return p.unwrap()
 }
 
-// constant decrypts everything as the same bytes.
+// constant decrypts everything to the same bytes.
 type constant []byte
 
 func (c constant) EncryptWithContext(context.Context, []byte, []byte) ([]byte, error) { return c, nil }
 func (c constant) DecryptWithContext(context.Context, []byte, []byte) ([]byte, error) { return c, nil }
 
-// What a provider can't unwrap again is never handed out.
+// TestWrapIsTried checks that Wrap never returns a document that cannot be
+// unwrapped.
 func TestWrapIsTried(t *testing.T) {
 	forbidden := errors.New("decrypt is forbidden")
 	for name, unwrap := range map[string]func() (tink.AEADWithContext, error){
@@ -330,11 +335,11 @@ func TestWrapIsTried(t *testing.T) {
 	} {
 		p := &oneWay{newKeyFile(t), unwrap}
 		k, wrapped, err := seal.Create(t.Context(), p)
-		if err == nil || k != nil || wrapped != nil || !strings.Contains(err.Error(), "does not unwrap") {
-			t.Errorf("%s: Create: %v, want one that says that the keyset does not unwrap", name, err)
+		if err == nil || k != nil || wrapped != nil || !strings.Contains(err.Error(), "cannot unwrap") {
+			t.Errorf("%s: Create: %v, want one that says that the keyset cannot be unwrapped", name, err)
 		}
 		if _, err := newKeys(t).Wrap(t.Context(), p); err == nil || errors.Is(err, seal.ErrDamaged) || errors.Is(err, seal.ErrWrongKey) {
-			t.Errorf("%s: Wrap: %v, want one that is no verdict about a document", name, err)
+			t.Errorf("%s: Wrap: %v, want one that is not about a document", name, err)
 		}
 	}
 }
@@ -351,9 +356,9 @@ func TestEqual(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !k.Equal(loaded) || !loaded.Equal(k) {
-		t.Error("a keyset differs from itself, loaded")
+		t.Error("a loaded keyset differs from the original")
 	}
 	if k.Equal(rotated) || rotated.Equal(k) || k.Equal(newKeys(t)) {
-		t.Error("other keysets are equal")
+		t.Error("different keysets are equal")
 	}
 }

@@ -67,13 +67,13 @@ type Maps struct {
 	snapshots snapshotCache
 	newest    *gencache.Cache[nameKey, uint64]
 	versions  *gencache.Cache[mapVersion, *versionRecord] // that were written here
-	memory    *seal.Memory                                // seals what is remembered of values
+	memory    *seal.EphemeralKey                          // seals what is remembered of values
 }
 
 // New returns the maps of a store. All transactions on the store must use the
 // same Maps.
 func New(o Options) (*Maps, error) {
-	memory, err := seal.NewMemory()
+	memory, err := seal.NewEphemeralKey()
 	if err != nil {
 		return nil, err
 	}

@@ -52,8 +52,8 @@ func TestRewrapFails(t *testing.T) {
 		spoil  func(dir string)
 		reason string
 	}{
-		{"wrong key", []string{"--passphrase-file=" + weak}, []string{"--key-file=" + newKey}, nil, "open to other users"},
-		{"new key unusable", nil, []string{"--passphrase-file=" + weak}, nil, "open to other users"},
+		{"wrong key", []string{"--passphrase-file=" + weak}, []string{"--key-file=" + newKey}, nil, "accessible to other users"},
+		{"new key unusable", nil, []string{"--passphrase-file=" + weak}, nil, "accessible to other users"},
 		{"keyset can't be written", nil, []string{"--key-file=" + newKey}, func(dir string) { mkdir(t, filepath.Join(dir, "keyset.json.new", "full")) }, "write the keyset"},
 		{"keyset damaged", nil, []string{"--key-file=" + newKey}, func(dir string) { flip(t, filepath.Join(dir, "keyset.json")) }, "keyset.json"},
 		{"no data", nil, []string{"--key-file=" + newKey}, func(dir string) { removeAll(t, dir) }, "holds no data"},

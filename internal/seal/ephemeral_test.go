@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-func TestMemory(t *testing.T) {
-	m, err := NewMemory()
+func TestEphemeralKey(t *testing.T) {
+	m, err := NewEphemeralKey()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, plain := range [][]byte{nil, []byte("x"), bytes.Repeat([]byte("a secret value "), 5000)} {
 		sealed := m.Seal(plain)
 		if len(plain) > 16 && bytes.Contains(sealed, plain[:16]) || bytes.Equal(sealed, m.Seal(plain)) {
-			t.Fatalf("%d bytes are not sealed", len(plain))
+			t.Fatalf("%d bytes were not sealed", len(plain))
 		}
 		got, err := m.Open([]byte("before:"), sealed)
 		if err != nil || string(got) != "before:"+string(plain) {
@@ -32,11 +32,11 @@ func TestMemory(t *testing.T) {
 			t.Errorf("cut: %v", err)
 		}
 	}
-	other, _ := NewMemory()
+	other, _ := NewEphemeralKey()
 	if _, err := other.Open(nil, m.Seal([]byte("x"))); !errors.Is(err, ErrDamaged) {
-		t.Errorf("opened by another process's key: %v", err)
+		t.Errorf("opened with another key: %v", err)
 	}
-	if shown := fmt.Sprintf("%v %+v %#v", m, m, m); shown != "a key for memory a key for memory a key for memory" {
+	if shown := fmt.Sprintf("%v %+v %#v", m, m, m); shown != "ephemeral key ephemeral key ephemeral key" {
 		t.Errorf("shown as %s", shown)
 	}
 }
