@@ -39,7 +39,7 @@ func newAuditVerifyCommand() *cobra.Command {
 	c := config.New()
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Find out whether a line of the audit log was changed, removed or added",
+		Short: "Verify that no line of the audit log was changed, removed or added",
 		Long: `Read the audit log to its end, over all its files, and find out whether a line was
 changed, removed, put in or moved. The server may be running.
 

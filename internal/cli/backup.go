@@ -25,8 +25,8 @@ func newBackupCommand() *cobra.Command {
 	var b backupCommand
 	cmd := &cobra.Command{
 		Use:   "backup --output FILE",
-		Short: "Write a backup of all that a server keeps",
-		Long: `Write a backup of all that a server keeps, as it is at one moment, to a file. The
+		Short: "Back up a running server",
+		Long: `Back up a running server, as it is at one moment, to a file. The
 server goes on working meanwhile. It needs an operator's token.
 
 The backup is encrypted as the data is: nobody can read it without the server's

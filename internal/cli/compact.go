@@ -6,7 +6,7 @@ func newCompactCommand() *cobra.Command {
 	r := &remote{}
 	cmd := &cobra.Command{
 		Use:   "compact",
-		Short: "Remove from the server's disk what is no longer kept",
+		Short: "Purge deleted data from the server's disk",
 		Long: `Remove from the server's disk what was deleted, destroyed, overwritten or pruned: it
 is encrypted, but its bytes stay in the store's files until those are rewritten. The
 command ends when nothing of it is left; the server goes on answering meanwhile. It

@@ -15,7 +15,7 @@ func newDoctorCommand() *cobra.Command {
 	accept, yes := false, false
 	cmd := &cobra.Command{
 		Use:   "doctor --data-dir DIR",
-		Short: "Read all data of a stopped server and list what is damaged",
+		Short: "Check the data of a stopped server for damage",
 		Long: `Read all that is in a data folder while no server has it open: open every record,
 compare records that belong together, and verify the audit log. What is damaged is
 listed, by kinds and IDs; names and values are not shown. Nothing is repaired and no

@@ -29,7 +29,7 @@ func newImportInfluxDBCommand() *cobra.Command {
 	im := importInfluxDB{config: config.New()}
 	cmd := &cobra.Command{
 		Use:   "influxdb --bolt-path FILE --data-dir DIR",
-		Short: "Take over an InfluxDB's organizations, users, tokens and secrets",
+		Short: "Import an InfluxDB's organizations, users, tokens and secrets",
 		Long: `Take over the organizations, users, memberships, tokens and secrets of an InfluxDB 2.x
 from its bolt file, with their IDs, passwords and permissions. Users sign in with the
 passwords that they have, and tokens go on working, also where InfluxDB keeps only

@@ -14,8 +14,8 @@ import (
 func newKeyCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "key",
-		Short: "Look after the keys that encrypt what is kept",
-		Long: `Look after the keys that encrypt what is kept. Data keys encrypt the data; they lie
+		Short: "Manage encryption keys",
+		Long: `Manage encryption keys. Data keys encrypt the data; they lie
 beside it, wrapped by the key-encryption key, which lies elsewhere: in a file, in a
 passphrase, or at a key management service.
 
@@ -35,7 +35,7 @@ func newKeyStatusCommand() *cobra.Command {
 	r := &remote{}
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show the data keys, and how far a rotation is",
+		Short: "Show the data keys and the progress of a rotation",
 		Long: `Show the data keys of a server: their IDs, never the keys themselves, and which of
 them encrypts what is written now. While there is more than one, a rotation is under
 way. It needs an operator's token.`,
@@ -87,7 +87,7 @@ func newKeyRotateCommand() *cobra.Command {
 	var k keyRotate
 	cmd := &cobra.Command{
 		Use:   "rotate",
-		Short: "Encrypt everything with a new data key",
+		Short: "Create a data key and re-encrypt everything with it",
 		Long: `Make a new data key, which encrypts what is written from then on. The server also
 re-encrypts what it has, in the background, and drops the old key when nothing needs
 it any more. A server that is stopped meanwhile resumes when it starts again. It needs

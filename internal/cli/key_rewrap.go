@@ -21,7 +21,7 @@ func newKeyRewrapCommand() *cobra.Command {
 	k := keyRewrap{newOffline(), config.New()}
 	cmd := &cobra.Command{
 		Use:   "rewrap --data-dir DIR",
-		Short: "Exchange the key-encryption key of a stopped server",
+		Short: "Change the key-encryption key of a stopped server",
 		Long: `Exchange the key-encryption key of a server that is stopped, or where it comes from:
 from a key file to another one, to a passphrase, or to a key management service. The
 data is not touched, only its keys are wrapped again, so this takes no time. A new key

@@ -62,7 +62,7 @@ func newOrgCreateCommand(r *remote) *cobra.Command {
 	var description string
 	cmd := &cobra.Command{
 		Use:   "create NAME",
-		Short: "Make an organization",
+		Short: "Create an organization",
 		Long: `Make an organization, which takes a token that may write all of them. The user whose
 token it is becomes its owner.`,
 		Example: `  fluxkeep org create acme

@@ -8,7 +8,7 @@ import (
 func newOrgMembersCommand(r *remote) *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "members",
-		Short: "Manage who belongs to an organization",
+		Short: "Manage the members of an organization",
 		Long: `Manage the users who belong to the organization that --org names. A member may read
 its secrets, an owner may write them too.`,
 		Example: `  fluxkeep org members list --org acme
@@ -51,7 +51,7 @@ func newOrgMembersAddCommand(r *remote) *cobra.Command {
 	var owner bool
 	cmd := &cobra.Command{
 		Use:   "add USER",
-		Short: "Make a user a member or an owner",
+		Short: "Add a user as a member or an owner",
 		Long: `Make a user, named by name or ID, a member of an organization, or with --owner an
 owner.`,
 		Example: `  fluxkeep org members add ann --org acme
@@ -87,7 +87,7 @@ func newOrgMembersRemoveCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "remove USER",
 		Aliases: []string{"rm"},
-		Short:   "Take a user out of an organization",
+		Short:   "Remove a user from an organization",
 		Long: `Take a user, named by name or ID, out of an organization, whatever the role. The
 user's tokens stay what they are. It asks first, unless --yes is given. Without a
 terminal, --yes is needed.`,

@@ -20,7 +20,7 @@ func newRecoverCommand() *cobra.Command {
 	r := recovery{newOffline()}
 	cmd := group(&cobra.Command{
 		Use:   "recover",
-		Short: "Let an operator in again who has lost token and password",
+		Short: "Restore access when operator tokens and passwords are lost",
 		Long: `Let an operator in again who has lost every token and password. What it takes instead
 is the data folder, while no server has it open, and its key-encryption key. What is
 done is in the audit log, with the protocol "offline".`,
@@ -67,8 +67,8 @@ func (r recovery) newTokenCommand() *cobra.Command {
 	var description string
 	cmd := &cobra.Command{
 		Use:   "token USER",
-		Short: "Make an operator token for a user",
-		Long: `Make an operator token for a user, who is named by name or ID, and print it. It may do
+		Short: "Create an operator token for a user",
+		Long: `Create an operator token for a user, who is named by name or ID, and print it. It may do
 everything in all organizations. This is the only time that it is shown: a keyed hash
 of it is kept.
 
@@ -123,7 +123,7 @@ func (r recovery) newPasswordCommand() *cobra.Command {
 	var in input
 	cmd := &cobra.Command{
 		Use:   "password USER",
-		Short: "Give a user a new password",
+		Short: "Set a new password for a user",
 		Long: `Give a user, who is named by name or ID, a new password, which is asked for or read
 from standard input, and end the user's sessions. It has 8 to 72 characters.`,
 		Example: `  fluxkeep recover password admin --data-dir /var/lib/fluxkeep`,
@@ -152,7 +152,7 @@ from standard input, and end the user's sessions. It has 8 to 72 characters.`,
 func (r recovery) newActivateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "activate USER",
-		Short:   "Let a user in again who is inactive",
+		Short:   "Activate a user",
 		Long:    `Make a user active again, whose tokens then do again what they did before.`,
 		Example: `  fluxkeep recover activate admin --data-dir /var/lib/fluxkeep`,
 		Args:    arguments(1, 1),

@@ -14,7 +14,7 @@ func newRestoreCommand() *cobra.Command {
 	o := newOffline()
 	cmd := &cobra.Command{
 		Use:   "restore FILE --data-dir DIR",
-		Short: "Put a backup into an empty data folder",
+		Short: "Restore a backup into an empty data folder",
 		Long: `Put a backup into a data folder that is empty or not there yet. No server is needed,
 but the key-encryption key that the server of the backup had; without it the command
 says which one that is.

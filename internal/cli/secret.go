@@ -9,7 +9,7 @@ func newSecretCommand() *cobra.Command {
 	r := &remote{}
 	cmd := group(&cobra.Command{
 		Use:   "secret",
-		Short: "Keep secrets: list, set, get, delete, roll back, import, export",
+		Short: "Manage secrets and their versions",
 		Long: `Keep the secrets of an organization. Every change makes one new version of all of
 them, of which the last ten are kept, so that any can be brought back.
 
@@ -26,7 +26,7 @@ Values never appear on a terminal, nor in the shell's history, unless asked for.
 		newSecretDeleteCommand(r),
 		newSecretHistoryCommand(r),
 		newSecretRollbackCommand(r),
-		newSecretDismissCommand(r),
+		newSecretUnpinCommand(r),
 		newSecretImportCommand(r),
 		newSecretExportCommand(r),
 	)

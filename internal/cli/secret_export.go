@@ -25,7 +25,7 @@ func newSecretExportCommand(r *remote) *cobra.Command {
 	ex := secretExport{r: r}
 	cmd := &cobra.Command{
 		Use:   "export [FILE]",
-		Short: "Write secrets with their values to a dotenv, JSON or YAML file",
+		Short: "Export secrets to a dotenv, JSON or YAML file",
 		Long: `Write secrets with their values to a file, which only its owner can read, or to
 standard output. On a terminal that needs --show. A file that is there is not
 overwritten without --force.

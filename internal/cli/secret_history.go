@@ -15,14 +15,14 @@ func newSecretHistoryCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "history",
 		Aliases: []string{"log"},
-		Short:   "Show the versions that are kept",
-		Long: `Show the versions of an organization's secrets that are kept, the newest first: when
+		Short:   "Show the stored versions",
+		Long: `Show the stored versions of an organization's secrets, the newest first: when
 each was made, by whom, by which protocol, and which names it added (+), changed (~)
 and removed (-). There are no values in it.
 
 A version is pinned when the one after it, written by an influxd or by "telegraf
 secrets set", may have dropped secrets by accident. It is kept until somebody
-dismisses it, whether it was rolled back to or not.`,
+unpins it, whether it was rolled back to or not.`,
 		Example: `  fluxkeep secret history
   fluxkeep secret history --names
   fluxkeep secret history --json | jq '.[0].removed'`,
@@ -53,7 +53,7 @@ dismisses it, whether it was rolled back to or not.`,
 			if pinned := slices.IndexFunc(history, func(v client.Version) bool { return v.Pinned }); pinned >= 0 {
 				n := history[pinned].Number
 				r.note(cmd, "Version %d is pinned, because the one after it may have dropped secrets: "+
-					`"fluxkeep secret rollback %d" brings it back, "fluxkeep secret dismiss %d" lets it go.`, n, n, n)
+					`"fluxkeep secret rollback %d" brings it back, "fluxkeep secret unpin %d" unpins it.`, n, n, n)
 			}
 			return nil
 		},

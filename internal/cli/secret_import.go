@@ -28,7 +28,7 @@ func newSecretImportCommand(r *remote) *cobra.Command {
 	im := secretImport{r: r}
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Set the secrets of a dotenv, JSON or YAML file",
+		Short: "Import secrets from a dotenv, JSON or YAML file",
 		Long: `Set all secrets of a file, in one version: either all of them are set or none. First
 it shows which names would be added, changed and removed, without values, and asks at
 a terminal whether to go on. When somebody else changes the secrets in between,

@@ -15,7 +15,7 @@ func newSecretRollbackCommand(r *remote) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "rollback VERSION",
-		Short: "Bring back an earlier version",
+		Short: "Roll back to an earlier version",
 		Long: `Make a new version with the content of an earlier one, so that exactly its secrets
 are there again. Nothing is lost: the versions in between are kept, and it can be
 rolled back itself.
@@ -56,7 +56,7 @@ Without a terminal, --yes is needed.`,
 				return err
 			}
 			if history[at].Pinned {
-				r.note(cmd, "Version %d is still pinned; let it go with: fluxkeep secret dismiss %d", version, version)
+				r.note(cmd, "Version %d is still pinned; unpin it with: fluxkeep secret unpin %d", version, version)
 			}
 			return nil
 		},
@@ -89,13 +89,14 @@ func parseVersion(cmd *cobra.Command, s string) (uint64, error) {
 	return n, nil
 }
 
-func newSecretDismissCommand(r *remote) *cobra.Command {
+func newSecretUnpinCommand(r *remote) *cobra.Command {
 	return &cobra.Command{
-		Use:   "dismiss VERSION",
-		Short: "Let go of a pinned version",
-		Long: `Say that a pinned version is not needed any more. It then goes when it is old enough,
-like any other. See "fluxkeep secret history".`,
-		Example:           `  fluxkeep secret dismiss 7`,
+		Use:     "unpin VERSION",
+		Aliases: []string{"dismiss"},
+		Short:   "Unpin a version",
+		Long: `Unpin a version that the drop guard has pinned. It is then removed when it is old
+enough, like any other. See "fluxkeep secret history".`,
+		Example:           `  fluxkeep secret unpin 7`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeVersions),
 		RunE: func(cmd *cobra.Command, args []string) error {

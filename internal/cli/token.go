@@ -119,7 +119,7 @@ organization. The tokens themselves are not shown: the server does not have them
 func newTokenStatusCommand(r *remote, status client.Status) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "activate ID…",
-		Short:   "Make tokens work again",
+		Short:   "Activate tokens",
 		Long:    `Make tokens that were deactivated work again.`,
 		Example: `  fluxkeep token activate 0b1c2d3e4f5a6b7c`,
 		Args:    arguments(1, -1),
@@ -141,7 +141,7 @@ func newTokenStatusCommand(r *remote, status client.Status) *cobra.Command {
 		ValidArgsFunction: r.completeTokens,
 	}
 	if status == client.Inactive {
-		cmd.Use, cmd.Short = "deactivate ID…", "Make tokens stop working"
+		cmd.Use, cmd.Short = "deactivate ID…", "Deactivate tokens"
 		cmd.Long = `Make tokens stop working, until "fluxkeep token activate". What was made from them by
 a login stops too.`
 		cmd.Example = `  fluxkeep token deactivate 0b1c2d3e4f5a6b7c`

@@ -24,8 +24,8 @@ func newTokenCreateCommand(r *remote) *cobra.Command {
 	c := tokenCreate{r: r}
 	cmd := &cobra.Command{
 		Use:   "create",
-		Short: "Make a token",
-		Long: `Make a token for the organization, and print it. This is the only time that it is
+		Short: "Create a token",
+		Long: `Create a token for the organization, and print it. This is the only time that it is
 shown: the server keeps a keyed hash of it.
 
 What it may do is for flags to say. --read-secrets is what a reader needs (Flux,

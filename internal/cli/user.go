@@ -73,7 +73,7 @@ func newUserCreateCommand(r *remote) *cobra.Command {
 	u := userCreate{r: r}
 	cmd := &cobra.Command{
 		Use:   "create NAME",
-		Short: "Make a user",
+		Short: "Create a user",
 		Long: `Make a user, with a password of 8 to 72 characters, which is asked for or read from
 standard input; or, with --no-password, one who can't sign in and only owns tokens.
 
@@ -148,8 +148,8 @@ func newUserPasswordCommand(r *remote) *cobra.Command {
 	var in input
 	cmd := &cobra.Command{
 		Use:   "password USER",
-		Short: "Give a user a new password",
-		Long: `Give a user a new password, which is asked for or read from standard input, and end
+		Short: "Set a new password for a user",
+		Long: `Set a new password for a user, which is asked for or read from standard input, and end
 the user's sessions. It has 8 to 72 characters.`,
 		Example: `  fluxkeep user password ann
   pwgen 20 1 | fluxkeep user password ann`,
@@ -194,7 +194,7 @@ func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:               "activate USER",
-		Short:             "Let a user in again",
+		Short:             "Activate a user",
 		Long:              `Make a user active again, whose tokens then do again what they did before.`,
 		Example:           `  fluxkeep user activate ann`,
 		Args:              arguments(1, 1),
@@ -216,7 +216,7 @@ func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
 		},
 	}
 	if status == client.Inactive {
-		cmd.Use, cmd.Short = "deactivate USER", "Keep a user out"
+		cmd.Use, cmd.Short = "deactivate USER", "Deactivate a user"
 		cmd.Long = `Make a user inactive: no sign-in, no session and none of the user's tokens works any
 more, until "fluxkeep user activate". The user whose token is used is left alone,
 unless --yes is given.`

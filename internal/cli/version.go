@@ -57,7 +57,7 @@ func newVersionCommand() *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Show which version this is",
+		Short: "Show the version",
 		Long: `Show the version of this program, the commit it was built from, and the version
 of Go that it was built with.`,
 		Example: `  fluxkeep version
