@@ -3,10 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
 )
 
-// before compares the program with an older build, to measure the effect of
-// changes.
+// before compares the program with another build of it, so that a change can
+// be measured against the state before it. It compares processor time, which
+// other work on the machine disturbs less than it does rates.
 func before(ctx context.Context, b *bench) (err error) {
 	if b.before == "" {
 		return nil
@@ -21,21 +27,74 @@ func before(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer old.stop()
-	var failed error
-	compare := func(work string, of func(*fluxkeep) target) {
-		got, err := b.inRounds(ctx, b.duration, contestant{"fluxkeep", of(s)}, contestant{"before", of(old)})
-		if err != nil {
-			failed = errors.Join(failed, err)
-			return
+	for _, w := range []struct {
+		work   string
+		target func(*fluxkeep) target
+	}{
+		{"list, 32 clients", func(s *fluxkeep) target { return s.listing(readers) }},
+		{"read of one value, 32 clients", func(s *fluxkeep) target { return s.reading(readers) }},
+		{"KV read of the document, 32 clients", func(s *fluxkeep) target {
+			return document(readers, s.api.url, "/v1/secret/data/"+s.org, s.token)
+		}},
+		{"durable PATCH, 64 clients", func(s *fluxkeep) target { return s.patching(writers) }},
+		{"durable PATCH, one client", func(s *fluxkeep) target { return s.patching(1) }},
+	} {
+		var own, others []float64 // seconds of processor time for each request
+		for round := range b.rounds {
+			for _, p := range []struct {
+				program *fluxkeep
+				times   *[]float64
+			}{{s, &own}, {old, &others}} {
+				t, err := b.processorTime(ctx, p.program, w.target(p.program))
+				if err != nil {
+					return err
+				}
+				*p.times = append(*p.times, t)
+			}
+			b.say("  round %d:  fluxkeep %s  before %s", round+1, span(own[round]), span(others[round]))
 		}
-		b.report.add(against(work, "older build", got["fluxkeep"], got["before"], atLeast(0.95)))
+		b.report.add(row{
+			work: w.work, figure: span(median(own)) + " of processor time", against: "the program before " + span(median(others)),
+			values: ratios(own, others), unit: times, goal: atMost(1.05),
+		})
 	}
-	compare("list, 32 clients", func(s *fluxkeep) target { return s.listing(readers) })
-	compare("read of one value, 32 clients", func(s *fluxkeep) target { return s.reading(readers) })
-	compare("KV read of the document, 32 clients", func(s *fluxkeep) target {
-		return document(readers, s.api.url, "/v1/secret/data/"+s.org, s.token)
-	})
-	compare("durable PATCH, 64 clients", func(s *fluxkeep) target { return s.patching(writers) })
-	compare("durable PATCH, one client", func(s *fluxkeep) target { return s.patching(1) })
-	return failed
+	return nil
+}
+
+// processorTime loads a server and returns how many seconds of processor time
+// it takes for a request.
+func (b *bench) processorTime(ctx context.Context, s *fluxkeep, t target) (float64, error) {
+	begin, err := s.processorTime()
+	if err != nil {
+		return 0, err
+	}
+	got, err := b.load(ctx, t, b.duration)
+	if err != nil {
+		return 0, err
+	}
+	end, err := s.processorTime()
+	return (end - begin).Seconds() / float64(got.requests), err
+}
+
+// processorTime returns how much the process has used.
+func (p *process) processorTime() (time.Duration, error) {
+	stat, err := os.ReadFile(p.proc("stat"))
+	if err != nil {
+		return 0, err
+	}
+	// The name in parentheses may have spaces; see proc_pid_stat(5).
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, errors.New("too few fields in stat of the process")
+	}
+	var ticks int64
+	for _, f := range fields[11:13] { // user and system
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("stat of the process: %w", err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * (time.Second / 100), nil // USER_HZ
 }
