@@ -90,7 +90,7 @@ func (db *DB) Update(ctx context.Context, fn func(*Writer) error) error {
 		if err := fn(w); err != nil {
 			return err
 		}
-		return w.writeSums()
+		return w.deferSums()
 	})
 }
 

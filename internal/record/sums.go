@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // In every state, the store holds sums of exactly the records that it has, so a
@@ -124,8 +126,9 @@ func (w *Writer) MapChanges(org, m ID) MapSums {
 	return take(&w.changed.maps, m).Plus(take(&w.changed.states, org))
 }
 
-// writeSums writes the changed sums at the end of a transaction.
-func (w *Writer) writeSums() error {
+// deferSums ends a transaction: the sums are written once for all that are
+// committed together.
+func (w *Writer) deferSums() error {
 	c := &w.changed
 	if !c.any {
 		return nil
@@ -140,12 +143,36 @@ func (w *Writer) writeSums() error {
 			return fmt.Errorf("the state of organization %s was changed, but its sums were not written", org.id)
 		}
 	}
+	w.tx.Defer(&gridChanges{db: w.db, root: c.root, directory: c.directory})
+	return nil
+}
+
+// gridChanges are the changes of the root and the directory's sum record by one
+// transaction, or the order to write both from the records that are there.
+type gridChanges struct {
+	db              *DB
+	root, directory []gridChange
+	rebuild         bool
+}
+
+// Commit implements store.Deferred.
+func (c *gridChanges) Commit(tx store.Tx, others []store.Deferred) error {
+	w := &Writer{Reader: Reader{Now: c.db.now(), ctx: context.Background(), db: c.db, store: tx}, tx: tx}
+	for _, o := range others {
+		o := o.(*gridChanges)
+		c.rebuild = c.rebuild || o.rebuild
+		c.root, c.directory = append(c.root, o.root...), append(c.directory, o.directory...)
+	}
+	if c.rebuild {
+		return w.rebuildGrids()
+	}
 	if len(c.directory) > 0 {
 		if err := w.changeGrid(directoryKey, directorySize, c.directory); err != nil {
 			return err
 		}
 	}
-	return w.changeGrid(rootKey, rootSize, c.root)
+	// The change of the directory's sum record is one more for the root.
+	return w.changeGrid(rootKey, rootSize, append(c.root, w.changed.root...))
 }
 
 func (w *Writer) changeGrid(key []byte, size int, changes []gridChange) error {
@@ -238,30 +265,32 @@ func (db *DB) Accept(ctx context.Context, sumHeads func(*Writer) error) error {
 
 func (db *DB) rebuild(ctx context.Context, sumHeads func(*Writer) error) error {
 	return db.update(ctx, func(w *Writer) error {
-		if err := sumHeads(w); err != nil {
+		w.tx.Defer(&gridChanges{db: db, rebuild: true})
+		return sumHeads(w)
+	})
+}
+
+func (w *Writer) rebuildGrids() error {
+	// A record that can't be opened is damaged with or without sums.
+	skip := func(*DamageError) {}
+	for _, part := range []struct {
+		key    []byte
+		size   int
+		tables []Table
+	}{{directoryKey, directorySize, directoryTables}, {rootKey, rootSize, rootTables}} {
+		// What is there may not be readable, and need not be.
+		if err := w.tx.Delete(part.key); err != nil {
 			return err
 		}
-		// A record that can't be opened is damaged with or without sums.
-		skip := func(*DamageError) {}
-		for _, part := range []struct {
-			key    []byte
-			size   int
-			tables []Table
-		}{{directoryKey, directorySize, directoryTables}, {rootKey, rootSize, rootTables}} {
-			// What is there may not be readable, and need not be.
-			if err := w.tx.Delete(part.key); err != nil {
-				return err
-			}
-			g, err := w.sum(part.size, part.tables, skip)
-			if err == nil {
-				err = w.putGrid(part.key, g)
-			}
-			if err != nil {
-				return err
-			}
+		g, err := w.sum(part.size, part.tables, skip)
+		if err == nil {
+			err = w.putGrid(part.key, g)
 		}
-		return nil
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var (

@@ -30,8 +30,8 @@ func wrongSums(org ID) error {
 }
 
 // WriteSums writes to each head the sums of the map's records, for
-// record.DB.Prepare and record.DB.Accept. It leaves a head that can't be read as
-// it is.
+// record.DB.Prepare and record.DB.Accept. It leaves a head that is right, or
+// can't be read, as it is.
 func WriteSums(w *record.Writer) error {
 	var orgs []ID // collected first: a table must not change during a scan
 	err := w.ScanIDs(record.TableHead, func(org ID) error {
@@ -56,12 +56,13 @@ func writeMapSums(w *record.Writer, org ID) error {
 	if plain, err := w.Open(key, sealed); err != nil || json.Unmarshal(plain, &h) != nil {
 		return nil
 	}
-	if h.Sums, err = w.MapSums(org, h.Map); err != nil {
-		if errors.As(err, new(*record.DamageError)) {
-			return nil // the state can't be read
-		}
+	sums, err := w.MapSums(org, h.Map)
+	switch {
+	case errors.As(err, new(*record.DamageError)):
+		return nil // the state can't be read
+	case err != nil || sums == h.Sums:
 		return err
 	}
-	h.Sparse = h.Current
+	h.Sums, h.Sparse = sums, h.Current
 	return w.Put(key, h.appendJSON(nil))
 }

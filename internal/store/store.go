@@ -115,6 +115,20 @@ type Tx interface {
 	Delete(key []byte) error
 	// DeleteRange removes all keys in [from, to).
 	DeleteRange(from, to []byte) error
+
+	// Defer adds d to the work that changes which are committed together do
+	// once, if this change succeeds. All that is deferred in a Store must be of
+	// one type.
+	Defer(d Deferred)
+}
+
+// Deferred is work that changes share when they are committed together, such as
+// updating a total.
+type Deferred interface {
+	// Commit is called on one Deferred of the changes that are committed
+	// together, with all others, after their functions. tx shows what they
+	// wrote. An error fails all these changes.
+	Commit(tx Tx, others []Deferred) error
 }
 
 // PrefixEnd returns the first key after all keys with the given prefix, or nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
@@ -50,12 +51,13 @@ type committer struct {
 	closed   bool       // the queue is closed
 	tx       tx
 	changes  changes
-	revs     *revisions // of the state below the group
-	changed  tableSet   // tables that the group has written to
-	free     space      // free space before the group
-	members  []*request // requests that have run in the next group
-	inflight bool       // a group is with the syncer
-	task     func()     // runs once no group is in flight
+	revs     *revisions       // of the state below the group
+	changed  tableSet         // tables that the group has written to
+	free     space            // free space before the group
+	deferred []store.Deferred // work of the changes of the next group
+	members  []*request       // requests that have run in the next group
+	inflight bool             // a group is with the syncer
+	task     func()           // runs once no group is in flight
 }
 
 // A group is a batch handed to the syncer, with its requests.
@@ -165,7 +167,10 @@ func (c *committer) run(r *request) {
 			if err := c.changes.rollback(); err != nil {
 				gen.disk.fail(err) // the group is refused
 			}
+		} else {
+			c.deferred = append(c.deferred, c.tx.deferred...)
 		}
+		c.tx.deferred = c.tx.deferred[:0]
 		c.members = append(c.members, r)
 	}()
 	if len(c.members) == 0 {
@@ -194,6 +199,10 @@ func (c *committer) commit() {
 		c.drop(unavailable(err))
 		return
 	}
+	if err := c.commitDeferred(); err != nil {
+		c.drop(err)
+		return
+	}
 	if c.changes.empty() {
 		c.drop(nil)
 		return
@@ -213,6 +222,23 @@ func (c *committer) commit() {
 	c.members = nil
 }
 
+// commitDeferred does the work that the changes of the group share.
+func (c *committer) commitDeferred() (err error) {
+	if len(c.deferred) == 0 {
+		return nil
+	}
+	c.tx.src, c.tx.revs = c.changes.batch, c.revs
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("store: deferred work panicked: %v", p)
+		}
+		c.tx.end()
+		clear(c.deferred)
+		c.deferred, c.tx.deferred = c.deferred[:0], nil
+	}()
+	return c.deferred[0].Commit(&c.tx, c.deferred[1:])
+}
+
 // nextRevisions advances to the state that includes the group.
 func (c *committer) nextRevisions() *revisions {
 	c.revs = c.revs.next(&c.changed)
@@ -225,6 +251,8 @@ func (c *committer) nextRevisions() *revisions {
 func (c *committer) drop(err error) {
 	c.changes.reset()
 	c.changed = tableSet{}
+	clear(c.deferred)
+	c.deferred = c.deferred[:0]
 	members := c.members
 	c.members = nil
 	answer(members, err)

@@ -27,8 +27,9 @@ var (
 // tx is a store.Tx: a reader of the engine through the group's changes.
 type tx struct {
 	reader
-	changes *changes
-	changed *tableSet // tables that the group has written to
+	changes  *changes
+	changed  *tableSet // tables that the group has written to
+	deferred []store.Deferred
 }
 
 var _ store.Tx = (*tx)(nil)
@@ -55,6 +56,9 @@ func (t *tx) Set(key, value []byte) error {
 	t.changed.add(key[0])
 	return t.changes.batch.Set(key, value, nil)
 }
+
+// Defer implements store.Tx.
+func (t *tx) Defer(d store.Deferred) { t.deferred = append(t.deferred, d) }
 
 // Delete implements store.Tx.
 func (t *tx) Delete(key []byte) error {

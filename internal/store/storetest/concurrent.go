@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -31,6 +32,83 @@ func testCounter(t *testing.T, o Opener) {
 	MustClose(t, s)
 	s = MustOpen(t, o)
 	wantGet(t, s, "n", strconv.Itoa(workers*rounds))
+}
+
+// share is deferred work: it adds to a total that the changes which are
+// committed together write once.
+type share struct {
+	n    int
+	fail error
+}
+
+func (s share) Commit(tx store.Tx, others []store.Deferred) error {
+	for _, o := range others {
+		s.n, s.fail = s.n+o.(share).n, errors.Join(s.fail, o.(share).fail)
+	}
+	if s.fail != nil {
+		return s.fail
+	}
+	return add(tx, "total", s.n)
+}
+
+// testDeferred lets many callers write a number each and add it to a total, and
+// some of them fail: the total is that of the numbers that are there.
+func testDeferred(t *testing.T, o Opener) {
+	s := MustOpen(t, o)
+	failed := errors.New("failed")
+	var wg sync.WaitGroup
+	for worker := range 32 {
+		wg.Go(func() {
+			for round := range 20 {
+				n := 1000*worker + round
+				err := s.Update(t.Context(), func(tx store.Tx) error {
+					tx.Defer(share{n: n})
+					if round%5 == 4 {
+						return failed
+					}
+					return tx.Set(fmt.Appendf(nil, "n/%d", n), strconv.AppendInt(nil, int64(n), 10))
+				})
+				if want := round%5 == 4; errors.Is(err, failed) != want || err != nil && !want {
+					t.Errorf("update: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	check := func(when string) {
+		t.Helper()
+		total := 0
+		MustView(t, s, func(r store.Reader) error {
+			return r.Scan([]byte("n/"), store.PrefixEnd([]byte("n/")), func(_, v []byte) (bool, error) {
+				n, err := strconv.Atoi(string(v))
+				total += n
+				return true, err
+			})
+		})
+		if total == 0 {
+			t.Fatal("nothing was written")
+		}
+		t.Log(when)
+		wantGet(t, s, "total", strconv.Itoa(total))
+	}
+	check("after the updates")
+
+	err := s.Update(t.Context(), func(tx store.Tx) error {
+		tx.Defer(share{n: 1, fail: failed})
+		return tx.Set([]byte("n/failed"), []byte("1"))
+	})
+	if !errors.Is(err, failed) {
+		t.Errorf("an update whose deferred work fails: %v", err)
+	}
+	check("after one whose deferred work failed")
+	MustUpdate(t, s, func(tx store.Tx) error {
+		tx.Defer(share{n: 7})
+		return tx.Set([]byte("n/last"), []byte("7"))
+	})
+	check("after another")
+	MustClose(t, s)
+	s = MustOpen(t, o)
+	check("after opening again")
 }
 
 func add(tx store.Tx, key string, n int) error {

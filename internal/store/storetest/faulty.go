@@ -204,6 +204,11 @@ func (r *recorder) DeleteRange(from, to []byte) error {
 	return r.do(func(tx store.Tx) error { return tx.DeleteRange(from, to) })
 }
 
+func (r *recorder) Defer(d store.Deferred) {
+	// What is deferred in a change that is undone is never done.
+	r.writes = append(r.writes, func(tx store.Tx) error { tx.Defer(d); return nil })
+}
+
 var errTakeBack = errors.New("undo the change")
 
 func randFrom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }

@@ -55,6 +55,7 @@ func Run(t *testing.T, make func(tb testing.TB) Opener) {
 		{"CancelWaiting", testCancelWaiting},
 		{"CancelDuring", testCancelDuring},
 		{"Counter", testCounter},
+		{"Deferred", testDeferred},
 		{"Pairs", testPairs},
 		{"ViewIsASnapshot", testViewIsASnapshot},
 		{"ViewDoesNotWait", testViewDoesNotWait},
