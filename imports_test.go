@@ -43,6 +43,7 @@ var layers = map[string][]string{
 	"internal/backup":                      {},
 	"internal/influxbolt":                  {"internal/acl"},
 	"internal/durable":                     {},
+	"internal/jsontext":                    {},
 	"internal/failpoint":                   {"internal/audit", "internal/acl"},
 	"internal/acl":                         {},
 	"internal/audit":                       {"internal/acl"},
@@ -59,7 +60,7 @@ var domain = []string{"internal/keep", "internal/clock", "internal/secretmap", "
 func with(packages []string, more ...string) []string { return append(more, packages...) }
 
 // anywhere names the packages that every other may import.
-var anywhere = []string{"internal/durable"}
+var anywhere = []string{"internal/durable", "internal/jsontext"}
 
 // direct names what may be imported only by those listed, so that nobody
 // reaches past the domain's door.

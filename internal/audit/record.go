@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/fluxkeep/fluxkeep/internal/jsontext"
 )
 
 // The outcomes of an access.
@@ -61,9 +61,9 @@ func (r *Record) Append(dst []byte) []byte {
 	dst = append(dst, `","time":"`...)
 	dst = appendTime(dst, r.Time)
 	dst = append(dst, `","action":`...)
-	dst = appendString(dst, r.Action)
+	dst = jsontext.AppendPrintable(dst, r.Action)
 	dst = append(dst, `,"outcome":`...)
-	dst = appendString(dst, r.Outcome)
+	dst = jsontext.AppendPrintable(dst, r.Outcome)
 	dst = appendField(dst, `,"code":`, r.Code)
 	dst = appendField(dst, `,"organization":`, r.Organization)
 	dst = appendField(dst, `,"user":`, r.User)
@@ -103,7 +103,7 @@ func appendField(dst []byte, key, value string) []byte {
 		return dst
 	}
 	dst = append(dst, key...)
-	return appendString(dst, value)
+	return jsontext.AppendPrintable(dst, value)
 }
 
 func appendList(dst []byte, key string, values []string) []byte {
@@ -117,48 +117,9 @@ func appendList(dst []byte, key string, values []string) []byte {
 		} else {
 			dst = append(dst, ',')
 		}
-		dst = appendString(dst, v)
+		dst = jsontext.AppendPrintable(dst, v)
 	}
 	return append(dst, ']')
-}
-
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	done := 0 // s[:done] has been appended
-	for i := 0; i < len(s); {
-		c := s[i]
-		if ' ' <= c && c <= '~' && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		r, size := rune(c), 1
-		if c >= utf8.RuneSelf {
-			r, size = utf8.DecodeRuneInString(s[i:])
-			if unicode.IsPrint(r) && !(r == utf8.RuneError && size == 1) {
-				i += size
-				continue
-			}
-		}
-		dst = append(dst, s[done:i]...)
-		switch {
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', c)
-		case r > 0xffff: // a surrogate pair
-			r -= 0x10000
-			dst = appendEscape(dst, 0xd800|r>>10)
-			dst = appendEscape(dst, 0xdc00|r&0x3ff)
-		default:
-			dst = appendEscape(dst, r)
-		}
-		i += size
-		done = i
-	}
-	dst = append(dst, s[done:]...)
-	return append(dst, '"')
-}
-
-func appendEscape(dst []byte, r rune) []byte {
-	return hex.AppendEncode(append(dst, `\u`...), []byte{byte(r >> 8), byte(r)})
 }
 
 // ParseRecord parses a record from [Record.Append]. It ignores unknown fields,

@@ -39,7 +39,7 @@ func TestRecordAppend(t *testing.T) {
 			`{"id":"00000000000000000000000000000000","time":"0001-01-01T00:00:00Z","action":"","outcome":""}`},
 		{"quotes", Record{Time: testTime, Action: `a"b\c`, Outcome: "<&>"}, start + `"action":"a\"b\\c","outcome":"<&>"}`},
 		{"control characters", Record{Time: testTime, Action: "\x00\n\r\t\x1b[2J\x7f"},
-			start + `"action":"\u0000\u000a\u000d\u0009\u001b[2J\u007f","outcome":""}`},
+			start + `"action":"\u0000\n\r\t\u001b[2J\u007f","outcome":""}`},
 		{"broken UTF-8", Record{Time: testTime, Action: "a\xff\xc3z"}, start + `"action":"a\ufffd\ufffdz","outcome":""}`},
 		{"letters", Record{Time: testTime, Action: "Zähler 数据 🔑 \ufffd"}, start + `"action":"Zähler 数据 🔑 ` + "\ufffd" + `","outcome":""}`},
 		{"characters that control a terminal", Record{Time: testTime, Action: "\u202e\u009b\u2028\U000e0041"},

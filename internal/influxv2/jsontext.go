@@ -2,6 +2,7 @@ package influxv2
 
 import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/jsontext"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -26,7 +27,7 @@ func appendSecretList(b []byte, send httpapi.Sender, org keep.ID, names []string
 			b = send(b)
 		}
 		b = append(b, "\n\t\t"...)
-		b = httpapi.AppendString(b, name)
+		b = jsontext.AppendString(b, name)
 	}
 	if len(names) > 0 {
 		b = append(b, "\n\t"...)
@@ -46,9 +47,9 @@ func appendSecrets(b []byte, send httpapi.Sender, secrets []keep.Secret) []byte 
 			b = send(b)
 		}
 		b = append(b, "\n\t"...)
-		b = httpapi.AppendString(b, secrets[i].Name)
+		b = jsontext.AppendString(b, secrets[i].Name)
 		b = append(b, ": "...)
-		b = httpapi.AppendString(b, secrets[i].Value)
+		b = jsontext.AppendString(b, secrets[i].Value)
 	}
 	if len(secrets) > 0 {
 		b = append(b, '\n')

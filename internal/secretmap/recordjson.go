@@ -2,11 +2,11 @@ package secretmap
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"strconv"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/jsontext"
 )
 
 // Each change writes a head and a version. For speed they are encoded by hand,
@@ -41,7 +41,7 @@ func (r *versionRecord) appendJSON(b []byte) []byte {
 	if r.Token != 0 {
 		b = appendID(append(b, `,"token":`...), r.Token)
 	}
-	b = appendText(append(b, `,"protocol":`...), string(r.Protocol))
+	b = jsontext.AppendString(append(b, `,"protocol":`...), string(r.Protocol))
 	b = appendIfNotZero(b, `,"from":`, r.From)
 	b = appendIfNotZero(b, `,"merged":`, r.Merged)
 	b = strconv.AppendInt(append(b, `,"count":`...), int64(r.Count), 10)
@@ -51,8 +51,8 @@ func (r *versionRecord) appendJSON(b []byte) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendText(append(b, `{"n":`...), c.Name)
-			b = appendText(append(b, `,"o":`...), string(c.Op))
+			b = jsontext.AppendString(append(b, `{"n":`...), c.Name)
+			b = jsontext.AppendString(append(b, `,"o":`...), string(c.Op))
 			b = appendIfNotZero(b, `,"b":`, c.Before)
 			b = append(b, '}')
 		}
@@ -79,19 +79,4 @@ func appendID(b []byte, id acl.ID) []byte {
 
 func appendTime(b []byte, t time.Time) []byte {
 	return append(t.AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
-}
-
-// appendText appends a JSON string. It uses encoding/json for text that needs
-// escaping.
-func appendText(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			text, err := json.Marshal(s)
-			if err != nil { // can't happen for a string
-				return append(b, `""`...)
-			}
-			return append(b, text...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
 }

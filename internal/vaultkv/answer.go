@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/jsontext"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -119,9 +120,9 @@ func appendDocument(b []byte, send httpapi.Sender, d *keep.Document) []byte {
 			if len(b) >= httpapi.PartSize {
 				b = send(b)
 			}
-			b = httpapi.AppendString(b, d.Secrets[i].Name)
+			b = jsontext.AppendString(b, d.Secrets[i].Name)
 			b = append(b, ':')
-			b = httpapi.AppendString(b, d.Secrets[i].Value)
+			b = jsontext.AppendString(b, d.Secrets[i].Value)
 		}
 		b = append(b, '}')
 	}
@@ -154,9 +155,9 @@ func appendCustom(b []byte, custom map[string]string) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = httpapi.AppendString(b, name)
+		b = jsontext.AppendString(b, name)
 		b = append(b, ':')
-		b = httpapi.AppendString(b, custom[name])
+		b = jsontext.AppendString(b, custom[name])
 	}
 	return append(b, '}')
 }

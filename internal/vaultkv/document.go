@@ -8,6 +8,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/jsontext"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -46,7 +47,7 @@ func (c *call) readSubkeys() error {
 			if len(b) >= httpapi.PartSize {
 				b = send(b)
 			}
-			b = httpapi.AppendString(b, d.Secrets[i].Name)
+			b = jsontext.AppendString(b, d.Secrets[i].Name)
 			b = append(b, ":null"...)
 		}
 		return append(b, "}}"...)

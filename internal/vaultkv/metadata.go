@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/jsontext"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -34,7 +34,7 @@ func appendMetadata(b []byte, m *keep.Metadata) []byte {
 	b = append(b, `,"custom_metadata":`...)
 	b = appendCustom(b, m.Custom)
 	b = append(b, `,"delete_version_after":`...)
-	b = httpapi.AppendString(b, m.DeleteVersionAfter.String())
+	b = jsontext.AppendString(b, m.DeleteVersionAfter.String())
 	b = append(b, `,"max_versions":`...)
 	b = strconv.AppendInt(b, int64(m.MaxVersions), 10)
 	b = append(b, `,"metadata_cas_required":`...)
