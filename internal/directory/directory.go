@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/fluxkeep/fluxkeep/internal/errcode"
@@ -28,10 +29,26 @@ var (
 type Directory struct {
 	db      *record.DB
 	current atomic.Pointer[snapshot]
+	damaged func(error)
 }
 
 // New returns the directory of a store.
-func New(db *record.DB) *Directory { return &Directory{db: db} }
+func New(db *record.DB) *Directory { return &Directory{db: db, damaged: func(error) {}} }
+
+// OnDamage makes the directory call fn with each damaged object that it leaves
+// out. Call it before the directory is used.
+func (d *Directory) OnDamage(fn func(error)) { d.damaged = fn }
+
+// SkipDamaged returns err, but nil if err is a DamageError, which it reports. It is
+// for lists, which leave out damaged objects: otherwise one of them would hide all
+// others.
+func (d Reader) SkipDamaged(err error) error {
+	if errors.As(err, new(*record.DamageError)) {
+		d.d.damaged(err)
+		return nil
+	}
+	return err
+}
 
 // Reader reads the directory within one transaction.
 type Reader struct {

@@ -140,8 +140,11 @@ func (d Reader) userIdentity(id ID) (*Identity, error) {
 		if r.User != id || r.Inactive || r.Parent != 0 || !r.Expires.IsZero() || len(r.Names) > 0 {
 			return nil
 		}
+		if err := d.checkToken(token, r); err != nil {
+			return err
+		}
 		s = append(s, r.Permissions...)
-		return d.checkToken(token, r)
+		return nil
 	})
 	if err != nil {
 		return nil, err

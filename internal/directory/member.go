@@ -30,7 +30,8 @@ func (d Reader) EachMembership(user ID, fn func(org ID, role Role) error) error 
 }
 
 // members reads one of the two tables of memberships and checks each record
-// against the one in the other table.
+// against the one in the other table. It leaves out damaged memberships, and those
+// for which fn returns damage.
 func (d Reader) members(table record.Table, first ID, fn func(second ID, role Role) error) error {
 	other := record.TableMemberOf
 	if table == record.TableMemberOf {
@@ -41,22 +42,29 @@ func (d Reader) members(table record.Table, first ID, fn func(second ID, role Ro
 		if err != nil {
 			return false, err
 		}
-		r, err := record.Decode[memberRecord](d.r, k, sealed)
-		if err != nil {
-			return false, err
+		role, err := d.checkedRole(k, sealed, record.Key(other, second, first))
+		if err == nil {
+			err = fn(second, role)
 		}
-		mirror, err := record.Load[memberRecord](d.r, record.Key(other, second, first))
-		if err != nil {
-			return false, err
-		}
-		if mirror == nil {
-			return false, record.Damaged(k, record.ErrNoEntry)
-		}
-		if err := record.CheckRevisions(k, r.Revision, mirror.Revision); err != nil {
-			return false, err
-		}
-		return true, fn(second, r.Role)
+		return true, d.SkipDamaged(err)
 	})
+}
+
+// checkedRole returns the role in the membership at k, if the record in the other
+// table is from the same change.
+func (d Reader) checkedRole(k, sealed, mirrorKey []byte) (Role, error) {
+	r, err := record.Decode[memberRecord](d.r, k, sealed)
+	if err != nil {
+		return "", err
+	}
+	mirror, err := record.Load[memberRecord](d.r, mirrorKey)
+	if err != nil {
+		return "", err
+	}
+	if mirror == nil {
+		return "", record.Damaged(k, record.ErrNoEntry)
+	}
+	return r.Role, record.CheckRevisions(k, r.Revision, mirror.Revision)
 }
 
 // PutMember makes the user a member or owner, in two records: one for listing

@@ -138,7 +138,7 @@ func (d Reader) Expired() (*Expired, error) {
 	err := d.r.ScanPrefix(record.Key(record.TableSession), func(key, sealed []byte) (bool, error) {
 		var r sessionRecord
 		if err := d.r.OpenJSON(key, sealed, &r); err != nil {
-			return false, err
+			return true, d.SkipDamaged(err)
 		}
 		h, _, ok := sessionKey(key)
 		if !ok {

@@ -121,7 +121,8 @@ func (d Reader) checkToken(id ID, r *tokenRecord) error {
 	return d.checkEntry(record.TableTokenHash, r.Hash, record.TableToken, id, r.Revision)
 }
 
-// scanTokens calls fn with each token's record, before checkToken.
+// scanTokens calls fn with each token's record, before checkToken. It leaves out
+// tokens that are damaged, and those for which fn returns that they are.
 func (d Reader) scanTokens(fn func(id ID, r *tokenRecord) error) error {
 	return d.r.ScanPrefix(record.Key(record.TableToken), func(k, sealed []byte) (bool, error) {
 		id, err := record.IDAt(k, 1)
@@ -129,10 +130,10 @@ func (d Reader) scanTokens(fn func(id ID, r *tokenRecord) error) error {
 			return false, err
 		}
 		r, err := record.Decode[tokenRecord](d.r, k, sealed)
-		if err != nil {
-			return false, err
+		if err == nil {
+			err = fn(id, r)
 		}
-		return true, fn(id, r)
+		return true, d.SkipDamaged(err)
 	})
 }
 
@@ -157,8 +158,8 @@ func (d Reader) ListedToken(id ID) (Token, error) {
 // EachTokenID calls fn with the ID of each token, login tokens too, in order.
 func (d Reader) EachTokenID(fn func(ID) error) error { return d.r.ScanIDs(record.TableToken, fn) }
 
-// EachToken calls fn with each token, login tokens too, in the order of their
-// IDs.
+// EachToken calls fn with each token that isn't damaged, login tokens too, in the
+// order of their IDs. If fn returns damage, EachToken skips that token too.
 func (d Reader) EachToken(fn func(Token) error) error {
 	return d.scanTokens(func(id ID, r *tokenRecord) error {
 		if err := d.checkToken(id, r); err != nil {

@@ -108,11 +108,11 @@ func (d *damageable) answers(t *testing.T) map[string]string {
 	orgs, err := d.Organizations(t.Context(), op, keep.OrganizationFilter{Name: "acme"})
 	say("by name", orgs, err)
 	users, err := d.Users(t.Context(), op, keep.UserFilter{})
-	say("users", users, err)
+	say("users", lines(users), err)
 	members, err := d.Members(t.Context(), op, d.Org, keep.Member)
-	say("members", members, err)
+	say("members", lines(members), err)
 	tokens, err := d.Tokens(t.Context(), op, keep.TokenFilter{})
-	say("tokens", tokens, err)
+	say("tokens", lines(tokens), err)
 	c, err := d.AuthenticateSession(t.Context(), keeptest.Origin(keep.InfluxDB), d.session)
 	say("session", c.User, err)
 	if err == nil {
@@ -124,14 +124,29 @@ func (d *damageable) answers(t *testing.T) map[string]string {
 	return out
 }
 
-// check compares answers with the right ones: each is either right or an
-// error. It returns how many are errors.
+// lines formats a list, from which damaged objects may be missing.
+func lines[T any](list []T) string {
+	all := "list\n"
+	for _, one := range list {
+		all += fmt.Sprintf("%v\n", one)
+	}
+	return all
+}
+
+// isPart reports whether a list has nothing that the right one doesn't have.
+func isPart(list, right string) bool {
+	all := strings.SplitAfter(right, "\n")
+	return len(all) > 1 && !slices.ContainsFunc(strings.SplitAfter(list, "\n"), func(line string) bool { return !slices.Contains(all, line) })
+}
+
+// check compares answers with the right ones: each is right, an error, or a part of
+// the right list. It returns how many are not right.
 func (d *damageable) check(t *testing.T, what string) (errs int) {
 	t.Helper()
 	for question, answer := range d.answers(t) {
 		switch {
 		case answer == d.right[question]:
-		case len(answer) > 6 && answer[:6] == "error:":
+		case len(answer) > 6 && answer[:6] == "error:", isPart(answer, d.right[question]):
 			errs++
 		default:
 			t.Errorf("%s: %s is answered %s, want %s or an error", what, question, answer, d.right[question])
@@ -225,7 +240,8 @@ func TestRecordsPutBack(t *testing.T) {
 		errs := d.check(t, fmt.Sprintf("record of table %q put back", key[:1]))
 		// A record that nothing leads to any more is not looked at.
 		sums := strings.ContainsAny(key[:1], "dr")
-		if now != nil && errs == 0 && !sums {
+		named := slices.Contains(d.Scrubbed().Damage, keep.DescribeKey(key)) // and left out of a list
+		if now != nil && errs == 0 && !named && !sums {
 			t.Errorf("table %q: nobody noticed", key[:1])
 		}
 		// An object's entry may be named together with the object.

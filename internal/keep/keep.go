@@ -138,6 +138,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.now = k.clock.Now
 	k.records = record.New(c.Store, c.Keys, k.now)
 	k.directory = directory.New(k.records)
+	k.directory.OnDamage(k.foundDamage)
 	if k.sleep == nil {
 		k.sleep = sleep
 	}

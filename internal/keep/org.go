@@ -112,10 +112,12 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 				continue
 			}
 			o, err := v.dir.Organization(id)
-			if err != nil {
+			if err == nil {
+				out = append(out, o)
+			}
+			if err := v.dir.SkipDamaged(err); err != nil {
 				return err
 			}
-			out = append(out, o)
 		}
 		out = cut(f.Page, out, func(o Organization) ID { return o.ID })
 		return nil

@@ -206,16 +206,26 @@ func (s *scrubPass) inspect(p *pacer, fn func(*record.Reader) error) error {
 	return err
 }
 
-// found reports damage, and logs it unless it is known.
 func (s *scrubPass) found(what string, err error) {
-	if slices.Contains(s.names, what) {
-		return
+	if !slices.Contains(s.names, what) {
+		s.names = append(s.names, what)
+		s.keep.reportDamage(what, err)
 	}
-	s.names = append(s.names, what)
-	s.keep.scrub.report(func(now *ScrubStatus) {
+}
+
+// foundDamage reports damage that a request has found.
+func (k *Keep) foundDamage(err error) {
+	if damage := (*record.DamageError)(nil); errors.As(err, &damage) {
+		k.reportDamage(damage.What, damage.Err)
+	}
+}
+
+// reportDamage adds to the status, and logs what is new.
+func (k *Keep) reportDamage(what string, err error) {
+	k.scrub.report(func(now *ScrubStatus) {
 		if !slices.Contains(now.Damage, what) {
 			now.Damage = append(now.Damage, what)
-			s.keep.logger.Error("stored data is damaged", "what", what, "error", err)
+			k.logger.Error("stored data is damaged", "what", what, "error", err)
 		}
 	})
 }

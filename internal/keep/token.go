@@ -108,8 +108,11 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 			if CodeOf(err) == CodeNotFound {
 				return nil // of a user or an organization that is gone
 			}
+			if err != nil {
+				return err
+			}
 			out = append(out, t)
-			return err
+			return nil
 		})
 	})
 	return out, err

@@ -91,7 +91,7 @@ func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error
 			if err == nil {
 				out = append(out, u)
 			}
-			return err
+			return v.dir.SkipDamaged(err)
 		})
 		out = cut(f.Page, out, func(u User) ID { return u.ID })
 		return err

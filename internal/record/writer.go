@@ -18,6 +18,9 @@ type Writer struct {
 
 func (w *Writer) set(key, plain []byte) (sealed []byte, element Sum, err error) {
 	if rewritten(TableOf(key)) {
+		if err := w.trust(key); err != nil {
+			return nil, Sum{}, err
+		}
 		if err := w.uncount(key); err != nil {
 			return nil, Sum{}, err
 		}
@@ -37,7 +40,7 @@ func (w *Writer) write(key, plain []byte) (sealed []byte, element Sum, err error
 
 // uncount removes the record at key, if there is one, from the sums.
 func (w *Writer) uncount(key []byte) error {
-	sealed, err := w.Sealed(key)
+	sealed, err := w.store.Get(key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
@@ -50,7 +53,7 @@ func (w *Writer) uncount(key []byte) error {
 	}
 	var plain []byte
 	if rewritten(TableOf(key)) {
-		if plain, err = w.Open(key, sealed); err != nil {
+		if plain, err = w.open(key, sealed); err != nil {
 			return err
 		}
 	}
@@ -125,9 +128,11 @@ func (w *Writer) Reseal(key []byte) error {
 	return w.tx.Set(key, sealed)
 }
 
-// Delete removes the record at key, if there is one.
+// Delete removes the record at key, if there is one. The record may be damaged:
+// what can't be opened is not in the sums as it is, so they stay as wrong as they
+// were.
 func (w *Writer) Delete(key []byte) error {
-	if err := w.uncount(key); err != nil {
+	if err := w.uncount(key); err != nil && !errors.As(err, new(*DamageError)) {
 		return err
 	}
 	return w.tx.Delete(key)
