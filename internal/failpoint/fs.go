@@ -37,24 +37,24 @@ func kindOf(base string) string {
 	return "other"
 }
 
-func (fs *fileSystem) place(name string) string { return "store." + kindOf(fs.PathBase(name)) }
+func (fs *fileSystem) point(name string) string { return "store." + kindOf(fs.PathBase(name)) }
 
 // around runs step between two points. An error after it means that the step
 // succeeded but is reported as failed.
-func (p *Points) around(place string, step func() error) error {
-	if err := p.Reach(place + ".before"); err != nil {
+func (p *Points) around(point string, step func() error) error {
+	if err := p.Reach(point + ".before"); err != nil {
 		return err
 	}
 	if err := step(); err != nil {
 		return err
 	}
-	return p.Reach(place + ".after")
+	return p.Reach(point + ".after")
 }
 
 // open runs step, which opens a file, and adds points around the changes to
 // the file.
 func (fs *fileSystem) open(name, step string, open func() (vfs.File, error)) (vfs.File, error) {
-	place := fs.place(name)
+	point := fs.point(name)
 	var f vfs.File
 	opened := func() (err error) {
 		f, err = open()
@@ -64,7 +64,7 @@ func (fs *fileSystem) open(name, step string, open func() (vfs.File, error)) (vf
 	if step == "" {
 		err = opened()
 	} else {
-		err = fs.points.around(place+"."+step, opened)
+		err = fs.points.around(point+"."+step, opened)
 	}
 	if err != nil {
 		if f != nil {
@@ -72,7 +72,7 @@ func (fs *fileSystem) open(name, step string, open func() (vfs.File, error)) (vf
 		}
 		return nil, err
 	}
-	return &file{f, fs.points, place}, nil
+	return &file{f, fs.points, point}, nil
 }
 
 func (fs *fileSystem) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
@@ -96,19 +96,19 @@ func (fs *fileSystem) OpenDir(name string) (vfs.File, error) {
 }
 
 func (fs *fileSystem) Rename(oldname, newname string) error {
-	return fs.points.around(fs.place(newname)+".rename", func() error { return fs.FS.Rename(oldname, newname) })
+	return fs.points.around(fs.point(newname)+".rename", func() error { return fs.FS.Rename(oldname, newname) })
 }
 
 func (fs *fileSystem) Link(oldname, newname string) error {
-	return fs.points.around(fs.place(newname)+".create", func() error { return fs.FS.Link(oldname, newname) })
+	return fs.points.around(fs.point(newname)+".create", func() error { return fs.FS.Link(oldname, newname) })
 }
 
 func (fs *fileSystem) Remove(name string) error {
-	return fs.points.around(fs.place(name)+".remove", func() error { return fs.FS.Remove(name) })
+	return fs.points.around(fs.point(name)+".remove", func() error { return fs.FS.Remove(name) })
 }
 
 func (fs *fileSystem) RemoveAll(name string) error {
-	return fs.points.around(fs.place(name)+".remove", func() error { return fs.FS.RemoveAll(name) })
+	return fs.points.around(fs.point(name)+".remove", func() error { return fs.FS.RemoveAll(name) })
 }
 
 func (fs *fileSystem) MkdirAll(name string, perm os.FileMode) error {
@@ -121,12 +121,12 @@ func (fs *fileSystem) Unwrap() vfs.FS { return fs.FS }
 type file struct {
 	vfs.File
 	points *Points
-	place  string
+	point  string
 }
 
 func (f *file) Write(b []byte) (n int, err error) {
-	err = f.points.around(f.place+".write", func() (err error) {
-		if f.points.killed(f.place + ".write.within") {
+	err = f.points.around(f.point+".write", func() (err error) {
+		if f.points.killed(f.point + ".write.within") {
 			_, _ = f.File.Write(b[:len(b)/2])
 			die()
 		}
@@ -137,8 +137,8 @@ func (f *file) Write(b []byte) (n int, err error) {
 }
 
 func (f *file) WriteAt(b []byte, off int64) (n int, err error) {
-	err = f.points.around(f.place+".write", func() (err error) {
-		if f.points.killed(f.place + ".write.within") {
+	err = f.points.around(f.point+".write", func() (err error) {
+		if f.points.killed(f.point + ".write.within") {
 			_, _ = f.File.WriteAt(b[:len(b)/2], off)
 			die()
 		}
@@ -148,11 +148,11 @@ func (f *file) WriteAt(b []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-func (f *file) Sync() error     { return f.points.around(f.place+".sync", f.File.Sync) }
-func (f *file) SyncData() error { return f.points.around(f.place+".sync", f.File.SyncData) }
+func (f *file) Sync() error     { return f.points.around(f.point+".sync", f.File.Sync) }
+func (f *file) SyncData() error { return f.points.around(f.point+".sync", f.File.SyncData) }
 
 func (f *file) SyncTo(length int64) (full bool, err error) {
-	err = f.points.around(f.place+".sync", func() (err error) {
+	err = f.points.around(f.point+".sync", func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})
@@ -160,5 +160,5 @@ func (f *file) SyncTo(length int64) (full bool, err error) {
 }
 
 func (f *file) Preallocate(off, length int64) error {
-	return f.points.around(f.place+".write", func() error { return f.File.Preallocate(off, length) })
+	return f.points.around(f.point+".write", func() error { return f.File.Preallocate(off, length) })
 }

@@ -40,8 +40,8 @@ func Open(file string) *Points { return &Points{file: file} }
 
 // Reach is called at a point. It returns the error that the step must fail
 // with, or nil. If the process is to be killed here, it does not return.
-func (p *Points) Reach(place string) error {
-	kill, err := p.reach(place)
+func (p *Points) Reach(point string) error {
+	kill, err := p.reach(point)
 	if kill {
 		die()
 	}
@@ -49,12 +49,12 @@ func (p *Points) Reach(place string) error {
 }
 
 // killed reports whether the process is to be killed at a point.
-func (p *Points) killed(place string) bool {
-	kill, _ := p.reach(place)
+func (p *Points) killed(point string) bool {
+	kill, _ := p.reach(point)
 	return kill
 }
 
-func (p *Points) reach(place string) (kill bool, err error) {
+func (p *Points) reach(point string) (kill bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.load(); err != nil {
@@ -62,7 +62,7 @@ func (p *Points) reach(place string) (kill bool, err error) {
 	}
 	for i := range p.lines {
 		l := &p.lines[i]
-		if ok, err := path.Match(l.pattern, place); err != nil || !ok {
+		if ok, err := path.Match(l.pattern, point); err != nil || !ok {
 			continue
 		}
 		if l.reached++; l.reached < l.from {
@@ -70,7 +70,7 @@ func (p *Points) reach(place string) (kill bool, err error) {
 		}
 		kill = kill || l.kill
 		if l.err != nil && err == nil {
-			err = &os.PathError{Op: "failpoint", Path: place, Err: l.err}
+			err = &os.PathError{Op: "failpoint", Path: point, Err: l.err}
 		}
 	}
 	return kill, err

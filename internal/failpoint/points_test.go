@@ -26,10 +26,10 @@ func write(t *testing.T, file string, lines ...string) {
 func TestReach(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "points")
 	p := Open(file)
-	want := func(place string, want error) {
+	want := func(point string, want error) {
 		t.Helper()
-		if err := p.Reach(place); !errors.Is(err, want) || (err == nil) != (want == nil) {
-			t.Errorf("%s: %v, want %v", place, err, want)
+		if err := p.Reach(point); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("%s: %v, want %v", point, err, want)
 		}
 	}
 	want("store.log.sync.before", nil)
@@ -87,7 +87,7 @@ func TestFS(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		place, content string
+		point, content string
 		made           bool
 	}{
 		{"store.table.create.before", "", false},
@@ -96,7 +96,7 @@ func TestFS(t *testing.T) {
 		{"store.table.write.within", "01234", true},
 		{"store.table.write.after", "0123456789", true},
 	} {
-		write(t, control, "kill "+c.place)
+		write(t, control, "kill "+c.point)
 		name := filepath.Join(dir, "000002.sst")
 		if err := os.RemoveAll(name); err != nil {
 			t.Fatal(err)
@@ -104,10 +104,10 @@ func TestFS(t *testing.T) {
 		child := exec.Command(os.Args[0], "-test.run=^TestFS$")
 		child.Env = append(os.Environ(), "FAILPOINT_TEST_FILE="+name)
 		if out, err := child.CombinedOutput(); err == nil || err.Error() != "signal: killed" {
-			t.Errorf("%s: the child ends with %v\n%s", c.place, err, out)
+			t.Errorf("%s: the child ends with %v\n%s", c.point, err, out)
 		}
 		if got, err := os.ReadFile(name); (err == nil) != c.made || string(got) != c.content {
-			t.Errorf("%s: the file holds %q, %v", c.place, got, err)
+			t.Errorf("%s: the file holds %q, %v", c.point, got, err)
 		}
 	}
 }
