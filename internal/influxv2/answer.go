@@ -8,14 +8,14 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
-// contentJSON is shared by all answers; net/http does not change it.
+// contentJSON is shared by all responses; net/http doesn't change it.
 var contentJSON = []string{"application/json; charset=utf-8"}
 
-// marshal writes JSON as InfluxDB's handlers do: indented with tabs, and
-// without a line break at the end.
+// marshal encodes JSON as InfluxDB's handlers do: indented with tabs, without
+// a final newline.
 func marshal(v any) ([]byte, error) { return json.MarshalIndent(v, "", "\t") }
 
-// respond answers with JSON.
+// respond sends JSON.
 func (c *call) respond(status int, v any) error {
 	b, err := marshal(v)
 	if err != nil {
@@ -25,8 +25,8 @@ func (c *call) respond(status int, v any) error {
 	return nil
 }
 
-// respondLine answers with JSON on one line, as InfluxDB does outside its
-// handlers of resources.
+// respondLine sends JSON on one line, as InfluxDB does outside its resource
+// handlers.
 func (c *call) respondLine(status int, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -41,7 +41,7 @@ func (c *call) noContent() error {
 	return nil
 }
 
-// send writes a whole answer.
+// send writes a complete response.
 func send(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	if len(h["Content-Type"]) == 0 {
@@ -49,11 +49,11 @@ func send(w http.ResponseWriter, status int, body []byte) {
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
-	w.Write(body) // an error is the connection's, and nobody is left to tell
+	w.Write(body) // on an error the connection is broken, and the client can't be told
 }
 
-// respondBuffered answers with what fill appends. It is for what is asked for
-// most, and for what can be long.
+// respondBuffered sends what fill appends. It is for the most frequent and for
+// potentially long responses.
 func (c *call) respondBuffered(fill func(b []byte, send httpapi.Sender) []byte) error {
 	c.w.Header()["Content-Type"] = contentJSON
 	c.buffers.Answer(c.w, http.StatusOK, fill)

@@ -9,13 +9,14 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// sessionCookie is the name under which InfluxDB's clients keep a session.
+// sessionCookie is the name of the cookie in which InfluxDB's clients keep a
+// session.
 const sessionCookie = "influxdb-oss-session"
 
 type callKey struct{}
 
-// before finds out who makes a request. It is the one place where that
-// happens: no handler of a route that is not open runs without a caller.
+// before authenticates a request. It is the only place that does: handlers of
+// routes that aren't open always have a caller.
 func (h *Handler) before(w http.ResponseWriter, r *http.Request, route *httpapi.Route) *http.Request {
 	c := &call{Handler: h, w: w}
 	if route != nil && route.Open || route == nil && !isAPI(r) { // /ping and the like are open to every method
@@ -33,12 +34,12 @@ func (h *Handler) before(w http.ResponseWriter, r *http.Request, route *httpapi.
 	return c.r
 }
 
-// handler makes an http.HandlerFunc of a method that answers or returns why
-// it can't.
+// handler returns an http.HandlerFunc for a method that responds or returns an
+// error.
 func (h *Handler) handler(fn func(*call) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, ok := r.Context().Value(callKey{}).(*call)
-		if !ok { // not possible: before runs before every handler
+		if !ok { // can't happen: before runs before every handler
 			h.fail(w, r, keep.ErrUnauthenticated)
 			return
 		}
@@ -53,8 +54,8 @@ func originOf(r *http.Request) keep.Origin {
 	return keep.Origin{Protocol: keep.InfluxDB, Remote: o.Remote, Network: o.Network, Request: o.Request, Trace: o.Trace}
 }
 
-// authenticate finds the caller by the token in the header or, when there is
-// none, by the session.
+// authenticate finds the caller by the token in the header or, without one, by
+// the session.
 func (h *Handler) authenticate(r *http.Request) (keep.Caller, error) {
 	if token, ok := tokenIn(r.Header.Get("Authorization")); ok {
 		return h.keep.Authenticate(r.Context(), originOf(r), token)
@@ -62,12 +63,13 @@ func (h *Handler) authenticate(r *http.Request) (keep.Caller, error) {
 	if session, ok := h.session(r); ok {
 		return h.keep.AuthenticateSession(r.Context(), originOf(r), session)
 	}
-	// No token is "". To ask all the same puts the refusal into the audit log.
+	// The empty token stands for none. Authenticating it records the refusal
+	// in the audit log.
 	return h.keep.Authenticate(r.Context(), originOf(r), "")
 }
 
-// session returns the session's key that the cookie has. In a change that
-// another site has a browser send, the cookie does not count.
+// session returns the session key in the cookie. It ignores the cookie of a
+// change that another site made the browser send.
 func (h *Handler) session(r *http.Request) (string, bool) {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil || h.crossOrigin.Check(r) != nil {
@@ -76,8 +78,8 @@ func (h *Handler) session(r *http.Request) (string, bool) {
 	return cookie.Value, true
 }
 
-// tokenIn takes the token out of an Authorization header: after Token or
-// Bearer, in any case, and one space, everything belongs to the token.
+// tokenIn extracts the token from an Authorization header: everything after
+// Token or Bearer, in any case, and one space.
 func tokenIn(header string) (string, bool) {
 	for _, scheme := range [...]string{"Token ", "Bearer "} {
 		if len(header) > len(scheme) && strings.EqualFold(header[:len(scheme)], scheme) {
@@ -87,8 +89,8 @@ func tokenIn(header string) (string, bool) {
 	return "", false
 }
 
-// notFound answers where there is no route. Below /api/v2 only known callers
-// are told so, as in InfluxDB.
+// notFound responds where there is no route. As in InfluxDB, paths below
+// /api/v2 need an authenticated caller.
 func (h *Handler) notFound(w http.ResponseWriter, r *http.Request) {
 	if isAPI(r) {
 		if _, err := h.authenticate(r); err != nil {
@@ -107,8 +109,8 @@ func (h *Handler) notAllowed(w http.ResponseWriter, r *http.Request) {
 	h.WriteError(w, r, CodeMethodNotAllowed, "allow: "+w.Header().Get("Allow"))
 }
 
-// unserved reports whether a path is one of InfluxDB's that have no place
-// here, and names what it is for.
+// unserved reports whether a path belongs to a part of InfluxDB's API that
+// isn't served here, and names the resource.
 func unserved(path string) (string, bool) {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, apiPath+"/"), "/")
 	switch first {

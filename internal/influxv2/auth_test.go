@@ -14,14 +14,14 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// path fills the wildcards of a pattern with IDs that are right.
+// path fills the wildcards of a pattern with valid IDs.
 func (a *api) path(pattern string) string {
 	return strings.NewReplacer("{orgID}", a.Org.String(), "{userID}", a.Admin.String(), "{authID}", "0000000000000001", "{secretID}", "k").Replace(pattern)
 }
 
 const refusedLine = `{"code":"unauthorized","message":"unauthorized access"}`
 
-// TestNobody: without a caller there is nothing but what is open.
+// TestNobody checks that without a caller only open routes work.
 func TestNobody(t *testing.T) {
 	a := newAPI(t, nil)
 	for _, r := range a.handler.Routes() {
@@ -34,7 +34,7 @@ func TestNobody(t *testing.T) {
 				t.Errorf("%s %s with %q: %d %s", r.Method, r.Pattern, header, w.Code, w.Body)
 			}
 		}
-		// A method that the path does not have tells nothing either.
+		// Nor does an unsupported method reveal anything.
 		if w := a.do(t, "BREW", a.path(r.Pattern), "", "Authorization", ""); w.Code != 401 {
 			t.Errorf("BREW %s: %d", r.Pattern, w.Code)
 		}
@@ -86,7 +86,7 @@ func FuzzTokenIn(f *testing.F) {
 		token, ok := influxv2.TokenIn(header)
 		if !ok {
 			if token != "" {
-				t.Fatalf("%q: a token %q that is none", header, token)
+				t.Fatalf("%q: %q passed as a token", header, token)
 			}
 			return
 		}
@@ -97,7 +97,8 @@ func FuzzTokenIn(f *testing.F) {
 	})
 }
 
-// TestHeaderAndCookie: a token wins over a session; what is no token does not.
+// TestHeaderAndCookie checks that a token takes precedence over a session, and
+// that anything else in the header does not.
 func TestHeaderAndCookie(t *testing.T) {
 	a := newAPI(t, nil)
 	cookie := sessionOf(a)
@@ -122,8 +123,9 @@ func TestHeaderAndCookie(t *testing.T) {
 	}
 }
 
-// TestSessionFromOtherOrigins: a site can't make a browser change anything with
-// a user's session. Tokens are the client's own, whatever page it runs in.
+// TestSessionFromOtherOrigins checks that no site can make a browser change
+// anything with a user's session. Tokens belong to the client, on whatever
+// page it runs.
 func TestSessionFromOtherOrigins(t *testing.T) {
 	a := newAPI(t, nil)
 	cookie := sessionOf(a)
@@ -131,7 +133,7 @@ func TestSessionFromOtherOrigins(t *testing.T) {
 		method, header, value string
 		status                int
 	}{
-		{"PATCH", "", "", 204}, // no browser
+		{"PATCH", "", "", 204}, // not a browser
 		{"PATCH", "Sec-Fetch-Site", "same-origin", 204},
 		{"PATCH", "Sec-Fetch-Site", "none", 204},
 		{"PATCH", "Sec-Fetch-Site", "same-site", 401},
@@ -187,7 +189,8 @@ func TestSignInCookie(t *testing.T) {
 	}
 }
 
-// TestSignInLimit: who guesses is told to wait, in seconds.
+// TestSignInLimit checks that guessing is limited, with a Retry-After in
+// seconds.
 func TestSignInLimit(t *testing.T) {
 	a := newAPI(t, nil)
 	for range 100 {
@@ -201,10 +204,10 @@ func TestSignInLimit(t *testing.T) {
 		}
 		return
 	}
-	t.Error("100 wrong passwords, and no limit")
+	t.Error("100 wrong passwords without a limit")
 }
 
-// TestExpiredAndLimitedTokens use what InfluxDB's tokens do not have.
+// TestExpiredAndLimitedTokens checks token features that InfluxDB lacks.
 func TestExpiredAndLimitedTokens(t *testing.T) {
 	a := newAPI(t, nil)
 	a.MustChange(t, keep.Change{Set: map[string]string{"db_password": "1", "other": "2"}})
@@ -226,8 +229,8 @@ func TestExpiredAndLimitedTokens(t *testing.T) {
 	want(t, a.do(t, "GET", a.secrets(""), "", as...), 401, keep.CodeUnauthorized)
 }
 
-// TestLimitsMustBeUnderstood: a token's limit that is misspelt or empty must not
-// make a token without limits. What InfluxDB's description has is accepted.
+// TestLimitsMustBeUnderstood checks that a misspelled or empty limit never
+// creates an unlimited token. Fields from InfluxDB's description are accepted.
 func TestLimitsMustBeUnderstood(t *testing.T) {
 	a := newAPI(t, nil)
 	create := func(format string) *httptest.ResponseRecorder {
@@ -266,11 +269,11 @@ func TestLimitsMustBeUnderstood(t *testing.T) {
 		}
 	}
 	if list := a.do(t, "GET", "/api/v2/authorizations", ""); strings.Contains(list.Body.String(), `"id": "0000000000000001"`) {
-		t.Error("a field that is read-only was taken")
+		t.Error("a read-only field was accepted")
 	}
 }
 
-// TestConfigIsForOperators also for tokens that may do much.
+// TestConfigIsForOperators checks that powerful tokens aren't enough.
 func TestConfigIsForOperators(t *testing.T) {
 	a := newAPI(t, nil)
 	if w := a.do(t, "GET", "/api/v2/config", ""); w.Code != 200 || w.Body.String() != "{\n\t\"config\": {\n\t\t\"data-dir\": \"data\"\n\t}\n}" {
@@ -280,7 +283,7 @@ func TestConfigIsForOperators(t *testing.T) {
 	want(t, a.do(t, "GET", "/api/v2/config", "", "Authorization", "Token "+owner.Value), 401, keep.CodeUnauthorized)
 }
 
-// TestRefusalsAreAudited also where nobody said who it is.
+// TestRefusalsAreAudited includes requests without credentials.
 func TestRefusalsAreAudited(t *testing.T) {
 	a := newAPI(t, nil)
 	for i, headers := range [][]string{

@@ -14,7 +14,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// discard is a ResponseWriter that keeps nothing but the status.
+// discard is a ResponseWriter that keeps only the status.
 type discard struct {
 	header http.Header
 	status int
@@ -24,7 +24,7 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 
-// serve returns what runs one request through the handler.
+// serve returns a function that sends one request through the handler.
 func serve(tb testing.TB, a *api, method, target string, body func() string) func() {
 	r := httptest.NewRequest(method, target, nil)
 	r.Header.Set("Authorization", "Token "+a.OperatorToken)
@@ -91,8 +91,7 @@ func BenchmarkValues(b *testing.B) {
 	}
 }
 
-// BenchmarkDecodeSecrets compares the decoder of PATCH with the one that it
-// falls back to.
+// BenchmarkDecodeSecrets compares PATCH's fast decoder with its fallback.
 func BenchmarkDecodeSecrets(b *testing.B) {
 	var body bytes.Buffer
 	body.WriteByte('{')
@@ -118,8 +117,8 @@ func BenchmarkDecodeSecrets(b *testing.B) {
 	}
 }
 
-// TestListAllocations guards what the protocol adds to the domain's work for
-// the answer that is asked for most.
+// TestListAllocations limits the protocol's share of allocations for the most
+// frequent response.
 func TestListAllocations(t *testing.T) {
 	a := filled(t, 10)
 	list := serve(t, a, "GET", a.secrets(""), nil)
@@ -134,7 +133,7 @@ func TestListAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	// 20 and 7; the race detector empties pools now and then.
+	// 20 and 7; the race detector sometimes empties pools.
 	if own := whole - domain; own > 12 || whole > 32 {
 		t.Errorf("%v allocations, %v of them the domain's", whole, domain)
 	}

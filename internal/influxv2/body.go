@@ -9,7 +9,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
-// How long a request's body may be, packed and unpacked.
+// Limits on a request's body, compressed and decompressed.
 const (
 	maxSmallBody   = 64 << 10 // from those who may not write anything
 	maxBody        = 1 << 20
@@ -17,7 +17,7 @@ const (
 	maxImportBody  = 256 << 20
 )
 
-// What InfluxDB puts in front of what encoding/json says about a body.
+// InfluxDB's prefixes for encoding/json's errors about a body.
 const (
 	badJSON          = "failed to unmarshal json: "
 	badTokenJSON     = "invalid json structure: "
@@ -25,14 +25,14 @@ const (
 	badPasswordReset = "error decoding password reset request: "
 )
 
-// decode reads the request's body into v. prefix begins the message when that
-// is no JSON, or not of the right shape.
+// decode decodes the request's body into v. prefix is the prefix of the error
+// if it isn't valid JSON of the right shape.
 func (c *call) decode(v any, prefix string) error {
 	return c.decodeWith(httpapi.Decode, v, prefix)
 }
 
-// decodeKnown is decode for a body in which an unknown field may be a limit
-// that must not be dropped: it is refused.
+// decodeKnown is decode for bodies in which an unknown field could be a limit
+// that must not be ignored: it is an error.
 func (c *call) decodeKnown(v any, prefix string) error {
 	return c.decodeWith(httpapi.DecodeKnown, v, prefix)
 }
@@ -60,17 +60,17 @@ func (c *call) readBody(limit int64) ([]byte, error) {
 	return body, bodyError(err)
 }
 
-// bodyError turns what ended the reading of a body into an answer.
+// bodyError converts an error from reading a body.
 func bodyError(err error) error {
 	if err == nil || errors.Is(err, httpapi.ErrTooLarge) || errors.Is(err, httpapi.ErrEncoding) || errors.Is(err, httpapi.ErrGzip) || errors.Is(err, httpapi.ErrBusy) {
 		return err
 	}
-	return invalid("the request's body ended too early") // the connection's error is nobody's business
+	return invalid("the request's body ended too early") // don't reveal the connection's error
 }
 
-// describe says what is wrong with a body. encoding/json names the Go type
-// that a text does not fit: these messages are part of InfluxDB's protocol, so
-// its names stand in them.
+// describe says what is wrong with a body. encoding/json names Go types in its
+// errors; these messages are part of InfluxDB's protocol, so they contain
+// InfluxDB's type names.
 func describe(err error) string {
 	var e *json.UnmarshalTypeError
 	if !errors.As(err, &e) {
@@ -107,8 +107,8 @@ func influxdbName(name string) string {
 	).Replace(name)
 }
 
-// decodeSecrets reads an object of names and values: quickly where it is what
-// it should be, and otherwise so that the message is encoding/json's.
+// decodeSecrets decodes an object of names and values. The fast path handles
+// valid bodies; for others, encoding/json provides the message.
 func decodeSecrets(body []byte) (map[string]string, error) {
 	secrets := map[string]string{}
 	o := newObject(body)
@@ -140,7 +140,7 @@ func decodeSecrets(body []byte) (map[string]string, error) {
 
 var errUnusual = errors.New("not an object of strings")
 
-// decodeNames reads the names of POST secrets/delete.
+// decodeNames decodes the names of POST secrets/delete.
 func decodeNames(body []byte) ([]string, error) {
 	var names secretsDeleteBody
 	if err := httpapi.Decode(body, &names); err != nil {
@@ -166,7 +166,7 @@ type secretsDeleteBody struct {
 	Secrets []string `json:"secrets"`
 }
 
-// status is what a user or a token can be.
+// status is the status of a user or token.
 type status string
 
 const (
@@ -188,7 +188,7 @@ func (s status) check() error {
 	return nil
 }
 
-// isActive is for updates: nil when the status stays as it is.
+// isActive returns the status for an update, nil to leave it unchanged.
 func (s *status) isActive() *bool {
 	if s == nil {
 		return nil

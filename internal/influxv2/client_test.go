@@ -105,7 +105,7 @@ func TestServerOrganizations(t *testing.T) {
 	ctx := t.Context()
 	org := must[client.Organization](t)(r.CreateOrganization(ctx, "second", "the second"))
 	if again := must[client.Organization](t)(r.OrganizationByName(ctx, "second")); again != org || org.CreatedAt.IsZero() {
-		t.Errorf("made %+v, found %+v", org, again)
+		t.Errorf("created %+v, found %+v", org, again)
 	}
 	name := "renamed"
 	must[client.Organization](t)(r.UpdateOrganization(ctx, org.ID, client.OrganizationUpdate{Name: &name}))
@@ -208,7 +208,7 @@ func TestServerSecrets(t *testing.T) {
 	}
 	values(map[string]string{"a": secrets["a"]})
 
-	// A write with an old ETag is refused, with the right one it is not.
+	// A write with an old ETag is refused; one with the current ETag succeeds.
 	_, err := r.WriteValues(ctx, r.org, map[string]*string{"a": nil}, &client.WriteOptions{IfMatch: first.ETag})
 	isCode(t, err, client.ErrChanged)
 	now := values(map[string]string{"a": secrets["a"]})
@@ -243,19 +243,19 @@ func TestServerSecrets(t *testing.T) {
 	isCode(t, err, client.ErrNotFound)
 	isCode(t, r.Unpin(ctx, r.org, 1), client.ErrNotFound)
 
-	// One that a write to the address for an influxd has pinned.
+	// A version pinned by a write to the address for influxd.
 	caller := r.kit.Operator(t, keep.Influxd)
 	if _, err := r.kit.Change(ctx, caller, r.kit.Org, keep.Change{Set: map[string]string{"only": "this"}, Replace: true, Guard: true}); err != nil {
 		t.Fatal(err)
 	}
 	h := must[[]client.Version](t)(r.History(ctx, r.org))
 	if !h[1].Pinned || h[1].Number != 9 {
-		t.Errorf("the version before is %+v", h[1])
+		t.Errorf("the previous version is %+v", h[1])
 	}
 	check(t, r.Unpin(ctx, r.org, 9))
 }
 
-// TestServerNames asks for some names, and waits for one of them.
+// TestServerNames requests some names, and waits for one of them.
 func TestServerNames(t *testing.T) {
 	r := newReal(t, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

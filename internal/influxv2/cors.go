@@ -2,10 +2,10 @@ package influxv2
 
 import "net/http"
 
-// Browsers may call the API from any site, as they may InfluxDB's. That is safe
-// because no answer allows them to send the session's cookie along, and because
-// the cookie does not count in a change that comes from another site: what
-// another site can do, it can do with a token that it knows.
+// Browsers may call the API from any site, as with InfluxDB. That is safe: no
+// response allows them to send the session cookie along, and the cookie is
+// ignored in changes from other sites. So another site can do no more than the
+// holder of a token that it knows.
 
 func allowOrigin(header http.Header, r *http.Request) {
 	if origin := r.Header.Get("Origin"); origin != "" {
@@ -14,7 +14,7 @@ func allowOrigin(header http.Header, r *http.Request) {
 	}
 }
 
-// preflight answers OPTIONS requests, before anybody is asked for a token.
+// preflight responds to OPTIONS requests, before authentication.
 func preflight(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodOptions {
 		return false

@@ -10,18 +10,18 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// CodeMethodNotAllowed is of InfluxDB's API, and the domain has no use for it.
+// CodeMethodNotAllowed is part of InfluxDB's API but not of the domain.
 const CodeMethodNotAllowed keep.Code = "method not allowed"
 
-// Further codes that only the protocol has. All but the last are InfluxDB's;
-// that one answers a write with If-Match that came too late.
+// Further codes specific to the protocol. All but the last are InfluxDB's; the
+// last is for a write whose If-Match no longer holds.
 const (
 	codeNotImplemented keep.Code = "not implemented"
 	codeMediaType      keep.Code = "unsupported media type"
 	codePrecondition   keep.Code = "precondition failed"
 )
 
-// statusOf is the one place where codes become statuses.
+// statusOf maps codes to HTTP statuses.
 func statusOf(code keep.Code) int {
 	switch code {
 	case keep.CodeInvalid, keep.CodeEmptyValue:
@@ -52,7 +52,7 @@ func statusOf(code keep.Code) int {
 	return http.StatusInternalServerError
 }
 
-// codes lists all codes that an answer can have.
+// codes lists all codes that a response can have.
 func codes() []keep.Code {
 	return []keep.Code{
 		keep.CodeInternal, codeNotImplemented, keep.CodeNotFound, keep.CodeConflict, keep.CodeInvalid,
@@ -67,8 +67,8 @@ func invalid(message string) error {
 
 const internalMessage = "an internal error has occurred"
 
-// explain returns what a client may know of an error.
-func explain(err error) *keep.Error {
+// publicError returns what a client may know about an error.
+func publicError(err error) *keep.Error {
 	var e *keep.Error
 	switch {
 	case errors.As(err, &e):
@@ -90,22 +90,22 @@ type errorBody struct {
 	Message string    `json:"message"`
 }
 
-// fail answers with an error in the form that InfluxDB's handlers have.
+// fail responds with an error in the format of InfluxDB's handlers.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := explain(err)
+	e := publicError(err)
 	httpapi.SetRetryAfter(w.Header(), e.RetryAfter)
 	h.WriteError(w, r, e.Code, e.Message)
 }
 
-// refuse answers with an error in the form of InfluxDB's authentication: the
-// same, without line breaks.
+// refuse responds with an error in the format of InfluxDB's authentication,
+// which has no line breaks.
 func (h *Handler) refuse(w http.ResponseWriter, _ *http.Request, err error) {
-	e := explain(err)
+	e := publicError(err)
 	httpapi.SetRetryAfter(w.Header(), e.RetryAfter)
 	writeError(w, e.Code, e.Message, json.Marshal)
 }
 
-// WriteError answers with an error. The message is shown to the client.
+// WriteError responds with an error. The client sees the message.
 func (h *Handler) WriteError(w http.ResponseWriter, r *http.Request, code keep.Code, message string) {
 	h.setHeaders(w, r)
 	writeError(w, code, message, marshal)
@@ -116,7 +116,7 @@ func writeError(w http.ResponseWriter, code keep.Code, message string, marshal f
 		message = internalMessage
 	}
 	b, err := marshal(errorBody{code, message})
-	if err != nil { // not possible: two strings
+	if err != nil { // can't happen for two strings
 		w.WriteHeader(http.StatusInternalServerError)
 		return
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// TestCodes: each code has its status, and is in the description.
+// TestCodes checks that each code has its status and is in the description.
 func TestCodes(t *testing.T) {
 	want := map[keep.Code]int{
 		"internal error": 500, "not implemented": 501, "not found": 404, "conflict": 422, "invalid": 400,
@@ -44,7 +44,7 @@ func TestCodes(t *testing.T) {
 		}
 	}
 	if influxv2.StatusOf("no such code") != 500 {
-		t.Error("an unknown code is no internal error")
+		t.Error("an unknown code is not an internal error")
 	}
 }
 
@@ -73,7 +73,8 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
-// TestVersionHeader: clients that parse the version as a semantic one can.
+// TestVersionHeader checks that clients can parse the version as a semantic
+// one.
 func TestVersionHeader(t *testing.T) {
 	k := keeptest.New(t, nil)
 	for version, want := range map[string]string{"": "v2.8.0", "1.2.3": "v2.8.0+fluxkeep.1.2.3", "(devel)": "v2.8.0+fluxkeep.devel", "\n": "v2.8.0"} {
@@ -85,7 +86,7 @@ func TestVersionHeader(t *testing.T) {
 	}
 }
 
-// bodyRoutes are the routes that read a body, with one that is right.
+// bodyRoutes returns the routes that read a body, with a valid body.
 func (a *api) bodyRoutes() map[string]string {
 	org := a.Org.String()
 	return map[string]string{
@@ -110,7 +111,8 @@ func (a *api) bodyRoutes() map[string]string {
 	}
 }
 
-// TestBadBodies: in every body the same mistakes are 400, and nothing is done.
+// TestBadBodies checks that the same mistakes are 400 in every body, without
+// effect.
 func TestBadBodies(t *testing.T) {
 	a := newAPI(t, nil)
 	a.MustChange(t, keep.Change{Set: map[string]string{"a": "1"}})
@@ -157,7 +159,7 @@ func TestBadBodies(t *testing.T) {
 	if got := a.MustValues(t); len(got) != 1 || got["a"] != "1" {
 		t.Errorf("the secrets are %v now", got)
 	}
-	// What was right besides is still not done.
+	// The valid parts of a bad body have no effect either.
 	for _, body := range []string{`{"ok":"1","bad":null}`, `{"ok":"1","":"x"}`, `{"ok":"1","a\u0000":"x"}`, `{"ok":"1","` + strings.Repeat("n", keep.MaxName+1) + `":"x"}`} {
 		if w := a.do(t, "PATCH", a.secrets(""), body); w.Code != 400 {
 			t.Errorf("%.40s: %d", body, w.Code)
@@ -173,7 +175,7 @@ func TestBadBodies(t *testing.T) {
 	}
 }
 
-// TestMessagesNameInfluxDBsTypes: clients show these messages to people.
+// TestMessagesNameInfluxDBsTypes checks messages that clients show to users.
 func TestMessagesNameInfluxDBsTypes(t *testing.T) {
 	a := newAPI(t, nil)
 	for _, c := range []struct{ method, path, body, message string }{
@@ -213,7 +215,7 @@ func gzipped(s string) string {
 	return b.String()
 }
 
-// TestBodyLimits also for bodies that are short only while they are packed.
+// TestBodyLimits includes bodies that are short only while compressed.
 func TestBodyLimits(t *testing.T) {
 	a := newAPI(t, nil)
 	a.handler.SetMaxImport(10 << 20)
@@ -260,8 +262,8 @@ func TestBodyLimits(t *testing.T) {
 	}
 }
 
-// TestUnavailable: who watches the server is told that it is not ready, and not
-// what is wrong with it.
+// TestUnavailable checks that health reports that the server isn't ready, but
+// not why.
 func TestUnavailable(t *testing.T) {
 	broken := influxv2.New(keeptest.New(t, nil).Keep, influxv2.Config{Ready: func() error { return errors.New("open /var/lib/x: no such file") }})
 	for _, path := range []string{"/health", "/ready"} {
@@ -273,8 +275,8 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// TestMethods: HEAD is GET without a body, and what a path does not have is
-// 405 with what it has.
+// TestMethods checks that HEAD is GET without a body, and that unsupported
+// methods get 405 with the supported ones.
 func TestMethods(t *testing.T) {
 	a := newAPI(t, nil)
 	has := map[string][]string{}
@@ -324,7 +326,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestCORS: no site may use a user's session.
+// TestCORS checks that no site can use a user's session.
 func TestCORS(t *testing.T) {
 	a := newAPI(t, nil)
 	for _, method := range []string{"OPTIONS", "GET"} {
@@ -340,8 +342,8 @@ func TestCORS(t *testing.T) {
 	}
 }
 
-// FuzzQuery: whatever the parameters are, the answer is a list or a refusal,
-// never an internal error.
+// FuzzQuery checks that any parameters result in a list or an error of the
+// caller, never an internal error.
 func FuzzQuery(f *testing.F) {
 	a := newAPI(f, nil)
 	for _, q := range []string{"", "limit=1", "offset=-1", "after=zz", "limit=99999999999999999999", "org=%zz", "org=acme&org=x", "orgID=0000000000000000", "userID=" + a.Admin.String(), "name=a;b", "wait=1ns&name=\x00", "descending=TRUE", "id=&name=admin"} {
@@ -367,7 +369,7 @@ func FuzzQuery(f *testing.F) {
 	})
 }
 
-// failing is a store whose changes fail when it is told so.
+// failing is a store whose changes fail on demand.
 type failing struct {
 	store.Store
 	fail atomic.Bool
@@ -380,7 +382,7 @@ func (f *failing) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return f.Store.Update(ctx, fn)
 }
 
-// TestFullDisk: what can't be kept is refused, and reading goes on.
+// TestFullDisk checks that changes are refused while reads continue.
 func TestFullDisk(t *testing.T) {
 	f := &failing{}
 	a := newAPI(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { f.Store = s; return f }})
@@ -404,8 +406,8 @@ func TestFullDisk(t *testing.T) {
 	want(t, a.do(t, "PATCH", a.secrets(""), `{"a":"3"}`), 204, "")
 }
 
-// TestNothingIsLeftBehind: no value, token or password of what comes by this
-// protocol is to be found afterwards, also not of what was refused.
+// TestNothingIsLeftBehind checks that no secret, token or password sent
+// through this protocol, even in a refused request, is left in a log or file.
 func TestNothingIsLeftBehind(t *testing.T) {
 	const marker, name = "marker-4711", "name-4711"
 	a := newAPI(t, nil)

@@ -7,29 +7,29 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// StatusOf opens the table of codes to the tests.
+// StatusOf exposes the status of a code.
 func StatusOf(code string) int { return statusOf(keep.Code(code)) }
 
 // Codes returns all codes.
 func Codes() []keep.Code { return codes() }
 
-// DecodeSecrets opens the decoder of PATCH secrets.
+// DecodeSecrets exposes the decoder of PATCH secrets.
 func DecodeSecrets(body []byte) (map[string]string, error) { return decodeSecrets(body) }
 
-// DecodeNames opens the decoder of POST secrets/delete.
+// DecodeNames exposes the decoder of POST secrets/delete.
 func DecodeNames(body []byte) ([]string, error) { return decodeNames(body) }
 
-// ReadObject reads an object from a reader, as an import is read.
+// ReadObject reads an object from a reader, as imports do.
 func ReadObject(r io.Reader, fn func(string, *string) error) error {
 	return newObjectReader(r).each(fn)
 }
 
-// ParseObject reads an object that is in memory.
+// ParseObject reads an object in memory.
 func ParseObject(body []byte, fn func(string, *string) error) error {
 	return newObject(body).each(fn)
 }
 
-// AppendSecretList and AppendSecrets open what writes JSON by hand.
+// AppendSecretList and AppendSecrets expose the hand-written encoders.
 func AppendSecretList(org keep.ID, names []string) []byte {
 	return whole(func(send httpapi.Sender) []byte { return appendSecretList(nil, send, org, names) })
 }
@@ -38,7 +38,7 @@ func AppendSecrets(secrets []keep.Secret) []byte {
 	return whole(func(send httpapi.Sender) []byte { return appendSecrets(nil, send, secrets) })
 }
 
-// whole puts together what fill sends and returns.
+// whole joins what fill sends and returns.
 func whole(fill func(httpapi.Sender) []byte) []byte {
 	var all []byte
 	last := fill(func(b []byte) []byte {
@@ -48,11 +48,11 @@ func whole(fill func(httpapi.Sender) []byte) []byte {
 	return append(all, last...)
 }
 
-// TokenIn opens the parser of the Authorization header.
+// TokenIn exposes the parser of the Authorization header.
 func TokenIn(header string) (string, bool) { return tokenIn(header) }
 
-// ParseETag opens the parser of ETags.
+// ParseETag exposes the parser of ETags.
 func ParseETag(s string) (tag, view string, ok bool) { return parseETag(s) }
 
-// SetMaxImport makes imports short enough for tests.
+// SetMaxImport lowers the limit on imports for tests.
 func (h *Handler) SetMaxImport(n int64) { h.maxImport = n }

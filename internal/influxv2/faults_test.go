@@ -18,7 +18,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// newFaults puts the handler on a store that fails.
+// newFaults returns a handler on a failing store.
 func newFaults(tb testing.TB, o *keeptest.Options) (*keeptest.Faults, *api) {
 	tb.Helper()
 	f := keeptest.NewFaults(tb, o)
@@ -29,7 +29,7 @@ func newFaults(tb testing.TB, o *keeptest.Options) (*keeptest.Faults, *api) {
 	f.Refused = func(a keeptest.Answer) error {
 		var body struct{ Code, Message string }
 		switch err := json.Unmarshal([]byte(a.Body), &body); {
-		case a.Body == "": // of HEAD
+		case a.Body == "": // a response to HEAD
 		case err != nil:
 			return err
 		case body.Code != string(keep.CodeUnavailable) || body.Message == "":
@@ -43,8 +43,8 @@ func newFaults(tb testing.TB, o *keeptest.Options) (*keeptest.Faults, *api) {
 	return f, &api{f.Kit, h}
 }
 
-// TestFlowsWithFaults replays the recorded flows, and lets every operation of
-// the store fail that one of their requests needs.
+// TestFlowsWithFaults replays the recorded flows and fails, one by one, each
+// store operation of their requests.
 func TestFlowsWithFaults(t *testing.T) {
 	for _, recorded := range flows(t) {
 		t.Run(recorded.Name, func(t *testing.T) {
@@ -72,8 +72,8 @@ func sent(a answer) keeptest.Answer {
 	return keeptest.Answer{Status: a.status, Header: a.header, Body: a.body}
 }
 
-// TestRoutesWithFaults calls every route so that it succeeds, and lets every
-// operation of the store fail that it needs.
+// TestRoutesWithFaults makes a successful request to each route and fails, one
+// by one, each of its store operations.
 func TestRoutesWithFaults(t *testing.T) {
 	f, a := newFaults(t, &keeptest.Options{Configure: func(c *keep.Config) {
 		c.SaveKeys = func(context.Context, *seal.Keys) error { return nil }
@@ -95,7 +95,7 @@ func TestRoutesWithFaults(t *testing.T) {
 	token := a.MustToken(t, keep.NewToken{Permissions: acl.Member(a.Org)})
 	cookie := sessionOf(a)
 	path := strings.NewReplacer("{orgID}", a.Org.String(), "{userID}", ann.ID.String(), "{authID}", token.ID.String(), "{secretID}", "k")
-	// What the pattern alone would not make succeed.
+	// Paths and bodies that succeed where the pattern alone would not.
 	bodies := a.bodyRoutes()
 	own := a.Admin.String()
 	bodies["POST /api/v2/orgs/{orgID}/members"] = `{"id":"` + bob.ID.String() + `"}`
@@ -104,12 +104,12 @@ func TestRoutesWithFaults(t *testing.T) {
 	bodies["POST /api/v2/orgs/{orgID}/secrets/delete"] = `{"secrets":["k","l"]}`
 	bodies["PUT /api/v2/me/password"] = `{"password":"correct horse 2"}`
 	bodies["PUT /api/v2/users/{userID}/password"] = `{"password":"correct horse 2"}`
-	// Can't succeed: the server is set up, and nothing is pinned.
+	// These can't succeed: the server is set up, and nothing is pinned.
 	fails := map[string]int{"POST /api/v2/setup": 422, "POST /api/v2/orgs/{orgID}/secrets/dismiss": 404}
 	for _, r := range a.handler.Routes() {
 		name := r.Method + " " + r.Pattern
 		if r.Pattern == rotatePath || r.Pattern == compactPath {
-			continue // upkeep in many steps, which goes on with the next call
+			continue // maintenance in many steps, continued by the next call
 		}
 		target := path.Replace(r.Pattern)
 		got := f.Try(t, name, func() keeptest.Answer {

@@ -21,9 +21,9 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// The flows in testdata hold what an InfluxDB OSS 2.x server (branch main-2.x,
-// commit 85b84f4) answered, step by step, to a fresh server's first requests.
-// Where that is a defect, "instead" says what to answer.
+// The flows in testdata are the responses of an InfluxDB OSS 2.x server
+// (branch main-2.x, commit 85b84f4), step by step, to a fresh server's first
+// requests. Where a response is a defect, "instead" has the one to send.
 
 type flow struct {
 	Name  string `json:"flow"`
@@ -92,7 +92,7 @@ func TestFlows(t *testing.T) {
 	}
 }
 
-// replay runs a flow against a server that is not set up yet.
+// replay runs a flow against a server that isn't set up yet.
 func replay(t *testing.T, f flow, handler http.Handler) {
 	server := httptest.NewServer(handler)
 	defer server.Close()
@@ -106,8 +106,7 @@ func replay(t *testing.T, f flow, handler http.Handler) {
 	}
 }
 
-// send writes the request as the flow has it, which may be something that
-// net/http would not send.
+// send writes the request verbatim, which net/http might refuse to send.
 func (s *step) send(t *testing.T, address string, vars map[string]string) answer {
 	t.Helper()
 	q := &s.Request
@@ -137,7 +136,7 @@ func (s *step) send(t *testing.T, address string, vars map[string]string) answer
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Minute))
-	conn.Write(b.Bytes()) // the server may answer before it has read all
+	conn.Write(b.Bytes()) // the server may respond before reading everything
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: q.Method})
 	if err != nil {
 		t.Fatalf("%s: %v", s.Name, err)
@@ -239,12 +238,12 @@ var (
 	placeholder = regexp.MustCompile(`\{\{(any:)?([a-zA-Z0-9_]+)\}\}`)
 )
 
-// fill puts the variables' values into a request.
+// fill replaces variables in a request.
 func fill(s string, vars map[string]string) string {
 	return variable.ReplaceAllStringFunc(s, func(m string) string { return vars[m[2:len(m)-2]] })
 }
 
-// pattern makes an expression of what is wanted.
+// pattern converts an expected text to a regular expression.
 func pattern(s string, vars map[string]string) *regexp.Regexp {
 	any := map[string]string{
 		"id":    `[0-9a-f]{16}`,
@@ -273,8 +272,8 @@ func pattern(s string, vars map[string]string) *regexp.Regexp {
 	return regexp.MustCompile(b.String())
 }
 
-// sameItems compares lists in any order: they are in the order of IDs, which
-// are random.
+// sameItems compares lists in any order: they are ordered by ID, which is
+// random.
 func sameItems(want, got string, vars map[string]string) bool {
 	var w, g map[string]json.RawMessage
 	if json.Unmarshal([]byte(want), &w) != nil || json.Unmarshal([]byte(got), &g) != nil {

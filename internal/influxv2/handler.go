@@ -10,39 +10,36 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// Config says what a Handler tells about the server. Nothing in it is
-// required.
+// Config configures a Handler. All fields are optional.
 type Config struct {
-	// Version and Commit say which program this is.
+	// Version and Commit identify the program.
 	Version, Commit string
-	// Started is when the server was started.
+	// Started is the server's start time.
 	Started time.Time
-	// Ready returns why the server can't do its work, nil when it can.
+	// Ready returns why the server can't work, or nil if it can.
 	Ready func() error
-	// Warnings returns what needs an operator, although the server works. It
-	// is called for each request that asks how the server is, so it must not
-	// wait for anything.
+	// Warnings returns conditions that need an operator although the server
+	// works. Every health request calls it, so it must not block.
 	Warnings func() []Warning
-	// Settings returns the configuration as operators may see it: without
-	// secrets.
+	// Settings returns the configuration for operators, without secrets.
 	Settings func() map[string]any
 	// Secure reports whether the client's connection is encrypted, so that a
 	// session's cookie is for such connections only. By default that is a
 	// request that came over TLS; behind a proxy the server knows more.
 	Secure func(*http.Request) bool
-	// Done, when it is closed, ends the requests that wait for a change.
+	// Done, when closed, ends requests that wait for a change.
 	Done <-chan struct{}
 }
 
-// Warning is one thing that was looked at. Everybody may read Err, if it is a
-// keep.Error; any other is for the log alone.
+// Warning is the result of one check. If Err is a *keep.Error, everyone may
+// read it; any other error is only logged.
 type Warning struct {
 	Name string
-	Err  error // nil when all is well
+	Err  error // nil if the check passed
 }
 
-// Handler serves /api/v2, /health, /ready and /ping. It may be used by
-// several goroutines at once.
+// Handler serves /api/v2, /health, /ready and /ping. It is safe for concurrent
+// use.
 type Handler struct {
 	keep        *keep.Keep
 	config      Config
@@ -50,20 +47,20 @@ type Handler struct {
 	links       []byte
 	buffers     httpapi.Buffers
 	crossOrigin http.CrossOriginProtection
-	// maxImport is how long an import may be, packed and unpacked.
+	// maxImport limits the size of an import, compressed and decompressed.
 	maxImport int64
 
-	// Values of headers that are on every answer.
+	// Values of headers in every response.
 	build, version, noStore []string
 }
 
-// protocolVersion is the InfluxDB whose protocol this is. Clients read it from
-// a header, and some compare it.
+// protocolVersion is the InfluxDB version whose protocol this is. Clients read
+// it from a header, and some compare it.
 const protocolVersion = "v2.8.0"
 
-// VersionHeader returns the value of X-Influxdb-Version for a version of the
-// program. That is added as what semantic versioning calls build metadata,
-// which may hold letters, digits and hyphens only.
+// VersionHeader returns the X-Influxdb-Version header for a version of the
+// program, which it adds as semantic versioning's build metadata. That may
+// contain only letters, digits and hyphens.
 func VersionHeader(program string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' || r == '-' || r == '.' {
@@ -104,10 +101,10 @@ func New(k *keep.Keep, c Config) *Handler {
 	return h
 }
 
-// Routes returns the table of what is served.
+// Routes returns the routing table.
 func (h *Handler) Routes() []httpapi.Route { return h.mux.Routes() }
 
-// Pattern returns the pattern of the route that serves a request, "" for none.
+// Pattern returns the pattern of the route that serves a request, or "".
 func (h *Handler) Pattern(r *http.Request) string { return h.mux.Pattern(r) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -118,7 +115,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
-// setHeaders sets what is on every answer, errors included.
+// setHeaders sets the headers of every response, including errors.
 func (h *Handler) setHeaders(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header["X-Influxdb-Build"] = h.build
@@ -136,7 +133,7 @@ func isAPI(r *http.Request) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// call is one request and who makes it.
+// call is one request and its caller.
 type call struct {
 	*Handler
 	w      http.ResponseWriter

@@ -11,7 +11,7 @@ type versionsBody struct {
 	Versions []versionBody `json:"versions"`
 }
 
-// versionBody describes a version. What is empty is left out.
+// versionBody describes a version. Empty fields are omitted.
 type versionBody struct {
 	Version      uint64        `json:"version"`
 	CreatedAt    time.Time     `json:"createdAt"`
@@ -36,12 +36,12 @@ func (c *call) history() error {
 	}
 	versions, err := c.keep.History(c.ctx(), c.caller, org)
 	if err != nil {
-		return hidden(err)
+		return hideOrganization(err)
 	}
 	out := versionsBody{make([]versionBody, 0, len(versions))}
 	for _, v := range versions {
 		count := &v.Count
-		if v.Count < 0 { // not for the caller to know
+		if v.Count < 0 { // the caller may not know
 			count = nil
 		}
 		out.Versions = append(out.Versions, versionBody{
@@ -63,8 +63,8 @@ func (c *call) rollback() error {
 	})
 }
 
-// dismiss lets go of a version that was pinned because the one after it may
-// have dropped secrets by accident.
+// dismiss unpins a version, which the drop guard pinned because the next one
+// may have dropped secrets by accident.
 func (c *call) dismiss() error {
 	return c.withVersion(func(org keep.ID, version uint64) error {
 		if err := c.keep.Dismiss(c.ctx(), c.caller, org, version); err != nil {
@@ -74,7 +74,7 @@ func (c *call) dismiss() error {
 	})
 }
 
-// withVersion reads the body that names a version.
+// withVersion reads a body that names a version and calls do.
 func (c *call) withVersion(do func(org keep.ID, version uint64) error) error {
 	org, err := c.organization()
 	if err != nil {
@@ -84,10 +84,10 @@ func (c *call) withVersion(do func(org keep.ID, version uint64) error) error {
 		Version uint64 `json:"version"`
 	}
 	if err := c.decode(&body, badJSON); err != nil {
-		return c.wrong(org, err)
+		return c.invalidRequest(org, err)
 	}
 	if body.Version == 0 {
-		return c.wrong(org, invalid("version is missing"))
+		return c.invalidRequest(org, invalid("version is missing"))
 	}
-	return hidden(do(org, body.Version))
+	return hideOrganization(do(org, body.Version))
 }

@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	importEntry = 128      // memory for a name and a value beside their text
-	importStep  = 64 << 10 // memory is reserved in such steps
+	importEntry = 128      // memory for a name and a value, without their text
+	importStep  = 64 << 10 // memory is reserved in steps of this size
 )
 
-// importTime is how long an import may take to arrive.
+// importTime is how long receiving an import may take.
 const importTime = 10 * time.Minute
 
-// readImport reads the names and values to write. With null for a value the
-// name is removed, unless all are replaced anyway.
+// readImport reads the names and values to write. A null value removes the
+// name, unless everything is replaced anyway.
 func (c *call) readImport(org keep.ID, ch *keep.Change) error {
 	x := httpapi.ExchangeOf(c.ctx())
 	done, err := x.Import(uint64(org))
@@ -36,7 +36,7 @@ func (c *call) readImport(org keep.ID, ch *keep.Change) error {
 	}
 	ch.Set = map[string]string{}
 	removed := map[string]bool{}
-	var size int64 // of what no memory was reserved for yet
+	var size int64 // bytes not yet reserved
 	err = newObjectReader(body).each(func(name string, value *string) error {
 		if _, twice := ch.Set[name]; twice || removed[name] {
 			return errors.New("duplicate name in an object")
@@ -68,7 +68,7 @@ func (c *call) readImport(org keep.ID, ch *keep.Change) error {
 	return importError(err)
 }
 
-// importError makes an answer of what ended the reading of an import.
+// importError converts an error from reading an import.
 func importError(err error) error {
 	var e *keep.Error
 	var lost *connectionError
@@ -81,7 +81,7 @@ func importError(err error) error {
 	return invalid(badJSON + err.Error())
 }
 
-// openBody is httpapi.ReadBody for a body that is not to be in memory as a
+// openBody is httpapi.ReadBody for a body that must not be in memory as a
 // whole.
 func (c *call) openBody(limit int64) (io.Reader, error) {
 	packed, err := httpapi.IsGzip(c.r)
@@ -99,10 +99,10 @@ func (c *call) openBody(limit int64) (io.Reader, error) {
 	if err != nil {
 		return nil, httpapi.GzipError(err)
 	}
-	return &unpacked{z: z, left: limit}, nil
+	return &decompressor{z: z, left: limit}, nil
 }
 
-// bodyReader reads a body, and tells what is wrong with it.
+// bodyReader reads a body, and explains errors.
 type bodyReader struct {
 	r       io.Reader
 	control *http.ResponseController
@@ -114,9 +114,9 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 	case err == io.EOF:
-		// What follows is the server's own work, which the client's silence
-		// must not end.
-		_ = b.control.SetWriteDeadline(time.Now().Add(importTime)) // a writer without deadlines has none to move
+		// What follows is the server's own work, which a silent client must
+		// not interrupt.
+		_ = b.control.SetWriteDeadline(time.Now().Add(importTime)) // fails for a writer without deadlines, which is fine
 	case errors.As(err, &long):
 		err = httpapi.ErrTooLarge
 	default:
@@ -125,27 +125,28 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// connectionError tells a body that did not arrive from one that is wrong.
+// connectionError distinguishes a body that failed to arrive from an invalid
+// one.
 type connectionError struct{ err error }
 
 func (e *connectionError) Error() string { return "read the body: " + e.err.Error() }
 func (e *connectionError) Unwrap() error { return e.err }
 
-// unpacked reads what was packed, up to a limit.
-type unpacked struct {
+// decompressor decompresses a body, up to a limit.
+type decompressor struct {
 	z    io.Reader
 	left int64
 }
 
-func (u *unpacked) Read(p []byte) (int, error) {
-	if u.left < 0 {
+func (d *decompressor) Read(p []byte) (int, error) {
+	if d.left < 0 {
 		return 0, httpapi.ErrTooLarge
 	}
-	if int64(len(p)) > u.left+1 {
-		p = p[:u.left+1]
+	if int64(len(p)) > d.left+1 {
+		p = p[:d.left+1]
 	}
-	n, err := u.z.Read(p)
-	if u.left -= int64(n); u.left < 0 {
+	n, err := d.z.Read(p)
+	if d.left -= int64(n); d.left < 0 {
 		return 0, httpapi.ErrTooLarge
 	}
 	if err != nil && err != io.EOF {

@@ -6,13 +6,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// What is asked for most is written without reflection. It comes out exactly
-// as encoding/json's MarshalIndent with tabs would write it.
+// The most frequent responses are encoded without reflection, exactly as
+// encoding/json's MarshalIndent with tabs would.
 
 func appendID(b []byte, id keep.ID) []byte { return append(b, id.String()...) }
 
-// appendSecretList appends the answer that lists an organization's secrets, and
-// sends parts of it when it is long.
+// appendSecretList appends the list of an organization's secrets, sending it
+// in parts if it is long.
 func appendSecretList(b []byte, send httpapi.Sender, org keep.ID, names []string) []byte {
 	b = append(b, "{\n\t\"links\": {\n\t\t\"org\": \"/api/v2/orgs/"...)
 	b = appendID(b, org)
@@ -35,8 +35,8 @@ func appendSecretList(b []byte, send httpapi.Sender, org keep.ID, names []string
 	return append(b, "]\n}"...)
 }
 
-// appendSecrets appends an object with the secrets' values by their names, and
-// sends parts of it when it is long.
+// appendSecrets appends an object of secrets, sending it in parts if it is
+// long.
 func appendSecrets(b []byte, send httpapi.Sender, secrets []keep.Secret) []byte {
 	b = append(b, '{')
 	for i := range secrets {

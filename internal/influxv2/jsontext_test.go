@@ -12,7 +12,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// marshalList is the list as encoding/json writes it.
+// marshalList encodes the list with encoding/json.
 func marshalList(tb testing.TB, org keep.ID, names []string) []byte {
 	tb.Helper()
 	path := "/api/v2/orgs/" + org.String()
@@ -34,7 +34,7 @@ func checkJSON(tb testing.TB, org keep.ID, texts []string) {
 	values := map[string]string{}
 	var secrets []keep.Secret
 	for i, text := range texts {
-		// encoding/json sorts names by what they are before it mends them.
+		// encoding/json sorts names before it replaces invalid UTF-8.
 		if _, twice := values[text]; !twice && utf8.ValidString(text) {
 			values[text] = texts[len(texts)-1-i]
 			secrets = append(secrets, keep.Secret{Name: text, Value: values[text]})
@@ -59,7 +59,7 @@ func TestJSONIsEncodingJSONs(t *testing.T) {
 			var b []byte
 			for range random.IntN(12) {
 				if random.IntN(40) == 0 {
-					b = append(b, byte(random.IntN(256))) // most likely no UTF-8
+					b = append(b, byte(random.IntN(256))) // probably invalid UTF-8
 				} else {
 					b = utf8.AppendRune(b, alphabet[random.IntN(len(alphabet))])
 				}

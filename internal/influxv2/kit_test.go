@@ -30,14 +30,14 @@ func newAPI(tb testing.TB, o *keeptest.Options) *api {
 	})}
 }
 
-// ServeHTTP is the Handler with what the server puts around it.
+// ServeHTTP is the Handler with the wrappers that the server adds.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := httpapi.WithOrigin(r.Context(), &httpapi.Origin{Remote: "192.0.2.1", Request: "req-1", Trace: "trace-1"})
 	a.handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// do sends a request with the operator's token, or with what the headers say.
-// They are pairs of name and value.
+// do sends a request with the operator's token, unless headers, which are
+// pairs of name and value, say otherwise.
 func (a *api) do(tb testing.TB, method, target, body string, headers ...string) *httptest.ResponseRecorder {
 	tb.Helper()
 	var r *http.Request
@@ -58,12 +58,12 @@ func (a *api) do(tb testing.TB, method, target, body string, headers ...string) 
 	return w
 }
 
-// secrets is the path of the kit's organization's secrets.
+// secrets returns a path below the secrets of the kit's organization.
 func (a *api) secrets(rest string) string {
 	return "/api/v2/orgs/" + a.Org.String() + "/secrets" + rest
 }
 
-// want checks status and error code of an answer.
+// want checks the status and error code of a response.
 func want(tb testing.TB, w *httptest.ResponseRecorder, status int, code keep.Code) {
 	tb.Helper()
 	got := keep.Code(w.Header().Get("X-Platform-Error-Code"))
@@ -90,7 +90,7 @@ func basic(user, password string) string {
 	return r.Header.Get("Authorization")
 }
 
-// sessionOf signs the kit's user in and returns what its Cookie header is.
+// sessionOf signs in the kit's user and returns the Cookie header.
 func sessionOf(a *api) string {
 	r := httptest.NewRequest("POST", "/api/v2/signin", nil)
 	r.SetBasicAuth("admin", a.Password)

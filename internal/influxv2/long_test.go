@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// parts notes how an answer is sent.
+// parts records how a response is sent.
 type parts struct {
 	*httptest.ResponseRecorder
 	sizes []int
@@ -18,7 +18,7 @@ func (p *parts) Write(b []byte) (int, error) {
 	return p.ResponseRecorder.Write(b)
 }
 
-// TestLongAnswers asks for more than is put together before it is sent.
+// TestLongAnswers requests more than is buffered before sending.
 func TestLongAnswers(t *testing.T) {
 	const names = 10_000
 	a := filled(t, names)

@@ -23,7 +23,7 @@ func (c *call) listMembers(role keep.Role) error {
 	}
 	users, err := c.keep.Members(c.ctx(), c.caller, org, role)
 	if err != nil {
-		return hidden(err)
+		return hideOrganization(err)
 	}
 	self := "/api/v2/orgs/" + org.String() + "/" + string(role) + "s"
 	out := membersAnswer{map[string]string{"self": self}, make([]memberAnswer, len(users))}
@@ -40,20 +40,20 @@ func (c *call) addMember(role keep.Role) error {
 	}
 	var body userBody
 	if err := c.decode(&body, badPlain); err != nil {
-		return c.wrong(org, err)
+		return c.invalidRequest(org, err)
 	}
 	if body.ID == 0 {
-		return c.wrong(org, invalid("user id missing or invalid"))
+		return c.invalidRequest(org, invalid("user id missing or invalid"))
 	}
 	u, err := c.keep.AddMember(c.ctx(), c.caller, org, body.ID, role)
 	if err != nil {
-		return hidden(err)
+		return hideOrganization(err)
 	}
 	return c.respond(http.StatusCreated, memberAnswer{role, userAnswerOf(u)})
 }
 
-// removeMember takes the user's role away, whichever it is: as in InfluxDB,
-// the path's word does not choose.
+// removeMember removes the user's role, whichever it is: as in InfluxDB, the
+// path doesn't select the role.
 func (c *call) removeMember() error {
 	org, err := c.organization()
 	if err != nil {
@@ -61,10 +61,10 @@ func (c *call) removeMember() error {
 	}
 	user, err := c.id("userID")
 	if err != nil {
-		return c.wrong(org, err)
+		return c.invalidRequest(org, err)
 	}
 	if err := c.keep.RemoveMember(c.ctx(), c.caller, org, user); err != nil {
-		return hidden(err)
+		return hideOrganization(err)
 	}
 	return c.noContent()
 }

@@ -11,21 +11,21 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// object reads a JSON object whose members are strings or null, one after the
-// other, so that an import never lies in memory as a whole. It takes exactly
-// what httpapi.Decode takes of that kind, except that it leaves it to its user
-// to look for names that stand twice.
+// object reads a JSON object of strings and nulls member by member, so that an
+// import is never in memory as a whole. It accepts exactly what httpapi.Decode
+// accepts, except that checking for duplicate names is left to the caller.
 type object struct {
-	src  io.Reader // nil when all is in buf
-	buf  []byte    // buf[at:] is what was read and not used yet
+	src  io.Reader // nil if everything is in buf
+	buf  []byte    // buf[at:] is unread
 	at   int
-	err  error // why there is no more
-	size int   // of the largest string, as written
+	err  error // the error at the end of src
+	size int   // size of the largest string, as encoded
 }
 
 const (
 	objectBuffer = 64 << 10
-	// maxString bounds a string as it is written: each byte may be an escape.
+	// maxString limits the encoded size of a string: each byte may be an
+	// escape.
 	maxString = 6*keep.MaxValue + 2
 )
 
@@ -37,16 +37,16 @@ func newObjectReader(r io.Reader) *object {
 	return &object{src: r, buf: make([]byte, 0, objectBuffer), size: maxString}
 }
 
-// each calls fn with every member, a nil value for null, and returns the first
-// error: fn's, the reader's, or what is wrong with the text.
+// each calls fn with every member, with a nil value for null. It returns the
+// first error: from fn, from the reader, or about invalid text.
 func (o *object) each(fn func(name string, value *string) error) error {
 	if c, err := o.next(); err != nil {
-		return err // io.EOF: there is nothing at all
+		return err // io.EOF if src is empty
 	} else if c != '{' {
 		return o.wrongKind("map[string]string")
 	}
 	o.at++
-	c, err := o.must()
+	c, err := o.nextRequired()
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (o *object) each(fn func(name string, value *string) error) error {
 		if err != nil {
 			return err
 		}
-		if c, err = o.must(); err != nil {
+		if c, err = o.nextRequired(); err != nil {
 			return err
 		} else if c != ':' {
 			return syntax(c, "after object key")
@@ -75,7 +75,7 @@ func (o *object) each(fn func(name string, value *string) error) error {
 		if err := fn(name, value); err != nil {
 			return err
 		}
-		if c, err = o.must(); err != nil {
+		if c, err = o.nextRequired(); err != nil {
 			return err
 		}
 		o.at++
@@ -86,14 +86,14 @@ func (o *object) each(fn func(name string, value *string) error) error {
 		default:
 			return syntax(c, "after object key:value pair")
 		}
-		if c, err = o.must(); err != nil {
+		if c, err = o.nextRequired(); err != nil {
 			return err
 		}
 	}
 }
 
 func (o *object) value() (*string, error) {
-	c, err := o.must()
+	c, err := o.nextRequired()
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (o *object) str() (string, error) {
 			if c == '"' {
 				raw := o.buf[o.at+1 : i]
 				o.at = i + 1
-				return text(raw, escaped)
+				return decodeText(raw, escaped)
 			}
 			if c < 0x20 {
 				return "", syntax(c, "in string literal")
@@ -151,7 +151,7 @@ func (o *object) str() (string, error) {
 	}
 }
 
-// next returns the next byte that is no space, without using it up.
+// next returns the next byte that isn't white space, without consuming it.
 func (o *object) next() (byte, error) {
 	for {
 		for ; o.at < len(o.buf); o.at++ {
@@ -167,8 +167,8 @@ func (o *object) next() (byte, error) {
 	}
 }
 
-// must is next where the text may not end.
-func (o *object) must() (byte, error) {
+// nextRequired is next where the text must not end.
+func (o *object) nextRequired() (byte, error) {
 	c, err := o.next()
 	if err != nil {
 		return 0, o.ended()
@@ -183,7 +183,7 @@ func (o *object) ended() error {
 	return o.err
 }
 
-// end makes sure that nothing comes after the object.
+// end checks that nothing follows the object.
 func (o *object) end() error {
 	_, err := o.next()
 	switch err {
@@ -195,8 +195,8 @@ func (o *object) end() error {
 	return err
 }
 
-// fill reads more. What was used moves out of the buffer, and what was not
-// moves to its beginning.
+// fill reads more. It discards consumed bytes and moves the rest to the start
+// of the buffer.
 func (o *object) fill() bool {
 	if o.err != nil {
 		return false
@@ -206,7 +206,7 @@ func (o *object) fill() bool {
 	if n == cap(o.buf) {
 		o.buf = append(make([]byte, 0, 2*cap(o.buf)), o.buf...)
 	}
-	for range 100 { // a reader may return nothing, but not for ever
+	for range 100 { // a reader may return nothing, but not forever
 		n, err := o.src.Read(o.buf[len(o.buf):cap(o.buf)])
 		o.buf, o.err = o.buf[:len(o.buf)+n], err
 		if n > 0 {
@@ -220,8 +220,7 @@ func (o *object) fill() bool {
 	return false
 }
 
-// wrongKind says in encoding/json's words that the next value is none of the
-// type.
+// wrongKind returns encoding/json's error for a value that isn't of the type.
 func (o *object) wrongKind(typ string) error {
 	kind := ""
 	switch c := o.buf[o.at]; {
@@ -262,8 +261,8 @@ var (
 	errSurrogate = errors.New(`invalid \u escape: half of a surrogate pair`)
 )
 
-// text decodes what stands between two quotes.
-func text(raw []byte, escaped bool) (string, error) {
+// decodeText decodes the text between two quotes.
+func decodeText(raw []byte, escaped bool) (string, error) {
 	if !utf8.Valid(raw) {
 		return "", errUTF8
 	}
@@ -276,7 +275,7 @@ func text(raw []byte, escaped bool) (string, error) {
 			out = append(out, raw[i])
 			continue
 		}
-		i++ // there is another: the closing quote was not escaped
+		i++ // another byte follows: the closing quote was not escaped
 		switch c := raw[i]; c {
 		case '"', '\\', '/':
 			out = append(out, c)
@@ -304,8 +303,8 @@ func text(raw []byte, escaped bool) (string, error) {
 	return string(out), nil
 }
 
-// unicodeEscape reads the digits of a \u escape, and the second half of a pair
-// when there is one. It returns how many bytes they are.
+// unicodeEscape reads the digits of a \u escape, and the second half of a
+// surrogate pair if there is one. It returns the number of bytes read.
 func unicodeEscape(b []byte) (r rune, n int, err error) {
 	if r, err = hex4(b); err != nil || !utf16.IsSurrogate(r) {
 		return r, 4, err

@@ -26,8 +26,8 @@ func objectSeeds() []string {
 	}
 }
 
-// checkObject compares the reader of objects, in memory and piece by piece,
-// with httpapi.Decode.
+// checkObject compares the object reader, in memory and piecewise, with
+// httpapi.Decode.
 func checkObject(tb testing.TB, body string) {
 	tb.Helper()
 	type result struct {
@@ -98,8 +98,8 @@ func FuzzObject(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) { checkObject(t, body) })
 }
 
-// TestObjectMessages: where the body is wrong in one place, the words are
-// encoding/json's.
+// TestObjectMessages checks that a body with one error gets encoding/json's
+// message.
 func TestObjectMessages(t *testing.T) {
 	for _, body := range objectSeeds() {
 		var v map[string]string
@@ -128,16 +128,16 @@ func TestReadObjectLimits(t *testing.T) {
 	if keep.CodeOf(err) != keep.CodeTooLarge && !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a string over the limit: %v", err)
 	}
-	// One that never ends must not be kept until it does.
+	// An endless string must not be buffered.
 	endless := io.MultiReader(strings.NewReader(`{"a":"`), iotest.TimeoutReader(strings.NewReader(strings.Repeat("a", 64<<20))))
 	if err := influxv2.ReadObject(endless, func(string, *string) error { return nil }); err == nil {
-		t.Error("an endless string was taken")
+		t.Error("an endless string was accepted")
 	}
 	err = influxv2.ReadObject(io.MultiReader(strings.NewReader(`{"a":"`), strings.NewReader(strings.Repeat("a", 64<<20))), func(string, *string) error { return nil })
 	if keep.CodeOf(err) != keep.CodeTooLarge {
 		t.Errorf("an endless string: %v", err)
 	}
-	broken := errors.New("the line is dead")
+	broken := errors.New("connection lost")
 	for _, body := range []string{"", "{", `{"a"`, `{"a":`, `{"a":"1"`, `{"a":"1"}`} {
 		if err := influxv2.ReadObject(io.MultiReader(strings.NewReader(body), iotest.ErrReader(broken)), func(string, *string) error { return nil }); !errors.Is(err, broken) {
 			t.Errorf("%q and then no more: %v", body, err)
@@ -152,8 +152,9 @@ type lazyReader struct{}
 
 func (lazyReader) Read([]byte) (int, error) { return 0, nil }
 
-// FuzzSecretsBody: what the decoder of PATCH secrets takes is what encoding/json
-// takes, with the same meaning, and its messages are those of the slow one.
+// FuzzSecretsBody checks that the decoder of PATCH secrets accepts what
+// encoding/json accepts, with the same result, and that its messages are those
+// of the slow path.
 func FuzzSecretsBody(f *testing.F) {
 	for _, body := range objectSeeds() {
 		f.Add([]byte(body))
@@ -164,7 +165,7 @@ func FuzzSecretsBody(f *testing.F) {
 		wantErr := httpapi.Decode(body, &want)
 		switch {
 		case wantErr != nil && err == nil:
-			t.Fatalf("%q was taken, though %v", body, wantErr)
+			t.Fatalf("%q was accepted, despite %v", body, wantErr)
 		case wantErr == nil && err != nil && !strings.Contains(err.Error(), "null"):
 			t.Fatalf("%q: %v", body, err)
 		case err == nil && !maps.Equal(got, want):

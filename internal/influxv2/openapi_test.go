@@ -20,7 +20,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 )
 
-// description is the OpenAPI description as a client gets it.
+// description loads the OpenAPI description as a client does.
 func (a *api) description(tb testing.TB) *openapi3.T {
 	tb.Helper()
 	w := a.do(tb, "GET", "/api/v2/swagger.json", "", "Authorization", "")
@@ -34,8 +34,8 @@ func (a *api) description(tb testing.TB) *openapi3.T {
 	return doc
 }
 
-// TestDescriptionIsComplete compares the description with the table of routes,
-// in both directions.
+// TestDescriptionIsComplete compares the description with the routing table,
+// both ways.
 func TestDescriptionIsComplete(t *testing.T) {
 	a := newAPI(t, &keeptest.Options{Fresh: true})
 	doc := a.description(t)
@@ -50,7 +50,7 @@ func TestDescriptionIsComplete(t *testing.T) {
 		key := r.Method + " " + r.Pattern
 		op := described[key]
 		if op == nil {
-			t.Errorf("%s is served and not described", key)
+			t.Errorf("%s is served but not described", key)
 			continue
 		}
 		delete(described, key)
@@ -72,19 +72,19 @@ func TestDescriptionIsComplete(t *testing.T) {
 		}
 	}
 	for key := range maps.Keys(described) {
-		t.Errorf("%s is described and not served", key)
+		t.Errorf("%s is described but not served", key)
 	}
 }
 
-// needsCaller is true for a way to authenticate that before insists on.
-// Sign-in and sign-out have their own.
+// needsCaller reports whether a security requirement is one that before
+// enforces. Sign-in and sign-out have their own.
 func needsCaller(s openapi3.SecurityRequirement) bool {
 	_, basic := s["Basic"]
 	_, session := s["Session"]
 	return basic && session || len(s) == 0
 }
 
-// validator checks every answer of a handler against the description.
+// validator checks every response of a handler against the description.
 type validator struct {
 	tb   testing.TB
 	api  *api
@@ -118,7 +118,7 @@ func (v *validator) check(pattern string, r *http.Request, rec *httptest.Respons
 	if item == nil || item.GetOperation(method) == nil {
 		preflight := r.Method == http.MethodOptions && rec.Code == http.StatusNoContent
 		if rec.Code != http.StatusNotFound && rec.Code != http.StatusMethodNotAllowed && rec.Code != http.StatusUnauthorized && rec.Code != http.StatusNotImplemented && !preflight {
-			v.tb.Errorf("%s %s: status %d from nowhere", r.Method, r.URL, rec.Code)
+			v.tb.Errorf("%s %s: status %d without a description", r.Method, r.URL, rec.Code)
 		}
 		return
 	}
@@ -139,7 +139,7 @@ func (v *validator) check(pattern string, r *http.Request, rec *httptest.Respons
 	}
 }
 
-// checkError checks what every error has in common, wherever it comes from.
+// checkError checks what all errors have in common.
 func (v *validator) checkError(r *http.Request, rec *httptest.ResponseRecorder) {
 	code := rec.Header().Get("X-Platform-Error-Code")
 	if rec.Header().Get("Content-Type") != "application/json; charset=utf-8" || !strings.Contains(rec.Body.String(), `"`+code+`"`) ||
@@ -151,8 +151,8 @@ func (v *validator) checkError(r *http.Request, rec *httptest.ResponseRecorder) 
 	}
 }
 
-// TestDescriptionIsTrue replays all flows, and what InfluxDB has not, and
-// checks each answer.
+// TestDescriptionIsTrue replays all flows, and requests that InfluxDB lacks,
+// and checks each response.
 func TestDescriptionIsTrue(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range flows(t) {
@@ -179,7 +179,7 @@ func TestDescriptionIsTrue(t *testing.T) {
 		}
 		maps.Copy(seen, v.seen)
 	})
-	// Every operation was seen to succeed.
+	// Every operation must have succeeded at least once.
 	for _, item := range newAPI(t, nil).description(t).Paths.Map() {
 		for _, op := range item.Operations() {
 			if !slices.ContainsFunc(slices.Collect(maps.Keys(seen)), func(k string) bool { return strings.HasPrefix(k, op.OperationID+" 2") }) {
@@ -195,11 +195,11 @@ type request struct {
 	headers              []string
 }
 
-// ourRequests use what the flows do not.
+// ourRequests returns requests that the flows don't contain.
 func ourRequests(t *testing.T, a *api) []request {
 	path := a.secrets("")
 	cookie := sessionOf(a)
-	// A version is pinned when an influxd seems to drop secrets by accident.
+	// The drop guard pins a version when influxd seems to drop secrets.
 	pinned := a.MustChange(t, keep.Change{Set: map[string]string{"x": "1", "y": "2", "z": "3"}})
 	if w, err := a.Change(t.Context(), a.Operator(t, keep.Influxd), a.Org, keep.Change{Replace: true, Guard: true}); err != nil || w.Pinned != pinned {
 		t.Fatalf("pinned %d, %v; want %d", w.Pinned, err, pinned)

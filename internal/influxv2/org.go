@@ -78,7 +78,7 @@ func (c *call) getOrganization() error {
 type organizationBody struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
-	// These must be right, and have no effect.
+	// Validated, but without effect.
 	ID        keep.ID   `json:"id"`
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`

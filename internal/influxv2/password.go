@@ -8,14 +8,14 @@ type passwordBody struct {
 	Password string `json:"password"`
 }
 
-// passwordResetBody is the same, under the name that it has in InfluxDB's
-// messages where the old password is asked for.
+// passwordResetBody is passwordBody under the name that InfluxDB's messages
+// use where the old password is required.
 type passwordResetBody struct {
 	Password string `json:"password"`
 }
 
-// passwordUser reads the ID of the user whose password is to change. InfluxDB
-// looks at the body first, here as nowhere else.
+// passwordUser reads the ID of the user whose password is to change. Only here
+// does InfluxDB check the body first.
 func (c *call) passwordUser() (keep.ID, error) {
 	id, err := c.id("userID")
 	if err != nil {
@@ -40,7 +40,7 @@ func (c *call) setPassword() error {
 }
 
 // oldAndNew reads the old password from the header and the new one from the
-// body. Who asks is known from a session: the header holds no token then.
+// body. The caller is known from a session: the header holds no token.
 func (c *call) oldAndNew() (old, password string, err error) {
 	_, old, ok := c.r.BasicAuth()
 	if !ok {

@@ -8,8 +8,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// TestStraySlashes: a path that a client may have made from another one, with
-// a slash at its end or an empty segment, changes nothing, unless it is a
+// TestStraySlashes checks that a path with a trailing slash or an empty
+// segment, which clients build by mistake, changes nothing, unless it is a
 // secret's.
 func TestStraySlashes(t *testing.T) {
 	a := newAPI(t, nil)
@@ -35,8 +35,8 @@ func TestStraySlashes(t *testing.T) {
 	}
 }
 
-// TestDeleteMeansTheName: 204 says that there is no such secret, which is
-// never said of what can't be the name of one.
+// TestDeleteMeansTheName checks that 204 means there is no such secret, and
+// is never sent for an invalid name.
 func TestDeleteMeansTheName(t *testing.T) {
 	a := newAPI(t, nil)
 	for name, status := range map[string]int{

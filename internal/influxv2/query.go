@@ -10,15 +10,15 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// Sizes of a page of a list, as InfluxDB has them.
+// InfluxDB's page sizes.
 const (
 	defaultPageSize = 20
 	maxPageSize     = 100
 )
 
-// query reads the parameters of the request. A malformed one is an error: to
-// ignore it would show more than was asked for. Of one that is there twice the
-// first counts, as in InfluxDB.
+// query reads the parameters of the request. A malformed query is an error:
+// ignoring it would show more than requested. The first of duplicate
+// parameters counts, as in InfluxDB.
 func (c *call) query() (url.Values, error) {
 	if c.r.URL.RawQuery == "" {
 		return nil, nil
@@ -30,7 +30,7 @@ func (c *call) query() (url.Values, error) {
 	return q, nil
 }
 
-// page reads which part of a list is asked for.
+// page reads which part of a list is requested.
 func page(q url.Values) (p keep.Page, err error) {
 	p.Limit = defaultPageSize
 	if v := q.Get("offset"); v != "" {
@@ -57,7 +57,7 @@ func page(q url.Values) (p keep.Page, err error) {
 	return p, nil
 }
 
-// optionalID reads a parameter that is an ID, 0 when it is not there.
+// optionalID reads a parameter that is an ID, or 0 if it is missing.
 func optionalID(q url.Values, name, prefix string) (keep.ID, error) {
 	v := q.Get(name)
 	if v == "" {
@@ -77,30 +77,29 @@ func parseID(s, prefix string) (keep.ID, error) {
 // id reads an ID from the path.
 func (c *call) id(wildcard string) (keep.ID, error) { return parseID(c.r.PathValue(wildcard), "") }
 
-// organization reads the organization's ID from the path of what belongs to
-// it.
+// organization reads the organization's ID from a path below the organization.
 func (c *call) organization() (keep.ID, error) {
 	return parseID(c.r.PathValue("orgID"), "corrupt ID provided: ")
 }
 
-// hidden is what is said of an organization that is not there or that the
-// caller may not read, when something of it is asked for.
-func hidden(err error) error {
+// hideOrganization replaces the error about an organization that doesn't exist
+// or that the caller may not read, for requests to something in it.
+func hideOrganization(err error) error {
 	if errors.Is(err, keep.ErrOrganizationNotFound) {
 		return &keep.Error{Code: keep.CodeNotFound, Message: "404 page not found"}
 	}
 	return err
 }
 
-// wrong is for what is wrong with a request to an organization. The question
-// whether the caller may read the organization comes first, and it is asked
-// only now, so that a request that is right asks the domain once.
-func (c *call) wrong(org keep.ID, err error) error {
-	if errors.Is(err, keep.ErrTokenInactive) { // it can't, and that is recorded
-		return hidden(keep.ErrOrganizationNotFound)
+// invalidRequest returns err about an invalid request to an organization, unless
+// the caller may not read the organization, which takes precedence. That is only
+// checked here, so that a valid request calls the domain once.
+func (c *call) invalidRequest(org keep.ID, err error) error {
+	if errors.Is(err, keep.ErrTokenInactive) { // it can't, and the refusal is recorded
+		return hideOrganization(keep.ErrOrganizationNotFound)
 	}
 	if cerr := c.keep.CheckOrganization(c.ctx(), c.caller, org); cerr != nil {
-		return hidden(cerr)
+		return hideOrganization(cerr)
 	}
 	return err
 }

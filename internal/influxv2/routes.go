@@ -7,17 +7,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// routes is the table of what is served. openapi.json describes the same; a
-// test compares the two.
+// routes is the routing table. A test compares it with openapi.json.
 func (h *Handler) routes() []httpapi.Route {
 	var table []httpapi.Route
 	add := func(open bool, method, path string, fn func(*call) error) {
 		table = append(table, httpapi.Route{Method: method, Pattern: path, Open: open, Handler: h.handler(fn)})
 	}
-	// public is for everybody, api for a known caller.
+	// Public routes are for everyone, api routes for authenticated callers.
 	public := func(method, path string, fn func(*call) error) { add(true, method, path, fn) }
 	api := func(method, path string, fn func(*call) error) { add(false, method, apiPath+path, fn) }
-	secret := func(method, path string, fn func(*call) error) { // of a secret, or of several
+	secret := func(method, path string, fn func(*call) error) { // about one or more secrets
 		api(method, "/orgs/{orgID}/secrets"+path, fn)
 		table[len(table)-1].Lenient = true // as in InfluxDB
 	}
@@ -60,15 +59,15 @@ func (h *Handler) routes() []httpapi.Route {
 	secret(patch, "", (*call).patchSecrets)
 	secret(del, "/{secretID}", (*call).deleteSecret)
 	secret(post, "/delete", (*call).deleteSecrets)
-	// InfluxDB has none of these.
+	// Not in InfluxDB.
 	secret(get, "/values", (*call).getValues)
 	secret(patch, "/values", (*call).patchValues)
 	secret(put, "/values", (*call).putValues)
 	secret(get, "/history", (*call).history)
 	secret(post, "/rollback", (*call).rollback)
 	secret(post, "/dismiss", (*call).dismiss)
-	// The words above are names of secrets too. A longer pattern takes the
-	// path away from {secretID}.
+	// These words are also valid names of secrets. A longer pattern takes
+	// precedence over {secretID}.
 	for _, name := range []string{"delete", "values", "history", "rollback", "dismiss"} {
 		secret(del, "/"+name, func(c *call) error { return c.deleteNamed(name) })
 	}
@@ -80,7 +79,7 @@ func (h *Handler) routes() []httpapi.Route {
 	api(del, "/authorizations/{authID}", (*call).deleteToken)
 	api(get, "/resources", (*call).listResources)
 	api(get, "/config", (*call).getConfig)
-	// InfluxDB has none of these.
+	// Not in InfluxDB.
 	api(get, "/fluxkeep/backup", (*call).backup)
 	api(get, "/fluxkeep/keys", (*call).keyStatus)
 	api(post, "/fluxkeep/keys/rotate", (*call).rotateKeys)

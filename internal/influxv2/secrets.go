@@ -14,7 +14,7 @@ func (c *call) listSecrets() error {
 	}
 	names, err := c.keep.SecretNames(c.ctx(), c.caller, org)
 	if err != nil {
-		return hidden(err)
+		return hideOrganization(err)
 	}
 	return c.respondBuffered(func(b []byte, send httpapi.Sender) []byte {
 		return appendSecretList(b, send, org, names)
@@ -32,7 +32,7 @@ func (c *call) patchSecrets() error {
 	}
 	secrets, err := decodeSecrets(body)
 	if err != nil {
-		return c.wrong(org, err)
+		return c.invalidRequest(org, err)
 	}
 	return c.change(org, keep.Change{Set: secrets})
 }
@@ -58,19 +58,19 @@ func (c *call) deleteSecrets() error {
 	}
 	names, err := decodeNames(body)
 	if err != nil {
-		return c.wrong(org, err)
+		return c.invalidRequest(org, err)
 	}
 	return c.change(org, keep.Change{Remove: names})
 }
 
 // secretsBody reads the body of a write to an organization's secrets. InfluxDB
-// looks at the body before it looks at the permission, so a small one is read
-// of everybody whose token works, and a large one only of those who may write.
+// checks the body before the permission, so it reads a small body from any
+// authenticated caller, and a large one only from those who may write.
 func (c *call) secretsBody(org keep.ID) ([]byte, error) {
 	if c.mayWrite(org) {
 		body, err := c.readBody(maxSecretsBody)
 		if err != nil {
-			return nil, c.wrong(org, err)
+			return nil, c.invalidRequest(org, err)
 		}
 		return body, nil
 	}
@@ -85,15 +85,15 @@ func (c *call) secretsBody(org keep.ID) ([]byte, error) {
 		}
 		return nil, err
 	case err != nil:
-		return nil, c.wrong(org, err)
+		return nil, c.invalidRequest(org, err)
 	}
 	return body, nil
 }
 
-// change writes, and answers as InfluxDB does: with nothing.
+// change makes a change and responds as InfluxDB does: without a body.
 func (c *call) change(org keep.ID, ch keep.Change) error {
 	if _, err := c.keep.Change(c.ctx(), c.caller, org, ch); err != nil {
-		return hidden(err)
+		return hideOrganization(err)
 	}
 	return c.noContent()
 }

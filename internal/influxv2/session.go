@@ -2,11 +2,11 @@ package influxv2
 
 import "net/http"
 
-// signIn makes a session and puts its key into a cookie.
+// signIn creates a session and sets its key as a cookie.
 func (c *call) signIn() error {
 	user, password, ok := c.r.BasicAuth()
 	if !ok {
-		// To ask all the same puts the refusal into the audit log.
+		// Authenticating nothing records the refusal in the audit log.
 		_, err := c.keep.Authenticate(c.ctx(), c.caller.Origin, "")
 		return err
 	}
@@ -21,7 +21,7 @@ func (c *call) signIn() error {
 	return c.noContent()
 }
 
-// signOut needs no caller but the session itself, which it ends.
+// signOut ends a session. Its key is all the authentication needed.
 func (c *call) signOut() error {
 	key, _ := c.session(c.r) // "" is of no session
 	if err := c.keep.SignOut(c.ctx(), c.caller, key); err != nil {

@@ -26,7 +26,7 @@ type setupBody struct {
 	Org                    string `json:"org"`
 	Bucket                 string `json:"bucket"`
 	RetentionPeriodSeconds int64  `json:"retentionPeriodSeconds"`
-	// RetentionPeriodHrs counts nanoseconds, in InfluxDB too.
+	// RetentionPeriodHrs is in nanoseconds, in InfluxDB too.
 	RetentionPeriodHrs int64  `json:"retentionPeriodHrs"`
 	Token              string `json:"token"`
 }
@@ -38,8 +38,8 @@ func (b *setupBody) retention() time.Duration {
 	return time.Duration(b.RetentionPeriodHrs)
 }
 
-// setup answers with the bucket that was asked for, since InfluxDB's clients
-// look at it. There are no buckets here, and nothing is kept of it.
+// setup responds with the requested bucket, because InfluxDB's clients read
+// it. The bucket isn't stored: there are none here.
 func (c *call) setup() error {
 	var body setupBody
 	if err := c.decode(&body, badPlain); err != nil {
@@ -62,8 +62,8 @@ func (c *call) setup() error {
 	})
 }
 
-// hashedToken is what InfluxDB would keep of a token. It is part of the answer
-// and kept nowhere: the domain has a keyed hash of its own.
+// hashedToken returns InfluxDB's hash of a token. It is part of the response
+// and not stored: the domain has its own keyed hash.
 func hashedToken(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return "$influxdb2-sha256$" + base64.URLEncoding.EncodeToString(sum[:])
@@ -76,7 +76,7 @@ type setupAnswer struct {
 	Auth   setupTokenAnswer   `json:"auth"`
 }
 
-// setupTokenAnswer is a token as setup shows it, and nothing else does.
+// setupTokenAnswer is a token in the format that only setup uses.
 type setupTokenAnswer struct {
 	ID          keep.ID            `json:"id"`
 	Token       string             `json:"token"`
@@ -124,7 +124,7 @@ func bucketAnswerOf(r *keep.SetupResult, body *setupBody) bucketAnswer {
 	}
 }
 
-// shardDuration is how InfluxDB would divide a bucket's data.
+// shardDuration returns how InfluxDB would partition a bucket's data.
 func shardDuration(retention time.Duration) time.Duration {
 	const day = 24 * time.Hour
 	switch {

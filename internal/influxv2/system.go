@@ -22,8 +22,8 @@ func (c *call) serveDescription() error {
 	return nil
 }
 
-// serviceLinks says where things are. InfluxDB lists more; here is what is
-// served.
+// serviceLinks lists the API's addresses that are served here; InfluxDB lists
+// more.
 func serviceLinks() []byte {
 	b, err := json.Marshal(map[string]any{
 		"authorizations": "/api/v2/authorizations",
@@ -38,7 +38,7 @@ func serviceLinks() []byte {
 		"system":         map[string]string{"health": "/health", "metrics": "/metrics", "ready": "/ready"},
 		"users":          "/api/v2/users",
 	})
-	if err != nil { // not possible: a map of strings
+	if err != nil { // can't happen for a map of strings
 		return nil
 	}
 	return append(b, '\n')
@@ -49,7 +49,7 @@ func (c *call) serveLinks() error {
 	return nil
 }
 
-// ping says that the server is there. InfluxDB's has the Vary header too.
+// ping reports that the server is up. InfluxDB's also has the Vary header.
 func (c *call) ping() error {
 	c.w.Header().Set("Vary", "Accept-Encoding")
 	return c.noContent()
@@ -62,7 +62,7 @@ func (c *call) pingOptions() error {
 	return nil
 }
 
-// check is the result of one thing that was looked at.
+// check is the result of one check.
 type check struct {
 	Name    string `json:"name"`
 	Status  string `json:"status"`
@@ -73,7 +73,7 @@ func newCheck(name string, err error) check {
 	if err == nil {
 		return check{Name: name, Status: "pass"}
 	}
-	// What is wrong in detail is in the server's log. Here everybody reads.
+	// Everyone can read this; the details are in the server's log.
 	message := "not ready"
 	var e *keep.Error
 	if errors.As(err, &e) {
@@ -82,8 +82,8 @@ func newCheck(name string, err error) check {
 	return check{name, "fail", message}
 }
 
-// checks looks at what the server can't do without, and what an operator should
-// look into before a restart.
+// checks returns the checks that the server needs to pass, and warnings for the
+// operator.
 func (c *call) checks() (all []check, failed string) {
 	log := newCheck("audit-log", c.keep.Writable())
 	if warnings := c.keep.AuditWarnings(); log.Status == "pass" && len(warnings) > 0 {
@@ -141,7 +141,7 @@ func (c *call) ready() error {
 	return c.respondLine(http.StatusOK, answer{"ready", c.config.Started, up, nil})
 }
 
-// listResources names the types of resource that permissions can be about.
+// listResources names the resource types that permissions can have.
 func (c *call) listResources() error {
 	c.w.Header().Set("Content-Type", "application/json") // without charset, as in InfluxDB
 	return c.respondLine(http.StatusOK, acl.Types())

@@ -10,7 +10,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// A token is what InfluxDB's API calls an authorization.
+// InfluxDB's API calls a token an authorization.
 
 type tokenAnswer struct {
 	ID          keep.ID            `json:"id"`
@@ -72,13 +72,12 @@ func tokenAnswerOf(ctx context.Context, t *keep.Token, names *resourceNames) (to
 	}, err
 }
 
-// resourceNames finds the names of the organizations and users that
-// permissions are about. What is gone, or what the caller may not read, has
-// none.
+// resourceNames finds the names of organizations and users in permissions.
+// Deleted ones, and those the caller may not read, have none.
 type resourceNames struct {
 	*call
 	known map[acl.Resource]string
-	// optional leaves out a name that can't be found out now.
+	// optional omits names that can't be read now.
 	optional bool
 }
 
@@ -86,8 +85,7 @@ func (c *call) resourceNames() *resourceNames {
 	return &resourceNames{call: c, known: map[acl.Resource]string{}}
 }
 
-// permissions returns a token's permissions with the names of what they are
-// about.
+// permissions returns a token's permissions with the names of their resources.
 func (n *resourceNames) permissions(ctx context.Context, t *keep.Token) ([]permissionAnswer, error) {
 	n.known[acl.Resource{Type: acl.Orgs, ID: t.Org}] = t.OrgName
 	n.known[acl.Resource{Type: acl.Users, ID: t.User}] = t.UserName
@@ -95,11 +93,11 @@ func (n *resourceNames) permissions(ctx context.Context, t *keep.Token) ([]permi
 	for i := range out {
 		r := &out[i].Resource
 		var err error
-		if r.ID != 0 && named(r.Type) {
+		if r.ID != 0 && hasResourceName(r.Type) {
 			if r.Name, err = n.find(ctx, acl.Resource{Type: r.Type, ID: r.ID}); err != nil {
 				return nil, err
 			}
-			if r.Name == "" { // InfluxDB then leaves out the organization's too
+			if r.Name == "" { // InfluxDB then omits the organization's too
 				continue
 			}
 		}
@@ -112,9 +110,9 @@ func (n *resourceNames) permissions(ctx context.Context, t *keep.Token) ([]permi
 	return out, nil
 }
 
-// named reports whether InfluxDB looks up the name of a resource of this type.
-// There are no buckets here, so that none is ever found.
-func named(t acl.Type) bool { return t == acl.Orgs || t == acl.Users || t == "buckets" }
+// hasResourceName reports whether InfluxDB looks up the name of a resource of this type.
+// There are no buckets here, so theirs is never found.
+func hasResourceName(t acl.Type) bool { return t == acl.Orgs || t == acl.Users || t == "buckets" }
 
 func (n *resourceNames) find(ctx context.Context, r acl.Resource) (name string, err error) {
 	if name, ok := n.known[r]; ok {
@@ -141,7 +139,7 @@ func (n *resourceNames) find(ctx context.Context, r acl.Resource) (name string, 
 
 func (c *call) respondToken(status int, t *keep.Token) error {
 	names := c.resourceNames()
-	// What was changed must not be answered as a failure.
+	// A change that succeeded must not be reported as failed.
 	names.optional = c.r.Method != http.MethodGet && c.r.Method != http.MethodHead
 	answer, err := tokenAnswerOf(c.ctx(), t, names)
 	if err != nil {
@@ -197,15 +195,15 @@ type tokenBody struct {
 	UserID      *keep.ID         `json:"userID"`
 	Description string           `json:"description"`
 	Permissions []permissionBody `json:"permissions"`
-	// InfluxDB has neither.
+	// Not in InfluxDB.
 	ExpiresAt *string  `json:"expiresAt"`
 	Names     []string `json:"names"`
 
 	readOnlyTokenFields
 }
 
-// readOnlyTokenFields are fields of InfluxDB's Authorization that its clients
-// may send back. They have no effect.
+// readOnlyTokenFields are fields of InfluxDB's Authorization that clients may
+// send back. They have no effect.
 type readOnlyTokenFields struct {
 	ID          any `json:"id"`
 	Token       any `json:"token"`
@@ -231,9 +229,9 @@ type resourceBody struct {
 	Org  any `json:"org"`
 }
 
-// namedAlone reports whether the resource is told by a name, which has no effect
-// and would leave a permission for everything of its type.
-func (r *resourceBody) namedAlone() bool {
+// onlyNamed reports whether the resource is selected only by a name, which
+// has no effect and would leave a permission for every resource of its type.
+func (r *resourceBody) onlyNamed() bool {
 	if r.Org != nil && r.OrgID == nil {
 		return true
 	}
@@ -241,11 +239,11 @@ func (r *resourceBody) namedAlone() bool {
 	case acl.Secrets, acl.Orgs, acl.Users, acl.Authorizations:
 		return r.Name != nil && r.ID == nil
 	}
-	return false // InfluxDB's clients name buckets, which are not here
+	return false // InfluxDB's clients name buckets, which don't exist here
 }
 
-// given returns an ID that may be left out, 0 when it is.
-func given(id *keep.ID) keep.ID {
+// idOrZero returns an optional ID, 0 if it is missing.
+func idOrZero(id *keep.ID) keep.ID {
 	if id == nil {
 		return 0
 	}
@@ -268,17 +266,17 @@ func (c *call) createToken() error {
 	return c.respondToken(http.StatusCreated, &t)
 }
 
-// newToken checks the body in InfluxDB's order.
+// newToken validates the body, in InfluxDB's order.
 func (b *tokenBody) newToken() (keep.NewToken, error) {
-	n := keep.NewToken{Org: b.OrgID, User: given(b.UserID), Active: b.Status != inactive, Description: b.Description, Names: b.Names}
+	n := keep.NewToken{Org: b.OrgID, User: idOrZero(b.UserID), Active: b.Status != inactive, Description: b.Description, Names: b.Names}
 	if len(b.Permissions) == 0 {
 		return n, invalid("authorization must include permissions")
 	}
 	for _, p := range b.Permissions {
-		if p.Resource.namedAlone() {
+		if p.Resource.onlyNamed() {
 			return n, invalid("a permission's resource is chosen by id and orgID: its name and org alone have no effect")
 		}
-		permission := acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Resource.Type, ID: given(p.Resource.ID), OrgID: given(p.Resource.OrgID)}}
+		permission := acl.Permission{Action: p.Action, Resource: acl.Resource{Type: p.Resource.Type, ID: idOrZero(p.Resource.ID), OrgID: idOrZero(p.Resource.OrgID)}}
 		switch err := permission.Valid(); {
 		case errors.Is(err, acl.ErrType):
 			return n, invalid("invalid resource type for permission: " + err.Error())
@@ -312,8 +310,8 @@ type tokenUpdateBody struct {
 	Status      *status `json:"status"`
 	Description *string `json:"description"`
 
-	// A client that sends a whole Authorization must not believe that it has
-	// changed these.
+	// Sending these must fail, or a client that sends a whole Authorization
+	// believes that it has changed them.
 	ExpiresAt any `json:"expiresAt"`
 	Names     any `json:"names"`
 

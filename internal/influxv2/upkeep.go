@@ -6,24 +6,23 @@ import (
 	"time"
 )
 
-// What operators do to a running server stands below /api/v2/fluxkeep, where
-// InfluxDB has nothing.
+// The routes for operating a running server are below /api/v2/fluxkeep, where
+// InfluxDB has none.
 
-// backup streams everything that is kept, sealed as it is.
+// backup streams all stored data, still sealed.
 func (c *call) backup() error {
 	w := &backupWriter{c: c}
 	err := c.keep.Backup(c.ctx(), c.caller, w)
 	if err != nil && w.begun {
-		// The status has gone out: only a broken connection tells the client
-		// that this is no backup.
+		// The status is sent: only a broken connection can show the client
+		// that the backup is incomplete.
 		panic(http.ErrAbortHandler)
 	}
 	return err
 }
 
-// backupWriter is the answer with a backup. The server gives the client time
-// for each piece anew, so a long backup is not cut short, and a client that
-// takes nothing any more is.
+// backupWriter is the response with a backup. The server renews the deadline
+// for each piece, so only a client that stops reading is cut off.
 type backupWriter struct {
 	c     *call
 	begun bool

@@ -18,7 +18,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// rotatable are the options of a domain that can rotate its keys.
+// rotatable returns options for a domain that can rotate its keys.
 func rotatable() *keeptest.Options {
 	return &keeptest.Options{Configure: func(c *keep.Config) {
 		c.SaveKeys = func(context.Context, *seal.Keys) error { return nil }
@@ -32,8 +32,8 @@ const (
 	compactPath = "/api/v2/fluxkeep/compact"
 )
 
-// TestUpkeepIsForOperators: nobody else is told or given anything, whatever
-// their token may do to an organization.
+// TestUpkeepIsForOperators checks that others learn and change nothing,
+// whatever their token may do to an organization.
 func TestUpkeepIsForOperators(t *testing.T) {
 	a := newAPI(t, rotatable())
 	owner := a.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(a.Org)})
@@ -74,7 +74,8 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// TestBackupWithoutKeyset: what could not be opened is not sent.
+// TestBackupWithoutKeyset checks that a backup that couldn't be opened isn't
+// sent.
 func TestBackupWithoutKeyset(t *testing.T) {
 	read := 0
 	a := newAPI(t, &keeptest.Options{Configure: func(c *keep.Config) {
@@ -83,7 +84,7 @@ func TestBackupWithoutKeyset(t *testing.T) {
 	writer := a.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(a.Org)})
 	want(t, a.do(t, "GET", backupPath, "", "Authorization", "Token "+writer.Value), http.StatusUnauthorized, keep.CodeUnauthorized)
 	if read > 0 {
-		t.Error("the keyset was read for somebody who may not have it")
+		t.Error("the keyset was read for an unauthorized caller")
 	}
 	want(t, a.do(t, "GET", backupPath, ""), http.StatusInternalServerError, keep.CodeInternal)
 }
@@ -101,7 +102,8 @@ func (b *breaking) Write(p []byte) (int, error) {
 	return b.ResponseRecorder.Write(p)
 }
 
-// TestBackupBreaksOff: an answer that has begun does not end as a whole one.
+// TestBackupBreaksOff checks that a truncated response doesn't end like a
+// complete one.
 func TestBackupBreaksOff(t *testing.T) {
 	a := newAPI(t, nil)
 	many := map[string]string{}
@@ -113,11 +115,11 @@ func TestBackupBreaksOff(t *testing.T) {
 	r.Header.Set("Authorization", "Token "+a.OperatorToken)
 	defer func() {
 		if fault := recover(); fault != http.ErrAbortHandler {
-			t.Errorf("it ended with %v", fault)
+			t.Errorf("the response ended with %v", fault)
 		}
 	}()
 	a.ServeHTTP(&breaking{httptest.NewRecorder(), 70_000}, r)
-	t.Error("it ended as if nothing had happened")
+	t.Error("the response ended normally")
 }
 
 type keysAnswer struct {

@@ -71,7 +71,7 @@ func (c *call) getUser() error {
 	return c.respond(http.StatusOK, userAnswerOf(u))
 }
 
-// userBody is what makes a user, or names one.
+// userBody creates or identifies a user.
 type userBody struct {
 	ID     keep.ID `json:"id"`
 	Name   string  `json:"name"`
@@ -87,7 +87,7 @@ func (c *call) createUser() error {
 		body.Status = active
 	}
 	if err := body.Status.check(); err != nil && body.Name != "" && c.mayCreateUsers() {
-		return err // everything else that is wrong comes first
+		return err // all other errors take precedence
 	}
 	u, err := c.keep.CreateUser(c.ctx(), c.caller, body.Name, body.Status == active)
 	if err != nil {

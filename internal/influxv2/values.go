@@ -20,9 +20,9 @@ import (
 // maxWait is how long a request may wait for a change.
 const maxWait = 5 * time.Minute
 
-// getValues answers with the secrets' values, all or those that the parameter
-// name chooses. With If-None-Match it answers 304 while nothing has changed,
-// and with the parameter wait it waits for a change first.
+// getValues sends the secrets' values, all or those selected by the parameter
+// name. With If-None-Match it sends 304 if nothing has changed; with the
+// parameter wait it first waits for a change.
 func (c *call) getValues() error {
 	org, err := c.organization()
 	if err != nil {
@@ -30,12 +30,12 @@ func (c *call) getValues() error {
 	}
 	q, err := c.valuesQuery()
 	if err != nil {
-		return c.wrong(org, err)
+		return c.invalidRequest(org, err)
 	}
 	view := c.view(q.names)
 	known, err := c.knownTag(org, view)
 	if err != nil {
-		return hidden(err)
+		return hideOrganization(err)
 	}
 	d, err := c.keep.Values(c.ctx(), c.caller, org, q.names, known)
 	if err == nil && d.Tag == known && q.wait > 0 {
@@ -44,7 +44,7 @@ func (c *call) getValues() error {
 		}
 	}
 	if err != nil {
-		return hidden(err)
+		return hideOrganization(err)
 	}
 	c.w.Header().Set("ETag", etag(d.Tag, view))
 	if d.Tag == known {
@@ -73,8 +73,8 @@ func (c *call) valuesQuery() (out valuesQuery, err error) {
 	return out, nil
 }
 
-// wait returns when the organization's secrets are no longer those of the tag,
-// when the time is over, or when the server ends.
+// wait returns when the organization's secrets no longer match the tag, the
+// time is up, or the server stops.
 func (c *call) wait(org keep.ID, tag string, d time.Duration) error {
 	done, err := httpapi.ExchangeOf(c.ctx()).Wait()
 	if err != nil {
@@ -98,17 +98,17 @@ func (c *call) wait(org keep.ID, tag string, d time.Duration) error {
 	return c.keep.Wait(ctx, c.caller, org, tag)
 }
 
-// extend gives a request more time than the server gives all. A writer that
-// knows no deadlines has none to move.
+// extend extends a request's deadlines beyond the server's defaults, if the
+// writer has any.
 func (c *call) extend(d time.Duration) {
 	rc, end := http.NewResponseController(c.w), time.Now().Add(d)
 	_ = rc.SetReadDeadline(end)
 	_ = rc.SetWriteDeadline(end)
 }
 
-// An ETag is the domain's tag, which changes with every version, and what
-// tells the views of one version apart: the names that were chosen, and the
-// token when it is for some names only.
+// An ETag is the domain's tag, which changes with every version, plus what
+// distinguishes the views of one version: the selected names, and the token if
+// it is limited to some names.
 
 func (c *call) view(names []string) string {
 	if names == nil && !c.caller.Limited() {
@@ -134,12 +134,12 @@ func etag(tag, view string) string {
 	return `"` + tag + `"`
 }
 
-// knownTag returns the tag of the version that the client has, "" for none.
+// knownTag returns the tag of the client's version, or "".
 func (c *call) knownTag(org keep.ID, view string) (string, error) {
 	for _, header := range c.r.Header.Values("If-None-Match") {
 		for part := range strings.SplitSeq(header, ",") {
 			part = strings.TrimPrefix(strings.TrimSpace(part), "W/")
-			if part == "*" { // whatever there is now
+			if part == "*" { // any current version
 				d, err := c.keep.Values(c.ctx(), c.caller, org, []string{}, "")
 				return d.Tag, err
 			}
@@ -151,7 +151,7 @@ func (c *call) knownTag(org keep.ID, view string) (string, error) {
 	return "", nil
 }
 
-// parseETag takes an ETag apart; ok is false for what is none of ours.
+// parseETag splits an ETag. ok is false if it isn't one of ours.
 func parseETag(s string) (tag, view string, ok bool) {
 	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' || strings.Count(s, `"`) != 2 {
 		return "", "", false
@@ -160,7 +160,7 @@ func parseETag(s string) (tag, view string, ok bool) {
 	return tag, view, strings.Count(tag, ".") == 2
 }
 
-// ifMatch makes a change conditional, as the header If-Match says.
+// ifMatch makes a change conditional on the header If-Match.
 func (c *call) ifMatch(ch *keep.Change) error {
 	headers := c.r.Header.Values("If-Match")
 	if len(headers) == 0 {
@@ -181,7 +181,7 @@ func (c *call) ifMatch(ch *keep.Change) error {
 func (c *call) patchValues() error { return c.writeValues(false) }
 func (c *call) putValues() error   { return c.writeValues(true) }
 
-// writeValues reads an import and makes one version of it.
+// writeValues reads an import and creates one version from it.
 func (c *call) writeValues(replace bool) error {
 	org, err := c.organization()
 	if err != nil {
@@ -192,26 +192,26 @@ func (c *call) writeValues(replace bool) error {
 	}
 	ch := keep.Change{Replace: replace}
 	if err := c.ifMatch(&ch); err != nil {
-		return c.wrong(org, err)
+		return c.invalidRequest(org, err)
 	}
 	if err := c.readImport(org, &ch); err != nil {
-		return c.wrong(org, err)
+		return c.invalidRequest(org, err)
 	}
 	w, err := c.keep.Change(c.ctx(), c.caller, org, ch)
 	if err != nil {
-		return hidden(lateWrite(ch, err))
+		return hideOrganization(preconditionError(ch, err))
 	}
 	return c.respondWritten(w)
 }
 
-// allowWrite refuses those who may not write an organization's secrets, before
-// the body is read.
+// allowWrite refuses callers who may not write an organization's secrets,
+// before the body is read.
 func (c *call) allowWrite(org keep.ID) error {
 	if c.mayWrite(org) {
 		return nil
 	}
 	_, err := c.keep.Change(c.ctx(), c.caller, org, keep.Change{})
-	return hidden(err)
+	return hideOrganization(err)
 }
 
 func (c *call) mayWrite(org keep.ID) bool {
@@ -221,16 +221,16 @@ func (c *call) mayWrite(org keep.ID) bool {
 	})
 }
 
-// lateWrite tells that If-Match was not right.
-func lateWrite(ch keep.Change, err error) error {
+// preconditionError reports that If-Match no longer holds.
+func preconditionError(ch keep.Change, err error) error {
 	if (ch.Tag != "" && errors.Is(err, keep.ErrCASMismatch)) || (ch.Exists && errors.Is(err, keep.ErrVersionNotFound)) {
 		return &keep.Error{Code: codePrecondition, Message: "the secrets are no longer those of If-Match"}
 	}
 	return err
 }
 
-// respondWritten says what a write did. The ETag, for callers who may read, is
-// that of all values after it.
+// respondWritten reports what a write did. The ETag, for callers who may read,
+// is that of all values after the write.
 func (c *call) respondWritten(w keep.Written) error {
 	if w.Tag != "" {
 		c.w.Header().Set("ETag", etag(w.Tag, c.view(nil)))

@@ -79,8 +79,8 @@ func TestValues(t *testing.T) {
 	a.checkValues(t, map[string]string{"b": "2"})
 }
 
-// TestValuesPermissions: the routes that InfluxDB does not have keep to the
-// same order of checks.
+// TestValuesPermissions checks that the routes InfluxDB lacks use the same
+// order of checks.
 func TestValuesPermissions(t *testing.T) {
 	a := newAPI(t, nil)
 	a.MustChange(t, keep.Change{Set: map[string]string{"a": "1"}})
@@ -127,7 +127,7 @@ func TestETags(t *testing.T) {
 	a := newAPI(t, nil)
 	limited := "Token " + a.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(a.Org), Names: []string{"a*"}}).Value
 	other := "Token " + a.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(a.Org), Names: []string{"b*"}}).Value
-	views := map[string]string{} // of ETags, by how they were asked for
+	views := map[string]string{} // the query of each ETag
 	asked := [][]string{
 		{a.secrets("/values"), "Token " + a.OperatorToken},
 		{a.secrets("/values?name=a"), "Token " + a.OperatorToken},
@@ -162,9 +162,9 @@ func TestETags(t *testing.T) {
 	}
 	same := a.do(t, "GET", a.secrets("/values?name=b&name=a&name=a"), "").Header().Get("ETag")
 	if same != a.do(t, "GET", a.secrets("/values?name=a&name=b"), "").Header().Get("ETag") {
-		t.Error("the order of names makes another ETag")
+		t.Error("the order of names changed the ETag")
 	}
-	for tag := range views { // none of an older version is right now
+	for tag := range views { // no older version matches now
 		if w := a.do(t, "GET", a.secrets("/values"), "", "If-None-Match", tag); (w.Code == 304) != strings.HasPrefix(views[tag], fmt.Sprint(2, asked[0])) {
 			t.Errorf("%s of %s: %d", tag, views[tag], w.Code)
 		}
@@ -200,7 +200,7 @@ func TestIfMatch(t *testing.T) {
 	if w.Header().Get("ETag") != tag() {
 		t.Errorf("a write answers with ETag %q, a read with %q", w.Header().Get("ETag"), tag())
 	}
-	// The number alone does not make it the same version.
+	// The number alone doesn't identify the version.
 	foreign := `"0000000000000001` + tag()[17:]
 	want(t, a.do(t, "PATCH", a.secrets("/values"), `{"a":"x"}`, "If-Match", foreign), 412, "precondition failed")
 	for _, header := range []string{"4", `"4"`, "W/" + tag(), tag() + `, "x"`, `"a.b"`, ""} {
@@ -213,7 +213,7 @@ func TestIfMatch(t *testing.T) {
 	}
 	a.checkValues(t, map[string]string{"a": "4"})
 
-	// Of those who write at once what they have read, one may.
+	// Of concurrent writers that read the same version, one may succeed.
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	statuses := map[int]int{}
@@ -261,7 +261,7 @@ func TestHistoryAndRollback(t *testing.T) {
 		t.Errorf("history %q\nwant    %q", lines, want)
 	}
 	if strings.Contains(w.Body.String(), "destroyed") || strings.Contains(w.Body.String(), "deletedAt") {
-		t.Errorf("what is not is shown: %s", w.Body)
+		t.Errorf("empty fields are shown: %s", w.Body)
 	}
 	for _, body := range []string{`{"version":0}`, `{"version":-1}`, `{"version":"1"}`} {
 		want(t, a.do(t, "POST", a.secrets("/rollback"), body), 400, keep.CodeInvalid)
@@ -269,8 +269,8 @@ func TestHistoryAndRollback(t *testing.T) {
 	want(t, a.do(t, "POST", a.secrets("/dismiss"), `{"version":1}`), 404, keep.CodeNotFound)
 }
 
-// TestImports: an organization's imports are few at a time, and one more is told
-// to come again. They don't keep another organization's out.
+// TestImports checks the limit on an organization's concurrent imports, and
+// that one organization's imports don't block another's.
 func TestImports(t *testing.T) {
 	a := newAPI(t, nil)
 	limits := &httpapi.Limits{
@@ -290,7 +290,7 @@ func TestImports(t *testing.T) {
 		pr, pw := io.Pipe()
 		open = append(open, pw)
 		wg.Go(func() { send(a.secrets("/values"), pr) })
-		io.WriteString(pw, "{") // returns when it is being read
+		io.WriteString(pw, "{") // returns once it is being read
 	}
 	w := send(a.secrets("/values"), strings.NewReader(`{}`))
 	want(t, w, 429, keep.CodeTooMany)
@@ -316,7 +316,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestImportNames: as many as an organization may have, and no more.
+// TestImportNames checks the limit on an organization's names.
 func TestImportNames(t *testing.T) {
 	a := newAPI(t, nil)
 	var b bytes.Buffer
@@ -331,7 +331,8 @@ func TestImportNames(t *testing.T) {
 	want(t, a.do(t, "PATCH", a.secrets("/values"), b.String()), 400, keep.CodeInvalid)
 }
 
-// poller sends requests to a real server, since waiting is about connections.
+// poller sends requests to a real server, because waiting depends on
+// connections.
 type poller struct {
 	*http.Server
 	url, token string
@@ -357,7 +358,7 @@ func (c *poller) get(t *testing.T, path, tag string) (status int, body, etag str
 func TestWait(t *testing.T) {
 	a := newAPI(t, nil)
 	server := httptest.NewUnstartedServer(a)
-	// Shorter than what is waited for.
+	// Shorter than the wait.
 	server.Config.ReadTimeout, server.Config.WriteTimeout = time.Second, time.Second
 	server.Start()
 	defer server.Close()
@@ -371,7 +372,7 @@ func TestWait(t *testing.T) {
 	if status, body, same := c.get(t, a.secrets("/values?wait=2s"), tag); status != 304 || body != "" || same != tag || time.Since(start) < 2*time.Second {
 		t.Errorf("nothing changes: %d %q %q after %v", status, body, same, time.Since(start))
 	}
-	// Without a tag that is right there is nothing to wait for.
+	// Without a current tag there is nothing to wait for.
 	for _, old := range []string{"", `"x"`} {
 		start = time.Now()
 		if status, _, _ := c.get(t, a.secrets("/values?wait=5m"), old); status != 200 || time.Since(start) > time.Minute {
@@ -394,7 +395,7 @@ func TestWait(t *testing.T) {
 				t.Errorf("after the change: %s", got)
 			}
 		case <-time.After(time.Minute):
-			t.Fatal("nobody was told of the change")
+			t.Fatal("the waiting request did not return")
 		}
 	}
 	for _, wait := range []string{"6m", "-1s", "soon", "5"} {
@@ -404,7 +405,8 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// TestWaitEndsWithTheServer: a server that ends does not wait for a change.
+// TestWaitEndsWithTheServer checks that a stopping server doesn't wait for a
+// change.
 func TestWaitEndsWithTheServer(t *testing.T) {
 	k := keeptest.New(t, nil)
 	done := make(chan struct{})

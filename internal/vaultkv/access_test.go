@@ -11,7 +11,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// bodies that a route takes, so that a refusal is not about the body.
+// bodyFor returns a valid body, so that only access decides.
 func bodyFor(method, pattern string) string {
 	switch {
 	case strings.Contains(pattern, "/data/"):
@@ -26,8 +26,8 @@ func bodyFor(method, pattern string) string {
 	return ""
 }
 
-// TestAccess goes through the table of routes: who may not is told the same
-// whether something is there or not, and nothing happens.
+// TestAccess goes through the routing table: an unauthorized caller gets the
+// same response whether something exists or not, and nothing happens.
 func TestAccess(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
@@ -48,7 +48,7 @@ func TestAccess(t *testing.T) {
 			before := version()
 			if route.Open {
 				if a := ask("", "x"); a.status == 403 {
-					t.Errorf("an open route answers %d %s", a.status, a.text)
+					t.Errorf("an open route returned %d %s", a.status, a.text)
 				}
 				return
 			}
@@ -71,21 +71,21 @@ func TestAccess(t *testing.T) {
 			if !reads {
 				ask(reader, s.Org.String()).wantErrors(t, 403, "permission denied")
 			} else if a := ask(reader, s.Org.String()); a.status == 403 {
-				t.Errorf("who may read: %d %s", a.status, a.text)
+				t.Errorf("a token that may read: %d %s", a.status, a.text)
 			}
 			if !reads {
-				// Names out of its sight, or versions as a whole, are not for it.
+				// Hidden names and whole versions are off limits.
 				ask(limited, s.Org.String()).wantErrors(t, 403, "permission denied")
 			}
 			if after := version(); after != before {
-				t.Errorf("the versions were %s and are %s", before, after)
+				t.Errorf("the versions changed from %s to %s", before, after)
 			}
 		})
 	}
 }
 
-// TestMethods: what a path has no route for is refused, and what it has is
-// listed.
+// TestMethods checks that each path refuses the methods it doesn't support and
+// lists those it does.
 func TestMethods(t *testing.T) {
 	s := newServer(t, nil)
 	methods, open := map[string][]string{}, map[string]bool{}
@@ -126,7 +126,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestRefusedForAll: what is wrong with a request whoever sends it.
+// TestRefusedForAll checks requests that are refused for any caller.
 func TestRefusedForAll(t *testing.T) {
 	s := newServer(t, nil)
 	for _, token := range []string{s.OperatorToken, "", "no such token"} {
@@ -141,7 +141,7 @@ func TestRefusedForAll(t *testing.T) {
 			s.do(t, "FOO", path, token, `{}`).wantErrors(t, 405)
 		}
 	}
-	// An organization's name may end in what looks like that slash.
+	// An organization's name may end in what looks like a slash.
 	o, err := s.CreateOrganization(t.Context(), s.Operator(t, keep.InfluxDB), "a/", "")
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,8 @@ func TestPatternOfRequests(t *testing.T) {
 	}
 }
 
-// TestWhereATokenStands: in either header, X-Vault-Token first.
+// TestWhereATokenStands reads the token from either header, X-Vault-Token
+// first.
 func TestWhereATokenStands(t *testing.T) {
 	s := newServer(t, nil)
 	good, bad := s.OperatorToken, "no such token"
@@ -204,7 +205,8 @@ func TestWhereATokenStands(t *testing.T) {
 	s.do(t, "LIST", "/v1/secret/metadata", inactive.Value, "").wantErrors(t, 403, "permission denied")
 }
 
-// TestTokenForSomeNames sees and changes these alone.
+// TestTokenForSomeNames checks that a limited token sees and changes only its
+// names.
 func TestTokenForSomeNames(t *testing.T) {
 	for _, mount := range []string{"", "/influxd"} {
 		s := newServer(t, nil)
@@ -218,13 +220,12 @@ func TestTokenForSomeNames(t *testing.T) {
 		if got, _ := ask("GET", data, "").document(t); !maps.Equal(got, map[string]string{"db-a": "1", "db-b": "1"}) {
 			t.Errorf("it sees %v", got)
 		}
-		// Its whole document is what it sees; the rest stays.
+		// It replaces the whole document that it sees; the rest stays.
 		ask("PUT", data, `{"data":{"db-a":"2","db-c":"1"},"options":{"cas":1}}`).want(t, 200)
 		wantValues(t, s, map[string]string{"db-a": "2", "db-c": "1", "mail": "hidden"})
 		ask("PATCH", data, `{"data":{"db-c":null,"db-d":"1"}}`).want(t, 200)
 		wantValues(t, s, map[string]string{"db-a": "2", "db-d": "1", "mail": "hidden"})
-		// A guess is refused whether it is right or wrong, with whatever
-		// check-and-set.
+		// A guess is refused, right or wrong, with any check-and-set.
 		for _, options := range []string{`{}`, `{"cas":0}`, `{"cas":1}`, `{"cas":3}`, `{"cas":9}`} {
 			for _, mail := range []string{`"hidden"`, `"wrong"`} {
 				ask("PUT", data, `{"data":{"db-a":"2","db-d":"1","mail":`+mail+`},"options":`+options+`}`).wantErrors(t, 403, "permission denied")

@@ -13,13 +13,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// respond sends Vault's envelope with the data that fill appends. Answers are
-// put together by hand, since reading a document is what is asked for most.
+// respond sends Vault's envelope with the data that fill appends. It is
+// encoded by hand because reading a document is the most frequent request.
 func (c *call) respond(status int, warnings []string, fill func([]byte) []byte) error {
 	return c.envelope(status, warnings, []byte("null"), func(b []byte, _ httpapi.Sender) []byte { return fill(b) })
 }
 
-// respondLong is respond for data that can be long.
+// respondLong is respond for data that may be long.
 func (c *call) respondLong(status int, warnings []string, fill func([]byte, httpapi.Sender) []byte) error {
 	return c.envelope(status, warnings, []byte("null"), fill)
 }
@@ -56,7 +56,7 @@ func (c *call) respondJSON(data any, warnings ...string) error {
 	return c.respond(http.StatusOK, warnings, func(dst []byte) []byte { return append(dst, b...) })
 }
 
-// respondBoth sends data both in the envelope and beside its fields, as the
+// respondBoth sends data both in the envelope and at the top level, as the
 // oldest parts of Vault's API do.
 func (c *call) respondBoth(data map[string]any, warnings []string) error {
 	all := map[string]any{
@@ -72,7 +72,7 @@ func (c *call) respondBoth(data map[string]any, warnings []string) error {
 	return c.sendJSON(http.StatusOK, all)
 }
 
-// sendJSON sends an answer that has no envelope.
+// sendJSON sends a response without an envelope.
 func (c *call) sendJSON(status int, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -82,7 +82,7 @@ func (c *call) sendJSON(status int, v any) error {
 	return nil
 }
 
-// send writes a whole answer.
+// send writes a complete response.
 func send(w http.ResponseWriter, status int, body []byte) {
 	setHeaders(w.Header())
 	if len(body) > 0 {
@@ -97,16 +97,16 @@ func setHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// done answers a request that there is nothing to say to: as in Vault, not even
-// that it had fields that nothing asks for.
-func (c *call) done() error {
+// noContent sends 204 No Content. As in Vault, it doesn't warn about unknown
+// fields.
+func (c *call) noContent() error {
 	send(c.w, http.StatusNoContent, nil)
 	return nil
 }
 
 func appendNull(b []byte) []byte { return append(b, "null"...) }
 
-// appendDocument writes the data of a document's answer.
+// appendDocument appends the data of a document response.
 func appendDocument(b []byte, send httpapi.Sender, d *keep.Document) []byte {
 	b = append(b, `{"data":`...)
 	if d.Version.Hidden {
@@ -131,7 +131,7 @@ func appendDocument(b []byte, send httpapi.Sender, d *keep.Document) []byte {
 	return append(b, '}')
 }
 
-// appendVersion writes what is told about one version.
+// appendVersion appends the metadata of one version.
 func appendVersion(b []byte, v *keep.VersionInfo, custom map[string]string) []byte {
 	b = append(b, `{"created_time":`...)
 	b = appendTime(b, v.Created)
@@ -162,7 +162,7 @@ func appendCustom(b []byte, custom map[string]string) []byte {
 	return append(b, '}')
 }
 
-// appendTime writes a time, "" for none.
+// appendTime appends a time, "" if zero.
 func appendTime(b []byte, t time.Time) []byte {
 	b = append(b, '"')
 	if !t.IsZero() {

@@ -13,8 +13,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// sameJSON checks that what was written by hand says what encoding/json's
-// writing of want says.
+// sameJSON checks that hand-encoded JSON is equivalent to encoding/json's.
 func sameJSON(t *testing.T, got []byte, want any) {
 	t.Helper()
 	b, err := json.Marshal(want)
@@ -42,7 +41,7 @@ func randomText(r *rand.Rand) string {
 	return b.String()
 }
 
-// TestAppendDocument compares the hand-written answers with encoding/json's.
+// TestAppendDocument compares hand-encoded responses with encoding/json's.
 func TestAppendDocument(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	randomTime := func() time.Time {
@@ -120,7 +119,7 @@ func TestUUID(t *testing.T) {
 	}
 	for _, s := range []string{"", "x", strings.Repeat("-", 36), strings.Repeat("a", 36), "123E4567-e89b-42d3-a456-426614174000", `123e4567-e89b-42d3-a456-42661417400"`} {
 		if isUUID(s) {
-			t.Errorf("%q is taken for a UUID", s)
+			t.Errorf("%q passed as a UUID", s)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// discard is a ResponseWriter that keeps nothing.
+// discard is a ResponseWriter that discards the response.
 type discard struct {
 	header http.Header
 	status int
@@ -18,8 +18,8 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(b []byte) (int, error) { d.bytes += len(b); return len(b), nil }
 
-// BenchmarkReadDocument is one read from the request to the answer, without
-// the network: authentication, the domain, the audit log, the protocol.
+// BenchmarkReadDocument measures a read from request to response, without the
+// network: authentication, the domain, the audit log, the protocol.
 func BenchmarkReadDocument(b *testing.B) {
 	for _, names := range []int{1, 10, 100} {
 		for _, path := range []string{"ID", "name"} {
@@ -50,8 +50,8 @@ func BenchmarkReadDocument(b *testing.B) {
 	}
 }
 
-// BenchmarkWriteDocument is one write by an influxd, with a check-and-set that
-// is always right.
+// BenchmarkWriteDocument measures a write by influxd, with a valid
+// check-and-set.
 func BenchmarkWriteDocument(b *testing.B) {
 	s := newServer(b, nil)
 	data := map[string]string{"db": "pw", "mail": "pw"}

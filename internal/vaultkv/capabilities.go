@@ -9,17 +9,17 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// maxCapabilityPaths bounds the work of one question.
+// maxCapabilityPaths limits the work of one request.
 const maxCapabilityPaths = 100
 
 // may reports whether the caller has a permission on an organization's
-// secrets. It only tells the caller about its own permissions: the domain
-// decides by itself.
+// secrets. It only informs the caller about its own permissions; the domain
+// enforces them separately.
 func (c *call) may(a acl.Action, org keep.ID) bool {
 	return c.caller.Permissions().Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}})
 }
 
-// capabilities tells what the caller may do at paths, in Vault's words.
+// capabilities returns the caller's capabilities at paths, in Vault's terms.
 func (c *call) capabilities() error {
 	f, err := c.fields()
 	if err != nil {
@@ -43,8 +43,8 @@ func (c *call) capabilities() error {
 	return c.respondBoth(data, warnUnknown(f, "paths", "path", "token"))
 }
 
-// paths reads "paths", or "path" if that has none: a list, or a string with
-// commas.
+// paths reads "paths" or, if that is empty, "path": a list, or a
+// comma-separated string.
 func (f fields) paths() ([]string, error) {
 	var paths []string
 	for _, name := range []string{"paths", "path"} {
@@ -75,7 +75,7 @@ func (f fields) paths() ([]string, error) {
 	return paths, nil
 }
 
-// ownCapability is what every token may do with itself, "" at other paths.
+// ownCapability returns what every token may do to itself, "" at other paths.
 func ownCapability(path string) string {
 	switch path {
 	case "auth/token/lookup-self", "sys/mounts", "secret/config":
@@ -116,9 +116,9 @@ func (c *call) capabilitiesAt(path string) ([]string, error) {
 	return deny, nil
 }
 
-// capabilitiesOf lists what one who may read or write an organization's
-// secrets may do at one of the engine's paths for it, in Vault's order. What
-// concerns whole versions is not for a token that is limited to some names.
+// capabilitiesOf lists, in Vault's order, what a caller with these permissions
+// on an organization's secrets may do at one of the engine's paths. Tokens
+// limited to some names have no access to whole versions.
 func (c *call) capabilitiesOf(kind string, read, write bool) []string {
 	var out []string
 	whole := write && !c.caller.Limited()

@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// vaultClient is HashiCorp's own client, unmodified.
+// vaultClient returns HashiCorp's own client, unmodified.
 func vaultClient(t *testing.T, s *server, token string) *api.Client {
 	t.Helper()
 	listener := httptest.NewServer(s)
@@ -113,7 +113,7 @@ func TestVaultClientKV(t *testing.T) {
 				t.Errorf("destroyed: %+v, %v", old, err)
 			}
 			if _, err := kv.GetVersion(ctx, path, 99); !errors.Is(err, api.ErrSecretNotFound) {
-				t.Errorf("a version that never was: %v", err)
+				t.Errorf("a version that never existed: %v", err)
 			}
 
 			if err := kv.PutMetadata(ctx, path, api.KVMetadataPutInput{
@@ -133,7 +133,7 @@ func TestVaultClientKV(t *testing.T) {
 				t.Errorf("metadata: %s", got)
 			}
 			if _, err := kv.Put(ctx, path, map[string]any{"a": "3"}); err == nil {
-				t.Error("a write without check-and-set was taken")
+				t.Error("a write without check-and-set succeeded")
 			}
 			if err := kv.DeleteMetadata(ctx, path); err != nil {
 				t.Fatal(err)
@@ -187,7 +187,7 @@ func TestVaultClientSystem(t *testing.T) {
 }
 
 // TestVaultClientLogin logs in with a token as an AppRole, and lets the
-// client's own watcher renew what it got.
+// client's watcher renew it.
 func TestVaultClientLogin(t *testing.T) {
 	s := newServer(t, nil)
 	c := vaultClient(t, s, "")

@@ -17,19 +17,19 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// How long a request's body may be: of those who may write something, and of
-// all others.
+// Limits on a request's body: for callers who may write something, and for all
+// others.
 const (
 	maxBody      = 8 << 20
 	maxSmallBody = 64 << 10
 )
 
-// fields are the members of a request's body. They are picked by their exact
-// names, where encoding/json would take DATA for data.
+// fields are the members of a request's body, by exact name; encoding/json
+// would accept DATA for data.
 type fields map[string]json.RawMessage
 
-// fields reads the body, a JSON object whatever the Content-Type says. An
-// empty body has no fields.
+// fields reads the body, a JSON object whatever the Content-Type. An empty
+// body has no fields.
 func (c *call) fields() (fields, error) {
 	limit := int64(maxBody)
 	if !c.caller.Writes() {
@@ -42,8 +42,8 @@ func (c *call) fields() (fields, error) {
 	return parseFields(body)
 }
 
-// fieldsOfWriter is fields for one who may write the organization's secrets.
-// All others are refused before the body is read.
+// fieldsOfWriter is fields for callers who may write the organization's
+// secrets. Others are refused before the body is read.
 func (c *call) fieldsOfWriter() (fields, error) {
 	org, err := c.organization()
 	if err != nil {
@@ -68,7 +68,7 @@ func parseFields(body []byte) (fields, error) {
 	return f, nil
 }
 
-// jsonProblem says what is wrong with a document without repeating any of it.
+// jsonProblem describes an error in a document without quoting the document.
 func jsonProblem(err error) string {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -80,11 +80,10 @@ func jsonProblem(err error) string {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "it ends too early"
 	}
-	return err.Error() // of httpapi, which says fixed texts
+	return err.Error() // from httpapi, whose messages are fixed
 }
 
-// warnUnknown returns Vault's warning about fields that are not among those
-// known, if there are any.
+// warnUnknown returns Vault's warning about unknown fields, if there are any.
 func warnUnknown[T any](given map[string]T, known ...string) []string {
 	var unknown []string
 	for _, name := range slices.Sorted(maps.Keys(given)) {
@@ -98,8 +97,8 @@ func warnUnknown[T any](given map[string]T, known ...string) []string {
 	return []string{fmt.Sprintf("Endpoint ignored these unrecognized parameters: %v", unknown)}
 }
 
-// warnReplaced is Vault's warning that the path names the document, whatever
-// the body says.
+// warnReplaced returns Vault's warning that the path, not the body, names the
+// document.
 func (f fields) warnReplaced() []string {
 	if _, given := f["path"]; !given {
 		return nil
@@ -109,8 +108,8 @@ func (f fields) warnReplaced() []string {
 
 func isNull(raw json.RawMessage) bool { return string(raw) == "null" }
 
-// object reads a field that holds an object, nil if it is absent, null or an
-// empty array.
+// object reads an object field. It returns nil if the field is absent, null or
+// an empty array.
 func (f fields) object(name string) (fields, error) {
 	raw, ok := f[name]
 	if !ok || isNull(raw) || string(raw) == "[]" {
@@ -127,7 +126,7 @@ func asObject(name string, raw json.RawMessage) (fields, error) {
 	return out, nil
 }
 
-// content is what a write is to put into a document.
+// content is the data of a write.
 type content struct {
 	set      map[string]string
 	remove   []string // sorted
@@ -170,7 +169,7 @@ func (f fields) content(patch bool) (content, error) {
 	if out.cas, err = options.cas(); err != nil {
 		return content{}, err
 	}
-	if raw, given := f["version"]; given { // of no use in a write
+	if raw, given := f["version"]; given { // has no effect in a write
 		if _, err := parseInt(raw); err != nil {
 			return content{}, invalid(fmt.Sprintf("error converting input for field %q: %v", "version", err))
 		}
@@ -196,7 +195,7 @@ func (f fields) cas() (*uint64, error) {
 	return cas, nil
 }
 
-// parseCAS reads the number of a version. A negative one fits none.
+// parseCAS reads a version number. A negative one matches no version.
 func parseCAS(raw json.RawMessage) (*uint64, error) {
 	n, err := parseInt(raw)
 	if err != nil {
@@ -211,8 +210,8 @@ func parseCAS(raw json.RawMessage) (*uint64, error) {
 
 var errNumber = errors.New("a whole number is wanted")
 
-// parseInt reads what Vault takes for a whole number: one, a string with one
-// in Go's notation, true and false for 1 and 0; null and "" are 0.
+// parseInt reads what Vault accepts as a whole number: a number, a string with
+// one in Go's syntax, true and false as 1 and 0; null and "" are 0.
 func parseInt(raw json.RawMessage) (int64, error) {
 	text := string(raw)
 	switch text[0] {
@@ -233,7 +232,7 @@ func parseInt(raw json.RawMessage) (int64, error) {
 	return n, nil
 }
 
-// parseNumber reads a whole number in Go's notation, "" as 0.
+// parseNumber reads a whole number in Go's syntax, "" as 0.
 func parseNumber(text string) (int64, error) {
 	if text == "" {
 		return 0, nil
@@ -246,8 +245,8 @@ func parseNumber(text string) (int64, error) {
 }
 
 // versions reads the list of versions to delete, undelete or destroy: an
-// array, or what Vault takes for one, a single number or a string with commas.
-// What is no number of a version is one that is not there.
+// array, or what Vault accepts as one, a single number or a comma-separated
+// string. Numbers out of range are treated as versions that don't exist.
 func (f fields) versions() ([]uint64, error) {
 	raw, ok := f["versions"]
 	var list []json.RawMessage
@@ -296,12 +295,12 @@ func badVersions() error {
 	return invalid(`error converting input for field "versions": a list of version numbers is wanted`)
 }
 
-// settings reads the body of a metadata write or patch. A null sets a field
-// back to its default, but for delete_version_after, which it leaves; in a
-// patch, custom_metadata is merged.
+// settings reads the body of a metadata write or patch. null resets a field to
+// its default, except delete_version_after, which it leaves alone; in a patch,
+// custom_metadata is merged.
 func (f fields) settings(patch bool) (keep.SettingsUpdate, error) {
 	var u keep.SettingsUpdate
-	for _, name := range slices.Sorted(maps.Keys(f)) { // the first error is always the same
+	for _, name := range slices.Sorted(maps.Keys(f)) { // sorted, so that the first error is deterministic
 		raw := f[name]
 		var err error
 		switch name {
@@ -351,9 +350,9 @@ func (f fields) custom(patch bool, u *keep.SettingsUpdate) error {
 	return nil
 }
 
-// customValue reads a value of custom_metadata. In a patch it is a string, or
-// null. Elsewhere Vault writes numbers and booleans as strings, and null as "",
-// which it then refuses for its length.
+// customValue reads a value of custom_metadata. In a patch it is a string or
+// null. Otherwise Vault converts numbers and booleans to strings, and null to
+// "", which it then rejects for its length.
 func customValue(raw json.RawMessage, patch bool) (*string, error) {
 	var value *string
 	err := json.Unmarshal(raw, &value)
@@ -384,8 +383,8 @@ func parseCount(raw json.RawMessage) (*int, error) {
 	return &count, err
 }
 
-// parseBool reads what Vault takes for true or false: also 1 and 0, and
-// strings with these in Go's notation; null and "" are false.
+// parseBool reads what Vault accepts as a boolean: also 1 and 0, and strings
+// with these in Go's syntax; null and "" are false.
 func parseBool(raw json.RawMessage) (*bool, error) {
 	text := string(raw)
 	if text[0] == '"' {
@@ -403,14 +402,15 @@ func parseBool(raw json.RawMessage) (*bool, error) {
 	return &on, nil
 }
 
-// maxDuration is longer than anybody keeps a secret, and short enough to be
-// added to any time.
+// maxDuration is longer than any secret lives, and short enough to be added to
+// any time.
 const maxDuration = 100 * 365 * 24 * time.Hour
 
 var errDuration = errors.New("a duration such as 90s, 12h or 30d is wanted")
 
-// parseDuration reads seconds, as a number or a string, or a string with
-// units: those of Go, and d for days. null, "" and parts of seconds are none.
+// parseDuration reads seconds, as a number or a string, or a string with Go's
+// units or d for days. It returns nil for null and "", and ignores fractions
+// of a second.
 func parseDuration(raw json.RawMessage) (*time.Duration, error) {
 	text := string(raw)
 	if text[0] == '"' {

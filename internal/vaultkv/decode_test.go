@@ -44,7 +44,7 @@ func TestRefusedBodies(t *testing.T) {
 			s.op(t, method, s.at("data"), c.body, "Content-Type", mergePatch).wantErrors(t, 400, c.message)
 		}
 	}
-	// Null removes in a patch, and is a mistake elsewhere.
+	// In a patch null removes a name; elsewhere it is an error.
 	s.op(t, "PUT", s.at("data"), `{"data":{"kept":null}}`).wantErrors(t, 400, `the value of secret "kept" must be a string`)
 
 	long := `{"data":{"` + strings.Repeat("n", keep.MaxName+1) + `":"1"}}`
@@ -62,8 +62,8 @@ func TestRefusedBodies(t *testing.T) {
 	}
 }
 
-// TestFirstErrorIsAlwaysTheSame: of several mistakes, the same one is told each
-// time.
+// TestFirstErrorIsAlwaysTheSame checks that of several errors the same one is
+// always reported.
 func TestFirstErrorIsAlwaysTheSame(t *testing.T) {
 	s := newServer(t, nil)
 	const settings = `{"max_versions":"x","cas_required":"x","delete_version_after":"x"}`
@@ -76,7 +76,8 @@ func TestFirstErrorIsAlwaysTheSame(t *testing.T) {
 	}
 }
 
-// TestBodyIsJSONWhateverItIsCalled: influxd sends none, curl its own.
+// TestBodyIsJSONWhateverItIsCalled sends no Content-Type, like influxd, and
+// others, like curl.
 func TestBodyIsJSONWhateverItIsCalled(t *testing.T) {
 	s := newServer(t, nil)
 	for _, kind := range []string{"", "application/json", "text/plain", "application/x-www-form-urlencoded"} {

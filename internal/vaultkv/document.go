@@ -17,11 +17,11 @@ func (c *call) readDocument() error {
 	if err != nil {
 		return err
 	}
-	return c.respondLong(shown(d), warnings, func(b []byte, send httpapi.Sender) []byte { return appendDocument(b, send, d) })
+	return c.respondLong(documentStatus(d), warnings, func(b []byte, send httpapi.Sender) []byte { return appendDocument(b, send, d) })
 }
 
-// readSubkeys tells the names without the values. Values are no objects here,
-// so no depth makes a difference.
+// readSubkeys returns the names without the values. Values are never objects,
+// so depth makes no difference.
 func (c *call) readSubkeys() error {
 	if depth := c.r.URL.Query().Get("depth"); depth != "" {
 		if _, err := parseNumber(depth); err != nil {
@@ -32,7 +32,7 @@ func (c *call) readSubkeys() error {
 	if err != nil {
 		return err
 	}
-	return c.respondLong(shown(d), warnings, func(b []byte, send httpapi.Sender) []byte {
+	return c.respondLong(documentStatus(d), warnings, func(b []byte, send httpapi.Sender) []byte {
 		b = append(b, `{"metadata":`...)
 		b = appendVersion(b, &d.Version, d.Custom)
 		b = append(b, `,"subkeys":`...)
@@ -54,16 +54,16 @@ func (c *call) readSubkeys() error {
 	})
 }
 
-// shown is the status of an answer with a version: a hidden one is told of,
-// and not found.
-func shown(d *keep.Document) int {
+// documentStatus returns the status of a response with a version. A hidden version is
+// described, with status 404.
+func documentStatus(d *keep.Document) int {
 	if d.Version.Hidden {
 		return http.StatusNotFound
 	}
 	return http.StatusOK
 }
 
-// document reads the version that the query asks for.
+// document reads the version that the query selects.
 func (c *call) document(parameters ...string) (*keep.Document, []string, error) {
 	var version uint64
 	var warnings []string
@@ -119,9 +119,9 @@ func (c *call) writeDocument() error {
 	})
 }
 
-// warnStrayed logs, once, that an influxd seems to have no /influxd in its
-// VAULT_ADDR. Only influxd is known to write like that: with PUT, to the ID of
-// an organization, with check-and-set.
+// warnStrayed logs, once, that an influxd seems to lack /influxd in its
+// VAULT_ADDR. Only influxd is known to write with PUT, to an organization's
+// ID, with check-and-set.
 func (c *call) warnStrayed() {
 	c.strayed.Do(func() {
 		c.config.Logger.Warn("an influxd seems to write to /v1/secret, where concurrent writes are not merged and dropped secrets are not pinned; "+
@@ -145,11 +145,11 @@ func (c *call) patchDocument() error {
 	return err
 }
 
-// nothingToPatch answers a patch of no document as Vault does: with the
-// deleted version if that is why, without a body if there never was one.
+// nothingToPatch responds to a patch without a document as Vault does: with
+// the metadata of a deleted version, or without a body if there never was one.
 func (c *call) nothingToPatch() error {
 	if org, err := c.organization(); err == nil {
-		// One who may write only does not get to see it.
+		// A caller who may only write doesn't get to see it.
 		if d, err := c.keep.Document(c.r.Context(), c.caller, org, 0); err == nil && d.Version.Hidden {
 			return c.respond(http.StatusNotFound, nil, func(b []byte) []byte { return appendVersion(b, &d.Version, d.Custom) })
 		}
@@ -158,10 +158,10 @@ func (c *call) nothingToPatch() error {
 	return nil
 }
 
-// changer is Keep.Change or Keep.ChangeOrAdopt.
-type changer func(context.Context, keep.Caller, keep.ID, keep.Change) (keep.Written, error)
+// changeFunc is the signature of Keep.Change and Keep.ChangeOrAdopt.
+type changeFunc func(context.Context, keep.Caller, keep.ID, keep.Change) (keep.Written, error)
 
-func (c *call) change(change changer, w content, ch keep.Change) error {
+func (c *call) change(change changeFunc, w content, ch keep.Change) error {
 	org, err := c.organization()
 	if err != nil {
 		return err

@@ -42,11 +42,11 @@ func TestCheckAndSet(t *testing.T) {
 			t.Errorf("options %s: %s", options, a.text)
 		}
 	}
-	// A write that changes nothing is a version too, as in Vault.
+	// A write that changes nothing also creates a version, as in Vault.
 	if a := s.op(t, "PUT", s.at("data"), `{"data":{"a":"2"},"options":{"cas":4}}`).want(t, 200); a.version(t) != 5 {
 		t.Errorf("version %d, want 5", a.version(t))
 	}
-	// The version is compared, not whether there is something to see.
+	// Check-and-set compares the version, even if it is hidden.
 	s.op(t, "DELETE", s.at("data"), "").want(t, 204)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"3"},"options":{"cas":0}}`).wantErrors(t, 400, casMismatch)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"3"},"options":{"cas":5}}`).want(t, 200)
@@ -67,7 +67,7 @@ func TestPatch(t *testing.T) {
 	if a := patch(`{"data":{"a":"1"}}`); a.status != 404 || a.text != "" {
 		t.Errorf("a patch of nothing: %d %s", a.status, a.text)
 	}
-	// Of settings without a version the check-and-set parameter comes first.
+	// With settings but no version, check-and-set is checked first.
 	s.op(t, "PUT", s.at("metadata"), `{"cas_required":true}`).want(t, 204)
 	patch(`{"data":{"a":"1"}}`).wantErrors(t, 400, "check-and-set parameter required for this call")
 	patch(`{"data":{"a":"1"},"options":{"cas":1}}`).wantErrors(t, 400, casMismatch)
@@ -96,7 +96,7 @@ func TestPatch(t *testing.T) {
 	}
 	s.op(t, "DELETE", s.at("data"), "").want(t, 204)
 	patch(`{"data":{"a":"3"},"options":{"cas":1}}`).wantErrors(t, 400, casMismatch)
-	a := patch(`{"data":{"a":"3"}}`).want(t, 404) // which says what was deleted, and when
+	a := patch(`{"data":{"a":"3"}}`).want(t, 404) // with the metadata of the deleted version
 	if a.version(t) != 3 || a.get(t, "data", "deletion_time") == "" {
 		t.Errorf("a patch of a deleted document: %s", a.text)
 	}
@@ -105,8 +105,8 @@ func TestPatch(t *testing.T) {
 	wantValues(t, s, map[string]string{"a": "3", "c": "1", "d": ""})
 }
 
-// TestWrittenNameByName: a document that is replaced is recorded as what it
-// changed.
+// TestWrittenNameByName checks that replacing a document is recorded as the
+// names it changed.
 func TestWrittenNameByName(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1","b":"1","c":"1"}}`).want(t, 200)
@@ -135,7 +135,7 @@ func TestReadVersions(t *testing.T) {
 		{"?version=0", 200, "12"},
 		{"?version=12", 200, "12"},
 		{"?version=3", 200, "3"},
-		{"?version=2", 404, ""}, // no longer kept
+		{"?version=2", 404, ""}, // pruned
 		{"?version=13", 404, ""},
 		{"?version=-1", 400, ""},
 		{"?version=x", 400, ""},
@@ -158,7 +158,7 @@ func TestReadVersions(t *testing.T) {
 			}
 		}
 	}
-	// What was not understood is told, in Vault's words.
+	// Unknown parameters are reported in Vault's words.
 	a := s.op(t, "GET", s.at("data")+"?versoin=3", "").want(t, 200)
 	if w := fmt.Sprint(a.get(t, "warnings")); w != "[Endpoint ignored these unrecognized parameters: [versoin]]" {
 		t.Errorf("warnings %s", w)

@@ -11,7 +11,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// statusError is a refusal that is the protocol's alone.
+// statusError is an error specific to the protocol.
 type statusError struct {
 	status  int
 	message string
@@ -21,7 +21,7 @@ func (e *statusError) Error() string { return e.message }
 
 func invalid(message string) error { return &keep.Error{Code: keep.CodeInvalid, Message: message} }
 
-// bodyError turns what ended the reading of a body into an answer.
+// bodyError converts an error from reading a body.
 func bodyError(err error, limit int64) error {
 	switch {
 	case errors.Is(err, httpapi.ErrBusy):
@@ -36,7 +36,7 @@ func bodyError(err error, limit int64) error {
 	return invalid("the request body can't be read")
 }
 
-// statusOf is the table from the domain's codes to HTTP's.
+// statusOf maps the domain's codes to HTTP statuses.
 func statusOf(code keep.Code) int {
 	switch code {
 	case keep.CodeUnauthorized, keep.CodeForbidden:
@@ -55,7 +55,7 @@ func statusOf(code keep.Code) int {
 	return http.StatusInternalServerError
 }
 
-// fail answers with an error.
+// fail responds with an error.
 func (c *call) fail(err error) {
 	var s *statusError
 	if errors.As(err, &s) {
@@ -68,20 +68,20 @@ func (c *call) fail(err error) {
 	}
 	httpapi.SetRetryAfter(c.w.Header(), e.RetryAfter)
 	message := e.Message
-	if e.Code == keep.CodeNotFound && !c.writes(err) {
-		message = "" // Vault's way to say that nothing is there
+	if e.Code == keep.CodeNotFound && !c.missingTarget(err) {
+		message = "" // Vault's response when nothing exists
 	}
 	c.WriteError(c.w, c.r, e.Code, message)
 }
 
-// writes reports whether err says that a write had no organization to go to,
-// which a client must be told in words.
-func (c *call) writes(err error) bool {
+// missingTarget reports whether err means that the organization of a write does not
+// exist, which needs a message.
+func (c *call) missingTarget(err error) bool {
 	return errors.Is(err, keep.ErrOrganizationNotFound) && c.r.Method != http.MethodGet && c.r.Method != methodList && c.r.Method != http.MethodHead
 }
 
-// WriteError answers with an error in Vault's form. The message is shown to
-// the client, but for a refusal, which says nothing.
+// WriteError responds with an error in Vault's format. The client sees the
+// message, except with a denied request, which reveals nothing.
 func (h *Handler) WriteError(w http.ResponseWriter, _ *http.Request, code keep.Code, message string) {
 	status := statusOf(code)
 	switch status {
@@ -103,7 +103,7 @@ func (h *Handler) writeErrors(w http.ResponseWriter, status int, message string)
 		body.Errors = append(body.Errors, message)
 	}
 	b, err := json.Marshal(body)
-	if err != nil { // not possible: a struct of strings
+	if err != nil { // can't happen for a struct of strings
 		status, b = http.StatusInternalServerError, []byte(`{"errors":["internal error"]}`)
 	}
 	send(w, status, append(b, '\n'))

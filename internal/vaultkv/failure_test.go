@@ -12,7 +12,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// outage is a store that can be out of order.
+// outage is a store that can be made unavailable.
 type outage struct {
 	store.Store
 	on atomic.Bool
@@ -32,7 +32,7 @@ func (o *outage) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return o.Store.Update(ctx, fn)
 }
 
-// TestUnavailable: a client is told that it can try again, and no more.
+// TestUnavailable checks that a client learns only that it may retry.
 func TestUnavailable(t *testing.T) {
 	o := &outage{}
 	s := newServer(t, &keeptest.Options{Wrap: func(inner store.Store) store.Store { o.Store = inner; return o }})
@@ -51,7 +51,7 @@ func TestUnavailable(t *testing.T) {
 	wantValues(t, s, map[string]string{"a": "1"})
 }
 
-// TestNothingInPlain: neither the disk nor a log holds what went through.
+// TestNothingInPlain checks that neither the disk nor a log contains secrets.
 func TestNothingInPlain(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"marker-name":"marker-value"}}`).want(t, 200)
@@ -66,7 +66,7 @@ func TestNothingInPlain(t *testing.T) {
 	s.CheckHidden(t, []string{"marker-value", "marker-other", "marker-bad", "marker-token", "marker-secret-id", s.OperatorToken}, nil)
 }
 
-// TestDamage: what is damaged is named and never answered.
+// TestDamage checks that damage is reported and never returned as data.
 func TestDamage(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"hunter2"}}`).want(t, 200)

@@ -12,7 +12,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/vaultkv"
 )
 
-// newFaults puts the handler on a store that fails.
+// newFaults returns a handler on a failing store.
 func newFaults(t *testing.T, o *keeptest.Options) *keeptest.Faults {
 	t.Helper()
 	f := keeptest.NewFaults(t, o)
@@ -20,7 +20,7 @@ func newFaults(t *testing.T, o *keeptest.Options) *keeptest.Faults {
 	f.Refused = func(a keeptest.Answer) error {
 		var body struct{ Errors []string }
 		if a.Body == "" {
-			return nil // of HEAD
+			return nil // a response to HEAD
 		}
 		if err := json.Unmarshal([]byte(a.Body), &body); err != nil {
 			return err
@@ -33,11 +33,11 @@ func newFaults(t *testing.T, o *keeptest.Options) *keeptest.Faults {
 	return f
 }
 
-// TestFlowsWithFaults replays the recorded flows, and lets every operation of
-// the store fail that one of their requests needs.
+// TestFlowsWithFaults replays the recorded flows and fails, one by one, each
+// store operation of their requests.
 func TestFlowsWithFaults(t *testing.T) {
-	// Engine, errors and influxd: the others are about many forms of the same
-	// few changes, and would take minutes.
+	// Only engine, errors and influxd: the others are many variants of the
+	// same changes, and would take minutes.
 	eachFlow(t, "kv-[ei]*", func(t *testing.T, recorded *flow) {
 		f := newFaults(t, nil)
 		k := f.Kit
@@ -68,8 +68,8 @@ func TestFlowsWithFaults(t *testing.T) {
 	})
 }
 
-// TestRoutesWithFaults calls every route so that it succeeds, and lets every
-// operation of the store fail that it needs.
+// TestRoutesWithFaults makes a successful request to each route and fails, one
+// by one, each of its store operations.
 func TestRoutesWithFaults(t *testing.T) {
 	f := newFaults(t, nil)
 	k := f.Kit
@@ -114,8 +114,7 @@ func TestRoutesWithFaults(t *testing.T) {
 			}
 			return f.Record(q)
 		})
-		// A folder without a name has no document, and a document no others
-		// below it.
+		// A folder has no document, and a document has none below it.
 		if r.Method == "LIST" && got.Status == 404 && strings.HasSuffix(r.Pattern, "{org...}") {
 			f.Undo(t)
 			continue

@@ -16,7 +16,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// flow is a sequence of requests with the answers that a real server gave.
+// flow is a sequence of requests with a real server's responses.
 type flow struct {
 	Flow  string
 	Steps []struct {
@@ -28,7 +28,7 @@ type flow struct {
 		Capture  map[string]string
 		Check    string // "json" or "status"
 		Response recorded
-		Instead  *recorded // what to answer in place of a defect
+		Instead  *recorded // the response that replaces a defect
 	}
 }
 
@@ -37,13 +37,12 @@ type recorded struct {
 	Body   string
 }
 
-// TestFlows replays what OpenBao 2.5.5 answered.
+// TestFlows replays responses of OpenBao 2.5.5.
 func TestFlows(t *testing.T) {
 	eachFlow(t, "*", replay)
 }
 
-// eachFlow runs fn, as a test of its own, with each recorded flow of such a
-// name.
+// eachFlow runs fn as a subtest for each recorded flow whose name matches.
 func eachFlow(t *testing.T, name string, fn func(*testing.T, *flow)) {
 	files, err := filepath.Glob("testdata/flows/" + name + ".json")
 	if err != nil || len(files) < 3 {
@@ -70,7 +69,7 @@ func replay(t *testing.T, f *flow) {
 	for i, step := range f.Steps {
 		where := fmt.Sprintf("step %d, %s", i, step.Name)
 		if i == 0 {
-			// InfluxDB's protocol is another package's; the domain does it.
+			// InfluxDB's protocol is in another package, so use the domain.
 			r, err := s.Setup(t.Context(), keep.Anonymous(keeptest.Origin(keep.InfluxDB)), keep.SetupRequest{
 				User: "admin", Password: "correct horse 1", Org: "acme", Bucket: "b0",
 			})
@@ -101,7 +100,7 @@ func replay(t *testing.T, f *flow) {
 		switch {
 		case step.Instead != nil:
 			if w.Code >= http.StatusBadRequest && !strings.HasPrefix(w.Body.String(), `{"errors":[`) {
-				t.Errorf("%s: %s is no error", where, w.Body)
+				t.Errorf("%s: %s is not an error", where, w.Body)
 			}
 		case step.Check == "json":
 			if err := same(want.Body, w.Body.String(), vars); err != nil {
@@ -119,7 +118,7 @@ func fill(s string, vars map[string]string) string {
 	return variable.ReplaceAllStringFunc(s, func(v string) string { return vars[strings.Trim(v, "{}")] })
 }
 
-// same reports how an answer differs from the recorded one, which may have
+// same describes how a response differs from the recorded one, which may have
 // fewer fields.
 func same(want, got string, vars map[string]string) error {
 	if want == "" {
@@ -181,7 +180,7 @@ func covers(want, got any, vars map[string]string, at string) error {
 	return nil
 }
 
-// pattern makes what matches a recorded text.
+// pattern converts a recorded text to a regular expression.
 func pattern(s string, vars map[string]string) *regexp.Regexp {
 	various := map[string]string{
 		"uuid": `[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`,

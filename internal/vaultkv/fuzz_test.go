@@ -13,9 +13,9 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzWrite sends bodies to every route that takes one. What is taken must be
-// there as it was sent, and as encoding/json reads it; what is refused must
-// leave no trace.
+// FuzzWrite sends bodies to every route that takes one. If a body is accepted,
+// the data must read back as sent, and as encoding/json decodes it; if it is
+// rejected, nothing may change.
 func FuzzWrite(f *testing.F) {
 	for _, seed := range []string{
 		``, `null`, `{}`, `[]`, `"x"`, `{"data":null}`, `{"data":{}}`, `{"data":{"a":"1"}}`, `{"DATA":{"a":"1"}}`,
@@ -61,7 +61,7 @@ func FuzzWrite(f *testing.F) {
 			if now := s.op(t, "GET", s.at("data"), ""); now.status == 200 {
 				got, _ := now.document(t)
 				if a.status == 200 && merging {
-					// What is not in the body may be there still.
+					// Names missing from the body may still exist.
 					want = maps.Clone(got)
 					maps.Copy(want, applied(t, nil, text, false))
 				}
@@ -73,20 +73,20 @@ func FuzzWrite(f *testing.F) {
 	})
 }
 
-// applied is what a write that was taken makes of a document, read with
+// applied returns a document after an accepted write, decoded with
 // encoding/json alone.
 func applied(t *testing.T, before map[string]string, text string, patch bool) map[string]string {
 	t.Helper()
 	if !utf8.ValidString(text) {
-		t.Fatalf("invalid UTF-8 was taken: %q", text)
+		t.Fatalf("invalid UTF-8 was accepted: %q", text)
 	}
 	var body map[string]json.RawMessage
 	var data map[string]*string
 	if err := json.Unmarshal([]byte(text), &body); err != nil {
-		t.Fatalf("%q was taken: %v", text, err)
+		t.Fatalf("%q was accepted: %v", text, err)
 	}
 	if err := json.Unmarshal(body["data"], &data); err != nil {
-		t.Fatalf("%q was taken: %v", text, err)
+		t.Fatalf("%q was accepted: %v", text, err)
 	}
 	after := map[string]string{}
 	if patch {
@@ -99,14 +99,14 @@ func applied(t *testing.T, before map[string]string, text string, patch bool) ma
 		case patch:
 			delete(after, name)
 		default:
-			t.Fatalf("null was taken for a value: %q", text)
+			t.Fatalf("null was accepted as a value: %q", text)
 		}
 	}
 	return after
 }
 
-// FuzzPaths sends request lines through the real mux: none is redirected, none
-// fails, and one that names an organization means the name decoded once.
+// FuzzPaths sends request lines through the real mux: none may redirect or
+// fail, and an organization's name must be decoded exactly once.
 func FuzzPaths(f *testing.F) {
 	for _, seed := range []string{
 		"/v1/secret/data/acme", "/v1/secret/data/acme/", "/v1/secret/data/", "/v1/secret/data", "/v1//secret/data/acme", "/v1/secret//data/acme",
@@ -124,21 +124,21 @@ func FuzzPaths(f *testing.F) {
 	s := newServer(f, nil)
 	f.Fuzz(func(t *testing.T, method, target string) {
 		if strings.HasPrefix(method, "P") && strings.Contains(target, "revoke-self") {
-			t.Skip("it ends the token that the others ask with")
+			t.Skip("it revokes the token of the other requests")
 		}
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + target + " HTTP/1.1\r\nHost: test\r\n\r\n")))
 		if err != nil {
-			t.Skip("net/http does not take it either")
+			t.Skip("net/http rejects it too")
 		}
 		if !strings.HasPrefix(r.URL.Path, "/") {
-			t.Skip("it is no path of ours")
+			t.Skip("it is outside the API")
 		}
 		for _, token := range []string{s.OperatorToken, ""} {
 			r := r.Clone(t.Context())
 			r.Header.Set("X-Vault-Token", token)
 			w := httptest.NewRecorder()
 			s.ServeHTTP(w, r)
-			// A status that the query asks for is the caller's own wish.
+			// The query may choose the status.
 			if (w.Code >= 300 && w.Code < 400 || w.Code >= 500) && !strings.Contains(target, "code=") {
 				t.Fatalf("%d %s", w.Code, w.Body)
 			}
@@ -146,7 +146,7 @@ func FuzzPaths(f *testing.F) {
 				t.Fatalf("not JSON: %q", w.Body)
 			}
 			if token == "" && strings.Contains(w.Body.String(), `"data":{"data"`) {
-				t.Fatalf("answered to nobody: %s", w.Body)
+				t.Fatalf("responded without a caller: %s", w.Body)
 			}
 		}
 		rest, found := strings.CutPrefix(r.URL.EscapedPath(), "/v1/secret/data/")

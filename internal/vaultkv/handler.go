@@ -15,38 +15,38 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// Config says what a Handler tells about the server.
+// Config configures a Handler.
 type Config struct {
 	Version string
 	Started time.Time
-	// Logger gets a warning when an influxd writes to the wrong address. It
-	// defaults to none.
+	// Logger gets a warning when an influxd writes to the wrong address.
+	// Default: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Handler serves everything below /v1/ and /influxd/v1/. It may be used by
-// several goroutines at once.
+// Handler serves all paths below /v1/ and /influxd/v1/. It is safe for
+// concurrent use.
 type Handler struct {
 	keep    *keep.Keep
 	config  Config
 	mux     *httpapi.Mux
 	buffers httpapi.Buffers
-	strayed sync.Once // warns of an influxd that writes to /v1/
+	strayed sync.Once // guards the warning about an influxd that writes to /v1/
 }
 
-// mount is one of the two places where the engine is served.
+// mount is one of the two addresses of the engine.
 type mount struct {
 	*Handler
 	prefix   string
 	protocol keep.Protocol
-	// merging is the address for an influxd: a stale check-and-set is merged,
-	// the drop guard watches over replaced documents, and a deleted document
-	// is answered as one that never was, since influxd fails on the other form
-	// from then on.
+	// merging marks the address for influxd: a stale check-and-set is merged,
+	// the drop guard checks replaced documents, and a deleted document looks
+	// as if it never existed, because Vault's response for one makes influxd
+	// fail from then on.
 	merging bool
 }
 
-// New makes a Handler.
+// New returns a Handler.
 func New(k *keep.Keep, c Config) *Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -80,8 +80,7 @@ func New(k *keep.Keep, c Config) *Handler {
 // Routes returns the table of routes.
 func (h *Handler) Routes() []httpapi.Route { return h.mux.Routes() }
 
-// Pattern returns the pattern of the route that a request's path has, "" if
-// none.
+// Pattern returns the pattern of the route for a request's path, or "".
 func (h *Handler) Pattern(r *http.Request) string { return h.mux.Pattern(r) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -107,8 +106,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mux.ServeHTTP(w, r)
 }
 
-// refused says what is wrong with a request whoever sends it, and to whatever
-// route, in Vault's order of checks.
+// refused checks requests of any caller to any route, in Vault's order.
 func refused(r *http.Request) *statusError {
 	switch r.Method {
 	case http.MethodPatch:
@@ -124,15 +122,15 @@ func refused(r *http.Request) *statusError {
 	return nil
 }
 
-// endsInSlash reports whether the path as it was sent does: routes are found
-// without it.
+// endsInSlash reports whether the original path ends in a slash, which routing
+// ignores.
 func endsInSlash(r *http.Request) bool {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	return strings.HasSuffix(path, "/")
 }
 
-// mergePatch refuses a PATCH that does not say that it is a merge patch, since
-// other kinds of patches would mean something else.
+// mergePatch refuses a PATCH that is not declared as a merge patch, because
+// other kinds of patches have a different meaning.
 func mergePatch(r *http.Request) *statusError {
 	const wanted = "application/merge-patch+json"
 	given := r.Header.Get("Content-Type")
@@ -146,8 +144,8 @@ func mergePatch(r *http.Request) *statusError {
 	return nil
 }
 
-// methodIn returns the method that a GET stands for: LIST and SCAN are asked
-// for in the query too, for clients that have no such methods.
+// methodIn returns the method that a GET stands for: LIST and SCAN can be
+// requested in the query, for clients that lack these methods.
 func methodIn(query url.Values) (string, *statusError) {
 	method := http.MethodGet
 	for _, m := range []string{methodList, methodScan} {
@@ -167,20 +165,20 @@ func methodIn(query url.Values) (string, *statusError) {
 	return method, nil
 }
 
-// call is one request on its way to an answer.
+// call is one request being processed.
 type call struct {
 	*mount
 	w      http.ResponseWriter
 	r      *http.Request
-	open   bool   // to everybody
+	open   bool   // needs no caller
 	id     string // of the request, a UUID
 	origin keep.Origin
 	token  string
 	caller keep.Caller // set unless the route is open
-	org    keep.ID     // once it was found
+	org    keep.ID     // set by organization
 }
 
-// serve runs fn for a request, once it is known who asks.
+// serve runs fn for a request once its caller is known.
 func (m *mount) serve(w http.ResponseWriter, r *http.Request, open bool, fn func(*call) error) {
 	o := httpapi.OriginOf(r.Context())
 	c := &call{mount: m, w: w, r: r, open: open, id: o.Request, token: tokenOf(r)}
@@ -201,9 +199,9 @@ func (m *mount) serve(w http.ResponseWriter, r *http.Request, open bool, fn func
 }
 
 func (c *call) prepare() error {
-	// Neither can be ignored: the client would read in another place than it
-	// believes, or get in plain what it wanted wrapped. Clients would take a
-	// 404 for a document that is not there, and say no more about it.
+	// Neither may be ignored: the client would read from a different place
+	// than it believes, or get in plain text what it wanted wrapped. And
+	// clients take a 404 as a missing document, without showing the message.
 	if ns := strings.Trim(c.r.Header.Get("X-Vault-Namespace"), "/"); ns != "" && ns != "root" {
 		return invalid("namespace not found: this server has the root namespace alone")
 	}
@@ -234,7 +232,7 @@ func tokenOf(r *http.Request) string {
 	return ""
 }
 
-// organization finds the organization that the path names, by ID or by name.
+// organization finds the organization in the path, by ID or name.
 func (c *call) organization() (keep.ID, error) {
 	var err error
 	if c.org == 0 {

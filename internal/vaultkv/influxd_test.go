@@ -11,8 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// readAs does what an influxd does before each change: it reads the document,
-// and takes a 404 without data for an empty one.
+// readAs does what influxd does before each change: it reads the document, and
+// treats a 404 without data as an empty one.
 func (s *server) readAs(tb testing.TB, token string) (map[string]string, int) {
 	tb.Helper()
 	a := s.do(tb, "GET", s.influxd("data"), token, "")
@@ -38,8 +38,8 @@ func wantValues(tb testing.TB, s *server, want map[string]string) {
 
 const influxdWriters = 12
 
-// TestConcurrentInfluxdWriters: all have read before the first one writes, so
-// that each write but one has a stale check-and-set.
+// TestConcurrentInfluxdWriters lets all writers read before the first one
+// writes, so that all but one have a stale check-and-set.
 func TestConcurrentInfluxdWriters(t *testing.T) {
 	for _, start := range []map[string]string{{}, {"kept": "v", "name3": "old", "gone5": "v"}} {
 		t.Run(fmt.Sprintf("%d secrets before", len(start)), func(t *testing.T) {
@@ -75,8 +75,8 @@ func TestConcurrentInfluxdWriters(t *testing.T) {
 	}
 }
 
-// TestInfluxdWritersOverTime: writers that read and write as they come, each
-// its own names many times. Nothing is refused and nothing is lost.
+// TestInfluxdWritersOverTime lets writers read and write at will, each with
+// its own names. Nothing may be refused or lost.
 func TestInfluxdWritersOverTime(t *testing.T) {
 	s := newServer(t, nil)
 	want := map[string]string{}
@@ -105,17 +105,17 @@ func TestStaleCheckAndSet(t *testing.T) {
 	base := map[string]string{"a": "1", "b": "1", "c": "1"}
 	for _, c := range []struct {
 		name      string
-		other     map[string]string // what somebody else makes of it in between
+		other     map[string]string // what another writer makes of it in between
 		mine      map[string]string
 		want      map[string]string // nil: refused
-		unchanged bool              // the write finds nothing left to do
+		unchanged bool              // the write changes nothing
 	}{
 		{"other names", map[string]string{"a": "2", "b": "1", "c": "1"}, map[string]string{"a": "1", "b": "2", "c": "1"}, map[string]string{"a": "2", "b": "2", "c": "1"}, false},
 		{"one added, one removed", map[string]string{"a": "1", "b": "1"}, map[string]string{"a": "1", "b": "1", "c": "1", "d": "1"}, map[string]string{"a": "1", "b": "1", "d": "1"}, false},
 		{"both add different names", map[string]string{"a": "1", "b": "1", "c": "1", "d": "1"}, map[string]string{"a": "1", "b": "1", "c": "1", "e": "1"}, map[string]string{"a": "1", "b": "1", "c": "1", "d": "1", "e": "1"}, false},
 		{"the same change", map[string]string{"a": "2", "b": "1", "c": "1"}, map[string]string{"a": "2", "b": "1", "c": "1"}, map[string]string{"a": "2", "b": "1", "c": "1"}, true},
 		{"the same removal", map[string]string{"a": "1", "b": "1"}, map[string]string{"a": "1", "b": "1"}, map[string]string{"a": "1", "b": "1"}, true},
-		{"no change of mine", map[string]string{"a": "2"}, base, map[string]string{"a": "2"}, true},
+		{"no change by this writer", map[string]string{"a": "2"}, base, map[string]string{"a": "2"}, true},
 		{"one name, two values", map[string]string{"a": "2", "b": "1", "c": "1"}, map[string]string{"a": "3", "b": "1", "c": "1"}, nil, false},
 		{"one name added twice", map[string]string{"a": "1", "b": "1", "c": "1", "d": "1"}, map[string]string{"a": "1", "b": "1", "c": "1", "d": "2"}, nil, false},
 		{"changed and removed", map[string]string{"a": "2", "b": "1", "c": "1"}, map[string]string{"b": "1", "c": "1"}, nil, false},
@@ -153,7 +153,8 @@ func TestStaleCheckAndSet(t *testing.T) {
 	}
 }
 
-// TestPrunedVersionIsNoBase: what cannot be compared any more is refused.
+// TestPrunedVersionIsNoBase checks that a write based on a removed version is
+// refused.
 func TestPrunedVersionIsNoBase(t *testing.T) {
 	s := newServer(t, nil)
 	data := map[string]string{"a": "1"}
@@ -161,7 +162,7 @@ func TestPrunedVersionIsNoBase(t *testing.T) {
 		data["a"] = fmt.Sprint(n)
 		s.op(t, "PUT", s.influxd("data"), body(t, data, n)).want(t, 200)
 	}
-	// What was read a day ago is gone, what is kept is not.
+	// A version read a day ago is removed, a retained one is not.
 	s.Clock.Advance(24 * time.Hour)
 	s.op(t, "PUT", s.influxd("data"), body(t, data, 100)).want(t, 200)
 	stale := map[string]string{"a": "99", "b": "1"}
@@ -174,8 +175,9 @@ func TestPrunedVersionIsNoBase(t *testing.T) {
 	wantValues(t, s, stale)
 }
 
-// TestWriteWithoutCheckAndSet: influxd's notification endpoints and Telegraf
-// replace the whole document with what they know of. It is undone in one step.
+// TestWriteWithoutCheckAndSet writes as influxd's notification endpoints and
+// Telegraf do: they replace the whole document with what they know. One step
+// must undo it.
 func TestWriteWithoutCheckAndSet(t *testing.T) {
 	s := newServer(t, nil)
 	before := map[string]string{"a": "1", "b": "2", "c": "3"}
@@ -189,7 +191,7 @@ func TestWriteWithoutCheckAndSet(t *testing.T) {
 	if n := s.Stats().DropGuards.Load(); n != 1 {
 		t.Errorf("%d drop guards counted, want 1", n)
 	}
-	// It stays however many versions follow.
+	// It stays, however many versions follow.
 	for n := range 20 {
 		s.op(t, "PUT", s.influxd("data"), body(t, map[string]string{"only": fmt.Sprint(n)}, n+2)).want(t, 200)
 	}
@@ -203,7 +205,7 @@ func TestWriteWithoutCheckAndSet(t *testing.T) {
 	}
 	for _, v := range s.history(t) {
 		if v.Number == 1 {
-			t.Error("version 1 is still there")
+			t.Error("version 1 still exists")
 		}
 	}
 	wantValues(t, s, before)
@@ -251,24 +253,24 @@ func TestDropGuard(t *testing.T) {
 	}
 }
 
-// TestSoftDelete: the form in which Vault tells of a deleted document is poison
-// for an influxd.
+// TestSoftDelete checks that influxd never sees Vault's response for a deleted
+// document, which breaks it.
 func TestSoftDelete(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.influxd("data"), body(t, map[string]string{"a": "1", "b": "1"}, 0)).want(t, 200)
 	s.op(t, "DELETE", s.at("data"), "").want(t, 204)
 
 	if deleted := s.op(t, "GET", s.at("data"), ""); deleted.status != 404 || deleted.get(t, "data", "data") != nil || deleted.version(t) != 1 {
-		t.Errorf("the strict address answers %d %s", deleted.status, deleted.text)
+		t.Errorf("the strict address returned %d %s", deleted.status, deleted.text)
 	}
 	for _, target := range []string{s.influxd("data"), s.influxd("data") + "?version=1", s.influxd("subkeys")} {
 		s.op(t, "GET", target, "").wantErrors(t, 404)
 	}
-	// What it writes next is the whole document.
+	// The next write is the whole document.
 	s.op(t, "PUT", s.influxd("data"), body(t, map[string]string{"c": "1"}, 0)).want(t, 200)
 	wantValues(t, s, map[string]string{"c": "1"})
-	// One that had read nothing too is merged with it, for a name of the
-	// deleted document as well.
+	// A writer that had also read nothing is merged, even for a name of the
+	// deleted document.
 	s.op(t, "PUT", s.influxd("data"), body(t, map[string]string{"b": "2"}, 0)).want(t, 200)
 	wantValues(t, s, map[string]string{"b": "2", "c": "1"})
 	s.op(t, "PUT", s.influxd("data"), body(t, map[string]string{"c": "other"}, 0)).
@@ -288,7 +290,7 @@ func TestAdoption(t *testing.T) {
 		if got, _ := s.do(t, "GET", path+id, all, "").document(t); got["a"] != "1" {
 			t.Errorf("%s: the adopted organization has %v", mount, got)
 		}
-		// A name says nothing that an organization could be made from.
+		// A name doesn't suffice to adopt an organization.
 		s.do(t, "PUT", path+"no-such-name", all, `{"data":{"a":"1"}}`).wantErrors(t, 404, "organization not found")
 		op := s.Operator(t, keep.Vault)
 		org, err := s.ResolveOrganization(t.Context(), op, id)

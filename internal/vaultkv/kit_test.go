@@ -16,7 +16,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/vaultkv"
 )
 
-// server is a handler on a domain of its own.
+// server is a handler on its own domain.
 type server struct {
 	*keeptest.Kit
 	http.Handler
@@ -33,7 +33,7 @@ func newServer(tb testing.TB, o *keeptest.Options) *server {
 	return &server{Kit: k, Handler: h, vault: v}
 }
 
-// answer is what came back.
+// answer is a response.
 type answer struct {
 	status int
 	header http.Header
@@ -58,7 +58,7 @@ func (s *server) do(tb testing.TB, method, target, token, body string, headers .
 		d := json.NewDecoder(bytes.NewReader(w.Body.Bytes()))
 		d.UseNumber()
 		if err := d.Decode(&a.json); err != nil {
-			tb.Fatalf("%s %s: the answer is not JSON: %v: %q", method, target, err, a.text)
+			tb.Fatalf("%s %s: the response is not JSON: %v: %q", method, target, err, a.text)
 		}
 		if ct := w.Header().Get("Content-Type"); ct != "application/json" {
 			tb.Errorf("%s %s: Content-Type is %q", method, target, ct)
@@ -76,7 +76,7 @@ func (s *server) op(tb testing.TB, method, target, body string, headers ...strin
 // at returns a path of the engine for the kit's organization.
 func (s *server) at(kind string) string { return "/v1/secret/" + kind + "/" + s.Org.String() }
 
-// influxd is the same path at the address for an influxd.
+// influxd returns the same path at the address for influxd.
 func (s *server) influxd(kind string) string { return "/influxd" + s.at(kind) }
 
 // want checks an answer's status.
@@ -88,7 +88,7 @@ func (a answer) want(tb testing.TB, status int) answer {
 	return a
 }
 
-// wantErrors checks that an answer is an error in Vault's form.
+// wantErrors checks that a response is an error in Vault's format.
 func (a answer) wantErrors(tb testing.TB, status int, texts ...string) {
 	tb.Helper()
 	want := []any{}
@@ -100,7 +100,7 @@ func (a answer) wantErrors(tb testing.TB, status int, texts ...string) {
 	}
 }
 
-// get follows a path of field names through an answer.
+// get follows a path of field names through a response.
 func (a answer) get(tb testing.TB, path ...string) any {
 	tb.Helper()
 	var v any = a.json
@@ -116,7 +116,7 @@ func (a answer) get(tb testing.TB, path ...string) any {
 	return v
 }
 
-// version returns the version that a write made or a read showed.
+// version returns the version that a write created or a read returned.
 func (a answer) version(tb testing.TB) uint64 {
 	tb.Helper()
 	path := []string{"data", "version"}
@@ -130,7 +130,7 @@ func (a answer) version(tb testing.TB) uint64 {
 	return uint64(n)
 }
 
-// document returns the secrets of a read, and their version; none for a 404.
+// document returns the secrets of a read and their version; nothing for a 404.
 func (a answer) document(tb testing.TB) (map[string]string, uint64) {
 	tb.Helper()
 	if a.status == http.StatusNotFound {
@@ -153,7 +153,7 @@ func toJSON(tb testing.TB, v any) string {
 	return string(b)
 }
 
-// body makes the body of a data write; cas < 0 stands for none.
+// body returns the body of a data write, without check-and-set if cas < 0.
 func body(tb testing.TB, data map[string]string, cas int) string {
 	tb.Helper()
 	b := map[string]any{"data": data}
@@ -163,7 +163,7 @@ func body(tb testing.TB, data map[string]string, cas int) string {
 	return toJSON(tb, b)
 }
 
-// history returns the versions that are kept, newest first.
+// history returns the existing versions, newest first.
 func (s *server) history(tb testing.TB) []keep.VersionInfo {
 	tb.Helper()
 	h, err := s.History(tb.Context(), s.Operator(tb, keep.Vault), s.Org)
@@ -173,8 +173,8 @@ func (s *server) history(tb testing.TB) []keep.VersionInfo {
 	return h
 }
 
-// readerToken and writerToken may read, or read and write, the secrets of the
-// kit's organization.
+// readerToken returns a token that may read the secrets of the kit's
+// organization, and writerToken one that may also write them.
 func (s *server) readerToken(tb testing.TB, names ...string) keep.Token {
 	tb.Helper()
 	return s.MustToken(tb, keep.NewToken{Permissions: keeptest.ReadSecrets(s.Org), Names: names})
@@ -185,7 +185,7 @@ func (s *server) writerToken(tb testing.TB, names ...string) keep.Token {
 	return s.MustToken(tb, keep.NewToken{Permissions: keeptest.WriteSecrets(s.Org), Names: names})
 }
 
-// otherToken may read and write the secrets of another organization.
+// otherToken returns a token for the secrets of another organization.
 func (s *server) otherToken(tb testing.TB) keep.Token {
 	tb.Helper()
 	o, err := s.CreateOrganization(tb.Context(), s.Operator(tb, keep.InfluxDB), "other", "")

@@ -89,20 +89,20 @@ func (c *call) updateSettings(f fields, patch bool) error {
 		return err
 	}
 	err = c.keep.UpdateSettings(c.r.Context(), c.caller, org, update)
-	if errors.Is(err, keep.ErrVersionNotFound) { // to be patched
+	if errors.Is(err, keep.ErrVersionNotFound) { // nothing to patch
 		send(c.w, http.StatusNotFound, nil)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return c.done()
+	return c.noContent()
 }
 
 func (c *call) deleteMetadata() error { return c.remove(c.keep.DeleteAll) }
 
-// readConfig tells the mount's defaults. Settings belong to each organization
-// here, so there is nothing to write.
+// readConfig returns the mount's defaults. Settings belong to organizations
+// here, so the mount has none to write.
 func (c *call) readConfig() error {
 	return c.respondJSON(struct {
 		CASRequired         bool   `json:"cas_required"`
@@ -112,9 +112,8 @@ func (c *call) readConfig() error {
 	}{DeleteVersionAfter: "0s"}, warnUnknown(c.r.URL.Query())...)
 }
 
-// listDocuments lists the IDs of the organizations that have a document, as
-// far as the caller may read it. No path is below another, so that a scan finds
-// what a list does.
+// listDocuments lists the IDs of organizations that have a document the caller
+// may read. No path is below another, so a scan finds the same as a list.
 func (c *call) listDocuments() error {
 	query := c.r.URL.Query()
 	limit, err := parseNumber(query.Get("limit"))
@@ -142,23 +141,22 @@ func (c *call) listDocuments() error {
 	return c.respondKeys(keys)
 }
 
-// listBelow answers a list of what is below a document: there never is
-// anything.
+// listBelow lists what is below a document, which is always nothing.
 func (c *call) listBelow() error {
 	org, err := c.organization()
 	if err != nil {
 		return err
 	}
-	// No values are asked for, so that who may not read is refused, and who
-	// asks is in the audit log.
+	// Request no values: this refuses callers without permission and records
+	// the request in the audit log.
 	if _, err := c.keep.Values(c.r.Context(), c.caller, org, []string{}, ""); err != nil {
 		return err
 	}
 	return c.respondKeys(nil)
 }
 
-// respondKeys answers a list or a scan. An empty list is not found, unless
-// there is something to say besides.
+// respondKeys responds to a list or a scan. An empty list is 404, unless there
+// are warnings.
 func (c *call) respondKeys(keys []string) error {
 	warnings := warnUnknown(c.r.URL.Query(), "after", "limit")
 	data := map[string]any{}

@@ -57,13 +57,13 @@ func TestVersionLists(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"delete", "undelete", "destroy"} {
-		none := "No version number provided" // Vault writes it both ways
+		none := "No version number provided" // Vault uses both spellings
 		if kind == "destroy" {
 			none = "no version number provided"
 		}
 		s.op(t, "POST", s.at(kind), `{}`).wantErrors(t, 400, none)
 		s.op(t, "POST", s.at(kind), ``).wantErrors(t, 400, none)
-		// Nothing was written there: nothing to do, as in Vault.
+		// Nothing was written there, so there is nothing to do, as in Vault.
 		other := "/v1/secret/" + kind + "/other"
 		if kind == "delete" {
 			s.otherToken(t)
@@ -77,21 +77,21 @@ func TestVersionLists(t *testing.T) {
 	}
 	s.op(t, "DELETE", "/v1/secret/data/other", "").want(t, 204)
 	s.op(t, "DELETE", "/v1/secret/metadata/other", "").want(t, 204)
-	// Nor is there anything to do where there is no organization.
+	// The same applies without an organization.
 	s.op(t, "DELETE", "/v1/secret/data/nobody", "").want(t, 204)
 	s.op(t, "DELETE", "/v1/secret/metadata/nobody", "").want(t, 204)
 	s.op(t, "POST", "/v1/secret/destroy/00000000deadbeef", `{"versions":[1]}`).want(t, 204)
 }
 
-// TestMetadataAloneIsListed: a document that has settings and no version yet
-// is there, for who lists as for who asks for it.
+// TestMetadataAloneIsListed checks that a document with settings but no
+// version can be listed and read.
 func TestMetadataAloneIsListed(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "LIST", "/v1/secret/metadata", "").wantErrors(t, 404)
 	s.op(t, "POST", s.at("metadata"), `{"max_versions":3}`).want(t, 204)
 	a := s.op(t, "LIST", "/v1/secret/metadata", "").want(t, 200)
 	if got := fmt.Sprint(a.get(t, "data", "keys")); got != fmt.Sprintf("[%s]", s.Org) {
-		t.Errorf("listed are %s", got)
+		t.Errorf("the list is %s", got)
 	}
 	s.op(t, "DELETE", s.at("metadata"), "").want(t, 204)
 	s.op(t, "LIST", "/v1/secret/metadata", "").wantErrors(t, 404)
@@ -159,7 +159,7 @@ func TestMetadata(t *testing.T) {
 	s.op(t, "POST", s.at("metadata"), `{"custom_metadata":{"a":null}}`).want(t, 400)
 	s.op(t, "PATCH", s.at("metadata"), `{"custom_metadata":{"a":1}}`, "Content-Type", mergePatch).want(t, 400)
 	check("0 false 0s <nil>")
-	// Vault tells nobody of a wrong name where it has nothing else to say.
+	// Vault doesn't report unknown fields in a response without a body.
 	s.op(t, "POST", s.at("metadata"), `{"max_version":3}`).want(t, 204)
 	check("0 false 0s <nil>")
 
@@ -178,7 +178,7 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-// TestMetadataCheckAndSet: settings have a version of their own.
+// TestMetadataCheckAndSet checks the settings' own version number.
 func TestMetadataCheckAndSet(t *testing.T) {
 	s := newServer(t, nil)
 	const (
@@ -190,7 +190,7 @@ func TestMetadataCheckAndSet(t *testing.T) {
 		return s.op(t, method, s.at("metadata"), body, "Content-Type", mergePatch)
 	}
 	write("PUT", `{"max_versions":1,"metadata_cas":1}`).wantErrors(t, 400, "metadata_cas must be 0 when creating new metadata")
-	write("PUT", `{"metadata_cas":7}`).want(t, 204) // no change is asked for
+	write("PUT", `{"metadata_cas":7}`).want(t, 204) // changes nothing
 	write("PUT", `{"max_versions":1,"metadata_cas":0}`).want(t, 204)
 	for _, method := range []string{"PUT", "PATCH"} {
 		for _, cas := range []string{`0`, `2`, `-1`, `null`, `"3"`} {
@@ -201,7 +201,7 @@ func TestMetadataCheckAndSet(t *testing.T) {
 	write("PUT", `{"max_versions":3}`).wantErrors(t, 400, required)
 	write("PATCH", `{"max_versions":3}`).wantErrors(t, 400, required)
 	write("PUT", `{"max_versions":3,"metadata_cas":"2"}`).want(t, 204)
-	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200) // which has a version apart
+	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200) // has its own version
 	a := s.op(t, "GET", s.at("metadata"), "").want(t, 200)
 	got := fmt.Sprintf("%v %v %v", a.get(t, "data", "max_versions"), a.get(t, "data", "metadata_cas_required"), a.get(t, "data", "current_metadata_version"))
 	if got != "3 true 3" {
@@ -211,8 +211,8 @@ func TestMetadataCheckAndSet(t *testing.T) {
 	write("PUT", `{"max_versions":4}`).want(t, 204)
 }
 
-// TestMetadataTimes: settings alone are something that was changed, and the
-// oldest version is told once there are as many as are kept.
+// TestMetadataTimes checks that settings alone have an update time, and that
+// the oldest version is reported once max_versions exist.
 func TestMetadataTimes(t *testing.T) {
 	s := newServer(t, nil)
 	metadata := func(field string) any {
@@ -237,7 +237,7 @@ func TestMetadataTimes(t *testing.T) {
 	}
 }
 
-// TestWarnings: of what a query has that nothing asks for.
+// TestWarnings checks the warnings about unknown query parameters.
 func TestWarnings(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
@@ -269,7 +269,7 @@ func TestDeleteVersionAfter(t *testing.T) {
 	s.Clock.Advance(3_601_000_000_000)
 	s.op(t, "GET", s.at("data"), "").want(t, 404)
 	wantValues(t, s, map[string]string{})
-	// What is undeleted is there for as long again.
+	// An undeleted version gets its full lifetime again.
 	s.op(t, "POST", s.at("undelete"), `{"versions":[1]}`).want(t, 204)
 	for range 2 {
 		s.Clock.Advance(29 * time.Minute)
@@ -279,7 +279,7 @@ func TestDeleteVersionAfter(t *testing.T) {
 	}
 	s.Clock.Advance(3 * time.Minute)
 	s.op(t, "GET", s.at("data"), "").want(t, 404)
-	// A destroyed version has nothing to show again.
+	// A destroyed version can't be restored.
 	s.op(t, "POST", s.at("destroy"), `{"versions":[1]}`).want(t, 204)
 	s.op(t, "POST", s.at("undelete"), `{"versions":[1,2]}`).want(t, 204)
 	s.op(t, "GET", s.at("data"), "").want(t, 404)

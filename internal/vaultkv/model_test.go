@@ -11,11 +11,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// model is what an organization's secrets should be: every version that was
-// ever made, kept in full.
+// model is an organization's expected secrets: every version ever made,
+// complete.
 type model struct {
-	versions []modelVersion // versions[0] is never used
-	oldest   int            // what was let go does not come back
+	versions []modelVersion // versions[0] is unused
+	oldest   int            // removed versions don't come back
 	max      int
 }
 
@@ -35,7 +35,7 @@ func (m *model) kept(n int) bool {
 
 func (m *model) hidden(n int) bool { return m.versions[n].deleted || m.versions[n].destroyed }
 
-// visible is what there is to see now.
+// visible returns what is visible now.
 func (m *model) visible() map[string]string {
 	if n := m.current(); n > 0 && !m.hidden(n) {
 		return m.versions[n].data
@@ -43,7 +43,7 @@ func (m *model) visible() map[string]string {
 	return map[string]string{}
 }
 
-// write makes a version, and lets go of the oldest.
+// write creates a version and removes the oldest.
 func (m *model) write(data map[string]string) {
 	m.versions = append(m.versions, modelVersion{data: maps.Clone(data)})
 	limit := m.max
@@ -57,13 +57,13 @@ func (m *model) pick(r *rand.Rand) int {
 	return r.IntN(m.current()+2) + r.IntN(2)*max(0, m.current()-4)
 }
 
-// machine drives a server and its model side by side.
+// machine drives a server and its model in parallel.
 type machine struct {
 	t *testing.T
 	*server
 	*model
 	r  *rand.Rand
-	op keep.Caller // over InfluxDB's protocol
+	op keep.Caller // through InfluxDB's protocol
 }
 
 // forSeeds runs a test with many seeds; a failure names its seed.
@@ -88,7 +88,7 @@ func (m *machine) someData() map[string]string {
 	return data
 }
 
-// step does one random thing over one of the two protocols, and checks its
+// step performs a random operation through one of the protocols and checks its
 // outcome.
 func (m *machine) step() (what string) {
 	defer func() {
@@ -177,7 +177,7 @@ func (m *machine) step() (what string) {
 		if m.kept(n) {
 			m.versions[n].destroyed = true
 		}
-	case 11: // influxd, with what it may have read
+	case 11: // influxd, with something it may have read
 		read := max(0, current-m.r.IntN(4))
 		if current == 0 || m.hidden(current) {
 			read = 0
@@ -198,7 +198,7 @@ func (m *machine) step() (what string) {
 		}
 		m.write(m.versions[n].data)
 		if w.Version.Number != uint64(m.current()) || w.Version.From != uint64(n) {
-			m.t.Fatalf("it made version %d from %d, want %d from %d", w.Version.Number, w.Version.From, m.current(), n)
+			m.t.Fatalf("created version %d from %d, want %d from %d", w.Version.Number, w.Version.From, m.current(), n)
 		}
 	}
 	if rare := m.r.IntN(60); rare == 0 {
@@ -214,7 +214,7 @@ func (m *machine) step() (what string) {
 }
 
 // influxDB makes a change as InfluxDB's protocol does: without check-and-set,
-// and without a version when there is nothing to change.
+// and without a version if nothing changes.
 func (m *machine) influxDB(ch keep.Change, after map[string]string) {
 	m.t.Helper()
 	before := m.visible()
@@ -230,7 +230,7 @@ func (m *machine) influxDB(ch keep.Change, after map[string]string) {
 	}
 }
 
-// influxd writes a document that differs in one name from the one it read.
+// influxd writes a document that differs in one name from the version it read.
 func (m *machine) influxd(what *string, read int) {
 	m.t.Helper()
 	base := map[string]string{}
@@ -272,8 +272,8 @@ func (m *machine) influxd(what *string, read int) {
 	m.write(after)
 }
 
-// conflict reports whether a name is now neither what it was when it was read
-// nor what it is to become.
+// conflict reports whether a name's current value is neither the one read nor
+// the one written.
 func conflict(name string, read, write, now map[string]string) bool {
 	same := func(a, b map[string]string) bool {
 		x, inA := a[name]
@@ -283,7 +283,7 @@ func conflict(name string, read, write, now map[string]string) bool {
 	return !same(now, read) && !same(now, write)
 }
 
-// check compares all that there is to see over both protocols.
+// check compares everything visible through both protocols.
 func (m *machine) check() {
 	m.t.Helper()
 	ctx, want := m.t.Context(), m.visible()
@@ -325,8 +325,8 @@ func (m *machine) check() {
 	}
 }
 
-// TestViewsAgree: whatever is done over either protocol, both show the same
-// at once, and every version shows what it always showed.
+// TestViewsAgree checks that both protocols show the same at any time, and
+// that a version never changes.
 func TestViewsAgree(t *testing.T) {
 	forSeeds(t, 25, func(t *testing.T, r *rand.Rand) {
 		s := newServer(t, nil)
@@ -346,8 +346,8 @@ func TestViewsAgree(t *testing.T) {
 	})
 }
 
-// TestRollbackShowsTheVersion: after any history, rolling back to a version
-// shows exactly that version, and all others stay what they were.
+// TestRollbackShowsTheVersion checks that, after any history, rolling back to
+// a version shows exactly that version and leaves all others unchanged.
 func TestRollbackShowsTheVersion(t *testing.T) {
 	forSeeds(t, 15, func(t *testing.T, r *rand.Rand) {
 		s := newServer(t, nil)
@@ -370,7 +370,7 @@ func TestRollbackShowsTheVersion(t *testing.T) {
 	})
 }
 
-// edit is the change of one writer: what it sets and removes.
+// edit is one writer's change: what it sets and removes.
 type edit struct {
 	set    map[string]string
 	remove []string
@@ -385,9 +385,9 @@ func (e edit) apply(to map[string]string) map[string]string {
 	return out
 }
 
-// TestMergesEqualSomeOrder: writers read and write in any interleaving. What
-// comes out is what the changes that were taken make when each is made alone,
-// in some order; and one is refused exactly when it is in conflict.
+// TestMergesEqualSomeOrder interleaves reads and writes of several writers.
+// The result must equal the accepted changes applied one by one in some order,
+// and a change must be refused exactly if it conflicts.
 func TestMergesEqualSomeOrder(t *testing.T) {
 	s := newServer(t, nil)
 	forSeeds(t, 100, func(t *testing.T, r *rand.Rand) {
@@ -427,7 +427,7 @@ func TestMergesEqualSomeOrder(t *testing.T) {
 				w := waiting[0]
 				waiting = waiting[1:]
 				w.document, w.read = s.readAs(t, s.OperatorToken)
-				// Only what differs from what it read is a change of its own.
+				// Only differences from what was read count as a change.
 				real := edit{set: map[string]string{}}
 				for name, value := range w.set {
 					if w.document[name] != value {
@@ -466,7 +466,7 @@ func TestMergesEqualSomeOrder(t *testing.T) {
 	})
 }
 
-// someOrder reports whether the edits make want of from in some order.
+// someOrder reports whether the edits, in some order, turn from into want.
 func someOrder(from map[string]string, edits []edit, want map[string]string) bool {
 	if len(edits) == 0 {
 		return maps.Equal(from, want)

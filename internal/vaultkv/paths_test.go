@@ -11,7 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// TestPaths: an organization by ID and by name, whatever is in the name.
+// TestPaths finds an organization by ID and by name, with any characters in
+// it.
 func TestPaths(t *testing.T) {
 	s := newServer(t, nil)
 	op := s.Operator(t, keep.InfluxDB)
@@ -29,7 +30,7 @@ func TestPaths(t *testing.T) {
 	} {
 		orgs, err := s.Organizations(t.Context(), op, keep.OrganizationFilter{Name: c.name})
 		if err != nil {
-			// Imported, since not every such name can be given here.
+			// Import it, because the API doesn't accept all these names.
 			o := keep.Organization{ID: acl.NewID(), Name: c.name}
 			if _, err := s.Import(t.Context(), op, keep.Import{Organizations: []keep.Organization{o}}); err != nil {
 				t.Fatal(err)
@@ -52,7 +53,7 @@ func TestPaths(t *testing.T) {
 	} {
 		s.op(t, "GET", path, "").wantErrors(t, 404)
 	}
-	// What clients make of a path with a dot segment changes nothing.
+	// Clients' normalization of dot segments changes nothing.
 	for _, path := range []string{"data/acme/", "metadata/acme/", "metadata//acme", "metadata/acme//"} {
 		s.op(t, "DELETE", "/v1/secret/"+path, "").want(t, 404)
 	}
@@ -68,7 +69,8 @@ func TestPaths(t *testing.T) {
 	s.op(t, "LIST", "/v1/nope", "").wantErrors(t, 404, `no handler for route "nope/". route entry not found.`)
 	s.op(t, "GET", "/v1/nope/x/", "").wantErrors(t, 404, `no handler for route "nope/x/". route entry not found.`)
 	s.op(t, "GET", "/v1/sys/nope", "").wantErrors(t, 404, "1 error occurred:\n\t* unsupported path\n\n")
-	// Version 1 of the engine had its documents here. Who comes so is told.
+	// The engine's version 1 had its documents here. Vault has a hint for its
+	// clients.
 	for _, path := range []string{"/v1/secret", "/v1/secret/acme", "/v1/secret/nope/acme", "/influxd/v1/secret/acme", "/v1/secret/subkeys"} {
 		for method, command := range map[string]string{"GET": "get", "PUT": "put", "POST": "put", "DELETE": "delete", "LIST": "list", "SCAN": "scan"} {
 			if strings.HasSuffix(path, "subkeys") && (method == "LIST" || method == "SCAN") {
@@ -91,7 +93,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestEnvelope: what every answer with data has, and its headers.
+// TestEnvelope checks the fields and headers of every response with data.
 func TestEnvelope(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)
@@ -106,11 +108,12 @@ func TestEnvelope(t *testing.T) {
 		t.Errorf("Cache-Control is %q", got)
 	}
 	if b := s.op(t, "GET", s.at("data"), ""); b.json["request_id"] == a.json["request_id"] {
-		t.Error("two requests have one ID")
+		t.Error("two requests have the same ID")
 	}
 }
 
-// TestNamespacesAndWrapping: what would have to be ignored is refused.
+// TestNamespacesAndWrapping checks that unsupported headers are refused, not
+// ignored.
 func TestNamespacesAndWrapping(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"1"}}`).want(t, 200)

@@ -6,15 +6,14 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
-// Methods that Vault has and HTTP has not.
+// Methods that Vault has and HTTP lacks.
 const (
 	methodList = "LIST"
 	methodScan = "SCAN"
 )
 
-// routes is the table of what is served. An organization's name may hold
-// slashes, sent as they are or percent-encoded once, so {org...} takes the
-// rest of the path.
+// routes is the routing table. An organization's name may contain slashes,
+// plain or percent-encoded, so {org...} matches the rest of the path.
 func (m *mount) routes() []httpapi.Route {
 	var table []httpapi.Route
 	add := func(open bool, path string, fn func(*call) error, methods ...string) {

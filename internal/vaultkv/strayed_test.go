@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/vaultkv"
 )
 
-// TestStrayedInfluxd: an influxd whose VAULT_ADDR lacks /influxd is warned of
-// once. Other clients of either address are not.
+// TestStrayedInfluxd checks that an influxd whose VAULT_ADDR lacks /influxd
+// causes one warning, and that other clients cause none.
 func TestStrayedInfluxd(t *testing.T) {
 	s := newServer(t, nil)
 	var log bytes.Buffer

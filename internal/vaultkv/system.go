@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// health says whether the server can work, to anybody. As in Vault, the query
-// may choose the status for each answer, which load balancers make use of.
+// health reports to anyone whether the server works. As in Vault, the query
+// may choose the status of each outcome, which load balancers use.
 func (c *call) health() error {
 	query := c.r.URL.Query()
 	active, err := statusIn(query, "activecode", http.StatusOK)
@@ -20,7 +20,7 @@ func (c *call) health() error {
 	if err != nil {
 		return err
 	}
-	// The others are for what this server never is.
+	// The others are for states that this server never has.
 	for _, name := range []string{"standbycode", "sealedcode"} {
 		if _, err := statusIn(query, name, 0); err != nil {
 			return err
@@ -70,7 +70,7 @@ func statusIn(query url.Values, name string, otherwise int) (int, error) {
 	return status, nil
 }
 
-// errParameter refuses a parameter in the query without a word, as Vault does.
+// errParameter rejects a query parameter without a message, as Vault does.
 var errParameter = &statusError{http.StatusBadRequest, ""}
 
 // initialized reports whether the server is set up.
@@ -79,7 +79,7 @@ func (c *call) initialized() (bool, error) {
 	return !allowed, err
 }
 
-// initStatus says whether the server was set up, as Vault says whether it was
+// initStatus reports whether the server is set up, which Vault calls
 // initialized.
 func (c *call) initStatus() error {
 	initialized, err := c.initialized()
@@ -91,8 +91,8 @@ func (c *call) initStatus() error {
 	}{initialized})
 }
 
-// sealStatus says that a running server is never sealed: its keys are opened
-// before it listens.
+// sealStatus reports that the server is unsealed: it opens its keys before it
+// listens.
 func (c *call) sealStatus() error {
 	initialized, err := c.initialized()
 	if err != nil {
@@ -119,7 +119,7 @@ func (c *call) sealStatus() error {
 	})
 }
 
-// leader is what the command-line tools ask for their status.
+// leader reports this server as the leader, for the status commands.
 func (c *call) leader() error {
 	return c.sendJSON(http.StatusOK, struct {
 		HAEnabled            bool      `json:"ha_enabled"`
@@ -172,7 +172,7 @@ func systemMount() mountInfo {
 	return mountInfo{Type: "system", Description: "what the server tells of itself", Accessor: "system"}
 }
 
-// visibleMounts tells clients what there is.
+// visibleMounts lists the mounts.
 func (c *call) visibleMounts() error {
 	return c.respondJSON(map[string]any{
 		"secret": map[string]any{"secret/": secretMount()},
@@ -180,12 +180,12 @@ func (c *call) visibleMounts() error {
 	})
 }
 
-// mountOf tells clients which mount a path is in, which is what the
-// command-line tools ask before anything else.
+// mountOf returns the mount of a path, which the command-line tools request
+// first.
 func (c *call) mountOf() error {
 	path := c.r.PathValue("path") + "/"
 	for _, at := range []struct {
-		prefix, path string // path is told without the "auth/" before it
+		prefix, path string // the response has path without its "auth/" prefix
 		info         func() mountInfo
 	}{
 		{"secret/", "secret/", secretMount},

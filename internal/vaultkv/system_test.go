@@ -134,12 +134,12 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("%s: %s", body, got)
 		}
 	}
-	// With paths, path counts for nothing.
+	// With paths, path is ignored.
 	one := s.do(t, "PUT", "/v1/sys/capabilities-self", none, `{"paths":"x","path":"secret/config","token":"t","z":1}`).want(t, 200)
 	if got := fmt.Sprint(one.get(t, "data"), one.get(t, "warnings")); got != "map[capabilities:[deny] x:[deny]] [Endpoint ignored these unrecognized parameters: [z]]" {
 		t.Error(got)
 	}
-	// A path can't take the place of what every answer has.
+	// A path can't replace a field of the envelope.
 	a := s.do(t, "POST", "/v1/sys/capabilities-self", none, `{"paths":["request_id","data"]}`).want(t, 200)
 	if _, ok := a.get(t, "request_id").(string); !ok {
 		t.Errorf("request_id is %v", a.get(t, "request_id"))

@@ -10,8 +10,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// login makes a login token, Vault's AppRole: role_id is a token's ID, and
-// secret_id the token.
+// login creates a login token, like Vault's AppRole: role_id is a token's ID,
+// and secret_id the token.
 func (c *call) login() error {
 	f, err := c.fields()
 	if err != nil {
@@ -42,8 +42,8 @@ func (c *call) login() error {
 	return c.respondAuth(l, l.Value, warnUnknown(f, "role_id", "secret_id"))
 }
 
-// renewSelf gives a login token more time. An increment is only a wish in
-// Vault too, and the same hour is given to everybody.
+// renewSelf extends a login token. In Vault, too, an increment is only a wish,
+// and every caller gets the same hour.
 func (c *call) renewSelf() error {
 	f, err := c.fields()
 	if err != nil {
@@ -61,7 +61,7 @@ func (c *call) renewSelf() error {
 	return c.respondAuth(l, c.token, warnUnknown(f, "increment", "token"))
 }
 
-// respondAuth tells a client of its login token.
+// respondAuth sends a login token to the client.
 func (c *call) respondAuth(l keep.Login, token string, warnings []string) error {
 	auth, err := json.Marshal(struct {
 		ClientToken    string            `json:"client_token"`
@@ -139,8 +139,8 @@ func (c *call) revokeSelf() error {
 	if err := c.keep.RevokeSelf(c.r.Context(), c.caller); err != nil {
 		return err
 	}
-	return c.done()
+	return c.noContent()
 }
 
-// seconds is how durations are told: whole ones, rounded down.
+// seconds converts a duration to whole seconds, rounded down.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -53,7 +53,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("expire_time is %v", look.get(t, "data", "expire_time"))
 	}
 
-	// It ends after an hour, unless it is renewed.
+	// It expires after an hour unless it is renewed.
 	s.Clock.Advance(50 * time.Minute)
 	if ttl := ttlOf(t, s.do(t, "GET", "/v1/auth/token/lookup-self", token, "")); ttl < 598 || ttl > 600 {
 		t.Errorf("ttl is %d", ttl)
@@ -61,7 +61,7 @@ func TestLogin(t *testing.T) {
 	for _, body := range []string{`{}`, ``, `{"increment":"10m"}`, `{"increment":0}`, `{"increment":null}`, `{"token":"x"}`} {
 		r := s.do(t, "PUT", "/v1/auth/token/renew-self", token, body).want(t, 200)
 		if got := fmt.Sprintf("%v %v", r.get(t, "auth", "client_token"), r.get(t, "auth", "lease_duration")); got != token+" 3600" {
-			t.Errorf("renewal answers %s", got)
+			t.Errorf("the renewal returned %s", got)
 		}
 	}
 	s.do(t, "PUT", "/v1/auth/token/renew-self", token, `{"increment":"x"}`).want(t, 400)
@@ -71,7 +71,7 @@ func TestLogin(t *testing.T) {
 	read(403)
 	s.do(t, "PUT", "/v1/auth/token/renew-self", token, `{}`).wantErrors(t, 403, "permission denied")
 
-	// It dies with the token that it came from.
+	// It is revoked together with its parent.
 	token, _ = s.login(t, parent)
 	read(200)
 	if err := s.DeleteToken(t.Context(), s.Operator(t, keep.InfluxDB), parent.ID); err != nil {
@@ -89,7 +89,7 @@ func ttlOf(tb testing.TB, a answer) int64 {
 	return n
 }
 
-// TestLoginEndsWithItsParent: also when the parent has less than an hour left.
+// TestLoginEndsWithItsParent checks a parent with less than an hour left.
 func TestLoginEndsWithItsParent(t *testing.T) {
 	s := newServer(t, nil)
 	parent := s.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(s.Org), Expires: s.Clock.Now().Add(10 * time.Minute)})
@@ -121,7 +121,7 @@ func TestRefusedLogins(t *testing.T) {
 		{pair("nobody", parent.Value), "invalid role or secret ID"},
 		{pair("0000000000000001", parent.Value), "invalid role or secret ID"},
 		{pair(parent.ID.String(), "wrong"), "invalid role or secret ID"},
-		{pair(parent.ID.String(), token), "invalid role or secret ID"}, // a login token gives none
+		{pair(parent.ID.String(), token), "invalid role or secret ID"}, // a login token can't log in
 		{pair("", parent.Value), "missing role_id"},
 		{pair(parent.ID.String(), ""), "missing secret_id"},
 		{``, "missing role_id"},
@@ -142,7 +142,7 @@ func TestRefusedLogins(t *testing.T) {
 			return
 		}
 	}
-	t.Error("twenty wrong attempts were all taken")
+	t.Error("twenty wrong attempts were all accepted")
 }
 
 func TestOwnToken(t *testing.T) {
@@ -164,7 +164,7 @@ func TestOwnToken(t *testing.T) {
 	ends := s.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(s.Org), Expires: s.Clock.Now().Add(time.Hour)})
 	look := s.do(t, "GET", "/v1/auth/token/lookup-self", ends.Value, "").want(t, 200)
 	if ttl := ttlOf(t, look); ttl < 3598 || ttl > 3600 || look.get(t, "data", "renewable") != false {
-		t.Errorf("a token that ends: %s", look.text)
+		t.Errorf("a token that expires: %s", look.text)
 	}
 
 	// A clock that is set back doesn't make the token last longer.

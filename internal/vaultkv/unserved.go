@@ -9,17 +9,17 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// What Vault answers where nothing is served, which clients tell their users.
+// Vault's responses for paths that aren't served. Clients show them to users.
 
-// knownMethod reports whether Vault asks who sends a request before it says
-// that a path is not served with its method.
+// knownMethod reports whether Vault authenticates a request with this method
+// before it rejects the path.
 func knownMethod(method string) bool {
 	_, command := kvCommand(method)
 	return command || method == http.MethodHead || method == http.MethodOptions
 }
 
-// kvCommand is the command that Vault names to one who came to its versioned
-// engine as if it were the one without versions.
+// kvCommand returns the command that Vault suggests to clients that use the
+// unversioned engine's paths.
 func kvCommand(method string) (string, bool) {
 	switch method {
 	case http.MethodPost, http.MethodPut:
@@ -31,7 +31,7 @@ func kvCommand(method string) (string, bool) {
 }
 
 func (c *call) noRoute() error {
-	if c.open { // whoever asks
+	if c.open { // for any caller
 		return errMethod
 	}
 	path := c.path()
@@ -50,8 +50,8 @@ func (c *call) noRoute() error {
 	return &statusError{http.StatusNotFound, "no handler for route " + strconv.Quote(path) + ". route entry not found."}
 }
 
-// path is the request's path as Vault sees it: without the prefix, and that of
-// a list with a slash at its end.
+// path returns the request's path as Vault sees it: without the prefix, and
+// with a trailing slash for a list.
 func (c *call) path() string {
 	path := strings.TrimPrefix(c.r.URL.Path, strings.TrimSuffix(c.prefix, "/"))
 	path = strings.TrimPrefix(path, "/")
@@ -62,9 +62,9 @@ func (c *call) path() string {
 	return path
 }
 
-// notAllowed answers a method that a path is not served with.
+// notAllowed responds to a method that the path doesn't support.
 func (c *call) notAllowed() error {
-	if c.open { // whoever asks
+	if c.open { // for any caller
 		return errMethod
 	}
 	_, command := kvCommand(c.r.Method)
@@ -77,8 +77,7 @@ func (c *call) notAllowed() error {
 	return c.engineRoot()
 }
 
-// engineRoot answers a path that ends with the kind of operation, and names no
-// organization.
+// engineRoot responds to a path that names an operation but no organization.
 func (c *call) engineRoot() error {
 	switch path := c.path(); {
 	case path == "secret/subkeys":
@@ -95,5 +94,5 @@ var errMethod = &statusError{http.StatusMethodNotAllowed, ""}
 
 var errUnsupported = &statusError{http.StatusMethodNotAllowed, oneError("unsupported operation")}
 
-// oneError is how Vault writes a list of errors that has one entry.
+// oneError formats one error as Vault formats a list of errors.
 func oneError(message string) string { return "1 error occurred:\n\t* " + message + "\n\n" }

@@ -6,9 +6,8 @@ import (
 	"math/rand/v2"
 )
 
-// newUUID returns a random UUID, version 4. It names a request and is no
-// secret, so the runtime's own generator is good enough, and costs no system
-// call.
+// newUUID returns a random UUID, version 4. It identifies a request and is not
+// secret, so the runtime's generator suffices, without a system call.
 func newUUID() string {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:8], rand.Uint64())
@@ -27,7 +26,7 @@ func newUUID() string {
 	return string(s[:])
 }
 
-// isUUID reports whether s is a UUID in lower case.
+// isUUID reports whether s is a lower-case UUID.
 func isUUID(s string) bool {
 	if len(s) != 36 {
 		return false

@@ -19,8 +19,8 @@ func (c *call) destroyVersions() error {
 	return c.eachVersion("no version number provided", c.keep.DestroyVersions)
 }
 
-// eachVersion does something with the versions that the body lists. It refuses
-// with none, in its own words: the domain takes none for the newest.
+// eachVersion applies do to the versions listed in the body. It rejects an
+// empty list, which the domain would take as the newest version.
 func (c *call) eachVersion(none string, do func(context.Context, keep.Caller, keep.ID, ...uint64) error) error {
 	f, err := c.fieldsOfWriter()
 	if err != nil {
@@ -38,8 +38,8 @@ func (c *call) eachVersion(none string, do func(context.Context, keep.Caller, ke
 	})
 }
 
-// remove does something that needs no document: where there is none, not even
-// an organization, there is nothing to do, as in Vault.
+// remove runs do, and succeeds if the document or the organization doesn't
+// exist, as in Vault.
 func (c *call) remove(do func(context.Context, keep.Caller, keep.ID) error) error {
 	org, err := c.organization()
 	if err == nil {
@@ -48,5 +48,5 @@ func (c *call) remove(do func(context.Context, keep.Caller, keep.ID) error) erro
 	if err != nil && !errors.Is(err, keep.ErrOrganizationNotFound) {
 		return err
 	}
-	return c.done()
+	return c.noContent()
 }
