@@ -47,6 +47,16 @@ func newOrgMembersListCommand(r *remote) *cobra.Command {
 	}
 }
 
+// openMember connects and finds the organization and the user of a membership.
+func (r *remote) openMember(cmd *cobra.Command, ref string) (*session, client.Organization, client.User, error) {
+	s, org, err := r.open(cmd)
+	if err != nil {
+		return nil, org, client.User{}, err
+	}
+	user, err := s.findUser(cmd, ref)
+	return s, org, user, err
+}
+
 func newOrgMembersAddCommand(r *remote) *cobra.Command {
 	var owner bool
 	cmd := &cobra.Command{
@@ -59,11 +69,7 @@ owner.`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, org, err := r.open(cmd)
-			if err != nil {
-				return err
-			}
-			user, err := s.findUser(cmd, args[0])
+			s, org, user, err := r.openMember(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -95,11 +101,7 @@ terminal, --yes is needed.`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, org, err := r.open(cmd)
-			if err != nil {
-				return err
-			}
-			user, err := s.findUser(cmd, args[0])
+			s, org, user, err := r.openMember(cmd, args[0])
 			if err != nil {
 				return err
 			}

@@ -27,11 +27,7 @@ Without a terminal, --yes is needed.`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeVersions),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			version, err := parseVersion(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			s, org, err := r.open(cmd)
+			s, org, version, err := r.openVersion(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -81,12 +77,14 @@ func touchedSince(history []client.Version, version uint64) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-func parseVersion(cmd *cobra.Command, s string) (uint64, error) {
-	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil || n == 0 {
-		return 0, usageError(cmd, fmt.Errorf("%q is no version: it is a number from 1 on", s))
+// openVersion connects for a command whose argument is a version's number.
+func (r *remote) openVersion(cmd *cobra.Command, arg string) (*session, client.Organization, uint64, error) {
+	version, err := strconv.ParseUint(arg, 10, 64)
+	if err != nil || version == 0 {
+		return nil, client.Organization{}, 0, usageError(cmd, fmt.Errorf("%q is no version: it is a number from 1 on", arg))
 	}
-	return n, nil
+	s, org, err := r.open(cmd)
+	return s, org, version, err
 }
 
 func newSecretUnpinCommand(r *remote) *cobra.Command {
@@ -100,11 +98,7 @@ enough, like any other. See "fluxkeep secret history".`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeVersions),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			version, err := parseVersion(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			s, org, err := r.open(cmd)
+			s, org, version, err := r.openVersion(cmd, args[0])
 			if err != nil {
 				return err
 			}

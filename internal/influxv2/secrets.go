@@ -22,19 +22,10 @@ func (c *call) listSecrets() error {
 }
 
 func (c *call) patchSecrets() error {
-	org, err := c.organization()
-	if err != nil {
-		return err
-	}
-	body, err := c.secretsBody(org)
-	if err != nil {
-		return err
-	}
-	secrets, err := decodeSecrets(body)
-	if err != nil {
-		return c.invalidRequest(org, err)
-	}
-	return c.change(org, keep.Change{Set: secrets})
+	return c.changeFromBody(func(body []byte) (ch keep.Change, err error) {
+		ch.Set, err = decodeSecrets(body)
+		return ch, err
+	})
 }
 
 func (c *call) deleteSecret() error { return c.deleteNamed(c.r.PathValue("secretID")) }
@@ -48,6 +39,13 @@ func (c *call) deleteNamed(name string) error {
 }
 
 func (c *call) deleteSecrets() error {
+	return c.changeFromBody(func(body []byte) (ch keep.Change, err error) {
+		ch.Remove, err = decodeNames(body)
+		return ch, err
+	})
+}
+
+func (c *call) changeFromBody(decode func(body []byte) (keep.Change, error)) error {
 	org, err := c.organization()
 	if err != nil {
 		return err
@@ -56,11 +54,11 @@ func (c *call) deleteSecrets() error {
 	if err != nil {
 		return err
 	}
-	names, err := decodeNames(body)
+	ch, err := decode(body)
 	if err != nil {
 		return c.invalidRequest(org, err)
 	}
-	return c.change(org, keep.Change{Remove: names})
+	return c.change(org, ch)
 }
 
 // secretsBody reads the body of a write to an organization's secrets. InfluxDB
