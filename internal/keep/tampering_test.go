@@ -116,7 +116,11 @@ func newTampering(t *testing.T) *tampering {
 		t.Fatal(err)
 	}
 	now := d.stored(t, nil)
+	live := map[string]bool{} // the maps that there are
 	for key := range now {
+		if key[0] == byte(record.TableVersion) {
+			live[key[1:9]] = true
+		}
 		if key[0] != byte(record.TableRoot) { // see TestMissingSums
 			d.ways = append(d.ways, tampered{key, nil})
 		}
@@ -124,8 +128,9 @@ func newTampering(t *testing.T) *tampering {
 	seen := map[string]bool{}
 	for _, s := range states {
 		for key, value := range s {
-			// Records that are never rewritten have one value, sealed more than once
-			// only by a rotation.
+			if strings.Contains("svc", key[:1]) && !live[key[1:9]] {
+				continue // of a deleted map, whose records nothing leads to
+			}
 			if id := key + string(value); !bytes.Equal(now[key], value) && !seen[id] {
 				seen[id] = true
 				d.ways = append(d.ways, tampered{key, value})
