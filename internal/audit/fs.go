@@ -43,7 +43,22 @@ func (osFS) Open(path string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if flag&os.O_CREATE != 0 {
+		if err := undoUmask(f); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
 	return osFile{f}, nil
+}
+
+// undoUmask makes sure that the owner can open the file again.
+func undoUmask(f *os.File) error {
+	const owner = 0o600
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Mode()&owner == owner {
+		return err
+	}
+	return f.Chmod(info.Mode().Perm() | owner)
 }
 
 func (osFS) Stat(path string) (fs.FileInfo, error) { return os.Stat(path) }

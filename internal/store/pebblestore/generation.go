@@ -88,6 +88,13 @@ func (s *Store) checkFolder() (*integrity.Ledger, error) {
 	if err != nil {
 		return nil, integrity.Damaged(integrity.LedgerName, err)
 	}
+	if old := s.gen.Load(); old != nil {
+		if log := old.disk.newestLog.Load(); log != nil {
+			if err := g.RequireLog(log.name, log.synced.Load()); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return g, integrity.Check(s.opts.FS, s.dir, g, engineOptions)
 }
 

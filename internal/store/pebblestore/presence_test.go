@@ -110,6 +110,46 @@ func TestFilesVanish(t *testing.T) {
 	}
 }
 
+// TestOlderFiles replaces files of a running store by older ones, from before the
+// last acknowledged change. The store must not go on from there.
+func TestOlderFiles(t *testing.T) {
+	if fileIDsTellNothing {
+		t.Skip("open files can't be replaced here")
+	}
+	for _, flushed := range []bool{false, true} {
+		for _, which := range []string{"*" + integrity.LogSuffix, "*"} {
+			t.Run(fmt.Sprintf("%s, flushed=%t", which, flushed), func(t *testing.T) {
+				if flushed && which != "*" {
+					t.Skip("there is no older log")
+				}
+				dir, older := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "older")
+				s := mustOpen(t, dir, nil)
+				storetest.MustSet(t, s, "a", "1")
+				copyDir(t, dir, older)
+				if flushed {
+					must(t, s.Compact(t.Context()))
+				}
+				storetest.MustSet(t, s, "a", "2")
+				files, err := filepath.Glob(filepath.Join(older, which))
+				must(t, err)
+				for _, f := range files {
+					if name := filepath.Base(f); name != integrity.LockName {
+						must(t, os.Rename(f, filepath.Join(dir, name)))
+					}
+				}
+				if err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("b"), []byte("3")) }); !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("update: %v", err)
+				}
+				if gen, err := s.reopen(); err == nil {
+					t.Error("the older files were opened")
+					gen.release()
+				}
+				wantPairs(t, s, "a=2")
+			})
+		}
+	}
+}
+
 // wantPairs checks that the store contains these pairs, possibly among others.
 func wantPairs(t *testing.T, s *Store, want ...string) {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"slices"
 	"sync"
@@ -217,6 +218,23 @@ func (l *Ledger) LogSynced(name string, n int64) error {
 	}
 	l.logLen = n
 	return l.write()
+}
+
+// RequireLog makes Check require the first n bytes of a log, which a store that was
+// open until now has synced. The ledger in the folder may not know of them yet,
+// and somebody may have replaced it and the log by older ones.
+func (l *Ledger) RequireLog(name string, n int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch num, ok := LogNumber(name); {
+	case !ok || n == 0:
+		return nil
+	case num > l.log:
+		return Corrupt(LedgerName, fmt.Errorf("it doesn't know %s", name))
+	case num == l.log:
+		l.logLen = max(l.logLen, n)
+	}
+	return nil
 }
 
 // LogLen returns how much of the newest log is known to be durable.
