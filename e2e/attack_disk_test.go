@@ -1,0 +1,338 @@
+//go:build unix
+
+package e2e
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// TestAttackDisk: whatever becomes of the files of a running server, no change is
+// acknowledged that the next start doesn't find.
+func TestAttackDisk(t *testing.T) {
+	t.Run("files vanish", attackFilesVanish)
+	t.Run("older files", attackOlderFiles)
+	t.Run("no space", func(t *testing.T) { attackFullDisk(t, "size=64m", 1<<20) })
+	t.Run("no inodes", func(t *testing.T) { attackFullDisk(t, "size=64m,nr_inodes=300", 0) })
+	t.Run("umask and links", attackModes)
+}
+
+// change sets a secret, and reports whether that was acknowledged.
+func (x *tenants) change(name string) bool {
+	return x.ask("PATCH", "/api/v2/orgs/"+x.orgID+"/secrets", x.token, object{x.secretName(name): x.private(name)}).ok()
+}
+
+// has reports whether a secret is there.
+func (x *tenants) has(name string) bool {
+	x.t.Helper()
+	return strings.Contains(x.must(200, x.read()).body, x.private(name))
+}
+
+func (x *tenants) read() reply {
+	return x.ask("GET", "/api/v2/orgs/"+x.orgID+"/secrets/values", x.token, nil)
+}
+
+func (s *server) healthy() bool { return s.ask("GET", "/health", "", nil).status == 200 }
+
+// attackFilesVanish moves files away from a running server, while it is idle or
+// busy, and brings them back.
+func attackFilesVanish(t *testing.T) {
+	for _, c := range []struct{ name, files string }{
+		{"tables", "store/*.sst"}, {"logs", "store/*.log"}, {"manifest", "store/MANIFEST*"}, {"markers", "store/marker.*"}, {"lock", "store/LOCK"},
+		{"the store", "store"}, {"everything", "*"},
+	} {
+		for _, busy := range []bool{false, true} {
+			if busy && testing.Short() {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, busy=%t", c.name, busy), func(t *testing.T) {
+				t.Parallel()
+				x := startTenants(t)
+				x.troubled = true
+				x.stop() // makes tables
+				x.again()
+				if !x.change("before") {
+					t.Fatal("the server takes no changes")
+				}
+				var stop atomic.Bool
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					for busy && !stop.Load() {
+						x.change("busy")
+					}
+				}()
+				files, err := filepath.Glob(filepath.Join(x.dir, c.files))
+				if err != nil || len(files) == 0 {
+					t.Fatalf("no files to move: %v", err)
+				}
+				away := t.TempDir()
+				for _, f := range files {
+					if err := os.Rename(f, filepath.Join(away, filepath.Base(f))); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for range 3 {
+					if x.change("after") {
+						t.Error("a change was acknowledged")
+					}
+				}
+				if x.healthy() {
+					t.Error("the server says that it is well")
+				}
+				if a := x.ask("GET", "/metrics", "", nil); a.status != 200 {
+					t.Error(a)
+				}
+				for _, f := range files {
+					to, from := f, filepath.Join(away, filepath.Base(f))
+					if err := os.RemoveAll(to); err != nil { // a new audit log, say
+						t.Fatal(err)
+					}
+					if err := os.Rename(from, to); err != nil {
+						t.Fatal(err)
+					}
+				}
+				eventually(t, "change", func() bool { return x.change("again") })
+				stop.Store(true)
+				<-done
+				x.kill()
+				x.again()
+				for _, name := range []string{"before", "again"} {
+					if !x.has(name) {
+						t.Errorf("what was acknowledged %s is lost", name)
+					}
+				}
+			})
+		}
+	}
+}
+
+// attackOlderFiles puts older copies of files in place of those of a running
+// server. It must neither go back to them nor take changes on top of them.
+func attackOlderFiles(t *testing.T) {
+	for _, files := range []string{"store/*.log", "store/*"} {
+		t.Run(files, func(t *testing.T) {
+			t.Parallel()
+			x := startTenants(t)
+			x.troubled = true
+			older := t.TempDir()
+			if err := os.CopyFS(older, os.DirFS(x.dir)); err != nil {
+				t.Fatal(err)
+			}
+			if !x.change("since") {
+				t.Fatal("the server takes no changes")
+			}
+			old, err := filepath.Glob(filepath.Join(older, files))
+			if err != nil || len(old) == 0 {
+				t.Fatalf("no files: %v", err)
+			}
+			for _, f := range old {
+				to, err := filepath.Rel(older, f)
+				if err == nil && filepath.Base(f) != "LOCK" {
+					err = os.Rename(f, filepath.Join(x.dir, to))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 30 { // it tries again and again
+				if x.change("on top") {
+					t.Error("a change was acknowledged")
+				}
+				if !x.has("since") {
+					t.Fatal("what was acknowledged is lost while the server runs")
+				}
+			}
+			if x.healthy() {
+				t.Error("the server says that it is well")
+			}
+		})
+	}
+}
+
+// attackFullDisk fills a disk under a server and restarts it there.
+func attackFullDisk(t *testing.T, options string, blocks int) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("needs to mount a file system")
+	}
+	x := startTenants(t)
+	x.troubled = true
+	x.stop()
+	disk := t.TempDir()
+	mount := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", disk)
+	if out, err := mount.CombinedOutput(); err != nil {
+		t.Skipf("mount: %v %s", err, out)
+	}
+	home := x.dir
+	t.Cleanup(func() {
+		x.stop()
+		x.dir = home // for the search of the other cleanup, which comes later
+		_ = syscall.Unmount(disk, 2)
+	})
+	x.dir = filepath.Join(disk, "data")
+	output(t, exec.Command("cp", "-a", home, x.dir))
+	x.again()
+	fill(t, filepath.Join(disk, "filler"), blocks)
+	acknowledged := []string{"a"}
+	change := func(name string) {
+		if x.change(name) {
+			acknowledged = append(acknowledged, name)
+		}
+	}
+	for i := range 20 {
+		change(fmt.Sprint("full", i))
+	}
+	for round := range 2 {
+		x.kill()
+		x.again()
+		change(fmt.Sprint("after restart ", round))
+		// The disk that has no space for a record has none for a read.
+		if a := x.read(); a.status != 503 && !a.ok() {
+			t.Error(a)
+		}
+		if a := x.ask("GET", "/metrics", "", nil); !a.ok() {
+			t.Error(a)
+		}
+	}
+	x.kill()
+	for _, tool := range [][]string{{"doctor"}, {"audit", "verify"}} {
+		output(t, command(t, x.home, program, append(tool, "--data-dir", x.dir)...))
+	}
+	x.again()
+	if err := os.RemoveAll(filepath.Join(disk, "filler")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "change", func() bool { return x.change("space again") })
+	eventually(t, "health", x.healthy)
+	for _, name := range append(acknowledged, "space again") {
+		if !x.has(name) {
+			t.Errorf("%q was acknowledged and is lost", name)
+		}
+	}
+}
+
+// fill makes files, of blocks of some size and then of smaller ones, until the disk
+// takes no more.
+func fill(t *testing.T, dir string, block int) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for n, size := 0, block; ; n++ {
+		if n > 100_000 {
+			t.Fatal("the disk isn't full yet")
+		}
+		err := os.WriteFile(filepath.Join(dir, fmt.Sprint(n)), make([]byte, size), 0o600)
+		if err != nil && size <= 1 {
+			return
+		}
+		if err != nil {
+			size /= 16
+		}
+	}
+}
+
+// attackModes serves under umasks that give everybody everything, or nobody
+// anything, and with links in place of files.
+func attackModes(t *testing.T) {
+	for _, mask := range []string{"0", "077", "0777"} {
+		dir := filepath.Join(t.TempDir(), "data")
+		address := newAddress()
+		cmd := exec.Command("sh", "-c", `umask `+mask+`; exec "$0" "$@"`, program, "serve", "--http-bind-address", address, "--data-dir", dir)
+		cmd.Env = append(cleanEnviron(), "HOME="+t.TempDir())
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		s := &server{t: t, url: "http://" + address}
+		eventually(t, "server", func() bool {
+			_, _, err := s.do("GET", "/health", "", nil)
+			return err == nil
+		})
+		if a := s.ask("POST", "/api/v2/setup", "", object{"username": "a", "password": "correct horse", "org": "o", "bucket": "b"}); a.status != 201 {
+			t.Errorf("umask %s: %v", mask, a)
+		}
+		files := 0
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			want := fs.FileMode(0o600)
+			if files++; d.IsDir() {
+				want = 0o700
+			}
+			if got := info.Mode().Perm(); got != want {
+				t.Errorf("umask %s: %s has mode %o, want %o", mask, path, got, want)
+			}
+			return nil
+		})
+		if err != nil || files < 8 {
+			t.Errorf("umask %s: %d files, %v", mask, files, err)
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("umask %s: %v", mask, err)
+		}
+	}
+	// Links where the server would write to somebody else's file.
+	for _, name := range []string{"key", "keyset.json", "format", "audit.log", "lock", "store"} {
+		dir := filepath.Join(t.TempDir(), "data")
+		target := filepath.Join(t.TempDir(), "target")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(program, "serve", "--http-bind-address", "127.0.0.1:0", "--data-dir", dir)
+		cmd.Env = append(cleanEnviron(), "HOME="+t.TempDir())
+		out, err := bounded(t, cmd)
+		if _, err := os.Lstat(target); err == nil {
+			t.Errorf("a link in place of %s: its target was made", name)
+		}
+		if err == nil && name != "lock" { // which is made anew
+			t.Errorf("a link in place of %s is served:\n%s", name, out)
+		}
+	}
+}
+
+// bounded runs a command that should fail, and ends it when it doesn't.
+func bounded(t *testing.T, cmd *exec.Cmd) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var err error
+	done := false
+	eventually(t, "end or listener", func() bool {
+		select {
+		case err = <-ended:
+			done = true
+		default:
+		}
+		return done || strings.Contains(out.String(), "listening")
+	})
+	if !done {
+		_ = cmd.Process.Kill()
+		<-ended
+		return out.String(), nil
+	}
+	return out.String(), err
+}
