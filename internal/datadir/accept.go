@@ -14,14 +14,7 @@ import (
 // there, whatever its sums say is missing or was replaced. That is audited. The
 // errors are those of Recover.
 func Accept(ctx context.Context, c *config.Config) error {
-	if c.AuditLog == "-" {
-		return errAuditStream
-	}
-	dir, err := lockWhole(c)
-	if err != nil {
-		return err
-	}
-	d, err := unlockDir(ctx, dir, c)
+	d, err := unlockOffline(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,18 @@ func lockWhole(c *config.Config) (*dataDir, error) {
 	return dir, nil
 }
 
+// unlockOffline unlocks the data of a stopped server for an audited change.
+func unlockOffline(ctx context.Context, c *config.Config) (*Data, error) {
+	if c.AuditLog == "-" {
+		return nil, errAuditStream
+	}
+	dir, err := lockWhole(c)
+	if err != nil {
+		return nil, err
+	}
+	return unlockDir(ctx, dir, c)
+}
+
 // openOffline opens the folder, the keys and the store of a server that is
 // stopped for reading, but neither the audit log nor the domain.
 func openOffline(ctx context.Context, c *config.Config) (d *Data, err error) {

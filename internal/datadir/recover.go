@@ -16,14 +16,7 @@ import (
 // ErrLocked while a server has the folder open, and fs.ErrNotExist when there is
 // no data in it or its key file is not at hand.
 func Recover(ctx context.Context, c *config.Config, do func(context.Context, *keep.Keep) error) error {
-	if c.AuditLog == "-" {
-		return errAuditStream
-	}
-	dir, err := lockWhole(c)
-	if err != nil {
-		return err
-	}
-	d, err := unlockDir(ctx, dir, c)
+	d, err := unlockOffline(ctx, c)
 	if err != nil {
 		return err
 	}
