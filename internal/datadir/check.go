@@ -34,11 +34,11 @@ func Check(ctx context.Context, c *config.Config, found func(keep.Damage)) (done
 	if d.dir, err = lockWhole(c); err != nil {
 		return done, err
 	}
-	vouched, err := d.checkStoreRecords(ctx, c, &done, tell, found)
+	checkpoint, err := d.checkStoreRecords(ctx, c, &done, tell, found)
 	if err != nil {
 		return done, err
 	}
-	return done, checkAudit(ctx, c, &done, vouched, tell)
+	return done, checkAudit(ctx, c, &done, checkpoint, tell)
 }
 
 // checkStoreRecords returns the place in the audit log that the store vouches for,
@@ -86,14 +86,14 @@ func keysetDamaged(dir *dataDir, err error) bool {
 }
 
 // checkAudit verifies the audit log, as far as the store vouches for it too.
-func checkAudit(ctx context.Context, c *config.Config, done *CheckResult, vouched *audit.Checkpoint, tell func(string, error)) error {
+func checkAudit(ctx context.Context, c *config.Config, done *CheckResult, checkpoint *audit.Checkpoint, tell func(string, error)) error {
 	if c.AuditLog == "-" {
 		return nil
 	}
-	if vouched != nil && *vouched == (audit.Checkpoint{}) {
-		vouched = nil
+	if checkpoint != nil && *checkpoint == (audit.Checkpoint{}) {
+		checkpoint = nil
 	}
-	report, err := audit.Verify(ctx, c.AuditLog, vouched)
+	report, err := audit.Verify(ctx, c.AuditLog, checkpoint)
 	done.Lines = report.Lines
 	var damage *audit.DamageError
 	switch {
@@ -102,7 +102,7 @@ func checkAudit(ctx context.Context, c *config.Config, done *CheckResult, vouche
 		tell("the audit log", err)
 	case errors.Is(err, fs.ErrNotExist):
 		// It may have been moved away, which the next start takes for granted.
-		if vouched != nil {
+		if checkpoint != nil {
 			tell("the audit log", fmt.Errorf("%s is missing", filepath.Base(c.AuditLog)))
 		}
 	default:

@@ -77,7 +77,7 @@ func (d *Data) restore(ctx context.Context, keyset []byte, file io.Reader) (err 
 	made := missingFolders(d.dir.path)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.takeBack(made))
+			err = errors.Join(err, d.removeCreated(made))
 		}
 	}()
 	if err := d.dir.begin(); err != nil {
@@ -115,8 +115,8 @@ func missingFolders(path string) (missing []string) {
 	}
 }
 
-// takeBack removes what a restore that failed has made.
-func (d *Data) takeBack(folders []string) error {
+// removeCreated removes what a restore that failed has made.
+func (d *Data) removeCreated(folders []string) error {
 	var errs []error
 	if d.Store != nil {
 		errs = append(errs, d.Store.Close())

@@ -37,7 +37,7 @@ func saveKeysIn(dir *dataDir, keys *openedKeys, logger *slog.Logger) *savedKeys 
 	return s
 }
 
-func (s *savedKeys) newest() *openedKeys {
+func (s *savedKeys) latest() *openedKeys {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
@@ -45,7 +45,7 @@ func (s *savedKeys) newest() *openedKeys {
 
 // save makes changed data keys durable.
 func (s *savedKeys) save(ctx context.Context, keys *seal.Keys) error {
-	now := s.newest()
+	now := s.latest()
 	wrapped, err := keys.Wrap(ctx, now.provider)
 	if err != nil {
 		return providerError(now.provider, err)
@@ -76,7 +76,7 @@ func (s *savedKeys) wrapped(keys *seal.Keys) ([]byte, error) {
 // check looks whether the next start will be able to open the data keys. It does
 // what that will do, so it may wait for a service.
 func (s *savedKeys) check(ctx context.Context) {
-	now := s.newest()
+	now := s.latest()
 	again, err := unlock(ctx, now.wrapped, now.config)
 	if err == nil && !again.Equal(now.Keys) {
 		err = errors.New("the key-encryption key unwraps other data keys than those in use")

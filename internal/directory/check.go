@@ -17,7 +17,7 @@ type Checker struct {
 	tokens   []ID
 	members  map[membership][2]uint64 // the revisions of both records, see record.CheckRevisions
 	sessions map[Hash]foundSession
-	leads    []lead
+	entries  []entry
 }
 
 type membership struct{ org, user ID }
@@ -30,8 +30,8 @@ type foundSession struct {
 	unread           bool
 }
 
-// lead is a lookup entry and the table of the object that it is for.
-type lead struct {
+// entry is a lookup entry and the table of the object that it is for.
+type entry struct {
 	what  string
 	table record.Table
 	id    ID
@@ -77,7 +77,7 @@ func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 	case record.TableOrgName, record.TableUserName, record.TableTokenHash:
 		var r entryRecord
 		if err = json.Unmarshal(plain, &r); err == nil {
-			c.leads = append(c.leads, lead{record.Describe(key), leadsTo[table], r.ID})
+			c.entries = append(c.entries, entry{record.Describe(key), objectTable[table], r.ID})
 		}
 	case record.TableSession:
 		var r sessionRecord
@@ -102,7 +102,7 @@ func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 	return true, err
 }
 
-var leadsTo = map[record.Table]record.Table{
+var objectTable = map[record.Table]record.Table{
 	record.TableOrgName: record.TableOrg, record.TableUserName: record.TableUser, record.TableTokenHash: record.TableToken,
 }
 
@@ -127,7 +127,7 @@ func (c *Checker) member(key []byte, first ID, r memberRecord) {
 
 // Compare checks that each object fits its lookup entries.
 func (c *Checker) Compare(found *record.Findings) {
-	for _, l := range c.leads {
+	for _, l := range c.entries {
 		if ok, err := c.d.r.Has(record.Key(l.table, l.id)); err == nil && !ok {
 			found.Add(l.what, fmt.Errorf("%s, which it leads to, is missing", record.Describe(record.Key(l.table, l.id))))
 		}

@@ -170,7 +170,7 @@ func testChangesShowAtOnce(t *testing.T, wrap func(store.Store) store.Store) {
 					t.Fatalf("before: %+v", got)
 				}
 			}
-			k.dir.Forget()
+			k.dir.ClearCache()
 			failed := errors.New("failed")
 			err := k.Update(t.Context(), func(w *record.Writer) error {
 				d := k.dir.Write(w)
@@ -234,7 +234,7 @@ func TestKnown(t *testing.T) {
 		t.Error("not known after a user has signed in")
 	}
 
-	k.dir.Forget()
+	k.dir.ClearCache()
 	if known() {
 		t.Error("known after Forget")
 	}

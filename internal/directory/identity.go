@@ -47,7 +47,7 @@ func (d Reader) tokenIdentity(value string) (*Identity, error) {
 	}
 	i := &Identity{
 		User: t.User, Token: t.ID, Inactive: !t.Active,
-		Permissions: oftenFirst(t.Permissions), Names: t.Names, Expires: t.Expires, Wall: t.Wall, until: t.Expires,
+		Permissions: commonFirst(t.Permissions), Names: t.Names, Expires: t.Expires, Wall: t.Wall, until: t.Expires,
 		UserText: t.User.String(), TokenText: t.ID.String(),
 	}
 	if t.Parent != 0 {
@@ -72,7 +72,7 @@ func (d Reader) bindToParent(i *Identity, parent ID) error {
 	if !t.Active || t.Expired(d.r.Now) {
 		return ErrUnauthenticated
 	}
-	i.Permissions, i.Names = oftenFirst(t.Permissions), t.Names
+	i.Permissions, i.Names = commonFirst(t.Permissions), t.Names
 	i.Parent, i.ParentText = parent, parent.String()
 	if !t.Expires.IsZero() && t.Expires.Before(i.until) {
 		i.until = t.Expires
@@ -80,8 +80,8 @@ func (d Reader) bindToParent(i *Identity, parent ID) error {
 	return nil
 }
 
-// oftenFirst puts the permissions that most requests need first.
-func oftenFirst(s acl.Set) acl.Set {
+// commonFirst puts the permissions that most requests need first.
+func commonFirst(s acl.Set) acl.Set {
 	rank := func(p acl.Permission) int {
 		if p.Resource.Type == acl.Secrets || p.Resource.Type == acl.Orgs {
 			return 0

@@ -63,8 +63,8 @@ func (d *Directory) now() *snapshot {
 	return nil
 }
 
-// Forget makes everything be read from the store again.
-func (d *Directory) Forget() { d.current.Store(nil) }
+// ClearCache makes everything be read from the store again.
+func (d *Directory) ClearCache() { d.current.Store(nil) }
 
 // KnownToken is TokenIdentity without a transaction. ok is false when one is
 // needed.

@@ -67,7 +67,7 @@ func (c *call) rollback() error {
 // may have dropped secrets by accident.
 func (c *call) dismiss() error {
 	return c.withVersion(func(org keep.ID, version uint64) error {
-		if err := c.keep.Dismiss(c.ctx(), c.caller, org, version); err != nil {
+		if err := c.keep.Unpin(c.ctx(), c.caller, org, version); err != nil {
 			return err
 		}
 		return c.noContent()

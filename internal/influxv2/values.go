@@ -231,7 +231,7 @@ func preconditionError(ch keep.Change, err error) error {
 
 // respondWritten reports what a write did. The ETag, for callers who may read,
 // is that of all values after the write.
-func (c *call) respondWritten(w keep.Written) error {
+func (c *call) respondWritten(w keep.ChangeResult) error {
 	if w.Tag != "" {
 		c.w.Header().Set("ETag", etag(w.Tag, c.view(nil)))
 	}

@@ -38,10 +38,10 @@ func inBackup(key []byte) bool {
 func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	rec := c.record("backup", 0)
 	if !c.Operator() {
-		return k.finish(rec, k.now(), ErrNotOperator)
+		return k.recordOutcome(rec, k.now(), ErrNotOperator)
 	}
 	if k.wrappedKeys == nil {
-		return k.finish(rec, k.now(), errorf(CodeUnprocessable, "this server can't be backed up"))
+		return k.recordOutcome(rec, k.now(), errorf(CodeUnprocessable, "this server can't be backed up"))
 	}
 	// While the lock is held no key is added or dropped, so that the keyset
 	// opens every record that the snapshot of the store has.
@@ -51,7 +51,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	keys := k.records.Keys()
 	wrapped, err := k.wrappedKeys(keys)
 	if err != nil {
-		return k.finish(rec, k.now(), domain(err))
+		return k.recordOutcome(rec, k.now(), domain(err))
 	}
 	written := false
 	err = k.records.View(ctx, func(r *record.Reader) error {
@@ -65,7 +65,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 			return err
 		}
 		// The record comes first: the bytes leave while they are read.
-		if err := k.finish(rec, k.now(), nil); err != nil {
+		if err := k.recordOutcome(rec, k.now(), nil); err != nil {
 			return err
 		}
 		written = true
@@ -75,12 +75,12 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	case err == nil:
 		return nil
 	case !written:
-		return k.finish(rec, k.now(), domain(err))
+		return k.recordOutcome(rec, k.now(), domain(err))
 	}
 	// That it began is in the log; so must be that it was not made.
 	broken := c.record("backup", 0)
 	broken.Detail = "broken off"
-	return k.finish(broken, k.now(), domain(err))
+	return k.recordOutcome(broken, k.now(), domain(err))
 }
 
 // verifySums returns the first damage that the sums of the records show.

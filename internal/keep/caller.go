@@ -93,7 +93,7 @@ func (k *Keep) CheckActive(c Caller) error {
 	if !c.inactive {
 		return nil
 	}
-	return k.finish(c.record("authenticate", 0), k.now(), ErrTokenInactive)
+	return k.recordOutcome(c.record("authenticate", 0), k.now(), ErrTokenInactive)
 }
 
 // Anonymous is a caller who has not said who it is: it may set up a new
@@ -134,9 +134,9 @@ func (c *Caller) mayUser(a acl.Action, user ID) error {
 	return c.may(a, acl.Resource{Type: acl.Users, ID: user})
 }
 
-// readsAll reports whether the caller may read every resource of a type. One
+// mayReadAll reports whether the caller may read every resource of a type. One
 // who may not is never told whether a name is taken.
-func (c *Caller) readsAll(t acl.Type) bool { return c.may(acl.Read, acl.Resource{Type: t}) == nil }
+func (c *Caller) mayReadAll(t acl.Type) bool { return c.may(acl.Read, acl.Resource{Type: t}) == nil }
 
 // Operator reports whether the caller may do everything that the token made
 // at setup may.
@@ -152,7 +152,7 @@ func (k *Keep) AllowOperator(ctx context.Context, c Caller, action string) error
 	if !c.Operator() {
 		err = ErrNotOperator
 	}
-	return k.finish(c.record(action, 0), k.now(), err)
+	return k.recordOutcome(c.record(action, 0), k.now(), err)
 }
 
 // Permissions returns what the caller may do.

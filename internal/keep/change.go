@@ -12,11 +12,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
-// Change is what a write does to an organization's secrets, and Written what
+// Change is what a write does to an organization's secrets, and ChangeResult what
 // came of it.
 type (
-	Change  = secretmap.Change
-	Written = secretmap.Result
+	Change       = secretmap.Change
+	ChangeResult = secretmap.Result
 )
 
 // Stats counts what is worth a metric.
@@ -93,23 +93,23 @@ func checkWritten(names []string) error {
 }
 
 // Change writes secrets. Needs write on the organization's secrets.
-func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (Written, error) {
+func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (ChangeResult, error) {
 	return k.change(ctx, c, org, ch, false)
 }
 
 // ChangeOrAdopt is Change, and makes an organization that is not known if the
 // caller may write the secrets of all organizations.
-func (k *Keep) ChangeOrAdopt(ctx context.Context, c Caller, org ID, ch Change) (Written, error) {
+func (k *Keep) ChangeOrAdopt(ctx context.Context, c Caller, org ID, ch Change) (ChangeResult, error) {
 	return k.change(ctx, c, org, ch, true)
 }
 
-func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bool) (Written, error) {
-	var out Written
+func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bool) (ChangeResult, error) {
+	var out ChangeResult
 	adopted := false
 	rec := c.record("secrets.write", org)
 	rec.Names, rec.Removed = slices.Sorted(maps.Keys(ch.Set)), ch.Remove
 	err := k.update(ctx, rec, func(t *tx) error {
-		out, adopted = Written{}, false
+		out, adopted = ChangeResult{}, false
 		err := t.allowSecrets(&c, acl.Write, org)
 		if errors.Is(err, ErrOrganizationNotFound) && adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {
 			err = t.adopt(org)
@@ -128,13 +128,13 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bo
 		k.stats.MergeConflicts.Add(1)
 	}
 	if err != nil {
-		return Written{}, err
+		return ChangeResult{}, err
 	}
 	if adopted {
 		k.stats.Adopted.Add(1)
 		k.logger.Info("an organization was adopted", "organization", org)
 	}
-	k.changed(org, out)
+	k.announceChange(org, out)
 	return out, nil
 }
 
@@ -144,27 +144,27 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bo
 // A caller without read permission must not find out values by guessing. So its
 // change makes a version even if nothing changes, is never merged, and can't
 // depend on a tag, which only readers get.
-func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (Written, error) {
+func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (ChangeResult, error) {
 	unreadable := c.maySecrets(acl.Read, org)
 	if unreadable != nil {
 		if ch.Tag != "" {
-			return Written{}, unreadable
+			return ChangeResult{}, unreadable
 		}
 		ch.Merge, ch.Always = false, true
 	}
 	known, err := t.knownMap(c, org)
 	if err != nil {
-		return Written{}, err
+		return ChangeResult{}, err
 	}
 	if ch, err = known.condition(ch); err != nil {
-		return Written{}, err
+		return ChangeResult{}, err
 	}
 	w, err := t.writer(c, org)
 	if err != nil {
-		return Written{}, err
+		return ChangeResult{}, err
 	}
 	out, err := w.Apply(ch)
-	noteWritten(rec, out, err)
+	recordResult(rec, out, err)
 	if err == nil {
 		err = checkWritten(out.Names)
 	}
@@ -192,16 +192,16 @@ func (t *tx) writer(c *Caller, org ID) (*secretmap.Writer, error) {
 	return t.k.maps.Write(t.w, org, author, c.visible())
 }
 
-// noteWritten puts into the record what was really changed, also when that is
+// recordResult puts into the record what was really changed, also when that is
 // nothing.
-func noteWritten(rec *audit.Record, w Written, err error) {
+func recordResult(rec *audit.Record, w ChangeResult, err error) {
 	if err == nil || errors.Is(err, errUnchanged) {
 		rec.Version, rec.Names, rec.Removed = w.Version.Number, w.Names, w.Removed
 	}
 }
 
-// changed tells those who wait and the operator.
-func (k *Keep) changed(org ID, w Written) {
+// announceChange tells those who wait and the operator.
+func (k *Keep) announceChange(org ID, w ChangeResult) {
 	if w.Changed {
 		k.watchers.notify(org)
 	}

@@ -13,7 +13,7 @@ func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired
 // DropCaches makes k read everything from the store again.
 func (k *Keep) DropCaches() {
 	k.records.ClearCache()
-	k.directory.Forget()
+	k.directory.ClearCache()
 	k.maps.ClearCaches()
 }
 
@@ -44,7 +44,7 @@ func (k *Keep) FillPasswordQueues() (empty func()) {
 
 // PlantToken stores a token that an import would refuse.
 func (k *Keep) PlantToken(ctx context.Context, t ImportToken) error {
-	return k.quietly(ctx, func(x *tx) error { return x.dir.ImportToken(t.Token, x.dir.ImportedHashes(t.Value, t.Hash)) })
+	return k.updateUnaudited(ctx, func(x *tx) error { return x.dir.ImportToken(t.Token, x.dir.ImportedHashes(t.Value, t.Hash)) })
 }
 
 // PasswordCosts returns the bcrypt costs of what is compared for a wrong

@@ -100,7 +100,7 @@ func (v *view) misplaced(t *Token) (bool, error) {
 
 // warnMisplaced logs the IDs of tokens with a misplaced permission.
 func (k *Keep) warnMisplaced(ctx context.Context) {
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		return v.dir.EachTokenID(func(id ID) error {
 			if err := ctx.Err(); err != nil {
 				return err

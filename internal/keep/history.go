@@ -75,9 +75,9 @@ func (k *Keep) DestroyVersions(ctx context.Context, c Caller, org ID, versions .
 	})
 }
 
-// Dismiss unpins a version that the drop guard has pinned. Needs write on the
+// Unpin unpins a version that the drop guard has pinned. Needs write on the
 // organization's secrets.
-func (k *Keep) Dismiss(ctx context.Context, c Caller, org ID, version uint64) error {
+func (k *Keep) Unpin(ctx context.Context, c Caller, org ID, version uint64) error {
 	return k.updateVersions(ctx, c, "secrets.dismiss", org, "dismiss a pinned version", func(w *secretmap.Writer) error {
 		return w.Unpin(version)
 	})
@@ -103,11 +103,11 @@ func (k *Keep) DeleteAll(ctx context.Context, c Caller, org ID) error {
 
 // Rollback makes a new version with the content of an earlier one. Needs read
 // and write on the organization's secrets.
-func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (Written, error) {
-	var out Written
+func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (ChangeResult, error) {
+	var out ChangeResult
 	rec := c.record("secrets.rollback", org)
 	err := k.update(ctx, rec, func(t *tx) error {
-		out = Written{}
+		out = ChangeResult{}
 		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
 			return err
 		}
@@ -122,12 +122,12 @@ func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (
 			return err
 		}
 		out, err = w.Rollback(version)
-		noteWritten(rec, out, err)
+		recordResult(rec, out, err)
 		return err
 	})
 	if err != nil {
-		return Written{}, err
+		return ChangeResult{}, err
 	}
-	k.changed(org, out)
+	k.announceChange(org, out)
 	return out, nil
 }

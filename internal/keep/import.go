@@ -128,10 +128,10 @@ func (k *Keep) Import(ctx context.Context, c Caller, in Import) (ImportReport, e
 	i := &importer{k: k, c: &c, secrets: k.maps, in: in}
 	rec := c.record("import", 0)
 	if !c.Operator() {
-		return i.report, k.finish(rec, k.now(), ErrNotOperator)
+		return i.report, k.recordOutcome(rec, k.now(), ErrNotOperator)
 	}
 	// That it was begun is recorded even if there is nothing to do.
-	if err := k.finish(rec, k.now(), nil); err != nil {
+	if err := k.recordOutcome(rec, k.now(), nil); err != nil {
 		return i.report, err
 	}
 	if err := i.apply(ctx); err != nil {
@@ -184,21 +184,21 @@ type planned struct {
 	remember *pastRecord     // for the next import
 }
 
-func (p planned) left(o ImportOutcome, reason string, args ...any) (planned, error) {
+func (p planned) skip(o ImportOutcome, reason string, args ...any) (planned, error) {
 	p.Outcome, p.Reason = o, fmt.Sprintf(reason, args...)
 	return p, nil
 }
 
-// compared is the outcome for an object that is here, from what differs.
-func (p planned) compared(differs []string, update func(*tx) error) (planned, error) {
+// compare is the outcome for an object that is here, from what differs.
+func (p planned) compare(differs []string, update func(*tx) error) (planned, error) {
 	p.update = update
 	if len(differs) > 0 {
-		return p.left(ImportDifferent, "is here with another %s", strings.Join(differs, " and "))
+		return p.skip(ImportDifferent, "is here with another %s", strings.Join(differs, " and "))
 	}
-	return p.left(ImportUnchanged, "")
+	return p.skip(ImportUnchanged, "")
 }
 
-func (p planned) taken(write func(*tx) error, made func()) (planned, error) {
+func (p planned) create(write func(*tx) error, made func()) (planned, error) {
 	p.Outcome, p.write, p.made = ImportNew, write, made
 	return p, nil
 }
@@ -233,10 +233,10 @@ func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*p
 	if err := plans(i, v, i.in.Tokens, i.planToken, write); err != nil {
 		return err
 	}
-	if err := i.planAllGone(v, write); err != nil {
+	if err := i.planAllDeletions(v, write); err != nil {
 		return err
 	}
-	gone := i.goneSecrets()
+	gone := i.deletedSecrets()
 	orgs := slices.Concat(slices.Collect(maps.Keys(i.in.Secrets)), slices.Collect(maps.Keys(gone)))
 	slices.Sort(orgs)
 	for _, org := range slices.Compact(orgs) {
@@ -252,8 +252,8 @@ func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*p
 	return nil
 }
 
-// planAllGone plans what to do about objects that the other server has no more.
-func (i *importer) planAllGone(v *view, write func(planned) error) error {
+// planAllDeletions plans what to do about objects that the other server has no more.
+func (i *importer) planAllDeletions(v *view, write func(planned) error) error {
 	if i.in.Partial {
 		return nil
 	}
@@ -261,8 +261,8 @@ func (i *importer) planAllGone(v *view, write func(planned) error) error {
 		if !i.in.includes(kind) {
 			continue
 		}
-		for _, r := range i.past.gone(kind) {
-			p, ok, err := i.planGone(v, r)
+		for _, r := range i.past.deleted(kind) {
+			p, ok, err := i.planDeletion(v, r)
 			if err == nil && ok {
 				err = write(p)
 			}
@@ -284,7 +284,7 @@ func plans[T any](i *importer, v *view, list []T, plan func(*view, T) (planned, 
 		}
 		p, err := plan(v, object)
 		if err == nil {
-			p, err = i.since(v, p, object)
+			p, err = i.compareWithPast(v, p, object)
 		}
 		if err == nil {
 			err = write(p)
@@ -317,13 +317,13 @@ func (i *importer) count(kind string, o ImportOutcome, n int) {
 // apply plans in the transaction that writes, so that what was found out
 // still holds.
 func (i *importer) apply(ctx context.Context) error {
-	var written map[ID]Written
+	var written map[ID]ChangeResult
 	err := i.k.updateEach(ctx, i.c, func(t *tx) (records []*audit.Record, err error) {
 		i.begin()
-		written = make(map[ID]Written)
+		written = make(map[ID]ChangeResult)
 		err = i.each(&t.view, func(p planned) error {
 			if p.remember != nil {
-				if err := t.remember(*p.remember); err != nil {
+				if err := t.putPast(*p.remember); err != nil {
 					return err
 				}
 			}
@@ -334,12 +334,12 @@ func (i *importer) apply(ctx context.Context) error {
 			return p.write(t)
 		}, func(p *plannedSecrets) error {
 			for _, r := range p.remember {
-				if err := t.remember(r); err != nil {
+				if err := t.putPast(r); err != nil {
 					return err
 				}
 			}
 			for _, r := range p.forget {
-				if err := t.forget(r); err != nil {
+				if err := t.deletePast(r); err != nil {
 					return err
 				}
 			}
@@ -356,7 +356,7 @@ func (i *importer) apply(ctx context.Context) error {
 			set := maps.Clone(p.add)
 			maps.Copy(set, p.update)
 			out, err := w.Apply(Change{Set: set, Remove: p.remove, CAS: &p.version})
-			noteWritten(rec, out, err)
+			recordResult(rec, out, err)
 			written[p.org] = out
 			return err
 		})
@@ -366,7 +366,7 @@ func (i *importer) apply(ctx context.Context) error {
 		return err
 	}
 	for org, out := range written {
-		i.k.changed(org, out)
+		i.k.announceChange(org, out)
 	}
 	return nil
 }
@@ -374,12 +374,12 @@ func (i *importer) apply(ctx context.Context) error {
 // updateEach is update for a change of several objects, each with an audit
 // record of its own. Without records it writes nothing.
 func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit.Record, error)) error {
-	if err := k.audible(c, "import", 0); err != nil {
+	if err := k.requireAuditLog(c, "import", 0); err != nil {
 		return err
 	}
 	var ids []audit.ID
 	var lines [][]byte
-	doubtful, err := k.transact(ctx, func(t *tx) error {
+	inDoubt, err := k.transact(ctx, func(t *tx) error {
 		ids, lines = ids[:0], lines[:0]
 		records, err := fn(t)
 		if err != nil {
@@ -390,7 +390,7 @@ func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit
 		}
 		for _, rec := range records {
 			rec.ID, rec.Time, rec.Outcome = k.ids.Next(), t.Now, audit.Allowed
-			k.hideNames(rec)
+			k.redact(rec)
 			line := rec.Append(nil)
 			if err := t.putOutbox(rec.ID, line); err != nil {
 				return err
@@ -402,13 +402,13 @@ func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit
 	if errors.Is(err, errUnchanged) {
 		return nil
 	}
-	if doubtful {
+	if inDoubt {
 		for n, id := range ids {
-			k.inDoubt(missedRecord{id, lines[n]})
+			k.addInDoubt(missedRecord{id, lines[n]})
 		}
 	}
 	if err != nil {
-		return k.finish(c.record("import", 0), k.now(), domain(err))
+		return k.recordOutcome(c.record("import", 0), k.now(), domain(err))
 	}
 	for n, id := range ids {
 		k.deliver(id, lines[n])

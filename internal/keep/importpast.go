@@ -52,10 +52,10 @@ func (r *pastRecord) key(v *view) directory.Hash {
 	return v.Hash("imported", r.Source.String()+r.Kind+r.Org.String()+r.ID.String()+r.Name)
 }
 
-// seen notes that the other server has an object, and returns the record of it
+// find notes that the other server has an object, and returns the record of it
 // as it is there now. changed says that an earlier import found it otherwise,
 // before that an earlier import found it at all.
-func (p *past) seen(v *view, r pastRecord, object any) (now pastRecord, before, changed bool, err error) {
+func (p *past) find(v *view, r pastRecord, object any) (now pastRecord, before, changed bool, err error) {
 	if p.source == 0 {
 		return r, false, false, nil
 	}
@@ -71,9 +71,9 @@ func (p *past) seen(v *view, r pastRecord, object any) (now pastRecord, before, 
 	return r, before, before && old.Sum != r.Sum, nil
 }
 
-// gone returns what earlier imports found and the other server has no more,
+// deleted returns what earlier imports found and the other server has no more,
 // sorted by kind.
-func (p *past) gone(kind string) []pastRecord {
+func (p *past) deleted(kind string) []pastRecord {
 	var out []pastRecord
 	for _, h := range slices.SortedFunc(maps.Keys(p.known), func(a, b directory.Hash) int { return slices.Compare(a[:], b[:]) }) {
 		if r := p.known[h]; r.Kind == kind && !p.there[h] {
@@ -83,29 +83,29 @@ func (p *past) gone(kind string) []pastRecord {
 	return out
 }
 
-func (t *tx) remember(r pastRecord) error {
+func (t *tx) putPast(r pastRecord) error {
 	if r.Source == 0 {
 		return nil
 	}
 	return t.w.PutJSON(record.HashKey(record.TableImported, r.key(&t.view)), r)
 }
 
-func (t *tx) forget(r pastRecord) error {
+func (t *tx) deletePast(r pastRecord) error {
 	return t.w.Delete(record.HashKey(record.TableImported, r.key(&t.view)))
 }
 
-// since completes the plan for an object with what was there at the import
+// compareWithPast completes the plan for an object with what was there at the import
 // before: what was deleted here stays deleted, and what changed there is taken
 // only if the import is an update.
-func (i *importer) since(v *view, p planned, object any) (planned, error) {
-	r, before, changed, err := i.past.seen(v, pastRecord{Kind: p.Kind, Org: p.Org, ID: p.ID}, object)
+func (i *importer) compareWithPast(v *view, p planned, object any) (planned, error) {
+	r, before, changed, err := i.past.find(v, pastRecord{Kind: p.Kind, Org: p.Org, ID: p.ID}, object)
 	if err != nil {
 		return p, err
 	}
 	switch {
 	case p.Outcome == ImportNew && before && !i.in.RestoreDeleted:
 		p.made, p.write = nil, nil
-		return p.left(ImportDeleted, "was imported before, and deleted here since")
+		return p.skip(ImportDeleted, "was imported before, and deleted here since")
 	case p.Outcome == ImportDifferent && changed && p.update == nil:
 		return p, nil
 	case p.Outcome == ImportDifferent && changed && !i.in.Update:
@@ -120,9 +120,9 @@ func (i *importer) since(v *view, p planned, object any) (planned, error) {
 	return p, nil
 }
 
-// planGone plans what is to be done about an object that earlier imports found
+// planDeletion plans what is to be done about an object that earlier imports found
 // and the other server has no more. ok is false when it isn't here either.
-func (i *importer) planGone(v *view, r pastRecord) (p planned, ok bool, err error) {
+func (i *importer) planDeletion(v *view, r pastRecord) (p planned, ok bool, err error) {
 	p = planned{ImportRemark: ImportRemark{Kind: r.Kind, ID: r.ID, Org: r.Org}}
 	what := "is no longer there"
 	switch r.Kind {
@@ -161,7 +161,7 @@ func (i *importer) planGone(v *view, r pastRecord) (p planned, ok bool, err erro
 		p.update = func(t *tx) error { return t.dir.DeleteToken(r.ID) }
 	}
 	if p.update == nil || !i.in.Update {
-		p, err = p.left(ImportGone, "%s", what)
+		p, err = p.skip(ImportGone, "%s", what)
 		return p, true, err
 	}
 	p.Outcome, p.Reason = ImportRemoved, what
@@ -169,7 +169,7 @@ func (i *importer) planGone(v *view, r pastRecord) (p planned, ok bool, err erro
 		if err := p.update(t); err != nil {
 			return err
 		}
-		return t.forget(r)
+		return t.deletePast(r)
 	}
 	return p, true, nil
 }

@@ -12,14 +12,14 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-func (i *importer) remember(kind string, id ID, name string) func() {
+func (i *importer) noteCreated(kind string, id ID, name string) func() {
 	return func() { i.made[kind+" "+id.String()], i.made[kind+" named "+name] = id, id }
 }
 
 func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportOrganizationKind, ID: o.ID, Org: o.ID, Name: o.Name}}
 	if err := checkOrganizationName(o.Name); err != nil {
-		return p.left(ImportRefused, "%v", err)
+		return p.skip(ImportRefused, "%v", err)
 	}
 	has, err := v.dir.OrganizationNamed(o.Name)
 	if err != nil {
@@ -27,7 +27,7 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 	}
 	old, err := v.dir.Organization(o.ID)
 	if err == nil && (has == 0 || has == o.ID) {
-		return p.compared(differing(
+		return p.compare(differing(
 			difference{"name", old.Name != o.Name},
 			difference{"description", old.Description != o.Description},
 		), func(t *tx) error {
@@ -42,25 +42,25 @@ func (i *importer) planOrg(v *view, o Organization) (planned, error) {
 		has = i.made[ImportOrganizationKind+" named "+directory.UniqueName(o.Name)]
 	}
 	if has != 0 {
-		return p.left(ImportConflict, "its name is that of organization %s", has)
+		return p.skip(ImportConflict, "its name is that of organization %s", has)
 	}
 	if err := checkNewOrganizationName(o.ID, o.Name); err != nil {
 		p.Reason = err.Error() + "; use its ID, or rename it"
 	}
-	return p.taken(func(t *tx) error {
+	return p.create(func(t *tx) error {
 		o.Created, o.Updated = importedTimes(t.Now, o.Created, o.Updated)
 		return t.dir.PutOrganization(o)
-	}, i.remember(ImportOrganizationKind, o.ID, directory.UniqueName(o.Name)))
+	}, i.noteCreated(ImportOrganizationKind, o.ID, directory.UniqueName(o.Name)))
 }
 
 func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportUserKind, ID: u.ID, Name: u.Name}}
 	if err := checkUserName(u.Name); err != nil {
-		return p.left(ImportRefused, "%v", err)
+		return p.skip(ImportRefused, "%v", err)
 	}
 	if len(u.Password) > 0 {
 		if cost, err := bcrypt.Cost(u.Password); err != nil || cost > MaxPasswordCost {
-			return p.left(ImportRefused, "its password hash is not bcrypt's, or costs more than %d", MaxPasswordCost)
+			return p.skip(ImportRefused, "its password hash is not bcrypt's, or costs more than %d", MaxPasswordCost)
 		}
 	}
 	has, err := v.dir.UserNamed(u.Name)
@@ -69,7 +69,7 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 	}
 	old, err := v.dir.Account(u.ID)
 	if err == nil && (has == 0 || has == u.ID) {
-		return p.compared(differing(
+		return p.compare(differing(
 			difference{"name", old.Name != u.Name},
 			difference{"status", old.Active != u.Active},
 			difference{"password", string(old.Password) != string(u.Password)},
@@ -89,15 +89,15 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 		has = i.made[ImportUserKind+" named "+u.Name]
 	}
 	if has != 0 {
-		return p.left(ImportConflict, "its name is that of user %s", has)
+		return p.skip(ImportConflict, "its name is that of user %s", has)
 	}
 	if !u.Active {
 		p.Reason = "is inactive"
 	}
-	return p.taken(func(t *tx) error {
+	return p.create(func(t *tx) error {
 		u.Created, u.Updated = t.Now, t.Now
 		return t.dir.PutAccount(u)
-	}, i.remember(ImportUserKind, u.ID, u.Name))
+	}, i.noteCreated(ImportUserKind, u.ID, u.Name))
 }
 
 type difference struct {
@@ -115,9 +115,9 @@ func differing(list ...difference) []string {
 	return out
 }
 
-// lacksOrg says that an organization is not there and would not be, or
+// missingOrg says that an organization is not there and would not be, or
 // nothing.
-func (i *importer) lacksOrg(v *view, id ID) (string, error) {
+func (i *importer) missingOrg(v *view, id ID) (string, error) {
 	if i.made[ImportOrganizationKind+" "+id.String()] != 0 {
 		return "", nil
 	}
@@ -128,7 +128,7 @@ func (i *importer) lacksOrg(v *view, id ID) (string, error) {
 	return "", err
 }
 
-func (i *importer) lacksUser(v *view, id ID) (string, error) {
+func (i *importer) missingUser(v *view, id ID) (string, error) {
 	if i.made[ImportUserKind+" "+id.String()] != 0 {
 		return "", nil
 	}
@@ -141,33 +141,33 @@ func (i *importer) lacksUser(v *view, id ID) (string, error) {
 
 func (i *importer) planMember(v *view, m ImportMember) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportMemberKind, ID: m.User, Org: m.Org, Name: string(m.Role)}}
-	lacks, err := i.lacksOrg(v, m.Org)
+	lacks, err := i.missingOrg(v, m.Org)
 	if err == nil && lacks == "" {
-		lacks, err = i.lacksUser(v, m.User)
+		lacks, err = i.missingUser(v, m.User)
 	}
 	if err != nil {
 		return p, err
 	}
 	if lacks != "" {
-		return p.left(ImportRefused, "%s", lacks)
+		return p.skip(ImportRefused, "%s", lacks)
 	}
 	has, err := v.dir.Role(m.Org, m.User)
 	switch {
 	case err != nil:
 		return p, err
 	case has == m.Role:
-		return p.left(ImportUnchanged, "")
+		return p.skip(ImportUnchanged, "")
 	case has != "":
 		p.update = func(t *tx) error { return t.dir.PutMember(m.Org, m.User, m.Role) }
-		return p.left(ImportDifferent, "is %s here", withArticle(has))
+		return p.skip(ImportDifferent, "is %s here", withArticle(has))
 	}
-	return p.taken(func(t *tx) error { return t.dir.PutMember(m.Org, m.User, m.Role) }, nil)
+	return p.create(func(t *tx) error { return t.dir.PutMember(m.Org, m.User, m.Role) }, nil)
 }
 
 func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	p := planned{ImportRemark: ImportRemark{Kind: ImportTokenKind, ID: t.ID, Org: t.Org, Name: t.Description}}
 	if directory.IsEmptyToken(t.Value, t.Hash) {
-		return p.left(ImportRefused, "it has no token, or the hash of an empty one")
+		return p.skip(ImportRefused, "it has no token, or the hash of an empty one")
 	}
 	hashes := v.dir.ImportedHashes(t.Value, t.Hash)
 	old, err := v.dir.Token(t.ID)
@@ -189,7 +189,7 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 				return x.dir.UpdateToken(n)
 			}
 		}
-		return p.compared(differing(
+		return p.compare(differing(
 			difference{"token", !same},
 			difference{"owner", old.Org != t.Org || old.User != t.User},
 			difference{"status", old.Active != t.Active},
@@ -209,26 +209,26 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 			has = i.tokens[h]
 		}
 		if has != 0 {
-			return p.left(ImportConflict, "it is the same as token %s", has)
+			return p.skip(ImportConflict, "it is the same as token %s", has)
 		}
 	}
-	lacks, err := i.lacksUser(v, t.User)
+	lacks, err := i.missingUser(v, t.User)
 	if err != nil {
 		return p, err
 	}
 	if lacks != "" {
-		return p.left(ImportRefused, "%s", lacks)
+		return p.skip(ImportRefused, "%s", lacks)
 	}
-	if lacks, err = i.lacksOrg(v, t.Org); err != nil {
+	if lacks, err = i.missingOrg(v, t.Org); err != nil {
 		return p, err
 	}
 	if lacks != "" && slices.ContainsFunc(i.in.Organizations, func(o Organization) bool { return o.ID == t.Org }) {
-		return p.left(ImportRefused, "%s", lacks)
+		return p.skip(ImportRefused, "%s", lacks)
 	}
 	if found, err := i.misplaced(v, t.Permissions); err != nil {
 		return p, err
 	} else if found {
-		return p.left(ImportRefused, "a permission of it names a resource outside its organization")
+		return p.skip(ImportRefused, "a permission of it names a resource outside its organization")
 	}
 	var notes []string
 	if lacks != "" {
@@ -243,7 +243,7 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 		notes = append(notes, note)
 	}
 	p.Reason = strings.Join(notes, "; ")
-	return p.taken(func(x *tx) error {
+	return p.create(func(x *tx) error {
 		n := t.Token
 		n.Created, n.Updated = importedTimes(x.Now, n.Created, n.Updated)
 		return x.dir.ImportToken(n, hashes)

@@ -31,14 +31,14 @@ func (p *plannedSecrets) remark(name string, n int, o ImportOutcome, reason stri
 	}
 }
 
-// goneSecrets returns the secrets that the other server has no more, by
+// deletedSecrets returns the secrets that the other server has no more, by
 // organization.
-func (i *importer) goneSecrets() map[ID][]pastRecord {
+func (i *importer) deletedSecrets() map[ID][]pastRecord {
 	out := make(map[ID][]pastRecord)
 	if i.in.Partial || !i.in.includes(ImportSecretKind) {
 		return out
 	}
-	for _, r := range i.past.gone(ImportSecretKind) {
+	for _, r := range i.past.deleted(ImportSecretKind) {
 		if _, there := i.in.Secrets[r.Org][r.Name]; !there {
 			out[r.Org] = append(out[r.Org], r)
 		}
@@ -49,7 +49,7 @@ func (i *importer) goneSecrets() map[ID][]pastRecord {
 func (i *importer) planSecrets(v *view, org ID, gone []pastRecord) (*plannedSecrets, error) {
 	p := &plannedSecrets{org: org, add: make(map[string]string), update: make(map[string]string)}
 	secrets := i.in.Secrets[org]
-	lacks, err := i.lacksOrg(v, org)
+	lacks, err := i.missingOrg(v, org)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (i *importer) planSecrets(v *view, org ID, gone []pastRecord) (*plannedSecr
 		if err != nil {
 			return nil, err
 		}
-		r, before, changed, err := i.past.seen(v, pastRecord{Kind: ImportSecretKind, Org: org, Name: name}, value)
+		r, before, changed, err := i.past.find(v, pastRecord{Kind: ImportSecretKind, Org: org, Name: name}, value)
 		switch {
 		case err != nil:
 			return nil, err
@@ -151,7 +151,7 @@ type ImportComparison struct {
 func (k *Keep) CompareSecrets(ctx context.Context, c Caller, in Import) (ImportComparison, error) {
 	var out ImportComparison
 	if !c.Operator() {
-		return out, k.finish(c.record("import", 0), k.now(), ErrNotOperator)
+		return out, k.recordOutcome(c.record("import", 0), k.now(), ErrNotOperator)
 	}
 	for _, org := range slices.Sorted(maps.Keys(in.Secrets)) {
 		rec := c.record("import", org)

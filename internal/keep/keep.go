@@ -81,12 +81,12 @@ type Keep struct {
 	sessionLength  time.Duration
 	passwords      *passwords
 
-	ids      *audit.IDSource
-	outbox   outbox
-	limiter  *attemptLimiter
-	refusals *refusals
-	lines    sync.Pool // of *[]byte, for audit records
-	watchers watchers
+	ids         *audit.IDSource
+	outbox      outbox
+	limiter     *attemptLimiter
+	refusals    *refusals
+	lineBuffers sync.Pool // of *[]byte, for audit records
+	watchers    watchers
 
 	// What is remembered; DESIGN.md says why none of it can be wrong.
 	maps      *secretmap.Maps
@@ -125,7 +125,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
 	k.saveKeys, k.wrappedKeys = c.SaveKeys, c.WrappedKeys
-	k.lines.New = func() any { return new([]byte) }
+	k.lineBuffers.New = func() any { return new([]byte) }
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)
 	}
@@ -219,11 +219,11 @@ func (k *Keep) Writable() error {
 // written.
 func (k *Keep) AuditWarnings() []string { return k.log.Warnings() }
 
-// audible refuses to act while the log can't be written. The record of the
+// requireAuditLog refuses to act while the log can't be written. The record of the
 // refusal is what finds out when that is over.
-func (k *Keep) audible(c *Caller, action string, org ID) error {
+func (k *Keep) requireAuditLog(c *Caller, action string, org ID) error {
 	if err := k.log.Err(); err != nil {
-		return k.finish(c.record(action, org), k.now(), errAudit(err))
+		return k.recordOutcome(c.record(action, org), k.now(), errAudit(err))
 	}
 	return nil
 }
@@ -251,13 +251,13 @@ func (k *Keep) view(r *record.Reader) *view {
 // read runs fn and, before its result may leave, writes the audit record.
 func (k *Keep) read(ctx context.Context, rec *audit.Record, fn func(*view) error) error {
 	if err := k.log.Err(); err != nil {
-		return k.finish(rec, k.now(), errAudit(err))
+		return k.recordOutcome(rec, k.now(), errAudit(err))
 	}
 	now := k.now()
 	err := k.records.View(ctx, func(r *record.Reader) error {
 		return fn(k.view(r))
 	})
-	return k.finish(rec, now, domain(err))
+	return k.recordOutcome(rec, now, domain(err))
 }
 
 // update runs fn in a transaction that also holds the audit record of what it
@@ -265,18 +265,18 @@ func (k *Keep) read(ctx context.Context, rec *audit.Record, fn func(*view) error
 // run.
 func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error) error {
 	if err := k.log.Err(); err != nil {
-		return k.finish(rec, k.now(), errAudit(err))
+		return k.recordOutcome(rec, k.now(), errAudit(err))
 	}
 	start := *rec
 	start.ID, start.Outcome = k.ids.Next(), audit.Allowed
 	line := make([]byte, 0, 512)
-	doubtful, err := k.transact(ctx, func(t *tx) error {
+	inDoubt, err := k.transact(ctx, func(t *tx) error {
 		*rec = start
 		rec.Time = t.Now
 		if err := fn(t); err != nil {
 			return err
 		}
-		k.hideNames(rec)
+		k.redact(rec)
 		line = rec.Append(line[:0])
 		return t.putOutbox(rec.ID, line)
 	})
@@ -284,30 +284,30 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 		k.deliver(rec.ID, line)
 		return nil
 	}
-	if doubtful {
-		k.inDoubt(missedRecord{rec.ID, line})
+	if inDoubt {
+		k.addInDoubt(missedRecord{rec.ID, line})
 	}
 	if errors.Is(err, errUnchanged) {
 		err = nil
 	}
-	return k.finish(rec, k.now(), domain(err))
+	return k.recordOutcome(rec, k.now(), domain(err))
 }
 
-// peek reads without an audit record, for what is only a step towards
+// readUnaudited reads without an audit record, for what is only a step towards
 // something that has one.
-func (k *Keep) peek(ctx context.Context, fn func(*view) error) error {
+func (k *Keep) readUnaudited(ctx context.Context, fn func(*view) error) error {
 	return k.records.View(ctx, func(r *record.Reader) error { return fn(k.view(r)) })
 }
 
-// quietly writes without an audit record: upkeep that nobody asked for.
-func (k *Keep) quietly(ctx context.Context, fn func(*tx) error) error {
+// updateUnaudited writes without an audit record: upkeep that nobody asked for.
+func (k *Keep) updateUnaudited(ctx context.Context, fn func(*tx) error) error {
 	_, err := k.transact(ctx, fn)
 	return err
 }
 
-// finish writes the record of something that changed nothing. When that can't
+// recordOutcome writes the record of something that changed nothing. When that can't
 // be done the caller gets that error, and so no answer.
-func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
+func (k *Keep) recordOutcome(rec *audit.Record, now time.Time, err error) error {
 	rec.ID, rec.Time, rec.Outcome = k.ids.Next(), now, audit.Allowed
 	if err != nil {
 		code := CodeOf(err)
@@ -323,11 +323,11 @@ func (k *Keep) finish(rec *audit.Record, now time.Time, err error) error {
 	if err != nil && rec.Stranger && k.log.Err() == nil && k.refusals.add(now, rec) {
 		return err
 	}
-	k.hideNames(rec)
-	line := k.lines.Get().(*[]byte)
+	k.redact(rec)
+	line := k.lineBuffers.Get().(*[]byte)
 	*line = rec.Append((*line)[:0])
 	werr := k.log.Append(*line)
-	k.lines.Put(line)
+	k.lineBuffers.Put(line)
 	if werr != nil {
 		k.refusals.miss(now, rec)
 		return errAudit(werr)
@@ -351,9 +351,9 @@ func cause(err error) error {
 // change made holds all its names.
 const maxAuditNames = 1000
 
-// hideNames limits the size of a record, and replaces names with keyed hashes
+// redact limits the size of a record, and replaces names with keyed hashes
 // if the log must not hold any.
-func (k *Keep) hideNames(rec *audit.Record) {
+func (k *Keep) redact(rec *audit.Record) {
 	names, text := maxAuditNames, MaxName
 	if rec.Outcome != audit.Allowed {
 		names, text = refusedNames, refusedText

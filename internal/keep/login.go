@@ -23,7 +23,7 @@ type Login struct {
 // find the caller of any request.
 func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login, error) {
 	rec := c.record("tokens.login", 0)
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		_, err := v.dir.LoginParent(role, secret)
 		return err
 	})
@@ -33,7 +33,7 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 		}
 	}
 	if err != nil {
-		return Login{}, k.finish(rec, k.now(), domain(err))
+		return Login{}, k.recordOutcome(rec, k.now(), domain(err))
 	}
 	out := Login{ID: acl.NewID(), Value: directory.NewTokenValue()}
 	err = k.update(ctx, rec, func(t *tx) error {
@@ -52,9 +52,9 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 	return out, nil
 }
 
-// mayItself asks for what every token may do with itself, unless it is switched
+// maySelf asks for what every token may do with itself, unless it is switched
 // off: who may switch it on again decides what becomes of it.
-func (c *Caller) mayItself() error {
+func (c *Caller) maySelf() error {
 	switch {
 	case c.Token == 0:
 		return ErrUnauthenticated
@@ -68,7 +68,7 @@ func (c *Caller) mayItself() error {
 func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 	var out Login
 	err := k.update(ctx, c.record("tokens.renew", 0), func(t *tx) error {
-		if err := c.mayItself(); err != nil {
+		if err := c.maySelf(); err != nil {
 			return err
 		}
 		login, err := t.dir.RenewLogin(c.Token, k.clock.Wall())
@@ -83,7 +83,7 @@ func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
 	var out Token
 	err := k.read(ctx, c.record("tokens.read", 0), func(v *view) error {
-		if err := c.mayItself(); err != nil {
+		if err := c.maySelf(); err != nil {
 			return err
 		}
 		t, err := v.dir.Token(c.Token)
@@ -102,7 +102,7 @@ func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = c.Token.String()
 	return k.update(ctx, rec, func(t *tx) error {
-		if err := c.mayItself(); err != nil {
+		if err := c.maySelf(); err != nil {
 			return err
 		}
 		return t.dir.DeleteToken(c.Token)

@@ -59,17 +59,17 @@ func checkNewOrganizationName(id ID, name string) error {
 // ErrOrganizationNotFound if not or if there is none. Only refusals are
 // audited: what follows a success has a record of its own.
 func (k *Keep) CheckOrganization(ctx context.Context, c Caller, id ID) error {
-	if err := k.audible(&c, "organizations.read", id); err != nil {
+	if err := k.requireAuditLog(&c, "organizations.read", id); err != nil {
 		return err
 	}
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		_, err := v.readableOrg(&c, id)
 		return err
 	})
 	if err == nil {
 		return nil
 	}
-	return k.finish(c.record("organizations.read", id), k.now(), domain(err))
+	return k.recordOutcome(c.record("organizations.read", id), k.now(), domain(err))
 }
 
 // Organization returns one organization. Needs read on it.
@@ -129,7 +129,7 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 // returned only to those who may read all.
 func (v *view) addOrg(c *Caller, id ID, missing error, out *[]Organization) error {
 	if id == 0 || c.mayOrg(acl.Read, id) != nil {
-		if id == 0 && c.readsAll(acl.Orgs) {
+		if id == 0 && c.mayReadAll(acl.Orgs) {
 			return missing
 		}
 		return nil
@@ -148,7 +148,7 @@ func (v *view) addOrg(c *Caller, id ID, missing error, out *[]Organization) erro
 // orgIDs lists organizations: those of a user, or all; a caller who may not
 // read all gets the own ones.
 func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
-	if user == 0 && !c.readsAll(acl.Orgs) {
+	if user == 0 && !c.mayReadAll(acl.Orgs) {
 		user = c.User
 	}
 	var ids []ID
@@ -181,13 +181,13 @@ func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (I
 
 func (k *Keep) resolve(ctx context.Context, c Caller, ref string) (ID, error) {
 	var out ID
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		var err error
 		if out, err = v.dir.FindOrganization(ref); err != nil {
 			return err
 		}
 		if out == 0 {
-			if c.readsAll(acl.Secrets) {
+			if c.mayReadAll(acl.Secrets) {
 				return ErrOrganizationNotFound
 			}
 			return errorf(CodeUnauthorized, "read:secrets is unauthorized")
@@ -196,7 +196,7 @@ func (k *Keep) resolve(ctx context.Context, c Caller, ref string) (ID, error) {
 	})
 	if err != nil {
 		rec := c.record("organizations.resolve", 0)
-		return 0, k.finish(rec, k.now(), domain(err))
+		return 0, k.recordOutcome(rec, k.now(), domain(err))
 	}
 	return out, nil
 }

@@ -19,12 +19,12 @@ import (
 
 // outbox is the part in memory.
 type outbox struct {
-	mu     sync.Mutex
-	fresh  int // records delivered since the last flush
-	missed []missedRecord
-	// doubtful are of changes that may have been made or not.
-	doubtful []missedRecord
-	wake     chan struct{}
+	mu        sync.Mutex
+	unflushed int // records delivered since the last flush
+	missed    []missedRecord
+	// inDoubt are of changes that may have been made or not.
+	inDoubt []missedRecord
+	wake    chan struct{}
 
 	flush   sync.Mutex       // held while one flush runs; guards what follows
 	settled []audit.ID       // in the log's durable part, and still in the store
@@ -54,10 +54,10 @@ func (k *Keep) deliver(id audit.ID, line []byte) {
 	err := k.log.AppendPending(line)
 	o := &k.outbox
 	o.mu.Lock()
-	if o.fresh++; err != nil {
+	if o.unflushed++; err != nil {
 		o.missed = append(o.missed, missedRecord{id, line})
 	}
-	full := o.fresh >= outboxFull
+	full := o.unflushed >= outboxFull
 	o.mu.Unlock()
 	if err != nil {
 		k.logger.Error("audit log can't be written, its records wait in the store", "error", err)
@@ -95,7 +95,7 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	defer o.flush.Unlock()
 	// This frees more space than it takes, and a start can't do without it.
 	ctx = store.WithReserve(ctx)
-	if err := k.settleDoubts(ctx); err != nil {
+	if err := k.resolveInDoubt(ctx); err != nil {
 		return fmt.Errorf("find out what was changed: %w", err)
 	}
 	if err := k.retryMissed(); err != nil {
@@ -109,7 +109,7 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	if at == o.stored && len(o.settled) == 0 {
 		return nil
 	}
-	err = k.quietly(ctx, func(t *tx) error {
+	err = k.updateUnaudited(ctx, func(t *tx) error {
 		remove := t.w.Remove
 		if o.retry {
 			remove = t.w.Delete
@@ -143,7 +143,7 @@ func (k *Keep) retryMissed() error {
 	o := &k.outbox
 	o.mu.Lock()
 	missed := o.missed
-	o.missed, o.fresh = nil, 0
+	o.missed, o.unflushed = nil, 0
 	o.mu.Unlock()
 	for i, m := range missed {
 		if err := k.log.AppendPending(m.line); err != nil {
@@ -184,7 +184,7 @@ func (k *Keep) recoverOutbox(ctx context.Context) error {
 	}
 	k.outbox.stored = since
 	n, err := k.log.Recover(since, func(yield func(audit.ID, []byte) error) error {
-		return k.peek(ctx, func(v *view) error {
+		return k.readUnaudited(ctx, func(v *view) error {
 			return v.ScanPrefix(record.Key(record.TableOutbox), func(key, sealed []byte) (bool, error) {
 				line, err := v.Open(key, sealed)
 				if err != nil {

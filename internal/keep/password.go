@@ -115,7 +115,7 @@ func checkPassword(password string) error {
 // passwordOf returns the hash of a user's password, nil when there is no such
 // user or password.
 func (k *Keep) passwordOf(ctx context.Context, id ID) (hashed []byte, err error) {
-	err = k.peek(ctx, func(v *view) error {
+	err = k.readUnaudited(ctx, func(v *view) error {
 		a, err := v.dir.Account(id)
 		if errors.Is(err, ErrUserNotFound) {
 			return nil

@@ -38,7 +38,7 @@ type rotation struct {
 func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
 	rec := c.record("keys.status", 0)
 	if !c.Operator() {
-		return KeyStatus{}, k.finish(rec, k.now(), ErrNotOperator)
+		return KeyStatus{}, k.recordOutcome(rec, k.now(), ErrNotOperator)
 	}
 	s := KeyStatus{
 		Keys: k.records.Keys().KeyInfos(), Rotating: k.rotation.running.Load(),
@@ -47,7 +47,7 @@ func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
 	if e := k.rotation.err.Load(); e != nil {
 		s.Err = *e
 	}
-	return s, k.finish(rec, k.now(), nil)
+	return s, k.recordOutcome(rec, k.now(), nil)
 }
 
 // RotateKeys adds a data key, with which everything is sealed from now on, and
@@ -56,19 +56,19 @@ func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
 func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	rec := c.record("keys.rotate", 0)
 	if !c.Operator() {
-		return k.finish(rec, k.now(), ErrNotOperator)
+		return k.recordOutcome(rec, k.now(), ErrNotOperator)
 	}
 	if k.saveKeys == nil {
-		return k.finish(rec, k.now(), errorf(CodeUnprocessable, "this server can't rotate its keys"))
+		return k.recordOutcome(rec, k.now(), errorf(CodeUnprocessable, "this server can't rotate its keys"))
 	}
 	underWay := errorf(CodeConflict, "a rotation is under way")
 	if !k.rotation.saving.TryLock() {
-		return k.finish(rec, k.now(), underWay)
+		return k.recordOutcome(rec, k.now(), underWay)
 	}
 	defer k.rotation.saving.Unlock()
 	now := k.records.Keys()
 	if len(now.KeyInfos()) > 1 {
-		return k.finish(rec, k.now(), underWay)
+		return k.recordOutcome(rec, k.now(), underWay)
 	}
 	next, err := now.WithNewKey()
 	if err == nil {
@@ -76,7 +76,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 		err = k.saveKeys(ctx, next)
 	}
 	if err != nil {
-		return k.finish(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved: see the server's log", Err: err})
+		return k.recordOutcome(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved: see the server's log", Err: err})
 	}
 	k.keysChange.Lock()
 	k.records.SetKeys(next)
@@ -86,7 +86,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	case k.rotation.start <- struct{}{}:
 	default:
 	}
-	return k.finish(rec, k.now(), nil)
+	return k.recordOutcome(rec, k.now(), nil)
 }
 
 // rotate seals anew whenever the keyset has more than one key.
@@ -133,7 +133,7 @@ func (k *Keep) reseal(ctx context.Context) error {
 	k.rotation.done.Store(0)
 	k.rotation.total.Store(0)
 	var total int64
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		return v.Scan(nil, nil, func(_, _ []byte) (bool, error) { total++; return true, ctx.Err() })
 	})
 	if err != nil {
@@ -182,7 +182,7 @@ func (k *Keep) resealPass(ctx context.Context, primary uint32) (found bool, err 
 	for {
 		var old [][]byte
 		next := []byte(nil)
-		err := k.peek(ctx, func(v *view) error {
+		err := k.readUnaudited(ctx, func(v *view) error {
 			n := 0
 			return v.Scan(from, nil, func(key, sealed []byte) (bool, error) {
 				if n++; n > 16*resealBatch || len(old) == resealBatch {
@@ -215,7 +215,7 @@ func (k *Keep) resealPass(ctx context.Context, primary uint32) (found bool, err 
 // resealRecords seals single records anew with the primary key. One that is damaged ends the pass, so
 // that the old key stays until somebody has looked at it.
 func (k *Keep) resealRecords(ctx context.Context, keys [][]byte) error {
-	return k.quietly(ctx, func(t *tx) error {
+	return k.updateUnaudited(ctx, func(t *tx) error {
 		for _, key := range keys {
 			if err := t.w.Reseal(key); err != nil {
 				return err

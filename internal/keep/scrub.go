@@ -49,9 +49,9 @@ type scrub struct {
 func (k *Keep) ScrubStatus(ctx context.Context, c Caller) (ScrubStatus, error) {
 	rec := c.record("scrub.status", 0)
 	if !c.Operator() {
-		return ScrubStatus{}, k.finish(rec, k.now(), ErrNotOperator)
+		return ScrubStatus{}, k.recordOutcome(rec, k.now(), ErrNotOperator)
 	}
-	return k.Scrubbed(), k.finish(rec, k.now(), nil)
+	return k.Scrubbed(), k.recordOutcome(rec, k.now(), nil)
 }
 
 // Scrubbed is ScrubStatus for the server's health and metrics.
@@ -233,7 +233,7 @@ func (k *Keep) reportDamage(what string, err error) {
 // distrust makes requests refuse what is damaged.
 func (s *scrubPass) distrust() {
 	s.keep.records.Distrust(s.suspects, slices.Concat(s.maps, s.last.maps))
-	s.keep.directory.Forget()
+	s.keep.directory.ClearCache()
 }
 
 func (s *scrub) report(change func(*ScrubStatus)) {

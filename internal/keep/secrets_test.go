@@ -224,7 +224,7 @@ func TestRollbackAndDropGuard(t *testing.T) {
 	if got := k.MustValues(t); !maps.Equal(got, before) {
 		t.Errorf("rolled back to %v, want %v", got, before)
 	}
-	if err := k.Dismiss(ctx, op, k.Org, 1); err != nil {
+	if err := k.Unpin(ctx, op, k.Org, 1); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := k.Document(ctx, op, k.Org, 1); !errors.Is(err, keep.ErrVersionNotFound) {
@@ -233,7 +233,7 @@ func TestRollbackAndDropGuard(t *testing.T) {
 	if got := k.MustValues(t); !maps.Equal(got, before) {
 		t.Errorf("dismissing changed the values to %v", got)
 	}
-	if err := k.Dismiss(ctx, op, k.Org, 1); !errors.Is(err, keep.ErrVersionNotFound) {
+	if err := k.Unpin(ctx, op, k.Org, 1); !errors.Is(err, keep.ErrVersionNotFound) {
 		t.Errorf("dismissed twice: %v", err)
 	}
 }

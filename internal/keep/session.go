@@ -25,10 +25,10 @@ func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller
 // lookUp is Authenticate for a caller who is not known yet.
 func (k *Keep) lookUp(ctx context.Context, o Origin, value string) (Caller, error) {
 	c := Anonymous(o)
-	if err := k.audible(&c, "authenticate", 0); err != nil {
+	if err := k.requireAuditLog(&c, "authenticate", 0); err != nil {
 		return c, err
 	}
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		i, err := v.dir.TokenIdentity(value)
 		if err != nil {
 			return err
@@ -40,7 +40,7 @@ func (k *Keep) lookUp(ctx context.Context, o Origin, value string) (Caller, erro
 		return nil
 	})
 	if err != nil {
-		return c, k.finish(c.record("authenticate", 0), k.now(), domain(err))
+		return c, k.recordOutcome(c.record("authenticate", 0), k.now(), domain(err))
 	}
 	return c, nil
 }
@@ -62,11 +62,11 @@ func newCaller(o Origin, i *directory.Identity) Caller {
 // session more time when it is near its end.
 func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) (Caller, error) {
 	c := Anonymous(o)
-	if err := k.audible(&c, "authenticate", 0); err != nil {
+	if err := k.requireAuditLog(&c, "authenticate", 0); err != nil {
 		return c, err
 	}
 	renew := false
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		if value == "" {
 			return ErrUnauthenticated
 		}
@@ -84,10 +84,10 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 		return nil
 	})
 	if err == nil && renew {
-		err = k.quietly(ctx, func(t *tx) error { return t.dir.RenewSession(c.session, k.clock.Wall()) })
+		err = k.updateUnaudited(ctx, func(t *tx) error { return t.dir.RenewSession(c.session, k.clock.Wall()) })
 	}
 	if err != nil {
-		return Anonymous(o), k.finish(c.record("authenticate", 0), k.now(), domain(err))
+		return Anonymous(o), k.recordOutcome(c.record("authenticate", 0), k.now(), domain(err))
 	}
 	return c, nil
 }
@@ -108,14 +108,14 @@ type Session struct {
 // longer allowed; too many attempts are CodeTooMany.
 func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Session, error) {
 	rec := c.record("sessions.create", 0)
-	refuse := func(err error) (Session, error) { return Session{}, k.finish(rec, k.now(), domain(err)) }
+	refuse := func(err error) (Session, error) { return Session{}, k.recordOutcome(rec, k.now(), domain(err)) }
 	a := attempt{k.records.Hash("limiter", name), c.Origin.network()}
 	lane, err := k.attempt(ctx, a, "sign in")
 	if err != nil {
 		return refuse(err)
 	}
 	var user ID
-	err = k.peek(ctx, func(v *view) (err error) {
+	err = k.readUnaudited(ctx, func(v *view) (err error) {
 		user, err = v.dir.UserNamed(name)
 		return err
 	})
@@ -188,12 +188,12 @@ func (k *Keep) sweepExpired(ctx context.Context) {
 // removeExpired removes the sessions and the login tokens that have ended.
 func (k *Keep) removeExpired(ctx context.Context) error {
 	var expired *directory.Expired
-	err := k.peek(ctx, func(v *view) (err error) {
+	err := k.readUnaudited(ctx, func(v *view) (err error) {
 		expired, err = v.dir.Expired()
 		return err
 	})
 	if err != nil || expired.Empty() {
 		return err
 	}
-	return k.quietly(ctx, func(t *tx) error { return t.dir.RemoveExpired(expired) })
+	return k.updateUnaudited(ctx, func(t *tx) error { return t.dir.RemoveExpired(expired) })
 }

@@ -31,7 +31,7 @@ type SetupResult struct {
 // SetupAllowed reports whether the server is not set up yet. Anybody may ask.
 func (k *Keep) SetupAllowed(ctx context.Context) (bool, error) {
 	allowed := false
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		done, err := v.dir.IsSetUp()
 		allowed = !done
 		return err
@@ -44,9 +44,9 @@ func (k *Keep) SetupAllowed(ctx context.Context) (bool, error) {
 func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult, error) {
 	var out SetupResult
 	rec := c.record("setup", 0)
-	refuse := func(err error) (SetupResult, error) { return SetupResult{}, k.finish(rec, k.now(), domain(err)) }
+	refuse := func(err error) (SetupResult, error) { return SetupResult{}, k.recordOutcome(rec, k.now(), domain(err)) }
 	// Before anything is spent on a password.
-	if err := k.peek(ctx, func(v *view) error { return v.maySetup(&q) }); err != nil {
+	if err := k.readUnaudited(ctx, func(v *view) error { return v.maySetup(&q) }); err != nil {
 		return refuse(err)
 	}
 	var hashed []byte

@@ -18,7 +18,7 @@ type clockRecord struct {
 
 // resumeClock makes the clock go on from where the last run saw it.
 func (k *Keep) resumeClock(ctx context.Context) error {
-	return k.peek(ctx, func(v *view) error {
+	return k.readUnaudited(ctx, func(v *view) error {
 		r, err := record.Load[clockRecord](v.Reader, record.Key(record.TableClock))
 		if err == nil && r != nil {
 			k.clock.Resume(r.Latest)
@@ -36,7 +36,7 @@ func (k *Keep) saveClock(ctx context.Context, period time.Duration) error {
 	if latest.Sub(k.clockSaved) < period {
 		return nil
 	}
-	err := k.quietly(ctx, func(t *tx) error {
+	err := k.updateUnaudited(ctx, func(t *tx) error {
 		return t.w.PutJSON(record.Key(record.TableClock), clockRecord{latest})
 	})
 	if err == nil {

@@ -126,7 +126,7 @@ func (v *view) addToken(c *Caller, id ID, out *[]Token) error {
 		err = c.mayToken(acl.Read, &t)
 	}
 	switch {
-	case CodeOf(err) == CodeUnauthorized, errors.Is(err, ErrTokenNotFound) && !c.readsAll(acl.Authorizations):
+	case CodeOf(err) == CodeUnauthorized, errors.Is(err, ErrTokenNotFound) && !c.mayReadAll(acl.Authorizations):
 		return nil
 	case err != nil:
 		return err
@@ -149,7 +149,7 @@ func (v *view) resolve(c *Caller, f TokenFilter) (TokenFilter, bool, error) {
 		if f.User, err = v.dir.UserNamed(f.UserName); err != nil {
 			return f, false, err
 		}
-		if f.User == 0 && c.readsAll(acl.Users) {
+		if f.User == 0 && c.mayReadAll(acl.Users) {
 			return f, false, ErrUserNotFound
 		}
 		if f.User == 0 {
@@ -160,7 +160,7 @@ func (v *view) resolve(c *Caller, f TokenFilter) (TokenFilter, bool, error) {
 		if f.Org, err = v.dir.FindOrganization(f.OrgName); err != nil {
 			return f, false, err
 		}
-		if f.Org == 0 && c.readsAll(acl.Orgs) {
+		if f.Org == 0 && c.mayReadAll(acl.Orgs) {
 			return f, false, unknownOrgName(f.OrgName)
 		}
 		if f.Org == 0 {

@@ -16,19 +16,19 @@ type compacter interface {
 func (k *Keep) Compact(ctx context.Context, c Caller) error {
 	rec := c.record("compact", 0)
 	if !c.Operator() {
-		return k.finish(rec, k.now(), ErrNotOperator)
+		return k.recordOutcome(rec, k.now(), ErrNotOperator)
 	}
 	err := k.sweepAll(ctx)
 	if s, ok := k.store.(compacter); ok && err == nil {
 		err = s.Compact(ctx)
 	}
-	return k.finish(rec, k.now(), domain(err))
+	return k.recordOutcome(rec, k.now(), domain(err))
 }
 
 // sweepAll removes, organization by organization, what no kept version needs.
 func (k *Keep) sweepAll(ctx context.Context) error {
 	var orgs []ID
-	err := k.peek(ctx, func(v *view) error {
+	err := k.readUnaudited(ctx, func(v *view) error {
 		orgs = orgs[:0]
 		return k.maps.Organizations(v.Reader, func(id ID) error {
 			orgs = append(orgs, id)
@@ -39,7 +39,7 @@ func (k *Keep) sweepAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = k.quietly(ctx, func(t *tx) error {
+		err = k.updateUnaudited(ctx, func(t *tx) error {
 			w, err := t.writer(&Caller{}, org)
 			if err != nil {
 				return err

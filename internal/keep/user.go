@@ -72,7 +72,7 @@ func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error
 		}
 		if f.ID != 0 || f.Name != "" {
 			if id == 0 || c.mayUser(acl.Read, id) != nil {
-				if id == 0 && c.readsAll(acl.Users) {
+				if id == 0 && c.mayReadAll(acl.Users) {
 					return ErrUserNotFound
 				}
 				return nil
@@ -205,8 +205,8 @@ func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, passwor
 func (k *Keep) replacePassword(ctx context.Context, c Caller, id ID, old *string, password string) error {
 	rec := c.record("users.password", 0)
 	rec.Target = id.String()
-	refuse := func(err error) error { return k.finish(rec, k.now(), domain(err)) }
-	if err := k.peek(ctx, func(v *view) error { return v.mayPassword(&c, id) }); err != nil {
+	refuse := func(err error) error { return k.recordOutcome(rec, k.now(), domain(err)) }
+	if err := k.readUnaudited(ctx, func(v *view) error { return v.mayPassword(&c, id) }); err != nil {
 		return refuse(err)
 	}
 	a := attempt{k.records.Hash("limiter-password", id.String()), c.Origin.network()}

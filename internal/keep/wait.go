@@ -12,7 +12,7 @@ func (k *Keep) Wait(ctx context.Context, c Caller, org ID, tag string) error {
 	for {
 		changed := k.watchers.on(org)
 		same := false
-		err := k.peek(ctx, func(v *view) error {
+		err := k.readUnaudited(ctx, func(v *view) error {
 			r, err := v.readableMap(&c, org)
 			if err == nil {
 				same = r.Tag() == tag
@@ -20,7 +20,7 @@ func (k *Keep) Wait(ctx context.Context, c Caller, org ID, tag string) error {
 			return err
 		})
 		if err != nil {
-			return k.finish(c.record("secrets.read", org), k.now(), domain(err))
+			return k.recordOutcome(c.record("secrets.read", org), k.now(), domain(err))
 		}
 		if !same {
 			return nil

@@ -43,8 +43,8 @@ func (c *cache) find(key, sealed []byte) (cached, bool) {
 	return e, true
 }
 
-// remember keeps a record. Neither the bytes nor what they decode to may be
+// add caches a record. Neither the bytes nor what they decode to may be
 // changed any more.
-func (c *cache) remember(key, sealed []byte, decoded any, element Sum) {
+func (c *cache) add(key, sealed []byte, decoded any, element Sum) {
 	c.Put(newCacheKey(key), cached{sealed, decoded, element})
 }

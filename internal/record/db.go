@@ -110,20 +110,20 @@ func (db *DB) update(ctx context.Context, fn func(*Writer) error) error {
 // from before there were sums.
 const summed = 1
 
-type place struct{ buffer [keySpace]byte }
+type associatedData struct{ buffer [keySpace]byte }
 
-func (p *place) of(key []byte) []byte { return append(append(p.buffer[:0], key...), summed) }
+func (a *associatedData) of(key []byte) []byte { return append(append(a.buffer[:0], key...), summed) }
 
 func (r *Reader) seal(key, plain []byte) ([]byte, error) {
-	return r.db.Keys().Seal(plain, r.place.of(key))
+	return r.db.Keys().Seal(plain, r.associated.of(key))
 }
 
 func (r *Reader) open(key, sealed []byte) ([]byte, error) {
-	plain, err := open(r.db.Keys(), key, sealed, &r.place)
+	plain, err := open(r.db.Keys(), key, sealed, &r.associated)
 	if errors.Is(err, seal.ErrUnknownKey) {
 		// A snapshot of the store from before the end of a rotation.
 		if previous := r.db.previous.Load(); previous != nil {
-			return open(previous, key, sealed, &r.place)
+			return open(previous, key, sealed, &r.associated)
 		}
 	}
 	return plain, err
@@ -131,11 +131,11 @@ func (r *Reader) open(key, sealed []byte) ([]byte, error) {
 
 // Open opens the record at key, or returns a DamageError.
 func Open(keys *seal.Keys, key, sealed []byte) ([]byte, error) {
-	return open(keys, key, sealed, new(place))
+	return open(keys, key, sealed, new(associatedData))
 }
 
-func open(keys *seal.Keys, key, sealed []byte, p *place) ([]byte, error) {
-	plain, err := keys.Open(sealed, p.of(key))
+func open(keys *seal.Keys, key, sealed []byte, a *associatedData) ([]byte, error) {
+	plain, err := keys.Open(sealed, a.of(key))
 	if err != nil && !errors.Is(err, seal.ErrUnknownKey) {
 		plain, err = keys.Open(sealed, key) // from before there were sums
 	}
@@ -148,6 +148,6 @@ func open(keys *seal.Keys, key, sealed []byte, p *place) ([]byte, error) {
 // sealedWithSums reports whether the record at key was written to a store with
 // sums.
 func sealedWithSums(keys *seal.Keys, key, sealed []byte) bool {
-	_, err := keys.Open(sealed, new(place).of(key))
+	_, err := keys.Open(sealed, new(associatedData).of(key))
 	return err == nil
 }

@@ -20,8 +20,8 @@ type Reader struct {
 	store   store.Reader
 	durable bool
 	// pause is not nil in Inspect, where no record is refused as suspect.
-	pause func() error
-	place place
+	pause      func() error
+	associated associatedData
 }
 
 // DB returns the records that are read.
@@ -174,6 +174,6 @@ func decoded[T any](r *Reader, key, sealed []byte, decode func(plain []byte) (*T
 	if c, ok := any(d).(counted); ok {
 		c.counted().element = element
 	}
-	r.db.cache.remember(key, bytes.Clone(sealed), d, element)
+	r.db.cache.add(key, bytes.Clone(sealed), d, element)
 	return d, nil
 }

@@ -75,7 +75,7 @@ func (w *Writer) PutDecoded(key, plain []byte, decoded any) error {
 	if err != nil {
 		return err
 	}
-	w.db.cache.remember(key, sealed, decoded, element)
+	w.db.cache.add(key, sealed, decoded, element)
 	return nil
 }
 
@@ -95,7 +95,7 @@ func (w *Writer) Replace(key, plain []byte, old, decoded counted) error {
 		return err
 	}
 	decoded.counted().element = element
-	w.db.cache.remember(key, sealed, decoded, element)
+	w.db.cache.add(key, sealed, decoded, element)
 	return nil
 }
 

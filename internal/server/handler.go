@@ -246,7 +246,7 @@ func (h *handler) serveMetrics(x *exchange, r *http.Request) {
 func (h *handler) finish(x *exchange, r *http.Request, to protocol) {
 	fault := recover()
 	if fault != nil {
-		h.recovered(x, r, to, fault)
+		h.answerPanic(x, r, to, fault)
 	}
 	switch {
 	case x.status != 0:
@@ -281,9 +281,9 @@ func (h *handler) patternOf(r *http.Request, to protocol) string {
 	return to.Pattern(r)
 }
 
-// recovered answers for a handler that panicked. What it panicked with may hold
+// answerPanic answers for a handler that panicked. What it panicked with may hold
 // anything, so only its type is logged, or its text if the runtime made it.
-func (h *handler) recovered(x *exchange, r *http.Request, to protocol, fault any) {
+func (h *handler) answerPanic(x *exchange, r *http.Request, to protocol, fault any) {
 	x.broken = x.status != 0 || fault == http.ErrAbortHandler
 	if fault == http.ErrAbortHandler {
 		return // the handler's own way to end the connection
@@ -294,14 +294,14 @@ func (h *handler) recovered(x *exchange, r *http.Request, to protocol, fault any
 		what = err.Error()
 	}
 	h.logger.Error("panic while answering a request", "request", x.Origin.Request,
-		"route", h.patternOf(r, to), "panic", what, "stack", callers())
+		"route", h.patternOf(r, to), "panic", what, "stack", stackTrace())
 	if !x.broken {
 		to.WriteError(x, r, keep.CodeInternal, "an internal error has occurred")
 	}
 }
 
-// callers lists the functions that led to a panic, without their arguments.
-func callers() string {
+// stackTrace lists the functions that led to a panic, without their arguments.
+func stackTrace() string {
 	var pcs [64]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])])
 	var b strings.Builder

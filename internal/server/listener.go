@@ -144,7 +144,7 @@ func (l *listener) enter(c *connection, force bool) (done bool, victim *connecti
 		l.remove(victim)
 	} else if len(l.conns) >= l.limit {
 		if victim = first(&l.ranks); victim == nil && force {
-			victim = l.greediest()
+			victim = l.mostConnected()
 		}
 		if victim == nil {
 			return false, nil, false
@@ -157,7 +157,7 @@ func (l *listener) enter(c *connection, force bool) (done bool, victim *connecti
 	l.conns[c] = struct{}{}
 	l.open.Store(int64(len(l.conns)))
 	c.rank = knownBusy
-	l.place(c, stranger)
+	l.enqueue(c, stranger)
 	return true, victim, false
 }
 
@@ -188,9 +188,9 @@ func first(of *[ranks]list.List) *connection {
 	return fresh
 }
 
-// greediest returns a connection of the client that has most of them, nil when
+// mostConnected returns a connection of the client that has most of them, nil when
 // nobody has more than one.
-func (l *listener) greediest() *connection {
+func (l *listener) mostConnected() *connection {
 	counts := make(map[httpapi.Account]int)
 	var victim *connection
 	for c := range maps.Keys(l.conns) {
@@ -202,8 +202,8 @@ func (l *listener) greediest() *connection {
 	return victim
 }
 
-// place moves a connection to the end of a rank. The caller holds mu.
-func (l *listener) place(c *connection, rank int) {
+// enqueue moves a connection to the end of a rank. The caller holds mu.
+func (l *listener) enqueue(c *connection, rank int) {
 	if c.global != nil {
 		l.ranks[c.rank].Remove(c.global)
 		l.addresses[c.network].ranks[c.rank].Remove(c.local)
@@ -222,7 +222,7 @@ func (l *listener) remove(c *connection) {
 	if _, ok := l.conns[c]; !ok {
 		return
 	}
-	l.place(c, knownBusy)
+	l.enqueue(c, knownBusy)
 	delete(l.conns, c)
 	l.open.Store(int64(len(l.conns)))
 	a := l.addresses[c.network]
@@ -296,7 +296,7 @@ func (c *connection) move(rank int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, open := l.conns[c]; open && (c.rank != rank || rank != knownBusy) {
-		l.place(c, rank)
+		l.enqueue(c, rank)
 	}
 }
 
@@ -311,7 +311,7 @@ func (c *connection) Identified(a httpapi.Account) {
 	defer l.mu.Unlock()
 	if _, open := l.conns[c]; open {
 		c.account = a
-		l.place(c, knownBusy)
+		l.enqueue(c, knownBusy)
 	}
 }
 

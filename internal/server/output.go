@@ -24,12 +24,12 @@ type output struct {
 	notes   *slog.Logger // writes to w
 	dropped atomic.Int64
 
-	mu      sync.Mutex
-	waiting []byte
-	untold  int64 // dropped lines of which the log does not tell yet
-	closed  bool
-	wake    chan struct{}
-	done    chan struct{} // closed when everything was written after close
+	mu         sync.Mutex
+	waiting    []byte
+	unreported int64 // dropped lines of which the log does not tell yet
+	closed     bool
+	wake       chan struct{}
+	done       chan struct{} // closed when everything was written after close
 }
 
 func newOutput(w io.Writer, c *config.Config) *output {
@@ -43,7 +43,7 @@ func newOutput(w io.Writer, c *config.Config) *output {
 func (o *output) Write(line []byte) (int, error) {
 	o.mu.Lock()
 	if len(o.waiting)+len(line) > maxOutput || o.closed {
-		o.untold++
+		o.unreported++
 		o.dropped.Add(1)
 	} else {
 		o.waiting = append(o.waiting, line...)
@@ -66,14 +66,14 @@ func (o *output) run() {
 	for range o.wake {
 		o.mu.Lock()
 		lines, o.waiting = o.waiting, lines[:0]
-		untold, closed := o.untold, o.closed
-		o.untold = 0
+		unreported, closed := o.unreported, o.closed
+		o.unreported = 0
 		o.mu.Unlock()
 		if len(lines) > 0 {
 			_, _ = o.w.Write(lines) // a log that can't be written has nobody to tell
 		}
-		if untold > 0 {
-			o.notes.Warn("lines of this log were dropped because nobody took them", "lines", untold)
+		if unreported > 0 {
+			o.notes.Warn("lines of this log were dropped because nobody took them", "lines", unreported)
 		}
 		if closed {
 			return

@@ -159,7 +159,7 @@ func (c *call) nothingToPatch() error {
 }
 
 // changeFunc is the signature of Keep.Change and Keep.ChangeOrAdopt.
-type changeFunc func(context.Context, keep.Caller, keep.ID, keep.Change) (keep.Written, error)
+type changeFunc func(context.Context, keep.Caller, keep.ID, keep.Change) (keep.ChangeResult, error)
 
 func (c *call) change(change changeFunc, w content, ch keep.Change) error {
 	org, err := c.organization()

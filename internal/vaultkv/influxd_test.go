@@ -200,7 +200,7 @@ func TestWriteWithoutCheckAndSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantValues(t, s, before)
-	if err := s.Dismiss(t.Context(), op, s.Org, 1); err != nil {
+	if err := s.Unpin(t.Context(), op, s.Org, 1); err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range s.history(t) {

@@ -11,9 +11,9 @@ import (
 // store.ErrUnavailable). Until a later change succeeds, which shows that it
 // has, the audit record of such a change waits to be either logged or dropped.
 
-// transact runs fn in a store transaction that writes. doubtful says that it
+// transact runs fn in a store transaction that writes. inDoubt says that it
 // failed, and what fn wrote may have been made all the same.
-func (k *Keep) transact(ctx context.Context, fn func(*tx) error) (doubtful bool, err error) {
+func (k *Keep) transact(ctx context.Context, fn func(*tx) error) (inDoubt bool, err error) {
 	t := &tx{}
 	written := false
 	err = k.records.Update(ctx, func(w *record.Writer) error {
@@ -28,28 +28,28 @@ func (k *Keep) transact(ctx context.Context, fn func(*tx) error) (doubtful bool,
 	return err != nil && written, err
 }
 
-// inDoubt keeps the audit record of a change that may have been made.
-func (k *Keep) inDoubt(r missedRecord) {
+// addInDoubt keeps the audit record of a change that may have been made.
+func (k *Keep) addInDoubt(r missedRecord) {
 	o := &k.outbox
 	o.mu.Lock()
-	o.doubtful = append(o.doubtful, r)
+	o.inDoubt = append(o.inDoubt, r)
 	o.mu.Unlock()
 }
 
-// settleDoubts finds out which changes in doubt were made. Their audit records
+// resolveInDoubt finds out which changes in doubt were made. Their audit records
 // are in the store, with them, and are now missing in the log.
-func (k *Keep) settleDoubts(ctx context.Context) error {
+func (k *Keep) resolveInDoubt(ctx context.Context) error {
 	o := &k.outbox
 	o.mu.Lock()
-	doubtful := o.doubtful
+	inDoubt := o.inDoubt
 	o.mu.Unlock()
-	if len(doubtful) == 0 {
+	if len(inDoubt) == 0 {
 		return nil
 	}
 	var made []missedRecord
-	err := k.quietly(ctx, func(t *tx) error {
+	err := k.updateUnaudited(ctx, func(t *tx) error {
 		made = made[:0]
-		for _, r := range doubtful {
+		for _, r := range inDoubt {
 			ok, err := t.Has(outboxKey(r.id))
 			if err != nil {
 				return err
@@ -64,7 +64,7 @@ func (k *Keep) settleDoubts(ctx context.Context) error {
 		return err
 	}
 	o.mu.Lock()
-	o.doubtful = o.doubtful[len(doubtful):]
+	o.inDoubt = o.inDoubt[len(inDoubt):]
 	o.missed = append(o.missed, made...)
 	o.mu.Unlock()
 	if len(made) > 0 {
