@@ -77,8 +77,10 @@ func (c *Clock) Latest() time.Time {
 }
 
 // After reports whether the system's clock showed a later time when something
-// was made than it does now: one of both is wrong.
-func (c *Clock) After(made time.Time) bool { return made.Sub(c.Wall()) > tolerance }
+// was made than it does now: one of both is wrong. It is false for the zero time.
+func (c *Clock) After(made time.Time) bool {
+	return !made.IsZero() && made.Sub(c.Wall()) > tolerance
+}
 
 // Err returns what is wrong with the clock, nil when nothing is.
 func (c *Clock) Err() error {
@@ -98,18 +100,19 @@ func (c *Clock) read() (now, wall time.Time) {
 	// Without the monotonic reading, which does not follow when the clock is set
 	// and stands still while the machine sleeps.
 	wall = c.wall().Round(0)
-	jump := c.note(reading{wall, time.Since(c.start)})
+	jump, latest := c.note(reading{wall, time.Since(c.start)})
 	if jump != 0 && c.jumped != nil {
 		c.jumped(jump)
 	}
-	if latest := c.Latest(); wall.Before(latest) {
+	if wall.Before(latest) {
 		return latest, wall
 	}
 	return wall, wall
 }
 
-// note takes a reading, and returns by how much the clock has jumped.
-func (c *Clock) note(r reading) (jump time.Duration) {
+// note takes a reading, and returns by how much the clock has jumped and the
+// latest time that is believed.
+func (c *Clock) note(r reading) (jump time.Duration, latest time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last.wall.IsZero() {
@@ -122,7 +125,7 @@ func (c *Clock) note(r reading) (jump time.Duration) {
 		(c.latest.wall.IsZero() || r.ahead(c.latest) <= believed || r.passed-c.steady.passed >= settled) {
 		c.latest = r
 	}
-	return jump
+	return jump, c.latest.wall
 }
 
 // ahead returns by how much more the wall clock has gone on since s than time
