@@ -18,34 +18,48 @@ const (
 type Sender func([]byte) []byte
 
 // Buffers is a pool of buffers for answers. The zero value is ready to use.
-type Buffers struct{ pool sync.Pool }
+type Buffers struct{ pool sync.Pool } // of *answer
+
+// answer is an answer in progress, or a buffer for one.
+type answer struct {
+	w      http.ResponseWriter // nil when not in use
+	status int
+	sent   bool // part of it
+	buffer []byte
+	send   Sender // a.sendPart, made once
+}
+
+func newAnswer() *answer {
+	a := &answer{}
+	a.send = a.sendPart
+	return a
+}
 
 // Answer sends what fill appends, with the headers set so far. fill calls send
 // to send part of a long answer early. Write errors are ignored: the
 // connection is broken, so there is nobody to report them to.
 func (p *Buffers) Answer(w http.ResponseWriter, status int, fill func(b []byte, send Sender) []byte) {
-	buffer, ok := p.pool.Get().(*[]byte)
+	a, ok := p.pool.Get().(*answer)
 	if !ok {
-		buffer = new([]byte)
+		a = newAnswer()
 	}
-	sent := false
-	b := fill((*buffer)[:0], func(b []byte) []byte {
-		if !sent {
-			sent = true
-			w.WriteHeader(status)
-		}
-		w.Write(b)
-		clear(b)
-		return b[:0]
-	})
-	if !sent {
+	a.w, a.status, a.sent = w, status, false
+	b := fill(a.buffer, a.send)
+	if !a.sent {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
-		w.WriteHeader(status)
 	}
-	w.Write(b)
+	a.buffer = a.sendPart(b)
+	if a.w = nil; cap(a.buffer) <= maxPooledBuffer {
+		p.pool.Put(a)
+	}
+}
+
+func (a *answer) sendPart(b []byte) []byte {
+	if !a.sent {
+		a.sent = true
+		a.w.WriteHeader(a.status)
+	}
+	a.w.Write(b)
 	clear(b) // secret values must not linger in memory
-	if cap(b) <= maxPooledBuffer {
-		*buffer = b
-		p.pool.Put(buffer)
-	}
+	return b[:0]
 }
