@@ -174,7 +174,7 @@ func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (ChangeResul
 	if !out.Changed {
 		out.Version.Number = known.latest
 	}
-	switch after, kerr := c.know(&w.Map); {
+	switch after, kerr := c.know(w.Map); {
 	case kerr != nil:
 		return out, kerr
 	case unreadable != nil:

@@ -8,13 +8,13 @@ import (
 // limited to some names, only versions that changed one of these exist, and the
 // last of them is the current one.
 type knownMap struct {
-	*secretmap.Map
+	secretmap.Map
 	c      *Caller
 	latest uint64
 }
 
 // know narrows m to what the caller may know.
-func (c *Caller) know(m *secretmap.Map) (*knownMap, error) {
+func (c *Caller) know(m secretmap.Map) (*knownMap, error) {
 	k := &knownMap{m, c, m.Current()}
 	var err error
 	if c.Limited() {
@@ -104,7 +104,9 @@ func (m *knownMap) shown(version uint64, only []string) (Document, []string, err
 	if err != nil {
 		return d, names, err
 	}
-	d.Tag = m.Tag()
+	if m.latest != m.Map.Current() {
+		d.Tag = m.Tag()
+	}
 	if version != m.latest && version == m.Map.Current() {
 		// What the caller sees has been the same since the latest version.
 		v := VersionInfo{Created: m.Created()} // or longer than versions are kept

@@ -109,13 +109,13 @@ type view struct {
 
 // Read returns the map of an organization, which is empty if nothing was ever
 // written.
-func (m *Maps) Read(r *record.Reader, org ID) (*Map, error) {
+func (m *Maps) Read(r *record.Reader, org ID) (Map, error) {
 	v := view{r: r, maps: m}
 	s, err := v.head(org)
 	if err != nil {
-		return nil, err
+		return Map{}, err
 	}
-	return &Map{view: v, org: org, stored: s, head: s.head, state: s.state}, nil
+	return Map{view: v, org: org, stored: s, head: s.head, state: s.state}, nil
 }
 
 // Write returns a writer for the map of an organization. If visible is not
@@ -126,7 +126,7 @@ func (m *Maps) Write(tx *record.Writer, org ID, a Author, visible func(name stri
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{Map: *read, tx: tx, author: a, visible: visible}
+	w := &Writer{Map: read, tx: tx, author: a, visible: visible}
 	head := *read.head
 	w.head, w.tag = &head, read.Tag()
 	if w.head.Map == 0 {

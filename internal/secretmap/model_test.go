@@ -571,7 +571,7 @@ func (r *run) compare(org ID) {
 			if v == nil {
 				continue
 			}
-			if err := compareVersion(m, v, n, visible, only); err != nil {
+			if err := compareVersion(&m, v, n, visible, only); err != nil {
 				return fmt.Errorf("version %d: %w", n, err)
 			}
 			if len(history) == 0 {

@@ -162,7 +162,7 @@ func (m *Map) document(n uint64, r *versionRecord) Document {
 
 // part reads some names of a version, or none if it is hidden.
 func (m *Map) part(n uint64, visible func(string) bool, only []string) (Document, error) {
-	r, err := m.version(m.head.Map, n)
+	r, err := m.versionInfo(m.head.Map, n)
 	if err != nil {
 		return Document{}, err
 	}
@@ -199,7 +199,7 @@ func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Do
 
 // Version describes an existing version.
 func (m *Map) Version(n uint64) (VersionInfo, error) {
-	r, err := m.version(m.head.Map, n)
+	r, err := m.versionInfo(m.head.Map, n)
 	if err != nil {
 		return VersionInfo{}, err
 	}
@@ -273,7 +273,7 @@ func (m *Map) Metadata() (Metadata, error) {
 		out.Oldest = h.Oldest
 	}
 	for _, n := range h.versions(s) {
-		r, err := m.version(h.Map, n)
+		r, err := m.versionInfo(h.Map, n)
 		if err != nil {
 			return Metadata{}, err
 		}

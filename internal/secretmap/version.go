@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // The records of an organization's versioned map:
@@ -289,6 +290,24 @@ type mapVersion struct {
 func (v *view) version(m ID, n uint64) (*versionRecord, error) {
 	r := &versionRecord{}
 	return r, v.r.RequireJSON(record.VersionKey(m, n), r)
+}
+
+// versionInfo returns a version's record without its changes. The record is
+// shared: it must not be changed.
+func (v *view) versionInfo(m ID, n uint64) (*versionRecord, error) {
+	k := record.VersionKey(m, n)
+	r, err := record.LoadFunc(v.r, k, func(plain []byte) (*versionRecord, error) {
+		r := &versionRecord{}
+		if err := json.Unmarshal(plain, r); err != nil {
+			return nil, record.Damaged(k, err)
+		}
+		r.Changes = nil
+		return r, nil
+	})
+	if err == nil && r == nil {
+		err = record.Damaged(k, store.ErrNotFound)
+	}
+	return r, err
 }
 
 // changesPerChunk limits the size of records to well below a store's limits.
