@@ -63,11 +63,14 @@ var (
 // domain turns what came out of a layer below into an Error. The client
 // learns what is damaged or that it can try again, never more.
 func domain(err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
 	var damage *record.DamageError
 	var corrupt *store.CorruptError
 	switch {
-	case err == nil, errors.As(err, &e):
+	case errors.As(err, &e):
 		return err
 	case errors.As(err, &damage):
 		return &Error{Code: CodeInternal, Message: damage.What + " is damaged", Err: err}

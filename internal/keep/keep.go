@@ -253,11 +253,14 @@ func (k *Keep) read(ctx context.Context, rec *audit.Record, fn func(*view) error
 	if err := k.log.Err(); err != nil {
 		return k.recordOutcome(rec, k.now(), errAudit(err))
 	}
-	now := k.now()
 	err := k.records.View(ctx, func(r *record.Reader) error {
+		rec.Time = r.Now
 		return fn(k.view(r))
 	})
-	return k.recordOutcome(rec, now, domain(err))
+	if rec.Time.IsZero() { // there was no transaction
+		rec.Time = k.now()
+	}
+	return k.recordOutcome(rec, rec.Time, domain(err))
 }
 
 // update runs fn in a transaction that also holds the audit record of what it
