@@ -305,7 +305,8 @@ func (c *connection) Identified(a httpapi.Account) {
 	if known := c.known.Load(); known != nil && *known == a {
 		return
 	}
-	c.known.Store(&a)
+	known := a // so that a itself isn't allocated for each request
+	c.known.Store(&known)
 	l := c.listener
 	l.mu.Lock()
 	defer l.mu.Unlock()

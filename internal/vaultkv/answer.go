@@ -16,21 +16,22 @@ import (
 // respond sends Vault's envelope with the data that fill appends. It is
 // encoded by hand because reading a document is the most frequent request.
 func (c *call) respond(status int, warnings []string, fill func([]byte) []byte) error {
-	return c.envelope(status, warnings, []byte("null"), func(b []byte, _ httpapi.Sender) []byte { return fill(b) })
+	return c.envelope(status, warnings, "null", func(b []byte, _ httpapi.Sender) []byte { return fill(b) })
 }
 
 // respondLong is respond for data that may be long.
 func (c *call) respondLong(status int, warnings []string, fill func([]byte, httpapi.Sender) []byte) error {
-	return c.envelope(status, warnings, []byte("null"), fill)
+	return c.envelope(status, warnings, "null", fill)
 }
 
-func (c *call) envelope(status int, warnings []string, auth []byte, fill func([]byte, httpapi.Sender) []byte) error {
-	w := []byte("null")
+func (c *call) envelope(status int, warnings []string, auth string, fill func([]byte, httpapi.Sender) []byte) error {
+	warn := "null"
 	if len(warnings) > 0 {
-		var err error
-		if w, err = json.Marshal(warnings); err != nil {
+		b, err := json.Marshal(warnings)
+		if err != nil {
 			return err
 		}
+		warn = string(b)
 	}
 	setHeaders(c.w.Header())
 	c.buffers.Answer(c.w, status, func(b []byte, send httpapi.Sender) []byte {
@@ -39,7 +40,7 @@ func (c *call) envelope(status int, warnings []string, auth []byte, fill func([]
 		b = append(b, `","lease_id":"","renewable":false,"lease_duration":0,"data":`...)
 		b = fill(b, send)
 		b = append(b, `,"wrap_info":null,"warnings":`...)
-		b = append(b, w...)
+		b = append(b, warn...)
 		b = append(b, `,"auth":`...)
 		b = append(b, auth...)
 		return append(b, '}', '\n')

@@ -205,7 +205,7 @@ func (c *call) prepare() error {
 	if ns := strings.Trim(c.r.Header.Get("X-Vault-Namespace"), "/"); ns != "" && ns != "root" {
 		return invalid("namespace not found: this server has the root namespace alone")
 	}
-	if ttl := c.r.Header.Get("X-Vault-Wrap-TTL"); ttl != "" && ttl != "0" {
+	if ttl := c.r.Header.Get("X-Vault-Wrap-Ttl"); ttl != "" && ttl != "0" {
 		return invalid("response wrapping is not supported")
 	}
 	if c.open {

@@ -83,7 +83,7 @@ func (c *call) respondAuth(l keep.Login, token string, warnings []string) error 
 	if err != nil {
 		return err
 	}
-	return c.envelope(http.StatusOK, warnings, auth, func(b []byte, _ httpapi.Sender) []byte { return appendNull(b) })
+	return c.envelope(http.StatusOK, warnings, string(auth), func(b []byte, _ httpapi.Sender) []byte { return appendNull(b) })
 }
 
 func (c *call) lookupSelf() error {
