@@ -66,6 +66,7 @@ func raw(t *testing.T, k *keeptest.Kit) map[string][]byte {
 
 func write(t *testing.T, k *keeptest.Kit, key string, value []byte) {
 	t.Helper()
+	k.Tamper()
 	err := k.Store().Update(t.Context(), func(w store.Tx) error {
 		if value == nil {
 			return w.Delete([]byte(key))

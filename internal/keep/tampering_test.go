@@ -111,6 +111,7 @@ func newTampering(t *testing.T) *tampering {
 	})
 	d.remember(t)
 	d.Close(t)
+	d.Tamper()
 	d.saved = filepath.Join(t.TempDir(), "saved")
 	if err := os.CopyFS(d.saved, os.DirFS(d.Dir)); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 
@@ -55,11 +57,13 @@ type Kit struct {
 	OperatorToken string
 	Password      string // of the user, whose name is "admin"; the organization is "acme"
 
-	opts  Options
-	keys  *seal.Keys
-	store *pebblestore.Store
-	log   *audit.Log
-	once  *sync.Once
+	opts     Options
+	tampered bool
+	saved    *atomic.Pointer[seal.Keys] // after a rotation
+	keys     *seal.Keys
+	store    *pebblestore.Store
+	log      *audit.Log
+	once     *sync.Once
 }
 
 // New starts a Keep that ends with the test.
@@ -106,6 +110,17 @@ func (k *Kit) open(tb testing.TB) {
 	if k.opts.Configure != nil {
 		k.opts.Configure(&c)
 	}
+	k.saved = new(atomic.Pointer[seal.Keys])
+	k.saved.Store(k.keys)
+	if save := c.SaveKeys; save != nil {
+		c.SaveKeys = func(ctx context.Context, keys *seal.Keys) error {
+			err := save(ctx, keys)
+			if err == nil {
+				k.saved.Store(keys)
+			}
+			return err
+		}
+	}
 	if k.Keep, err = keep.Open(context.Background(), c); err != nil {
 		tb.Fatal(err)
 	}
@@ -119,6 +134,9 @@ func (k *Kit) Close(tb testing.TB) {
 		if err := k.Keep.Close(); err != nil {
 			tb.Errorf("close the domain: %v", err)
 		}
+		if !k.tampered && !tb.Failed() {
+			k.verifySums(tb)
+		}
 		if err := k.store.Close(); err != nil {
 			tb.Errorf("close the store: %v", err)
 		}
@@ -126,6 +144,27 @@ func (k *Kit) Close(tb testing.TB) {
 			tb.Errorf("close the audit log: %v", err)
 		}
 	})
+}
+
+// Tamper keeps Close from verifying the store's sums. Call it before writing to the
+// store directly.
+func (k *Kit) Tamper() { k.tampered = true }
+
+// verifySums checks that the store's sums match its records after whatever the test
+// did.
+func (k *Kit) verifySums(tb testing.TB) {
+	tb.Helper()
+	ctx := context.Background()
+	err := record.New(k.store, k.saved.Load(), time.Now).View(ctx, func(r *record.Reader) error {
+		_, err := r.VerifySums(func(d *record.DamageError) { tb.Errorf("after the test: %v", d) })
+		if err != nil {
+			return err
+		}
+		return r.ScanIDs(record.TableHead, func(org keep.ID) error { return secretmap.Verify(r, org) })
+	})
+	if err != nil {
+		tb.Errorf("verify the sums after the test: %v", err)
+	}
 }
 
 // Reopen closes the Keep and starts it again on the same data.

@@ -70,6 +70,7 @@ func TestNothingInPlain(t *testing.T) {
 func TestDamage(t *testing.T) {
 	s := newServer(t, nil)
 	s.op(t, "PUT", s.at("data"), `{"data":{"a":"hunter2"}}`).want(t, 200)
+	s.Tamper()
 	err := s.Store().Update(t.Context(), func(tx store.Tx) error {
 		var keys, values [][]byte
 		err := tx.Scan([]byte("s"), []byte("t"), func(key, value []byte) (bool, error) {
