@@ -8,8 +8,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// Checker looks for damage in the directory. It is told of every record first,
-// and then compares them.
+// Checker looks for damage in the directory. Pass it every record first, then
+// call Compare.
 type Checker struct {
 	d        Reader
 	orgs     []ID
@@ -22,7 +22,7 @@ type Checker struct {
 
 type membership struct{ org, user ID }
 
-// foundSession has the revisions of both records of a session, plus one: 0 says
+// foundSession has the revisions of both records of a session, plus one. 0 means
 // that the record was not found.
 type foundSession struct {
 	user             ID
@@ -30,19 +30,19 @@ type foundSession struct {
 	unread           bool
 }
 
-// entry is a lookup entry and the table of the object that it is for.
+// entry is a lookup entry and the object that it points to.
 type entry struct {
 	what  string
 	table record.Table
 	id    ID
 }
 
-// NewChecker returns a checker for what a transaction reads.
+// NewChecker returns a Checker that reads from d.
 func NewChecker(d Reader) *Checker {
 	return &Checker{d: d, members: map[membership][2]uint64{}, sessions: map[Hash]foundSession{}}
 }
 
-// Organizations, Users and Tokens return the IDs of the records that were found.
+// Organizations, Users and Tokens return the IDs of the records found.
 
 func (c *Checker) Organizations() []ID { return c.orgs }
 func (c *Checker) Users() []ID         { return c.users }
@@ -57,8 +57,8 @@ func (c *Checker) Unread(key []byte) {
 	}
 }
 
-// Record checks a record of the directory by itself. ok is false when the record
-// is not part of the directory.
+// Record checks a single record. ok is false if the record isn't part of the
+// directory.
 func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 	id, _ := record.IDAt(key, 1)
 	switch table := record.TableOf(key); table {
@@ -125,7 +125,7 @@ func (c *Checker) member(key []byte, first ID, r memberRecord) {
 	c.members[m] = both
 }
 
-// Compare checks that each object fits its lookup entries.
+// Compare checks that objects and lookup entries match.
 func (c *Checker) Compare(found *record.Findings) {
 	for _, l := range c.entries {
 		if ok, err := c.d.r.Has(record.Key(l.table, l.id)); err == nil && !ok {

@@ -9,9 +9,9 @@ import (
 )
 
 type (
-	// ID names an organization, a user or a token.
+	// ID identifies an organization, a user or a token.
 	ID = record.ID
-	// Hash is the keyed hash by which a name, a token or a session is found.
+	// Hash is the keyed hash under which a name, a token or a session is stored.
 	Hash = record.Hash
 )
 
@@ -19,13 +19,12 @@ var (
 	ErrOrganizationNotFound = &errcode.Error{Code: errcode.NotFound, Message: "organization not found"}
 	ErrUserNotFound         = &errcode.Error{Code: errcode.NotFound, Message: "user not found"}
 	ErrTokenNotFound        = &errcode.Error{Code: errcode.NotFound, Message: "authorization not found"}
-	// ErrUnauthenticated says that a credential is unknown, without saying why.
+	// ErrUnauthenticated rejects a credential without saying why.
 	ErrUnauthenticated = &errcode.Error{Code: errcode.Unauthorized, Message: "unauthorized access"}
 	ErrUserInactive    = &errcode.Error{Code: errcode.Forbidden, Message: "User is inactive"}
 )
 
-// Directory is the directory of a store. Its methods may be called by several
-// goroutines at once.
+// Directory is the directory of a store. It is safe for concurrent use.
 type Directory struct {
 	db      *record.DB
 	current atomic.Pointer[snapshot]
@@ -35,12 +34,12 @@ type Directory struct {
 // New returns the directory of a store.
 func New(db *record.DB) *Directory { return &Directory{db: db, damaged: func(error) {}} }
 
-// OnDamage makes the directory call fn with each damaged object that it leaves
-// out. Call it before the directory is used.
+// OnDamage sets the function that is called with each damaged object that the
+// directory skips. Call it before using the directory.
 func (d *Directory) OnDamage(fn func(error)) { d.damaged = fn }
 
-// SkipDamaged returns err, but nil if err is a DamageError, which it reports. It is
-// for lists, which leave out damaged objects: otherwise one of them would hide all
+// SkipDamaged reports a DamageError and returns nil for it; it returns any other
+// error. Lists use it to skip damaged objects, so one of them doesn't hide the
 // others.
 func (d Reader) SkipDamaged(err error) error {
 	if errors.As(err, new(*record.DamageError)) {
@@ -62,13 +61,13 @@ type Writer struct {
 	w *record.Writer
 }
 
-// Read returns the directory as a transaction reads it.
+// Read returns a Reader for the transaction of r.
 func (d *Directory) Read(r *record.Reader) Reader { return Reader{d, r} }
 
-// Write returns the directory as a transaction reads and changes it.
+// Write returns a Writer for the transaction of w.
 func (d *Directory) Write(w *record.Writer) Writer { return Writer{d.Read(&w.Reader), w} }
 
-// IsSetUp reports whether there is, or ever was, a user or an organization.
+// IsSetUp reports whether a user or an organization exists or ever existed.
 func (d Reader) IsSetUp() (bool, error) {
 	found := false
 	for _, table := range []record.Table{record.TableSetUp, record.TableUser, record.TableOrg} {

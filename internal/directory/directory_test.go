@@ -73,7 +73,7 @@ type answers struct {
 	member                     bool
 }
 
-// ask asks without a transaction first, as Fluxkeep does.
+// ask looks things up without a transaction first, as Fluxkeep does.
 func (k *kit) ask(t *testing.T) (a answers) {
 	t.Helper()
 	identity := func(d directory.Reader, value string) string {
@@ -206,7 +206,7 @@ func testChangesShowAtOnce(t *testing.T, wrap func(store.Store) store.Store) {
 	}
 }
 
-// TestKnown tells what is remembered, and until when.
+// TestKnown checks what is cached, and for how long.
 func TestKnown(t *testing.T) {
 	k := newKit(t, plain)
 	known := func() bool {
@@ -231,12 +231,12 @@ func TestKnown(t *testing.T) {
 		return w.AddSession(other, directory.Session{User: k.user, Expires: k.Now.Add(time.Hour)})
 	})
 	if !known() {
-		t.Error("not known after a user has signed in")
+		t.Error("not known after a user signed in")
 	}
 
 	k.dir.ClearCache()
 	if known() {
-		t.Error("known after Forget")
+		t.Error("known after ClearCache")
 	}
 	k.ask(t)
 	k.view(t, func(old directory.Reader) {
@@ -261,7 +261,7 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// TestExpired removes what has ended and nothing else.
+// TestExpired removes expired sessions and login tokens, and nothing else.
 func TestExpired(t *testing.T) {
 	k := newKit(t, plain)
 	left := directory.SessionHash(k.DB, "left")
@@ -281,13 +281,13 @@ func TestExpired(t *testing.T) {
 	}
 	k.view(t, func(d directory.Reader) {
 		if again, err := d.Expired(); err != nil || !again.Empty() {
-			t.Errorf("something is left: %v", err)
+			t.Errorf("expired entries remain: %v", err)
 		}
 		if _, err := d.Session(left); err != nil {
-			t.Errorf("a session that has not ended: %v", err)
+			t.Errorf("a session that has not expired: %v", err)
 		}
 		if _, err := d.Token(k.token.ID); err != nil {
-			t.Errorf("a token that is no login token: %v", err)
+			t.Errorf("an ordinary token: %v", err)
 		}
 		if _, err := d.Token(k.login.ID); !errors.Is(err, directory.ErrTokenNotFound) {
 			t.Errorf("the login token: %v", err)

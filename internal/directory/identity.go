@@ -8,26 +8,25 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
 
-// Identity is the user behind a token or a session, and what it may do. It must
-// not be changed: others share it.
+// Identity is the user behind a token or a session, with its permissions. It is
+// shared and must not be modified.
 type Identity struct {
 	User        ID
-	Token       ID // 0: a session
-	Parent      ID // the token that Token, a login token, stands for; else zero
+	Token       ID // zero for a session
+	Parent      ID // for a login token, the token it represents; else zero
 	Inactive    bool
 	Permissions acl.Set
 	Names       []string  // name patterns, for a token limited to some names
 	Expires     time.Time // zero: never
 	Wall        time.Time // the login token's, else zero
-	// The IDs as text, "" for zero, so that not every request has to format
-	// them.
+	// The IDs as text, "" for zero, formatted once rather than on every request.
 	UserText, TokenText, ParentText string
 
 	until time.Time // when it must be looked up again; zero: never
 }
 
 // TokenIdentity finds the user behind a token. An unknown or expired token is
-// ErrUnauthenticated; a token whose user is inactive or gone, ErrUserInactive.
+// ErrUnauthenticated; a token whose user is inactive or deleted, ErrUserInactive.
 func (d Reader) TokenIdentity(value string) (*Identity, error) {
 	s := d.snapshot()
 	i, err := d.tokenIdentity(value)
@@ -59,8 +58,8 @@ func (d Reader) tokenIdentity(value string) (*Identity, error) {
 	return i, err
 }
 
-// bindToParent lets a login token do what the token that it stands for may do
-// now, and nothing when that one is gone, inactive or expired.
+// bindToParent gives a login token the current permissions of the token it
+// represents, and none if that one is deleted, inactive or expired.
 func (d Reader) bindToParent(i *Identity, parent ID) error {
 	t, err := d.Token(parent)
 	if errors.Is(err, ErrTokenNotFound) {
@@ -94,7 +93,7 @@ func commonFirst(s acl.Set) acl.Set {
 }
 
 // SessionIdentity finds a session and the user behind it. An unknown or expired
-// session is ErrUnauthenticated; one whose user is inactive or gone,
+// session is ErrUnauthenticated; one whose user is inactive or deleted,
 // ErrUserInactive.
 func (d Reader) SessionIdentity(h Hash) (Session, *Identity, error) {
 	session, err := d.Session(h)
@@ -112,9 +111,9 @@ func (d Reader) SessionIdentity(h Hash) (Session, *Identity, error) {
 	return session, i, err
 }
 
-// userIdentity returns what a user's session may do: what the memberships give,
-// what the active tokens in the user's name give, whoever created them, and the
-// user's own account.
+// userIdentity returns the permissions of a user's session: those from
+// memberships, those of the user's active tokens (whoever created them), and
+// access to the user's own account.
 func (d Reader) userIdentity(id ID) (*Identity, error) {
 	a, err := d.activeUser(id)
 	if err != nil {

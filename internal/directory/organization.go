@@ -19,13 +19,13 @@ type Organization struct {
 	Updated     time.Time
 }
 
-// UniqueName is the part of a name that no two organizations share: as in
-// InfluxDB, spaces around a name are kept but make no difference.
+// UniqueName returns the part of a name that must be unique. As in InfluxDB,
+// surrounding spaces are stored but ignored in comparisons.
 func UniqueName(name string) string { return strings.TrimSpace(name) }
 
 func (d Reader) orgHash(name string) Hash { return d.r.Hash("organization", UniqueName(name)) }
 
-// org returns an organization's record, nil when there is none.
+// org returns an organization's record, nil if there is none.
 func (d Reader) org(id ID) (*orgRecord, error) {
 	s := d.snapshot()
 	if r, ok := s.orgs.Get(id); ok {
@@ -54,10 +54,10 @@ func (d Reader) Organization(id ID) (Organization, error) {
 	return Organization{ID: id, Name: r.Name, Description: r.Description, Created: r.Created, Updated: r.Updated}, nil
 }
 
-// FindOrganization returns the organization that a reference by name means, 0
-// for none. A name that looks like an ID always means the organization with
-// that ID. Otherwise an organization could take another one's ID as its name,
-// and receive what was meant for the other.
+// FindOrganization resolves a reference by name, and returns 0 if there is no
+// such organization. A name that looks like an ID always means the organization
+// with that ID. Otherwise an organization could be named after another one's ID
+// and receive data meant for the other.
 func (d Reader) FindOrganization(name string) (ID, error) {
 	s := d.snapshot()
 	if id, ok := s.names.Get(name); ok {
@@ -84,7 +84,7 @@ func (d Reader) findOrganization(name string) (ID, error) {
 	return id, err
 }
 
-// OrganizationNamed returns the organization that has a name, 0 for none.
+// OrganizationNamed returns the organization with a name, 0 if there is none.
 func (d Reader) OrganizationNamed(name string) (ID, error) {
 	e, err := d.entry(record.TableOrgName, d.orgHash(name))
 	if err != nil || e == nil {
@@ -123,7 +123,7 @@ func (d Writer) PutOrganization(o Organization) error {
 }
 
 // DeleteOrganization removes an organization and its memberships. It returns
-// ErrOrganizationNotFound when there is none.
+// ErrOrganizationNotFound if there is none.
 func (d Writer) DeleteOrganization(id ID) error {
 	o, err := d.Organization(id)
 	if err != nil {

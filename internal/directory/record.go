@@ -8,10 +8,9 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// Each object is stored in two records, the object itself and the entry by
-// which it is found (by name, by hash, by user), and both have the same
-// revision. A single record that is put back from an older copy doesn't match
-// the other one, and is refused.
+// Each object is stored in two records with the same revision: the object itself
+// and its lookup entry (by name, hash or user). If one of them is replaced by an
+// older copy, the revisions differ and the object is refused.
 
 type orgRecord struct {
 	Revision    uint64    `json:"rev"`
@@ -44,11 +43,11 @@ type tokenRecord struct {
 	Updated     time.Time   `json:"updated"`
 	Expires     time.Time   `json:"expires,omitzero"`
 	Names       []string    `json:"names,omitempty"`
-	Parent      ID          `json:"parent,omitzero"` // set on a login token
-	Wall        time.Time   `json:"wall,omitzero"`   // likewise
+	Parent      ID          `json:"parent,omitzero"` // login tokens only
+	Wall        time.Time   `json:"wall,omitzero"`   // login tokens only
 }
 
-// permissions is an acl.Set as it is stored.
+// permissions is an acl.Set in its stored form.
 type permissions acl.Set
 
 type permissionRecord struct {
@@ -91,19 +90,19 @@ type memberRecord struct {
 	Role     Role   `json:"role"`
 }
 
-// entryRecord is what a name, a hash or a user leads to.
+// entryRecord is a lookup entry by name, hash or user.
 type entryRecord struct {
 	Revision uint64 `json:"rev"`
 	ID       ID     `json:"id,omitzero"`
 }
 
-// entry returns the lookup entry for a hash, nil when there is none.
+// entry returns the lookup entry for a hash, nil if there is none.
 func (d Reader) entry(table record.Table, h Hash) (*entryRecord, error) {
 	return record.Load[entryRecord](d.r, record.HashKey(table, h))
 }
 
-// checkEntry checks that an object's lookup entry leads to it and was written
-// with it.
+// checkEntry checks that an object's lookup entry points to it and was written
+// together with it.
 func (d Reader) checkEntry(table record.Table, h Hash, object record.Table, id ID, revision uint64) error {
 	e, err := d.entry(table, h)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// renewBefore is how long before its end a session that is used gets more time,
-// as in InfluxDB.
+// renewBefore is how long before its end a session in use is extended, as in
+// InfluxDB.
 const renewBefore = 5 * time.Minute
 
 // Session is a user's sign-in.
@@ -16,20 +16,20 @@ type Session struct {
 	User    ID
 	Created time.Time
 	Expires time.Time
-	Wall    time.Time // what the system's clock showed when it was made or renewed
+	Wall    time.Time // the system clock at creation or renewal
 }
 
-// Due reports whether a session that is used should be renewed now. It is
-// renewed in steps, so that not every request of its last minutes writes.
+// Due reports whether a session in use should be renewed now. Renewal happens in
+// steps, so not every request in the last minutes writes.
 func (s *Session) Due(now time.Time) bool {
 	return s.Expires.Sub(now) < renewBefore-renewBefore/10
 }
 
-// SessionHash returns the hash by which a session is found by its key.
+// SessionHash returns the hash under which the session with a key is stored.
 func SessionHash(db *record.DB, key string) Hash { return db.Hash("session", key) }
 
-// session returns the record of a session that has not ended, or
-// ErrUnauthenticated.
+// session returns the record of a session, or ErrUnauthenticated if it is unknown
+// or expired.
 func (d Reader) session(h Hash) (*sessionRecord, error) {
 	key := record.HashKey(record.TableSession, h)
 	r, err := record.Load[sessionRecord](d.r, key)
@@ -43,13 +43,13 @@ func (d Reader) session(h Hash) (*sessionRecord, error) {
 	if err != nil {
 		return nil, err
 	}
-	if entry == nil { // signed out, and one record put back
+	if entry == nil { // signed out, then one record was restored from a copy
 		return nil, ErrUnauthenticated
 	}
 	return r, record.CheckRevisions(key, r.Revision, entry.Revision)
 }
 
-// Session returns a session that has not ended, or ErrUnauthenticated.
+// Session returns a session, or ErrUnauthenticated if it is unknown or expired.
 func (d Reader) Session(h Hash) (Session, error) {
 	r, err := d.session(h)
 	if err != nil {
@@ -70,7 +70,7 @@ func (d Writer) AddSession(h Hash, s Session) error {
 	return d.putSession(h, sessionRecord{User: s.User, Created: s.Created, Expires: s.Expires, Wall: s.Wall})
 }
 
-// RenewSession gives a session more time, or returns ErrUnauthenticated.
+// RenewSession extends a session, or returns ErrUnauthenticated.
 func (d Writer) RenewSession(h Hash, wall time.Time) error {
 	r, err := d.session(h)
 	if err != nil {
@@ -108,8 +108,7 @@ func (d Writer) EndSessions(user ID, except Hash) error {
 	return err
 }
 
-// sessionKey returns the session that a key is for. The user is not in the key
-// of the session itself.
+// sessionKey parses a key. Only the lookup entry's key includes the user.
 func sessionKey(k []byte) (h Hash, user ID, ok bool) {
 	switch {
 	case record.TableOf(k) == record.TableSession && len(k) == 1+len(h):
@@ -123,16 +122,16 @@ func sessionKey(k []byte) (h Hash, user ID, ok bool) {
 	return h, user, true
 }
 
-// Expired are sessions and login tokens that have ended.
+// Expired lists expired sessions and login tokens.
 type Expired struct {
 	sessions map[Hash]ID // and their users
 	logins   []ID
 }
 
-// Empty reports whether there are none.
+// Empty reports whether nothing has expired.
 func (e *Expired) Empty() bool { return len(e.sessions)+len(e.logins) == 0 }
 
-// Expired finds the sessions and login tokens that have ended.
+// Expired finds expired sessions and login tokens.
 func (d Reader) Expired() (*Expired, error) {
 	e := &Expired{sessions: make(map[Hash]ID)}
 	err := d.r.ScanPrefix(record.Key(record.TableSession), func(key, sealed []byte) (bool, error) {
@@ -160,7 +159,7 @@ func (d Reader) Expired() (*Expired, error) {
 	})
 }
 
-// RemoveExpired removes what Expired has found.
+// RemoveExpired removes the sessions and login tokens that Expired found.
 func (d Writer) RemoveExpired(e *Expired) error {
 	for h, user := range e.sessions {
 		if err := d.EndSession(h, user); err != nil {

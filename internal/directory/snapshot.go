@@ -7,15 +7,15 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// snapshot holds what was looked up at one revision of the directory. Any change
-// of the directory makes another revision, and so an empty snapshot.
+// snapshot caches lookups at one revision of the directory. Any change to the
+// directory makes a new revision, and so an empty snapshot.
 type snapshot struct {
 	revision uint64
 
-	tokens *gencache.Cache[Hash, *Identity] // by the hash of the token
-	users  *gencache.Cache[ID, *Identity]   // for their sessions
+	tokens *gencache.Cache[Hash, *Identity] // by the token's hash
+	users  *gencache.Cache[ID, *Identity]   // for sessions
 	orgs   *gencache.Cache[ID, *orgRecord]
-	names  *gencache.Cache[string, ID] // organizations by what FindOrganization was asked
+	names  *gencache.Cache[string, ID] // organizations by FindOrganization's argument
 }
 
 func newSnapshot(revision uint64) *snapshot {
@@ -28,15 +28,15 @@ func newSnapshot(revision uint64) *snapshot {
 	}
 }
 
-// tables are those that a snapshot depends on. Sessions are not among them:
-// users sign in too often, and finding a session takes two reads.
+// tables are those that a snapshot depends on. Sessions aren't cached: users sign
+// in too often, and finding a session takes only two reads.
 var tables = []record.Table{
 	record.TableOrg, record.TableOrgName, record.TableUser, record.TableUserName,
 	record.TableToken, record.TableTokenHash, record.TableMember, record.TableMemberOf,
 }
 
-// snapshot returns the snapshot of the state that the transaction reads. Get it
-// before reading what you put into it: Forget then drops what was read before.
+// snapshot returns the snapshot for the transaction's revision. Get it before
+// reading what you add to it, so that ClearCache drops what was read earlier.
 func (d Reader) snapshot() *snapshot { return d.d.at(d.r.Revision(tables...)) }
 
 func (d *Directory) at(revision uint64) *snapshot {
@@ -46,16 +46,15 @@ func (d *Directory) at(revision uint64) *snapshot {
 			return s
 		}
 		next := newSnapshot(revision)
-		// Nobody else gets the snapshot of a state that is old, or that has
-		// changes that are not durable.
+		// A snapshot of an old state, or of one that isn't durable, isn't shared.
 		if revision == 0 || s != nil && s.revision > revision || d.current.CompareAndSwap(s, next) {
 			return next
 		}
 	}
 }
 
-// now returns the snapshot of the state that a transaction that began now would
-// read, nil when it takes a transaction to tell.
+// now returns the snapshot that a transaction starting now would use, nil if only
+// a transaction can tell.
 func (d *Directory) now() *snapshot {
 	if s := d.current.Load(); s != nil && s.revision == d.db.Revision(tables...) {
 		return s
@@ -63,11 +62,11 @@ func (d *Directory) now() *snapshot {
 	return nil
 }
 
-// ClearCache makes everything be read from the store again.
+// ClearCache drops all cached lookups.
 func (d *Directory) ClearCache() { d.current.Store(nil) }
 
-// KnownToken is TokenIdentity without a transaction. ok is false when one is
-// needed.
+// KnownToken is TokenIdentity without a transaction. ok is false if the token
+// isn't cached.
 func (d *Directory) KnownToken(value string, now time.Time) (i *Identity, ok bool) {
 	s := d.now()
 	if s == nil {
@@ -77,8 +76,8 @@ func (d *Directory) KnownToken(value string, now time.Time) (i *Identity, ok boo
 	return i, ok && (i.until.IsZero() || now.Before(i.until))
 }
 
-// KnownOrganization is FindOrganization without a transaction. ok is false when
-// one is needed.
+// KnownOrganization is FindOrganization without a transaction. ok is false if the
+// name isn't cached.
 func (d *Directory) KnownOrganization(name string) (id ID, ok bool) {
 	s := d.now()
 	if s == nil {

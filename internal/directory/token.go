@@ -16,8 +16,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// Token is an API token (InfluxDB: authorization). What is read must not be
-// changed: others share its slices.
+// Token is an API token (an authorization in InfluxDB). Its slices are shared and
+// must not be modified.
 type Token struct {
 	ID          ID
 	Org         ID
@@ -30,21 +30,20 @@ type Token struct {
 	Created     time.Time
 	Updated     time.Time
 	Expires     time.Time // zero: never
-	Names       []string  // patterns of the names it is for; none: all
-	Parent      ID        // the token that a login token stands for; else zero
-	// Wall is what the system's clock showed when a login token was made or
-	// renewed.
+	Names       []string  // patterns of the names it is limited to; none: all
+	Parent      ID        // for a login token, the token it represents; else zero
+	// Wall is the system clock when a login token was created or renewed.
 	Wall time.Time
-	// Value is the token itself. It is set in the answer to its creation and
-	// never again: only a keyed hash of it is stored.
+	// Value is the token itself. It is set only in the response to its creation:
+	// only a keyed hash of it is stored.
 	Value string
 }
 
-// Expired reports whether the token has ended.
+// Expired reports whether the token has expired.
 func (t *Token) Expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
 
-// IsTokenValue reports whether a request can present the value as a token. The
-// empty value is no token, even if its hash is stored.
+// IsTokenValue reports whether a request can present the value as a token. An
+// empty value is never a token, even if its hash is stored.
 func IsTokenValue(value string) bool {
 	return value != "" && strings.TrimSpace(value) == value && !strings.ContainsFunc(value, unicode.IsControl)
 }
@@ -56,11 +55,11 @@ func NewTokenValue() string {
 	return base64.URLEncoding.EncodeToString(b)
 }
 
-// An InfluxDB that hashes its tokens stores "$influxdb2-sha256$…", or sha512: the
-// token's hash in base64 (pkg/crypt/algorithm/influxdb2 there). Nothing else is
-// known of a token that was imported from one. A token that is presented is then
-// hashed in the same way and found by a keyed hash for this purpose alone: the
-// text that InfluxDB stores must not work as a token.
+// If InfluxDB hashes its tokens, it stores "$influxdb2-sha256$…" or sha512: the
+// token's hash in base64 (see its pkg/crypt/algorithm/influxdb2). A token imported
+// from there is known only by that text. A presented token is hashed in the same
+// way and looked up by a keyed hash with a separate purpose, so that the text that
+// InfluxDB stores doesn't work as a token.
 const influxToken = "influxdb-token"
 
 // influxForms returns the forms in which InfluxDB stores a token's hash.
@@ -82,14 +81,14 @@ func influxHashes(db *record.DB, value string) []Hash {
 func tokenHash(db *record.DB, value string) Hash { return db.Hash("token", value) }
 
 // IsEmptyToken reports whether an imported token has no value, or InfluxDB's hash
-// of an empty one: every request without credentials would be its owner's.
+// of an empty one: it would authenticate every request without credentials.
 func IsEmptyToken(value, stored string) bool {
 	return value == "" && (stored == "" || slices.Contains(influxForms(""), stored))
 }
 
-// ImportedHashes returns the keyed hash by which an imported token is found,
-// followed by those by which it is recognized when InfluxDB stores it in another
-// form. stored is InfluxDB's hash of a token whose value is not known.
+// ImportedHashes returns the keyed hash under which an imported token is stored,
+// followed by those that identify it when InfluxDB stores it in another form.
+// stored is InfluxDB's hash of a token whose value is unknown.
 func (d Reader) ImportedHashes(value, stored string) []Hash {
 	if value == "" {
 		return []Hash{d.r.Hash(influxToken, stored)}
@@ -121,8 +120,8 @@ func (d Reader) checkToken(id ID, r *tokenRecord) error {
 	return d.checkEntry(record.TableTokenHash, r.Hash, record.TableToken, id, r.Revision)
 }
 
-// scanTokens calls fn with each token's record, before checkToken. It leaves out
-// tokens that are damaged, and those for which fn returns that they are.
+// scanTokens calls fn with each token's record, before checkToken. It skips
+// damaged tokens, including those for which fn returns a DamageError.
 func (d Reader) scanTokens(fn func(id ID, r *tokenRecord) error) error {
 	return d.r.ScanPrefix(record.Key(record.TableToken), func(k, sealed []byte) (bool, error) {
 		id, err := record.IDAt(k, 1)
@@ -146,7 +145,7 @@ func (d Reader) Token(id ID) (Token, error) {
 	return r.token(id), nil
 }
 
-// ListedToken is Token for lists, which login tokens are not on.
+// ListedToken is Token for lists, which exclude login tokens.
 func (d Reader) ListedToken(id ID) (Token, error) {
 	t, err := d.Token(id)
 	if err == nil && t.Parent != 0 {
@@ -155,11 +154,13 @@ func (d Reader) ListedToken(id ID) (Token, error) {
 	return t, err
 }
 
-// EachTokenID calls fn with the ID of each token, login tokens too, in order.
+// EachTokenID calls fn with the ID of each token, including login tokens, in
+// order.
 func (d Reader) EachTokenID(fn func(ID) error) error { return d.r.ScanIDs(record.TableToken, fn) }
 
-// EachToken calls fn with each token that isn't damaged, login tokens too, in the
-// order of their IDs. If fn returns damage, EachToken skips that token too.
+// EachToken calls fn with each token, including login tokens, in the order of
+// their IDs. It skips damaged tokens, including those for which fn returns a
+// DamageError.
 func (d Reader) EachToken(fn func(Token) error) error {
 	return d.scanTokens(func(id ID, r *tokenRecord) error {
 		if err := d.checkToken(id, r); err != nil {
@@ -169,7 +170,7 @@ func (d Reader) EachToken(fn func(Token) error) error {
 	})
 }
 
-// TokenByHash returns the token that is found by a hash, 0 for none.
+// TokenByHash returns the token with a hash, 0 if there is none.
 func (d Reader) TokenByHash(h Hash) (ID, error) {
 	e, err := d.entry(record.TableTokenHash, h)
 	if err != nil || e == nil {
@@ -187,7 +188,7 @@ func (d Reader) TokenHashed(id ID, hashes []Hash) (bool, error) {
 	return slices.ContainsFunc(hashes, func(h Hash) bool { return h == r.Hash || slices.Contains(r.Imported, h) }), nil
 }
 
-// tokenByValue returns the token that was presented, or ErrUnauthenticated.
+// tokenByValue returns the token with a value, or ErrUnauthenticated.
 func (d Reader) tokenByValue(value string) (Token, error) {
 	if !IsTokenValue(value) {
 		return Token{}, ErrUnauthenticated
@@ -210,7 +211,7 @@ func (d Reader) tokenByValue(value string) (Token, error) {
 }
 
 // Describe adds the names of the organization and the user. As in InfluxDB, it
-// fails when one of them is gone.
+// fails if one of them was deleted.
 func (d Reader) Describe(t Token) (Token, error) {
 	org, err := d.Organization(t.Org)
 	if err != nil {
@@ -224,16 +225,15 @@ func (d Reader) Describe(t Token) (Token, error) {
 	return t, nil
 }
 
-// NewTokenID returns an unused ID. IDs are listed in the order in which they
-// were made.
+// NewTokenID returns an unused ID. IDs sort in the order of their creation.
 func (d Writer) NewTokenID() (ID, error) { return d.w.NewID(record.TableToken) }
 
-// AddToken creates a token, which is found by its Value.
+// AddToken creates a token that is looked up by its Value.
 func (d Writer) AddToken(t Token) error {
 	return d.ImportToken(t, []Hash{tokenHash(d.r.DB(), t.Value)})
 }
 
-// ImportToken creates a token that is found by the first hash, see
+// ImportToken creates a token that is looked up by the first hash, see
 // ImportedHashes.
 func (d Writer) ImportToken(t Token, hashes []Hash) error {
 	if has, err := d.TokenByHash(hashes[0]); err != nil {
@@ -253,7 +253,7 @@ func (d Writer) UpdateToken(t Token) error {
 	return d.putToken(t, tokenRecord{Revision: old.Revision + 1, Hash: old.Hash, Imported: old.Imported})
 }
 
-// putToken writes a token. r has what is not in t.
+// putToken writes a token. r holds the fields that t lacks.
 func (d Writer) putToken(t Token, r tokenRecord) error {
 	r.Org, r.User, r.Inactive, r.Description = t.Org, t.User, !t.Active, t.Description
 	r.Permissions, r.Names, r.Parent = permissions(t.Permissions), t.Names, t.Parent
@@ -261,8 +261,8 @@ func (d Writer) putToken(t Token, r tokenRecord) error {
 	return d.put(record.TableTokenHash, r.Hash, record.TableToken, t.ID, r.Revision, r)
 }
 
-// DeleteToken removes a token, or returns ErrTokenNotFound. Login tokens that
-// stand for it no longer work.
+// DeleteToken removes a token, or returns ErrTokenNotFound. Its login tokens stop
+// working.
 func (d Writer) DeleteToken(id ID) error {
 	r, err := d.token(id)
 	if err != nil {
@@ -271,12 +271,12 @@ func (d Writer) DeleteToken(id ID) error {
 	return d.delete(record.TableTokenHash, r.Hash, record.TableToken, id)
 }
 
-// A login token stands for the token that it was created with, for an hour at a
-// time. It may do what that token may do at the moment, and never outlives it.
+// A login token represents the token that it was created with, for an hour at a
+// time. It always has that token's current permissions and never outlives it.
 
 const loginLength = time.Hour
 
-// loginExpires returns until when a login token lasts that stands for parent.
+// loginExpires returns when a login token for parent expires.
 func (d Reader) loginExpires(parent Token) time.Time {
 	end := d.r.Now.Add(loginLength)
 	if !parent.Expires.IsZero() && parent.Expires.Before(end) {
@@ -285,7 +285,7 @@ func (d Reader) loginExpires(parent Token) time.Time {
 	return end
 }
 
-// LoginParent returns the token that a role and a secret stand for, or
+// LoginParent returns the token that a role and a secret identify, or
 // ErrUnauthenticated.
 func (d Reader) LoginParent(role, secret string) (Token, error) {
 	t, err := d.tokenByValue(secret)
@@ -304,7 +304,7 @@ func (d Reader) LoginParent(role, secret string) (Token, error) {
 	return t, nil
 }
 
-// AddLogin creates a login token that stands for parent.
+// AddLogin creates a login token for parent.
 func (d Writer) AddLogin(id ID, value string, parent Token, wall time.Time) (Token, error) {
 	t := Token{
 		ID: id, Org: parent.Org, User: parent.User, Active: true, Parent: parent.ID, Value: value,
@@ -320,7 +320,7 @@ func (d Writer) RenewLogin(id ID, wall time.Time) (Token, error) {
 		return Token{}, err
 	}
 	if t.Parent == 0 {
-		return Token{}, errcode.Errorf(errcode.Invalid, "lease is not renewable") // Vault's words
+		return Token{}, errcode.Errorf(errcode.Invalid, "lease is not renewable") // Vault's wording
 	}
 	parent, err := d.Token(t.Parent)
 	if err != nil {

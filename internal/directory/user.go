@@ -8,7 +8,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// User is somebody who can sign in and own tokens.
+// User is a user who can sign in and own tokens.
 type User struct {
 	ID      ID
 	Name    string
@@ -17,7 +17,7 @@ type User struct {
 	Updated time.Time
 }
 
-// Account is a user with what is shown to nobody.
+// Account is a user with the fields that are never shown.
 type Account struct {
 	User
 	Owner    bool   // owns the instance: created at setup
@@ -26,7 +26,7 @@ type Account struct {
 
 func (d Reader) userHash(name string) Hash { return d.r.Hash("user", name) }
 
-// user returns a user's record, nil when there is none.
+// user returns a user's record, nil if there is none.
 func (d Reader) user(id ID) (*userRecord, error) {
 	r, err := record.Load[userRecord](d.r, record.Key(record.TableUser, id))
 	if err != nil || r == nil {
@@ -54,7 +54,7 @@ func (d Reader) User(id ID) (User, error) {
 	return a.User, err
 }
 
-// activeUser returns a user who is active, or ErrUserInactive.
+// activeUser returns an active user, or ErrUserInactive.
 func (d Reader) activeUser(id ID) (Account, error) {
 	a, err := d.Account(id)
 	if errors.Is(err, ErrUserNotFound) || err == nil && !a.Active {
@@ -63,7 +63,7 @@ func (d Reader) activeUser(id ID) (Account, error) {
 	return a, err
 }
 
-// UserNamed returns the user who has a name, 0 for nobody.
+// UserNamed returns the user with a name, 0 if there is none.
 func (d Reader) UserNamed(name string) (ID, error) {
 	e, err := d.entry(record.TableUserName, d.userHash(name))
 	if err != nil || e == nil {
@@ -75,8 +75,7 @@ func (d Reader) UserNamed(name string) (ID, error) {
 // EachUser calls fn with the ID of each user, in order.
 func (d Reader) EachUser(fn func(ID) error) error { return d.r.ScanIDs(record.TableUser, fn) }
 
-// NewUserID returns an unused ID. IDs are listed in the order in which they
-// were made.
+// NewUserID returns an unused ID. IDs sort in the order of their creation.
 func (d Writer) NewUserID() (ID, error) { return d.w.NewID(record.TableUser) }
 
 // PutAccount creates or replaces a user.
@@ -108,7 +107,7 @@ func (d Writer) PutAccount(a Account) error {
 }
 
 // DeleteUser removes a user and the user's memberships. It returns
-// ErrUserNotFound when there is none.
+// ErrUserNotFound if there is none.
 func (d Writer) DeleteUser(id ID) error {
 	u, err := d.User(id)
 	if err != nil {
