@@ -194,7 +194,7 @@ func attackFullDisk(t *testing.T, options string, blocks int) {
 		x.kill()
 		x.again()
 		change(fmt.Sprint("after restart ", round))
-		// The disk that has no space for a record has none for a read.
+		// Without space for its audit record, a read is refused too.
 		if a := x.read(); a.status != 503 && !a.ok() {
 			t.Error(a)
 		}
@@ -303,7 +303,7 @@ func attackModes(t *testing.T) {
 		if _, err := os.Lstat(target); err == nil {
 			t.Errorf("a link in place of %s: its target was made", name)
 		}
-		if err == nil && name != "lock" { // which is made anew
+		if err == nil && name != "lock" { // the server replaces that one
 			t.Errorf("a link in place of %s is served:\n%s", name, out)
 		}
 	}

@@ -244,8 +244,8 @@ func attackByGuessing(t *testing.T) {
 		}
 	}
 	for i := range replies[0] {
-		// The operator's own changes are equal in number; what was written
-		// besides is random.
+		// The operator makes equally many changes in both, and other values are
+		// random.
 		if a, b := wordPattern.ReplaceAllString(replies[0][i], "W"), wordPattern.ReplaceAllString(replies[1][i], "W"); a != b {
 			t.Errorf("a right guess is answered\n%s\nand a wrong one\n%s", a, b)
 		}
@@ -367,7 +367,7 @@ func attackExistence(t *testing.T) {
 	}
 }
 
-// attackWithoutCredential sends credentials that are none.
+// attackWithoutCredential sends empty and malformed credentials.
 func attackWithoutCredential(t *testing.T) {
 	x := startTenants(t)
 	sent := 0

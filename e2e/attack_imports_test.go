@@ -143,7 +143,7 @@ func TestAttackImports(t *testing.T) {
 	if s.signIn("slow", "anything") != "" {
 		t.Error("a user with a costly hash signed in")
 	}
-	// The one that has the victim's ID as its name is not the victim.
+	// The organization whose name is the victim's ID is not the victim.
 	var listing struct{ Tokens []struct{ ID, Token string } }
 	text, err := os.ReadFile(recorded + ".json")
 	if err != nil || json.Unmarshal(text, &listing) != nil {

@@ -111,10 +111,10 @@ func (a reply) String() string { return fmt.Sprintf("%s: %d %s", a.what, a.statu
 
 func (a reply) ok() bool { return a.status/100 == 2 }
 
-// field is a text at the top of the answer, "" if it has none.
+// field returns a top-level string of the answer, "" if it is missing.
 func (a reply) field(name string) string {
 	var o object
-	_ = json.Unmarshal([]byte(a.body), &o) // no answer has none
+	_ = json.Unmarshal([]byte(a.body), &o) // without JSON there are no fields
 	text, _ := o[name].(string)
 	return text
 }
@@ -127,7 +127,7 @@ func (x *tenants) must(status int, a reply) reply {
 	return a
 }
 
-// ask sends a request just as it is told, without cleaning the target. The
+// ask sends a request as it is, without cleaning the target. The
 // credential is a token, "" for none; body is nil, a text, or made JSON;
 // headers are names and values that replace others.
 func (s *server) ask(method, target, credential string, body any, headers ...string) reply {

@@ -37,7 +37,7 @@ func TestAttackRights(t *testing.T) {
 	t.Run("a limited token looks for hidden names", attackHiddenNames)
 	t.Run("a writer tests guesses", attackByGuessing)
 	t.Run("a stranger looks for what exists", attackExistence)
-	t.Run("a credential is none", attackWithoutCredential)
+	t.Run("an empty or malformed credential", attackWithoutCredential)
 	t.Run("a session from elsewhere", attackBySession)
 	t.Run("setup again", attackBySetup)
 }
@@ -120,7 +120,8 @@ func attackByOwner(t *testing.T) {
 	}
 }
 
-// attackByName names organizations after the ID of one that is yet to come.
+// attackByName names organizations after the ID of an organization that doesn't
+// exist yet.
 func attackByName(t *testing.T) {
 	x := startTenants(t)
 	coming := "0a1b2c3d4e5f6789"
