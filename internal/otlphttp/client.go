@@ -1,6 +1,6 @@
 // Package otlphttp sends spans to an OpenTelemetry collector, as protobuf over
-// HTTP. It takes the place of OpenTelemetry's own client, which brings all of
-// gRPC into a program that never uses it.
+// HTTP. OpenTelemetry's own client would link all of gRPC, which nothing else in
+// the program uses.
 package otlphttp
 
 import (

@@ -505,9 +505,7 @@ func TestRightsModel(t *testing.T) {
 			}
 		}
 	}
-	for _, p := range acl.Operator() {
-		all = append(all, p)
-	}
+	all = append(all, acl.Operator()...)
 	callers := map[string]*modelToken{}
 	u.dry.on.Store(false)
 	for limit := range 4 {
