@@ -1,5 +1,4 @@
-// Package fluxkeep_test guards what no single package can: which way imports
-// go.
+// Package fluxkeep_test checks the direction of imports between packages.
 package fluxkeep_test
 
 import (
@@ -17,9 +16,9 @@ import (
 
 const module = "github.com/fluxkeep/fluxkeep/"
 
-// layers says for each package which of the project's packages it may import,
-// directly or not, outside its tests. A package that is not here may not
-// exist; a name that ends with /... stands for all below it.
+// layers lists, for each package, the project's packages that it may import
+// outside its tests, directly or indirectly. Every package must be listed; a
+// name that ends with ... matches all packages below it.
 var layers = map[string][]string{
 	"cmd/fluxkeep":                         {"..."},
 	"internal/cli":                         {"..."},
@@ -54,16 +53,16 @@ var layers = map[string][]string{
 	"client":                               {},
 }
 
-// domain is what whoever uses the domain depends on.
+// domain lists the packages that every user of the domain depends on.
 var domain = []string{"internal/keep", "internal/clock", "internal/secretmap", "internal/directory", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
 
 func with(packages []string, more ...string) []string { return append(more, packages...) }
 
-// anywhere names the packages that every other may import.
+// anywhere lists the packages that every package may import.
 var anywhere = []string{"internal/durable", "internal/jsontext"}
 
-// direct names what may be imported only by those listed, so that nobody
-// reaches past the domain's door.
+// direct lists the only packages that may import a package directly, so that
+// no caller bypasses the gate in package keep.
 var direct = map[string][]string{
 	"internal/secretmap":                   {"internal/keep"},
 	"internal/directory":                   {"internal/keep"},
@@ -75,18 +74,18 @@ var direct = map[string][]string{
 	"internal/audit":                       {"internal/keep", "internal/datadir", "internal/cli", "internal/failpoint"},
 	"internal/backup":                      {"internal/keep", "internal/cli", "internal/datadir"},
 	"internal/influxbolt":                  {"internal/cli"},
-	"internal/failpoint":                   {}, // a build with the tag failpoints apart
+	"internal/failpoint":                   {}, // except in a build with the tag failpoints
 	"internal/influxv2":                    {"internal/server"},
 	"internal/vaultkv":                     {"internal/server"},
 	"internal/server":                      {"internal/cli"},
 	"internal/cli":                         {"cmd/fluxkeep"},
 }
 
-// onlyFile names the one file that imports a package: the other commands work
-// without a server.
+// onlyFile names the single file that may import a package: all other commands
+// work without the server.
 var onlyFile = map[string]string{"internal/server": "internal/cli/serve.go"}
 
-// kits are imported by tests only.
+// kits are the packages that only tests may import.
 var kits = []string{"internal/keeptest", "internal/record/recordtest", "internal/store/storetest"}
 
 type pkg struct {
@@ -132,12 +131,12 @@ func TestImports(t *testing.T) {
 		if len(p.GoFiles) == 0 || slices.Contains(kits, name) {
 			continue
 		}
-		if standsAlone(name) {
+		if isTool(name) {
 			continue
 		}
 		allowed, known := layers[name]
 		if !known {
-			t.Errorf("package %s has no place in the layers", name)
+			t.Errorf("package %s is missing from layers", name)
 			continue
 		}
 		for _, dep := range ours(p.Deps) {
@@ -149,15 +148,15 @@ func TestImports(t *testing.T) {
 		}
 		for _, dep := range ours(p.Imports) {
 			if by, limited := direct[dep]; limited && !slices.Contains(by, name) {
-				t.Errorf("%s must not import %s itself", name, dep)
+				t.Errorf("%s must not import %s directly", name, dep)
 			}
 		}
 	}
 }
 
-// TestClientNeedsNothing makes sure that a program that imports the client gets
-// no other module with it.
-func TestClientNeedsNothing(t *testing.T) {
+// TestClientHasNoDependencies makes sure that importing the client adds no other
+// module to a program.
+func TestClientHasNoDependencies(t *testing.T) {
 	cmd := exec.Command("go", "list", "-m", "all")
 	cmd.Dir = "client"
 	out, err := cmd.CombinedOutput()
@@ -165,12 +164,12 @@ func TestClientNeedsNothing(t *testing.T) {
 		t.Fatalf("go list: %v\n%s", err, out)
 	}
 	if got := strings.TrimSpace(string(out)); got != module+"client" {
-		t.Errorf("the client's module graph has more than itself:\n%s", got)
+		t.Errorf("the client's module graph contains other modules:\n%s", got)
 	}
 }
 
-// TestNoGRPC keeps the program small: nothing in it speaks gRPC, but many SDKs
-// would bring it.
+// TestNoGRPC keeps the program small: nothing in it uses gRPC, but many SDKs
+// depend on it.
 func TestNoGRPC(t *testing.T) {
 	for _, p := range list(t) {
 		if p.ImportPath == module+"cmd/fluxkeep" && slices.Contains(p.Deps, "google.golang.org/grpc") {
@@ -190,16 +189,16 @@ func TestOneFileImports(t *testing.T) {
 			for _, i := range file.Imports {
 				imported := strings.TrimPrefix(strings.Trim(i.Path.Value, `"`), module)
 				if only, limited := onlyFile[imported]; limited && path.Join(dir, name) != only {
-					t.Errorf("%s/%s must not import %s, only %s may", dir, name, imported, only)
+					t.Errorf("%s/%s must not import %s: only %s may", dir, name, imported, only)
 				}
 			}
 		}
 	}
 }
 
-// standsAlone is true for programs beside the product: benchmarks and
-// attacks. Nothing imports them.
-func standsAlone(name string) bool {
+// isTool reports whether a package belongs to the benchmarks or the end-to-end
+// tests. Nothing imports those.
+func isTool(name string) bool {
 	top, _, _ := strings.Cut(name, "/")
 	return slices.Contains([]string{"bench", "e2e", path.Clean(module)}, top)
 }
