@@ -297,5 +297,5 @@ func (i influxd) massDeletion(t *testing.T, want map[string]string) {
 	pinned := fmt.Sprint(history[1].Number)
 	i.s.fluxkeep("", "secret", "rollback", pinned, "--yes")
 	i.wantNames(t, want)
-	i.s.fluxkeep("", "secret", "dismiss", pinned)
+	i.s.fluxkeep("", "secret", "unpin", pinned)
 }

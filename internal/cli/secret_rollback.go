@@ -89,9 +89,8 @@ func (r *remote) openVersion(cmd *cobra.Command, arg string) (*session, client.O
 
 func newSecretUnpinCommand(r *remote) *cobra.Command {
 	return &cobra.Command{
-		Use:     "unpin VERSION",
-		Aliases: []string{"dismiss"},
-		Short:   "Unpin a version",
+		Use:   "unpin VERSION",
+		Short: "Unpin a version",
 		Long: `Unpin a version that the drop guard has pinned. It is then removed when it is old
 enough, like any other. See "fluxkeep secret history".`,
 		Example:           `  fluxkeep secret unpin 7`,

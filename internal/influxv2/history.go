@@ -63,9 +63,9 @@ func (c *call) rollback() error {
 	})
 }
 
-// dismiss unpins a version, which the drop guard pinned because the next one
+// unpin unpins a version, which the drop guard pinned because the next one
 // may have dropped secrets by accident.
-func (c *call) dismiss() error {
+func (c *call) unpin() error {
 	return c.withVersion(func(org keep.ID, version uint64) error {
 		if err := c.keep.Unpin(c.ctx(), c.caller, org, version); err != nil {
 			return err

@@ -65,7 +65,7 @@ func (h *Handler) routes() []httpapi.Route {
 	secret(put, "/values", (*call).putValues)
 	secret(get, "/history", (*call).history)
 	secret(post, "/rollback", (*call).rollback)
-	secret(post, "/dismiss", (*call).dismiss)
+	secret(post, "/dismiss", (*call).unpin)
 	// These words are also valid names of secrets. A longer pattern takes
 	// precedence over {secretID}.
 	for _, name := range []string{"delete", "values", "history", "rollback", "dismiss"} {
