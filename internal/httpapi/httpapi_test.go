@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -190,6 +191,37 @@ func errText(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// TestDecodeCost checks that the checks for what encoding/json lets pass cost
+// no more than decoding: a body can have a million names.
+func TestDecodeCost(t *testing.T) {
+	for name, element := range map[string]string{"objects": `{"a":0},`, "names": `"%06d":0,`, "values": `"x",`, "numbers": `0,`} {
+		var b strings.Builder
+		const elements = 10_000
+		for i := range elements {
+			if strings.Contains(element, "%") {
+				fmt.Fprintf(&b, element, i)
+			} else {
+				b.WriteString(element)
+			}
+		}
+		body := []byte("[" + strings.TrimSuffix(b.String(), ",") + "]")
+		if name == "names" {
+			body[0], body[len(body)-1] = '{', '}'
+		}
+		decode := func(fn func([]byte, any) error) float64 {
+			return testing.AllocsPerRun(3, func() {
+				var v json.RawMessage
+				if err := fn(body, &v); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		if n := decode(httpapi.Decode) - decode(json.Unmarshal); n > 4*elements {
+			t.Errorf("%s: %v allocations for %d elements", name, n, elements)
+		}
+	}
 }
 
 // FuzzDecode checks that accepted text means the same to every JSON reader, so
