@@ -235,8 +235,8 @@ func (s *server) auditRecords() (records []auditRecord, size int) {
 	return records, len(text)
 }
 
-// refusals counts refused requests in the audit log. Those of strangers may
-// not be in it yet.
+// refusals counts refused requests in the audit log. The last ones may not be
+// in it yet.
 func (s *server) refusals() (n int) {
 	s.t.Helper()
 	records, _ := s.auditRecords()

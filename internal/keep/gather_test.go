@@ -2,6 +2,7 @@ package keep
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 func TestGatheredRefusals(t *testing.T) {
 	now := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	g := newRefusals(2)
-	rec := &audit.Record{Action: "secrets.read"}
+	rec := &audit.Record{Action: "secrets.read", Stranger: true}
 	for i, want := range []bool{false, false, true, true, true} {
 		if got := g.add(now, rec); got != want {
 			t.Errorf("refusal %d is counted: %v, want %v", i+1, got, want)
@@ -29,8 +30,8 @@ func TestGatheredRefusals(t *testing.T) {
 		t.Errorf("%d refusals are recorded too soon", n)
 	}
 	due := g.take(now.Add(gatherTime), false)
-	for kind, c := range due {
-		g.giveBack(kind, c)
+	for _, c := range due {
+		g.giveBack(c)
 	}
 	if records, n := take(now.Add(gatherTime), false); records != 1 || n != 3 {
 		t.Errorf("%d refusals are in %d records, want 3 in one", n, records)
@@ -40,9 +41,44 @@ func TestGatheredRefusals(t *testing.T) {
 	}
 	// However many kinds there are, the records are few.
 	for i := range 10_000 {
-		g.add(now, &audit.Record{Action: "secrets.read", Remote: fmt.Sprint(i)})
+		g.add(now, &audit.Record{Action: "secrets.read", Remote: fmt.Sprint(i), Stranger: true})
 	}
 	if records, n := take(now, true); n != 9_999 || records > maxGathered+1 {
 		t.Errorf("%d refusals are counted in %d records", n, records)
+	}
+}
+
+// TestGatheredByToken checks that strangers and other tokens don't take the
+// records of a token, and that a quiet token takes no memory.
+func TestGatheredByToken(t *testing.T) {
+	now := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
+	g := newRefusals(1)
+	for _, rec := range []*audit.Record{
+		{Stranger: true},
+		{User: "1", Token: "1", Stranger: true},
+		{User: "1", Token: "1"},
+		{User: "1", Token: "2"},
+	} {
+		first := rec.Token != "1" || !rec.Stranger
+		for i := range 100 {
+			rec.Remote, rec.Organization = fmt.Sprint(i), "a"
+			if counted := g.add(now, rec); counted == (first && i == 0) {
+				t.Errorf("%+v: refusal %d is counted: %v", rec, i+1, counted)
+			}
+		}
+	}
+	counts := make(map[requester]uint64)
+	for _, c := range g.take(now, true) {
+		counts[c.requester] += c.count
+		if c.action == gatheredRest && (c.refusal.user != c.requester.user || c.refusal.token != c.requester.token) {
+			t.Errorf("the rest of %v is counted for %q and %q", c.requester, c.refusal.user, c.refusal.token)
+		}
+	}
+	want := map[requester]uint64{{}: 199, {"1", "1"}: 99, {"1", "2"}: 99}
+	if !maps.Equal(counts, want) {
+		t.Errorf("counted %v, want %v", counts, want)
+	}
+	if g.take(now.Add(time.Hour), false); len(g.by) != 0 {
+		t.Errorf("%d requesters are remembered after an hour", len(g.by))
 	}
 }

@@ -48,9 +48,9 @@ type Config struct {
 	// CacheBytes bounds what is remembered of organizations' secrets, in
 	// sealed form; default 64 MiB.
 	CacheBytes int64
-	// SingleRefusals is how many refusals of callers without a valid
-	// credential are recorded one by one before equal ones share a record;
-	// one more is every second. Default 20.
+	// SingleRefusals is how many refusals of a token, of a user's sessions,
+	// or of all callers without a valid credential are recorded one by one
+	// before equal ones share a record; one more is every second. Default 20.
 	SingleRefusals int
 	// SaveKeys makes a changed keyset durable. Without it keys can't be
 	// rotated.
@@ -323,7 +323,7 @@ func (k *Keep) recordOutcome(rec *audit.Record, now time.Time, err error) error 
 			k.logger.Error("request failed", "action", rec.Action, "request", rec.Request, "code", code, "error", cause(err))
 		}
 	}
-	if err != nil && rec.Stranger && k.log.Err() == nil && k.refusals.add(now, rec) {
+	if err != nil && k.log.Err() == nil && k.refusals.add(now, rec) {
 		return err
 	}
 	k.redact(rec)

@@ -11,14 +11,15 @@ import (
 )
 
 // A refusal costs the caller nothing, so neither the size nor the number of its
-// records may be up to the caller. Every refused record has a bounded size, and
-// refusals of strangers (callers without a valid credential) are recorded one by
-// one only at first. After that, equal ones share a record that counts them.
+// records may be up to the caller. Every refused record has a bounded size.
+// Refusals of a known caller, and those of all strangers (callers without a
+// valid credential) together, are recorded one by one only at first. After
+// that, equal ones share a record that counts them.
 const (
 	defaultSingleRefusals = 20
 	singleRefusalPace     = time.Second      // brings one single record back
 	gatherTime            = 10 * time.Second // covered by one gathered record
-	maxGathered           = 16               // kinds gathered at a time, besides the rest
+	maxGathered           = 16               // kinds gathered at a time for each requester, besides the rest
 
 	refusedNames = 3   // names set, and names removed, in the record of a refusal
 	refusedText  = 128 // bytes of each text in it
@@ -36,20 +37,49 @@ var logUnavailable = refusal{action: "audit-log", outcome: audit.Failed, code: s
 type refusal struct {
 	action, outcome, code, protocol, remote string
 	user, token, session                    string
+	organization, target                    string // empty for strangers, who can name anything
 }
 
 func kindOf(rec *audit.Record) refusal {
-	return refusal{rec.Action, rec.Outcome, rec.Code, rec.Protocol, rec.Remote, rec.User, rec.Token, rec.Session}
+	kind := refusal{
+		action: rec.Action, outcome: rec.Outcome, code: rec.Code, protocol: rec.Protocol, remote: rec.Remote,
+		user: rec.User, token: rec.Token, session: rec.Session,
+	}
+	if !rec.Stranger {
+		kind.organization, kind.target = rec.Organization, shortened(rec.Target, refusedText)
+	}
+	return kind
 }
 
-// refusals gathers refusals of strangers.
+// requester is whose refusals are gathered together: a token, the sessions of a
+// user, or, as the zero value, all strangers.
+type requester struct{ user, token string }
+
+func requesterOf(rec *audit.Record) requester {
+	if rec.Stranger {
+		return requester{}
+	}
+	return requester{rec.User, rec.Token}
+}
+
+// refusals gathers refusals.
 type refusals struct {
-	mu     sync.Mutex
+	single int
+
+	mu sync.Mutex
+	by map[requester]*gatherer
+}
+
+// gatherer gathers the refusals of one requester.
+type gatherer struct {
 	single *rate.Limiter
 	kinds  map[refusal]*gathered
 }
 
+// gathered is a number of equal refusals.
 type gathered struct {
+	requester
+	refusal
 	count uint64
 	since time.Time
 }
@@ -58,62 +88,77 @@ func newRefusals(single int) *refusals {
 	if single == 0 {
 		single = defaultSingleRefusals
 	}
-	return &refusals{
-		single: rate.NewLimiter(rate.Every(singleRefusalPace), single),
-		kinds:  make(map[refusal]*gathered),
+	return &refusals{single: single, by: make(map[requester]*gatherer)}
+}
+
+// of returns the gatherer of a requester. The caller holds mu.
+func (r *refusals) of(who requester) *gatherer {
+	g := r.by[who]
+	if g == nil {
+		g = &gatherer{rate.NewLimiter(rate.Every(singleRefusalPace), r.single), make(map[refusal]*gathered)}
+		r.by[who] = g
 	}
+	return g
 }
 
 // add counts a refusal or failure, or reports that it has to be recorded by itself.
-func (g *refusals) add(now time.Time, rec *audit.Record) (counted bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.single.AllowN(now, 1) {
+func (r *refusals) add(now time.Time, rec *audit.Record) (counted bool) {
+	who := requesterOf(rec)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of(who).single.AllowN(now, 1) {
 		return false
 	}
-	g.count(now, 1, kindOf(rec))
+	r.count(gathered{who, kindOf(rec), 1, now})
 	return true
 }
 
 // miss counts a request that could not be recorded, and so was refused.
-func (g *refusals) miss(now time.Time, rec *audit.Record) {
+func (r *refusals) miss(now time.Time, rec *audit.Record) {
 	rec.Outcome, rec.Code = audit.Failed, string(CodeUnavailable)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.count(now, 1, kindOf(rec))
+	r.giveBack(gathered{requesterOf(rec), kindOf(rec), 1, now})
 }
 
-func (g *refusals) count(since time.Time, n uint64, kind refusal) {
-	if g.kinds[kind] == nil {
-		if len(g.kinds) >= maxGathered {
-			kind = refusal{action: gatheredRest, outcome: kind.outcome, code: kind.code}
+// count adds to the refusals of the same kind. The caller holds mu.
+func (r *refusals) count(c gathered) {
+	kinds := r.of(c.requester).kinds
+	if kinds[c.refusal] == nil {
+		if len(kinds) >= maxGathered {
+			c.refusal = refusal{
+				action: gatheredRest, outcome: c.outcome, code: c.code,
+				user: c.requester.user, token: c.requester.token,
+			}
 		}
-		if g.kinds[kind] == nil {
-			g.kinds[kind] = &gathered{since: since}
+		if kinds[c.refusal] == nil {
+			kinds[c.refusal] = &gathered{requester: c.requester, refusal: c.refusal, since: c.since}
 		}
 	}
-	g.kinds[kind].count += n
+	kinds[c.refusal].count += c.count
 }
 
 // take removes what has been gathered for long enough, or everything.
-func (g *refusals) take(now time.Time, all bool) map[refusal]*gathered {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	due := make(map[refusal]*gathered)
-	for kind, c := range g.kinds {
-		if age := now.Sub(c.since); all || age >= gatherTime || age < 0 {
-			due[kind] = c
-			delete(g.kinds, kind)
+func (r *refusals) take(now time.Time, all bool) (due []gathered) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for who, g := range r.by {
+		for kind, c := range g.kinds {
+			if age := now.Sub(c.since); all || age >= gatherTime || age < 0 {
+				due = append(due, *c)
+				delete(g.kinds, kind)
+			}
+		}
+		if len(g.kinds) == 0 && g.single.TokensAt(now) >= float64(r.single) {
+			delete(r.by, who) // nothing to remember
 		}
 	}
 	return due
 }
 
 // giveBack keeps what could not be recorded for the next time.
-func (g *refusals) giveBack(kind refusal, c *gathered) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.count(c.since, c.count, kind)
+func (r *refusals) giveBack(c gathered) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count(c)
 }
 
 // recordRefusals writes the records of gathered refusals that are due, or of
@@ -122,18 +167,19 @@ func (g *refusals) giveBack(kind refusal, c *gathered) {
 func (k *Keep) recordRefusals(all bool) error {
 	now := k.now()
 	if k.log.Err() != nil {
-		k.refusals.giveBack(logUnavailable, &gathered{since: now})
+		k.refusals.giveBack(gathered{refusal: logUnavailable, since: now})
 		all = true
 	}
 	var failed error
-	for kind, c := range k.refusals.take(now, all) {
+	for _, c := range k.refusals.take(now, all) {
 		rec := audit.Record{
-			ID: k.ids.Next(), Time: now, Action: kind.action, Outcome: kind.outcome, Code: kind.code,
-			User: kind.user, Token: kind.token, Session: kind.session, Protocol: kind.protocol, Remote: kind.remote,
+			ID: k.ids.Next(), Time: now, Action: c.action, Outcome: c.outcome, Code: c.code,
+			User: c.refusal.user, Token: c.refusal.token, Session: c.session, Protocol: c.protocol, Remote: c.remote,
+			Organization: c.organization, Target: c.target,
 			Count: c.count, Detail: "since " + c.since.UTC().Format(time.RFC3339),
 		}
 		if err := k.log.AppendDetached(rec.Append(nil)); err != nil {
-			k.refusals.giveBack(kind, c)
+			k.refusals.giveBack(c)
 			failed = err
 		}
 	}

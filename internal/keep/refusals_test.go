@@ -45,10 +45,10 @@ func TestRefusalsAreSmall(t *testing.T) {
 	}
 }
 
-// TestStrangersShareRecords checks that a flood of refusals of callers without
-// a valid credential is counted exactly and takes little space, and that each
-// refusal of a caller with a valid one has its own record.
-func TestStrangersShareRecords(t *testing.T) {
+// TestRefusalsShareRecords checks that a flood of refusals, of callers without
+// a valid credential and of a token without the right, is counted exactly and
+// takes little space, and that the first ones have a record each.
+func TestRefusalsShareRecords(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) { c.SingleRefusals = 0 }})
 	switchedOff := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
 	reader := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
@@ -75,26 +75,33 @@ func TestStrangersShareRecords(t *testing.T) {
 		refused(err)
 		_, err = k.Document(t.Context(), off, k.Org, 0)
 		refused(err)
-		if i%10 == 0 {
-			_, err = k.Change(t.Context(), read, k.Org, set("x", "y"))
-			refused(err)
-		}
+		_, err = k.Change(t.Context(), read, k.Org, set("x", "y"))
+		refused(err)
 	}
 	k.Close(t) // records what is still counted
 	records, to := k.AuditRecords(t, from)
-	var strangers, others uint64
+	var strangers, others, single uint64
 	for _, r := range records {
 		switch {
 		case r.Token == reader.ID.String():
-			others++
+			others += max(1, r.Count)
+			if r.Count == 0 {
+				single++
+			}
+			if r.Organization != k.Org.String() {
+				t.Errorf("a refusal of a known token is recorded for organization %q", r.Organization)
+			}
 		case r.Outcome == audit.Refused:
 			strangers += max(1, r.Count)
 		}
 	}
-	if strangers != 3*times || others != times/10 {
-		t.Errorf("%d refusals of strangers are recorded, want %d; %d of others, want %d", strangers, 3*times, others, times/10)
+	if strangers != 3*times || others != times {
+		t.Errorf("%d refusals of strangers are recorded, want %d; %d of a token, want %d", strangers, 3*times, others, times)
 	}
-	if bytes := to - from; bytes > 120_000 {
+	if single < 20 {
+		t.Errorf("%d refusals of a token have a record of their own", single)
+	}
+	if bytes := to - from; bytes > 60_000 {
 		t.Errorf("%d bytes were written", bytes)
 	}
 }
