@@ -17,8 +17,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// Limits on a request's body: for callers who may write something, and for all
-// others.
+// Limits on a request's body: for a change of secrets, and for all others.
 const (
 	maxBody      = 8 << 20
 	maxSmallBody = 64 << 10
@@ -30,11 +29,9 @@ type fields map[string]json.RawMessage
 
 // fields reads the body, a JSON object whatever the Content-Type. An empty
 // body has no fields.
-func (c *call) fields() (fields, error) {
-	limit := int64(maxBody)
-	if !c.caller.Writes() {
-		limit = maxSmallBody
-	}
+func (c *call) fields() (fields, error) { return c.readFields(maxSmallBody) }
+
+func (c *call) readFields(limit int64) (fields, error) {
 	body, err := httpapi.ReadBody(c.w, c.r, limit)
 	if err != nil {
 		return nil, bodyError(err, limit)
@@ -42,8 +39,8 @@ func (c *call) fields() (fields, error) {
 	return parseFields(body)
 }
 
-// fieldsOfWriter is fields for callers who may write the organization's
-// secrets. Others are refused before the body is read.
+// fieldsOfWriter is fields for a change of the organization's secrets. Callers
+// who may not make it are refused before the body is read.
 func (c *call) fieldsOfWriter() (fields, error) {
 	org, err := c.organization()
 	if err != nil {
@@ -54,7 +51,7 @@ func (c *call) fieldsOfWriter() (fields, error) {
 			return nil, err
 		}
 	}
-	return c.fields()
+	return c.readFields(maxBody)
 }
 
 func parseFields(body []byte) (fields, error) {
