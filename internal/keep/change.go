@@ -159,10 +159,7 @@ func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (ChangeResul
 	if ch, err = known.condition(ch); err != nil {
 		return ChangeResult{}, err
 	}
-	w, err := t.writer(c, org)
-	if err != nil {
-		return ChangeResult{}, err
-	}
+	w := known.Write(t.w, c.author(), c.visible())
 	out, err := w.Apply(ch)
 	recordResult(rec, out, err)
 	if err == nil {
@@ -188,8 +185,12 @@ func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (ChangeResul
 // writer returns what changes an organization's secrets for the caller, who is
 // allowed to.
 func (t *tx) writer(c *Caller, org ID) (*secretmap.Writer, error) {
-	author := secretmap.Author{User: c.User, Token: c.actor(), Protocol: c.Origin.Protocol}
-	return t.k.maps.Write(t.w, org, author, c.visible())
+	return t.k.maps.Write(t.w, org, c.author(), c.visible())
+}
+
+// author is how the caller is named in the versions that it makes.
+func (c *Caller) author() secretmap.Author {
+	return secretmap.Author{User: c.User, Token: c.actor(), Protocol: c.Origin.Protocol}
 }
 
 // recordResult puts into the record what was really changed, also when that is

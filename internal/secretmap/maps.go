@@ -118,22 +118,28 @@ func (m *Maps) Read(r *record.Reader, org ID) (Map, error) {
 	return Map{view: v, org: org, stored: s, head: s.head, state: s.state}, nil
 }
 
-// Write returns a writer for the map of an organization. If visible is not
-// nil, names for which it returns false are left alone: a write that replaces
-// everything doesn't remove them, and they don't conflict.
+// Write reads the map of an organization and returns a writer for it; see
+// Map.Write.
 func (m *Maps) Write(tx *record.Writer, org ID, a Author, visible func(name string) bool) (*Writer, error) {
 	read, err := m.Read(&tx.Reader, org)
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{Map: read, tx: tx, author: a, visible: visible}
-	head := *read.head
-	w.head, w.tag = &head, read.Tag()
+	return read.Write(tx, a, visible), nil
+}
+
+// Write returns a writer for the map, which must have been read in tx. If visible
+// is not nil, names for which it returns false are left alone: a write that
+// replaces everything doesn't remove them, and they don't conflict.
+func (m *Map) Write(tx *record.Writer, a Author, visible func(name string) bool) *Writer {
+	w := &Writer{Map: *m, tx: tx, author: a, visible: visible}
+	head := *m.head
+	w.head, w.tag = &head, m.Tag()
 	if w.head.Map == 0 {
 		*w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.r.Now}
 	}
 	w.hidden = w.Empty()
-	return w, nil
+	return w
 }
 
 // Organizations calls fn for each organization that has versions or settings,
