@@ -17,9 +17,9 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// inBackup says which tables a backup has: not sessions, which end with the
-// server that they were made on, not what belongs to the audit log's file, not
-// the latest time that its clock has shown, and not the sums of all these records, which a restore makes again.
+// inBackup reports whether backups include the table of a key. They exclude
+// sessions, which are bound to their server; records that belong to the audit
+// log's file; the latest clock time; and sums, which a restore recomputes.
 func inBackup(key []byte) bool {
 	switch record.TableOf(key) {
 	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableCheckpoint, record.TableClock,
@@ -29,12 +29,12 @@ func inBackup(key []byte) bool {
 	return true
 }
 
-// Backup writes all that is kept, as one moment had it, sealed as it is, with
-// the wrapped keyset that opens it. Needs an operator.
+// Backup writes a snapshot of all data, in sealed form, with the wrapped keyset
+// that opens it. Needs an operator.
 //
-// Nothing is written before every record has been opened: of damaged data
-// there is no backup, since it could not be restored. When Backup fails later,
-// what was written can be told from a whole backup.
+// It opens every record before it writes anything, because a backup of damaged
+// data couldn't be restored. If Backup fails after that, the output is
+// recognizably incomplete.
 func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	rec := c.record("backup", 0)
 	if !c.Operator() {
@@ -43,8 +43,8 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	if k.wrappedKeys == nil {
 		return k.recordOutcome(rec, k.now(), errorf(CodeUnprocessable, "this server can't be backed up"))
 	}
-	// While the lock is held no key is added or dropped, so that the keyset
-	// opens every record that the snapshot of the store has.
+	// While the lock is held no key is added or dropped, so the keyset opens every
+	// record in the store's snapshot.
 	unlock := sync.OnceFunc(k.keysChange.Unlock)
 	k.keysChange.Lock()
 	defer unlock()
@@ -64,7 +64,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		// The record comes first: the bytes leave while they are read.
+		// The record comes first, because data is sent while it is read.
 		if err := k.recordOutcome(rec, k.now(), nil); err != nil {
 			return err
 		}
@@ -77,13 +77,13 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	case !written:
 		return k.recordOutcome(rec, k.now(), domain(err))
 	}
-	// That it began is in the log; so must be that it was not made.
+	// The log has the start of the backup, so it must have the failure too.
 	broken := c.record("backup", 0)
 	broken.Detail = "broken off"
 	return k.recordOutcome(broken, k.now(), domain(err))
 }
 
-// verifySums returns the first damage that the sums of the records show.
+// verifySums returns the first damage that the sums reveal.
 func (v *view) verifySums() error {
 	if err := v.verifyDirectory(); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (v *view) verifyDirectory() error {
 	return errors.Join(err, first)
 }
 
-// eachInBackup calls fn with each record that a backup has.
+// eachInBackup calls fn with each record that backups include.
 func (v *view) eachInBackup(fn func(key, sealed []byte) error) error {
 	return v.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
 		if err := v.Context().Err(); err != nil {
@@ -116,7 +116,7 @@ func (v *view) eachInBackup(fn func(key, sealed []byte) error) error {
 }
 
 func (v *view) writeBackup(w io.Writer, h backup.Header) error {
-	// What the client's connection says of its end is not the server's error.
+	// An error of the client's connection isn't the server's error.
 	to := &receiver{w: w}
 	out, err := backup.NewWriter(to, h, backupMAC(v.k.records.Keys()))
 	if err == nil {
@@ -134,7 +134,7 @@ func (v *view) writeBackup(w io.Writer, h backup.Header) error {
 // backupMAC authenticates a backup as a whole.
 func backupMAC(keys *seal.Keys) hash.Hash { return keys.MAC("backup") }
 
-// receiver remembers the error of whoever takes the backup.
+// receiver remembers the error of the backup's destination.
 type receiver struct {
 	w   io.Writer
 	err error
@@ -146,10 +146,11 @@ func (r *receiver) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// restoreBatch is how many bytes go into one transaction.
+// restoreBatch is the number of bytes per transaction.
 const restoreBatch = 4 << 20
 
-// verifyRecord checks that a record belongs in a backup of a format, and opens.
+// verifyRecord checks that a record belongs in a backup of this format and can be
+// opened.
 func verifyRecord(keys *seal.Keys, format int, key, sealed []byte) error {
 	if len(key) == 0 || !inBackup(key) {
 		return fmt.Errorf("%w: it has %s", backup.ErrDamaged, record.Describe(key))
@@ -158,8 +159,8 @@ func verifyRecord(keys *seal.Keys, format int, key, sealed []byte) error {
 		_, err := record.Open(keys, key, sealed)
 		return err
 	}
-	// Format 1 has no MAC. In a backup that was assembled from newer ones, the
-	// records don't open: a store had sums when they were written.
+	// Format 1 has no MAC. Records of newer backups don't open here, because they
+	// were written to a store with sums.
 	if _, err := keys.Open(sealed, key); err != nil {
 		return record.Damaged(key, err)
 	}
@@ -167,7 +168,7 @@ func verifyRecord(keys *seal.Keys, format int, key, sealed []byte) error {
 }
 
 // VerifyBackup reads a whole backup and opens each record with the keys that
-// unlock makes from its wrapped keyset. It returns the number of records.
+// unlock returns. It returns the number of records.
 func VerifyBackup(ctx context.Context, r io.Reader, unlock func(backup.Header) (*seal.Keys, error)) (records int, err error) {
 	var keys *seal.Keys
 	format := 0
@@ -187,8 +188,8 @@ func VerifyBackup(ctx context.Context, r io.Reader, unlock func(backup.Header) (
 	return records, err
 }
 
-// Restore writes the records of a backup, which VerifyBackup has found whole,
-// into an empty store. keys are those that the backup opens with.
+// Restore writes the records of a backup that passed VerifyBackup to an empty
+// store. keys are those that open the backup.
 func Restore(ctx context.Context, r io.Reader, s store.Store, keys *seal.Keys) error {
 	type sealedRecord struct{ key, sealed []byte }
 	var batch []sealedRecord

@@ -10,27 +10,27 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
-// ID names an organization, a user or a token.
+// ID identifies an organization, a user or a token.
 type ID = acl.ID
 
-// Protocol is the way by which a request came.
+// Protocol is the protocol of a request.
 type Protocol = secretmap.Protocol
 
 const (
 	InfluxDB Protocol = "influxdb"
 	Vault    Protocol = "vault"
-	Influxd  Protocol = "influxd" // the address for an influxd: Vault's protocol, merging
+	Influxd  Protocol = "influxd" // the influxd address: Vault's protocol with merging
 	offline  Protocol = "offline" // a command on a data folder, see Offline
 )
 
-// Origin says where a request came from. It is for the audit log and the
-// limits, and decides nothing about permissions.
+// Origin says where a request came from. It is for the audit log and rate limits,
+// and never affects permissions.
 type Origin struct {
 	Protocol Protocol
 	Remote   string // the client's address, without port
-	Network  string // what counts as one client in limits; "" for Remote
+	Network  string // the network that counts as one client in limits; "" for Remote
 	Request  string // the request's ID
-	Trace    string // the trace ID, when the client sent one
+	Trace    string // the trace ID, if the client sent one
 }
 
 func (o *Origin) network() string {
@@ -40,19 +40,20 @@ func (o *Origin) network() string {
 	return o.Network
 }
 
-// Caller is who asks: a token or a session of a user, or nobody yet. Callers
-// come from Authenticate and Anonymous; the zero Caller may do nothing.
+// Caller is the token or session that makes a request, or an anonymous client.
+// Use Authenticate or Anonymous to get one; the zero Caller has no permissions.
 type Caller struct {
 	Origin Origin
-	// User and Token are zero when there is none.
+	// User and Token are zero if there is none.
 	User  ID
 	Token ID
-	// Parent is the token that Token, a login token, stands for; else zero.
+	// Parent is the token that Token represents if that is a login token, else
+	// zero.
 	Parent ID
 
 	session     [16]byte // the session's lookup key, for signing out
 	hasSession  bool
-	inactive    bool // the token is switched off: known, but allowed nothing
+	inactive    bool // the token is inactive: known, but without permissions
 	permissions acl.Set
 	names       []string  // name patterns, for a token limited to some names
 	expires     time.Time // zero: never
@@ -61,8 +62,8 @@ type Caller struct {
 	userText, tokenText, loginText string
 }
 
-// actor is the token that is named as the author of what the caller writes:
-// login tokens come and go.
+// actor returns the token that is recorded as the author of the caller's writes.
+// For a login token, which is short-lived, that is its parent.
 func (c *Caller) actor() ID {
 	if c.Parent != 0 {
 		return c.Parent
@@ -70,9 +71,9 @@ func (c *Caller) actor() ID {
 	return c.Token
 }
 
-// Account returns on whose behalf the caller uses the server: the user and the
-// token, that of a login token's maker. Both are zero for nobody, and for a
-// token that is switched off.
+// Account returns the user and the token to which the caller's use of the server
+// is attributed; for a login token, that is its parent. Both are zero for
+// anonymous callers and inactive tokens.
 func (c *Caller) Account() (user, token ID) {
 	if c.inactive {
 		return 0, 0
@@ -80,15 +81,15 @@ func (c *Caller) Account() (user, token ID) {
 	return c.User, c.actor()
 }
 
-// Active reports whether the caller's token isn't switched off.
+// Active reports whether the caller's token is active.
 func (c *Caller) Active() bool { return !c.inactive }
 
-// Writes reports whether the caller may write anything at all.
+// Writes reports whether the caller has any write permission.
 func (c *Caller) Writes() bool {
 	return slices.ContainsFunc(c.Permissions(), func(p acl.Permission) bool { return p.Action == acl.Write })
 }
 
-// CheckActive refuses a caller whose token is switched off.
+// CheckActive refuses a caller whose token is inactive.
 func (k *Keep) CheckActive(c Caller) error {
 	if !c.inactive {
 		return nil
@@ -96,18 +97,18 @@ func (k *Keep) CheckActive(c Caller) error {
 	return k.recordOutcome(c.record("authenticate", 0), k.now(), ErrTokenInactive)
 }
 
-// Anonymous is a caller who has not said who it is: it may set up a new
-// server, and sign in.
+// Anonymous returns a caller without a credential, who can only set up a new
+// server and sign in.
 func Anonymous(o Origin) Caller { return Caller{Origin: o} }
 
-// Offline is the caller of a command that works on a data folder which no
-// server has open. Who can run it has the data and the key that opens it, so
-// that there is nothing left to refuse. It must never stand for a request.
+// Offline returns the caller of a command on a data folder that no server has
+// open. Anyone who can run it has both the data and its key, so there is nothing
+// to refuse. Never use it for a request.
 func Offline() Caller {
 	return Caller{Origin: Origin{Protocol: offline}, permissions: acl.Everything()}
 }
 
-// authorize returns nil when the caller has permission p.
+// authorize returns nil if the caller has permission p.
 func (c *Caller) authorize(p acl.Permission) error {
 	if c.inactive {
 		return ErrTokenInactive
@@ -134,19 +135,19 @@ func (c *Caller) mayUser(a acl.Action, user ID) error {
 	return c.may(a, acl.Resource{Type: acl.Users, ID: user})
 }
 
-// mayReadAll reports whether the caller may read every resource of a type. One
-// who may not is never told whether a name is taken.
+// mayReadAll reports whether the caller may read every resource of a type. Other
+// callers can't find out whether a name is taken.
 func (c *Caller) mayReadAll(t acl.Type) bool { return c.may(acl.Read, acl.Resource{Type: t}) == nil }
 
-// Operator reports whether the caller may do everything that the token made
-// at setup may.
+// Operator reports whether the caller has all permissions of the token created at
+// setup.
 func (c *Caller) Operator() bool {
 	return !c.inactive && !c.Limited() && c.permissions.AllowsAll(acl.Operator())
 }
 
-// AllowOperator records that the caller asks for something of the server's
-// that is kept elsewhere, such as its configuration, and returns
-// ErrNotOperator to everybody but an operator.
+// AllowOperator records a request for server data that isn't in the store, such
+// as its configuration. It returns ErrNotOperator unless the caller is an
+// operator.
 func (k *Keep) AllowOperator(ctx context.Context, c Caller, action string) error {
 	var err error
 	if !c.Operator() {
@@ -155,7 +156,7 @@ func (k *Keep) AllowOperator(ctx context.Context, c Caller, action string) error
 	return k.recordOutcome(c.record(action, 0), k.now(), err)
 }
 
-// Permissions returns what the caller may do.
+// Permissions returns the caller's permissions.
 func (c *Caller) Permissions() acl.Set {
 	if c.inactive {
 		return nil
@@ -163,13 +164,13 @@ func (c *Caller) Permissions() acl.Set {
 	return c.permissions
 }
 
-// Expires returns when the caller's token ends; zero means never.
+// Expires returns when the caller's token expires; zero means never.
 func (c *Caller) Expires() time.Time { return c.expires }
 
-// Renewable reports whether the caller's token can be given more time.
+// Renewable reports whether the caller's token can be renewed.
 func (c *Caller) Renewable() bool { return c.renewable }
 
-// record starts the audit record of something this caller asks for.
+// record starts the audit record of an action of this caller.
 func (c *Caller) record(action string, org ID) *audit.Record {
 	r := &audit.Record{
 		Action:   action,

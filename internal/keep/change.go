@@ -12,14 +12,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
-// Change is what a write does to an organization's secrets, and ChangeResult what
-// came of it.
+// Change is a write to an organization's secrets, and ChangeResult its result.
 type (
 	Change       = secretmap.Change
 	ChangeResult = secretmap.Result
 )
 
-// Stats counts what is worth a metric.
+// Stats has the counters for metrics.
 type Stats struct {
 	DropGuards     atomic.Int64
 	Merges         atomic.Int64
@@ -31,9 +30,9 @@ type Stats struct {
 func (k *Keep) Stats() *Stats { return &k.stats }
 
 // allowSecrets checks access to an organization's secrets. On InfluxDB's
-// protocol the organization itself must be readable too, as in InfluxDB, and
-// to one who may not read it, it does not exist. On Vault's, a refusal comes
-// before the question whether there is such an organization.
+// protocol the organization itself must be readable too, as in InfluxDB; otherwise
+// it is reported as missing. On Vault's, permissions are checked before whether
+// the organization exists.
 func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
 	denied := c.maySecrets(a, org)
 	if c.Origin.Protocol == InfluxDB {
@@ -49,12 +48,12 @@ func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
 	return denied
 }
 
-// validate refuses bad names and values, and, before anything is compared
-// with what is there, names that the caller's token is not for.
+// validate refuses invalid names and values and, before anything is compared with
+// stored data, names outside the caller's token.
 //
-// An imported name that is not valid for a new secret may stay in a whole
-// document, so that it doesn't keep others from being written: checkWritten
-// refuses to write it anew. Only readers know it.
+// When a whole document is replaced, an imported name that isn't valid for a new
+// secret may stay, so that it doesn't prevent other writes; checkWritten refuses
+// to change it. Only readers can know such a name.
 func validate(ch Change, c *Caller, org ID) error {
 	check := newName
 	if ch.Replace && c.maySecrets(acl.Read, org) == nil {
@@ -82,7 +81,7 @@ func validate(ch Change, c *Caller, org ID) error {
 	return nil
 }
 
-// checkWritten refuses names that were added or got another value.
+// checkWritten refuses invalid names that were added or changed.
 func checkWritten(names []string) error {
 	for _, name := range names {
 		if err := newName("secret name", name); err != nil {
@@ -97,8 +96,8 @@ func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (ChangeR
 	return k.change(ctx, c, org, ch, false)
 }
 
-// ChangeOrAdopt is Change, and makes an organization that is not known if the
-// caller may write the secrets of all organizations.
+// ChangeOrAdopt is Change, but creates an unknown organization if the caller may
+// write the secrets of all organizations.
 func (k *Keep) ChangeOrAdopt(ctx context.Context, c Caller, org ID, ch Change) (ChangeResult, error) {
 	return k.change(ctx, c, org, ch, true)
 }
@@ -132,18 +131,18 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bo
 	}
 	if adopted {
 		k.stats.Adopted.Add(1)
-		k.logger.Info("an organization was adopted", "organization", org)
+		k.logger.Info("organization adopted", "organization", org)
 	}
 	k.announceChange(org, out)
 	return out, nil
 }
 
-// apply writes secrets for a caller who has been authorized. The result says no
-// more than the caller may know.
+// apply writes secrets for an authorized caller. The result is limited to the
+// caller's view.
 //
-// A caller without read permission must not find out values by guessing. So its
-// change makes a version even if nothing changes, is never merged, and can't
-// depend on a tag, which only readers get.
+// A caller without read permission must not be able to guess values. So its
+// change always creates a version, is never merged, and can't depend on a tag,
+// which only readers get.
 func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (ChangeResult, error) {
 	unreadable := c.maySecrets(acl.Read, org)
 	if unreadable != nil {
@@ -182,8 +181,8 @@ func (t *tx) apply(c *Caller, org ID, ch Change, rec *audit.Record) (ChangeResul
 	return out, err
 }
 
-// writer returns what changes an organization's secrets for the caller, who is
-// allowed to.
+// writer returns a Writer for an organization's secrets. The caller must be
+// authorized.
 func (t *tx) writer(c *Caller, org ID) (*secretmap.Writer, error) {
 	return t.k.maps.Write(t.w, org, c.author(), c.visible())
 }
@@ -193,15 +192,15 @@ func (c *Caller) author() secretmap.Author {
 	return secretmap.Author{User: c.User, Token: c.actor(), Protocol: c.Origin.Protocol}
 }
 
-// recordResult puts into the record what was really changed, also when that is
-// nothing.
+// recordResult sets the record's version and names to those that actually changed.
 func recordResult(rec *audit.Record, w ChangeResult, err error) {
 	if err == nil || errors.Is(err, errUnchanged) {
 		rec.Version, rec.Names, rec.Removed = w.Version.Number, w.Names, w.Removed
 	}
 }
 
-// announceChange tells those who wait and the operator.
+// announceChange wakes waiting callers, counts the change, and logs a pinned
+// version.
 func (k *Keep) announceChange(org ID, w ChangeResult) {
 	if w.Changed {
 		k.watchers.notify(org)
@@ -211,7 +210,7 @@ func (k *Keep) announceChange(org ID, w ChangeResult) {
 	}
 	if w.Pinned != 0 {
 		k.stats.DropGuards.Add(1)
-		k.logger.Warn("a write may have dropped secrets, the version before it is pinned",
+		k.logger.Warn("a write may have dropped secrets; the previous version is pinned",
 			"organization", org, "version", w.Version.Number, "pinned", w.Pinned)
 	}
 }

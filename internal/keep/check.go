@@ -14,13 +14,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Damage is something that Check found.
+// Damage is damage that Check found.
 type Damage struct {
-	What string // what is damaged, by kind and IDs
+	What string // the damaged object, by kind and IDs
 	Err  error
 }
 
-// CheckReport counts what Check has read.
+// CheckReport counts the data that Check read.
 type CheckReport struct {
 	Records       int
 	Organizations int
@@ -29,16 +29,16 @@ type CheckReport struct {
 	Users         int
 	Tokens        int
 	Damaged       int
-	// Misplaced are the tokens with a permission that names a resource by its
-	// ID and an organization that it doesn't belong to.
+	// Misplaced lists tokens with a permission that combines a resource's ID with
+	// an organization that the resource doesn't belong to.
 	Misplaced []ID
 }
 
-// Check reads every record of a store that no server has open, and tells
-// found of each that can't be opened, decoded, or does not fit the others. Each
-// damage is told once, and not what follows from it elsewhere. It changes
-// nothing, and goes on after damage. It takes no Caller: whoever runs
-// it has the files and the key.
+// Check reads every record of a store that no server has open, and calls found
+// with each that can't be opened or decoded or is inconsistent with others. It
+// reports each damage once, without its consequences elsewhere. It changes
+// nothing and continues after damage. It takes no Caller: anyone who can run it
+// has the files and the key.
 func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damage)) (CheckReport, error) {
 	c := &checker{
 		found: record.NewFindings(func(what string, err error) { found(Damage{what, err}) }),
@@ -62,9 +62,9 @@ func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damag
 	return c.report, err
 }
 
-// Accept makes a store that no server has open trust the records that are there,
-// whatever their sums say. The store holds the audit record of it, which the next
-// Open moves to the audit log. Like Check, it takes no Caller.
+// Accept recomputes the sums of a store that no server has open, so that its
+// records are trusted as they are. It stores an audit record, which the next Open
+// moves to the audit log. Like Check, it takes no Caller.
 func Accept(ctx context.Context, s store.Store, keys *seal.Keys) error {
 	c := Offline()
 	rec := c.record("damage.accept", 0)
@@ -86,7 +86,7 @@ type checker struct {
 	found     *record.Findings
 }
 
-// records opens each record by itself.
+// records checks each record by itself.
 func (c *checker) records() error {
 	err := c.Scan(nil, nil, func(k, sealed []byte) (bool, error) {
 		if err := c.Context().Err(); err != nil {
@@ -104,8 +104,8 @@ func (c *checker) records() error {
 	return err
 }
 
-// record tells of each record that is damaged in itself, also of two that have
-// the same description.
+// record reports the record if it is damaged, even if another one with the same
+// description was reported.
 func (c *checker) record(k, sealed []byte) {
 	plain, err := c.Open(k, sealed)
 	if err == nil {
@@ -123,8 +123,8 @@ func (c *checker) record(k, sealed []byte) {
 	c.directory.Unread(k)
 }
 
-// decode checks a record by itself. The checkers note what other records must
-// say too.
+// decode checks a record by itself. The checkers collect what they later compare
+// with other records.
 func (c *checker) decode(k, plain []byte) error {
 	if ok, err := c.maps.Record(k, plain); ok {
 		return err
@@ -140,13 +140,13 @@ func (c *checker) decode(k, plain []byte) error {
 	case record.TableRoot, record.TableDirectory:
 		return nil // sums compares them
 	}
-	return errors.New("no table has this key")
+	return errors.New("its key belongs to no table")
 }
 
-// misplaced notes the tokens with a misplaced permission.
+// misplacedTokens collects the tokens with a misplaced permission.
 func (c *checker) misplacedTokens() {
 	for _, id := range c.directory.Tokens() {
-		// Damage of the token or the resource was found before.
+		// Damage to the token or the resource has been reported.
 		if t, err := c.dir.Token(id); err == nil {
 			if found, _ := c.misplaced(&t); found {
 				c.report.Misplaced = append(c.report.Misplaced, id)

@@ -12,7 +12,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Code and Error are what every method's errors are made of.
+// Code and Error are the types of every method's errors.
 type (
 	Code  = errcode.Code
 	Error = errcode.Error
@@ -42,7 +42,7 @@ func CodeOf(err error) Code { return errcode.Of(err) }
 // Errors that protocols tell apart.
 var (
 	ErrTokenInactive = &Error{Code: CodeUnauthorized, Message: "token is inactive"}
-	// ErrNotOperator refuses what only an operator token may do.
+	// ErrNotOperator refuses an action that requires an operator.
 	ErrNotOperator = &Error{Code: CodeUnauthorized, Message: "this requires operator permissions"}
 	// These are the directory's.
 	ErrOrganizationNotFound = directory.ErrOrganizationNotFound
@@ -60,8 +60,8 @@ var (
 	ErrSecretNotFound      = &Error{Code: CodeNotFound, Message: "secret not found"}
 )
 
-// domain turns what came out of a layer below into an Error. The client
-// learns what is damaged or that it can try again, never more.
+// domain converts an error from a lower layer to an Error. The client learns what
+// is damaged or that it can try again, and nothing else.
 func domain(err error) error {
 	if err == nil {
 		return nil

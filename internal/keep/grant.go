@@ -8,7 +8,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// mayCreate checks that a token gives nothing that its maker lacks.
+// mayCreate checks that the caller has everything that the new token grants.
 func (v *view) mayCreate(c *Caller, n NewToken) error {
 	if err := c.may(acl.Write, acl.Resource{Type: acl.Authorizations, OrgID: n.Org}); err != nil {
 		return err
@@ -31,9 +31,9 @@ func (v *view) mayCreate(c *Caller, n NewToken) error {
 }
 
 // mayGrant checks that the caller has a permission that a new token gets. Unless
-// the caller has it on all resources of the type, a permission with an ID needs
-// the right on the resource as it is stored. A missing resource gets the same
-// answer as somebody else's.
+// the caller has it on all resources of the type, a permission with an ID is
+// checked against the stored resource. A missing resource and one of another owner
+// get the same answer.
 func (v *view) mayGrant(c *Caller, p acl.Permission) error {
 	if err := c.authorize(p); err != nil {
 		return errorf(CodeForbidden, "permission %s is not allowed: %s", p, err)
@@ -55,9 +55,9 @@ func (v *view) mayGrant(c *Caller, p acl.Permission) error {
 	return nil
 }
 
-// stored returns the resource with a permission's ID, in the organization that it
-// really belongs to. Resources without an ID, and those of types that don't exist
-// here, are returned unchanged.
+// stored returns a permission's resource with the organization that it really
+// belongs to. Resources without an ID, and of types that Fluxkeep doesn't store,
+// are returned unchanged.
 func (v *view) stored(r acl.Resource) (acl.Resource, error) {
 	if r.ID == 0 {
 		return r, nil

@@ -26,8 +26,8 @@ func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, er
 	return out, err
 }
 
-// updateVersions runs fn on an organization's map. It is for what concerns whole
-// versions, so not for callers who see only some names.
+// updateVersions runs fn on an organization's map. It acts on whole versions, so
+// it refuses callers who see only some names.
 func (k *Keep) updateVersions(ctx context.Context, c Caller, action string, org ID, what string, fn func(*secretmap.Writer) error) error {
 	rec := c.record(action, org)
 	err := k.update(ctx, rec, func(t *tx) error {
@@ -50,32 +50,32 @@ func (k *Keep) updateVersions(ctx context.Context, c Caller, action string, org 
 	return err
 }
 
-// DeleteVersions hides versions until they are undeleted; none means the
-// current one. A version that is not kept is no error. Needs write on the
-// organization's secrets.
+// DeleteVersions hides versions until they are undeleted; none means the current
+// one. Versions that don't exist are ignored. Needs write on the organization's
+// secrets.
 func (k *Keep) DeleteVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
 	return k.updateVersions(ctx, c, "secrets.delete", org, "delete versions", func(w *secretmap.Writer) error {
 		return w.DeleteVersions(versions...)
 	})
 }
 
-// UndeleteVersions shows deleted versions again, for as long as a new version
-// would be there. Needs write on the organization's secrets.
+// UndeleteVersions restores deleted versions, for as long as a new version would
+// be stored. Needs write on the organization's secrets.
 func (k *Keep) UndeleteVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
 	return k.updateVersions(ctx, c, "secrets.undelete", org, "undelete versions", func(w *secretmap.Writer) error {
 		return w.UndeleteVersions(versions...)
 	})
 }
 
-// DestroyVersions removes what only these versions show, for good. Needs
-// write on the organization's secrets.
+// DestroyVersions permanently removes the values that only these versions have.
+// Needs write on the organization's secrets.
 func (k *Keep) DestroyVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
 	return k.updateVersions(ctx, c, "secrets.destroy", org, "destroy versions", func(w *secretmap.Writer) error {
 		return w.DestroyVersions(versions...)
 	})
 }
 
-// Unpin unpins a version that the drop guard has pinned. Needs write on the
+// Unpin unpins a version that the drop guard pinned. Needs write on the
 // organization's secrets.
 func (k *Keep) Unpin(ctx context.Context, c Caller, org ID, version uint64) error {
 	return k.updateVersions(ctx, c, "secrets.dismiss", org, "dismiss a pinned version", func(w *secretmap.Writer) error {
@@ -101,7 +101,7 @@ func (k *Keep) DeleteAll(ctx context.Context, c Caller, org ID) error {
 	return err
 }
 
-// Rollback makes a new version with the content of an earlier one. Needs read
+// Rollback creates a new version with the content of an earlier one. Needs read
 // and write on the organization's secrets.
 func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (ChangeResult, error) {
 	var out ChangeResult

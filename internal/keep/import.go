@@ -17,7 +17,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Import is what is taken over from another server, with its IDs.
+// Import is the data to import from another server, with its IDs.
 type Import struct {
 	Organizations []Organization
 	Users         []ImportUser
@@ -25,17 +25,17 @@ type Import struct {
 	Tokens        []ImportToken
 	Secrets       map[ID]map[string]string // by organization
 
-	// Source is the other server's ID. Without it, nothing is known of earlier
-	// imports.
+	// Source is the source server's ID. Without it, earlier imports are unknown.
 	Source ID
-	// Kinds are the kinds of objects to import, all if there are none.
+	// Kinds are the kinds of objects to import, all if empty.
 	Kinds []string
-	// Partial says that the other server may have more of these kinds: what is
-	// missing was not deleted there.
+	// Partial says that the source may have more objects of these kinds, so a
+	// missing one doesn't count as deleted.
 	Partial bool
-	// Update applies what changed at the other server since the last import.
+	// Update applies changes made at the source since the last import.
 	Update bool
-	// RestoreDeleted takes what was imported before and deleted here.
+	// RestoreDeleted imports objects again that were imported before and deleted
+	// here.
 	RestoreDeleted bool
 }
 
@@ -43,41 +43,40 @@ func (in *Import) includes(kind string) bool {
 	return len(in.Kinds) == 0 || slices.Contains(in.Kinds, kind)
 }
 
-// ImportUser is a user with what is shown to nobody.
+// ImportUser is a user with the fields that are never shown.
 type ImportUser = directory.Account
 
-// ImportMember says what a user is in an organization.
+// ImportMember is a user's role in an organization.
 type ImportMember struct {
 	Org, User ID
 	Role      Role
 }
 
-// ImportToken is a token with its Value or, where the other server keeps no
-// more, the hash of it in the form that InfluxDB keeps: $influxdb2-sha256$… or
-// $influxdb2-sha512$….
+// ImportToken is a token with its Value or, if the source stores only a hash, that
+// hash in InfluxDB's form: $influxdb2-sha256$… or $influxdb2-sha512$….
 type ImportToken struct {
 	Token
 	Hash string
 }
 
-// ImportOutcome says what an import does with an object.
+// ImportOutcome is what an import does with an object.
 type ImportOutcome string
 
 const (
 	ImportNew       ImportOutcome = "new"
-	ImportUnchanged ImportOutcome = "unchanged" // it is here already
-	ImportUpdated   ImportOutcome = "updated"   // it was changed there since the last import
-	ImportRemoved   ImportOutcome = "removed"   // it was deleted there since the last import; a user is deactivated
-	// What follows is left alone.
-	ImportDifferent ImportOutcome = "different" // it is here with another content
-	ImportConflict  ImportOutcome = "conflict"  // its name, or its token, is another's
-	ImportRefused   ImportOutcome = "refused"   // it can't be kept, or what it belongs to is not here
-	ImportChanged   ImportOutcome = "changed"   // without Update: it was changed there since the last import
-	ImportGone      ImportOutcome = "gone"      // without Update: it was deleted there since the last import
+	ImportUnchanged ImportOutcome = "unchanged" // it exists here already
+	ImportUpdated   ImportOutcome = "updated"   // it was changed at the source since the last import
+	ImportRemoved   ImportOutcome = "removed"   // it was deleted at the source since the last import; a user is deactivated
+	// An import makes no change in the following cases.
+	ImportDifferent ImportOutcome = "different" // it exists here with other content
+	ImportConflict  ImportOutcome = "conflict"  // its name, or its token, is already in use
+	ImportRefused   ImportOutcome = "refused"   // it can't be stored, or the object it belongs to is missing
+	ImportChanged   ImportOutcome = "changed"   // without Update: it was changed at the source since the last import
+	ImportGone      ImportOutcome = "gone"      // without Update: it was deleted at the source since the last import
 	ImportDeleted   ImportOutcome = "deleted"   // it was deleted here since the last import
 )
 
-// The kinds of object, in the order in which they are taken.
+// The kinds of objects, in the order of their import.
 const (
 	ImportOrganizationKind = "organization"
 	ImportUserKind         = "user"
@@ -86,25 +85,25 @@ const (
 	ImportSecretKind       = "secret"
 )
 
-// ImportReport says what an import did, or would do. It has no values.
+// ImportReport says what an import did or would do. It contains no values.
 type ImportReport struct {
 	Counts  map[string]ImportCounts // by kind
-	Remarks []ImportRemark          // of each object, in the order in which they are taken
+	Remarks []ImportRemark          // about each object, in the order of their import
 }
 
 // ImportCounts counts the objects of a kind.
 type ImportCounts map[ImportOutcome]int
 
-// ImportRemark is about one object, or about several secrets of an
-// organization that have the same outcome.
+// ImportRemark is about one object, or several secrets of an organization with the
+// same outcome.
 type ImportRemark struct {
 	Kind    string
-	ID      ID // of a member: the user's; 0 for a secret
+	ID      ID // the user's for a member; 0 for a secret
 	Org     ID
-	Name    string // of a member: the role; "" for several secrets
-	Secrets int    // how many, 0 for another kind
+	Name    string // the role for a member; "" for several secrets
+	Secrets int    // how many, 0 for other kinds
 	Outcome ImportOutcome
-	Reason  string // why it was left alone, or what is odd; else ""
+	Reason  string // why nothing was done, or what is unusual; else ""
 }
 
 // Applied returns how many objects were, or would be, created, updated or
@@ -117,13 +116,13 @@ func (r ImportReport) Applied() int {
 	return n
 }
 
-// Import takes over what is not here yet. It changes or removes what is here
-// only to follow the other server, and only if in.Update is set. Needs an
+// Import creates objects that don't exist here yet. It changes or removes existing
+// objects only to follow the source, and only if in.Update is set. Needs an
 // operator.
 //
-// It is one transaction, with the audit record of each object in it: when it
-// fails, or the process ends, all of it is done or nothing. What is left alone
-// does not keep the rest from being taken.
+// It is one transaction that includes the audit record of each object, so it is
+// applied completely or not at all. Objects that can't be imported don't prevent
+// the import of others.
 func (k *Keep) Import(ctx context.Context, c Caller, in Import) (ImportReport, error) {
 	i := &importer{k: k, c: &c, secrets: k.maps, in: in}
 	rec := c.record("import", 0)
@@ -158,29 +157,29 @@ func PlanImport(ctx context.Context, s store.Store, keys *seal.Keys, in Import) 
 
 type importer struct {
 	k       *Keep   // nil for a plan
-	c       *Caller // likewise
+	c       *Caller // nil for a plan
 	secrets *secretmap.Maps
 	in      Import
 	report  ImportReport
-	// What would have been made by now. A transaction that writes finds that
-	// in the store too.
+	// Objects that a plan would have created by now. A transaction that writes
+	// also finds them in the store.
 	past   *past
 	made   map[string]ID // by kind and ID, and by kind and name
 	tokens map[directory.Hash]ID
 }
 
-// begin forgets an earlier run.
+// begin resets the importer for a new run.
 func (i *importer) begin() {
 	i.report = ImportReport{Counts: make(map[string]ImportCounts)}
 	i.made, i.tokens = make(map[string]ID), make(map[directory.Hash]ID)
 }
 
-// planned is what is to be done with an object.
+// planned is the plan for an object.
 type planned struct {
 	ImportRemark
 	write    func(*tx) error // makes the change, if there is one
-	update   func(*tx) error // makes what is here what it is there, nil if nothing can
-	made     func()          // notes that it would be there
+	update   func(*tx) error // makes the object match the source; nil if impossible
+	made     func()          // notes that the object would exist
 	remember *pastRecord     // for the next import
 }
 
@@ -189,7 +188,7 @@ func (p planned) skip(o ImportOutcome, reason string, args ...any) (planned, err
 	return p, nil
 }
 
-// compare is the outcome for an object that is here, from what differs.
+// compare plans for an object that exists here, given the fields that differ.
 func (p planned) compare(differs []string, update func(*tx) error) (planned, error) {
 	p.update = update
 	if len(differs) > 0 {
@@ -215,8 +214,8 @@ func (p planned) record(c *Caller) *audit.Record {
 	return rec
 }
 
-// each plans all objects in their order, and calls write or writeSecrets with
-// each plan, which what is planned next builds on.
+// each plans all objects in order, and calls write or writeSecrets with each plan.
+// Later plans build on it.
 func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*plannedSecrets) error) (err error) {
 	if i.past, err = readPast(v, i.in.Source); err != nil {
 		return err
@@ -252,7 +251,7 @@ func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*p
 	return nil
 }
 
-// planAllDeletions plans what to do about objects that the other server has no more.
+// planAllDeletions plans for objects that were deleted at the source.
 func (i *importer) planAllDeletions(v *view, write func(planned) error) error {
 	if i.in.Partial {
 		return nil
@@ -314,8 +313,7 @@ func (i *importer) count(kind string, o ImportOutcome, n int) {
 	}
 }
 
-// apply plans in the transaction that writes, so that what was found out
-// still holds.
+// apply plans within the transaction that writes, so the plan can't be outdated.
 func (i *importer) apply(ctx context.Context) error {
 	var written map[ID]ChangeResult
 	err := i.k.updateEach(ctx, i.c, func(t *tx) (records []*audit.Record, err error) {
@@ -371,8 +369,8 @@ func (i *importer) apply(ctx context.Context) error {
 	return nil
 }
 
-// updateEach is update for a change of several objects, each with an audit
-// record of its own. Without records it writes nothing.
+// updateEach is update for several objects, each with its own audit record. It
+// writes nothing if fn returns no records.
 func (k *Keep) updateEach(ctx context.Context, c *Caller, fn func(*tx) ([]*audit.Record, error)) error {
 	if err := k.requireAuditLog(c, "import", 0); err != nil {
 		return err

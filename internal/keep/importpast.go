@@ -11,28 +11,27 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// pastRecord remembers an object that was imported, so that a later import can
-// tell what changed at the other server since, and what was deleted here. It
-// has no values: Sum is a keyed hash of the object as it was at the other
-// server.
+// pastRecord describes an imported object, so that a later import can tell what
+// has changed at the source and what was deleted here. It has no values: Sum is a
+// keyed hash of the object's state at the source.
 type pastRecord struct {
 	Source ID             `json:"source"`
 	Kind   string         `json:"kind"`
 	Org    ID             `json:"org,omitzero"`
-	ID     ID             `json:"id,omitzero"`   // of a member: the user's
-	Name   string         `json:"name,omitzero"` // of a secret
+	ID     ID             `json:"id,omitzero"`   // the user's for a member
+	Name   string         `json:"name,omitzero"` // for a secret
 	Sum    directory.Hash `json:"sum"`
 }
 
-// past finds the pastRecords of the other server.
+// past has the pastRecords of the source server.
 type past struct {
 	source ID
 	known  map[directory.Hash]pastRecord
-	there  map[directory.Hash]bool // at the other server now
+	there  map[directory.Hash]bool // exists at the source now
 }
 
-// readPast reads what earlier imports from a server left. Without the server's
-// ID there is nothing to compare with.
+// readPast reads the records of earlier imports from a server. Without the
+// server's ID there are none.
 func readPast(v *view, source ID) (*past, error) {
 	p := &past{source: source, known: make(map[directory.Hash]pastRecord), there: make(map[directory.Hash]bool)}
 	if source == 0 {
@@ -47,14 +46,14 @@ func readPast(v *view, source ID) (*past, error) {
 	})
 }
 
-// key returns the hash by which the record of an object is found.
+// key returns the hash under which the record is stored.
 func (r *pastRecord) key(v *view) directory.Hash {
 	return v.Hash("imported", r.Source.String()+r.Kind+r.Org.String()+r.ID.String()+r.Name)
 }
 
-// find notes that the other server has an object, and returns the record of it
-// as it is there now. changed says that an earlier import found it otherwise,
-// before that an earlier import found it at all.
+// find notes that an object exists at the source, and returns its current record.
+// before says that an earlier import found the object, and changed that its state
+// was different then.
 func (p *past) find(v *view, r pastRecord, object any) (now pastRecord, before, changed bool, err error) {
 	if p.source == 0 {
 		return r, false, false, nil
@@ -71,8 +70,8 @@ func (p *past) find(v *view, r pastRecord, object any) (now pastRecord, before, 
 	return r, before, before && old.Sum != r.Sum, nil
 }
 
-// deleted returns what earlier imports found and the other server has no more,
-// sorted by kind.
+// deleted returns the objects of a kind that an earlier import found and that no
+// longer exist at the source.
 func (p *past) deleted(kind string) []pastRecord {
 	var out []pastRecord
 	for _, h := range slices.SortedFunc(maps.Keys(p.known), func(a, b directory.Hash) int { return slices.Compare(a[:], b[:]) }) {
@@ -94,9 +93,9 @@ func (t *tx) deletePast(r pastRecord) error {
 	return t.w.Delete(record.HashKey(record.TableImported, r.key(&t.view)))
 }
 
-// compareWithPast completes the plan for an object with what was there at the import
-// before: what was deleted here stays deleted, and what changed there is taken
-// only if the import is an update.
+// compareWithPast completes a plan using the previous import: an object deleted
+// here stays deleted, and a change at the source is applied only if the import is
+// an update.
 func (i *importer) compareWithPast(v *view, p planned, object any) (planned, error) {
 	r, before, changed, err := i.past.find(v, pastRecord{Kind: p.Kind, Org: p.Org, ID: p.ID}, object)
 	if err != nil {
@@ -120,8 +119,8 @@ func (i *importer) compareWithPast(v *view, p planned, object any) (planned, err
 	return p, nil
 }
 
-// planDeletion plans what is to be done about an object that earlier imports found
-// and the other server has no more. ok is false when it isn't here either.
+// planDeletion plans for an object that an earlier import found and that was
+// deleted at the source. ok is false if it doesn't exist here either.
 func (i *importer) planDeletion(v *view, r pastRecord) (p planned, ok bool, err error) {
 	p = planned{ImportRemark: ImportRemark{Kind: r.Kind, ID: r.ID, Org: r.Org}}
 	what := "is no longer there"

@@ -115,8 +115,8 @@ func differing(list ...difference) []string {
 	return out
 }
 
-// missingOrg says that an organization is not there and would not be, or
-// nothing.
+// missingOrg returns a reason if an organization doesn't exist and won't be
+// created, "" otherwise.
 func (i *importer) missingOrg(v *view, id ID) (string, error) {
 	if i.made[ImportOrganizationKind+" "+id.String()] != 0 {
 		return "", nil
@@ -250,8 +250,8 @@ func (i *importer) planToken(v *view, t ImportToken) (planned, error) {
 	}, func() { i.tokens[hashes[0]] = t.ID })
 }
 
-// misplaced is view.misplaced for a token that is imported, together with what
-// its permissions are for.
+// misplaced is view.misplaced for a token that is imported together with the
+// resources that its permissions name.
 func (i *importer) misplaced(v *view, set acl.Set) (bool, error) {
 	for _, p := range set {
 		r := p.Resource
@@ -275,8 +275,8 @@ func (i *importer) misplaced(v *view, set acl.Set) (bool, error) {
 	return false, nil
 }
 
-// tokenOrg returns the organization of a token that is here, or will be, and 0
-// when there is none.
+// tokenOrg returns the organization of a token that exists or will be created, 0
+// if there is none.
 func (i *importer) tokenOrg(v *view, id ID) (ID, error) {
 	for _, t := range i.in.Tokens {
 		if t.ID == id {
@@ -293,8 +293,8 @@ func (i *importer) tokenOrg(v *view, id ID) (ID, error) {
 	return t.Org, nil
 }
 
-// foreignPermissions says which permissions are for resources of InfluxDB that
-// are not kept here. They stay with the token, which shows them as before.
+// foreignPermissions names the permissions on InfluxDB resources that Fluxkeep
+// doesn't store. The token keeps them.
 func foreignPermissions(set acl.Set) string {
 	n := 0
 	var types []string

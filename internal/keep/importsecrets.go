@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// plannedSecrets is what is to be done with an organization's secrets.
+// plannedSecrets is the plan for an organization's secrets.
 type plannedSecrets struct {
 	org       ID
 	version   uint64 // the current one
@@ -31,7 +31,7 @@ func (p *plannedSecrets) remark(name string, n int, o ImportOutcome, reason stri
 	}
 }
 
-// deletedSecrets returns the secrets that the other server has no more, by
+// deletedSecrets returns the secrets that were deleted at the source, by
 // organization.
 func (i *importer) deletedSecrets() map[ID][]pastRecord {
 	out := make(map[ID][]pastRecord)
@@ -139,15 +139,15 @@ func (i *importer) noteSecrets(p *plannedSecrets) {
 	i.report.Remarks = append(i.report.Remarks, p.remarks...)
 }
 
-// ImportComparison counts the secrets of an import by what is here.
+// ImportComparison counts the secrets of an import by comparison with those stored.
 type ImportComparison struct {
 	Equal     int
 	Different int
 	Missing   int
 }
 
-// CompareSecrets compares each secret of an import with the one that is here,
-// by keyed hashes. Needs an operator.
+// CompareSecrets compares each secret of an import with the stored one, by keyed
+// hashes. Needs an operator.
 func (k *Keep) CompareSecrets(ctx context.Context, c Caller, in Import) (ImportComparison, error) {
 	var out ImportComparison
 	if !c.Operator() {

@@ -6,13 +6,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// A change that the store reports as failed may have been made all the same,
-// and may be seen only when the store has recovered (see
-// store.ErrUnavailable). Until a later change succeeds, which shows that it
-// has, the audit record of such a change waits to be either logged or dropped.
+// A transaction is in doubt if the store reports that it failed but may have
+// committed it all the same, which may show only once the store has recovered
+// (see store.ErrUnavailable). The audit record of such a change waits until a
+// later change succeeds, and is then either logged or dropped.
 
-// transact runs fn in a store transaction that writes. inDoubt says that it
-// failed, and what fn wrote may have been made all the same.
+// transact runs fn in a store transaction that writes. inDoubt reports that the
+// transaction failed but may have been committed.
 func (k *Keep) transact(ctx context.Context, fn func(*tx) error) (inDoubt bool, err error) {
 	t := &tx{}
 	written := false
@@ -28,7 +28,7 @@ func (k *Keep) transact(ctx context.Context, fn func(*tx) error) (inDoubt bool, 
 	return err != nil && written, err
 }
 
-// addInDoubt keeps the audit record of a change that may have been made.
+// addInDoubt adds the audit record of a change that is in doubt.
 func (k *Keep) addInDoubt(r missedRecord) {
 	o := &k.outbox
 	o.mu.Lock()
@@ -36,8 +36,8 @@ func (k *Keep) addInDoubt(r missedRecord) {
 	o.mu.Unlock()
 }
 
-// resolveInDoubt finds out which changes in doubt were made. Their audit records
-// are in the store, with them, and are now missing in the log.
+// resolveInDoubt finds out which changes in doubt were committed. Their audit
+// records were committed with them and still have to be logged.
 func (k *Keep) resolveInDoubt(ctx context.Context) error {
 	o := &k.outbox
 	o.mu.Lock()
@@ -68,7 +68,7 @@ func (k *Keep) resolveInDoubt(ctx context.Context) error {
 	o.missed = append(o.missed, made...)
 	o.mu.Unlock()
 	if len(made) > 0 {
-		k.logger.Warn("changes that were reported as failed have been made", "changes", len(made))
+		k.logger.Warn("changes reported as failed turned out to be committed", "changes", len(made))
 		k.watchers.notifyAll()
 	}
 	return nil

@@ -18,35 +18,35 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Limits of what is kept. They are the same on every protocol.
+// Limits of stored data, the same for every protocol.
 const (
 	MaxName  = 1024               // bytes of a secret's name
 	MaxValue = 1 << 20            // bytes of a secret's value
 	MaxNames = secretmap.MaxNames // names in one organization
 )
 
-// Config is what a Keep is made of.
+// Config configures a Keep.
 type Config struct {
 	Store store.Store // required
 	Keys  *seal.Keys  // required
 	Audit *audit.Log  // required
 
-	// Logger is for what an operator should know; never values, names,
-	// tokens or passwords. Default: discard.
+	// Logger is for the operator. It never gets values, names, tokens or
+	// passwords. Default: discard.
 	Logger *slog.Logger
-	// HashAuditNames puts a keyed hash in place of a secret's name in the
-	// audit log.
+	// HashAuditNames replaces the names of secrets in the audit log with keyed
+	// hashes.
 	HashAuditNames bool
 	// DropGuard is the number of names that one write to the influxd address
-	// may remove without pinning the version before; 0 means one name, or
-	// half of all when that is more.
+	// may remove without pinning the previous version; 0 means one name, or
+	// half of all if that is more.
 	DropGuard int
 	// SessionLength defaults to one hour.
 	SessionLength time.Duration
 	// PasswordCost is bcrypt's; default bcrypt.DefaultCost. Tests lower it.
 	PasswordCost int
-	// CacheBytes bounds what is remembered of organizations' secrets, in
-	// sealed form; default 64 MiB.
+	// CacheBytes limits the cache of organizations' secrets, which are sealed;
+	// default 64 MiB.
 	CacheBytes int64
 	// SingleRefusals is how many refusals of a token, of a user's sessions,
 	// or of all callers without a valid credential are recorded one by one
@@ -55,19 +55,18 @@ type Config struct {
 	// SaveKeys makes a changed keyset durable. Without it keys can't be
 	// rotated.
 	SaveKeys func(context.Context, *seal.Keys) error
-	// WrappedKeys returns the wrapped form of exactly the given keys, which
-	// are in use. Without it there are no backups.
+	// WrappedKeys returns the wrapped form of exactly the given keys, which are
+	// in use. Without it, backups are refused.
 	WrappedKeys func(*seal.Keys) ([]byte, error)
-	// Reserve, if not nil, is asked for the memory that an answer takes before
-	// it is read, with the request's context.
+	// Reserve, if not nil, reserves the memory for a response before it is read,
+	// with the request's context.
 	Reserve func(ctx context.Context, bytes int64) error
 	// Now defaults to time.Now, and Sleep to a timer that ctx ends.
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration) error
 }
 
-// Keep is the domain's door. Its methods may be called by several goroutines
-// at once.
+// Keep is the gate to the stored data. It is safe for concurrent use.
 type Keep struct {
 	store   store.Store
 	records *record.DB
@@ -88,7 +87,7 @@ type Keep struct {
 	lineBuffers sync.Pool // of *[]byte, for audit records
 	watchers    watchers
 
-	// What is remembered; DESIGN.md says why none of it can be wrong.
+	// These have caches; their DESIGN.md files say why no cache is ever stale.
 	maps      *secretmap.Maps
 	directory *directory.Directory
 
@@ -97,7 +96,7 @@ type Keep struct {
 	saveKeys    func(context.Context, *seal.Keys) error
 	wrappedKeys func(*seal.Keys) ([]byte, error)
 	// keysChange is held while the keyset in use is replaced, and never while
-	// a service or a disk is waited for.
+	// waiting for a service or a disk.
 	keysChange sync.Mutex
 
 	stats Stats
@@ -108,8 +107,8 @@ type Keep struct {
 	done sync.WaitGroup
 }
 
-// Open starts the domain on an open store. What the last run could no longer
-// put into the audit log is put there first.
+// Open opens a Keep on an open store. It first appends any audit records that the
+// last run couldn't write to the audit log.
 func Open(ctx context.Context, c Config) (*Keep, error) {
 	k := &Keep{
 		store:          c.Store,
@@ -174,7 +173,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	return k, nil
 }
 
-// resume goes on from what the last run stored.
+// resume restores the state that the last run stored.
 func (k *Keep) resume(ctx context.Context) error {
 	if err := k.resumeClock(ctx); err != nil {
 		return fmt.Errorf("read the latest time: %w", err)
@@ -185,8 +184,8 @@ func (k *Keep) resume(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the background work and makes the audit log durable. The store
-// and the log stay open: they are the caller's.
+// Close stops background work and makes the audit log durable. It doesn't close
+// the store and the log, which belong to the caller.
 func (k *Keep) Close() error {
 	k.stop()
 	k.done.Wait()
@@ -200,14 +199,13 @@ func (k *Keep) Close() error {
 	return errors.Join(err, k.flushIfWritable(context.Background()))
 }
 
-// errAudit is what everything is answered with while the log can't be
-// written: nothing is done unseen.
+// errAudit is returned for every request while the log can't be written: nothing
+// happens unaudited.
 func errAudit(err error) error {
 	return &Error{Code: CodeUnavailable, Message: "the audit log can't be written now, try again", Err: err}
 }
 
-// Writable returns an error with CodeUnavailable while the audit log can't be
-// written.
+// Writable returns a CodeUnavailable error while the audit log can't be written.
 func (k *Keep) Writable() error {
 	if err := k.log.Err(); err != nil {
 		return errAudit(err)
@@ -215,12 +213,12 @@ func (k *Keep) Writable() error {
 	return nil
 }
 
-// AuditWarnings returns what is wrong with the audit log although it can be
+// AuditWarnings returns problems of the audit log that don't stop it from being
 // written.
 func (k *Keep) AuditWarnings() []string { return k.log.Warnings() }
 
-// requireAuditLog refuses to act while the log can't be written. The record of the
-// refusal is what finds out when that is over.
+// requireAuditLog fails while the log can't be written. Trying to record that
+// refusal is how recovery is detected.
 func (k *Keep) requireAuditLog(c *Caller, action string, org ID) error {
 	if err := k.log.Err(); err != nil {
 		return k.recordOutcome(c.record(action, org), k.now(), errAudit(err))
@@ -228,10 +226,10 @@ func (k *Keep) requireAuditLog(c *Caller, action string, org ID) error {
 	return nil
 }
 
-// errUnchanged ends an Update that has nothing to write.
+// errUnchanged ends an update that has nothing to write.
 var errUnchanged = secretmap.ErrUnchanged
 
-// view reads within one transaction; tx also writes.
+// view is a read transaction; tx also writes.
 type view struct {
 	*record.Reader
 	k   *Keep
@@ -248,7 +246,7 @@ func (k *Keep) view(r *record.Reader) *view {
 	return &view{Reader: r, k: k, dir: k.directory.Read(r)}
 }
 
-// read runs fn and, before its result may leave, writes the audit record.
+// read runs fn and writes the audit record before the result is returned.
 func (k *Keep) read(ctx context.Context, rec *audit.Record, fn func(*view) error) error {
 	if err := k.log.Err(); err != nil {
 		return k.recordOutcome(rec, k.now(), errAudit(err))
@@ -263,9 +261,8 @@ func (k *Keep) read(ctx context.Context, rec *audit.Record, fn func(*view) error
 	return k.recordOutcome(rec, rec.Time, domain(err))
 }
 
-// update runs fn in a transaction that also holds the audit record of what it
-// did. fn may run more than once, so it must not keep anything of an earlier
-// run.
+// update runs fn in a transaction that also stores the audit record. fn may run
+// more than once, so it must not reuse anything from an earlier run.
 func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error) error {
 	if err := k.log.Err(); err != nil {
 		return k.recordOutcome(rec, k.now(), errAudit(err))
@@ -296,20 +293,20 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 	return k.recordOutcome(rec, k.now(), domain(err))
 }
 
-// readUnaudited reads without an audit record, for what is only a step towards
-// something that has one.
+// readUnaudited reads without an audit record, in preparation for a step that has
+// one.
 func (k *Keep) readUnaudited(ctx context.Context, fn func(*view) error) error {
 	return k.records.View(ctx, func(r *record.Reader) error { return fn(k.view(r)) })
 }
 
-// updateUnaudited writes without an audit record: upkeep that nobody asked for.
+// updateUnaudited writes without an audit record, for background maintenance.
 func (k *Keep) updateUnaudited(ctx context.Context, fn func(*tx) error) error {
 	_, err := k.transact(ctx, fn)
 	return err
 }
 
-// recordOutcome writes the record of something that changed nothing. When that can't
-// be done the caller gets that error, and so no answer.
+// recordOutcome writes the record of a call that changed nothing, and returns err.
+// If the record can't be written, it returns that error instead.
 func (k *Keep) recordOutcome(rec *audit.Record, now time.Time, err error) error {
 	rec.ID, rec.Time, rec.Outcome = k.ids.Next(), now, audit.Allowed
 	if err != nil {
@@ -319,7 +316,7 @@ func (k *Keep) recordOutcome(rec *audit.Record, now time.Time, err error) error 
 		if code == CodeInternal || code == CodeUnavailable {
 			rec.Outcome = audit.Failed
 		}
-		if rec.Outcome == audit.Failed && !errors.Is(err, context.Canceled) && k.log.Err() == nil { // of which the server's log knows
+		if rec.Outcome == audit.Failed && !errors.Is(err, context.Canceled) && k.log.Err() == nil { // the server's log already has the log's error
 			k.logger.Error("request failed", "action", rec.Action, "request", rec.Request, "code", code, "error", cause(err))
 		}
 	}
@@ -338,11 +335,11 @@ func (k *Keep) recordOutcome(rec *audit.Record, now time.Time, err error) error 
 	return err
 }
 
-// cause is what the log says of an error that the client is told little of.
+// cause returns an error with the details that the log gets and the client doesn't.
 func cause(err error) error {
 	var damage *record.DamageError
 	if errors.As(err, &damage) {
-		return damage // says all that the client is told
+		return damage // includes everything that the client sees
 	}
 	if inner := errors.Unwrap(err); inner != nil {
 		return fmt.Errorf("%w: %w", err, inner)
@@ -350,12 +347,12 @@ func cause(err error) error {
 	return err
 }
 
-// maxAuditNames limits the names in an audit record. The version that a larger
-// change made holds all its names.
+// maxAuditNames limits the names in an audit record. For a larger change, the
+// version it created has all names.
 const maxAuditNames = 1000
 
-// redact limits the size of a record, and replaces names with keyed hashes
-// if the log must not hold any.
+// redact limits the size of a record, and replaces names with keyed hashes if the
+// log must not contain any.
 func (k *Keep) redact(rec *audit.Record) {
 	names, text := maxAuditNames, MaxName
 	if rec.Outcome != audit.Allowed {

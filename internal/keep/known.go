@@ -4,16 +4,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
-// knownMap is what a caller may know of an organization's secrets. To a caller
-// limited to some names, only versions that changed one of these exist, and the
-// last of them is the current one.
+// knownMap is a caller's view of an organization's secrets. For a caller limited
+// to some names, only versions that changed one of them exist, and the last of
+// these is the current one.
 type knownMap struct {
 	secretmap.Map
 	c      *Caller
 	latest uint64
 }
 
-// know narrows m to what the caller may know.
+// know limits m to the caller's view.
 func (c *Caller) know(m secretmap.Map) (*knownMap, error) {
 	k := &knownMap{m, c, m.Current()}
 	var err error
@@ -33,17 +33,16 @@ func (v *view) knownMap(c *Caller, org ID) (*knownMap, error) {
 	return c.know(m)
 }
 
-// Current returns the number of the version that is the current one to the
-// caller, 0 for none.
+// Current returns the number of the caller's current version, 0 if there is none.
 func (m *knownMap) Current() uint64 { return m.latest }
 
-// Exists reports whether the caller may know of any version or settings.
+// Exists reports whether any version or settings exist for the caller.
 func (m *knownMap) Exists() bool { return m.Map.Exists() && (m.latest > 0 || !m.c.Limited()) }
 
 // Empty reports whether the caller sees no secrets.
 func (m *knownMap) Empty() bool { return !m.Exists() || m.Map.Empty() }
 
-// Tag changes whenever what the caller sees does.
+// Tag changes whenever the caller's view changes.
 func (m *knownMap) Tag() string {
 	if !m.Exists() {
 		return noTag
@@ -51,10 +50,10 @@ func (m *knownMap) Tag() string {
 	return m.TagAt(m.latest)
 }
 
-// noTag is the tag of secrets that were never written.
+// noTag is the tag before anything was written.
 const noTag = "0000000000000000.0.0"
 
-// changed reports whether a version that is kept exists to the caller.
+// changed reports whether a stored version exists for the caller.
 func (m *knownMap) changed(version uint64) (bool, error) {
 	if !m.c.Limited() {
 		return true, nil
@@ -62,8 +61,8 @@ func (m *knownMap) changed(version uint64) (bool, error) {
 	return m.Map.Changed(version, m.c.sees)
 }
 
-// describe removes what a limited caller may not know: how many names a version
-// has, and its author, unless that is the caller.
+// describe removes what a limited caller may not see: the number of names in a
+// version, and its author unless that is the caller.
 func (m *knownMap) describe(v *VersionInfo) {
 	if !m.c.Limited() {
 		return
@@ -77,8 +76,8 @@ func (m *knownMap) describe(v *VersionInfo) {
 // countUnknown is the Count in a version for a limited caller.
 const countUnknown = -1
 
-// document returns what a version shows; 0 is the current one. If only is not nil,
-// it has these names alone.
+// document returns the content of a version; 0 is the current one. If only is not
+// nil, the document has only these names.
 func (m *knownMap) document(version uint64, only []string) (Document, []string, error) {
 	if version == 0 {
 		if !m.Exists() || m.latest == 0 {
@@ -108,8 +107,8 @@ func (m *knownMap) shown(version uint64, only []string) (Document, []string, err
 		d.Tag = m.Tag()
 	}
 	if version != m.latest && version == m.Map.Current() {
-		// What the caller sees has been the same since the latest version.
-		v := VersionInfo{Created: m.Created()} // or longer than versions are kept
+		// The caller's view hasn't changed since the latest version.
+		v := VersionInfo{Created: m.Created()} // if that version was pruned
 		if m.Kept(m.latest) {
 			if v, err = m.Version(m.latest); err != nil {
 				return d, nil, err
@@ -122,7 +121,7 @@ func (m *knownMap) shown(version uint64, only []string) (Document, []string, err
 	return d, names, nil
 }
 
-// history returns the versions that are kept and exist to the caller.
+// history returns the stored versions that exist for the caller.
 func (m *knownMap) history() ([]VersionInfo, error) {
 	versions, err := m.History(m.c.visible())
 	return m.only(versions, err)
@@ -143,7 +142,7 @@ func (m *knownMap) metadata() (Metadata, error) {
 	return out, err
 }
 
-// only returns the versions that exist to the caller.
+// only returns the versions that exist for the caller.
 func (m *knownMap) only(versions []VersionInfo, err error) ([]VersionInfo, error) {
 	if err != nil || !m.c.Limited() {
 		return versions, err
@@ -162,8 +161,8 @@ func (m *knownMap) only(versions []VersionInfo, err error) ([]VersionInfo, error
 	return out, nil
 }
 
-// condition translates the conditions of a change, which are about the version
-// that the caller knows as the current one, to the real current version.
+// condition translates the conditions of a change from the caller's current
+// version to the real one.
 func (m *knownMap) condition(ch Change) (Change, error) {
 	if !m.c.Limited() {
 		return ch, nil
@@ -178,7 +177,7 @@ func (m *knownMap) condition(ch Change) (Change, error) {
 		ch.Tag = m.Map.Tag()
 	}
 	if current := m.Map.Current(); ch.CAS != nil && m.latest <= *ch.CAS && *ch.CAS <= current {
-		ch.CAS = &current // the caller has seen all that it may
+		ch.CAS = &current // the caller has seen everything it may see
 	}
 	return ch, nil
 }

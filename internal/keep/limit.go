@@ -6,26 +6,25 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
 
-// A token can be limited to some names, to some time, or both. It then does
-// nothing that exceeds the limit or outlives it, and learns nothing about other
-// names:
+// A token can be limited to some names, to a time, or both. It can then do nothing
+// that exceeds or outlives the limit, and learns nothing about other names:
 //
-//   - It changes no users, organizations or members, since passwords and
+//   - It can't change users, organizations or members, since passwords and
 //     memberships have no such limits: see mayChange.
-//   - It makes and changes only tokens that are no wider than itself, and sees
-//     no tokens for other names: see mayCreate and mayToken.
-//   - It does nothing with whole versions of secrets: see unlimited.
-//   - It reads nothing that depends on other names: see knownMap.
+//   - It can create and change only tokens with the same or tighter limits, and
+//     can't see tokens for other names: see mayCreate and mayToken.
+//   - It can't act on whole versions of secrets: see unlimited.
+//   - It can't read data that depends on other names: see knownMap.
 
 // Limited reports whether the caller sees only some of the names.
 func (c *Caller) Limited() bool { return len(c.names) > 0 }
 
-// ends reports whether the caller's rights end. A session ends too, but its
+// ends reports whether the caller's permissions end. A session ends too, but its
 // user can sign in again.
 func (c *Caller) ends() bool { return !c.hasSession && !c.expires.IsZero() }
 
-// sees reports whether the caller's token is for this name. It says nothing
-// about reading or writing.
+// sees reports whether the caller's token includes this name. It doesn't check
+// permissions.
 func (c *Caller) sees(name string) bool {
 	if len(c.names) == 0 {
 		return true
@@ -38,7 +37,7 @@ func (c *Caller) sees(name string) bool {
 	return false
 }
 
-// visible returns which names the caller sees, nil for all.
+// visible returns a filter for the names that the caller sees, nil for all.
 func (c *Caller) visible() func(name string) bool {
 	if !c.Limited() {
 		return nil
@@ -53,8 +52,7 @@ func (c *Caller) unlimited(what string) error {
 	return nil
 }
 
-// mayChange asks for write on users or organizations, to change them or who
-// belongs to them.
+// mayChange checks write permission on users or organizations, including members.
 func (c *Caller) mayChange(r acl.Resource) error {
 	if err := c.may(acl.Write, r); err != nil {
 		return err
@@ -73,15 +71,15 @@ func (c *Caller) mayChangeUser(user ID) error {
 	return c.mayChange(acl.Resource{Type: acl.Users, ID: user})
 }
 
-// containsNames reports whether a token with these patterns is for no name that
-// the caller doesn't see.
+// containsNames reports whether the caller sees every name that matches these
+// patterns.
 func (c *Caller) containsNames(patterns []string) bool {
 	if !c.Limited() {
 		return true
 	}
 	for _, p := range patterns {
-		// A star in p fits only a star of the caller's pattern, which fits
-		// all that p's star does.
+		// A star in p can match only a star in the caller's pattern, which
+		// matches everything that p's star matches.
 		if !c.sees(p) {
 			return false
 		}
@@ -89,7 +87,7 @@ func (c *Caller) containsNames(patterns []string) bool {
 	return len(patterns) > 0
 }
 
-// containsTime reports whether a token that ends then doesn't outlive the
+// containsTime reports whether a token that expires then doesn't outlive the
 // caller.
 func (c *Caller) containsTime(expires time.Time) bool {
 	return !c.ends() || !expires.IsZero() && !expires.After(c.expires)

@@ -10,22 +10,21 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// attemptLimiter slows down guessing: a few attempts at once, then one every
-// few seconds, for each address and for each subject (a user, a token) at each
-// address. An attempt that succeeds does not count.
+// attemptLimiter slows down guessing. Each address, and each subject (a user or a
+// token) at each address, may make a few attempts at once and then one every few
+// seconds. Successful attempts don't count.
 //
-// No number of wrong attempts keeps the right user out: other addresses have
-// attempts of their own, and an address where the subject has signed in before
-// waits for its turn instead of being refused.
+// Failed attempts never lock out the right user: other addresses are counted
+// separately, and an address where the subject has signed in before waits instead
+// of being refused.
 type attemptLimiter struct {
 	mu        sync.Mutex
 	addresses map[string]*rate.Limiter
 	subjects  map[attempt]*rate.Limiter
-	known     *gencache.Cache[attempt, struct{}] // those that have succeeded
+	known     *gencache.Cache[attempt, struct{}] // those that succeeded before
 }
 
-// attempt identifies who is tried from where. Subjects are held as keyed
-// hashes.
+// attempt identifies the subject, by its keyed hash, and the address.
 type attempt struct {
 	subject record.Hash
 	address string
@@ -37,7 +36,7 @@ const (
 	addressAttempts = 50
 	addressPace     = time.Second
 	maxLimiters     = 10_000
-	// maxTurn is how long a known address waits for its turn at most.
+	// maxTurn is the longest wait of a known address.
 	maxTurn = 5 * subjectPace
 )
 
@@ -51,8 +50,8 @@ func newAttemptLimiter() *attemptLimiter {
 	return l
 }
 
-// take counts an attempt, and reports whether it may be made. If so, wait is
-// how long to wait first; if not, after which time to try again.
+// take counts an attempt and reports whether it is allowed. If so, wait is how
+// long to wait first; if not, when to try again.
 func (l *attemptLimiter) take(now time.Time, a attempt) (wait time.Duration, known, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,13 +65,12 @@ func (l *attemptLimiter) take(now time.Time, a attempt) (wait time.Duration, kno
 		return wait, false, false
 	}
 	if wait, ok = take(subject, now, 0); !ok {
-		address.AllowN(now, -1) // gives it back
+		address.AllowN(now, -1) // uncount it
 	}
 	return wait, false, ok
 }
 
-// succeeded takes back an attempt that was right, and forgets the wrong ones
-// before it.
+// succeeded uncounts a successful attempt and the failed ones before it.
 func (l *attemptLimiter) succeeded(now time.Time, a attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,8 +83,9 @@ func (l *attemptLimiter) succeeded(now time.Time, a attempt) {
 	l.known.Put(a, struct{}{})
 }
 
-// attempt counts an attempt at something, such as "sign in". It returns when
-// the attempt may be made and the lane for its password, or why it may not.
+// attempt counts an attempt at something, such as "sign in". It waits until the
+// attempt is allowed and returns the lane for its password, or an error if it is
+// refused.
 func (k *Keep) attempt(ctx context.Context, a attempt, what string) (*lane, error) {
 	wait, known, ok := k.limiter.take(k.now(), a)
 	if !ok {
@@ -118,7 +117,7 @@ func limiterFor[K comparable](m map[K]*rate.Limiter, k K, now time.Time, pace ti
 		return l
 	}
 	if len(m) >= maxLimiters {
-		// Those who have all their attempts back need no memory.
+		// A limiter with all attempts available need not be stored.
 		for k, l := range m {
 			if l.TokensAt(now) >= float64(l.Burst()) {
 				delete(m, k)
@@ -136,7 +135,7 @@ func limiterFor[K comparable](m map[K]*rate.Limiter, k K, now time.Time, pace ti
 	return l
 }
 
-// take reserves an attempt if it can be made within the limit.
+// take reserves an attempt if it is allowed within limit.
 func take(l *rate.Limiter, now time.Time, limit time.Duration) (wait time.Duration, ok bool) {
 	r := l.ReserveN(now, 1)
 	wait = r.DelayFrom(now)

@@ -9,7 +9,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
-// Login is a login token, in the answer to its creation or renewal.
+// Login is a login token, as returned by its creation or renewal.
 type Login struct {
 	ID      ID
 	Value   string // set at creation, and never shown again
@@ -17,10 +17,10 @@ type Login struct {
 	Length  time.Duration // left now
 }
 
-// Login makes a login token from a token's ID and the token. Every refusal is
-// ErrUnauthenticated; too many wrong attempts are CodeTooMany. A right one is
-// never refused for the wrong ones before it: to find it costs no more than to
-// find the caller of any request.
+// Login creates a login token from a token's ID and value. Every refusal is
+// ErrUnauthenticated, except that too many failed attempts are CodeTooMany. A
+// correct attempt is never refused because of failed ones before it: checking it
+// costs no more than authenticating any request.
 func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login, error) {
 	rec := c.record("tokens.login", 0)
 	err := k.readUnaudited(ctx, func(v *view) error {
@@ -52,8 +52,8 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 	return out, nil
 }
 
-// maySelf asks for what every token may do with itself, unless it is switched
-// off: who may switch it on again decides what becomes of it.
+// maySelf checks that the caller is an active token, which may act on itself. An
+// inactive one is up to those who may reactivate it.
 func (c *Caller) maySelf() error {
 	switch {
 	case c.Token == 0:
@@ -64,7 +64,7 @@ func (c *Caller) maySelf() error {
 	return nil
 }
 
-// RenewLogin gives the caller's login token another hour.
+// RenewLogin extends the caller's login token by an hour.
 func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 	var out Login
 	err := k.update(ctx, c.record("tokens.renew", 0), func(t *tx) error {
@@ -78,8 +78,8 @@ func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 	return out, err
 }
 
-// TokenSelf returns the caller's own token, a login token too. Its names and
-// permissions are those that it has now.
+// TokenSelf returns the caller's own token, which may be a login token, with its
+// current names and permissions.
 func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
 	var out Token
 	err := k.read(ctx, c.record("tokens.read", 0), func(v *view) error {
@@ -97,7 +97,7 @@ func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
 	return out, err
 }
 
-// RevokeSelf ends the caller's own token for good.
+// RevokeSelf revokes the caller's own token.
 func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = c.Token.String()

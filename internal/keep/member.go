@@ -7,7 +7,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
-// Role is what a user is in an organization.
+// Role is a user's role in an organization.
 type Role = directory.Role
 
 const (
@@ -15,8 +15,7 @@ const (
 	Owner  = directory.Owner  // reads and writes
 )
 
-// Members returns the users who have the role. Needs read on the
-// organization.
+// Members returns the users with the role. Needs read on the organization.
 func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]User, error) {
 	var out []User
 	err := k.read(ctx, c.record("members.list", org), func(v *view) error {
@@ -38,8 +37,8 @@ func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]User
 	return out, err
 }
 
-// writableMembers asks for what changes an organization's members. The
-// permission names the organization twice, as InfluxDB's refusals do.
+// writableMembers checks permission to change an organization's members. The
+// permission names the organization twice, as in InfluxDB's refusals.
 func (v *view) writableMembers(c *Caller, org ID) error {
 	if _, err := v.readableOrg(c, org); err != nil {
 		return err
@@ -48,7 +47,7 @@ func (v *view) writableMembers(c *Caller, org ID) error {
 }
 
 // AddMember gives a user a role. Needs write on the organization, and read on the
-// user: without that, there is no such user.
+// user, who otherwise counts as missing.
 func (k *Keep) AddMember(ctx context.Context, c Caller, org, user ID, role Role) (User, error) {
 	var out User
 	rec := c.record("members.add", org)
@@ -82,8 +81,8 @@ func withArticle(r Role) string {
 	return "a member"
 }
 
-// RemoveMember takes a user's role away; it is no error when there was none.
-// Needs write on the organization.
+// RemoveMember removes a user's role, if there is one. Needs write on the
+// organization.
 func (k *Keep) RemoveMember(ctx context.Context, c Caller, org, user ID) error {
 	rec := c.record("members.remove", org)
 	rec.Target = user.String()

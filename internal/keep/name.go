@@ -5,9 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// validName checks what a secret, a user or an organization may be called:
-// any UTF-8 without NUL, 1 to MaxName bytes. What is checked says what it is
-// for the message.
+// validName checks the name of a secret, a user or an organization: any UTF-8
+// without NUL, 1 to MaxName bytes. what describes the name in the error.
 func validName(what, name string) error {
 	switch {
 	case name == "":
@@ -22,9 +21,9 @@ func validName(what, name string) error {
 	return nil
 }
 
-// newName also refuses a name that is not the same in a path. HTTP clients
-// resolve the segments . and .., so that with a secret named .. the path
-// …/orgs/ID/secrets/.. becomes that of the organization.
+// newName also refuses names that change in a path. HTTP clients resolve the
+// segments . and .., so the path of a secret named .., …/orgs/ID/secrets/..,
+// would become that of the organization.
 func newName(what, name string) error {
 	if strings.Contains(name, ".") {
 		for segment := range strings.SplitSeq(name, "/") {
@@ -46,8 +45,7 @@ func validValue(value string) error {
 	return nil
 }
 
-// matchName reports whether a name fits a pattern, in which * stands for any
-// text.
+// matchName reports whether a name matches a pattern, in which * matches any text.
 func matchName(pattern, name string) bool {
 	first, rest, star := strings.Cut(pattern, "*")
 	if !star {

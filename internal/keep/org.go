@@ -12,7 +12,7 @@ import (
 // Organization owns secrets.
 type Organization = directory.Organization
 
-// OrganizationFilter chooses organizations; what is zero does not choose.
+// OrganizationFilter selects organizations; zero fields are ignored.
 type OrganizationFilter struct {
 	ID   ID
 	Name string
@@ -20,8 +20,8 @@ type OrganizationFilter struct {
 	Page Page
 }
 
-// readableOrg finds the organization if it exists and the caller may read
-// it, and says ErrOrganizationNotFound in every other case.
+// readableOrg returns an organization, or ErrOrganizationNotFound if it doesn't
+// exist or the caller may not read it.
 func (v *view) readableOrg(c *Caller, id ID) (Organization, error) {
 	if c.mayOrg(acl.Read, id) != nil {
 		return Organization{}, ErrOrganizationNotFound
@@ -29,8 +29,8 @@ func (v *view) readableOrg(c *Caller, id ID) (Organization, error) {
 	return v.dir.Organization(id)
 }
 
-// unknownOrgName has InfluxDB's words, which put quotes around a name and
-// escape nothing in it.
+// unknownOrgName returns InfluxDB's error, which quotes the name without escaping
+// it.
 func unknownOrgName(name string) error {
 	return errorf(CodeNotFound, "organization name \"%s\" not found", name)
 }
@@ -43,8 +43,8 @@ func checkOrganizationName(name string) error {
 }
 
 // checkNewOrganizationName also refuses a name that can't be used in a path: one
-// that HTTP clients change, and one that looks like an ID, unless it is the
-// organization's own, which an adopted organization is named after.
+// that HTTP clients change, and one that looks like an ID. The organization's own
+// ID is allowed: adopted organizations are named after it.
 func checkNewOrganizationName(id ID, name string) error {
 	if unique := directory.UniqueName(name); acl.LooksLikeID(unique) && !strings.EqualFold(unique, id.String()) {
 		return errorf(CodeInvalid, "organization name must not have the form of an ID, which is 16 hexadecimal digits")
@@ -56,8 +56,8 @@ func checkNewOrganizationName(id ID, name string) error {
 }
 
 // CheckOrganization returns nil if the caller may read the organization, and
-// ErrOrganizationNotFound if not or if there is none. Only refusals are
-// audited: what follows a success has a record of its own.
+// ErrOrganizationNotFound otherwise. Only refusals are audited: the action that
+// follows has its own record.
 func (k *Keep) CheckOrganization(ctx context.Context, c Caller, id ID) error {
 	if err := k.requireAuditLog(&c, "organizations.read", id); err != nil {
 		return err
@@ -86,9 +86,9 @@ func (k *Keep) Organization(ctx context.Context, c Caller, id ID) (Organization,
 	return out, err
 }
 
-// Organizations returns the organizations that the filter chooses and the
-// caller may read. A caller who may not read all of them gets an empty list
-// for a name or an ID, whether it exists or not.
+// Organizations returns the organizations that match the filter and that the
+// caller may read. Without permission to read all, the result for an unreadable
+// name or ID is empty whether it exists or not.
 func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter) ([]Organization, error) {
 	var out []Organization
 	err := k.read(ctx, c.record("organizations.list", f.ID), func(v *view) error {
@@ -125,8 +125,8 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 	return out, err
 }
 
-// addOrg appends the organization if it is there and readable. missing is
-// returned only to those who may read all.
+// addOrg appends the organization if it exists and is readable. Only callers who
+// may read all organizations get missing.
 func (v *view) addOrg(c *Caller, id ID, missing error, out *[]Organization) error {
 	if id == 0 || c.mayOrg(acl.Read, id) != nil {
 		if id == 0 && c.mayReadAll(acl.Orgs) {
@@ -145,8 +145,8 @@ func (v *view) addOrg(c *Caller, id ID, missing error, out *[]Organization) erro
 	return nil
 }
 
-// orgIDs lists organizations: those of a user, or all; a caller who may not
-// read all gets the own ones.
+// orgIDs lists a user's organizations, or all; a caller who may not read all gets
+// its own.
 func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
 	if user == 0 && !c.mayReadAll(acl.Orgs) {
 		user = c.User
@@ -165,10 +165,10 @@ func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
 	})
 }
 
-// ResolveOrganization finds an organization by its ID or its name. What looks
-// like an ID is one, and is returned whether the organization exists or not: the
-// next call finds out. An unknown name is ErrOrganizationNotFound to a caller
-// who may read all secrets, and a refusal to everybody else.
+// ResolveOrganization finds an organization by its ID or name. Anything that looks
+// like an ID is returned as one without checking that the organization exists: the
+// next call does. For an unknown name, a caller who may read all secrets gets
+// ErrOrganizationNotFound, others a refusal.
 func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
 	if id, err := acl.ParseID(ref); err == nil {
 		return id, nil
@@ -201,8 +201,8 @@ func (k *Keep) resolve(ctx context.Context, c Caller, ref string) (ID, error) {
 	return out, nil
 }
 
-// CreateOrganization makes an organization. Needs write on all of them. A
-// user who makes one is its owner.
+// CreateOrganization creates an organization, owned by the caller's user. Needs
+// write on all organizations.
 func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, description string) (Organization, error) {
 	var out Organization
 	rec := c.record("organizations.create", 0)
@@ -231,7 +231,7 @@ func (t *tx) createOrg(id ID, name, description string) (Organization, error) {
 	return o, t.dir.PutOrganization(o)
 }
 
-// OrganizationUpdate changes what is not nil.
+// OrganizationUpdate changes the fields that aren't nil.
 type OrganizationUpdate struct {
 	Name        *string
 	Description *string
@@ -264,8 +264,8 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 	return out, err
 }
 
-// DeleteOrganization removes an organization with its members and secrets,
-// all versions of them. Needs write on it.
+// DeleteOrganization removes an organization with its members and all versions of
+// its secrets. Needs write on it.
 func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 	return k.update(ctx, c.record("organizations.delete", id), func(t *tx) error {
 		if err := c.mayChangeOrg(id); err != nil {

@@ -13,33 +13,33 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// The outbox holds the audit records of changes from the moment the change is
-// durable until the log's file is, so that a crash loses neither and a write
-// waits for one sync of the disk, not two.
+// The outbox stores the audit records of changes from the moment the change is
+// durable until the log's file is, so a crash loses neither and a write waits for
+// one sync of the disk instead of two.
 
 // outbox is the part in memory.
 type outbox struct {
 	mu        sync.Mutex
 	unflushed int // records delivered since the last flush
 	missed    []missedRecord
-	// inDoubt are of changes that may have been made or not.
+	// inDoubt has the records of changes that may have been committed.
 	inDoubt []missedRecord
 	wake    chan struct{}
 
 	flush   sync.Mutex       // held while one flush runs; guards what follows
-	settled []audit.ID       // in the log's durable part, and still in the store
-	retry   bool             // removing these failed, and may have succeeded all the same
+	settled []audit.ID       // durable in the log, and still in the store
+	retry   bool             // removing these is in doubt
 	stored  audit.Checkpoint // the checkpoint in the store
 }
 
-// missedRecord is one that the log does not have.
+// missedRecord is a record that the log doesn't have.
 type missedRecord struct {
 	id   audit.ID
 	line []byte
 }
 
 const (
-	outboxDelay = time.Second // a background task's pace; no answer waits for it
+	outboxDelay = time.Second // interval of the background task; no request waits for it
 	outboxFull  = 4096
 )
 
@@ -47,9 +47,9 @@ func outboxKey(id audit.ID) []byte { return append(record.Key(record.TableOutbox
 
 func (t *tx) putOutbox(id audit.ID, line []byte) error { return t.w.Put(outboxKey(id), line) }
 
-// deliver appends the record of a durable change to the log. When that fails
-// the record is safe in the store, and goes into the log as soon as it can be
-// written; until then nothing else is answered.
+// deliver appends the record of a durable change to the log. If that fails, the
+// record is safe in the store and is appended once the log can be written; until
+// then all other requests fail.
 func (k *Keep) deliver(id audit.ID, line []byte) {
 	err := k.log.AppendPending(line)
 	o := &k.outbox
@@ -60,7 +60,7 @@ func (k *Keep) deliver(id audit.ID, line []byte) {
 	full := o.unflushed >= outboxFull
 	o.mu.Unlock()
 	if err != nil {
-		k.logger.Error("audit log can't be written, its records wait in the store", "error", err)
+		k.logger.Error("audit log can't be written; its records stay in the store for now", "error", err)
 	}
 	if full {
 		select {
@@ -80,23 +80,23 @@ func (k *Keep) drainOutbox(ctx context.Context) {
 		case <-tick.C:
 		case <-k.outbox.wake:
 		}
-		_ = k.recordRefusals(false) // they stay counted, and the audit log has said what is wrong
+		_ = k.recordRefusals(false) // they stay counted, and the audit log has logged the error
 		if err := k.flushOutbox(ctx); err != nil && ctx.Err() == nil {
 			k.logger.Warn("audit records stay in the store for now", "error", err)
 		}
 	}
 }
 
-// flushOutbox makes the log durable, removes from the store the records that
-// it holds, and stores how far it is.
+// flushOutbox makes the log durable, removes its records from the store, and
+// stores a new checkpoint.
 func (k *Keep) flushOutbox(ctx context.Context) error {
 	o := &k.outbox
 	o.flush.Lock()
 	defer o.flush.Unlock()
-	// This frees more space than it takes, and a start can't do without it.
+	// This frees more space than it takes, and Open depends on it.
 	ctx = store.WithReserve(ctx)
 	if err := k.resolveInDoubt(ctx); err != nil {
-		return fmt.Errorf("find out what was changed: %w", err)
+		return fmt.Errorf("resolve changes in doubt: %w", err)
 	}
 	if err := k.retryMissed(); err != nil {
 		return err
@@ -127,8 +127,8 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	return err
 }
 
-// flushIfWritable is flushOutbox, and leaves the outbox as it is while the
-// store takes no changes: the next flush, or the next start, empties it.
+// flushIfWritable is flushOutbox, but does nothing while the store takes no
+// writes: the next flush or start empties the outbox.
 func (k *Keep) flushIfWritable(ctx context.Context) error {
 	err := k.flushOutbox(ctx)
 	if errors.Is(err, store.ErrUnavailable) {
@@ -138,7 +138,7 @@ func (k *Keep) flushIfWritable(ctx context.Context) error {
 	return err
 }
 
-// retryMissed appends what the log could not take before.
+// retryMissed appends records that couldn't be appended earlier.
 func (k *Keep) retryMissed() error {
 	o := &k.outbox
 	o.mu.Lock()
@@ -156,9 +156,9 @@ func (k *Keep) retryMissed() error {
 	return nil
 }
 
-// AuditCheckpoint returns the place in the audit log that the store vouches
-// for, zero when there is none yet. It is for offline verification, so it
-// takes no Caller.
+// AuditCheckpoint returns the position up to which the store vouches for the audit
+// log, zero if there is none yet. It takes no Caller because it is for offline
+// verification.
 func AuditCheckpoint(ctx context.Context, s store.Store, keys *seal.Keys) (audit.Checkpoint, error) {
 	return auditCheckpoint(ctx, record.New(s, keys, time.Now))
 }
@@ -175,8 +175,8 @@ func auditCheckpoint(ctx context.Context, records *record.DB) (audit.Checkpoint,
 	return at, err
 }
 
-// recoverOutbox, at start, appends to the log what is in the store and not
-// yet in the log, and then empties the outbox.
+// recoverOutbox runs at startup. It appends the records that are in the store but
+// not yet in the log, and then empties the outbox.
 func (k *Keep) recoverOutbox(ctx context.Context) error {
 	since, err := auditCheckpoint(ctx, k.records)
 	if err != nil {
@@ -191,7 +191,7 @@ func (k *Keep) recoverOutbox(ctx context.Context) error {
 					return false, err
 				}
 				if len(key) != 1+len(audit.ID{}) {
-					return false, record.Damaged(key, errors.New("its key is no record ID"))
+					return false, record.Damaged(key, errors.New("its key is not a record ID"))
 				}
 				return true, yield(audit.ID(key[1:]), line)
 			})
@@ -201,7 +201,7 @@ func (k *Keep) recoverOutbox(ctx context.Context) error {
 		return err
 	}
 	if n > 0 {
-		k.logger.Info("audit records brought over from the store", "records", n)
+		k.logger.Info("recovered audit records", "records", n)
 	}
 	return k.flushIfWritable(ctx)
 }

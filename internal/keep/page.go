@@ -2,7 +2,7 @@ package keep
 
 import "slices"
 
-// Page cuts a list. Lists are in the order of IDs.
+// Page selects a part of a list, which is in the order of IDs.
 type Page struct {
 	Offset     int
 	Limit      int // 0: no limit

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// passwords hashes and compares passwords. That takes a core for a good part
-// of a second, so only some of the cores do it, and few callers wait for them.
-// Known callers, who have shown a right or have signed in from their address
-// before, don't wait behind strangers.
+// passwords hashes and compares passwords. That keeps a core busy for a good part
+// of a second, so it uses only some of the cores and limits the queue for them.
+// Known callers (with a credential, or who signed in from their address before)
+// don't wait behind strangers.
 type passwords struct {
 	cost      int
-	dummy     []byte // compared with when there is no user, to take as long
+	dummy     []byte // compared when there is no user, to take as long
 	known     lane
 	strangers lane
 }
@@ -39,11 +39,10 @@ func newPasswords(cost int) (*passwords, error) {
 // lane is a number of cores and the queue for them.
 type lane struct {
 	cores *semaphore.Weighted
-	queue atomic.Int64 // callers in the lane, those that wait included
+	queue atomic.Int64 // callers in the lane, including waiting ones
 }
 
-// run calls fn on one of the cores. With too many callers before it, it
-// refuses at once.
+// run calls fn on one of the cores. If the queue is full, it fails at once.
 func (l *lane) run(ctx context.Context, fn func()) error {
 	defer l.queue.Add(-1)
 	if l.queue.Add(1) > maxWaitingPasswords {
@@ -67,8 +66,8 @@ func (p *passwords) hash(ctx context.Context, l *lane, password string) (hashed 
 	return hashed, err
 }
 
-// match reports whether the password is the one that was hashed. A wrong one
-// takes as long whatever the hash costs, and when there is none.
+// match reports whether a password matches a hash. A mismatch takes the same time
+// whatever the cost of the hash, and if there is none.
 func (p *passwords) match(ctx context.Context, l *lane, hashed []byte, password string) (right bool, err error) {
 	err = l.run(ctx, func() {
 		if len(hashed) == 0 {
@@ -85,17 +84,17 @@ func (p *passwords) match(ctx context.Context, l *lane, hashed []byte, password 
 	return right, err
 }
 
-// MaxPasswordCost is the highest bcrypt cost of an imported password: the one
-// that InfluxDB and this server use. Each step doubles the time of a sign-in.
+// MaxPasswordCost is the highest bcrypt cost of an imported password, the one that
+// InfluxDB and Fluxkeep use. Each step doubles the time of a sign-in.
 const MaxPasswordCost = bcrypt.DefaultCost
 
-// fillers returns hashes that take, together with a cheaper one, as long as one
-// of the usual cost: each step of the cost doubles the work, so that the work
-// for c is made up to that for d by c, c+1, … d-1.
+// fillers returns hashes that take, together with a cheaper one, as long as one of
+// the usual cost. Each step doubles the work, so hashes of cost c, c+1, … d-1 fill
+// the gap between costs c and d.
 func (p *passwords) fillers(hashed []byte) (fillers [][]byte) {
 	cost, err := bcrypt.Cost(hashed)
 	if err != nil {
-		return [][]byte{p.dummy} // damaged: compared in no time
+		return [][]byte{p.dummy} // a damaged hash takes no time
 	}
 	for ; cost < p.cost; cost++ {
 		fillers = append(fillers, fmt.Appendf(nil, "%s%02d%s", p.dummy[:4], cost, p.dummy[6:])) // $2a$CC$…
@@ -103,8 +102,8 @@ func (p *passwords) fillers(hashed []byte) (fillers [][]byte) {
 	return fillers
 }
 
-// checkPassword is also for a password that was compared: bcrypt reads 72
-// bytes at most, so one that goes on after them is right too.
+// checkPassword also applies to a password that matched: bcrypt reads at most 72
+// bytes, so it accepts a longer one that starts with them.
 func checkPassword(password string) error {
 	if len(password) < 8 || len(password) > 72 {
 		return errorf(CodeInvalid, "passwords must be between 8 and 72 characters long")
@@ -112,8 +111,8 @@ func checkPassword(password string) error {
 	return nil
 }
 
-// passwordOf returns the hash of a user's password, nil when there is no such
-// user or password.
+// passwordOf returns the hash of a user's password, nil if there is no such user
+// or password.
 func (k *Keep) passwordOf(ctx context.Context, id ID) (hashed []byte, err error) {
 	err = k.readUnaudited(ctx, func(v *view) error {
 		a, err := v.dir.Account(id)

@@ -25,15 +25,15 @@ const (
 	refusedText  = 128 // bytes of each text in it
 )
 
-// gatheredRest is the action of the record that counts all refusals for whose
-// kind there was no room.
+// gatheredRest is the action of the record that counts refusals of all other
+// kinds.
 const gatheredRest = "refusals"
 
-// logUnavailable is what the record of a time is equal to in which nothing could
-// be recorded.
+// logUnavailable is the kind of the record for a time in which nothing could be
+// recorded.
 var logUnavailable = refusal{action: "audit-log", outcome: audit.Failed, code: string(CodeUnavailable)}
 
-// refusal is what makes two refusals equal.
+// refusal has the fields in which equal refusals agree.
 type refusal struct {
 	action, outcome, code, protocol, remote string
 	user, token, session                    string
@@ -101,7 +101,8 @@ func (r *refusals) of(who requester) *gatherer {
 	return g
 }
 
-// add counts a refusal or failure, or reports that it has to be recorded by itself.
+// add counts a refusal or failure. It returns false if the refusal must be recorded
+// individually.
 func (r *refusals) add(now time.Time, rec *audit.Record) (counted bool) {
 	who := requesterOf(rec)
 	r.mu.Lock()
@@ -113,7 +114,7 @@ func (r *refusals) add(now time.Time, rec *audit.Record) (counted bool) {
 	return true
 }
 
-// miss counts a request that could not be recorded, and so was refused.
+// miss counts a request that was refused because it could not be recorded.
 func (r *refusals) miss(now time.Time, rec *audit.Record) {
 	rec.Outcome, rec.Code = audit.Failed, string(CodeUnavailable)
 	r.giveBack(gathered{requesterOf(rec), kindOf(rec), 1, now})
@@ -136,7 +137,7 @@ func (r *refusals) count(c gathered) {
 	kinds[c.refusal].count += c.count
 }
 
-// take removes what has been gathered for long enough, or everything.
+// take removes and returns the counts that are due, or all of them.
 func (r *refusals) take(now time.Time, all bool) (due []gathered) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,16 +155,16 @@ func (r *refusals) take(now time.Time, all bool) (due []gathered) {
 	return due
 }
 
-// giveBack keeps what could not be recorded for the next time.
+// giveBack returns a count that could not be recorded.
 func (r *refusals) giveBack(c gathered) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count(c)
 }
 
-// recordRefusals writes the records of gathered refusals that are due, or of
-// all of them. While the log can't be written, it tries to write a record of
-// that, which is what finds the disk mended when nobody sends requests.
+// recordRefusals writes the records of gathered refusals that are due, or of all.
+// While the log can't be written, it tries to record that, which detects recovery
+// even if there are no requests.
 func (k *Keep) recordRefusals(all bool) error {
 	now := k.now()
 	if k.log.Err() != nil {
@@ -186,7 +187,7 @@ func (k *Keep) recordRefusals(all bool) error {
 	return failed
 }
 
-// cutTexts shortens the texts of a record that a request may have chosen.
+// cutTexts shortens the texts of a record that may come from a request.
 func cutTexts(rec *audit.Record, most int) {
 	shorten := func(text string) string { return shortened(text, most) }
 	rec.Names, rec.Removed = replaceAll(rec.Names, shorten), replaceAll(rec.Removed, shorten)
@@ -195,7 +196,8 @@ func cutTexts(rec *audit.Record, most int) {
 	}
 }
 
-// replaceAll copies the texts only if one changes: they may be the caller's.
+// replaceAll replaces texts. It copies the slice, which may be the caller's, if
+// one changes.
 func replaceAll(texts []string, replace func(string) string) []string {
 	copied := false
 	for i, t := range texts {
@@ -209,7 +211,7 @@ func replaceAll(texts []string, replace func(string) string) []string {
 	return texts
 }
 
-// shortened cuts a text to most bytes.
+// shortened cuts a text to at most most bytes.
 func shortened(text string, most int) string {
 	if len(text) <= most {
 		return text

@@ -10,17 +10,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// Rotating adds a data key, seals every record anew with it, and drops the
-// keys before it when no record needs them. Nothing but the keyset remembers
-// that this is under way: as long as it has more than one key, there may be
-// records to seal anew, also after a crash.
+// A rotation adds a data key, re-encrypts every record with it, and drops the old
+// keys once no record needs them. Its only state is the keyset: as long as that
+// has more than one key, there may be records to re-encrypt, even after a crash.
 
-// KeyStatus says where a rotation is.
+// KeyStatus has the data keys and the progress of a rotation.
 type KeyStatus struct {
 	Keys     []seal.KeyInfo
-	Rotating bool  // records are being sealed anew
-	Done     int64 // records looked at in this pass
-	Total    int64 // records to look at, 0 while it is not known
+	Rotating bool  // records are being re-encrypted
+	Done     int64 // records checked in this pass
+	Total    int64 // records to check, 0 if not known yet
 	Err      string
 }
 
@@ -29,12 +28,12 @@ type rotation struct {
 	done, total atomic.Int64
 	err         atomic.Pointer[string]
 	start       chan struct{}
-	// saving is held while a changed keyset is saved, which may take a service.
+	// saving is held while a changed keyset is saved, which may call a service.
 	saving sync.Mutex
 }
 
-// KeyStatus returns the data keys, without anything secret, and how far a
-// rotation is. Needs an operator.
+// KeyStatus returns the IDs of the data keys and the progress of a rotation. Needs
+// an operator.
 func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
 	rec := c.record("keys.status", 0)
 	if !c.Operator() {
@@ -50,8 +49,8 @@ func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
 	return s, k.recordOutcome(rec, k.now(), nil)
 }
 
-// RotateKeys adds a data key, with which everything is sealed from now on, and
-// starts to seal anew what is there. Needs an operator. It is a conflict while
+// RotateKeys adds a data key, which encrypts everything from now on, and starts to
+// re-encrypt existing records. Needs an operator. It fails with CodeConflict while
 // a rotation is under way.
 func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	rec := c.record("keys.rotate", 0)
@@ -72,7 +71,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	}
 	next, err := now.WithNewKey()
 	if err == nil {
-		// Before anything is sealed with it, the key must be safe.
+		// The key must be durable before anything is sealed with it.
 		err = k.saveKeys(ctx, next)
 	}
 	if err != nil {
@@ -89,7 +88,7 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	return k.recordOutcome(rec, k.now(), nil)
 }
 
-// rotate seals anew whenever the keyset has more than one key.
+// rotate re-encrypts records whenever the keyset has more than one key.
 func (k *Keep) rotate(ctx context.Context) {
 	for {
 		if len(k.records.Keys().KeyInfos()) > 1 && k.saveKeys != nil {
@@ -102,7 +101,7 @@ func (k *Keep) rotate(ctx context.Context) {
 			if err != nil {
 				text := domain(err).Error()
 				k.rotation.err.Store(&text)
-				k.logger.Error("sealing anew stopped, it goes on later", "error", err)
+				k.logger.Error("re-encryption paused, will retry", "error", err)
 				select {
 				case <-ctx.Done():
 					return
@@ -122,12 +121,12 @@ func (k *Keep) rotate(ctx context.Context) {
 
 const (
 	resealBatch = 256
-	// dropDelay is longer than any request takes.
+	// dropDelay is longer than any request.
 	dropDelay = 5 * time.Minute
 )
 
-// reseal goes through the store until nothing needs an old key, and then
-// drops the old keys.
+// reseal re-encrypts records until none needs an old key, and then drops the old
+// keys.
 func (k *Keep) reseal(ctx context.Context) error {
 	primary := k.records.Keys().PrimaryKeyID()
 	k.rotation.done.Store(0)
@@ -140,9 +139,9 @@ func (k *Keep) reseal(ctx context.Context) error {
 		return err
 	}
 	k.rotation.total.Store(total)
-	// What is written after the new key became the primary one is sealed with
-	// it, so one pass finds all, but for transactions that were under way:
-	// hence another pass, until one finds nothing.
+	// Records written after the new key became primary use it, so one pass finds
+	// all others except those of transactions that were under way. So passes
+	// repeat until one finds nothing.
 	for found := true; found; {
 		if found, err = k.resealPass(ctx, primary); err != nil {
 			return err
@@ -172,7 +171,7 @@ func (k *Keep) reseal(ctx context.Context) error {
 		case <-time.After(dropDelay):
 		}
 	})
-	k.logger.Info("all records are sealed with the new data key, the old one is dropped", "key", fmt.Sprintf("%08x", keys.PrimaryKeyID()))
+	k.logger.Info("all records use the new data key; the old one was dropped", "key", fmt.Sprintf("%08x", keys.PrimaryKeyID()))
 	return nil
 }
 
@@ -212,8 +211,8 @@ func (k *Keep) resealPass(ctx context.Context, primary uint32) (found bool, err 
 	}
 }
 
-// resealRecords seals single records anew with the primary key. One that is damaged ends the pass, so
-// that the old key stays until somebody has looked at it.
+// resealRecords re-encrypts records with the primary key. A damaged one ends the
+// pass, so the old key stays until an operator has dealt with it.
 func (k *Keep) resealRecords(ctx context.Context, keys [][]byte) error {
 	return k.updateUnaudited(ctx, func(t *tx) error {
 		for _, key := range keys {
