@@ -64,7 +64,7 @@ func TestServe(t *testing.T) {
 	if !strings.Contains(log.String(), "version="+readVersion().Version) {
 		t.Errorf("it does not say which version it is: %s", log)
 	}
-	if s := log.String(); strings.Count(s, "there is no such setting") != 1 || !strings.Contains(s, "FLUXKEEP_AUDIT_FLIE") || strings.Contains(s, "misspelt-value") {
+	if s := log.String(); strings.Count(s, "no such setting") != 1 || !strings.Contains(s, "FLUXKEEP_AUDIT_FLIE") || strings.Contains(s, "misspelt-value") {
 		t.Errorf("it does not warn of a variable that is misspelt, by its name alone: %s", s)
 	}
 }

@@ -1,11 +1,11 @@
-// Package clock tells the time that stored data goes by: the system's wall clock,
-// but never earlier than the latest time that it was seen to show.
+// Package clock provides the time for expiration: the system's wall clock, but
+// never earlier than the latest time that it has shown.
 //
-// A machine without a battery begins in 1970 until the network tells it the time,
-// and nothing that has expired may be valid again until then. The other mistake,
-// a clock that shows a time far in the future for a while, must not make
-// everything expire for good. So a jump of more than a day is believed for good
-// only when the clock has gone on steadily from there.
+// A machine without a clock battery starts in 1970 until it gets the time from the
+// network, and expired data must not become valid again until then. Conversely, a
+// clock that temporarily shows a time far in the future must not make everything
+// expire for good. So a jump of more than a day becomes permanent only if the clock
+// then runs steadily from there.
 package clock
 
 import (
@@ -15,21 +15,20 @@ import (
 )
 
 const (
-	// tolerance is by how much a clock may be set without being noticed, as
-	// services that keep it right do all the time.
+	// tolerance is the largest adjustment that doesn't count as a jump: time
+	// services make small ones all the time.
 	tolerance = time.Minute
-	// believed is how far the clock may be ahead of the latest time, and of the
-	// time that has passed since then, to be believed at once.
+	// believed is the largest jump ahead that is believed at once.
 	believed = 24 * time.Hour
-	// settled is how long it has to go on steadily to be believed anyway.
+	// settled is how long the clock must run steadily after a larger jump.
 	settled = time.Hour
 )
 
-// Clock is safe for use by several goroutines.
+// Clock is safe for concurrent use.
 type Clock struct {
 	wall   func() time.Time
 	jumped func(by time.Duration)
-	start  time.Time // for the time that has passed, which nobody sets
+	start  time.Time // with a monotonic reading, for elapsed time
 
 	mu     sync.Mutex
 	last   reading
@@ -44,45 +43,45 @@ type reading struct {
 	passed time.Duration
 }
 
-// New returns a Clock that reads wall, and calls jumped when it finds that the
-// wall clock was set, or that the machine slept.
+// New returns a Clock that reads wall. It calls jumped if the wall clock was set or
+// the machine slept.
 func New(wall func() time.Time, jumped func(by time.Duration)) *Clock {
 	return &Clock{wall: wall, jumped: jumped, start: time.Now()}
 }
 
-// Resume tells the clock the latest time of an earlier run.
+// Resume sets the latest time of an earlier run.
 func (c *Clock) Resume(latest time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.latest = reading{latest, time.Since(c.start)}
 }
 
-// Now returns the time that stored data goes by.
+// Now returns the time for expiration.
 func (c *Clock) Now() time.Time {
 	now, _ := c.read()
 	return now
 }
 
-// Wall returns what the system's clock shows.
+// Wall returns the system clock's time.
 func (c *Clock) Wall() time.Time {
 	_, wall := c.read()
 	return wall
 }
 
-// Latest returns the time before which the clock never goes again.
+// Latest returns the latest time so far; Now never returns an earlier one.
 func (c *Clock) Latest() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.latest.wall
 }
 
-// After reports whether the system's clock showed a later time when something
-// was made than it does now: one of both is wrong. It is false for the zero time.
+// After reports whether something was created later than the system clock's time,
+// which means that one of the two is wrong. It is false for the zero time.
 func (c *Clock) After(made time.Time) bool {
 	return !made.IsZero() && made.Sub(c.Wall()) > tolerance
 }
 
-// Err returns what is wrong with the clock, nil when nothing is.
+// Err returns an error if the system clock is wrong.
 func (c *Clock) Err() error {
 	now, wall := c.read()
 	if behind := now.Sub(wall); behind > tolerance {
@@ -97,8 +96,8 @@ func (c *Clock) Err() error {
 }
 
 func (c *Clock) read() (now, wall time.Time) {
-	// Without the monotonic reading, which does not follow when the clock is set
-	// and stands still while the machine sleeps.
+	// Without the monotonic reading, which ignores changes of the clock and stops
+	// while the machine sleeps.
 	wall = c.wall().Round(0)
 	jump, latest := c.note(reading{wall, time.Since(c.start)})
 	if jump != 0 && c.jumped != nil {

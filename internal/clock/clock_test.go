@@ -116,7 +116,7 @@ func TestClock(t *testing.T) {
 		m.set = 0
 		at(t, c, "back", seen)
 		if !c.After(made) || c.After(c.Wall()) {
-			t.Error("what was made in the future is not told from what is made now")
+			t.Error("After doesn't distinguish a future time from now")
 		}
 	})
 	run("a wrong future of years", func(t *testing.T, m *machine) {

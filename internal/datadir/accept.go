@@ -10,8 +10,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Accept makes a data folder that no server has open trust the records that are
-// there, whatever its sums say is missing or was replaced. That is audited. The
+// Accept makes a stopped server's data folder trust its records as they are, even
+// if the sums say that some are missing or were replaced. This is audited. The
 // errors are those of Recover.
 func Accept(ctx context.Context, c *config.Config) error {
 	d, err := unlockOffline(ctx, c)

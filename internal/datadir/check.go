@@ -15,15 +15,15 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// CheckResult counts what Check has read.
+// CheckResult counts the data that Check read.
 type CheckResult struct {
 	keep.CheckReport
 	Lines uint64 // of the audit log
 }
 
-// Check reads everything in a data folder that no server has open, and tells
-// found of all damage. It changes no data. It returns an error when it could
-// not look: a server is running, there is no data, or the key is another one.
+// Check reads everything in a stopped server's data folder, and calls found with
+// all damage. It changes no data. It returns an error if it couldn't check: a
+// server is running, there is no data, or the key is wrong.
 func Check(ctx context.Context, c *config.Config, found func(keep.Damage)) (done CheckResult, err error) {
 	tell := func(what string, err error) {
 		done.Damaged++
@@ -41,8 +41,8 @@ func Check(ctx context.Context, c *config.Config, found func(keep.Damage)) (done
 	return done, checkAudit(ctx, c, &done, checkpoint, tell)
 }
 
-// checkStoreRecords returns the place in the audit log that the store vouches for,
-// nil when it can't be known.
+// checkStoreRecords returns the position up to which the store vouches for the
+// audit log, nil if that is unknown.
 func (d *Data) checkStoreRecords(ctx context.Context, c *config.Config, done *CheckResult, tell func(string, error), found func(keep.Damage)) (*audit.Checkpoint, error) {
 	var err error
 	if d.keys, err = openKeys(ctx, d.dir, c); err != nil {
@@ -71,13 +71,13 @@ func (d *Data) checkStoreRecords(ctx context.Context, c *config.Config, done *Ch
 	done.CheckReport = report
 	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys)
 	if err != nil {
-		return nil, nil // Check has told of it
+		return nil, nil // Check has reported it
 	}
 	return &at, nil
 }
 
-// keysetDamaged tells a keyset that is damaged or lost from a key that is not
-// the right one, or not at hand.
+// keysetDamaged reports whether the keyset is damaged or lost, rather than the key
+// wrong or unavailable.
 func keysetDamaged(dir *dataDir, err error) bool {
 	if _, serr := os.Stat(dir.file(keysetName)); errors.Is(serr, fs.ErrNotExist) {
 		return true
@@ -85,7 +85,7 @@ func keysetDamaged(dir *dataDir, err error) bool {
 	return errors.Is(err, seal.ErrDamaged) && !errors.Is(err, seal.ErrWrongKey)
 }
 
-// checkAudit verifies the audit log, as far as the store vouches for it too.
+// checkAudit verifies the audit log, including the checkpoint in the store.
 func checkAudit(ctx context.Context, c *config.Config, done *CheckResult, checkpoint *audit.Checkpoint, tell func(string, error)) error {
 	if c.AuditLog == "-" {
 		return nil
@@ -101,7 +101,7 @@ func checkAudit(ctx context.Context, c *config.Config, done *CheckResult, checkp
 	case errors.As(err, &damage), errors.Is(err, audit.ErrCheckpoint):
 		tell("the audit log", err)
 	case errors.Is(err, fs.ErrNotExist):
-		// It may have been moved away, which the next start takes for granted.
+		// It may have been moved away, which the next start accepts.
 		if checkpoint != nil {
 			tell("the audit log", fmt.Errorf("%s is missing", filepath.Base(c.AuditLog)))
 		}

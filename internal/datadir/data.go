@@ -1,6 +1,5 @@
-// Package datadir opens the folder that holds everything a server stores, and has
-// the tools that work on it while no server does: check, restore, rewrap,
-// recover and import.
+// Package datadir opens the folder with all of a server's data. It also has the
+// tools for a stopped server's data: check, restore, rewrap, recover and import.
 package datadir
 
 import (
@@ -16,7 +15,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 )
 
-// Data is a data folder that this process has open, and everything in it.
+// Data is an open data folder and everything in it.
 type Data struct {
 	Store *pebblestore.Store
 	Audit *audit.Log
@@ -26,15 +25,15 @@ type Data struct {
 
 	dir     *dataDir
 	keys    *openedKeys // as they were opened
-	newKeys *newKeys    // of a folder that is new, nil otherwise
+	newKeys *newKeys    // for a new folder, nil otherwise
 	saved   *savedKeys
-	newLog  bool   // made by this start
-	faults  faults // none, but in tests
+	newLog  bool   // created by this start
+	faults  faults // none except in tests
 }
 
-// Unlock locks the data folder and opens its data keys; on a first start it
-// makes new ones and keeps them in memory. It may wait for the service that has
-// the key-encryption key, and changes nothing.
+// Unlock locks the data folder and opens its data keys; on a first start it creates
+// new ones in memory. It may wait for the service that has the key-encryption key.
+// It changes nothing.
 func Unlock(ctx context.Context, c *config.Config) (*Data, error) {
 	dir, err := lockDir(c)
 	if err != nil {
@@ -43,7 +42,7 @@ func Unlock(ctx context.Context, c *config.Config) (*Data, error) {
 	return unlockDir(ctx, dir, c)
 }
 
-// unlockDir does the same with a folder that is locked. When it fails, it closes
+// unlockDir is Unlock for a folder that is locked already. If it fails, it closes
 // the folder.
 func unlockDir(ctx context.Context, dir *dataDir, c *config.Config) (*Data, error) {
 	d := &Data{dir: dir, faults: newFaults()}
@@ -60,13 +59,12 @@ func unlockDir(ctx context.Context, dir *dataDir, c *config.Config) (*Data, erro
 	return d, nil
 }
 
-// Open opens the rest of a folder that is unlocked, or makes it. When it fails,
-// it closes the folder.
+// Open opens the rest of an unlocked folder, or creates it. If it fails, it closes
+// the folder.
 //
-// What can be wrong is looked for first where looking changes nothing: format,
-// keyset, key, audit log, and last the store, which looks for itself before it
-// changes anything. So a start that finds one of them damaged leaves the folder
-// as it was.
+// It checks everything before it changes anything: format, keyset, key, audit log,
+// and last the store, which checks itself first. So a start that finds damage
+// leaves the folder unchanged.
 func (d *Data) Open(ctx context.Context, c *config.Config, logger *slog.Logger) (err error) {
 	defer func() {
 		if err != nil {
@@ -100,8 +98,8 @@ func (d *Data) Open(ctx context.Context, c *config.Config, logger *slog.Logger) 
 	if d.newKeys != nil {
 		err = d.dir.finish()
 	} else if rerr := os.Remove(d.dir.file(previousName)); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-		// The keyset has been opened, so nobody needs the one from before.
-		logger.Warn("the keyset from before the last change can't be deleted", "error", rerr)
+		// The keyset has been opened, so the previous one is no longer needed.
+		logger.Warn("the previous keyset can't be deleted", "error", rerr)
 	}
 	d.dir.nameHolder()
 	return err
@@ -110,14 +108,14 @@ func (d *Data) Open(ctx context.Context, c *config.Config, logger *slog.Logger) 
 // Path returns the folder's absolute path.
 func (d *Data) Path() string { return d.dir.path }
 
-// HoldsKey reports whether the key-encryption key lies in the folder, beside
-// the data that it protects.
+// HoldsKey reports whether the key-encryption key is in the folder, next to the
+// data that it protects.
 func (d *Data) HoldsKey(c *config.Config) bool { return d.dir.hasKey(c) }
 
-// CheckKeys finds out what KeyHealth returns. It may wait for a service.
+// CheckKeys updates the result of KeyHealth. It may wait for a service.
 func (d *Data) CheckKeys(ctx context.Context) { d.saved.check(ctx) }
 
-// KeyHealth returns what was found out last. It waits for nothing.
+// KeyHealth returns the result of the last check without waiting.
 func (d *Data) KeyHealth() KeyHealth { return *d.saved.health.Load() }
 
 func (d *Data) openAudit(c *config.Config, logger *slog.Logger) (err error) {
@@ -143,8 +141,8 @@ func (d *Data) readStore() (err error) {
 	return err
 }
 
-// undo closes what a start has opened that failed. The first error says more
-// than those that come here.
+// undo closes everything that a failed start has opened. It ignores errors, since
+// the first one matters.
 func (d *Data) undo(c *config.Config) {
 	empty := d.newLog && d.Audit != nil && d.Audit.Head() == audit.Checkpoint{}
 	_ = d.Close()
@@ -154,7 +152,7 @@ func (d *Data) undo(c *config.Config) {
 	}
 }
 
-// Close closes what is open, in the opposite order.
+// Close closes everything in reverse order.
 func (d *Data) Close() error {
 	var errs []error
 	if d.Keep != nil {
@@ -172,5 +170,5 @@ func (d *Data) Close() error {
 	return errors.Join(errs...)
 }
 
-// discardLog is for commands, which report on their own.
+// discardLog is for commands, which report errors themselves.
 func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -15,20 +15,20 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// The data folder holds these, and nothing else of Fluxkeep's:
+// The data folder contains these files of Fluxkeep, and no others:
 //
-//	format                one line that says what this is
+//	format                one line that identifies the folder
 //	keyset.json           the data keys, wrapped by the key-encryption key
-//	keyset.json.previous  the same before the last change, until the next start
+//	keyset.json.previous  the previous keyset, until the next start
 //	store/                the store
-//	audit.log             the audit log, with what it rotates, unless it is elsewhere
+//	audit.log             the audit log and its rotated files, unless it is elsewhere
 //	key                   the key-encryption key, unless it is elsewhere
-//	lock                  the process that changes what is in the folder
+//	lock                  the process that has the folder open
 //
-// format is the first file to be made. Until all the others are there, and so
-// as long as nobody was answered, it says that the folder is being made: a
-// start that was cut short is completed by the next one. Once it says no more
-// than the format, a file that is missing was lost, and is never made anew.
+// format is created first. Until all other files exist, and so until the first
+// request is answered, it says that the folder is incomplete: the next start
+// completes an interrupted one. Once it contains only the format, a missing file
+// was lost and is never created again.
 const (
 	formatName   = "format"
 	keysetName   = "keyset.json"
@@ -41,38 +41,37 @@ const (
 	formatNumber = 1
 	formatStart  = "fluxkeep data folder, format "
 	formatMaking = ", being made"
-	// formatRestoring is in a folder that a backup is restored into. Nobody
-	// may take that for data before it is whole.
+	// formatRestoring marks a folder during a restore, so that it isn't used
+	// before it is complete.
 	formatRestoring = ", being restored"
 )
 
 // ErrLocked says that another process has the data folder open.
 var ErrLocked = durable.ErrLocked
 
-// errRestoring says that a restore was cut short.
+// errRestoring says that a restore was interrupted.
 var errRestoring = errors.New("a restore into it did not end: remove all that is in it, and restore again")
 
-// dirState says how far a data folder is.
+// dirState is the state of a data folder.
 type dirState int
 
 const (
-	stateEmpty  dirState = iota // there is none, or nothing in it
-	stateMaking                 // a first start was cut short
+	stateEmpty  dirState = iota // it is missing or empty
+	stateMaking                 // a first start was interrupted
 	stateWhole
 )
 
 // dataDir is a data folder that this process has locked.
 type dataDir struct {
 	path    string
-	allowed []string // files of the operator's that may lie in it
+	allowed []string // other files that may be in it
 	state   dirState
-	lock    *os.File // nil as long as there is no folder
+	lock    *os.File // nil until the folder exists
 	named   bool     // the file lockName names this process
 }
 
-// lockDir locks the folder that the settings name, and finds out its state.
-// It changes nothing. The files that the settings name may lie in it, and others
-// of the operator's.
+// lockDir locks the data folder and determines its state. It changes nothing. The
+// files named by settings may be in the folder, and so may others.
 func lockDir(c *config.Config, others ...string) (*dataDir, error) {
 	path, err := filepath.Abs(c.DataDir)
 	if err != nil {
@@ -104,7 +103,7 @@ func lockDir(c *config.Config, others ...string) (*dataDir, error) {
 	return d, nil
 }
 
-// enter locks a folder that is there and reads its state.
+// enter locks an existing folder and reads its state.
 func (d *dataDir) enter() error {
 	if err := d.takeLock(); err != nil {
 		return err
@@ -160,7 +159,7 @@ func parseFormat(text string) (dirState, error) {
 	return 0, fmt.Errorf("its file %s is damaged", formatName)
 }
 
-// begin makes the folder, so that it is known to be one that is being made.
+// begin creates the folder and marks it as incomplete.
 func (d *dataDir) begin() error {
 	if err := durable.MkdirAll(d.path); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
@@ -180,7 +179,7 @@ func (d *dataDir) begin() error {
 	return nil
 }
 
-// finish marks the folder as whole.
+// finish marks the folder as complete.
 func (d *dataDir) finish() error {
 	if err := d.writeFormat(""); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
@@ -193,8 +192,8 @@ func (d *dataDir) writeFormat(state string) error {
 	return durable.ReplaceFile(d.file(formatName), []byte(formatStart+strconv.Itoa(formatNumber)+state+"\n"))
 }
 
-// checkStore makes sure that a whole folder's store was not lost: an empty one
-// would be made in its place.
+// checkStore makes sure that a complete folder's store wasn't lost, since opening
+// it would create an empty one.
 func (d *dataDir) checkStore() error {
 	if d.state != stateWhole {
 		return nil
@@ -211,7 +210,7 @@ func (d *dataDir) checkStore() error {
 	return fmt.Errorf("open the data folder: %s is missing or empty: the data is lost or its disk is not mounted", d.file(storeName))
 }
 
-// hasKey reports whether the key-encryption key lies in the folder.
+// hasKey reports whether the key-encryption key is in the folder.
 func (d *dataDir) hasKey(c *config.Config) bool {
 	if c.Key.Provider != seal.KindKeyFile {
 		return false

@@ -10,8 +10,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/failpoint"
 )
 
-// faults lets a test end the process, or fail its work, at named places. The
-// variable FLUXKEEP_FAILPOINTS names the file that says where.
+// faults lets a test kill the process, or make operations fail, at named points.
+// The variable FLUXKEEP_FAILPOINTS names the file that lists them.
 type faults struct{ points *failpoint.Points }
 
 func newFaults() faults {

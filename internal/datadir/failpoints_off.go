@@ -7,8 +7,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 )
 
-// faults are for tests of crashes and broken disks, which build the program
-// with the tag failpoints. Without it there are none.
+// faults are for tests of crashes and disk errors, which build the program with the
+// tag failpoints. Without it there are none.
 type faults struct{}
 
 func newFaults() faults { return faults{} }

@@ -12,16 +12,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// ImportResult says what Import has done.
+// ImportResult is the result of Import.
 type ImportResult struct {
 	keep.ImportReport
 	Compared  keep.ImportComparison // the secrets, with those of the source
 	NewFolder bool
-	NewKey    string // the key file that was made, "" for none
+	NewKey    string // the key file that was created, "" for none
 }
 
-// errAuditStream says why a command changes nothing: what reads the server's
-// standard output does not read that of a command.
+// errAuditStream refuses a command if the audit log goes to standard output: the
+// program that collects the server's output doesn't get the command's.
 var errAuditStream = errors.New("the audit log goes to standard output: give the file that its lines are to be written to with --audit-log")
 
 // Import takes over what in has into a data folder that no server has open.
@@ -53,8 +53,8 @@ func Import(ctx context.Context, c *config.Config, in keep.Import) (done ImportR
 	return done, nil
 }
 
-// PlanImport says what Import would do. It changes no data and makes no
-// folder; newFolder says that Import would.
+// PlanImport reports what Import would do. It changes no data and creates no
+// folder; newFolder says that Import would create one.
 func PlanImport(ctx context.Context, c *config.Config, in keep.Import) (report keep.ImportReport, newFolder bool, err error) {
 	d, err := openOffline(ctx, c)
 	if errors.Is(err, errNoData) {

@@ -13,18 +13,18 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// maxKeyset bounds what is read as a keyset; seal has the exact limit.
+// maxKeyset limits the size of a keyset file; seal has the exact limit.
 const maxKeyset = 2 << 20
 
-// openedKeys are data keys, and how they were unwrapped.
+// openedKeys are data keys and the way they were unwrapped.
 type openedKeys struct {
 	*seal.Keys
 	wrapped  []byte // the document that they came from
 	provider seal.Provider
-	config   seal.Config // which opens the provider anew
+	config   seal.Config // to open the provider again
 }
 
-// openKeys opens the data keys of a whole folder. It changes nothing.
+// openKeys opens the data keys of a complete folder. It changes nothing.
 func openKeys(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys, error) {
 	wrapped, err := dir.readKeyset()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,7 +33,7 @@ func openKeys(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys,
 	if err != nil {
 		return nil, fmt.Errorf("open the data folder: %w", err)
 	}
-	// Before the key is asked for: no key opens a document that is damaged.
+	// Check this before using the key: no key opens a damaged document.
 	if _, err := seal.Describe(wrapped); err != nil {
 		return nil, fmt.Errorf("%s: %w%s", dir.file(keysetName), err, dir.previousHint())
 	}
@@ -60,7 +60,7 @@ func unlock(ctx context.Context, wrapped []byte, c seal.Config) (*openedKeys, er
 	return &openedKeys{keys, wrapped, provider, c}, nil
 }
 
-// missingKeyError says that a whole folder's key file is not there.
+// missingKeyError says that a complete folder's key file is missing.
 type missingKeyError struct{ path string }
 
 func (e *missingKeyError) Error() string {
@@ -69,8 +69,8 @@ func (e *missingKeyError) Error() string {
 
 func (e *missingKeyError) Unwrap() error { return fs.ErrNotExist }
 
-// ProviderError is the failure of a service to wrap or unwrap the data keys. It
-// tells nothing about them.
+// ProviderError says that a service failed to wrap or unwrap the data keys. It
+// doesn't mean that anything is wrong with them.
 type ProviderError struct {
 	Kind string // of the provider
 	err  error
@@ -108,9 +108,9 @@ func (d *dataDir) readKeyset() ([]byte, error) {
 	return os.ReadFile(d.file(keysetName))
 }
 
-// replaceKeyset puts a keyset in place of old, which stays beside it until a
-// start has opened the new one. When it fails, old is in place, or the new one
-// is and old beside it.
+// replaceKeyset replaces the keyset old, which is saved as the previous one until a
+// start has opened the new one. If it fails, either old is still in use or the new
+// one is and old is the previous one.
 func (d *dataDir) replaceKeyset(old, wrapped []byte) error {
 	err := durable.ReplaceFile(d.file(previousName), old)
 	if err == nil {
@@ -125,7 +125,7 @@ func (d *dataDir) replaceKeyset(old, wrapped []byte) error {
 	return nil
 }
 
-// checkKeyset compares the keyset in the folder with what it should be.
+// checkKeyset compares the keyset in the folder with the expected one.
 func (d *dataDir) checkKeyset(want []byte) error {
 	got, err := d.readKeyset()
 	switch {
@@ -139,7 +139,7 @@ func (d *dataDir) checkKeyset(want []byte) error {
 	return nil
 }
 
-// previousHint names the keyset from before the last change, if it is there.
+// previousHint mentions the previous keyset, if it exists.
 func (d *dataDir) previousHint() string {
 	if _, err := os.Stat(d.file(previousName)); err != nil {
 		return ""
@@ -150,12 +150,12 @@ func (d *dataDir) previousHint() string {
 // newKeys are the data keys of a first start, before it writes anything.
 type newKeys struct {
 	*openedKeys      // nil while the key file is missing
-	saved       bool // by an earlier start that was cut short
+	saved       bool // by an earlier start that was interrupted
 }
 
-// prepareKeys makes the data keys of a new folder, or opens those that a start
-// made before it was cut short. It changes nothing, so that without a usable
-// key-encryption key nothing is made at all.
+// prepareKeys creates the data keys of a new folder, or opens those of an
+// interrupted start. It changes nothing, so without a usable key-encryption key
+// nothing is created.
 func prepareKeys(ctx context.Context, dir *dataDir, c *config.Config) (*newKeys, error) {
 	sc := c.SealConfig()
 	provider, err := seal.OpenProvider(ctx, sc)
@@ -185,8 +185,7 @@ func createKeys(ctx context.Context, provider seal.Provider, c seal.Config) (*op
 	return &openedKeys{keys, wrapped, provider, c}, nil
 }
 
-// write makes the folder, the key file if it is missing, and the keyset, all of
-// which are durable when it returns.
+// write durably creates the folder, the keyset, and the key file if it is missing.
 func (n *newKeys) write(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys, error) {
 	if n.saved {
 		return n.openedKeys, nil
@@ -212,8 +211,8 @@ func (n *newKeys) write(ctx context.Context, dir *dataDir, c *config.Config) (*o
 	return keys, nil
 }
 
-// makeKeyFile makes a key file that is there whole or not at all, and opens it.
-// A crash can leave what it has begun, under another name.
+// makeKeyFile atomically creates a key file and opens it. A crash can leave a
+// temporary file.
 func makeKeyFile(path string) (seal.Provider, error) {
 	temp := path + durable.TempSuffix
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {

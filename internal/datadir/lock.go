@@ -15,8 +15,8 @@ import (
 // takeLock keeps other processes out of the folder, and makes sure that no
 // other user can change it.
 //
-// Some network file systems have no locks. There, those of the store and of the
-// audit log have to do.
+// Some network file systems have no locks. There, the locks of the store and the
+// audit log have to suffice.
 func (d *dataDir) takeLock() error {
 	f, err := openLock(d.path)
 	if err != nil {
@@ -46,13 +46,13 @@ func (e *lockedError) Error() string {
 
 func (e *lockedError) Unwrap() error { return ErrLocked }
 
-// nameHolder writes down who has the folder open. That is for people, so it may
-// fail: the lock doesn't depend on it.
+// nameHolder writes a file that says who has the folder open. It is for people, so
+// it may fail: the lock doesn't depend on it.
 func (d *dataDir) nameHolder() {
 	d.named = d.writeHolder(fmt.Sprintf("%s, process %d\n", commandName(os.Args), os.Getpid())) == nil
 }
 
-// holder returns who has the folder open, "" when that isn't known.
+// holder returns who has the folder open, "" if unknown.
 func (d *dataDir) holder() string {
 	f, err := os.Open(d.file(lockName))
 	if err != nil {
@@ -79,7 +79,7 @@ func commandName(args []string) string {
 	return name
 }
 
-// close gives the lock back.
+// close releases the lock.
 func (d *dataDir) close() error {
 	if d.lock == nil {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
-// openLock opens what is locked: the folder itself, so that a command that
-// finds it in use leaves no file behind, and a full disk is no obstacle.
+// openLock opens the folder itself, which is then locked. So a command that finds
+// it in use leaves no file behind, and locking works on a full disk.
 func openLock(dir string) (*os.File, error) { return os.Open(dir) }
 
 func (d *dataDir) writeHolder(text string) error {

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// openLock opens what is locked: a file, since Windows can't lock folders.
+// openLock opens the file to lock, since Windows can't lock folders.
 func openLock(dir string) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// errNoData says that a folder is not there, is empty, or was never made whole.
+// errNoData says that a folder is missing, empty or incomplete.
 var errNoData = fmt.Errorf("holds no data: %w", fs.ErrNotExist)
 
-// lockWhole locks a data folder that has data and that no server has open. The
-// error is ErrLocked when one has, and fs.ErrNotExist when there is no data.
+// lockWhole locks a stopped server's data folder. The error is ErrLocked if a
+// server has it open, and fs.ErrNotExist if there is no data.
 func lockWhole(c *config.Config) (*dataDir, error) {
 	dir, err := lockDir(c)
 	if err != nil {
@@ -39,8 +39,8 @@ func unlockOffline(ctx context.Context, c *config.Config) (*Data, error) {
 	return unlockDir(ctx, dir, c)
 }
 
-// openOffline opens the folder, the keys and the store of a server that is
-// stopped for reading, but neither the audit log nor the domain.
+// openOffline opens a stopped server's folder, keys and store for reading, but
+// neither the audit log nor the Keep.
 func openOffline(ctx context.Context, c *config.Config) (d *Data, err error) {
 	d = new(Data)
 	defer func() {
@@ -61,11 +61,10 @@ func openOffline(ctx context.Context, c *config.Config) (d *Data, err error) {
 	return d, d.readStore()
 }
 
-// AuditCheckpoint returns the place in the audit log that the store of a data
-// folder vouches for, zero when there is none yet. It is for who verifies the
-// log without the server. The error is ErrLocked while a server has the folder
-// open, and fs.ErrNotExist when there is no data in it or its key file is not
-// at hand.
+// AuditCheckpoint returns the position up to which a data folder's store vouches
+// for the audit log, zero if there is none yet. It is for verifying the log without
+// the server. The error is ErrLocked while a server has the folder open, and
+// fs.ErrNotExist if it has no data or its key file is missing.
 func AuditCheckpoint(ctx context.Context, c *config.Config) (at audit.Checkpoint, err error) {
 	d, err := openOffline(ctx, c)
 	if err != nil {

@@ -4,5 +4,5 @@ package datadir
 
 import "os"
 
-// checkOwner does nothing: access lists say who can change a folder here.
+// checkOwner does nothing: on this system, access lists protect the folder.
 func checkOwner(*os.File) error { return nil }

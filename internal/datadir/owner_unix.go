@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// checkOwner makes sure that only this user, root and those whom root has let
-// in can change a folder's files.
+// checkOwner makes sure that only this user, root, and users that root has allowed
+// can change a folder's files.
 func checkOwner(dir *os.File) error {
 	info, err := dir.Stat()
 	if err != nil {
@@ -26,10 +26,10 @@ func checkOwner(dir *os.File) error {
 	return nil
 }
 
-// checkAccess refuses what sshd refuses for its files, with two exceptions.
-// Root may work on a folder of any user: that is how offline commands are run,
-// and how a container sees a folder of its host. A group may write to a folder of
-// root's: that is how Kubernetes hands out volumes (fsGroup).
+// checkAccess refuses the same folders that sshd refuses for its files, with two
+// exceptions. Root may use any user's folder, as offline commands and containers
+// with a host's folder do. A group may write to root's folder, since that is how
+// Kubernetes mounts volumes (fsGroup).
 func checkAccess(mode fs.FileMode, owner, user int) error {
 	const groupWrite, othersWrite = 0o020, 0o002
 	switch {

@@ -9,12 +9,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Recover calls do with what is kept in a data folder that no server has open,
-// for somebody who has the data and its key and has lost the tokens and
-// passwords: do acts as keep.Offline, and what it does is audited. With the
-// context that do gets, it works on a disk that is almost full. The error is
-// ErrLocked while a server has the folder open, and fs.ErrNotExist when there is
-// no data in it or its key file is not at hand.
+// Recover calls do with the Keep of a stopped server's data folder, for an operator
+// who has the data and its key but has lost the tokens and passwords. do acts as
+// keep.Offline, and its actions are audited. The context passed to do makes it work
+// on an almost full disk. The error is ErrLocked while a server has the folder open,
+// and fs.ErrNotExist if it has no data or its key file is missing.
 func Recover(ctx context.Context, c *config.Config, do func(context.Context, *keep.Keep) error) error {
 	d, err := unlockOffline(ctx, c)
 	if err != nil {

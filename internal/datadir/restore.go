@@ -17,7 +17,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// RestoreResult says what Restore has put into a data folder.
+// RestoreResult describes the restored backup.
 type RestoreResult struct {
 	Records int
 	Created time.Time // of the backup
@@ -58,7 +58,7 @@ func Restore(ctx context.Context, c *config.Config, file io.ReadSeeker) (done Re
 	return done, d.restore(ctx, keyset, file)
 }
 
-// BackupKeyError says that a backup does not open with the key at hand.
+// BackupKeyError says that the configured key doesn't open a backup.
 type BackupKeyError struct {
 	Needed seal.Info
 	err    error
@@ -70,9 +70,9 @@ func (e *BackupKeyError) Error() string {
 
 func (e *BackupKeyError) Unwrap() error { return e.err }
 
-// restore writes what was verified. What it has made it removes again when it
-// fails. When the process is killed in between, the folder says what happened,
-// and no server takes it for data.
+// restore writes a verified backup. If it fails, it removes everything it has
+// created. If the process is killed, the folder stays marked as an unfinished
+// restore, which no server opens.
 func (d *Data) restore(ctx context.Context, keyset []byte, file io.Reader) (err error) {
 	made := missingFolders(d.dir.path)
 	defer func() {
@@ -103,8 +103,8 @@ func (d *Data) restore(ctx context.Context, keyset []byte, file io.Reader) (err 
 	return d.dir.finish()
 }
 
-// missingFolders lists a folder and those above it that are not there yet,
-// the deepest first.
+// missingFolders lists a folder and its parents that don't exist yet, the deepest
+// first.
 func missingFolders(path string) (missing []string) {
 	for {
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -115,7 +115,7 @@ func missingFolders(path string) (missing []string) {
 	}
 }
 
-// removeCreated removes what a restore that failed has made.
+// removeCreated removes everything that a failed restore has created.
 func (d *Data) removeCreated(folders []string) error {
 	var errs []error
 	if d.Store != nil {
@@ -123,7 +123,7 @@ func (d *Data) removeCreated(folders []string) error {
 		d.Store = nil
 	}
 	dir := d.dir
-	// format goes last: as long as it is there, it tells what the rest is.
+	// Remove format last: until then, it identifies the rest.
 	for _, name := range []string{storeName, keysetName, keysetName + durable.TempSuffix, formatName + durable.TempSuffix, formatName} {
 		errs = append(errs, os.RemoveAll(dir.file(name)))
 	}

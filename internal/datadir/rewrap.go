@@ -11,18 +11,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// RewrapResult says which key-encryption key a data folder needed before, and
-// which one it needs now.
+// RewrapResult has the previous and the new key-encryption key of a data folder.
 type RewrapResult struct {
 	Before, After seal.Info
-	NewKeyFile    string // that was made, "" for none
+	NewKeyFile    string // the file that was created, "" for none
 }
 
-// Rewrap wraps the data keys of a data folder, which no server has open, with
-// another key-encryption key: the one that to names. The data stays as it is. A
-// key file that is not there yet is made. What Rewrap has written opens with
-// the new key, and the keyset from before stays beside it until a server has
-// started with the new one. When Rewrap fails, the folder is as it was.
+// Rewrap wraps the data keys of a stopped server's data folder with the
+// key-encryption key that to names. The data doesn't change. A missing key file is
+// created. The previous keyset is kept until a server has started with the new one.
+// If Rewrap fails, the folder is unchanged.
 func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err error) {
 	dir, err := lockWhole(c)
 	if err != nil {
@@ -54,8 +52,8 @@ func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err e
 	return done, dir.replaceKeyset(keys.wrapped, wrapped)
 }
 
-// makeMissingKey makes the key file that c names, if it names one that is not
-// there, and returns its path.
+// makeMissingKey creates the key file that c names, if it is missing, and returns
+// its path.
 func makeMissingKey(ctx context.Context, c *config.Config) (string, error) {
 	if c.Key.Provider != seal.KindKeyFile {
 		return "", nil
@@ -70,8 +68,8 @@ func makeMissingKey(ctx context.Context, c *config.Config) (string, error) {
 	return c.KeyFile(), nil
 }
 
-// wrapFor wraps data keys with the key-encryption key that c names, and makes
-// sure that it opens them again, asked for anew.
+// wrapFor wraps data keys with the key-encryption key that c names, and verifies
+// that a new provider opens them.
 func wrapFor(ctx context.Context, keys *seal.Keys, c *config.Config) ([]byte, error) {
 	provider, err := seal.OpenProvider(ctx, c.SealConfig())
 	if err != nil {

@@ -11,23 +11,23 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// savedKeys are the data keys of a running server and their wrapped forms, each
-// of which was unwrapped and compared before it was saved.
+// savedKeys are the data keys of a running server and their wrapped forms. Each was
+// unwrapped and compared before it was saved.
 type savedKeys struct {
 	dir    *dataDir
 	logger *slog.Logger
 	health atomic.Pointer[KeyHealth]
 
-	mu     sync.Mutex // never held while a service is waited for
+	mu     sync.Mutex // never held while waiting for a service
 	last   *openedKeys
-	before *openedKeys // in use for a moment more after a save
+	before *openedKeys // still in use for a moment after a save
 }
 
-// KeyHealth tells whether the next start will be able to open the data keys. The
-// running server doesn't need to.
+// KeyHealth says whether the next start can open the data keys. A running server
+// doesn't need to.
 type KeyHealth struct {
 	Provider error // why the key-encryption key doesn't unwrap them
-	File     error // why the keyset in the folder is not the one that was saved
+	File     error // why the folder's keyset isn't the saved one
 	Checked  time.Time
 }
 
@@ -59,8 +59,8 @@ func (s *savedKeys) save(ctx context.Context, keys *seal.Keys) error {
 	return nil
 }
 
-// wrapped returns the wrapped form of keys that are in use, for a backup. It is
-// right even if the keyset in the folder no longer is, which is reported.
+// wrapped returns the wrapped form of keys in use, for a backup. It is correct even
+// if the folder's keyset no longer is; that is reported.
 func (s *savedKeys) wrapped(keys *seal.Keys) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,8 +73,8 @@ func (s *savedKeys) wrapped(keys *seal.Keys) ([]byte, error) {
 	return nil, errors.New("the data keys in use were never saved")
 }
 
-// check looks whether the next start will be able to open the data keys. It does
-// what that will do, so it may wait for a service.
+// check checks whether the next start can open the data keys. It does the same, so
+// it may wait for a service.
 func (s *savedKeys) check(ctx context.Context) {
 	now := s.latest()
 	again, err := unlock(ctx, now.wrapped, now.config)
@@ -82,7 +82,7 @@ func (s *savedKeys) check(ctx context.Context) {
 		err = errors.New("the key-encryption key unwraps other data keys than those in use")
 	}
 	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
-		return // the server ends
+		return // the server is shutting down
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +91,7 @@ func (s *savedKeys) check(ctx context.Context) {
 	})
 }
 
-// report changes what is known, and logs what is new in it.
+// report updates the health and logs changes.
 func (s *savedKeys) report(change func(*KeyHealth)) {
 	was := s.health.Load()
 	is := *was

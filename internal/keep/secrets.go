@@ -7,8 +7,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
-// Secret is a name with its value, and Document what one version of an
-// organization's secrets shows.
+// Secret is a name with its value, and Document the content of one version of an
+// organization's secrets.
 type (
 	Secret   = secretmap.Secret
 	Document = secretmap.Document
@@ -23,7 +23,7 @@ func (v *view) readableMap(c *Caller, org ID) (*knownMap, error) {
 }
 
 // SecretNames returns the names of an organization's secrets, in byte order.
-// Needs read on the organization's secrets. The slice must not be changed.
+// Needs read on the organization's secrets. The slice must not be modified.
 func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, error) {
 	var out []string
 	rec := c.record("secrets.list", org)
@@ -48,9 +48,8 @@ func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, err
 	return out, err
 }
 
-// SecretOrganizations returns the organizations that have versions of secrets
-// or settings for them, and whose secrets the caller may read, in the order of
-// their IDs.
+// SecretOrganizations returns the organizations that have secret versions or
+// settings and whose secrets the caller may read, in the order of their IDs.
 func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) {
 	var out []ID
 	err := k.read(ctx, c.record("secrets.organizations", 0), func(v *view) error {
@@ -72,9 +71,9 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) 
 	return out, err
 }
 
-// Document returns what a version shows; 0 is the current one. Needs read on
-// the organization's secrets. ErrVersionNotFound when there is no such
-// version; a hidden version comes without secrets.
+// Document returns the content of a version; 0 is the current one. It returns
+// ErrVersionNotFound if there is no such version; a hidden version has no secrets.
+// Needs read on the organization's secrets.
 func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (Document, error) {
 	var out Document
 	rec := c.record("secrets.read", org)
@@ -94,10 +93,10 @@ func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (
 	return out, err
 }
 
-// Values returns the current values of the names, of all when names is nil;
-// a name that is not there is left out. With a tag that is still right it
-// returns a Document with that Tag and no secrets: nothing has changed. Needs
-// read on the organization's secrets.
+// Values returns the current values of the names, of all if names is nil; it omits
+// names that don't exist. If tag is current, nothing has changed, and Values
+// returns a Document with that Tag and no secrets. Needs read on the organization's
+// secrets.
 func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag string) (Document, error) {
 	var out Document
 	rec := c.record("secrets.read", org)

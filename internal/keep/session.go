@@ -8,11 +8,10 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
-// Authenticate finds the caller behind a token. An unknown or expired token
-// is ErrUnauthenticated; a token whose user is inactive or gone,
-// ErrUserInactive. An inactive token is a caller who may do nothing.
-// Only refusals are audited: what the caller then does has a record of its
-// own.
+// Authenticate finds the caller behind a token. An unknown or expired token is
+// ErrUnauthenticated; a token whose user is inactive or deleted, ErrUserInactive.
+// An inactive token is a caller without permissions. Only refusals are audited: the
+// action that follows has its own record.
 func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller, error) {
 	if k.log.Err() == nil {
 		if i, ok := k.directory.KnownToken(value, k.now()); ok && !k.clock.After(i.Wall) {
@@ -22,7 +21,7 @@ func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller
 	return k.lookUp(ctx, o, value)
 }
 
-// lookUp is Authenticate for a caller who is not known yet.
+// lookUp is Authenticate for a caller who isn't cached.
 func (k *Keep) lookUp(ctx context.Context, o Origin, value string) (Caller, error) {
 	c := Anonymous(o)
 	if err := k.requireAuditLog(&c, "authenticate", 0); err != nil {
@@ -58,8 +57,8 @@ func newCaller(o Origin, i *directory.Identity) Caller {
 	return c
 }
 
-// AuthenticateSession finds the caller behind a session's key, and gives the
-// session more time when it is near its end.
+// AuthenticateSession finds the caller behind a session's key, and extends a
+// session that is about to expire.
 func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) (Caller, error) {
 	c := Anonymous(o)
 	if err := k.requireAuditLog(&c, "authenticate", 0); err != nil {
@@ -98,14 +97,14 @@ func (k *Keep) sessionHash(value string) directory.Hash {
 
 // Session is a user's sign-in.
 type Session struct {
-	Key     string // shown once; only a keyed hash of it is kept
+	Key     string // shown once; only a keyed hash of it is stored
 	Expires time.Time
 }
 
-// SignIn makes a session for a user with the right password. The session of an
-// inactive user can do nothing. Every refusal is ErrUnauthenticated, takes as
-// long as any other, and says nothing, except for a right password that is no
-// longer allowed; too many attempts are CodeTooMany.
+// SignIn creates a session for a user with the right password. The session of an
+// inactive user has no permissions. Refusals are ErrUnauthenticated and all take
+// the same time, except that a right password that is no longer allowed says so,
+// and too many attempts are CodeTooMany.
 func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Session, error) {
 	rec := c.record("sessions.create", 0)
 	refuse := func(err error) (Session, error) { return Session{}, k.recordOutcome(rec, k.now(), domain(err)) }
@@ -169,7 +168,7 @@ func (k *Keep) SignOut(ctx context.Context, c Caller, value string) error {
 	})
 }
 
-// sweepExpired removes what has expired, now and then.
+// sweepExpired periodically removes expired sessions and login tokens.
 func (k *Keep) sweepExpired(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Minute)
 	defer tick.Stop()
@@ -180,12 +179,12 @@ func (k *Keep) sweepExpired(ctx context.Context) {
 		case <-tick.C:
 		}
 		if err := k.removeExpired(ctx); err != nil && ctx.Err() == nil {
-			k.logger.Warn("expired sessions stay for now", "error", err)
+			k.logger.Warn("expired sessions could not be removed, will retry", "error", err)
 		}
 	}
 }
 
-// removeExpired removes the sessions and the login tokens that have ended.
+// removeExpired removes expired sessions and login tokens.
 func (k *Keep) removeExpired(ctx context.Context) error {
 	var expired *directory.Expired
 	err := k.readUnaudited(ctx, func(v *view) (err error) {

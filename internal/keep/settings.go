@@ -6,19 +6,19 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
-// Metadata is what KV version 2 calls a secret's metadata, Settings the part of
-// it that SettingsUpdate changes.
+// Metadata is the metadata of a secret in KV version 2, and Settings the part that
+// SettingsUpdate changes.
 type (
 	Metadata       = secretmap.Metadata
 	Settings       = secretmap.Settings
 	SettingsUpdate = secretmap.SettingsUpdate
 )
 
-// DefaultMaxVersions is how many versions are kept when nothing else is set.
+// DefaultMaxVersions is the number of versions stored by default.
 const DefaultMaxVersions = secretmap.DefaultMaxVersions
 
-// Metadata returns the settings and the versions. Needs read on the
-// organization's secrets. ErrVersionNotFound when nothing was ever written.
+// Metadata returns the settings and the versions, or ErrVersionNotFound if nothing
+// was ever written. Needs read on the organization's secrets.
 func (k *Keep) Metadata(ctx context.Context, c Caller, org ID) (Metadata, error) {
 	var out Metadata
 	err := k.read(ctx, c.record("secrets.metadata", org), func(v *view) error {
@@ -32,8 +32,8 @@ func (k *Keep) Metadata(ctx context.Context, c Caller, org ID) (Metadata, error)
 	return out, err
 }
 
-// UpdateSettings changes how versions are kept. Needs write on the
-// organization's secrets.
+// UpdateSettings changes how versions are stored. Needs write on the organization's
+// secrets.
 func (k *Keep) UpdateSettings(ctx context.Context, c Caller, org ID, u SettingsUpdate) error {
 	return k.updateVersions(ctx, c, "secrets.settings", org, "change settings", func(w *secretmap.Writer) error {
 		return w.UpdateSettings(u)

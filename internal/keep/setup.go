@@ -9,26 +9,27 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
-// SetupRequest is what a new server is set up with.
+// SetupRequest describes the setup of a new server.
 type SetupRequest struct {
 	User     string
 	Password string // may be empty: the user then can't sign in
 	Org      string
-	Token    string // empty: one is made
-	// Bucket and Retention are asked for by InfluxDB's clients. They must be
-	// what InfluxDB takes, and nothing is kept of them.
+	Token    string // empty: generate one
+	// Bucket and Retention are sent by InfluxDB's clients. They are validated as
+	// in InfluxDB but not stored.
 	Bucket    string
-	Retention time.Duration // 0: for ever
+	Retention time.Duration // 0: forever
 }
 
-// SetupResult is what a new server has after its setup.
+// SetupResult has the objects that Setup created.
 type SetupResult struct {
 	User  User
 	Org   Organization
 	Token Token
 }
 
-// SetupAllowed reports whether the server is not set up yet. Anybody may ask.
+// SetupAllowed reports whether the server has yet to be set up. It needs no
+// permission.
 func (k *Keep) SetupAllowed(ctx context.Context) (bool, error) {
 	allowed := false
 	err := k.readUnaudited(ctx, func(v *view) error {
@@ -39,13 +40,13 @@ func (k *Keep) SetupAllowed(ctx context.Context) (bool, error) {
 	return allowed, domain(err)
 }
 
-// Setup makes the first user, who owns the instance, the first organization
-// and an operator token. Anybody may do it, once.
+// Setup creates the first user, who owns the instance, the first organization and
+// an operator token. It needs no permission, and works only once.
 func (k *Keep) Setup(ctx context.Context, c Caller, q SetupRequest) (SetupResult, error) {
 	var out SetupResult
 	rec := c.record("setup", 0)
 	refuse := func(err error) (SetupResult, error) { return SetupResult{}, k.recordOutcome(rec, k.now(), domain(err)) }
-	// Before anything is spent on a password.
+	// Check before hashing a password.
 	if err := k.readUnaudited(ctx, func(v *view) error { return v.maySetup(&q) }); err != nil {
 		return refuse(err)
 	}
@@ -117,7 +118,7 @@ func (v *view) maySetup(q *SetupRequest) error {
 	if done {
 		return errorf(CodeConflict, "onboarding has already been completed")
 	}
-	// Or everybody who was here has been removed from the disk.
+	// Otherwise all users and organizations were removed from the disk.
 	if err := v.verifyDirectory(); err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (v *view) maySetup(q *SetupRequest) error {
 	return checkNewUserName(q.User)
 }
 
-// checkTokenValue refuses a token that no HTTP header can carry to the server.
+// checkTokenValue refuses a token that can't be sent in an HTTP header.
 func checkTokenValue(value string) error {
 	switch {
 	case len(value) > maxTokenValue:
@@ -143,7 +144,7 @@ func checkTokenValue(value string) error {
 
 const maxTokenValue = 1024
 
-// checkBucket has InfluxDB's words.
+// checkBucket has InfluxDB's wording.
 func (q SetupRequest) checkBucket() error {
 	switch {
 	case strings.HasPrefix(q.Bucket, "_"):

@@ -7,8 +7,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// clockPeriod is how often at most the latest time is made durable. So much may
-// be forgotten when the process is killed.
+// clockPeriod is the interval at which the latest time is saved, and so the most
+// that is lost if the process is killed.
 const clockPeriod = time.Minute
 
 // clockRecord is the latest time that the store has seen.
@@ -16,7 +16,7 @@ type clockRecord struct {
 	Latest time.Time `json:"latest"`
 }
 
-// resumeClock makes the clock go on from where the last run saw it.
+// resumeClock sets the clock's latest time to that of the last run.
 func (k *Keep) resumeClock(ctx context.Context) error {
 	return k.readUnaudited(ctx, func(v *view) error {
 		r, err := record.Load[clockRecord](v.Reader, record.Key(record.TableClock))
@@ -28,8 +28,8 @@ func (k *Keep) resumeClock(ctx context.Context) error {
 	})
 }
 
-// saveClock makes the latest time durable, if it is later by a period than what
-// the store has.
+// saveClock saves the latest time if it is at least a period later than the saved
+// one.
 func (k *Keep) saveClock(ctx context.Context, period time.Duration) error {
 	k.clock.Now()
 	latest := k.clock.Latest()
@@ -60,8 +60,8 @@ func (k *Keep) keepClock(ctx context.Context) {
 	}
 }
 
-// Now returns the time that decides what has expired.
+// Now returns the time for expiration.
 func (k *Keep) Now() time.Time { return k.now() }
 
-// ClockErr returns what is wrong with the system's clock, nil when nothing is.
+// ClockErr returns an error if the system clock is wrong.
 func (k *Keep) ClockErr() error { return k.clock.Err() }

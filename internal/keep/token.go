@@ -10,10 +10,10 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
-// Token is an API token (InfluxDB: authorization).
+// Token is an API token (an authorization in InfluxDB).
 type Token = directory.Token
 
-// TokenFilter chooses tokens; what is zero does not choose.
+// TokenFilter selects tokens; zero fields are ignored.
 type TokenFilter struct {
 	ID       ID
 	Org      ID
@@ -22,7 +22,7 @@ type TokenFilter struct {
 	UserName string
 }
 
-// NewToken describes a token to be made.
+// NewToken describes a token to create.
 type NewToken struct {
 	Org         ID
 	User        ID // 0: the caller's
@@ -33,8 +33,8 @@ type NewToken struct {
 	Names       []string // nil: all; an empty list is refused
 }
 
-// mayToken asks for a permission on a token and on its user, as InfluxDB does. To
-// a caller limited to some names, tokens for others don't exist.
+// mayToken checks permission on a token and on its user, as InfluxDB does. For a
+// caller limited to some names, tokens for others don't exist.
 func (c *Caller) mayToken(a acl.Action, t *Token) error {
 	if err := c.may(a, acl.Resource{Type: acl.Authorizations, ID: t.ID, OrgID: t.Org}); err != nil {
 		return err
@@ -51,8 +51,8 @@ func (c *Caller) mayToken(a acl.Action, t *Token) error {
 	return nil
 }
 
-// ownToken returns a token that the caller has the permission for. Without
-// permission to read it, there is no such token, unless it is the caller's own.
+// ownToken returns a token that the caller has permission for. Without permission
+// to read it, it is reported as missing unless it is the caller's own.
 func (v *view) ownToken(c *Caller, a acl.Action, id ID) (Token, error) {
 	if c.inactive {
 		return Token{}, ErrTokenInactive
@@ -85,7 +85,7 @@ func (k *Keep) Token(ctx context.Context, c Caller, id ID) (Token, error) {
 	return out, err
 }
 
-// Tokens returns the tokens that the filter chooses and the caller may read.
+// Tokens returns the tokens that match the filter and that the caller may read.
 func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, error) {
 	var out []Token
 	err := k.read(ctx, c.record("tokens.list", f.Org), func(v *view) error {
@@ -118,8 +118,8 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 	return out, err
 }
 
-// addToken appends the token if it is there and readable. That it is missing is
-// told only to those who may read all.
+// addToken appends the token if it exists and is readable. Only callers who may
+// read all tokens get an error for a missing one.
 func (v *view) addToken(c *Caller, id ID, out *[]Token) error {
 	t, err := v.dir.ListedToken(id)
 	if err == nil {
@@ -141,8 +141,8 @@ func (v *view) addToken(c *Caller, id ID, out *[]Token) error {
 	return nil
 }
 
-// resolve replaces names in a filter by IDs. One who may not read all
-// organizations or users is not told that a name is unknown.
+// resolve replaces names in a filter with IDs. Without permission to read all
+// organizations or users, the caller can't tell whether a name exists.
 func (v *view) resolve(c *Caller, f TokenFilter) (TokenFilter, bool, error) {
 	var err error
 	if f.User == 0 && f.UserName != "" {
@@ -170,8 +170,8 @@ func (v *view) resolve(c *Caller, f TokenFilter) (TokenFilter, bool, error) {
 	return f, true, nil
 }
 
-// CreateToken makes a token. Needs write on the organization's tokens and on
-// the user, and every permission that the token is to have.
+// CreateToken creates a token. Needs write on the organization's tokens and on the
+// user, and every permission that the token gets.
 func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, error) {
 	value := directory.NewTokenValue()
 	var out Token
@@ -239,7 +239,7 @@ func (v *view) checkNewToken(n NewToken) error {
 	return nil
 }
 
-// TokenUpdate changes what is not nil.
+// TokenUpdate changes the fields that aren't nil.
 type TokenUpdate struct {
 	Active      *bool
 	Description *string
@@ -279,8 +279,8 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 	return out, err
 }
 
-// DeleteToken removes a token, and with it the login tokens that it gave.
-// Needs write on it and on its user.
+// DeleteToken removes a token and its login tokens. Needs write on it and on its
+// user.
 func (k *Keep) DeleteToken(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = id.String()

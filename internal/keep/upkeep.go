@@ -5,14 +5,13 @@ import (
 	"errors"
 )
 
-// compacter is a store that can remove from the disk what was deleted or
-// overwritten.
+// compacter is a store that can purge deleted and overwritten data from the disk.
 type compacter interface {
 	Compact(ctx context.Context) error
 }
 
-// Compact removes for good what is no longer kept: records of versions that
-// were pruned, and their bytes on the disk. Needs an operator.
+// Compact purges deleted data: the records of pruned versions, and their bytes on
+// the disk. Needs an operator.
 func (k *Keep) Compact(ctx context.Context, c Caller) error {
 	rec := c.record("compact", 0)
 	if !c.Operator() {
@@ -25,7 +24,8 @@ func (k *Keep) Compact(ctx context.Context, c Caller) error {
 	return k.recordOutcome(rec, k.now(), domain(err))
 }
 
-// sweepAll removes, organization by organization, what no kept version needs.
+// sweepAll removes the records that no stored version needs, one organization at a
+// time.
 func (k *Keep) sweepAll(ctx context.Context) error {
 	var orgs []ID
 	err := k.readUnaudited(ctx, func(v *view) error {

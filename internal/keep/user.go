@@ -10,10 +10,10 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
-// User is somebody who can sign in and own tokens.
+// User is a user who can sign in and own tokens.
 type User = directory.User
 
-// UserFilter chooses users; what is zero does not choose.
+// UserFilter selects users; zero fields are ignored.
 type UserFilter struct {
 	ID   ID
 	Name string
@@ -56,8 +56,8 @@ func (k *Keep) Me(ctx context.Context, c Caller) (User, error) {
 	return out, err
 }
 
-// Users returns the users that the filter chooses and the caller may read. A
-// caller who may not read all of them gets an empty list for a name or an ID,
+// Users returns the users that match the filter and that the caller may read.
+// Without permission to read all, the result for an unreadable name or ID is empty
 // whether it exists or not.
 func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error) {
 	var out []User
@@ -99,7 +99,7 @@ func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error
 	return out, err
 }
 
-// CreateUser makes a user without a password. Needs write on all users.
+// CreateUser creates a user without a password. Needs write on all users.
 func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active bool) (User, error) {
 	var out User
 	rec := c.record("users.create", 0)
@@ -128,8 +128,8 @@ func checkUserName(name string) error {
 	return validName("user name", name)
 }
 
-// checkNewUserName also refuses a name that HTTP's basic authentication can't
-// carry, so that the user could not sign in.
+// checkNewUserName also refuses names that HTTP basic authentication can't
+// transmit, since the user couldn't sign in.
 func checkNewUserName(name string) error {
 	if strings.ContainsFunc(name, func(r rune) bool { return r == ':' || unicode.IsControl(r) }) {
 		return errorf(CodeInvalid, "user name must not have a colon or control characters")
@@ -137,14 +137,14 @@ func checkNewUserName(name string) error {
 	return checkUserName(name)
 }
 
-// UserUpdate changes what is not nil.
+// UserUpdate changes the fields that aren't nil.
 type UserUpdate struct {
 	Name   *string
 	Active *bool
 }
 
-// UpdateUser changes a user. Needs write on it. The sessions and tokens of a
-// user who is inactive can do nothing.
+// UpdateUser changes a user. Needs write on it. The sessions and tokens of an
+// inactive user have no permissions.
 func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (User, error) {
 	var out User
 	rec := c.record("users.update", 0)
@@ -173,9 +173,8 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 	return out, err
 }
 
-// DeleteUser removes a user and the memberships. Needs write on the user. The
-// user's tokens and sessions can do nothing any more, and are told so as those
-// of an inactive user are.
+// DeleteUser removes a user and its memberships. Needs write on the user. The
+// user's tokens and sessions are refused like those of an inactive user.
 func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("users.delete", 0)
 	rec.Target = id.String()
@@ -193,15 +192,14 @@ func (k *Keep) SetPassword(ctx context.Context, c Caller, id ID, password string
 	return k.replacePassword(ctx, c, id, nil, password)
 }
 
-// ChangePassword replaces a user's password, if old is right, and ends the
-// user's sessions except the caller's. Needs write on the user.
+// ChangePassword replaces a user's password if old is right, and ends the user's
+// sessions except the caller's. Needs write on the user.
 func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, password string) error {
 	return k.replacePassword(ctx, c, id, &old, password)
 }
 
-// replacePassword looks at the caller's rights before it spends anything on a
-// password, and again when it writes. Attempts are limited as those to sign in
-// are.
+// replacePassword checks permissions before it hashes a password, and again when it
+// writes. Attempts are limited like attempts to sign in.
 func (k *Keep) replacePassword(ctx context.Context, c Caller, id ID, old *string, password string) error {
 	rec := c.record("users.password", 0)
 	rec.Target = id.String()

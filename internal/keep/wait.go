@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// Wait returns when an organization's secrets are no longer those of the tag,
-// or when ctx ends. It is no access: the caller reads afterwards. Needs read
-// on the organization's secrets.
+// Wait returns when an organization's secrets no longer match the tag, or when ctx
+// ends. It isn't recorded as an access: the caller reads afterwards. Needs read on
+// the organization's secrets.
 func (k *Keep) Wait(ctx context.Context, c Caller, org ID, tag string) error {
 	for {
 		changed := k.watchers.on(org)
@@ -33,7 +33,7 @@ func (k *Keep) Wait(ctx context.Context, c Caller, org ID, tag string) error {
 	}
 }
 
-// watchers are those who wait for a change of an organization's secrets.
+// watchers wakes callers that wait for a change of an organization's secrets.
 type watchers struct {
 	mu   sync.Mutex
 	wait map[ID]chan struct{}
@@ -60,7 +60,7 @@ func (w *watchers) notify(org ID) {
 	}
 }
 
-// notifyAll is for changes of which it is no longer known what they were.
+// notifyAll wakes all callers, for changes whose organization is unknown.
 func (w *watchers) notifyAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -6,11 +6,10 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/gencache"
 )
 
-// cache remembers what sealed records decode to. An entry is used only while
-// the store holds the very bytes that it was decoded from, so it can't be
-// stale, and nothing has to be dropped when something changes. A record that
-// is written may even be remembered before it is known to be durable: no two
-// sealed records are equal.
+// cache maps sealed records to their decoded form. An entry is used only while the
+// store holds exactly the bytes that it was decoded from, so it can't be stale and
+// needs no invalidation. A record may even be cached before it is durable, because
+// no two sealed records are equal.
 type cache struct {
 	*gencache.Cache[cacheKey, cached]
 }
@@ -23,13 +22,13 @@ type cached struct {
 
 func newCache() *cache { return &cache{gencache.New[cacheKey, cached](10_000)} }
 
-// keySpace is more than every key has bytes.
+// keySpace is more than the length of any key.
 const keySpace = 40
 
-// cacheKey is a key of the store as the key of a map.
+// cacheKey is a store key that can be used as a map key.
 type cacheKey [keySpace]byte
 
-// newCacheKey is for keys, all of which are shorter than a cacheKey.
+// newCacheKey converts a key, which must be shorter than a cacheKey.
 func newCacheKey(key []byte) (k cacheKey) {
 	k[len(k)-1] = byte(copy(k[:len(k)-1], key))
 	return k
@@ -43,8 +42,8 @@ func (c *cache) find(key, sealed []byte) (cached, bool) {
 	return e, true
 }
 
-// add caches a record. Neither the bytes nor what they decode to may be
-// changed any more.
+// add caches a record. Neither the bytes nor the decoded value may be modified
+// afterwards.
 func (c *cache) add(key, sealed []byte, decoded any, element Sum) {
 	c.Put(newCacheKey(key), cached{sealed, decoded, element})
 }

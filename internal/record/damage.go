@@ -7,11 +7,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// DamageError reports stored bytes that can't be right.
+// DamageError reports damage to stored data.
 type DamageError struct {
 	What string // by kind and IDs, never by content
 	Err  error
-	// Unnamed says that it can't be told which record it is.
+	// Unnamed says that the damaged record can't be identified.
 	Unnamed bool
 }
 
@@ -19,15 +19,14 @@ func (e *DamageError) Error() string { return fmt.Sprintf("%s is damaged: %v", e
 
 func (e *DamageError) Unwrap() []error { return []error{seal.ErrDamaged, e.Err} }
 
-// Damaged says that the record at key is damaged.
+// Damaged returns a DamageError for the record at key.
 func Damaged(key []byte, err error) error { return &DamageError{What: Describe(key), Err: err} }
 
-// ErrNoEntry says that an object exists and the record by which it is found
-// does not.
+// ErrNoEntry says that an object exists but its lookup entry doesn't.
 var ErrNoEntry = errors.New("its lookup entry is missing")
 
-// CheckRevisions checks that two records of one object, which stands at key,
-// were written together.
+// CheckRevisions checks that the two records of the object at key were written
+// together.
 func CheckRevisions(key []byte, object, entry uint64) error {
 	if object != entry {
 		return Damaged(key, fmt.Errorf("its records are of revisions %d and %d: one is older than the other", object, entry))
@@ -35,31 +34,32 @@ func CheckRevisions(key []byte, object, entry uint64) error {
 	return nil
 }
 
-// Findings are what a check of all records finds. Damage is told once, and what
-// follows from it elsewhere is not.
+// Findings collects the damage that a check of all records finds. Each damage is
+// reported once, without its consequences elsewhere.
 type Findings struct {
 	found func(what string, err error)
 	told  map[string]bool
 	count int
 }
 
-// NewFindings returns findings that are told to found.
+// NewFindings returns Findings that call found with each damage.
 func NewFindings(found func(what string, err error)) *Findings {
 	return &Findings{found: found, told: map[string]bool{}}
 }
 
-// Count returns how many were found.
+// Count returns the number of findings.
 func (f *Findings) Count() int { return f.count }
 
-// Add tells of damage.
+// Add reports damage.
 func (f *Findings) Add(what string, err error) {
 	f.told[what] = true
 	f.count++
 	f.found(what, err)
 }
 
-// Check tells of err, if there is one, by the name that it carries or else by
-// what. It reports whether it did: it does not if that was told of before.
+// Check reports err, unless it is nil, under the name that it contains or else
+// under what. It returns false if it reported nothing, for example because that
+// name was reported before.
 func (f *Findings) Check(what string, err error) bool {
 	if err == nil {
 		return false

@@ -10,42 +10,41 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// DB is a store of sealed records. Its methods may be called by several
-// goroutines at once.
+// DB is a store of sealed records. It is safe for concurrent use.
 type DB struct {
 	store store.Store
 	now   func() time.Time
 	keys  atomic.Pointer[seal.Keys]
-	// previous still has the keys that the last rotation dropped, for reads
-	// that began before its end; nil soon after.
+	// previous has the keys that the last rotation dropped, for reads that began
+	// before it ended. It is nil soon after.
 	previous atomic.Pointer[seal.Keys]
 	cache    *cache
 	suspects atomic.Pointer[Suspects]
 }
 
-// New returns the records of a store that keys open.
+// New returns the records of a store that is sealed with keys.
 func New(s store.Store, keys *seal.Keys, now func() time.Time) *DB {
 	db := &DB{store: s, now: now, cache: newCache()}
 	db.keys.Store(keys)
 	return db
 }
 
-// Exclusive is store.Store's.
+// Exclusive is store.Store.Exclusive.
 func (db *DB) Exclusive() bool { return db.store.Exclusive() }
 
-// Revision is store.Store's.
+// Revision is store.Store.Revision.
 func (db *DB) Revision(tables ...Table) uint64 { return db.store.Revision(tables...) }
 
-// Keys returns the keys that seal what is written now.
+// Keys returns the keys in use.
 func (db *DB) Keys() *seal.Keys { return db.keys.Load() }
 
-// SetKeys replaces the keys. The new ones must open everything that the old
-// ones did.
+// SetKeys replaces the keys. The new ones must open everything that the old ones
+// open.
 func (db *DB) SetKeys(keys *seal.Keys) { db.keys.Store(keys) }
 
-// DropKeys replaces the keys by fewer, which open every record that is in the
-// store now. Transactions that see an earlier state can use the old ones until
-// forget is called.
+// DropKeys replaces the keys with fewer that still open every record in the store.
+// Transactions that see an earlier state can use the old ones until forget is
+// called.
 func (db *DB) DropKeys(keys *seal.Keys) (forget func()) {
 	before := db.keys.Load()
 	db.previous.Store(before)
@@ -53,15 +52,14 @@ func (db *DB) DropKeys(keys *seal.Keys) (forget func()) {
 	return func() { db.previous.CompareAndSwap(before, nil) }
 }
 
-// Hash returns the keyed hash by which something is found by its exact text.
-// Hashes for different purposes have nothing in common.
+// Hash returns the keyed hash for lookups by exact text. Hashes for different
+// purposes are unrelated.
 func (db *DB) Hash(purpose, text string) Hash { return db.Keys().Lookup(purpose, []byte(text)) }
 
-// ClearCache makes every record be read from the store and opened again.
+// ClearCache drops all decoded records.
 func (db *DB) ClearCache() { db.cache.Clear() }
 
-// View calls fn with a consistent snapshot of what is durable; see
-// store.Store.
+// View calls fn with a consistent snapshot of durable data; see store.Store.
 func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 	r := &Reader{Now: db.now(), ctx: ctx, db: db, durable: true}
 	return db.store.View(ctx, func(s store.Reader) error {
@@ -79,12 +77,11 @@ func (db *DB) Inspect(ctx context.Context, pause func() error, fn func(*Reader) 
 	})
 }
 
-// Update calls fn, maybe more than once, and makes what it wrote durable, all
-// of it or nothing; see store.Store.
+// Update calls fn, possibly more than once, and commits its writes durably and
+// atomically; see store.Store.
 //
-// The transaction's time is taken when it runs, not when it was asked for: one
-// that had to wait would otherwise take for visible what was deleted
-// meanwhile.
+// The transaction's time is the time when it runs, not when it was requested: a
+// transaction that had to wait must not see data that was deleted in between.
 func (db *DB) Update(ctx context.Context, fn func(*Writer) error) error {
 	return db.update(ctx, func(w *Writer) error {
 		if err := fn(w); err != nil {
@@ -104,10 +101,10 @@ func (db *DB) update(ctx context.Context, fn func(*Writer) error) error {
 	})
 }
 
-// Records are sealed for their key, so one that was moved to another key does not
-// open. The mark says that the store had sums of its records when the record was
-// written: without it, whoever removes all sums could pass the store off as one
-// from before there were sums.
+// A record's key is its associated data, so a record that was moved to another key
+// doesn't open. The mark says that the store had sums when the record was written:
+// without it, an attacker who removes all sums could pass the store off as one from
+// before sums existed.
 const summed = 1
 
 type associatedData struct{ buffer [keySpace]byte }

@@ -9,16 +9,15 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
 
-// ID names an organization, a user, a token or a map.
+// ID identifies an organization, a user, a token or a map.
 type ID = acl.ID
 
-// Hash is the keyed hash by which something is found by its exact name.
+// Hash is a keyed hash for lookups by exact text.
 type Hash = [16]byte
 
-// Table is the first byte of a key. What follows is of fixed length and says
-// nothing: IDs, version numbers, keyed hashes. A record is sealed with its
-// whole key as associated data, so that one that was moved to another key does
-// not open.
+// Table is the first byte of a key. The rest has a fixed length and reveals
+// nothing: IDs, version numbers, keyed hashes. A record is sealed with its whole
+// key as associated data, so a record that was moved to another key doesn't open.
 type Table = byte
 
 const (
@@ -54,7 +53,7 @@ func TableOf(key []byte) Table {
 	return key[0]
 }
 
-// Key returns the key, or what all keys begin with, of a table and IDs.
+// Key returns the key, or the prefix of all keys, for a table and IDs.
 func Key(table Table, ids ...ID) []byte {
 	k := make([]byte, 1, 1+8*len(ids)+32)
 	k[0] = table
@@ -64,7 +63,7 @@ func Key(table Table, ids ...ID) []byte {
 	return k
 }
 
-// HashKey returns the key of something that is found by a hash.
+// HashKey returns the key of a record that is looked up by a hash.
 func HashKey(table Table, h Hash) []byte { return append([]byte{table}, h[:]...) }
 
 // VersionKey returns the key of a version of a map.
@@ -72,18 +71,18 @@ func VersionKey(m ID, version uint64) []byte {
 	return binary.BigEndian.AppendUint64(Key(TableVersion, m), version)
 }
 
-// ChangesPrefix is what the keys of all changes of a version begin with.
+// ChangesPrefix returns the prefix of the keys of all changes of a version.
 func ChangesPrefix(m ID, version uint64) []byte {
 	return binary.BigEndian.AppendUint64(Key(TableChanges, m), version)
 }
 
-// ChangesKey returns the key of a part of the changes of a large version.
+// ChangesKey returns the key of one chunk of the changes of a large version.
 func ChangesKey(m ID, version uint64, chunk uint32) []byte {
 	return binary.BigEndian.AppendUint32(ChangesPrefix(m, version), chunk)
 }
 
-// SecretHash is bound to the map, so that equal names of two organizations
-// can't be told from their keys.
+// SecretHash returns the hash of a secret's name. It depends on the map, so keys
+// don't reveal that two organizations use the same name.
 func (db *DB) SecretHash(m ID, name string) Hash {
 	b := make([]byte, 0, 64)
 	b = append(b, m.Bytes()...)
@@ -91,11 +90,11 @@ func (db *DB) SecretHash(m ID, name string) Hash {
 	return db.Keys().Lookup("secret", b)
 }
 
-// SecretPrefix is what the keys of all records of one name begin with.
+// SecretPrefix returns the prefix of the keys of all records of one name.
 func SecretPrefix(m ID, h Hash) []byte { return append(Key(TableSecret, m), h[:]...) }
 
-// SecretKey puts the newest version first, so that a scan from a version
-// finds what was visible then.
+// SecretKey returns the key of a secret record. Newer versions sort first, so a
+// scan from a version starts at the record that was visible then.
 func SecretKey(m ID, h Hash, version uint64) []byte {
 	return AppendSecretKey(make([]byte, 0, secretKeyLen), m, h, version)
 }
@@ -108,8 +107,8 @@ func AppendSecretKey(k []byte, m ID, h Hash, version uint64) []byte {
 
 const secretKeyLen = 1 + 8 + 16 + 8
 
-// ParseSecretKey returns what a SecretKey was made of, the map apart. ok is
-// false when the key is of another length.
+// ParseSecretKey returns the parts of a SecretKey except the map. ok is false if
+// the key has the wrong length.
 func ParseSecretKey(k []byte) (h Hash, version uint64, ok bool) {
 	if len(k) != secretKeyLen {
 		return h, 0, false
@@ -118,7 +117,7 @@ func ParseSecretKey(k []byte) (h Hash, version uint64, ok bool) {
 	return h, ^binary.BigEndian.Uint64(k[25:]), true
 }
 
-// SessionOfKey returns the key by which a user's session is found.
+// SessionOfKey returns the key of the lookup entry for a user's session.
 func SessionOfKey(user ID, h Hash) []byte { return append(Key(TableSessionOf, user), h[:]...) }
 
 // IDAt reads the ID at an offset in a key.
@@ -129,8 +128,8 @@ func IDAt(k []byte, offset int) (ID, error) {
 	return ID(binary.BigEndian.Uint64(k[offset:])), nil
 }
 
-// Describe names a record for a message about damage, by what it is and
-// the IDs in its key.
+// Describe names a record in messages about damage, by its kind and the IDs in its
+// key.
 func Describe(k []byte) string {
 	id := func(at int) string {
 		if len(k) < at+8 {

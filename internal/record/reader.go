@@ -10,8 +10,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// Reader reads within one transaction. It is for the goroutine that runs the
-// transaction's function, and must not be used after that function returned.
+// Reader reads within one transaction. Use it only in the goroutine that runs the
+// transaction's function, and not after that function has returned.
 type Reader struct {
 	Now time.Time // the transaction's time
 
@@ -24,7 +24,7 @@ type Reader struct {
 	associated associatedData
 }
 
-// DB returns the records that are read.
+// DB returns the DB that the transaction reads.
 func (r *Reader) DB() *DB { return r.db }
 
 // step is called between records that are verified.
@@ -38,17 +38,17 @@ func (r *Reader) step() error {
 // Context returns the transaction's context.
 func (r *Reader) Context() context.Context { return r.ctx }
 
-// Durable reports whether what is read is durable, as it is in a View: it can be
-// remembered beyond the transaction.
+// Durable reports whether the transaction reads only durable data, as a View does,
+// which may be cached beyond the transaction.
 func (r *Reader) Durable() bool { return r.durable }
 
-// Revision is store.Reader's.
+// Revision is store.Reader.Revision.
 func (r *Reader) Revision(tables ...Table) uint64 { return r.store.Revision(tables...) }
 
 // Hash is DB.Hash.
 func (r *Reader) Hash(purpose, text string) Hash { return r.db.Hash(purpose, text) }
 
-// Sealed returns the sealed bytes at key, or store.ErrNotFound. They are good
+// Sealed returns the sealed bytes at key, or store.ErrNotFound. They are valid
 // until the transaction's function returns.
 func (r *Reader) Sealed(key []byte) ([]byte, error) {
 	if err := r.trust(key); err != nil {
@@ -57,7 +57,7 @@ func (r *Reader) Sealed(key []byte) ([]byte, error) {
 	return r.store.Get(key)
 }
 
-// Has reports whether there is a record at key. It does not open it.
+// Has reports whether a record exists at key, without opening it.
 func (r *Reader) Has(key []byte) (bool, error) {
 	_, err := r.store.Get(key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -66,7 +66,7 @@ func (r *Reader) Has(key []byte) (bool, error) {
 	return err == nil, err
 }
 
-// Open opens the sealed bytes that stand at key.
+// Open opens the sealed bytes of the record at key.
 func (r *Reader) Open(key, sealed []byte) ([]byte, error) {
 	if err := r.trust(key); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (r *Reader) Open(key, sealed []byte) ([]byte, error) {
 	return r.open(key, sealed)
 }
 
-// OpenJSON decodes the sealed bytes that stand at key.
+// OpenJSON opens and decodes the sealed bytes of the record at key.
 func (r *Reader) OpenJSON(key, sealed []byte, into any) error {
 	plain, err := r.Open(key, sealed)
 	if err != nil {
@@ -86,7 +86,8 @@ func (r *Reader) OpenJSON(key, sealed []byte, into any) error {
 	return nil
 }
 
-// RequireJSON decodes the record at key, which another record says is there.
+// RequireJSON decodes the record at key, which must exist because another record
+// refers to it.
 func (r *Reader) RequireJSON(key []byte, into any) error {
 	sealed, err := r.Sealed(key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -98,10 +99,10 @@ func (r *Reader) RequireJSON(key []byte, into any) error {
 	return r.OpenJSON(key, sealed, into)
 }
 
-// Scan calls fn with each record from from (included) to to (not included; nil
-// is the end), in the order of their keys, until fn returns false or an error,
-// which Scan then returns. The bytes are good until fn returns. fn must not
-// change what is being scanned.
+// Scan calls fn with each record from from (inclusive) to to (exclusive; nil is the
+// end), in the order of their keys, until fn returns false or an error, which Scan
+// then returns. The bytes are valid until fn returns. fn must not change the
+// scanned range.
 func (r *Reader) Scan(from, to []byte, fn func(key, sealed []byte) (more bool, err error)) error {
 	return r.store.Scan(from, to, fn)
 }
@@ -111,8 +112,8 @@ func (r *Reader) ScanPrefix(prefix []byte, fn func(key, sealed []byte) (more boo
 	return r.store.Scan(prefix, store.PrefixEnd(prefix), fn)
 }
 
-// ScanIDs calls fn with the ID of each record of a table whose keys begin with
-// one.
+// ScanIDs calls fn with the ID of each record of a table whose keys start with an
+// ID.
 func (r *Reader) ScanIDs(table Table, fn func(ID) error) error {
 	return r.ScanPrefix(Key(table), func(k, _ []byte) (bool, error) {
 		id, err := IDAt(k, 1)
@@ -123,14 +124,14 @@ func (r *Reader) ScanIDs(table Table, fn func(ID) error) error {
 	})
 }
 
-// Load returns the record at key decoded into a T, which everybody who asks
-// shares: it must not be changed. It is nil when there is none.
+// Load returns the record at key decoded into a T, nil if there is none. The T is
+// shared and must not be modified.
 func Load[T any](r *Reader, key []byte) (*T, error) {
 	return LoadFunc(r, key, func(plain []byte) (*T, error) { return fromJSON[T](key, plain) })
 }
 
-// LoadFunc is Load for a record that takes more to decode than JSON. If decode
-// reads other records, they must never change without this one.
+// LoadFunc is Load with a custom decoder. If decode reads other records, they must
+// never change without this one.
 func LoadFunc[T any](r *Reader, key []byte, decode func(plain []byte) (*T, error)) (*T, error) {
 	sealed, err := r.Sealed(key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -142,7 +143,7 @@ func LoadFunc[T any](r *Reader, key []byte, decode func(plain []byte) (*T, error
 	return decoded(r, key, sealed, decode)
 }
 
-// Decode is Load for a record whose sealed bytes are at hand.
+// Decode is Load for a record whose sealed bytes have been read.
 func Decode[T any](r *Reader, key, sealed []byte) (*T, error) {
 	if err := r.trust(key); err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func (w *Writer) write(key, plain []byte) (sealed []byte, element Sum, err error
 	return sealed, element, w.tx.Set(key, sealed)
 }
 
-// uncount removes the record at key, if there is one, from the sums.
+// uncount removes the record at key, if any, from the sums.
 func (w *Writer) uncount(key []byte) error {
 	sealed, err := w.store.Get(key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -61,7 +61,8 @@ func (w *Writer) uncount(key []byte) error {
 	return nil
 }
 
-// Put writes a record. The key of one that is never rewritten must be new.
+// Put writes a record. If its table's records are never rewritten, the key must be
+// new.
 func (w *Writer) Put(key, plain []byte) error {
 	_, _, err := w.set(key, plain)
 	return err
@@ -79,7 +80,7 @@ func (w *Writer) PutDecoded(key, plain []byte, decoded any) error {
 	return nil
 }
 
-// Counted is embedded in what a record decodes to, for Writer.Replace.
+// Counted is embedded in decoded records that Writer.Replace writes.
 type Counted struct{ element Sum }
 
 func (c *Counted) counted() *Counted { return c }
@@ -108,7 +109,7 @@ func (w *Writer) PutJSON(key []byte, v any) error {
 	return w.Put(key, plain)
 }
 
-// Reseal encrypts the record at key, if there is one, with the primary key.
+// Reseal re-encrypts the record at key, if any, with the primary key.
 func (w *Writer) Reseal(key []byte) error {
 	sealed, err := w.store.Get(key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -138,7 +139,7 @@ func (w *Writer) Delete(key []byte) error {
 	return w.tx.Delete(key)
 }
 
-// Remove removes the record at key without looking for it: it must exist, and
+// Remove removes the record at key without reading it. The record must exist, and
 // records of its table must never be rewritten.
 func (w *Writer) Remove(key []byte) error {
 	w.changed.toggle(key, w.element(key, nil))
@@ -164,8 +165,8 @@ func (w *Writer) DeleteMap(org, m ID) error {
 	return nil
 }
 
-// NewID returns an unused ID for a table whose records are listed in the order
-// in which they were made, as InfluxDB lists users and tokens.
+// NewID returns an unused ID for a table whose records are listed in the order of
+// their creation, as InfluxDB lists users and tokens.
 func (w *Writer) NewID(table Table) (ID, error) {
 	for range 16 { // of 4096 in each microsecond
 		id := acl.NewIDAt(w.Now)

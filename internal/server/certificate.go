@@ -15,24 +15,22 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
-// certificate is the TLS certificate that is shown to clients. It is read
-// again when one of its files changes. Files that can't be used, such as a new
-// certificate whose key has not arrived yet, change nothing; nor does
-// a certificate outside its period of validity, as long as the present one is
-// within its own.
+// certificate is the server's TLS certificate. It is reloaded when one of its files
+// changes. Unusable files, such as a new certificate without its key, are ignored.
+// So is a certificate outside its validity period while the current one is valid.
 type certificate struct {
 	certFile, keyFile string
 	logger            *slog.Logger
 	current           atomic.Pointer[tls.Certificate]
 
-	mu     sync.Mutex // one reading at a time
-	loaded fileStates // what current was read from
+	mu     sync.Mutex // serializes reads
+	loaded fileStates // of the files that current was read from
 	failed failure    // what was logged last, zero when all is well
 }
 
-// fileStates tells two files' states apart without reading them. The files
-// are followed through symbolic links, by which some tools exchange both. The
-// state of a missing file is zero.
+// fileStates identifies the contents of both files without reading them. It follows
+// symbolic links, with which some tools replace both files. The state of a missing
+// file is zero.
 type fileStates [2]struct {
 	modified time.Time
 	size     int64
@@ -55,7 +53,7 @@ func (s *fileStates) same(t *fileStates) bool {
 	return true
 }
 
-// failure is why files can't be used.
+// failure is the reason why files can't be used.
 type failure struct {
 	files fileStates
 	text  string
@@ -74,8 +72,8 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
-// read reads the files, unless they are those that are in use. It also returns
-// the states in which it found them.
+// read reads the files unless they are already in use. It also returns their
+// states.
 func (c *certificate) read() (fileStates, error) {
 	states, err := c.states()
 	if err != nil || states.same(&c.loaded) {
@@ -102,7 +100,7 @@ func (c *certificate) read() (fileStates, error) {
 	return states, nil
 }
 
-// checkPeriod returns an error unless a certificate is valid at a time.
+// checkPeriod returns an error unless the certificate is valid at the time.
 func checkPeriod(leaf *x509.Certificate, at time.Time) error {
 	switch {
 	case at.Before(leaf.NotBefore):
@@ -125,8 +123,8 @@ func (c *certificate) states() (fileStates, error) {
 	return states, nil
 }
 
-// refresh reads the files again if they have changed, and logs what is wrong
-// with them once for each change.
+// refresh reloads the files if they have changed, and logs an error once for each
+// change.
 func (c *certificate) refresh() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,8 +140,8 @@ func (c *certificate) refresh() {
 	c.failed = failed
 }
 
-// watch calls refresh from time to time. Asking the system to tell would need
-// a part for each system, and fails on network file systems.
+// watch calls refresh periodically. File notifications would need code for each
+// operating system, and don't work on network file systems.
 func (c *certificate) watch(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -157,7 +155,7 @@ func (c *certificate) watch(ctx context.Context, every time.Duration) {
 	}
 }
 
-// tlsConfig returns how TLS is spoken.
+// tlsConfig returns the server's TLS configuration.
 func tlsConfig(c *certificate, minVersion string) *tls.Config {
 	t := &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}
 	if minVersion == config.TLS13 {

@@ -23,15 +23,15 @@ import (
 type protocol interface {
 	http.Handler
 	Routes() []httpapi.Route
-	// Pattern returns the pattern of the route that a path has, "" if none.
+	// Pattern returns the pattern of a path's route, "" if there is none.
 	Pattern(*http.Request) string
-	// WriteError answers with an error in the protocol's own form.
+	// WriteError responds with an error in the protocol's format.
 	WriteError(w http.ResponseWriter, r *http.Request, code keep.Code, message string)
 }
 
-// handler stands in front of the protocols and does for each request what does
-// not depend on its meaning. All requests pass here, so it allocates little
-// and looks nothing up that can be looked up before.
+// handler wraps the protocols and does the work that is common to all requests.
+// Every request passes through it, so it allocates little and looks up everything
+// it can in advance.
 type handler struct {
 	influx  protocol
 	vault   protocol
@@ -53,9 +53,8 @@ type handler struct {
 	draining atomic.Bool
 }
 
-// newHandler puts what the server does for every request in front of the
-// protocols. about says what InfluxDB's protocol tells about the server; what
-// the configuration knows of it is filled in.
+// newHandler returns a handler for the protocols. about describes the server for
+// InfluxDB's protocol; newHandler sets the fields that come from the configuration.
 func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config) *handler {
 	about.Version, about.Commit, about.Started = c.Version, c.Commit, time.Now()
 	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
@@ -87,8 +86,8 @@ func patterns(protocols ...protocol) []string {
 
 const metricsPath = "/metrics"
 
-// Headers of every answer. The slices are shared by all answers, which net/http
-// never changes in place.
+// Headers of every response. All responses share the slices, which net/http never
+// modifies.
 var (
 	headerNoSniff  = []string{"nosniff"}
 	headerNoStore  = []string{"no-store"}
@@ -97,7 +96,7 @@ var (
 	headerBuild    = []string{"OSS"}
 )
 
-// exchange is one request and its answer.
+// exchange is one request and its response.
 type exchange struct {
 	response
 	httpapi.Exchange
@@ -108,8 +107,8 @@ type exchange struct {
 
 type connectionKey struct{}
 
-// clientOf returns the connection that a request came over, nil in tests. Of
-// HTTP/2's requests, none speaks for the others on its connection.
+// clientOf returns the connection of a request, nil in tests. With HTTP/2, one
+// request waiting doesn't mean that the whole connection waits.
 func clientOf(r *http.Request) httpapi.Client {
 	c, ok := r.Context().Value(connectionKey{}).(*connection)
 	switch {
@@ -153,8 +152,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ContentLength != 0 {
-		// For the body alone: a deadline for the whole request would cut short
-		// those that wait.
+		// Only for the body: a deadline for the whole request would interrupt
+		// requests that wait.
 		if d, ok := w.(interface{ SetReadDeadline(time.Time) error }); ok {
 			r.Body = x.Pace(r.Body, x.start, h.readTimeout, d.SetReadDeadline)
 		}
@@ -166,8 +165,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to.ServeHTTP(x, r)
 }
 
-// setHeaders sets what is on every answer. A web page that is served here sets
-// a policy of its own.
+// setHeaders sets the headers of every response. Web pages override the policy.
 func (h *handler) setHeaders(header http.Header, request string) {
 	header["X-Content-Type-Options"] = headerNoSniff
 	header["Cache-Control"] = headerNoStore
@@ -187,14 +185,14 @@ func (h *handler) protocolOf(path string) protocol {
 	return h.influx
 }
 
-// probe reports whether a path is for those who watch the server. They are
-// answered whatever the server's state.
+// probe reports whether a path is a health probe, which is answered in any state of
+// the server.
 func probe(path string) bool {
 	return path == "/health" || path == "/ready" || path == "/ping" || path == metricsPath
 }
 
-// unlimited reports whether a path is left out of the limit on requests: to
-// Vault's clients, 429 there says that the server is on standby.
+// unlimited reports whether a path is exempt from the limit on requests: for
+// Vault's clients, 429 there means that the server is on standby.
 func unlimited(path string) bool {
 	for _, prefix := range []string{"/v1/sys/", "/influxd/v1/sys/"} {
 		if rest, ok := strings.CutPrefix(path, prefix); ok {
@@ -204,7 +202,7 @@ func unlimited(path string) bool {
 	return false
 }
 
-// refuse answers requests that come too late or too often.
+// refuse rejects requests during shutdown and those over the limit.
 func (h *handler) refuse(x *exchange, r *http.Request, to protocol) bool {
 	if probe(r.URL.Path) {
 		return false
@@ -227,10 +225,9 @@ func (h *handler) refuse(x *exchange, r *http.Request, to protocol) bool {
 	return true
 }
 
-// serveMetrics answers anybody, as InfluxDB does, so that a collector needs no
-// token: there is no name and no value in any metric, and no organization, user
-// or client either. Whom that tells too much must not reach the address, or
-// only through a proxy that keeps the path to itself.
+// serveMetrics needs no token, as in InfluxDB. Metrics contain no names or values,
+// and identify no organization, user or client. To hide them, restrict access to
+// the address or block the path in a proxy.
 func (h *handler) serveMetrics(x *exchange, r *http.Request) {
 	r.Pattern = metricsPath
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -241,8 +238,8 @@ func (h *handler) serveMetrics(x *exchange, r *http.Request) {
 	h.metrics.ServeHTTP(x, r)
 }
 
-// finish ends an exchange: it answers for a handler that panicked, and counts,
-// traces and logs what was answered.
+// finish ends an exchange: it responds if the handler panicked, and counts, traces
+// and logs the response.
 func (h *handler) finish(x *exchange, r *http.Request, to protocol) {
 	fault := recover()
 	if fault != nil {
@@ -253,7 +250,7 @@ func (h *handler) finish(x *exchange, r *http.Request, to protocol) {
 	case fault == nil:
 		x.WriteHeader(http.StatusOK) // as net/http would, but in time
 	default:
-		x.status = http.StatusInternalServerError // the client gets no answer
+		x.status = http.StatusInternalServerError // the client gets no response
 	}
 	took := time.Since(x.start)
 	route := h.requests.route(h.patternOf(r, to))
@@ -268,12 +265,12 @@ func (h *handler) finish(x *exchange, r *http.Request, to protocol) {
 			slog.String("request", x.Origin.Request), slog.String("trace", x.Origin.Trace))
 	}
 	if x.broken {
-		panic(http.ErrAbortHandler) // ends the connection: the client must not take half an answer for a whole one
+		panic(http.ErrAbortHandler) // closes the connection, so the client notices the incomplete response
 	}
 }
 
-// patternOf returns the pattern of the route that answered. The protocol's mux
-// has left it in the request, unless it had to change the request.
+// patternOf returns the pattern of the route that handled the request. The
+// protocol's mux sets it in the request, unless it had to copy the request.
 func (h *handler) patternOf(r *http.Request, to protocol) string {
 	if r.Pattern != "" {
 		return r.Pattern
@@ -281,12 +278,12 @@ func (h *handler) patternOf(r *http.Request, to protocol) string {
 	return to.Pattern(r)
 }
 
-// answerPanic answers for a handler that panicked. What it panicked with may hold
-// anything, so only its type is logged, or its text if the runtime made it.
+// answerPanic responds after a handler panicked. The panic value may contain
+// secrets, so only its type is logged, or its text if it is a runtime error.
 func (h *handler) answerPanic(x *exchange, r *http.Request, to protocol, fault any) {
 	x.broken = x.status != 0 || fault == http.ErrAbortHandler
 	if fault == http.ErrAbortHandler {
-		return // the handler's own way to end the connection
+		return // the handler closed the connection on purpose
 	}
 	h.requests.panics.Inc()
 	what := fmt.Sprintf("%T", fault)

@@ -7,11 +7,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
-// healthConnections is how many connections --health-address has at a time.
+// healthConnections limits the connections to --health-address.
 const healthConnections = 64
 
-// healthServer answers those who watch the server, at an address of its own
-// that floods of the others don't reach. It speaks plain HTTP.
+// healthServer serves health probes at a separate address, which floods of requests
+// to the others don't affect. It uses plain HTTP.
 func healthServer(h http.Handler, c *config.Config, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

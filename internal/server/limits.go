@@ -10,14 +10,14 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// Imports at a time, of one token and into one organization.
+// Concurrent imports by one token and into one organization.
 const (
 	maxImports          = 64
 	tokenImports        = 3
 	organizationImports = 2
 )
 
-// newLimits makes the limits that all requests share.
+// newLimits returns the limits that all requests share.
 func newLimits(c *config.Config) *httpapi.Limits {
 	waiting := int64(max(4, c.MaxConnections/2))
 	return &httpapi.Limits{
@@ -28,7 +28,7 @@ func newLimits(c *config.Config) *httpapi.Limits {
 	}
 }
 
-// reserveMemory holds memory for the answer to the request of a context.
+// reserveMemory reserves memory for the response to the context's request.
 func reserveMemory(ctx context.Context, bytes int64) error {
 	err := httpapi.ExchangeOf(ctx).Reserve(bytes)
 	if errors.Is(err, httpapi.ErrBusy) {
@@ -37,12 +37,12 @@ func reserveMemory(ctx context.Context, bytes int64) error {
 	return err
 }
 
-// reservedFiles is how many of the files that the process may have open are
-// kept for the store, the logs and what else is no connection.
+// reservedFiles returns how many of the process's open files are reserved for the
+// store, logs and everything else but connections.
 func reservedFiles(limit int) int { return min(max(limit/4, 24), 640) }
 
-// connectionLimit returns how many connections can be open when the process
-// may have so many files open, 0 for any number.
+// connectionLimit returns how many connections can be open if the process can have
+// files open, 0 for no limit.
 func connectionLimit(wanted, files int) int {
 	if files == 0 {
 		return wanted

@@ -15,19 +15,18 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
-// listener keeps so many connections open at a time, and so many of one
-// address. For one more, it closes the one that shows the least right to stay:
-// a stranger's, that is one that has not sent a request with a valid token or
-// session, then an idle one, then one that waits for a change. A stranger has a
-// second before it comes first; until then it comes last. Of equals, the one
-// that has been so for longest goes. While known clients keep all of them busy,
-// a new one waits a moment for one to end, and then the client that has most of
-// them loses one.
+// listener limits the open connections, in total and for each address. To make room
+// for another one, it closes the least useful: a stranger's (without a request with
+// a valid token or session so far), then an idle one, then one that waits for a
+// change. A stranger's connection comes last for a second and then first. Among
+// equals, it closes the one that has been in its state for longest. If known clients
+// keep all connections busy, a new one waits a moment for one to end; then the
+// client with the most connections loses one.
 type listener struct {
 	net.Listener
 	limit      int
 	perAddress int
-	trusted    []netip.Prefix // proxies, through which many addresses come
+	trusted    []netip.Prefix // proxies, which forward many addresses
 	patience   time.Duration  // before a busy connection is closed
 	logger     *slog.Logger
 
@@ -47,13 +46,13 @@ type listener struct {
 	addresses map[string]*address
 }
 
-// address is where connections come from.
+// address has the connections of one address.
 type address struct {
 	open  int
 	ranks [ranks]list.List // of *connection
 }
 
-// What connections are, those that show the least right to stay first.
+// Ranks of connections, the least useful first.
 const (
 	stranger = iota
 	knownIdle
@@ -70,7 +69,7 @@ func limitListener(l net.Listener, limit, perAddress int, trusted []netip.Prefix
 	}
 }
 
-// Accept waits for a connection, and makes room for it.
+// Accept waits for a connection and makes room for it.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
@@ -106,7 +105,7 @@ func (l *listener) admit(c *connection) admission {
 		done, victim, share := l.enter(c, force)
 		if victim != nil {
 			l.dropped.Add(1)
-			_ = victim.Conn.Close() // it is given up anyway
+			_ = victim.Conn.Close() // an error doesn't matter
 		}
 		if victim != nil || !done {
 			l.warn()
@@ -130,9 +129,9 @@ func (l *listener) admit(c *connection) admission {
 	}
 }
 
-// enter takes a connection in if there is room, or if another one can be
-// closed for it. share says that there is none since its address has its
-// share. With force a known client's connection can be closed.
+// enter admits a connection if there is room or another one can be closed for it.
+// share says that there is no room because its address has used up its share. With
+// force, a known client's connection can be closed.
 func (l *listener) enter(c *connection, force bool) (done bool, victim *connection, share bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,8 +167,8 @@ func (l *listener) addressOf(c *connection) *address {
 	return &address{}
 }
 
-// newcomer is how long a stranger's connection has to show whose it is, before
-// it goes first.
+// newcomer is how long a stranger's connection has to authenticate before it is the
+// first to be closed.
 const newcomer = time.Second
 
 func first(of *[ranks]list.List) *connection {
@@ -188,8 +187,8 @@ func first(of *[ranks]list.List) *connection {
 	return fresh
 }
 
-// mostConnected returns a connection of the client that has most of them, nil when
-// nobody has more than one.
+// mostConnected returns a connection of the client with the most of them, nil if no
+// client has more than one.
 func (l *listener) mostConnected() *connection {
 	counts := make(map[httpapi.Account]int)
 	var victim *connection
@@ -217,7 +216,7 @@ func (l *listener) enqueue(c *connection, rank int) {
 	}
 }
 
-// remove forgets a connection. The caller holds mu.
+// remove removes a connection. The caller holds mu.
 func (l *listener) remove(c *connection) {
 	if _, ok := l.conns[c]; !ok {
 		return
@@ -240,7 +239,7 @@ func (l *listener) warn() {
 	}
 }
 
-// track follows what http.Server says about its connections.
+// track follows the connection states that http.Server reports.
 func (l *listener) track(conn net.Conn, state http.ConnState) {
 	c := connectionOf(conn)
 	if c == nil {
@@ -262,29 +261,29 @@ func connectionOf(conn net.Conn) *connection {
 	return c
 }
 
-// Close ends Accept.
+// Close stops Accept.
 func (l *listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.Listener.Close()
 }
 
-// connection is one that the listener has let in.
+// connection is a connection that the listener admitted.
 type connection struct {
 	net.Conn
 	listener *listener
 	host     string
-	network  string                          // what counts as one address
-	known    atomic.Pointer[httpapi.Account] // nil for a stranger's
+	network  string                          // the network that counts as one address
+	known    atomic.Pointer[httpapi.Account] // nil for a stranger
 
 	// Guarded by the listener's mu.
 	account       httpapi.Account
 	rank          int
 	since         time.Time     // when it got its rank
-	global, local *list.Element // in the lists of the rank, nil when it is in none
+	global, local *list.Element // in the lists of the rank, nil if in none
 }
 
-// move changes the rank of a known client's connection. A stranger's goes to
-// the end of its rank when it has had an answer.
+// move changes the rank of a known client's connection. A stranger's moves to the
+// end of its rank after a response.
 func (c *connection) move(rank int) {
 	if c.known.Load() == nil {
 		if rank != knownIdle {
@@ -300,7 +299,7 @@ func (c *connection) move(rank int) {
 	}
 }
 
-// Identified tells whose connection it is.
+// Identified sets the account that uses the connection.
 func (c *connection) Identified(a httpapi.Account) {
 	if known := c.known.Load(); known != nil && *known == a {
 		return
@@ -316,8 +315,7 @@ func (c *connection) Identified(a httpapi.Account) {
 	}
 }
 
-// Waiting says that the connection's request waits for a change, or no longer
-// does.
+// Waiting sets whether the connection's request waits for a change.
 func (c *connection) Waiting(waits bool) {
 	if waits {
 		c.move(knownWaiting)

@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
-// NewLogger returns the logger that the configuration asks for, and the level
-// that it goes by, which can be changed while it is used.
+// NewLogger returns the configured logger and its level, which can be changed at
+// any time.
 func NewLogger(w io.Writer, c *config.Config) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(c.LogLevel)
@@ -21,9 +21,9 @@ func NewLogger(w io.Writer, c *config.Config) (*slog.Logger, *slog.LevelVar) {
 	return slog.New(slog.NewTextHandler(w, options)), level
 }
 
-// plainError logs an error as its message. The text handler formats it with %+v
-// otherwise, at which errors of the store's engine print a stack trace with
-// paths of the machine that built the program.
+// plainError logs an error as its message. Otherwise the text handler formats it
+// with %+v, and errors of the store's engine then print a stack trace with paths of
+// the build machine.
 func plainError(_ []string, a slog.Attr) slog.Attr {
 	if err, ok := a.Value.Any().(error); ok {
 		a.Value = slog.StringValue(err.Error())
@@ -31,8 +31,8 @@ func plainError(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// connectionLog takes what net/http has to say about connections. Clients that
-// fail at TLS are of interest to few; that no more files can be opened, to all.
+// connectionLog receives net/http's messages about connections. Failed TLS
+// handshakes are logged for debugging only, other problems as warnings.
 func connectionLog(l *slog.Logger) *log.Logger { return log.New(connectionWriter{l}, "", 0) }
 
 type connectionWriter struct{ logger *slog.Logger }

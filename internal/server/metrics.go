@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// newRegistry gathers all metrics in a registry of the server's own.
+// newRegistry returns a registry with all of the server's metrics.
 func newRegistry(s *Server) (*prometheus.Registry, error) {
 	all := []prometheus.Collector{
 		collectors.NewGoCollector(),
@@ -46,7 +46,7 @@ func newRegistry(s *Server) (*prometheus.Registry, error) {
 	return registry, nil
 }
 
-// metricsHandler serves a registry's metrics, a few clients at a time.
+// metricsHandler serves a registry's metrics to a few clients at a time.
 func metricsHandler(registry *prometheus.Registry) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true})
 }

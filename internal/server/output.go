@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// maxOutput bounds the lines that wait for whoever reads the server's log.
+	// maxOutput limits the lines that wait for the log's reader.
 	maxOutput = 1 << 20
-	// outputEnd bounds the wait for the last lines to be taken.
+	// outputEnd limits the wait for the last lines to be written.
 	outputEnd = time.Second
 )
 
-// output writes the server's log for callers that must not wait for whoever
-// reads it. Lines for which there is no room are dropped and counted.
+// output writes the server's log without making callers wait for its reader. Lines
+// for which there is no room are dropped and counted.
 type output struct {
 	w       io.Writer
 	notes   *slog.Logger // writes to w
@@ -26,7 +26,7 @@ type output struct {
 
 	mu         sync.Mutex
 	waiting    []byte
-	unreported int64 // dropped lines of which the log does not tell yet
+	unreported int64 // dropped lines that the log doesn't mention yet
 	closed     bool
 	wake       chan struct{}
 	done       chan struct{} // closed when everything was written after close
@@ -39,7 +39,7 @@ func newOutput(w io.Writer, c *config.Config) *output {
 	return o
 }
 
-// Write takes one line, or drops it.
+// Write queues one line, or drops it.
 func (o *output) Write(line []byte) (int, error) {
 	o.mu.Lock()
 	if len(o.waiting)+len(line) > maxOutput || o.closed {
@@ -70,7 +70,7 @@ func (o *output) run() {
 		o.unreported = 0
 		o.mu.Unlock()
 		if len(lines) > 0 {
-			_, _ = o.w.Write(lines) // a log that can't be written has nobody to tell
+			_, _ = o.w.Write(lines) // there is nowhere to report an error
 		}
 		if unreported > 0 {
 			o.notes.Warn("lines of this log were dropped because nobody took them", "lines", unreported)
@@ -81,8 +81,7 @@ func (o *output) run() {
 	}
 }
 
-// close waits until everything is written, but not for a reader that takes
-// nothing.
+// close waits until everything is written, but gives up on a reader that is stuck.
 func (o *output) close() {
 	o.mu.Lock()
 	o.closed = true

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// pprofServer serves Go's profiles, on a listener of its own.
+// pprofServer serves Go's profiles on a separate listener.
 func pprofServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// rateLimiter counts requests by network, see httpapi.Network.
+// rateLimiter limits requests by network, see httpapi.Network.
 type rateLimiter struct {
 	limit  rate.Limit
 	burst  int
@@ -22,11 +22,11 @@ type limiterShard struct {
 	clients map[string]*rate.Limiter
 }
 
-// maxLimited bounds the addresses that one shard remembers.
+// maxLimited limits the networks in one shard.
 const maxLimited = 8192
 
-// newRateLimiter allows so many requests a second, and twice as many at once:
-// at least 10, since one command of a client may take several.
+// newRateLimiter allows perSecond requests a second and bursts of twice as many, but
+// at least 10, since one client command may make several.
 func newRateLimiter(perSecond float64) *rateLimiter {
 	l := &rateLimiter{
 		limit: rate.Limit(perSecond),
@@ -59,9 +59,9 @@ func (l *rateLimiter) wait(network string, now time.Time) time.Duration {
 	return d
 }
 
-// makeRoom forgets first those who have all their requests back, and so are as
-// good as new, and then anyone: an eighth at a time, so that a flood of new
-// addresses does not make it look at all of them each time.
+// makeRoom first drops limiters with all requests available, which are as good as
+// new, and then any: an eighth at a time, so that a flood of new networks doesn't
+// cause a full scan each time.
 func (s *limiterShard) makeRoom(now time.Time) {
 	if len(s.clients) < maxLimited {
 		return

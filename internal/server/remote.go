@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// remoteAddr returns the client's address: that of the connection, or behind a
-// proxy that is trusted, the last address in X-Forwarded-For that is none of a
-// trusted proxy. What stands before it can be made up by the client.
+// remoteAddr returns the client's address: that of the connection or, behind a
+// trusted proxy, the last address in X-Forwarded-For that isn't a trusted proxy.
+// The client can make up any addresses before it.
 func remoteAddr(r *http.Request, trusted []netip.Prefix) string {
 	peer := hostOf(r.RemoteAddr)
 	if len(trusted) == 0 || !isTrusted(peer, trusted) {
@@ -25,7 +25,7 @@ func remoteAddr(r *http.Request, trusted []netip.Prefix) string {
 			}
 			addr, err := netip.ParseAddr(hostOf(strings.TrimSpace(last)))
 			if err != nil {
-				return peer // nothing before it can be believed
+				return peer // the addresses before it can't be trusted
 			}
 			peer = addr.Unmap().WithZone("").String()
 			if !isTrusted(peer, trusted) {
@@ -36,7 +36,7 @@ func remoteAddr(r *http.Request, trusted []netip.Prefix) string {
 	return peer
 }
 
-// hostOf cuts a port off an address, and the brackets of IPv6.
+// hostOf removes the port from an address, and the brackets of IPv6.
 func hostOf(addr string) string {
 	if rest, ok := strings.CutPrefix(addr, "["); ok {
 		host, _, _ := strings.Cut(rest, "]")
@@ -62,8 +62,8 @@ func isTrusted(host string, trusted []netip.Prefix) bool {
 	return false
 }
 
-// secure reports whether the client's connection is encrypted, as far as to a
-// proxy that is trusted.
+// secure reports whether the client's connection, to this server or to a trusted
+// proxy, is encrypted.
 func secure(r *http.Request, trusted []netip.Prefix) bool {
 	if r.TLS != nil {
 		return true

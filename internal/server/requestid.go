@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// requestIDs makes IDs in the form of UUIDs, of version 8 (RFC 9562, section
-// 5.8): random bits of this process, then a number. A client's own ID is not
-// taken over, because it would be the audit log's.
+// requestIDs generates UUIDs of version 8 (RFC 9562, section 5.8): random bits of
+// this process, then a number. IDs sent by clients are ignored, because they would
+// end up in the audit log.
 type requestIDs struct {
 	process [8]byte
 	last    atomic.Uint64

@@ -8,14 +8,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// requestMetrics counts requests by the pattern of their route, never by their
-// path. What a request adds to is looked up once and kept, so that counting
-// takes no more than finding the route in a map and a few atomic additions.
+// requestMetrics counts requests by the pattern of their route, never by path. The
+// counters are looked up in advance, so counting takes one map lookup and a few
+// atomic additions.
 type requestMetrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	routes   map[string]*routeMetrics
-	unknown  *routeMetrics // for paths that no route has
+	unknown  *routeMetrics // for paths without a route
 
 	inFlight prometheus.GaugeFunc
 	limited  prometheus.Counter
@@ -34,11 +34,11 @@ type methodMetrics struct {
 	statuses [len(statusNames)]atomic.Pointer[prometheus.Counter]
 }
 
-// unknownRoute stands for all paths that no route has.
+// unknownRoute is the pattern for all paths without a route.
 const unknownRoute = "none"
 
-// methodNames are the methods that are told apart. A client can send any word
-// as method, and each would be a metric of its own.
+// methodNames are the methods with separate metrics. A client can send any word as
+// a method, so others share one.
 var methodNames = [...]string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
 	http.MethodPatch, http.MethodDelete, http.MethodOptions, "LIST", "SCAN", "other",
@@ -93,8 +93,7 @@ func (m *requestMetrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.duration, m.inFlight, m.limited, m.panics}
 }
 
-// route returns the metrics of a pattern, those of unknown paths for any that
-// is not in the tables.
+// route returns the metrics of a pattern, or those of unknown paths.
 func (m *requestMetrics) route(pattern string) *routeMetrics {
 	if r := m.routes[pattern]; r != nil {
 		return r

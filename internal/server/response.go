@@ -8,12 +8,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 )
 
-// strangerAnswer is how long a stranger may take for an answer, which is short.
+// strangerAnswer is how long a stranger may take to read a response, which is
+// short.
 const strangerAnswer = 10 * time.Second
 
-// response notes what is answered, and gives the client a time to take it. The
-// time begins with the answer and not with the request, so that a handler may
-// wait for something as long as it has to.
+// response records the status and size of a response, and limits the time that the
+// client has to read it. The time starts with the response rather than the request,
+// so a handler may wait as long as it has to.
 type response struct {
 	http.ResponseWriter
 	status  int
@@ -38,7 +39,7 @@ func (w *response) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// WriteString spares the copy that Write would need.
+// WriteString avoids a copy.
 func (w *response) WriteString(s string) (int, error) {
 	w.begin()
 	n, err := io.WriteString(w.ResponseWriter, s)
@@ -46,7 +47,7 @@ func (w *response) WriteString(s string) (int, error) {
 	return n, err
 }
 
-// Flush is for handlers that answer piece by piece.
+// Flush is for handlers that stream a response.
 func (w *response) Flush() {
 	w.begin()
 	if f, ok := w.ResponseWriter.(http.Flusher); ok {
@@ -64,7 +65,7 @@ func (w *response) begin() {
 	}
 }
 
-// arm moves the deadline, unless that was done only just now.
+// arm extends the deadline, unless it did so a moment ago.
 func (w *response) arm() {
 	now, timeout := time.Now(), w.timeout
 	if !w.client.Known() {

@@ -11,9 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
-// Run runs a server until ctx ends or the process is told to end, by SIGTERM
-// or an interrupt; a second of these ends it at once. SIGHUP makes it read
-// again what can change. Its log goes to w.
+// Run runs a server until ctx ends or the process gets SIGTERM or an interrupt; a
+// second signal ends it at once. SIGHUP reloads it. Its log goes to w.
 func Run(ctx context.Context, c *config.Config, w io.Writer) error {
 	out := newOutput(w, c)
 	defer out.close()
@@ -41,8 +40,8 @@ func Run(ctx context.Context, c *config.Config, w io.Writer) error {
 		}
 		break
 	}
-	// From here on a signal does what it does by default: end the process.
-	// That is safe at any time, because what was answered is durable.
+	// From here on, a signal ends the process, as by default. That is always safe,
+	// because every acknowledged change is durable.
 	stop()
 	end, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
@@ -55,8 +54,7 @@ func Run(ctx context.Context, c *config.Config, w io.Writer) error {
 	return err
 }
 
-// ballast makes the garbage collector run less often: it begins when the heap
-// has doubled, and a small heap doubles many times a second. The ballast counts
-// as heap and is never touched, so the system gives no memory for it. So there
-// may be as much garbage as the ballast is long before the first collection.
+// ballast makes the garbage collector run less often: it runs when the heap has
+// doubled, and a small heap doubles many times a second. The ballast counts as heap
+// but is never touched, so it takes no physical memory.
 func ballast() []byte { return make([]byte, 32<<20) }

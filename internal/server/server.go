@@ -18,28 +18,27 @@ import (
 )
 
 const (
-	// maxHeader bounds a request's header. The longest name takes 3 KiB in a
-	// path.
+	// maxHeader limits a request's header. The longest name takes 3 KiB in a path.
 	maxHeader = 64 << 10
-	// maxStreams and the buffers bound what one HTTP/2 connection holds.
+	// maxStreams and the buffers limit the memory of one HTTP/2 connection.
 	maxStreams       = 64
 	connectionBuffer = 256 << 10
 	streamBuffer     = 64 << 10
-	// certificatePoll is how often the files of the certificate are looked at.
+	// certificatePoll is how often the certificate's files are checked.
 	certificatePoll = 5 * time.Second
-	// drainPoll is how often a server that ends looks whether requests are
-	// still in flight.
+	// drainPoll is how often a server that shuts down checks for requests in
+	// flight.
 	drainPoll = 5 * time.Millisecond
-	// keyPoll is how often it is tried whether the data keys still open, and
+	// keyPoll is how often the server checks that the data keys can be opened, and
 	// keyPatience how long that may take.
 	keyPoll, keyPatience = 5 * time.Minute, time.Minute
-	// dataEnd bounds the wait for the store and the audit log to close.
+	// dataEnd limits the wait for the store and the audit log to close.
 	dataEnd = 30 * time.Second
-	// tracesEnd bounds the wait for a collector that takes the last traces.
+	// tracesEnd limits the wait for the collector to take the last traces.
 	tracesEnd = 3 * time.Second
 )
 
-// Server is a server that runs.
+// Server is a running server.
 type Server struct {
 	config      *config.Config
 	logger      *slog.Logger
@@ -59,7 +58,7 @@ type Server struct {
 	profiles         *http.Server
 	profilesListener net.Listener // nil for no profiles
 
-	stopping   chan struct{} // closed when the server begins to end
+	stopping   chan struct{} // closed when the shutdown begins
 	stopOnce   sync.Once
 	background context.CancelFunc
 	loops      sync.WaitGroup
@@ -68,9 +67,8 @@ type Server struct {
 	closeErr   error
 }
 
-// Start opens everything and serves. level is the one that logger goes by.
-// When Start returns an error, nothing is open, and a data folder that was
-// there is as it was.
+// Start opens everything and serves. level is logger's level. If Start returns an
+// error, nothing is open and an existing data folder is unchanged.
 func Start(ctx context.Context, c *config.Config, logger *slog.Logger, level *slog.LevelVar) (*Server, error) {
 	return startWith(ctx, c, logger, level, nil)
 }
@@ -98,13 +96,13 @@ func (s *Server) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// Before the address is taken, since this may wait for a service and
-	// nobody should wait with it.
+	// Do this before listening, since it may wait for a service and clients
+	// shouldn't wait too.
 	if s.data, err = datadir.Unlock(ctx, c); err != nil {
 		return err
 	}
-	// Before the data folder is changed, which an address that is taken should
-	// not do. Connections wait until it is open.
+	// Listen before changing the data folder, so an address in use leaves it
+	// unchanged. Connections wait until it is open.
 	l, err := net.Listen("tcp", c.BindAddress)
 	if err != nil {
 		return fmt.Errorf("serve at --http-bind-address: %w", err)
@@ -130,7 +128,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	return s.assemble(ctx)
 }
 
-// limit puts the limits on connections in front of a listener.
+// limit applies the limits on connections to a listener.
 func (s *Server) limit(l net.Listener) *listener {
 	c := s.config
 	n := connectionLimit(c.MaxConnections, fileLimit())
@@ -144,7 +142,7 @@ func (s *Server) limit(l net.Listener) *listener {
 	return limitListener(l, n, perAddress, c.TrustedProxies, s.logger)
 }
 
-// assemble puts the handlers together.
+// assemble builds the handlers and servers.
 func (s *Server) assemble(ctx context.Context) (err error) {
 	c := s.config
 	if s.tracing, err = openTracing(ctx, c, s.logger); err != nil {
@@ -184,7 +182,7 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 	return nil
 }
 
-// connContext lets a request find its connection.
+// connContext makes a connection available to its requests.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
 	if c := connectionOf(conn); c != nil {
 		return context.WithValue(ctx, connectionKey{}, c)
@@ -197,7 +195,7 @@ func (s *Server) takeSettings() {
 	s.settings.Store(&settings)
 }
 
-// serve begins to answer.
+// serve starts to serve requests.
 func (s *Server) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.background = cancel
@@ -230,7 +228,7 @@ func (s *Server) serveUntilClosed(what string, serve func() error) {
 	}
 }
 
-// announce logs where the server is, and what its operator should think about.
+// announce logs the server's address and configuration warnings.
 func (s *Server) announce() {
 	c, addr := s.config, s.Addr()
 	s.logger.Info("listening", "address", addr.String(), "tls", s.certificate != nil, "data", s.data.Path(), "version", c.Version)
@@ -241,17 +239,17 @@ func (s *Server) announce() {
 		s.logger.Warn("the key-encryption key lies beside the data that it protects: move it to another disk, keep a copy, and name it with --key-file", "file", c.KeyFile())
 	}
 	for _, name := range c.UnknownVars {
-		s.logger.Warn("this environment variable is named like a setting, and there is no such setting", "variable", name)
+		s.logger.Warn("unknown environment variable (no such setting)", "variable", name)
 	}
 }
 
 // Addr returns the address that the server listens on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Failed returns a channel that gets an error when the server can't go on.
+// Failed returns a channel that receives an error if the server can't continue.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// ready returns why the server can't do its work, nil when it can.
+// ready returns nil if the server can do its work, or the reason why it can't.
 func (s *Server) ready() error {
 	if s.handler.draining.Load() {
 		return &keep.Error{Code: keep.CodeUnavailable, Message: "the server is shutting down"}
@@ -265,7 +263,7 @@ func (s *Server) ready() error {
 	return nil
 }
 
-// warnings returns what an operator should look into although the server works.
+// warnings returns problems that don't keep the server from working.
 func (s *Server) warnings() []influxv2.Warning {
 	keys := s.data.KeyHealth()
 	warn := func(name string, err error, message string) influxv2.Warning {
@@ -290,7 +288,7 @@ func (s *Server) warnings() []influxv2.Warning {
 	}
 }
 
-// watchKeys tries now and then whether the data keys still open.
+// watchKeys periodically checks that the data keys can still be opened.
 func (s *Server) watchKeys(ctx context.Context) {
 	tick := time.NewTicker(keyPoll)
 	defer tick.Stop()
@@ -306,9 +304,8 @@ func (s *Server) watchKeys(ctx context.Context) {
 	}
 }
 
-// Reload reads the TLS certificate again, begins a new file of the audit log,
-// or opens the one that was put in its place, and takes over from the
-// configuration file what can change.
+// Reload reloads the TLS certificate, rotates the audit log or opens the file that
+// replaced it, and applies changed settings that don't need a restart.
 func (s *Server) Reload() {
 	if s.certificate != nil {
 		s.certificate.refresh()
@@ -318,20 +315,20 @@ func (s *Server) Reload() {
 	}
 	restart, err := s.config.Reload()
 	if err != nil {
-		s.logger.Error("configuration can't be read, the old one stays in use", "error", err)
+		s.logger.Error("configuration can't be read; the old one stays in use", "error", err)
 		return
 	}
 	s.level.Set(s.config.LogLevel)
 	s.takeSettings()
 	for _, setting := range restart {
-		s.logger.Warn("this setting has changed in the file, and needs a restart", "setting", setting)
+		s.logger.Warn("changed setting needs a restart", "setting", setting)
 	}
 	s.logger.Info("reloaded", "level", s.config.LogLevel.String())
 }
 
-// Shutdown ends the server: requests in flight are finished, new ones get 503,
-// and then everything is closed. Requests that are still in flight when ctx
-// ends, or that only a hanging audit log holds, are cut off.
+// Shutdown stops the server: it finishes requests in flight, answers new ones with
+// 503, and then closes everything. It cuts off requests that are still in flight
+// when ctx ends, or that only a hanging audit log delays.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.handler.draining.Store(true)
 	s.stopOnce.Do(func() { close(s.stopping) })
@@ -346,8 +343,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return s.close(ctx)
 }
 
-// drain waits until no request is in flight, or until ctx ends. It does not wait
-// for the one request that a hanging audit log may hold.
+// drain waits until no request is in flight, or until ctx ends. It doesn't wait for
+// the one request that a hanging audit log may delay.
 func (s *Server) drain(ctx context.Context) {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
@@ -360,7 +357,7 @@ func (s *Server) drain(ctx context.Context) {
 	}
 }
 
-// Close ends the server at once.
+// Close stops the server at once.
 func (s *Server) Close() error {
 	s.handler.draining.Store(true)
 	s.stopOnce.Do(func() { close(s.stopping) })
@@ -374,8 +371,8 @@ func (s *Server) close(ctx context.Context) error {
 	return s.closeErr
 }
 
-// closeData closes the data folder, but does not wait for a disk that hangs: what
-// was answered is durable.
+// closeData closes the data folder, but doesn't wait for a hanging disk: every
+// acknowledged change is durable.
 func (s *Server) closeData() error {
 	closed := make(chan error, 1)
 	go func() { closed <- s.data.Close() }()
@@ -387,11 +384,11 @@ func (s *Server) closeData() error {
 	}
 }
 
-// release closes all that is open.
+// release closes everything.
 func (s *Server) release(ctx context.Context) error {
 	s.background()
 	if s.http != nil {
-		// Shutdown lets the answers that are being sent go out.
+		// Shutdown lets responses finish.
 		if err := s.http.Shutdown(ctx); err != nil {
 			_ = s.http.Close() // closes connections, which may be gone
 		}
@@ -414,7 +411,7 @@ func (s *Server) release(ctx context.Context) error {
 	if s.data != nil {
 		err = s.closeData()
 	}
-	// Last, since it may wait for a collector that is not there.
+	// Last, since it may wait for an unreachable collector.
 	ctx, cancel := context.WithTimeout(ctx, tracesEnd)
 	defer cancel()
 	if terr := s.tracing.close(ctx); terr != nil {

@@ -7,15 +7,14 @@ import (
 	"sync/atomic"
 )
 
-// startLog holds back what is logged until it is known whether the server
-// starts. When it does not, all that the user gets is the one line that says
-// why, instead of having to find it among others.
+// startLog holds back log records until the server has started. If it fails to
+// start, the user sees only the one line that says why.
 type startLog struct {
 	slog.Handler
 	held *heldLog
 }
 
-// heldLog is shared by a handler and those made of it.
+// heldLog is shared by a handler and those derived from it.
 type heldLog struct {
 	done atomic.Bool
 
@@ -28,7 +27,8 @@ type heldRecord struct {
 	record  slog.Record
 }
 
-// holdLog returns a logger that holds back, and what ends that.
+// holdLog returns a logger that holds back records, and the heldLog to release
+// them.
 func holdLog(l *slog.Logger) (*slog.Logger, *heldLog) {
 	held := new(heldLog)
 	return slog.New(&startLog{l.Handler(), held}), held
@@ -59,7 +59,7 @@ func (h *heldLog) hold(handler slog.Handler, r slog.Record) bool {
 	return true
 }
 
-// release logs what was held back.
+// release logs the records that were held back.
 func (h *heldLog) release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -12,21 +12,19 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The headers by which a client names the trace that its request belongs to.
-// They are spelt as net/http keeps them, so that looking costs no more than a
-// map access.
+// The headers with which a client passes its trace. They are in net/http's canonical
+// form, so a lookup is only a map access.
 const (
 	headerTraceparent = "Traceparent"    // W3C Trace Context, level 2
 	headerUberTraceID = "Uber-Trace-Id"  // Jaeger
 	headerZapSpan     = "Zap-Trace-Span" // InfluxDB's API description
 )
 
-// maxTraceHeader bounds what is read of one header.
+// maxTraceHeader limits the length of a trace header.
 const maxTraceHeader = 4096
 
-// incomingTrace returns the span that the client says its request belongs to;
-// the zero context when it names none. What is malformed is as if it were not
-// there: a tracer's mistake must not cost its user an answer.
+// incomingTrace returns the client's span, or the zero context if it sent none.
+// Malformed headers are ignored: a tracer's mistake must not fail a request.
 func incomingTrace(h http.Header) trace.SpanContext {
 	for _, known := range [...]struct {
 		header string
@@ -47,16 +45,16 @@ func incomingTrace(h http.Header) trace.SpanContext {
 	return trace.SpanContext{}
 }
 
-// parseTraceparent reads the standard's header. The state that can come with it
-// in another header is not read, since it is not handed on.
+// parseTraceparent parses the W3C header. The accompanying tracestate header is
+// ignored, since it isn't passed on.
 func parseTraceparent(s string) (trace.SpanContext, bool) {
 	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{"traceparent": s})
 	sc := trace.SpanContextFromContext(ctx)
 	return sc, sc.IsValid()
 }
 
-// parseUberTraceID reads traceid:spanid:parentid:flags, IDs in hexadecimal
-// without leading zeros. Some clients escape the colons, as in a URL.
+// parseUberTraceID parses traceid:spanid:parentid:flags, with hexadecimal IDs
+// without leading zeros. Some clients escape the colons as in a URL.
 func parseUberTraceID(s string) (trace.SpanContext, bool) {
 	s = colons.Replace(s)
 	fields := strings.Split(s, ":")
@@ -80,9 +78,9 @@ func parseUberTraceID(s string) (trace.SpanContext, bool) {
 
 var colons = strings.NewReplacer("%3A", ":", "%3a", ":")
 
-// parseZapSpan reads a JSON object with trace_id and span_id. Baggage is not
-// read, since it is not handed on. The format has no place for the decision
-// whether to sample, so a client that sends it is taken to want the trace.
+// parseZapSpan parses a JSON object with trace_id and span_id. Baggage is ignored,
+// since it isn't passed on. The format has no sampling flag, so a client that sends
+// it is assumed to want the trace.
 func parseZapSpan(s string) (trace.SpanContext, bool) {
 	var fields struct {
 		Trace json.RawMessage `json:"trace_id"`
@@ -109,9 +107,9 @@ func remoteSpan(id trace.TraceID, span trace.SpanID, flags trace.TraceFlags) (tr
 	return sc, sc.IsValid()
 }
 
-// parseJSONID reads an ID of so many bits as it stands in JSON. A number is
-// decimal. A string is hexadecimal, as InfluxDB writes it, unless it has more
-// digits than the ID has and so must be decimal.
+// parseJSONID parses a JSON value as an ID with a number of bits. A number is
+// decimal. A string is hexadecimal, as InfluxDB writes it, unless it has too many
+// digits and so must be decimal.
 func parseJSONID(raw json.RawMessage, bits int) (trace.TraceID, bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return parseID(string(raw), 10, bits)
@@ -126,8 +124,7 @@ func parseJSONID(raw json.RawMessage, bits int) (trace.TraceID, bool) {
 	return parseID(s, 10, bits)
 }
 
-// parseID reads a number of at most so many bits, with any number of zeros in
-// front.
+// parseID parses a number of at most bits bits, with any number of leading zeros.
 func parseID(digits string, base, bits int) (id trace.TraceID, ok bool) {
 	if strings.HasPrefix(digits, "+") || strings.HasPrefix(digits, "-") {
 		return id, false

@@ -18,16 +18,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tracing makes a span for each request and sends it to a collector. A nil
-// tracing makes none.
+// tracing creates a span for each request and sends it to a collector. A nil
+// tracing creates none.
 type tracing struct {
 	exporter sdktrace.SpanExporter
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
 }
 
-// openTracing returns nil when no collector is configured. It doesn't connect yet:
-// if the collector is down, spans are lost and nothing else.
+// openTracing returns nil if no collector is configured. It doesn't connect: if the
+// collector is down, only spans are lost.
 func openTracing(ctx context.Context, c *config.Config, logger *slog.Logger) (*tracing, error) {
 	if c.TraceEndpoint == "" {
 		return nil, nil
@@ -55,7 +55,7 @@ func newTracing(exporter sdktrace.SpanExporter, c *config.Config) *tracing {
 	return &tracing{exporter: exporter, provider: provider, tracer: provider.Tracer("github.com/fluxkeep/fluxkeep/internal/server")}
 }
 
-// tracesURL adds the standard's path to an address that has none.
+// tracesURL adds the standard path to an address without one.
 func tracesURL(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	if err != nil || strings.Trim(u.Path, "/") != "" {
@@ -64,7 +64,7 @@ func tracesURL(endpoint string) string {
 	return u.JoinPath("v1", "traces").String()
 }
 
-// start begins the span of a request, which continues the client's trace.
+// start starts the span of a request, which continues the client's trace.
 func (t *tracing) start(r *http.Request, from trace.SpanContext) (context.Context, trace.Span) {
 	ctx := r.Context()
 	if from.IsValid() {
@@ -73,7 +73,7 @@ func (t *tracing) start(r *http.Request, from trace.SpanContext) (context.Contex
 	return t.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
 }
 
-// end ends it. What it says of the request is what a metric says too.
+// end ends the span. It records only attributes that metrics have too.
 func (t *tracing) end(span trace.Span, method, route string, status int) {
 	method = methodNames[methodIndex(method)]
 	span.SetName(method + " " + route)
@@ -99,8 +99,8 @@ func (t *tracing) close(ctx context.Context) error {
 	return err
 }
 
-// loggedExporter puts the exporter's failures into the server's log, where
-// they would go to a handler of the whole process.
+// loggedExporter logs the exporter's errors, which would otherwise go to a
+// process-wide handler.
 type loggedExporter struct {
 	sdktrace.SpanExporter
 	logger *slog.Logger
