@@ -24,9 +24,8 @@ type ImportResult struct {
 // program that collects the server's output doesn't get the command's.
 var errAuditStream = errors.New("the audit log goes to standard output: give the file that its lines are to be written to with --audit-log")
 
-// Import takes over what in has into a data folder that no server has open.
-// Without one, it makes it as a server's first start does. When it fails, the
-// data is as it was.
+// Import imports in into a stopped server's data folder, which it creates if there
+// is none, as a server's first start does. If it fails, the data is unchanged.
 func Import(ctx context.Context, c *config.Config, in keep.Import) (done ImportResult, err error) {
 	if c.AuditLog == "-" {
 		return done, errAuditStream
@@ -71,8 +70,8 @@ func PlanImport(ctx context.Context, c *config.Config, in keep.Import) (report k
 	return report, newFolder, err
 }
 
-// openScratch opens what a first start would make, in a folder of its own with
-// a key of its own, after it has made sure that there is a usable key.
+// openScratch opens a new data folder in a temporary place with a new key, after it
+// has made sure that there is a usable key.
 func openScratch(ctx context.Context, c *config.Config) (d *Data, err error) {
 	if _, err := seal.OpenProvider(ctx, c.SealConfig()); err != nil && !(c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)) {
 		return nil, err

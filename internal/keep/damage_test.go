@@ -85,7 +85,7 @@ func (d *damageable) answers(t *testing.T) map[string]string {
 	}
 	op, err := d.Authenticate(t.Context(), keeptest.Origin(keep.Vault), d.OperatorToken)
 	say("operator", op.User, err)
-	if err != nil { // who is not known is told nothing at all
+	if err != nil { // an unknown caller learns nothing
 		for question := range d.right {
 			out[question] = "error: unknown"
 		}

@@ -92,15 +92,15 @@ func TestUnknownTokenByID(t *testing.T) {
 	k := keeptest.New(t, nil)
 	f := keep.TokenFilter{ID: 0xdeadbeef}
 	if _, err := k.Tokens(t.Context(), k.Operator(t, keep.InfluxDB), f); !errors.Is(err, keep.ErrTokenNotFound) {
-		t.Errorf("one who reads all: %v", err)
+		t.Errorf("with permission to read all: %v", err)
 	}
 	reader := k.MustCaller(t, keep.InfluxDB, k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)}).Value)
 	if tokens, err := k.Tokens(t.Context(), reader, f); err != nil || len(tokens) > 0 {
-		t.Errorf("one who reads none is told %v, %v", tokens, err)
+		t.Errorf("without permission: got %v, %v", tokens, err)
 	}
 	f.ID = k.Operator(t, keep.InfluxDB).Token
 	if tokens, err := k.Tokens(t.Context(), reader, f); err != nil || len(tokens) > 0 {
-		t.Errorf("of one that is there, %v, %v", tokens, err)
+		t.Errorf("an existing token: got %v, %v", tokens, err)
 	}
 }
 
@@ -469,7 +469,7 @@ func TestMembership(t *testing.T) {
 	if err := k.DeleteOrganization(ctx, op, k.Org); err != nil {
 		t.Fatal(err)
 	}
-	may("owner of what is gone", false, false)
+	may("owner of a deleted organization", false, false)
 }
 
 func TestLogin(t *testing.T) {
@@ -510,7 +510,7 @@ func TestLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h, err := k.History(ctx, op, k.Org); err != nil || h[0].Token != writer.ID {
-		t.Errorf("the version is told to be of token %v, %v; want the one that logged in", h[0].Token, err)
+		t.Errorf("the version's author is token %v, %v; want the one that logged in", h[0].Token, err)
 	}
 	if tokens, err := k.Tokens(ctx, op, keep.TokenFilter{}); err != nil || len(tokens) != 3 {
 		t.Errorf("%d tokens are listed, %v", len(tokens), err)

@@ -10,7 +10,7 @@ import (
 // VersionInfo describes a version of an organization's secrets.
 type VersionInfo = secretmap.VersionInfo
 
-// History returns the versions that are kept, newest first. Needs read on the
+// History returns the stored versions, newest first. Needs read on the
 // organization's secrets. A caller limited to some names sees only versions that
 // changed one of these, without counts, and without their authors.
 func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, error) {

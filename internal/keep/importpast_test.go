@@ -76,7 +76,7 @@ func TestImportFollows(t *testing.T) {
 		}
 	}
 	if r := mustImport(t, k, first); counts(r) != pastSame {
-		t.Errorf("what was told was also done: %s", counts(r))
+		t.Errorf("a change was reported and applied: %s", counts(r))
 	}
 
 	next.Update = true
@@ -108,7 +108,7 @@ func TestImportFollows(t *testing.T) {
 		}
 	}
 	if u, err := k.User(t.Context(), op, importBob); err != nil || u.Active {
-		t.Errorf("the user who is gone: %+v, %v", u, err)
+		t.Errorf("the deleted user: %+v, %v", u, err)
 	}
 }
 

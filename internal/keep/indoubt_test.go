@@ -21,9 +21,9 @@ func newFaulty(t *testing.T) *keeptest.Kit {
 	}})
 }
 
-// TestDeactivationInDoubt switches a token off by a change that is reported as
-// failed: as soon as it has been made, the token is refused, and the audit log
-// has it.
+// TestDeactivationInDoubt deactivates a token with a change that is reported as
+// failed. Once the change is committed, the token is refused and the audit log has
+// the change.
 func TestDeactivationInDoubt(t *testing.T) {
 	off := false
 	for _, tt := range []struct {
@@ -51,7 +51,7 @@ func TestDeactivationInDoubt(t *testing.T) {
 			if _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &off}); !errors.Is(err, store.ErrUnavailable) {
 				t.Fatalf("error %v", err)
 			}
-			_ = letIn() // is remembered, if it should not be
+			_ = letIn() // must not be cached
 			// The store recovers before it takes a change again.
 			again := storetest.WithFault(t.Context(), storetest.NotApplied)
 			if _, err := k.Change(again, op, k.Org, set("any", "change")); !errors.Is(err, store.ErrUnavailable) {
@@ -71,9 +71,9 @@ func TestDeactivationInDoubt(t *testing.T) {
 	}
 }
 
-// TestWaitersLearnOfDoubt: who waits for a change is told of one that was made
-// although it was reported as failed.
-func TestWaitersLearnOfDoubt(t *testing.T) {
+// TestInDoubtWakesWaiters checks that a waiting caller notices a change that was
+// committed although it was reported as failed.
+func TestInDoubtWakesWaiters(t *testing.T) {
 	k := newFaulty(t)
 	op := k.Operator(t, keep.InfluxDB)
 	d, err := k.Values(t.Context(), op, k.Org, nil, "")
@@ -83,7 +83,7 @@ func TestWaitersLearnOfDoubt(t *testing.T) {
 	if _, err := k.Change(storetest.WithFault(t.Context(), storetest.Late), op, k.Org, set("a", "1")); !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("error %v", err)
 	}
-	// The outbox is looked after in the background.
+	// A background task resolves changes in doubt.
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := k.Wait(ctx, op, k.Org, d.Tag); err != nil || ctx.Err() != nil {
@@ -108,8 +108,8 @@ func (q *queueing) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return q.Store.Update(ctx, fn)
 }
 
-// TestWriteThatWaited: what was deleted while a write had to wait for the store
-// is not there for that write.
+// TestWriteThatWaited checks that a write doesn't see secrets that were deleted
+// while it waited for the store.
 func TestWriteThatWaited(t *testing.T) {
 	q := &queueing{}
 	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { q.Store = s; return q }})
@@ -140,8 +140,8 @@ func (s *slow) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return err
 }
 
-// TestSeenByOthersFirst: a token that somebody has seen switched off lets
-// nobody in any more, although who did that was not told yet.
+// TestSeenByOthersFirst checks that a token is refused as soon as anyone can see
+// that it is inactive, even before the caller who deactivated it gets a response.
 func TestSeenByOthersFirst(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store {
 		return &slow{s}
@@ -162,7 +162,7 @@ func TestSeenByOthersFirst(t *testing.T) {
 			t.Errorf("the change can't be seen yet: %v", err)
 		}
 		if letIn() {
-			t.Error("the token is let in by what is remembered of it")
+			t.Error("a cached identity lets the token in")
 		}
 	})
 	if _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &off}); err != nil || !looked {

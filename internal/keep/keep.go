@@ -48,9 +48,9 @@ type Config struct {
 	// CacheBytes limits the cache of organizations' secrets, which are sealed;
 	// default 64 MiB.
 	CacheBytes int64
-	// SingleRefusals is how many refusals of a token, of a user's sessions,
-	// or of all callers without a valid credential are recorded one by one
-	// before equal ones share a record; one more is every second. Default 20.
+	// SingleRefusals is how many refusals of a token, of a user's sessions, or of
+	// all callers without a valid credential are recorded individually before
+	// equal ones share a record. One more is allowed each second. Default 20.
 	SingleRefusals int
 	// SaveKeys makes a changed keyset durable. Without it keys can't be
 	// rotated.

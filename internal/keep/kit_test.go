@@ -9,7 +9,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// What several tests of this package need beside keeptest.
+// Helpers for several tests of this package, in addition to keeptest.
 
 func set(pairs ...string) keep.Change {
 	ch := keep.Change{Set: map[string]string{}}

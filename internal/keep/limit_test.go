@@ -135,7 +135,7 @@ func TestLimitedTokenChangesNoRights(t *testing.T) {
 		})
 	}
 	if err := k.SetPassword(ctx, op, ann, "battery staple 3"); err != nil {
-		t.Errorf("who is not limited: %v", err)
+		t.Errorf("an unlimited caller: %v", err)
 	}
 }
 

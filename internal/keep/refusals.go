@@ -51,8 +51,8 @@ func kindOf(rec *audit.Record) refusal {
 	return kind
 }
 
-// requester is whose refusals are gathered together: a token, the sessions of a
-// user, or, as the zero value, all strangers.
+// requester groups the callers whose refusals are gathered together: a token, a
+// user's sessions or, as the zero value, all strangers.
 type requester struct{ user, token string }
 
 func requesterOf(rec *audit.Record) requester {

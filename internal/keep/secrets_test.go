@@ -177,7 +177,7 @@ func TestDeleteUndeleteDestroy(t *testing.T) {
 	history, err := k.History(ctx, op, k.Org)
 	check("history", err)
 	if v := history[0]; len(v.Added) != 1 || len(v.Removed) != 0 || v.Count != 1 {
-		t.Errorf("it is told as %+v", v)
+		t.Errorf("the version is shown as %+v", v)
 	}
 	check("destroy", k.DestroyVersions(ctx, op, k.Org, 2))
 	if d, err := k.Document(ctx, op, k.Org, 2); err != nil || !d.Version.Destroyed || d.Secrets != nil {

@@ -243,8 +243,8 @@ func (v *view) checkNewToken(n NewToken) error {
 type TokenUpdate struct {
 	Active      *bool
 	Description *string
-	// Wrong is what a protocol finds wrong with the update. Only one who may
-	// change the token is told.
+	// Wrong is a protocol's validation error for the update. It is returned only
+	// to callers who may change the token.
 	Wrong error
 }
 

@@ -99,7 +99,7 @@ func TestLoadFollowsTheStore(t *testing.T) {
 	}
 }
 
-// TestPutDecoded: what was to be written and then was not is not remembered as
+// TestPutDecoded checks that a write that failed is not cached as
 // written.
 func TestPutDecoded(t *testing.T) {
 	k := recordtest.New(t)

@@ -365,7 +365,7 @@ func TestPrepare(t *testing.T) {
 	}
 	remove(directory)
 	if damage := (*record.DamageError)(nil); !errors.As(prepare(), &damage) {
-		t.Error("the sums were removed, and were written anew")
+		t.Error("removed sums were written again")
 	}
 	everything := raw(t, k)
 	for key := range everything {
@@ -374,7 +374,7 @@ func TestPrepare(t *testing.T) {
 		}
 	}
 	if damage := (*record.DamageError)(nil); !errors.As(prepare(), &damage) {
-		t.Error("all sums and heads were removed, and sums were written anew")
+		t.Error("sums were written again after all sums and heads were removed")
 	}
 	for key, sealed := range everything {
 		overwrite(t, k, []byte(key), sealed)

@@ -59,7 +59,7 @@ func (r *Reader) trust(key []byte) error {
 }
 
 // TrustMap returns a DamageError if an organization's head can't be trusted. It is
-// for whoever remembers heads; reads of records check this by themselves.
+// for caches of heads; reads of records check this themselves.
 func (r *Reader) TrustMap(org ID) error {
 	if r.pause != nil || r.db.suspects.Load() == nil {
 		return nil

@@ -277,7 +277,7 @@ func TestAccessIsComplete(t *testing.T) {
 	}
 	for route := range routes {
 		if !inTable[route] {
-			t.Errorf("%s is served and not in the table: who may what there?", route)
+			t.Errorf("%s is served but missing from the table", route)
 		}
 	}
 	seen := map[string]bool{}
@@ -412,7 +412,7 @@ func (w *world) try(t *testing.T, row access, p *person, want int, empty bool) (
 		if (p.column == "stranger" || p.column == "inactive") && !row.free && !own {
 			for _, text := range []string{w.org.String(), w.user.String(), w.token.String(), "acme", worldValue} {
 				if strings.Contains(body, text) {
-					report("it is told of %s: %s", text, body)
+					report("the response reveals %s: %s", text, body)
 				}
 			}
 		}

@@ -25,7 +25,7 @@ type certificate struct {
 
 	mu     sync.Mutex // serializes reads
 	loaded fileStates // of the files that current was read from
-	failed failure    // what was logged last, zero when all is well
+	failed failure    // the last one logged, zero if there is none
 }
 
 // fileStates identifies the contents of both files without reading them. It follows

@@ -63,7 +63,7 @@ func TestCheck(t *testing.T) {
 		}
 		running := start(t, filepath.Join(t.TempDir(), "data"))
 		if _, err := datadir.Check(t.Context(), testConfig(t, running.data.Path()), failOnDamage(t)); !errors.Is(err, datadir.ErrLocked) {
-			t.Errorf("beside a server: %v", err)
+			t.Errorf("while a server runs: %v", err)
 		}
 	})
 }

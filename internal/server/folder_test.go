@@ -235,7 +235,7 @@ func refused(t *testing.T, dir, want string, args ...string) {
 		t.Errorf("error %q has more than one line", err)
 	}
 	if log := ts.log.String(); log != "" {
-		t.Errorf("logged beside the error: %s", log)
+		t.Errorf("logged in addition to the error: %s", log)
 	}
 	for _, d := range differences(before, snapshot(t, dir)) {
 		t.Errorf("changed: %s", d)

@@ -55,7 +55,7 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-// testServer is a server on a port of its own, and a client for it.
+// testServer is a server on its own port, and a client for it.
 type testServer struct {
 	*Server
 	url    string

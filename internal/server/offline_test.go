@@ -21,7 +21,7 @@ func TestAuditCheckpoint(t *testing.T) {
 	}
 	running := start(t, dir)
 	if _, err := datadir.AuditCheckpoint(t.Context(), testConfig(t, dir)); !errors.Is(err, datadir.ErrLocked) {
-		t.Errorf("beside a server: %v", err)
+		t.Errorf("while a server runs: %v", err)
 	}
 	running.stop(t)
 	remove(t, filepath.Join(dir, "key"))

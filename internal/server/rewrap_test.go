@@ -34,7 +34,7 @@ func TestRewrap(t *testing.T) {
 		t.Errorf("values are %v", got)
 	}
 	if _, err := datadir.Rewrap(t.Context(), testConfig(t, dir, "--key-file="+newKey), testConfig(t, dir)); !errors.Is(err, datadir.ErrLocked) {
-		t.Errorf("beside a server: %v", err)
+		t.Errorf("while a server runs: %v", err)
 	}
 }
 
