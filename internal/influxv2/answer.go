@@ -25,6 +25,20 @@ func (c *call) respond(status int, v any) error {
 	return nil
 }
 
+// respondList sends JSON that may be long. Clients that are slow to take it hold
+// no more memory than their share.
+func (c *call) respondList(v any) error {
+	b, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	if err := httpapi.ExchangeOf(c.ctx()).Reserve(int64(len(b))); err != nil {
+		return err
+	}
+	send(c.w, http.StatusOK, b)
+	return nil
+}
+
 // respondLine sends JSON on one line, as InfluxDB does outside its resource
 // handlers.
 func (c *call) respondLine(status int, v any) error {

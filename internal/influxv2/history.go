@@ -1,7 +1,6 @@
 package influxv2
 
 import (
-	"net/http"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -50,7 +49,7 @@ func (c *call) history() error {
 			DeletedAt: v.Deleted.UTC(), Destroyed: v.Destroyed, Pinned: v.Pinned, RolledBackTo: v.From, MergedFrom: v.Merged,
 		})
 	}
-	return c.respond(http.StatusOK, out)
+	return c.respondList(out)
 }
 
 func (c *call) rollback() error {

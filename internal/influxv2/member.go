@@ -30,7 +30,7 @@ func (c *call) listMembers(role keep.Role) error {
 	for i, u := range users {
 		out.Users[i] = memberAnswer{role, userAnswerOf(u)}
 	}
-	return c.respond(http.StatusOK, out)
+	return c.respondList(out)
 }
 
 func (c *call) addMember(role keep.Role) error {

@@ -60,7 +60,7 @@ func (c *call) listOrganizations() error {
 	for i, o := range orgs {
 		out.Orgs[i] = organizationAnswerOf(o)
 	}
-	return c.respond(http.StatusOK, out)
+	return c.respondList(out)
 }
 
 func (c *call) getOrganization() error {

@@ -174,7 +174,7 @@ func (c *call) listTokens() error {
 			return err
 		}
 	}
-	return c.respond(http.StatusOK, out)
+	return c.respondList(out)
 }
 
 func (c *call) getToken() error {

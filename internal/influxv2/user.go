@@ -56,7 +56,7 @@ func (c *call) listUsers() error {
 	for i, u := range users {
 		out.Users[i] = userAnswerOf(u)
 	}
-	return c.respond(http.StatusOK, out)
+	return c.respondList(out)
 }
 
 func (c *call) getUser() error {

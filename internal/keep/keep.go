@@ -70,6 +70,7 @@ type Config struct {
 type Keep struct {
 	store   store.Store
 	records *record.DB
+	reserve func(context.Context, int64) error // nil: unlimited
 	log     *audit.Log
 	logger  *slog.Logger
 	clock   *clock.Clock
@@ -120,6 +121,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		ids:            audit.NewIDs(),
 		limiter:        newAttemptLimiter(),
 		refusals:       newRefusals(c.SingleRefusals),
+		reserve:        c.Reserve,
 	}
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
@@ -234,6 +236,17 @@ type view struct {
 	*record.Reader
 	k   *Keep
 	dir directory.Reader
+}
+
+// itemSize is the memory for an item of a list, without its texts.
+const itemSize = 256
+
+// reserveItem reserves memory for an item of a list, before it is appended.
+func (v *view) reserveItem(texts int) error {
+	if v.k.reserve == nil {
+		return nil
+	}
+	return v.k.reserve(v.Context(), int64(itemSize+texts))
 }
 
 type tx struct {

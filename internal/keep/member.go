@@ -28,10 +28,11 @@ func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]User
 				return nil
 			}
 			u, err := v.dir.User(user)
-			if err == nil {
-				out = append(out, u)
+			if err != nil {
+				return err
 			}
-			return err
+			out = append(out, u)
+			return v.reserveItem(len(u.Name))
 		})
 	})
 	return out, err

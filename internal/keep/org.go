@@ -113,6 +113,9 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 			}
 			o, err := v.dir.Organization(id)
 			if err == nil {
+				if err := v.reserveItem(len(o.Name) + len(o.Description)); err != nil {
+					return err
+				}
 				out = append(out, o)
 			}
 			if err := v.dir.SkipDamaged(err); err != nil {

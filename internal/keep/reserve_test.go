@@ -3,6 +3,7 @@ package keep_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,6 +50,58 @@ func TestAnswersAreReserved(t *testing.T) {
 		held, limit = 0, 1<<20
 		if d, err := read(); err == nil || len(d.Secrets) != 0 {
 			t.Errorf("%s over the limit: %d secrets, %v", name, len(d.Secrets), err)
+		}
+	}
+}
+
+// TestListsAreReserved checks that a list takes no more memory than its request
+// may hold, and neither does the first look at a large map.
+func TestListsAreReserved(t *testing.T) {
+	busy := errors.New("busy")
+	var held, limit int64 = 0, 1 << 40
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.Reserve = func(_ context.Context, bytes int64) error {
+			if held+bytes > limit {
+				return busy
+			}
+			held += bytes
+			return nil
+		}
+	}})
+	ctx, op := t.Context(), k.Operator(t, keep.InfluxDB)
+	const items = 50
+	ch := keep.Change{Set: map[string]string{}}
+	for i := range items {
+		name := fmt.Sprintf("%d%s", i, strings.Repeat("n", 900))
+		ch.Set[name] = ""
+		if _, err := k.CreateOrganization(ctx, op, name, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.AddMember(ctx, op, k.Org, mustUser(t, k, name, "battery staple 1"), keep.Member); err != nil {
+			t.Fatal(err)
+		}
+		k.MustToken(t, keep.NewToken{Description: name, Permissions: keeptest.ReadSecrets(k.Org)})
+	}
+	if _, err := k.Change(ctx, op, k.Org, ch); err != nil {
+		t.Fatal(err)
+	}
+	for name, list := range map[string]func() (int, error){
+		"organizations": func() (int, error) { l, err := k.Organizations(ctx, op, keep.OrganizationFilter{}); return len(l), err },
+		"users":         func() (int, error) { l, err := k.Users(ctx, op, keep.UserFilter{}); return len(l), err },
+		"members":       func() (int, error) { l, err := k.Members(ctx, op, k.Org, keep.Member); return len(l), err },
+		"tokens":        func() (int, error) { l, err := k.Tokens(ctx, op, keep.TokenFilter{}); return len(l), err },
+		"history":       func() (int, error) { l, err := k.History(ctx, op, k.Org); return len(l) * items, err },
+		"names":         func() (int, error) { l, err := k.SecretNames(ctx, op, k.Org); return len(l), err },
+	} {
+		k.DropCaches()
+		held, limit = 0, 1<<40
+		if n, err := list(); err != nil || n < items || held < items*900 {
+			t.Errorf("%s: %d items, %v, and %d bytes are held", name, n, err, held)
+		}
+		k.DropCaches()
+		held, limit = 0, items*900/2
+		if n, err := list(); !errors.Is(err, busy) {
+			t.Errorf("%s over the limit: %d items, %v", name, n, err)
 		}
 	}
 }

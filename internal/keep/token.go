@@ -85,6 +85,12 @@ func (k *Keep) Token(ctx context.Context, c Caller, id ID) (Token, error) {
 	return out, err
 }
 
+// Memory for parts of a token in a list.
+const (
+	permissionSize = 64
+	nameSize       = 64
+)
+
 // Tokens returns the tokens that match the filter and that the caller may read.
 func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, error) {
 	var out []Token
@@ -112,7 +118,7 @@ func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, er
 				return err
 			}
 			out = append(out, t)
-			return nil
+			return v.reserveItem(len(t.OrgName) + len(t.UserName) + len(t.Description) + permissionSize*len(t.Permissions) + nameSize*len(t.Names))
 		})
 	})
 	return out, err

@@ -89,6 +89,9 @@ func (k *Keep) Users(ctx context.Context, c Caller, f UserFilter) ([]User, error
 			}
 			u, err := v.dir.User(id)
 			if err == nil {
+				if err := v.reserveItem(len(u.Name)); err != nil {
+					return err
+				}
 				out = append(out, u)
 			}
 			return v.dir.SkipDamaged(err)

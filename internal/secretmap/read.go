@@ -219,6 +219,7 @@ func (m *Map) info(n uint64, r *versionRecord) VersionInfo {
 // changed and for which visible returns true. A nil visible means all names.
 func (m *Map) History(visible func(string) bool) ([]VersionInfo, error) {
 	var out []VersionInfo
+	memory := reservation{v: &m.view}
 	for _, n := range slices.Backward(m.head.versions(m.state)) {
 		r, err := m.version(m.head.Map, n)
 		if err != nil {
@@ -229,9 +230,15 @@ func (m *Map) History(visible func(string) bool) ([]VersionInfo, error) {
 			return nil, err
 		}
 		info := m.info(n, r)
+		if err := memory.add(versionSize); err != nil {
+			return nil, err
+		}
 		for _, ch := range changes {
 			if visible != nil && !visible(ch.Name) {
 				continue
+			}
+			if err := memory.add(nameSize + len(ch.Name)); err != nil {
+				return nil, err
 			}
 			switch ch.Op {
 			case opAdd:
@@ -244,7 +251,7 @@ func (m *Map) History(visible func(string) bool) ([]VersionInfo, error) {
 		}
 		out = append(out, info)
 	}
-	return out, nil
+	return out, memory.flush()
 }
 
 // Metadata is what KV version 2 calls a secret's metadata.

@@ -161,10 +161,17 @@ func leads(h *headRecord, state *stateRecord, from, to uint64) bool {
 func (m *Map) wholeSnapshot(at uint64) (*snapshot, error) {
 	var entries []entry
 	var sum record.Sum
+	memory := reservation{v: &m.view}
 	err := m.scanSecrets(m.head.Map, at, func(key []byte) { m.r.Count(&sum, key) }, func(e entry, _ string) error {
 		entries = append(entries, e)
+		if err := memory.add(2*nameSize + len(e.name)); err != nil { // in entries, too
+			return err
+		}
 		return m.r.Context().Err()
 	})
+	if err == nil {
+		err = memory.flush()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -100,10 +100,12 @@ func (v *view) value(s *snapshot, i int) (string, error) {
 
 const (
 	secretSize      = 40       // of a Secret, without the text
+	nameSize        = 24       // of a name in a list, without the text
+	versionSize     = 256      // of a VersionInfo, without the names
 	reservationStep = 64 << 10 // memory is reserved in steps of this size
 )
 
-// reservation is the memory that a document takes while it is read.
+// reservation is the memory that a document, a list or a snapshot takes while it is read.
 type reservation struct {
 	v       *view
 	pending int64 // not reserved yet
