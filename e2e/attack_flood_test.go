@@ -99,16 +99,7 @@ func TestAttackFloods(t *testing.T) {
 			}
 			cancel()
 			honest.Wait()
-			slices.Sort(waits)
-			median, most := waits[len(waits)/2], waits[len(waits)-1]
-			t.Logf("an honest client waited %v at the median and %v at most, of %d times; %v when all was quiet", median, most, len(waits), quiet)
-			// The attackers run on the same cores.
-			if limit := max(100*quiet, 2*time.Second); median > limit {
-				t.Errorf("the median is more than %v", limit)
-			}
-			if limit := max(500*quiet, 20*time.Second); most > limit {
-				t.Errorf("the longest is more than %v", limit)
-			}
+			f.waited(quiet, waits)
 			f.bounded(base, attack.memory)
 		})
 	}
@@ -117,14 +108,19 @@ func TestAttackFloods(t *testing.T) {
 // attacked is a server under attack.
 type attacked struct {
 	*flood
-	userID string
-	tenant string // owns an organization
-	off    string // is switched off
-	reader string // reads the organization's secrets
+	attackAddress string // the server's own, when url is another
+	userID        string
+	tenant        string // owns an organization
+	off           string // is switched off
+	reader        string // reads the organization's secrets
 }
 
-func startAttacked(t *testing.T, program string) *attacked {
-	f := &attacked{flood: &flood{server: startProgram(t, program, anyAddress)}}
+func startAttacked(t *testing.T, program string, flags ...string) *attacked {
+	f := &attacked{flood: &flood{server: startProgram(t, program, anyAddress, flags...)}}
+	f.attackAddress = f.address()
+	if slices.Contains(flags, "--tls-cert") {
+		f.url = "http://" + relayTLS(t, f.attackAddress)
+	}
 	f.setUp()
 	t.Cleanup(f.hangUp)
 	var me struct{ ID string }
@@ -275,6 +271,21 @@ func (f *attacked) honestWait() time.Duration {
 		}
 	}
 	return time.Since(begin)
+}
+
+// waited checks how long an honest client waited during an attack.
+func (f *attacked) waited(quiet time.Duration, waits []time.Duration) {
+	f.t.Helper()
+	slices.Sort(waits)
+	median, most := waits[len(waits)/2], waits[len(waits)-1]
+	f.t.Logf("an honest client waited %v at the median and %v at most, of %d times; %v when all was quiet", median, most, len(waits), quiet)
+	// The attackers run on the same cores.
+	if limit := max(100*quiet, 2*time.Second); median > limit {
+		f.t.Errorf("the median is more than %v", limit)
+	}
+	if limit := max(500*quiet, 20*time.Second); most > limit {
+		f.t.Errorf("the longest is more than %v", limit)
+	}
 }
 
 // healthy checks that those who watch are answered.

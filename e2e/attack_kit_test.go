@@ -17,7 +17,7 @@ import (
 )
 
 // The attack suite runs the program with its default flags and does what
-// SECURITY.md says that an attacker may: TestAttackRights, TestAttackFloods,
+// SECURITY.md says that an attacker may: TestAttackRights, TestAttackFloods, TestAttackHTTP2,
 // TestAttackAudit, TestAttackDisk, TestAttackImports.
 
 // absentID is nobody's.
