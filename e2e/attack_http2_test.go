@@ -24,11 +24,12 @@ import (
 )
 
 // TestAttackHTTP2 floods a server over HTTP/2, where a request takes no
-// connection. An honest client is served meanwhile, the server's memory stays
-// within a bound, and requests hold none of it when the connections have ended.
+// connection. During each flood, the server answers an honest client and its
+// memory stays within a bound. Once the connections have ended, requests hold
+// none of it.
 func TestAttackHTTP2(t *testing.T) {
 	program := program
-	if race { // what the race detector holds in memory says nothing
+	if race { // the race detector takes memory of its own
 		program = filepath.Join(t.TempDir(), "fluxkeep")
 		if err := build(program, false); err != nil {
 			t.Fatal(err)
@@ -37,7 +38,7 @@ func TestAttackHTTP2(t *testing.T) {
 	const mib = 1 << 20
 	for _, attack := range []struct {
 		name   string
-		memory float64 // growth that is allowed, beside what Go leaves for later
+		memory float64 // allowed growth, in addition to what Go leaves for later
 		run    func(f *attacked)
 	}{
 		{"packed bodies at a time of a token that is switched off", 256 * mib, func(f *attacked) { f.streamBombs(f.off, 250, 250) }},
