@@ -18,10 +18,10 @@ func newAuditCommand() *cobra.Command {
 		Use:   "audit",
 		Short: "Read and verify the audit log",
 		Long: `Read and verify the audit log of a server on this machine. Each line says who did
-what to which secrets, when, from where and by which protocol, whether it was allowed
-or not; none has a value. Each carries the hash of the one before.
+what to which secrets, when, from where, by which protocol, and whether it was allowed.
+Lines never contain values. Each line includes the hash of the previous one.
 
-These commands need no server and no token, but the right to read the file. They take
+These commands need no server and no token, only permission to read the file. They read
 the server's settings from flags, FLUXKEEP_… variables and its configuration file.`,
 		Example: `  fluxkeep audit verify --data-dir /var/lib/fluxkeep
   fluxkeep audit tail --data-dir /var/lib/fluxkeep --follow`,
@@ -40,16 +40,16 @@ func newAuditVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Verify that no line of the audit log was changed, removed or added",
-		Long: `Read the audit log to its end, over all its files, and find out whether a line was
-changed, removed, put in or moved. The server may be running.
+		Long: `Read all files of the audit log and check whether a line was changed, removed, added or
+moved. The server may be running.
 
-The chain of hashes alone can't show that the end of the log was cut away. The store
-vouches for the log up to a checkpoint, which is compared too, when the server is
-stopped and the key is at hand. --since compares a checkpoint that an earlier run of
-this command has printed, kept somewhere else: that works at any time, and even
-against somebody who can write both the log and the store.
+The hash chain alone can't show that the end of the log was cut off. If the server is
+stopped and the key is available, the log is also compared with the last checkpoint in
+the store. With --since, it is compared with a checkpoint that you saved from an earlier
+run of this command. That works at any time, even against an attacker who can write both
+the log and the store.
 
-The exit status is 0 when all is as it was written, and 1 when not.`,
+The exit status is 0 if the log is unchanged, and 1 if it isn't.`,
 		Example: `  fluxkeep audit verify --data-dir /var/lib/fluxkeep
   fluxkeep audit verify --data-dir /var/lib/fluxkeep --json | jq -r .checkpoint`,
 		Args: arguments(0, 0),
@@ -63,7 +63,7 @@ The exit status is 0 when all is as it was written, and 1 when not.`,
 	fs := cmd.Flags()
 	fs.StringVar(&since, "since", "", "`checkpoint` that the log must hold, NUMBER:HASH")
 	fs.BoolVar(&o.json, "json", false, "print JSON")
-	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print the checkpoint alone")
+	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print only the checkpoint")
 	addLogFlags(fs, c)
 	addKeyFlags(fs, c)
 	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
@@ -169,9 +169,9 @@ func newAuditTailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Print the last lines of the audit log",
-		Long: `Print the last lines of the audit log, over its files, each a JSON object; with
---follow, go on printing what is added, also when the log begins a new file. The
-lines are not verified.`,
+		Long: `Print the last lines of the audit log, across its files. Each line is a JSON object.
+With --follow, print new lines as they are added, also after the log starts a new file.
+The lines are not verified.`,
 		Example: `  fluxkeep audit tail --data-dir /var/lib/fluxkeep
   fluxkeep audit tail --data-dir /var/lib/fluxkeep --lines 100 | jq 'select(.outcome == "refused")'
   fluxkeep audit tail --data-dir /var/lib/fluxkeep --follow`,
@@ -196,7 +196,7 @@ lines are not verified.`,
 	}
 	fs := cmd.Flags()
 	fs.IntVarP(&lines, "lines", "n", 10, "`number` of lines; -1 for all")
-	fs.BoolVarP(&follow, "follow", "f", false, "go on with what is added")
+	fs.BoolVarP(&follow, "follow", "f", false, "print new lines as they are added")
 	addLogFlags(fs, c)
 	return cmd
 }

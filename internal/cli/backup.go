@@ -26,12 +26,12 @@ func newBackupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup --output FILE",
 		Short: "Back up a running server",
-		Long: `Back up a running server, as it is at one moment, to a file. The
-server goes on working meanwhile. It needs an operator's token.
+		Long: `Back up a snapshot of a running server to a file, without interrupting it. This needs an
+operator token.
 
-The backup is encrypted as the data is: nobody can read it without the server's
-key-encryption key, and neither can you, so keep a copy of that key, elsewhere. The
-file is checked while it is written, and gets its name when it is whole.`,
+The backup is encrypted like the data: nobody, including you, can read it without the
+server's key-encryption key, so keep a copy of that key somewhere else. The file is
+verified while it is written, and gets its final name only once it is complete.`,
 		Example: `  fluxkeep backup --output fluxkeep.backup
   fluxkeep backup --output - | ssh elsewhere 'cat > fluxkeep.backup'`,
 		Args: arguments(0, 0),

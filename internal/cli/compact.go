@@ -7,12 +7,12 @@ func newCompactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compact",
 		Short: "Purge deleted data from the server's disk",
-		Long: `Remove from the server's disk what was deleted, destroyed, overwritten or pruned: it
-is encrypted, but its bytes stay in the store's files until those are rewritten. The
-command ends when nothing of it is left; the server goes on answering meanwhile. It
-needs an operator's token.
+		Long: `Purge deleted, destroyed, overwritten and pruned data from the server's disk. That data
+is encrypted, but its bytes stay in the store's files until they are rewritten. The
+command returns when none of them is left. The server keeps serving requests. This needs
+an operator token.
 
-Copies elsewhere, such as backups and snapshots of the disk, still have it.`,
+Other copies, such as backups and snapshots of the disk, still contain the data.`,
 		Example: `  fluxkeep compact`,
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -16,10 +16,10 @@ func newCompletionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion {bash|zsh|fish|powershell}",
 		Short: "Print a script that completes commands in a shell",
-		Long: `Print a script that makes a shell complete fluxkeep's commands and flags, and
-the names of organizations, secrets, users and tokens: these it asks the server
-for, with the token that the command would use.`,
-		Example: `  # bash, for this session, and for all (needs the package bash-completion)
+		Long: `Print a script that lets a shell complete fluxkeep's commands and flags, and the names
+of organizations, secrets, users and tokens. Names come from the server, with the token
+that the command would use.`,
+		Example: `  # bash: this session, then all sessions (needs the package bash-completion)
   source <(fluxkeep completion bash)
   fluxkeep completion bash > /etc/bash_completion.d/fluxkeep
 

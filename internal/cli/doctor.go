@@ -16,20 +16,19 @@ func newDoctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor --data-dir DIR",
 		Short: "Check the data of a stopped server for damage",
-		Long: `Read all that is in a data folder while no server has it open: open every record,
-compare records that belong together, and verify the audit log. What is damaged is
-listed, by kinds and IDs; names and values are not shown. Nothing is repaired and no
-data is changed. Warnings name tokens with a permission for a resource outside its
-organization, which has no effect.
+		Long: `Check all data in the folder of a stopped server: decrypt every record, compare related
+records, and verify the audit log. Damage is listed by kind and ID, without names or
+values. Nothing is repaired, and no data is changed. Warnings name tokens with a
+permission for a resource outside its organization; such a permission has no effect.
 
-With --accept, doctor lists the damage, asks, and then makes the server trust the
-records that are there. Only do this if you can't restore a backup: what is missing
-stays missing, and if somebody put back an old password or a deleted token, it works
-again. Records that can't be decrypted stay damaged. The audit log says that the
-damage was accepted.
+With --accept, doctor lists the damage, asks for confirmation, and then makes the server
+trust the existing records. Only do this if you can't restore a backup: missing records
+stay missing, and if an attacker put back an old password or a deleted token, it works
+again. Records that can't be decrypted stay damaged. The audit log records that you
+accepted the damage.
 
-The exit status is 0 when all is well, and 1 when something is damaged or could not
-be looked at.`,
+The exit status is 0 if nothing is damaged, and 1 if damage was found or data could not
+be checked.`,
 		Example: `  fluxkeep doctor --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key
   fluxkeep doctor --data-dir /var/lib/fluxkeep --json | jq '.damage[].what'`,
 		Args: arguments(0, 0),
@@ -44,7 +43,7 @@ be looked at.`,
 			return acceptDamage(cmd, o, yes)
 		},
 	}
-	cmd.Flags().BoolVar(&accept, "accept", false, "trust the records that are there, whatever is missing")
+	cmd.Flags().BoolVar(&accept, "accept", false, "trust the existing records, even if others are missing")
 	addYes(cmd, &yes)
 	addServerFlags(o.addTo(cmd), o.config, "audit-log")
 	return cmd

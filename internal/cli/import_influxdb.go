@@ -30,38 +30,37 @@ func newImportInfluxDBCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "influxdb --bolt-path FILE --data-dir DIR",
 		Short: "Import an InfluxDB's organizations, users, tokens and secrets",
-		Long: `Take over the organizations, users, memberships, tokens and secrets of an InfluxDB 2.x
-from its bolt file, with their IDs, passwords and permissions. Users sign in with the
-passwords that they have, and tokens go on working, also where InfluxDB keeps only
-their hashes.
+		Long: `Import the organizations, users, memberships, tokens and secrets of an InfluxDB 2.x from
+its bolt file, with their IDs, passwords and permissions. Users can sign in with their
+existing passwords, and tokens keep working, even if InfluxDB stores only their hashes.
 
-Without --apply it is a dry run: it shows what would be done with each object, and
-changes nothing. No value and no token is shown.
+Without --apply, this is a dry run: it shows what would happen to each object, and
+changes nothing. It never shows values or tokens.
 
-Give a copy of influxd.bolt, or stop influxd first; the file is only read. The data
-folder must not be in use by a server. When there is none it is made, with its key, as
-on the first start of a server. What is there stays as it is: an object that is here
-with another content, or whose name is taken, is left alone and named, and does not
-keep the rest from being taken.
+Pass a copy of influxd.bolt, or stop influxd first; the file is only read. No server may
+have the data folder open. If the folder doesn't exist, it is created with its key, as
+on the first start of a server. Existing objects stay unchanged: if an object exists
+with different content, or its name is taken, it is skipped and listed, and the rest is
+imported.
 
-A later import takes what is new, and shows what was changed or deleted in InfluxDB
-since the last one, such as passwords and revoked tokens. --update applies that:
-deleted tokens, memberships and secrets are deleted here too, deleted users are
-deactivated, and organizations stay. What was imported before and deleted here stays
-deleted unless --restore-deleted is given.
+A later import adds new objects, and shows what was changed or deleted in InfluxDB since
+the last one, such as passwords and revoked tokens. --update applies these changes: it
+deletes tokens, memberships and secrets that were deleted in InfluxDB, deactivates
+deleted users, and keeps organizations. Objects that were imported before and then
+deleted here stay deleted unless you give --restore-deleted.
 
-What is taken is taken as a whole: when it fails or is killed, all of it is here or
-nothing. Then each secret is compared with the one in the file, by keyed hashes. The
-exit status is 0 also when something was left alone, and 1 when the file can't be read
-or the work can't be done.`,
-		Example: `  # look first
+The import is atomic: if it fails or is killed, either everything was imported or
+nothing. Afterwards each secret is compared with the file by keyed hashes. The exit
+status is 0 even if objects were skipped, and 1 if the file can't be read or the import
+fails.`,
+		Example: `  # preview
   fluxkeep import influxdb --bolt-path influxd.bolt --data-dir /var/lib/fluxkeep
 
-  # then do it, with the key apart from the data
+  # apply, with the key separate from the data
   fluxkeep import influxdb --bolt-path influxd.bolt --data-dir /var/lib/fluxkeep \
     --key-file /etc/fluxkeep/key --apply
 
-  # only secrets, and the organizations that they belong to
+  # only secrets and their organizations
   fluxkeep import influxdb --bolt-path influxd.bolt --only organizations,secrets --apply
 
   # weeks later: follow the passwords and tokens that have changed in InfluxDB
@@ -79,10 +78,10 @@ or the work can't be done.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&im.bolt, "bolt-path", "", "InfluxDB's bolt `file`, influxd.bolt")
-	fs.BoolVar(&im.apply, "apply", false, "do it, instead of showing what would be done")
+	fs.BoolVar(&im.apply, "apply", false, "import, instead of showing what would be imported")
 	fs.StringSliceVar(&im.only, "only", nil, "`kinds` to import: organizations, users, memberships, tokens, secrets (default all)")
 	fs.BoolVar(&im.update, "update", false, "apply what was changed or deleted in InfluxDB since the last import")
-	fs.BoolVar(&im.restoreDeleted, "restore-deleted", false, "import again what was deleted here")
+	fs.BoolVar(&im.restoreDeleted, "restore-deleted", false, "import objects again that were deleted here")
 	fs.BoolVar(&im.json, "json", false, "print JSON")
 	addLogFlags(fs, im.config)
 	addKeyFlags(fs, im.config)

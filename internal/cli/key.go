@@ -15,12 +15,12 @@ func newKeyCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "key",
 		Short: "Manage encryption keys",
-		Long: `Manage encryption keys. Data keys encrypt the data; they lie
-beside it, wrapped by the key-encryption key, which lies elsewhere: in a file, in a
-passphrase, or at a key management service.
+		Long: `Manage encryption keys. Data keys encrypt the data. They are stored with it, wrapped by
+the key-encryption key, which is somewhere else: in a file, in a passphrase, or in a key
+management service.
 
-"rotate" exchanges the data key while the server runs, "rewrap" the key-encryption
-key while it is stopped.`,
+"rotate" replaces the data key while the server runs. "rewrap" replaces the
+key-encryption key while it is stopped.`,
 		Example: `  fluxkeep key status
   fluxkeep key rotate --wait
   fluxkeep key rewrap --data-dir /var/lib/fluxkeep --key-file old.key --new-key-file new.key`,
@@ -36,9 +36,9 @@ func newKeyStatusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the data keys and the progress of a rotation",
-		Long: `Show the data keys of a server: their IDs, never the keys themselves, and which of
-them encrypts what is written now. While there is more than one, a rotation is under
-way. It needs an operator's token.`,
+		Long: `Show the IDs of a server's data keys, never the keys themselves, and which key encrypts
+new data. More than one key means that a rotation is in progress. This needs an operator
+token.`,
 		Example: `  fluxkeep key status`,
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -88,18 +88,17 @@ func newKeyRotateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate",
 		Short: "Create a data key and re-encrypt everything with it",
-		Long: `Make a new data key, which encrypts what is written from then on. The server also
-re-encrypts what it has, in the background, and drops the old key when nothing needs
-it any more. A server that is stopped meanwhile resumes when it starts again. It needs
-an operator's token.
+		Long: `Create a new data key, which encrypts all new data. The server re-encrypts existing data
+in the background, and drops the old key once no record needs it. If the server is
+stopped before that, it resumes at the next start. This needs an operator token.
 
-Backups from before still open: each has the data keys of its time with it.`,
+You can still restore earlier backups: each contains the data keys of its time.`,
 		Example: `  fluxkeep key rotate
   fluxkeep key rotate --wait`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return k.run(cmd) },
 	}
-	cmd.Flags().BoolVar(&k.wait, "wait", false, "end when everything is encrypted with the new key")
+	cmd.Flags().BoolVar(&k.wait, "wait", false, "wait until everything is encrypted with the new key")
 	k.addToOperator(cmd)
 	return cmd
 }

@@ -22,13 +22,13 @@ func newKeyRewrapCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rewrap --data-dir DIR",
 		Short: "Change the key-encryption key of a stopped server",
-		Long: `Exchange the key-encryption key of a server that is stopped, or where it comes from:
-from a key file to another one, to a passphrase, or to a key management service. The
-data is not touched, only its keys are wrapped again, so this takes no time. A new key
-file that is not there is made; keep a copy of it.
+		Long: `Replace the key-encryption key of a stopped server, or change where it comes from: from
+one key file to another, to a passphrase, or to a key management service. Only the data
+keys are wrapped again; the data doesn't change, so this is fast. If the new key file
+doesn't exist, it is created; keep a copy of it.
 
-What was written is tried with the new key before it takes the place of the old. The
-old key still opens the backups from before: destroy it when those are gone.`,
+The result is verified with the new key before it replaces the old one. Earlier backups
+still need the old key: destroy it only after you have deleted them.`,
 		Example: `  fluxkeep key rewrap --data-dir /var/lib/fluxkeep --key-file old.key --new-key-file new.key
   fluxkeep key rewrap --data-dir /var/lib/fluxkeep --key-file old.key --new-passphrase-file pass
   fluxkeep serve --data-dir /var/lib/fluxkeep --passphrase-file pass`,
@@ -48,8 +48,8 @@ old key still opens the backups from before: destroy it when those are gone.`,
 
 // newKeyUsage are the words for the server's flags when they name the new key.
 var newKeyUsage = map[string]string{
-	"key-provider":       "`kind` of the new key-encryption key (default what the other flags say)",
-	"key-file":           "`file` with the new key-encryption key, made if it is not there",
+	"key-provider":       "`kind` of the new key-encryption key (default: selected by the other flags)",
+	"key-file":           "`file` with the new key-encryption key, created if it doesn't exist",
 	"passphrase-file":    "`file` with the new passphrase",
 	"transit-address":    "`URL` of the Vault or OpenBao server that holds the new key",
 	"transit-token-file": "`file` with the token for it",

@@ -63,8 +63,8 @@ func newOrgCreateCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create an organization",
-		Long: `Make an organization, which takes a token that may write all of them. The user whose
-token it is becomes its owner.`,
+		Long: `Create an organization. The token must have permission to write all organizations. Its
+user becomes the owner.`,
 		Example: `  fluxkeep org create acme
   ID=$(fluxkeep org create acme --description "the company" --quiet)`,
 		Args: arguments(1, 1),
@@ -80,7 +80,7 @@ token it is becomes its owner.`,
 			return r.printOrgs(cmd, org, org)
 		},
 	}
-	cmd.Flags().StringVarP(&description, "description", "d", "", "what it is, in `words`")
+	cmd.Flags().StringVarP(&description, "description", "d", "", "`text` that describes it")
 	return cmd
 }
 
@@ -89,9 +89,8 @@ func newOrgUpdateCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "update ORG",
 		Short: "Rename or describe an organization",
-		Long: `Give an organization another name or description. Its ID stays, and with it its
-secrets. An organization that an influxd brought along is named after its ID until it
-is renamed here.`,
+		Long: `Change an organization's name or description. Its ID and its secrets stay the same. An
+organization that an influxd created is named after its ID until you rename it.`,
 		Example: `  fluxkeep org update acme --name acme-industries
   fluxkeep org update acme --description ""`,
 		Args:              arguments(1, 1),
@@ -115,7 +114,7 @@ is renamed here.`,
 		},
 	}
 	cmd.Flags().StringVarP(&name, "name", "n", "", "new `name`")
-	cmd.Flags().StringVarP(&description, "description", "d", "", "new description, in `words`")
+	cmd.Flags().StringVarP(&description, "description", "d", "", "new description `text`")
 	cmd.MarkFlagsOneRequired("name", "description")
 	return cmd
 }
@@ -126,9 +125,9 @@ func newOrgDeleteCommand(r *remote) *cobra.Command {
 		Use:     "delete ORG",
 		Aliases: []string{"rm"},
 		Short:   "Delete an organization with all its secrets",
-		Long: `Delete an organization with its members and all its secrets, all versions of them.
-It asks first, unless --yes is given. Without a terminal, --yes is needed. This can't be
-undone.`,
+		Long: `Delete an organization with its memberships and all versions of all its secrets. The
+command asks for confirmation unless you give --yes; without a terminal, --yes is
+required. This can't be undone.`,
 		Example:           `  fluxkeep org delete acme`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeOrgs),

@@ -9,8 +9,8 @@ func newOrgMembersCommand(r *remote) *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "members",
 		Short: "Manage the members of an organization",
-		Long: `Manage the users who belong to the organization that --org names. A member may read
-its secrets, an owner may write them too.`,
+		Long: `Manage the members of the organization given by --org. A member may read its secrets; an
+owner may also write them.`,
 		Example: `  fluxkeep org members list --org acme
   fluxkeep org members add ann --org acme --owner
   fluxkeep org members remove ann --org acme`,
@@ -62,7 +62,7 @@ func newOrgMembersAddCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add USER",
 		Short: "Add a user as a member or an owner",
-		Long: `Make a user, named by name or ID, a member of an organization, or with --owner an
+		Long: `Add a user, given by name or ID, to an organization as a member or, with --owner, as an
 owner.`,
 		Example: `  fluxkeep org members add ann --org acme
   fluxkeep org members add ben --org acme --owner`,
@@ -84,7 +84,7 @@ owner.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&owner, "owner", false, "make an owner, who may write too")
+	cmd.Flags().BoolVar(&owner, "owner", false, "add the user as an owner, who may also write")
 	return cmd
 }
 
@@ -94,9 +94,9 @@ func newOrgMembersRemoveCommand(r *remote) *cobra.Command {
 		Use:     "remove USER",
 		Aliases: []string{"rm"},
 		Short:   "Remove a user from an organization",
-		Long: `Take a user, named by name or ID, out of an organization, whatever the role. The
-user's tokens stay what they are. It asks first, unless --yes is given. Without a
-terminal, --yes is needed.`,
+		Long: `Remove a user, given by name or ID, from an organization, whether member or owner. The
+user's tokens don't change. The command asks for confirmation unless you give --yes;
+without a terminal, --yes is required.`,
 		Example:           `  fluxkeep org members remove ann --org acme`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),

@@ -41,7 +41,7 @@ type output struct {
 // addFlags adds the flags to a set of the command's.
 func (o *output) addFlags(cmd *cobra.Command, fs *pflag.FlagSet) {
 	fs.BoolVar(&o.json, "json", false, "print JSON")
-	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print only IDs or names, one a line")
+	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print only IDs or names, one per line")
 	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
 }
 

@@ -55,7 +55,7 @@ func isYes(answer string) bool {
 }
 
 func addYes(cmd *cobra.Command, yes *bool) {
-	cmd.Flags().BoolVarP(yes, "yes", "y", false, "do not ask; needed when there is no terminal")
+	cmd.Flags().BoolVarP(yes, "yes", "y", false, "don't ask for confirmation; required without a terminal")
 }
 
 // awaited runs what can't be interrupted, and leaves it behind when ctx ends.

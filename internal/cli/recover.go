@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// recovery lets people in again who have lost every token and password.
+// recovery restores access when every token and password is lost.
 type recovery struct{ *offline }
 
 func newRecoverCommand() *cobra.Command {
@@ -21,9 +21,9 @@ func newRecoverCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "recover",
 		Short: "Restore access when operator tokens and passwords are lost",
-		Long: `Let an operator in again who has lost every token and password. What it takes instead
-is the data folder, while no server has it open, and its key-encryption key. What is
-done is in the audit log, with the protocol "offline".`,
+		Long: `Restore access when all operator tokens and passwords are lost. These commands need the
+data folder of a stopped server and its key-encryption key instead of a token. They are
+recorded in the audit log with the protocol "offline".`,
 		Example: `  # stop the server first
   fluxkeep recover users --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key
   fluxkeep recover token admin --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key`,
@@ -44,7 +44,7 @@ func (r recovery) newUsersCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "users",
 		Short:   "List the users",
-		Long:    `List all users, with their IDs and whether they are active.`,
+		Long:    `List all users with their IDs and statuses.`,
 		Example: `  fluxkeep recover users --data-dir /var/lib/fluxkeep`,
 		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -68,11 +68,11 @@ func (r recovery) newTokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token USER",
 		Short: "Create an operator token for a user",
-		Long: `Create an operator token for a user, who is named by name or ID, and print it. It may do
-everything in all organizations. This is the only time that it is shown: a keyed hash
-of it is kept.
+		Long: `Create an operator token for a user, given by name or ID, and print it. The token may do
+everything in all organizations. It is shown only once: the server stores a keyed hash
+of it.
 
---quiet prints the token alone.`,
+--quiet prints only the token.`,
 		Example: `  fluxkeep recover token admin --data-dir /var/lib/fluxkeep
 
   # into a file
@@ -92,7 +92,7 @@ of it is kept.
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&description, "description", "d", "recovered operator token", "what it is for, in `words`")
+	cmd.Flags().StringVarP(&description, "description", "d", "recovered operator token", "`text` that describes it")
 	return cmd
 }
 
@@ -124,8 +124,9 @@ func (r recovery) newPasswordCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "password USER",
 		Short: "Set a new password for a user",
-		Long: `Give a user, who is named by name or ID, a new password, which is asked for or read
-from standard input, and end the user's sessions. It has 8 to 72 characters.`,
+		Long: `Set a new password for a user, given by name or ID, and end the user's sessions. The
+password has 8 to 72 characters. It is read from a prompt or, without a terminal, from
+standard input.`,
 		Example: `  fluxkeep recover password admin --data-dir /var/lib/fluxkeep`,
 		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -153,7 +154,7 @@ func (r recovery) newActivateCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "activate USER",
 		Short:   "Activate a user",
-		Long:    `Make a user active again, whose tokens then do again what they did before.`,
+		Long:    `Activate a user. The user's tokens then work again.`,
 		Example: `  fluxkeep recover activate admin --data-dir /var/lib/fluxkeep`,
 		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -15,12 +15,12 @@ func newRestoreCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore FILE --data-dir DIR",
 		Short: "Restore a backup into an empty data folder",
-		Long: `Put a backup into a data folder that is empty or not there yet. No server is needed,
-but the key-encryption key that the server of the backup had; without it the command
-says which one that is.
+		Long: `Restore a backup into a data folder that is empty or doesn't exist. This needs no
+server, only the key-encryption key of the server that was backed up; with the wrong
+key, the command says which one it needs.
 
-The whole backup is read and every record of it opened before anything is written. A
-backup that is damaged or partial is refused, and then nothing has changed. It holds
+Before it writes anything, the command reads the whole backup and decrypts every record.
+It refuses a damaged or partial backup, and then changes nothing. A backup contains
 neither sessions nor the audit log.`,
 		Example: `  fluxkeep restore fluxkeep.backup --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key
   fluxkeep serve --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key`,

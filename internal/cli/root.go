@@ -66,25 +66,25 @@ func (e *exitError) Unwrap() error { return e.err }
 func NewRootCommand() *cobra.Command {
 	root := group(&cobra.Command{
 		Use:   "fluxkeep",
-		Short: "Keep the secrets of InfluxDB",
-		Long: `Fluxkeep keeps the secrets of people who run InfluxDB: encrypted, versioned and
-audited. It speaks InfluxDB's Secrets API, so that the influx CLI and InfluxDB's
-client libraries work with it as they are, and Vault's protocol, so that influxd,
-Telegraf and Vault's tools read from it.
+		Short: "Secrets server for InfluxDB",
+		Long: `Fluxkeep is a secrets server for people who run InfluxDB. It stores secrets encrypted,
+versioned and audited. It implements InfluxDB's Secrets API, so the influx CLI and
+InfluxDB's client libraries work with it unchanged, and Vault's API, so influxd,
+Telegraf and Vault's tools can read from it.
 
-"fluxkeep serve" runs the server. The commands audit, doctor, restore, recover,
-import and key rewrap work on its files. Every other command talks to a server, which it
-finds, with the token, where the influx CLI does: in flags, in INFLUX_… variables, or in
+"fluxkeep serve" runs the server. The commands audit, doctor, restore, recover, import
+and key rewrap work on its files. All other commands talk to a server. They find its
+address and the token where the influx CLI does: in flags, in INFLUX_… variables, or in
 the active profile of ~/.influxdbv2/configs.`,
-		Example: `  # run a server, and set it up in another terminal
+		Example: `  # run a server, then set it up in another terminal
   fluxkeep serve
   fluxkeep setup --username admin --org acme
 
-  # keep a secret and read it
+  # store a secret and read it
   fluxkeep secret set db_password
   fluxkeep secret get db_password --show
 
-  # give a program what it needs
+  # run a program with its secrets
   fluxkeep run --only db_password -- psql`,
 	},
 		newServeCommand(),

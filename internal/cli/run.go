@@ -36,34 +36,34 @@ func newRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARGUMENT…]",
 		Short: "Run a command with secrets in its environment",
-		Long: `Run a command with an organization's secrets as environment variables. A secret's name
-is the variable's name; a character that is no letter, digit or underscore becomes an
-underscore, and one that begins with a digit gets an underscore in front. Two secrets
-that would share a variable are an error, and so is a secret whose variable changes how
-programs load or what they run (such as LD_PRELOAD, PATH or BASH_ENV), unless --only
-names it without a *. A secret wins over a variable of the same name that is there. INFLUX_TOKEN is taken out of the command's environment, since it
-would give the command more than its secrets.
+		Long: `Run a command with an organization's secrets as environment variables. The variable has
+the secret's name: characters other than letters, digits and underscores become
+underscores, and a leading digit gets an underscore before it. It is an error if two
+secrets would share a variable, or if a variable changes how programs load or what they
+run (such as LD_PRELOAD, PATH or BASH_ENV), unless --only names that secret without a *.
+A secret overrides an existing variable of the same name. INFLUX_TOKEN is removed from
+the command's environment, because it would give the command more than its secrets.
 
-The command takes the place of this one: terminal, signals and exit status are its
-own. If it can't be started, the exit status is 127 when there is no such command, 126
-when it can't be run, and 125 when the secrets can't be read.
+The command replaces this process, and so has its terminal, signals and exit status. If
+it can't be started, the exit status is 127 if the command doesn't exist, 126 if it
+can't be run, and 125 if the secrets can't be read.
 
-With --watch the command is watched over instead. When one of its secrets changes,
-"--watch restart" ends it with SIGTERM (and after --grace with SIGKILL) and starts it
-again with the new values; "--watch signal" sends it a signal, --signal, and leaves
-its environment as it is. Signals that this process gets are passed on. What the
-command leaves behind in its process group is ended with it. The exit status is the
-command's, 128 and the number of the signal when a signal has ended it.`,
+With --watch, the command is supervised instead. When one of its secrets changes,
+"--watch restart" stops it with SIGTERM (and after --grace with SIGKILL) and restarts it
+with the new values; "--watch signal" sends it the signal given by --signal, and leaves
+its environment unchanged. Signals to this process are forwarded. When the command ends,
+the other processes in its process group are stopped. The exit status is the command's,
+or 128 plus the number of the signal that ended it.`,
 		Example: `  # all secrets of the organization
   fluxkeep run -- ./server
 
-  # some, as variables that begin with TF_VAR_
+  # some of them, as variables that start with TF_VAR_
   fluxkeep run --only 'db_*' --prefix TF_VAR_ -- terraform apply
 
-  # start again when one changes
+  # restart when one changes
   fluxkeep run --watch restart -- ./server
 
-  # make nginx read again what it reads
+  # make nginx reload its configuration
   fluxkeep run --only tls_key --watch signal --signal HUP -- nginx -g 'daemon off;'`,
 		Args: arguments(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -77,11 +77,11 @@ command's, 128 and the number of the signal when a signal has ended it.`,
 	}
 	fs := cmd.Flags()
 	fs.SetInterspersed(false) // what follows the command is its own
-	fs.StringSliceVar(&c.only, "only", nil, "`names` of the secrets to give, in which * stands for any text (default all)")
-	fs.StringVar(&c.prefix, "prefix", "", "`text` that the variables' names begin with")
+	fs.StringSliceVar(&c.only, "only", nil, "`names` of the secrets to pass; * matches any text (default all)")
+	fs.StringVar(&c.prefix, "prefix", "", "`text` to put before the variables' names")
 	fs.StringVar(&c.watch, "watch", "", "when a secret changes: restart or signal (`action`)")
 	fs.StringVar(&c.signal, "signal", "HUP", "`signal` for --watch signal, such as HUP or USR1")
-	fs.DurationVar(&c.grace, "grace", 10*time.Second, "`time` that the command has to end, before it is killed")
+	fs.DurationVar(&c.grace, "grace", 10*time.Second, "`time` for the command to end before it is killed")
 	fs.BoolVar(&c.keepToken, "keep-token", false, "leave INFLUX_TOKEN in the command's environment")
 	c.r.flags.Add(fs)
 	nameServer(cmd, &c.r.server)

@@ -11,9 +11,9 @@ func newScrubCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "scrub",
 		Short: "Show whether the stored data is complete",
-		Long: `Show whether the stored data is complete. When it starts, and every six hours, a server
-compares its records with their sums, which shows records that are missing and older
-copies that took the place of others.`,
+		Long: `Show whether the stored data is complete. At its start and every six hours, a server
+compares its records with their sums, which reveals records that are missing or were
+replaced by older copies.`,
 		Example: `  fluxkeep scrub status`,
 	},
 		newScrubStatusCommand(),
@@ -24,12 +24,12 @@ func newScrubStatusCommand() *cobra.Command {
 	r := &remote{}
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how far a server has verified its data, and what is damaged",
-		Long: `Show how far a server has verified its stored data, and list what is damaged, by kinds
-and IDs. The exit status is 1 when something is damaged. It needs an operator token.
+		Short: "Show the progress of verification and any damage",
+		Long: `Show how much of its data a server has verified, and list damage by kind and ID. The
+exit status is 1 if there is damage. This needs an operator token.
 
-The server refuses to use what is damaged, and everything else keeps working. "fluxkeep
-doctor" says more while the server is stopped.`,
+The server refuses to use damaged records; everything else keeps working. Stop the
+server and run "fluxkeep doctor" for details.`,
 		Example: `  fluxkeep scrub status
   fluxkeep scrub status --json | jq '.damage[]'`,
 		Args: arguments(0, 0),

@@ -10,10 +10,10 @@ func newSecretCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "secret",
 		Short: "Manage secrets and their versions",
-		Long: `Keep the secrets of an organization. Every change makes one new version of all of
-them, of which the last ten are kept, so that any can be brought back.
+		Long: `Manage an organization's secrets. Every change creates a new version of all of them. The
+server stores the last ten versions, so you can roll back to any of these.
 
-Values never appear on a terminal, nor in the shell's history, unless asked for.`,
+Values never appear on a terminal or in the shell's history unless you ask for it.`,
 		Example: `  fluxkeep secret set db_password
   fluxkeep secret list
   fluxkeep secret get db_password | psql-login

@@ -14,11 +14,12 @@ func newSecretDeleteCommand(r *remote) *cobra.Command {
 		Use:     "delete PATTERN…",
 		Aliases: []string{"rm"},
 		Short:   "Delete secrets",
-		Long: `Delete secrets, all in one version. In a pattern, * stands for any text; one that
-matches nothing is an error, while a name that doesn't exist is not. "fluxkeep secret
-rollback" brings deleted secrets back as long as an earlier version is kept.
+		Long: `Delete secrets in one version. In a pattern, * matches any text. A pattern that matches
+nothing is an error; a name that doesn't exist is not. "fluxkeep secret rollback" brings
+deleted secrets back while an earlier version is still stored.
 
-It asks first, unless --yes is given. Without a terminal, --yes is needed.`,
+The command asks for confirmation unless you give --yes; without a terminal, --yes is
+required.`,
 		Example: `  fluxkeep secret delete db_password
   fluxkeep secret delete 'old_*' older_key --yes`,
 		Args:              arguments(1, -1),

@@ -26,15 +26,14 @@ func newSecretExportCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [FILE]",
 		Short: "Export secrets to a dotenv, JSON or YAML file",
-		Long: `Write secrets with their values to a file, which only its owner can read, or to
-standard output. On a terminal that needs --show. A file that is there is not
-overwritten without --force.
+		Long: `Write secrets with their values to a file that only its owner can read, or to standard
+output. Writing to a terminal needs --show. An existing file is not overwritten without
+--force.
 
-"fluxkeep secret import" reads back exactly what was written, whatever the values
-hold. A dotenv file is one for a shell too; it can hold names of letters, digits,
-underscores, dots and hyphens only.
+"fluxkeep secret import" restores the values exactly. A shell can read a dotenv file
+too; its names can contain only letters, digits, underscores, dots and hyphens.
 
-Such a file is not encrypted: think of where it lies and who backs it up.`,
+The file is not encrypted: consider where you store it and who backs it up.`,
 		Example: `  fluxkeep secret export secrets.env
   fluxkeep secret export backup.yaml --force
   fluxkeep secret export --only 'db_*' --format json | jq keys`,
@@ -48,10 +47,10 @@ Such a file is not encrypted: think of where it lies and who backs it up.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&ex.format, "format", "", "`format` to write: dotenv, json or yaml (default what the file's name tells)")
-	flags.StringSliceVar(&ex.only, "only", nil, "`names` to export, in which * stands for any text (default all)")
+	flags.StringVar(&ex.format, "format", "", "`format` to write: dotenv, json or yaml (default: by the file's name)")
+	flags.StringSliceVar(&ex.only, "only", nil, "`names` to export; * matches any text (default all)")
 	flags.BoolVar(&ex.force, "force", false, "overwrite the file")
-	flags.BoolVar(&ex.show, "show", false, "print values on a terminal too")
+	flags.BoolVar(&ex.show, "show", false, "print values even on a terminal")
 	registerFormats(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("only", r.completeSecrets)
 	return cmd

@@ -17,15 +17,14 @@ func newSecretGetCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get NAME…",
 		Short: "Print the value of a secret",
-		Long: `Print the value of a secret, to the byte, without a line break added. On a terminal
-that needs --show. With --json, print an object of names and values, of more than
-one secret if need be.
+		Long: `Print the exact value of a secret, without an added line break. Printing to a terminal
+needs --show. With --json, print an object of names and values, for one or more secrets.
 
-A secret that is not there is an error, and the exit status is 1.`,
-		Example: `  # hand it to a program
+If a secret doesn't exist, the command fails with exit status 1.`,
+		Example: `  # pass it to a program
   PGPASSWORD=$(fluxkeep secret get db_password) psql
 
-  # see it
+  # show it
   fluxkeep secret get db_password --show
 
   # several at once
@@ -56,7 +55,7 @@ A secret that is not there is an error, and the exit status is 1.`,
 			return printValue(cmd.OutOrStdout(), v.Secrets[names[0]])
 		},
 	}
-	cmd.Flags().BoolVar(&show, "show", false, "print on a terminal too")
+	cmd.Flags().BoolVar(&show, "show", false, "print the value even on a terminal")
 	return cmd
 }
 

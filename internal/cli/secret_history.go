@@ -16,13 +16,13 @@ func newSecretHistoryCommand(r *remote) *cobra.Command {
 		Use:     "history",
 		Aliases: []string{"log"},
 		Short:   "Show the stored versions",
-		Long: `Show the stored versions of an organization's secrets, the newest first: when
-each was made, by whom, by which protocol, and which names it added (+), changed (~)
-and removed (-). There are no values in it.
+		Long: `Show the stored versions of an organization's secrets, newest first: when each was
+written, by whom, by which protocol, and which names it added (+), changed (~) and
+removed (-). Values are not shown.
 
-A version is pinned when the one after it, written by an influxd or by "telegraf
-secrets set", may have dropped secrets by accident. It is kept until somebody
-unpins it, whether it was rolled back to or not.`,
+The drop guard pins a version when the next one, written by an influxd or by "telegraf
+secrets set", may have dropped secrets by accident. A pinned version stays stored until
+you unpin it, even after a rollback to it.`,
 		Example: `  fluxkeep secret history
   fluxkeep secret history --names
   fluxkeep secret history --json | jq '.[0].removed'`,
@@ -58,7 +58,7 @@ unpins it, whether it was rolled back to or not.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&names, "names", false, "show all names, not only the first few")
+	cmd.Flags().BoolVar(&names, "names", false, "show all names instead of the first few")
 	return cmd
 }
 

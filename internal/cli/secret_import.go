@@ -29,21 +29,21 @@ func newSecretImportCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Import secrets from a dotenv, JSON or YAML file",
-		Long: `Set all secrets of a file, in one version: either all of them are set or none. First
-it shows which names would be added, changed and removed, without values, and asks at
-a terminal whether to go on. When somebody else changes the secrets in between,
-nothing is written.
+		Long: `Set all secrets in a file, in one version: either all of them are set or none. The
+command first shows which names would be added, changed and removed, without values, and
+on a terminal asks for confirmation. If somebody else changes the secrets in the
+meantime, nothing is written.
 
 Without --replace, secrets that are not in the file stay. With it, they are removed;
-without a terminal, that needs --yes.
+without a terminal, that requires --yes.
 
-The format is told by the file's name: .json, .yaml or .yml, and dotenv for any other;
-or by --format. In a dotenv file nothing is expanded: a $ is a $. "-" stands for
-standard input.`,
-		Example: `  # look first
+--format or the file's name gives the format: .json, .yaml or .yml, and dotenv for any
+other name. In a dotenv file nothing is expanded: a $ is a $. Use "-" for standard
+input.`,
+		Example: `  # preview
   fluxkeep secret import .env --dry-run
 
-  # make the organization's secrets exactly those of the file
+  # make the organization's secrets match the file exactly
   fluxkeep secret import secrets.yaml --replace
 
   # from one organization to another
@@ -52,9 +52,9 @@ standard input.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return im.run(cmd, args[0]) },
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&im.format, "format", "", "`format` of the file: dotenv, json or yaml (default what its name tells)")
-	fs.BoolVar(&im.replace, "replace", false, "remove what is not in the file")
-	fs.BoolVar(&im.dryRun, "dry-run", false, "show what would change, and change nothing")
+	fs.StringVar(&im.format, "format", "", "`format` of the file: dotenv, json or yaml (default: by its name)")
+	fs.BoolVar(&im.replace, "replace", false, "remove secrets that are not in the file")
+	fs.BoolVar(&im.dryRun, "dry-run", false, "show what would change, without changing anything")
 	addYes(cmd, &im.yes)
 	registerFormats(cmd)
 	return cmd

@@ -15,12 +15,12 @@ func newSecretListCommand(r *remote) *cobra.Command {
 		Use:     "list [PATTERN…]",
 		Aliases: []string{"ls"},
 		Short:   "List the names of secrets",
-		Long: `List the names of an organization's secrets in byte order or, with patterns, those
-that match one of them. In a pattern, * stands for any text. A pattern that matches
+		Long: `List the names of an organization's secrets in byte order. With patterns, list only
+names that match one of them. In a pattern, * matches any text. A pattern that matches
 nothing is an error.
 
---long adds the version in which each was set last, when, and by whom, as far as
-the versions that are kept go back.`,
+--long adds the version in which each secret was last set, when, and by whom, if that
+version is still stored.`,
 		Example: `  fluxkeep secret list
   fluxkeep secret list 'db_*'
   fluxkeep secret list --long
@@ -50,7 +50,7 @@ the versions that are kept go back.`,
 			return r.print(cmd, orEmpty(names), &t)
 		},
 	}
-	cmd.Flags().BoolVarP(&long, "long", "l", false, "show the last change of each")
+	cmd.Flags().BoolVarP(&long, "long", "l", false, "show the last change of each secret")
 	return cmd
 }
 

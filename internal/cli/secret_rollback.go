@@ -16,12 +16,11 @@ func newSecretRollbackCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollback VERSION",
 		Short: "Roll back to an earlier version",
-		Long: `Make a new version with the content of an earlier one, so that exactly its secrets
-are there again. Nothing is lost: the versions in between are kept, and it can be
-rolled back itself.
+		Long: `Create a new version with exactly the content of an earlier one. Nothing is lost: the
+versions in between stay stored, and you can undo a rollback with another one.
 
-It shows the names that were touched since, and asks first, unless --yes is given.
-Without a terminal, --yes is needed.`,
+The command shows the names that have changed since and asks for confirmation unless you
+give --yes; without a terminal, --yes is required.`,
 		Example: `  fluxkeep secret history
   fluxkeep secret rollback 7`,
 		Args:              arguments(1, 1),
@@ -91,8 +90,8 @@ func newSecretUnpinCommand(r *remote) *cobra.Command {
 	return &cobra.Command{
 		Use:   "unpin VERSION",
 		Short: "Unpin a version",
-		Long: `Unpin a version that the drop guard has pinned. It is then removed when it is old
-enough, like any other. See "fluxkeep secret history".`,
+		Long: `Unpin a version that the drop guard has pinned. It is then pruned by age like any other.
+See "fluxkeep secret history".`,
 		Example:           `  fluxkeep secret unpin 7`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeVersions),

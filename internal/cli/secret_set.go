@@ -24,33 +24,33 @@ func newSecretSetCommand(r *remote) *cobra.Command {
 		Use:     "set NAME | NAME=VALUE… | --name NAME",
 		Aliases: []string{"update"},
 		Short:   "Set secrets",
-		Long: `Set a secret to a new value, or add it. The value comes from a hidden prompt or,
-without a terminal, from standard input, less the line break at its end. --file takes
-a file's content exactly as it is.
+		Long: `Create a secret or set its value. The value comes from a hidden prompt or, without a
+terminal, from standard input, without the line break at its end. --file uses the exact
+content of a file.
 
-NAME=VALUE sets several secrets at once, in one version, but the shell's history and
-the list of processes then show the values. A name with a "=" in it needs --name.
+NAME=VALUE sets several secrets at once, in one version, but then the shell's history
+and the process list show the values. For a name that contains "=", use --name.
 
-A value is UTF-8 text of up to 1 MiB; an empty one needs --allow-empty. A name has 1
-to 1,024 bytes.`,
-		Example: `  # ask for the value and don't show it
+A value is UTF-8 text of up to 1 MiB; an empty one needs --allow-empty. A name has 1 to
+1,024 bytes.`,
+		Example: `  # prompt for the value without showing it
   fluxkeep secret set db_password
 
-  # take the value from another program
+  # read the value from another program
   openssl rand -base64 32 | fluxkeep secret set session_key
 
-  # take it from a file, to the byte
+  # use the exact content of a file
   fluxkeep secret set tls_key --file server.pem
 
-  # values that are no secret
+  # values that aren't confidential
   fluxkeep secret set region=eu log_level=info`,
 		ValidArgsFunction: onlyFirst(r.completeSecrets),
 		RunE:              c.run,
 	}
 	fs := cmd.Flags()
-	fs.StringVar(&c.name, "name", "", "`name` of the secret, which may have a \"=\" in it")
-	fs.StringVar(&c.in.value, "value", "", "the `value`, which the list of processes and the shell's history then show")
-	fs.StringVarP(&c.in.file, "file", "f", "", "`file` with the value, exactly; \"-\" for standard input")
+	fs.StringVar(&c.name, "name", "", "`name` of the secret, which may contain \"=\"")
+	fs.StringVar(&c.in.value, "value", "", "the `value`; it is visible in the process list and the shell's history")
+	fs.StringVarP(&c.in.file, "file", "f", "", "`file` with the exact value; \"-\" for standard input")
 	fs.BoolVar(&c.allowEmpty, "allow-empty", false, "set an empty value")
 	cmd.MarkFlagsMutuallyExclusive("value", "file")
 	return cmd

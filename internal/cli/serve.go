@@ -17,21 +17,21 @@ func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
-		Long: `Run the server until it is interrupted or gets SIGTERM; then requests in flight are
-finished. It needs no flag: all that it keeps is made in its data folder on the first
-start, encrypted by a key that is made there too. Move that key to another disk, keep
-a copy, and name it with --key-file: without it nothing can be read again.
+		Long: `Run the server until it is interrupted or receives SIGTERM; it then finishes the
+requests in progress. No flag is required: on the first start, the server creates its
+data folder, and in it the key that encrypts the data. Move that key to another disk,
+keep a copy, and pass it with --key-file: without the key, the data can't be read.
 
-Each setting can also be given as an environment variable, --log-level as
-FLUXKEEP_LOG_LEVEL, and in the file that --config names, as log-level = "debug". A
-flag wins over a variable, and a variable over the file.
+You can also give each setting as an environment variable, such as FLUXKEEP_LOG_LEVEL
+for --log-level, or in the file given by --config, as log-level = "debug". A flag
+overrides a variable, and a variable overrides the file.
 
-SIGHUP makes the server read the TLS certificate and the log level again and begin a
-new file of the audit log. Its own log goes to standard error.`,
-		Example: `  # everything by default: http://127.0.0.1:8086, data in ~/.fluxkeep
+On SIGHUP, the server reloads the TLS certificate and the log level, and starts a new
+audit log file. The server's own log goes to standard error.`,
+		Example: `  # with the defaults: http://127.0.0.1:8086, data in ~/.fluxkeep
   fluxkeep serve
 
-  # for other machines, the key apart from the data
+  # reachable from other machines, with the key separate from the data
   fluxkeep serve --http-bind-address :8086 --tls-cert cert.pem --tls-key key.pem \
     --data-dir /var/lib/fluxkeep --key-file /etc/fluxkeep/key
 

@@ -27,24 +27,24 @@ func newSetupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "setup",
 		Short: "Set up a new server: first user, first organization, first token",
-		Long: `Set up a server that is new: make the first user, the first organization and an
-operator token, which may do everything, and write a profile with that token into
-the influx CLI's configs file. What the file has already is kept; a profile of the
-same name is not overwritten without --force.
+		Long: `Set up a new server: create the first user, the first organization and an operator
+token, which may do everything, and add a profile with that token to the influx CLI's
+configs file. Existing profiles stay; one with the same name is not overwritten without
+--force.
 
-"fluxkeep" and "influx" use the active profile when none is named. The new profile
-becomes the active one if there was none. Otherwise setup asks; without a terminal,
-the active profile changes only with --activate.
+"fluxkeep" and "influx" use the active profile by default. The new profile becomes
+active if none was. Otherwise setup asks; without a terminal, the active profile changes
+only with --activate.
 
-What is not given by a flag is asked for. Without a terminal, the password is read
-from standard input.`,
-		Example: `  # ask for what is needed
+The command prompts for anything that you don't give by a flag. Without a terminal, it
+reads the password from standard input.`,
+		Example: `  # prompt for everything
   fluxkeep setup
 
-  # everything given, the password from a file
+  # without prompts, the password from a file
   fluxkeep setup --username admin --org acme --password-file pw.txt
 
-  # another server, as a profile of its own
+  # another server, with its own profile
   fluxkeep setup --host https://keep.example.com --name production`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -54,14 +54,14 @@ from standard input.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&s.request.Username, "username", "u", "", "`name` of the first user")
-	fs.StringVarP(&s.password.value, "password", "p", "", "`password` of the first user, which the list of processes then shows")
+	fs.StringVarP(&s.password.value, "password", "p", "", "`password` of the first user; it is visible in the process list")
 	fs.StringVar(&s.password.file, "password-file", "", "`file` with the password of the first user; \"-\" for standard input")
 	fs.StringVarP(&s.request.Org, "org", "o", "", "`name` of the first organization")
-	fs.StringVarP(&s.request.Bucket, "bucket", "b", "default", "`name` of a bucket, which the protocol asks for and nobody keeps")
-	fs.StringVarP(&s.request.Token, "token", "t", "", "operator `token` to make (default a random one) [$INFLUX_TOKEN]")
+	fs.StringVarP(&s.request.Bucket, "bucket", "b", "default", "`name` of a bucket, which the protocol requires and Fluxkeep ignores")
+	fs.StringVarP(&s.request.Token, "token", "t", "", "operator `token` to create (default: a random one) [$INFLUX_TOKEN]")
 	fs.StringVarP(&s.name, "name", "n", "default", "`name` of the profile to write")
 	fs.BoolVarP(&s.force, "force", "f", false, "overwrite a profile of that name")
-	fs.BoolVar(&s.activate, "activate", false, "make the profile the active one, for influx too (default if no other is)")
+	fs.BoolVar(&s.activate, "activate", false, "make the profile active, also for influx (default if no other is)")
 	s.flags.AddServer(fs)
 	s.output.addFlags(cmd, fs)
 	nameServer(cmd, &s.server)

@@ -15,9 +15,9 @@ func newTokenCommand() *cobra.Command {
 		Use:     "token",
 		Aliases: []string{"auth"},
 		Short:   "Manage API tokens",
-		Long: `Manage API tokens, which InfluxDB calls authorizations: what programs show to the
-server, and Vault's tools too. Each has permissions of its own, and may be limited in
-time and to some names.`,
+		Long: `Manage API tokens, which InfluxDB calls authorizations. Programs, including Vault's
+tools, use them to authenticate. Each token has its own permissions, and can be limited
+to some names and to some time.`,
 		Example: `  fluxkeep token create --read-secrets --description telegraf
   fluxkeep token list
   fluxkeep token deactivate 0b1c2d3e4f5a6b7c`,
@@ -86,9 +86,9 @@ func newTokenListCommand(r *remote) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List tokens",
-		Long: `List the tokens that the token in use may read; with --org or --org-id, those of that
-organization. The tokens themselves are not shown: the server does not have them.
---quiet prints their IDs.`,
+		Long: `List the tokens that you may read; with --org or --org-id, only those of that
+organization. The tokens themselves are not shown, because the server doesn't store
+them. --quiet prints their IDs.`,
 		Example: `  fluxkeep token list
   fluxkeep token list --org acme --json`,
 		Args: arguments(0, 0),
@@ -120,7 +120,7 @@ func newTokenStatusCommand(r *remote, status client.Status) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "activate ID…",
 		Short:   "Activate tokens",
-		Long:    `Make tokens that were deactivated work again.`,
+		Long:    `Activate tokens that were deactivated, so they work again.`,
 		Example: `  fluxkeep token activate 0b1c2d3e4f5a6b7c`,
 		Args:    arguments(1, -1),
 		RunE: func(cmd *cobra.Command, ids []string) error {
@@ -142,8 +142,8 @@ func newTokenStatusCommand(r *remote, status client.Status) *cobra.Command {
 	}
 	if status == client.Inactive {
 		cmd.Use, cmd.Short = "deactivate ID…", "Deactivate tokens"
-		cmd.Long = `Make tokens stop working, until "fluxkeep token activate". What was made from them by
-a login stops too.`
+		cmd.Long = `Deactivate tokens. They stop working until "fluxkeep token activate", as do Vault tokens
+that were created from them by a login.`
 		cmd.Example = `  fluxkeep token deactivate 0b1c2d3e4f5a6b7c`
 	}
 	return cmd
@@ -155,8 +155,8 @@ func newTokenDeleteCommand(r *remote) *cobra.Command {
 		Use:     "delete ID…",
 		Aliases: []string{"rm"},
 		Short:   "Delete tokens",
-		Long: `Delete tokens for good. It shows what they are and asks first, unless --yes is given.
-Without a terminal, --yes is needed.`,
+		Long: `Delete tokens permanently. The command describes each token and asks for confirmation
+unless you give --yes; without a terminal, --yes is required.`,
 		Example:           `  fluxkeep token delete 0b1c2d3e4f5a6b7c`,
 		Args:              arguments(1, -1),
 		ValidArgsFunction: r.completeTokens,

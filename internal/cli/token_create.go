@@ -25,22 +25,22 @@ func newTokenCreateCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create",
 		Short: "Create a token",
-		Long: `Create a token for the organization, and print it. This is the only time that it is
-shown: the server keeps a keyed hash of it.
+		Long: `Create a token for the organization and print it. It is shown only once: the server
+stores a keyed hash of it.
 
-What it may do is for flags to say. --read-secrets is what a reader needs (Flux,
-Telegraf, "fluxkeep run"), --write-secrets what only writes. A token can't be given
-more than the token has that makes it.
+Flags set its permissions. Use --read-secrets for a reader (Flux, Telegraf, "fluxkeep
+run"), and --write-secrets for a program that only writes. A token can't have
+permissions that the token you use doesn't have.
 
---name limits it to some secrets, by patterns in which * stands for any text; to it,
-there are no others. --expires ends it: after a time such as 12h, 30d or 2w, or at a
-date such as 2030-01-31 or 2030-01-31T12:00:00Z.
+--name limits the token to secrets that match a pattern, in which * matches any text;
+other secrets don't exist for it. --expires limits its lifetime, to a duration such as
+12h, 30d or 2w, or until a date such as 2030-01-31 or 2030-01-31T12:00:00Z.
 
---quiet prints the token alone.`,
+--quiet prints only the token.`,
 		Example: `  # for a reader
   fluxkeep token create --read-secrets --description telegraf
 
-  # for one that sets two kinds of secrets, for a month
+  # read and write some secrets for 30 days
   fluxkeep token create --read-secrets --write-secrets --name 'db_*' --name smtp_password --expires 30d
 
   # into a file
@@ -53,10 +53,10 @@ date such as 2030-01-31 or 2030-01-31T12:00:00Z.
 	fs.BoolVar(&c.write, "write-secrets", false, "set and delete secrets")
 	fs.BoolVar(&c.allAccess, "all-access", false, "do everything in the organization")
 	fs.BoolVar(&c.operator, "operator", false, "do everything in all organizations")
-	fs.StringArrayVar(&c.names, "name", nil, "`pattern` of the secrets that it is for; may be given more than once (default all)")
-	fs.StringVar(&c.expires, "expires", "", "`time` after which, or at which, it ends (default never)")
-	fs.StringVarP(&c.description, "description", "d", "", "what it is for, in `words`")
-	fs.StringVarP(&c.user, "user", "u", "", "`user` whose token it is (default the caller)")
+	fs.StringArrayVar(&c.names, "name", nil, "`pattern` of the secrets that it may use; repeatable (default all)")
+	fs.StringVar(&c.expires, "expires", "", "`time` until it expires, or at which it expires (default never)")
+	fs.StringVarP(&c.description, "description", "d", "", "`text` that describes it")
+	fs.StringVarP(&c.user, "user", "u", "", "`user` who owns it (default: you)")
 	cmd.MarkFlagsOneRequired("read-secrets", "write-secrets", "all-access", "operator")
 	cmd.MarkFlagsMutuallyExclusive("all-access", "operator")
 	_ = cmd.RegisterFlagCompletionFunc("user", r.completeUsers)

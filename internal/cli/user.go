@@ -13,8 +13,8 @@ func newUserCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "user",
 		Short: "Manage users",
-		Long: `Manage users, who sign in and own tokens. A user is named by name or ID. Users who
-are inactive can't sign in, and their tokens do nothing.`,
+		Long: `Manage users, who sign in and own tokens. Give a user by name or ID. Inactive users
+can't sign in, and their tokens don't work.`,
 		Example: `  fluxkeep user list
   fluxkeep user create ann --role member --org acme
   fluxkeep user password ann
@@ -44,7 +44,7 @@ func newUserListCommand(r *remote) *cobra.Command {
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List users",
-		Long:    `List the users whom the token may read. --quiet prints their IDs.`,
+		Long:    `List the users that you may read. --quiet prints their IDs.`,
 		Example: `  fluxkeep user list
   fluxkeep user list --json`,
 		Args: arguments(0, 0),
@@ -74,10 +74,11 @@ func newUserCreateCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create a user",
-		Long: `Make a user, with a password of 8 to 72 characters, which is asked for or read from
-standard input; or, with --no-password, one who can't sign in and only owns tokens.
+		Long: `Create a user with a password of 8 to 72 characters. The password is read from a prompt
+or, without a terminal, from standard input. With --no-password, the user can't sign in
+and only owns tokens.
 
---role makes the user a member or an owner of the organization that --org names.`,
+--role makes the user a member or an owner of the organization given by --org.`,
 		Example: `  fluxkeep user create ann
   fluxkeep user create ann --role owner --org acme
   fluxkeep user create telegraf --no-password`,
@@ -85,7 +86,7 @@ standard input; or, with --no-password, one who can't sign in and only owns toke
 		RunE: func(cmd *cobra.Command, args []string) error { return u.run(cmd, args[0]) },
 	}
 	cmd.Flags().StringVarP(&u.password.file, "password-file", "f", "", "`file` with the password; \"-\" for standard input")
-	cmd.Flags().BoolVar(&u.noPassword, "no-password", false, "give the user no password")
+	cmd.Flags().BoolVar(&u.noPassword, "no-password", false, "create the user without a password")
 	cmd.Flags().StringVar(&u.role, "role", "", "`role` in the organization: member or owner (default none)")
 	cmd.MarkFlagsMutuallyExclusive("password-file", "no-password")
 	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"member", "owner"}, cobra.ShellCompDirectiveNoFileComp))
@@ -149,8 +150,8 @@ func newUserPasswordCommand(r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "password USER",
 		Short: "Set a new password for a user",
-		Long: `Set a new password for a user, which is asked for or read from standard input, and end
-the user's sessions. It has 8 to 72 characters.`,
+		Long: `Set a new password for a user and end the user's sessions. The password has 8 to 72
+characters. It is read from a prompt or, without a terminal, from standard input.`,
 		Example: `  fluxkeep user password ann
   pwgen 20 1 | fluxkeep user password ann`,
 		Args:              arguments(1, 1),
@@ -195,7 +196,7 @@ func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "activate USER",
 		Short:             "Activate a user",
-		Long:              `Make a user active again, whose tokens then do again what they did before.`,
+		Long:              `Activate a user. The user's tokens then work again.`,
 		Example:           `  fluxkeep user activate ann`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),
@@ -217,11 +218,11 @@ func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
 	}
 	if status == client.Inactive {
 		cmd.Use, cmd.Short = "deactivate USER", "Deactivate a user"
-		cmd.Long = `Make a user inactive: no sign-in, no session and none of the user's tokens works any
-more, until "fluxkeep user activate". The user whose token is used is left alone,
-unless --yes is given.`
+		cmd.Long = `Deactivate a user: sign-in, sessions and all of the user's tokens stop working until
+"fluxkeep user activate". The command refuses to deactivate the user of the token that
+you use, unless you give --yes.`
 		cmd.Example = `  fluxkeep user deactivate ann`
-		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "also the user whose token is used")
+		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "allow deactivating the user of the token that you use")
 	}
 	return cmd
 }
@@ -232,9 +233,9 @@ func newUserDeleteCommand(r *remote) *cobra.Command {
 		Use:     "delete USER",
 		Aliases: []string{"rm"},
 		Short:   "Delete a user",
-		Long: `Delete a user. The user's tokens do nothing any more. This can't be undone; "fluxkeep
-user deactivate" can. It asks first, unless --yes is given. Without a terminal, --yes is
-needed.`,
+		Long: `Delete a user. The user's tokens stop working. This can't be undone, unlike "fluxkeep
+user deactivate". The command asks for confirmation unless you give --yes; without a
+terminal, --yes is required.`,
 		Example:           `  fluxkeep user delete ann`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: onlyFirst(r.completeUsers),

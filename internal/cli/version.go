@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// versionInfo says which program this is.
+// versionInfo describes this build of the program.
 type versionInfo struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
@@ -18,7 +18,7 @@ type versionInfo struct {
 	Platform string `json:"platform"`
 }
 
-// readVersion reads what the Go tool has put into the binary.
+// readVersion reads the build information that the Go tool put into the binary.
 func readVersion() versionInfo {
 	v := versionInfo{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	b, ok := debug.ReadBuildInfo()
@@ -58,8 +58,8 @@ func newVersionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version",
-		Long: `Show the version of this program, the commit it was built from, and the version
-of Go that it was built with.`,
+		Long: `Show the version of this program, the commit it was built from, and the Go version that
+it was built with.`,
 		Example: `  fluxkeep version
   fluxkeep version --json`,
 		Args: arguments(0, 0),
@@ -76,7 +76,7 @@ of Go that it was built with.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print the version alone")
+	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print only the version")
 	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
 	return cmd
 }

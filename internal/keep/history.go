@@ -78,7 +78,7 @@ func (k *Keep) DestroyVersions(ctx context.Context, c Caller, org ID, versions .
 // Unpin unpins a version that the drop guard pinned. Needs write on the
 // organization's secrets.
 func (k *Keep) Unpin(ctx context.Context, c Caller, org ID, version uint64) error {
-	return k.updateVersions(ctx, c, "secrets.dismiss", org, "dismiss a pinned version", func(w *secretmap.Writer) error {
+	return k.updateVersions(ctx, c, "secrets.dismiss", org, "unpin a version", func(w *secretmap.Writer) error {
 		return w.Unpin(version)
 	})
 }

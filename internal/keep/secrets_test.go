@@ -228,13 +228,13 @@ func TestRollbackAndDropGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := k.Document(ctx, op, k.Org, 1); !errors.Is(err, keep.ErrVersionNotFound) {
-		t.Errorf("a dismissed version that is too old: %v", err)
+		t.Errorf("an unpinned version that is too old: %v", err)
 	}
 	if got := k.MustValues(t); !maps.Equal(got, before) {
-		t.Errorf("dismissing changed the values to %v", got)
+		t.Errorf("unpinning changed the values to %v", got)
 	}
 	if err := k.Unpin(ctx, op, k.Org, 1); !errors.Is(err, keep.ErrVersionNotFound) {
-		t.Errorf("dismissed twice: %v", err)
+		t.Errorf("unpinned twice: %v", err)
 	}
 }
 
