@@ -77,7 +77,7 @@ type answers struct {
 func (k *kit) ask(t *testing.T) (a answers) {
 	t.Helper()
 	identity := func(d directory.Reader, value string) string {
-		if i, ok := k.dir.KnownToken(value, k.Now); ok {
+		if i, ok := k.dir.KnownToken(value); ok {
 			return describe(i, nil)
 		}
 		return describe(d.TokenIdentity(value))
@@ -210,8 +210,8 @@ func testChangesShowAtOnce(t *testing.T, wrap func(store.Store) store.Store) {
 func TestKnown(t *testing.T) {
 	k := newKit(t, plain)
 	known := func() bool {
-		_, token := k.dir.KnownToken("token", k.Now)
-		_, login := k.dir.KnownToken("login", k.Now)
+		_, token := k.dir.KnownToken("token")
+		_, login := k.dir.KnownToken("login")
 		_, org := k.dir.KnownOrganization("org")
 		if token != login || token != org {
 			t.Errorf("known: token %t, login token %t, organization %t", token, login, org)
@@ -255,7 +255,7 @@ func TestKnown(t *testing.T) {
 
 	k.Now = k.token.Expires
 	for _, value := range []string{"token", "login"} { // the login token is for longer
-		if _, ok := k.dir.KnownToken(value, k.Now); ok {
+		if _, ok := k.dir.KnownToken(value); ok {
 			t.Errorf("the %s is known after it has ended", value)
 		}
 	}

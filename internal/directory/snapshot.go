@@ -1,8 +1,6 @@
 package directory
 
 import (
-	"time"
-
 	"github.com/fluxkeep/fluxkeep/internal/gencache"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
@@ -67,13 +65,13 @@ func (d *Directory) ClearCache() { d.current.Store(nil) }
 
 // KnownToken is TokenIdentity without a transaction. ok is false if the token
 // isn't cached.
-func (d *Directory) KnownToken(value string, now time.Time) (i *Identity, ok bool) {
+func (d *Directory) KnownToken(value string) (i *Identity, ok bool) {
 	s := d.now()
 	if s == nil {
 		return nil, false
 	}
 	i, ok = s.tokens.Get(tokenHash(d.db, value))
-	return i, ok && (i.until.IsZero() || now.Before(i.until))
+	return i, ok && (i.until.IsZero() || d.db.Now().Before(i.until))
 }
 
 // KnownOrganization is FindOrganization without a transaction. ok is false if the

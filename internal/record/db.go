@@ -32,6 +32,9 @@ func New(s store.Store, keys *seal.Keys, now func() time.Time) *DB {
 // Exclusive is store.Store.Exclusive.
 func (db *DB) Exclusive() bool { return db.store.Exclusive() }
 
+// Now returns the time that a transaction would have that began now.
+func (db *DB) Now() time.Time { return db.now() }
+
 // Revision is store.Store.Revision.
 func (db *DB) Revision(tables ...Table) uint64 { return db.store.Revision(tables...) }
 

@@ -152,6 +152,7 @@ func (l *listener) enter(c *connection, force bool) (done bool, victim *connecti
 	}
 	a = l.addressOf(c)
 	l.addresses[c.network] = a
+	c.address = a
 	a.open++
 	l.conns[c] = struct{}{}
 	l.open.Store(int64(len(l.conns)))
@@ -205,29 +206,29 @@ func (l *listener) mostConnected() *connection {
 func (l *listener) enqueue(c *connection, rank int) {
 	if c.global != nil {
 		l.ranks[c.rank].Remove(c.global)
-		l.addresses[c.network].ranks[c.rank].Remove(c.local)
+		c.address.ranks[c.rank].Remove(c.local)
 		c.global, c.local = nil, nil
 	}
 	c.rank = rank
 	if rank != knownBusy {
 		c.since = time.Now()
 		c.global = l.ranks[rank].PushBack(c)
-		c.local = l.addresses[c.network].ranks[rank].PushBack(c)
+		c.local = c.address.ranks[rank].PushBack(c)
 	}
 }
 
 // remove removes a connection. The caller holds mu.
 func (l *listener) remove(c *connection) {
-	if _, ok := l.conns[c]; !ok {
+	if c.address == nil {
 		return
 	}
 	l.enqueue(c, knownBusy)
 	delete(l.conns, c)
 	l.open.Store(int64(len(l.conns)))
-	a := l.addresses[c.network]
-	if a.open--; a.open == 0 {
+	if c.address.open--; c.address.open == 0 {
 		delete(l.addresses, c.network)
 	}
+	c.address = nil
 }
 
 func (l *listener) warn() {
@@ -276,6 +277,7 @@ type connection struct {
 	known    atomic.Pointer[httpapi.Account] // nil for a stranger
 
 	// Guarded by the listener's mu.
+	address       *address // nil once the listener has forgotten the connection
 	account       httpapi.Account
 	rank          int
 	since         time.Time     // when it got its rank
@@ -294,7 +296,7 @@ func (c *connection) move(rank int) {
 	l := c.listener
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, open := l.conns[c]; open && (c.rank != rank || rank != knownBusy) {
+	if c.address != nil && (c.rank != rank || rank != knownBusy) {
 		l.enqueue(c, rank)
 	}
 }
@@ -309,7 +311,7 @@ func (c *connection) Identified(a httpapi.Account) {
 	l := c.listener
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, open := l.conns[c]; open {
+	if c.address != nil {
 		c.account = a
 		l.enqueue(c, knownBusy)
 	}
