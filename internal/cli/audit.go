@@ -31,7 +31,7 @@ the server's settings from flags, FLUXKEEP_… variables and its configuration f
 	)
 }
 
-const noLogHint = "--data-dir or --audit-log says where the log is; it is made when the server runs"
+const noLogHint = "set --data-dir or --audit-log to the log's place; the server creates it"
 
 func newAuditVerifyCommand() *cobra.Command {
 	var o output
@@ -80,7 +80,7 @@ type auditReport struct {
 	To         time.Time `json:"to,omitzero"`
 	Checkpoint string    `json:"checkpoint"`        // of the last line
 	Vouched    string    `json:"vouched,omitempty"` // the checkpoint of the store
-	Missing    uint64    `json:"missing,omitempty"` // lines in older files, which are not here
+	Missing    uint64    `json:"missing,omitempty"` // lines in older files that are not here
 }
 
 func verifyAudit(cmd *cobra.Command, o *output, c *config.Config, since string) error {
@@ -105,7 +105,7 @@ func verifyAudit(cmd *cobra.Command, o *output, c *config.Config, since string) 
 		}
 		var damage *audit.DamageError
 		if errors.As(err, &damage) {
-			return withHint(err, "the log is not what the server wrote; the lines before that place are")
+			return withHint(err, "the log was changed; the lines before that place are as the server wrote them")
 		}
 		return err
 	}
@@ -154,10 +154,10 @@ func (r auditReport) print(cmd *cobra.Command, o *output, torn int64) error {
 		fmt.Fprintf(w, "the store vouches for it up to %s\n", r.Vouched)
 	}
 	if r.Missing > 0 {
-		o.note(cmd, "The log begins with line %d: nothing is known of the lines before.", r.First)
+		o.note(cmd, "The log starts with line %d: the lines before it are in files that are not here.", r.First)
 	}
 	if torn > 0 {
-		o.note(cmd, "The last line has no end yet: the server is writing it, or ended while it did.")
+		o.note(cmd, "The last line is incomplete: the server is writing it, or stopped while it did.")
 	}
 	return nil
 }
@@ -186,7 +186,7 @@ The lines are not verified.`,
 				return err
 			})
 			if follow && errors.Is(err, context.Canceled) {
-				return nil // how one ends it
+				return nil // the usual way to stop following
 			}
 			if errors.Is(err, fs.ErrNotExist) {
 				return withHint(err, noLogHint)

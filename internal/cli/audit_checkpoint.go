@@ -11,17 +11,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// storeCheckpoint returns the checkpoint up to which the store vouches for the
-// log, or nil when the store can't be asked: because a server has it open, or
-// because the log lies here without it. It says which.
+// storeCheckpoint returns the last checkpoint in the store. It returns nil and
+// prints a note if a server has the store open or the store isn't available.
 func storeCheckpoint(cmd *cobra.Command, o *output, c *config.Config) (*audit.Checkpoint, error) {
 	at, err := datadir.AuditCheckpoint(cmd.Context(), c)
 	switch {
 	case errors.Is(err, datadir.ErrLocked):
-		o.note(cmd, "A server is running on %s, so its store is not asked for a checkpoint.", c.DataDir)
+		o.note(cmd, "A server is running on %s, so the log was not compared with its store.", c.DataDir)
 		return nil, nil
 	case errors.Is(err, fs.ErrNotExist):
-		o.note(cmd, "The store or its key is not at hand, so no checkpoint is compared: %v.", err)
+		o.note(cmd, "The store or its key is not available, so the log was not compared with it: %v.", err)
 		return nil, nil
 	case err != nil:
 		return nil, withHint(fmt.Errorf("ask the store for its checkpoint: %w", err),

@@ -51,19 +51,19 @@ func (b *backupCommand) run(cmd *cobra.Command) error {
 	case b.file != "-":
 		return b.toFile(cmd)
 	case b.json || b.quiet:
-		return usageError(cmd, errors.New("standard output gets the backup, and can't get anything else"))
+		return usageError(cmd, errors.New("standard output is for the backup: --json and --quiet need a file"))
 	case isTerminal(cmd.OutOrStdout()):
 		return withHint(errors.New("a backup is not written to a terminal"), "give a file with --output, or send it on: %s --output - | command", cmd.CommandPath())
 	}
 	r, err := b.receive(cmd, cmd.OutOrStdout())
 	if err != nil {
-		return withHint(err, "what was written is no backup")
+		return withHint(err, "the output is not a usable backup")
 	}
 	b.note(cmd, "Wrote %s.", r)
 	return nil
 }
 
-// toFile writes the file whole or not at all.
+// toFile writes the complete file or none.
 func (b *backupCommand) toFile(cmd *cobra.Command) error {
 	if _, err := os.Lstat(b.file); err == nil && !b.force {
 		return withHint(fmt.Errorf("%s exists", b.file), "overwrite it with --force")
@@ -97,7 +97,7 @@ func (b *backupCommand) toFile(cmd *cobra.Command) error {
 	return nil
 }
 
-// backupReport says what a backup has.
+// backupReport describes a backup.
 type backupReport struct {
 	File      string    `json:"file,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
@@ -111,7 +111,7 @@ func (r backupReport) String() string {
 	return fmt.Sprintf("%s, %.1f KiB, which need the %s key %s", count(r.Records, "record"), float64(r.Bytes)/(1<<10), r.Provider, r.KeyID)
 }
 
-// receive copies the backup from the server, and reads what it copies.
+// receive copies the backup from the server and verifies it on the way.
 func (b *backupCommand) receive(cmd *cobra.Command, to io.Writer) (backupReport, error) {
 	var r backupReport
 	s, err := b.connect(cmd)
@@ -122,7 +122,7 @@ func (b *backupCommand) receive(cmd *cobra.Command, to io.Writer) (backupReport,
 	checked := make(chan error, 1)
 	go func() {
 		err := r.read(in)
-		_ = in.CloseWithError(err) // ends the copying too, if the backup is no good
+		_ = in.CloseWithError(err) // also stops the copy if the backup is damaged
 		checked <- err
 	}()
 	counted := &meter{w: to, show: newMeter(cmd.ErrOrStderr(), b.json || b.quiet)}
@@ -145,7 +145,7 @@ func (r *backupReport) read(in io.Reader) error {
 	}, func(_, _ []byte) error { r.Records++; return nil })
 }
 
-// meter counts what is written, and shows how much it is.
+// meter counts written bytes and shows the progress.
 type meter struct {
 	w    io.Writer
 	n    int64

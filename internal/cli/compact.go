@@ -23,7 +23,7 @@ Other copies, such as backups and snapshots of the disk, still contain the data.
 			if err := s.Compact(cmd.Context()); err != nil {
 				return err
 			}
-			r.note(cmd, "Nothing that was deleted or pruned is left in the store's files.")
+			r.note(cmd, "The store's files no longer contain deleted or pruned data.")
 			return nil
 		},
 	}

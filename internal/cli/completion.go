@@ -51,13 +51,13 @@ that the command would use.`,
 	}
 }
 
-// completionTime is as long as somebody waits after pressing the tab key.
+// completionTime is how long a user waits after pressing the tab key.
 const completionTime = 3 * time.Second
 
 type completion = func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective)
 
-// complete makes a completion of what the server says. When it says nothing in
-// time, there is nothing to complete.
+// complete completes with names from the server. If the server doesn't answer
+// in time, there are no completions.
 func (r *remote) complete(cmd *cobra.Command, ask func(context.Context, *session) ([]cobra.Completion, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()

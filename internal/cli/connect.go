@@ -14,11 +14,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// remote is what the commands that work with a server share.
+// remote holds what commands that talk to a server share.
 type remote struct {
 	output
 	flags  profile.Flags
-	server profile.Settings // once it is known
+	server profile.Settings // set by connect
 }
 
 // addTo adds the flags to a command and those below it.
@@ -42,7 +42,7 @@ func (r *remote) addToOperator(cmd *cobra.Command) {
 	nameServer(cmd, &r.server)
 }
 
-// serverError is an error of a command that had a server to ask.
+// serverError is an error of a command that talked to a server.
 type serverError struct {
 	error
 	server profile.Settings
@@ -66,13 +66,13 @@ func nameServer(cmd *cobra.Command, server *profile.Settings) {
 	}
 }
 
-// session is a server that can be asked, with what to ask about.
+// session is a connection to a server, with the settings it was made from.
 type session struct {
 	*client.Client
 	settings profile.Settings
 }
 
-// connect finds the server, and signs in if that is what the profile says.
+// connect finds the server, and signs in if the profile has a password.
 func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 	s, err := profile.Resolve(&r.flags, os.Getenv)
 	if err != nil {
@@ -84,7 +84,7 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 	}
 	r.server = s // not before: a URL that is refused may hold a password
 	if s.Token == "" && s.User == "" {
-		return nil, withHint(errors.New("there is no token to show to the server"),
+		return nil, withHint(errors.New("there is no token for the server"),
 			`set INFLUX_TOKEN, give --token, or run "fluxkeep setup" on a new server`)
 	}
 	if s.User != "" {
@@ -139,8 +139,8 @@ func (s *session) findUser(cmd *cobra.Command, ref string) (client.User, error) 
 	return find(cmd.Context(), ref, s.User, s.UserByName)
 }
 
-// find finds something by its ID or its name. What looks like an ID is never
-// taken for a name.
+// find finds an object by its ID or its name. A reference that looks like an ID
+// is never used as a name.
 func find[T any](ctx context.Context, ref string, byID, byName func(context.Context, string) (T, error)) (T, error) {
 	if acl.LooksLikeID(ref) {
 		return byID(ctx, ref)

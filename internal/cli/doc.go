@@ -1,11 +1,11 @@
-// Package cli is the command line: the commands of the program fluxkeep, their
-// flags, what they print and what they ask.
+// Package cli is the command line: the commands of the program fluxkeep, with
+// their flags, output and prompts.
 //
 // The commands that work with a server go through package client, as any other
 // program would, and find the server as the influx CLI does (package profile).
-// They decide nothing about secrets or permissions. serve is package server
-// behind flags; audit, doctor, restore, import and key rewrap go through it to
-// the files of a server on this machine.
+// They decide nothing about secrets or permissions. Only serve uses package
+// server; audit, doctor, restore, recover, import and key rewrap work on the
+// files of a server on this machine, through package datadir.
 //
-// The rules of what goes where are at the top of output.go.
+// The rules for output are at the top of output.go.
 package cli

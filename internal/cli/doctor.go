@@ -112,12 +112,12 @@ func examine(cmd *cobra.Command, o *offline) (doctorReport, error) {
 	case errors.Is(err, datadir.ErrLocked):
 		return r, withHint(err, "stop the server first")
 	case errors.Is(err, fs.ErrNotExist):
-		return r, withHint(err, "--data-dir says where the data is, and --key-file where the key is")
+		return r, withHint(err, "set --data-dir to the data folder and --key-file to its key")
 	case err != nil:
 		return r, err
 	case len(r.Damage) > 0:
 		return r, withHint(fmt.Errorf("%w in %s: %s", errDamaged, o.config.DataDir, count(len(r.Damage), "place")),
-			"keep a copy of the folder; what is not listed can still be read; an earlier backup may have the rest")
+			"keep a copy of the folder; unlisted data can still be read; an earlier backup may have the rest")
 	}
 	o.note(cmd, "All is well: %s of %s, %s of the audit log.",
 		count(done.Records, "record"), count(done.Organizations, "organization"), count(int(done.Lines), "line"))

@@ -19,7 +19,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// hinted is an error with what to do about it.
+// hinted is an error with a hint for the user.
 type hinted struct {
 	err  error
 	hint string
@@ -32,7 +32,7 @@ func withHint(err error, format string, args ...any) error {
 	return &hinted{err, fmt.Sprintf(format, args...)}
 }
 
-// printError says what went wrong, at which server, and what to do next.
+// printError prints an error, the server it came from, and a hint.
 func printError(w io.Writer, err error) {
 	fmt.Fprintf(w, "fluxkeep: %s\n", oneLine(err.Error()))
 	var at *serverError
@@ -44,7 +44,7 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// hintFor finds a hint: the one that the command gave, or the one for this
+// hintFor returns the hint that the command gave, or the default hint for this
 // kind of error.
 func hintFor(err error) string {
 	var h *hinted
@@ -92,7 +92,7 @@ func hintFor(err error) string {
 	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &expired):
 		return "trust the certificate's authority, for one command with SSL_CERT_FILE=FILE; --skip-verify trusts anybody"
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return "the server speaks no TLS: use http:// in place of https://"
+		return "the server doesn't use TLS: use http:// instead of https://"
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return "the server did not answer in time: is it reachable? --host or INFLUX_HOST says where it is"
 	case errors.Is(err, fs.ErrPermission):
@@ -106,7 +106,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// refusalHint tells apart the refusals of a server.
+// refusalHint returns the hint for a server's refusal.
 func refusalHint(e *client.Error) string {
 	switch {
 	case e.Code == client.ErrUnauthorized && e.Message == "unauthorized access":
@@ -114,7 +114,7 @@ func refusalHint(e *client.Error) string {
 	case e.Code == client.ErrUnauthorized && strings.Contains(e.Message, "inactive"):
 		return `"fluxkeep token activate ID", with another token, makes it active again`
 	case e.Code == client.ErrUnauthorized:
-		return `the token may not do that: "fluxkeep token create", with one that may, makes another`
+		return `the token lacks the permission: "fluxkeep token create", with a token that has it, creates another`
 	case e.Code == client.ErrForbidden && strings.Contains(e.Message, "inactive"):
 		return `the token's user is inactive, or was deleted: "fluxkeep user activate NAME", with another user's token, helps only in the first case`
 	case e.Code == client.ErrNotFound && e.Message == "path not found":
@@ -126,7 +126,7 @@ func refusalHint(e *client.Error) string {
 	case e.Code == client.ErrNotFound && strings.Contains(e.Message, "authorization"):
 		return `"fluxkeep token list" shows the tokens and their IDs`
 	case e.Code == client.ErrNotFound && strings.Contains(e.Message, "version"):
-		return `"fluxkeep secret history" shows the versions that are kept`
+		return `"fluxkeep secret history" shows the stored versions`
 	case e.Code == client.ErrNotFound:
 		return `"fluxkeep org list" shows the organizations that the token may read`
 	case e.Code == client.ErrChanged:
@@ -138,7 +138,7 @@ func refusalHint(e *client.Error) string {
 	case e.Code == client.ErrInternal:
 		return "see the server's log, which says more"
 	case e.Code == client.ErrConflict && strings.Contains(e.Message, "onboarding"):
-		return `the server was set up before: "fluxkeep user", "org" and "token" make more`
+		return `the server is already set up: "fluxkeep user", "org" and "token" create more`
 	}
 	return ""
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// helpWidth is what fits on any terminal, and is easy to read on a wide one.
+// helpWidth fits on any terminal and is readable on a wide one.
 const helpWidth = 80
 
-// showHelp prints what a command is about, and how to call it.
+// showHelp prints a command's description and usage.
 func showHelp(cmd *cobra.Command, _ []string) {
 	var b strings.Builder
 	about := cmd.Long
@@ -27,7 +27,7 @@ func showHelp(cmd *cobra.Command, _ []string) {
 	_, _ = io.WriteString(cmd.OutOrStdout(), b.String())
 }
 
-// showUsage prints how to call a command.
+// showUsage prints a command's usage.
 func showUsage(cmd *cobra.Command) error {
 	var b strings.Builder
 	writeUsage(&b, cmd)
@@ -56,7 +56,7 @@ func writeUsage(b *strings.Builder, cmd *cobra.Command) {
 	writeFlags(b, "Flags for all below "+groupName(cmd), cmd.InheritedFlags())
 }
 
-// groupName is the command whose flags those below it have.
+// groupName returns the top-level command whose flags cmd inherits.
 func groupName(cmd *cobra.Command) string {
 	for cmd.HasParent() && cmd.Parent().HasParent() {
 		cmd = cmd.Parent()
@@ -69,7 +69,7 @@ func writeFlags(b *strings.Builder, title string, flags *pflag.FlagSet, without 
 	type entry struct{ left, right string }
 	var entries []entry
 	width := 0
-	flags.SortFlags = false // cobra makes a set of its own for those of a parent
+	flags.SortFlags = false // cobra builds a separate set for inherited flags
 	flags.VisitAll(func(f *pflag.Flag) {
 		for _, w := range without {
 			if w.Lookup(f.Name) != nil {
@@ -92,7 +92,7 @@ func writeFlags(b *strings.Builder, title string, flags *pflag.FlagSet, without 
 	}
 }
 
-// flagText is a flag as it is called, and what it does.
+// flagText returns a flag's syntax and its description.
 func flagText(f *pflag.Flag) (left, right string) {
 	left = "      --" + f.Name
 	if f.Shorthand != "" {

@@ -129,7 +129,7 @@ func boltHint(err error) error {
 	case errors.Is(err, influxbolt.ErrDamaged):
 		return withHint(err, "nothing was changed; copy influxd.bolt again while influxd is stopped")
 	case errors.Is(err, influxbolt.ErrForeign):
-		return withHint(err, "nothing was changed; influxd keeps its own in ~/.influxdbv2/influxd.bolt, or where its --bolt-path says")
+		return withHint(err, "nothing was changed; influxd stores its file in ~/.influxdbv2/influxd.bolt, or where its --bolt-path says")
 	}
 	return err
 }
@@ -146,7 +146,7 @@ func importedKinds(only []string) (kinds []string, err error) {
 	return kinds, nil
 }
 
-// limitImport leaves only some kinds in an import; none stands for all.
+// limitImport restricts an import to some kinds; no kinds means all.
 func limitImport(in *keep.Import, kinds []string) {
 	if len(kinds) == 0 {
 		return
@@ -170,7 +170,7 @@ func limitImport(in *keep.Import, kinds []string) {
 	}
 }
 
-// importOf is what a bolt file holds, as the domain takes it.
+// importOf converts the contents of a bolt file to the domain's types.
 func importOf(c *influxbolt.Contents) keep.Import {
 	in := keep.Import{Secrets: c.Secrets, Source: c.Instance, Partial: len(c.Skipped) > 0}
 	for _, o := range c.Organizations {
@@ -197,7 +197,7 @@ func importOf(c *influxbolt.Contents) keep.Import {
 	return in
 }
 
-// importResult is what the command prints. It has no values and no tokens.
+// importResult is the command's output. It contains no values and no tokens.
 type importResult struct {
 	Bolt      string                  `json:"bolt"`
 	DataDir   string                  `json:"dataDir"`
@@ -206,8 +206,8 @@ type importResult struct {
 	Applied   bool                    `json:"applied"`
 	Counts    map[string]importCounts `json:"counts"`
 	Objects   []importObject          `json:"objects"`
-	Skipped   []string                `json:"skipped"`  // what is wrong with the file
-	NotTaken  []string                `json:"notTaken"` // what only InfluxDB has
+	Skipped   []string                `json:"skipped"`  // problems in the file
+	NotTaken  []string                `json:"notTaken"` // kinds of data that only InfluxDB has
 	Compared  *importCompared         `json:"compared,omitempty"`
 }
 
@@ -256,7 +256,7 @@ func (c importCounts) left() int {
 
 type importKind struct{ kind, one string }
 
-// importKinds are the kinds in their order, with how they are called.
+// importKinds are the kinds in import order, with their names.
 var importKinds = []importKind{
 	{keep.ImportOrganizationKind, "organization"},
 	{keep.ImportUserKind, "user"},
@@ -316,7 +316,7 @@ func (r *importResult) print(cmd *cobra.Command, o *output) error {
 	return r.verify()
 }
 
-// conclude says what it comes to.
+// conclude prints the summary.
 func (r *importResult) conclude(cmd *cobra.Command, o *output) {
 	all := r.total()
 	for _, k := range importKinds {
@@ -337,11 +337,11 @@ func (r *importResult) conclude(cmd *cobra.Command, o *output) {
 	folder := printable(r.DataDir)
 	switch {
 	case r.Applied && r.NewKey != "":
-		o.note(cmd, "Made the data folder %s and the key file %s: keep a copy of the key, without it nothing can be read.", folder, printable(r.NewKey))
+		o.note(cmd, "Created the data folder %s and the key file %s: keep a copy of the key, without it the data can't be read.", folder, printable(r.NewKey))
 	case r.Applied && r.NewFolder:
-		o.note(cmd, "Made the data folder %s.", folder)
+		o.note(cmd, "Created the data folder %s.", folder)
 	case r.NewFolder:
-		o.note(cmd, "There is no data in %s yet: the folder would be made.", folder)
+		o.note(cmd, "There is no data in %s yet: the folder would be created.", folder)
 	}
 	if n := all.Changed + all.Gone; n > 0 {
 		o.note(cmd, "In InfluxDB, %s changed or were deleted since the last import: the old ones still work here. To follow InfluxDB, add --update.", count(n, "object"))
@@ -355,20 +355,20 @@ func (r *importResult) conclude(cmd *cobra.Command, o *output) {
 	case all.applied() == 0:
 		o.note(cmd, "Nothing is new: nothing would change.")
 	case r.Applied:
-		o.note(cmd, "Took over %s into %s.", count(all.applied(), "object"), folder)
+		o.note(cmd, "Imported %s into %s.", count(all.applied(), "object"), folder)
 	default:
-		o.note(cmd, "This was a dry run, and nothing was changed. To take over what is new, add --apply.")
+		o.note(cmd, "This was a dry run, and nothing was changed. To import new objects, add --apply.")
 	}
 }
 
-// verify makes sure that what was taken over is here, and is what it was.
+// verify makes sure that all imported secrets match the file.
 func (r *importResult) verify() error {
 	if r.Compared == nil {
 		return nil
 	}
 	n := r.Counts["secrets"]
 	if want := n.New + n.Updated + n.Unchanged; r.Compared.Equal != want {
-		return fmt.Errorf("%s should be here as they are in the file, and %d are", count(want, "secret"), r.Compared.Equal)
+		return fmt.Errorf("verification failed: %s should match the file, but only %d do", count(want, "secret"), r.Compared.Equal)
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// influxDBError reports that the server is an InfluxDB. It speaks a part of the
-// same API, so a command meant for Fluxkeep could change what is in there.
+// influxDBError reports that the server is an InfluxDB. It shares a part of the
+// API, so a command meant for Fluxkeep could change InfluxDB's data.
 type influxDBError struct{ version string }
 
 func (e *influxDBError) Error() string {
@@ -30,8 +30,8 @@ func influxDBVersion(h http.Header) string {
 	return strings.TrimPrefix(v, "v")
 }
 
-// fluxkeepOnly is a transport that refuses to work with an InfluxDB. It asks
-// what the server is before the first request that could change something.
+// fluxkeepOnly is a transport that refuses to work with an InfluxDB. It
+// identifies the server before the first request that could change data.
 type fluxkeepOnly struct {
 	http.RoundTripper
 	health string // a URL that every server answers
@@ -42,7 +42,7 @@ func newFluxkeepOnly(host string, c *tls.Config) *fluxkeepOnly {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = c
 	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext
-	t.ResponseHeaderTimeout = 5 * time.Minute // a large import takes its time
+	t.ResponseHeaderTimeout = 5 * time.Minute // a large import takes long
 	return &fluxkeepOnly{RoundTripper: t, health: healthURL(host)}
 }
 
@@ -77,7 +77,7 @@ func (f *fluxkeepOnly) ask(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// whoListens says in a word or two what kind of server has an address.
+// whoListens describes the program that listens on an address.
 func whoListens(address string) string {
 	c := http.Client{Timeout: 2 * time.Second}
 	resp, err := c.Get(healthURL((&url.URL{Scheme: "http", Host: address}).String()))

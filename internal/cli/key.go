@@ -121,12 +121,12 @@ func (k *keyRotate) run(cmd *cobra.Command) error {
 	return k.printKeys(cmd, keys)
 }
 
-// rotationPoll is how often the server is asked how far it is. Each time is a
-// line in the audit log.
+// rotationPoll is the interval for asking the server about its progress. Each
+// request adds a line to the audit log.
 const rotationPoll = time.Second
 
-// awaitRotation asks until a single key is left, or until the server says why
-// it does not get on.
+// awaitRotation polls until a single key is left or the server reports an
+// error.
 func awaitRotation(ctx context.Context, ask func(context.Context) (client.DataKeys, error), show func(done, total int64, last bool)) (client.DataKeys, error) {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, rotationPoll) {
 		keys, err := ask(ctx)
@@ -149,7 +149,7 @@ func awaitRotation(ctx context.Context, ask func(context.Context) (client.DataKe
 	}
 }
 
-// rotationProgress shows on a terminal how far a rotation is.
+// rotationProgress shows a rotation's progress on a terminal.
 func rotationProgress(w io.Writer, off bool) func(done, total int64, last bool) {
 	if off || !isTerminal(w) {
 		return func(int64, int64, bool) {}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// newKeyPrefix is on the flags that name the key-encryption key to come.
+// newKeyPrefix marks the flags for the new key-encryption key.
 const newKeyPrefix = "new-"
 
 type keyRewrap struct {
@@ -46,7 +46,7 @@ still need the old key: destroy it only after you have deleted them.`,
 	return cmd
 }
 
-// newKeyUsage are the words for the server's flags when they name the new key.
+// newKeyUsage describes the server's flags when they select the new key.
 var newKeyUsage = map[string]string{
 	"key-provider":       "`kind` of the new key-encryption key (default: selected by the other flags)",
 	"key-file":           "`file` with the new key-encryption key, created if it doesn't exist",
@@ -71,7 +71,7 @@ func (k *keyRewrap) run(cmd *cobra.Command) error {
 	if err := k.load(); err != nil {
 		return err
 	}
-	// No environment and no file: those say what the server has now.
+	// Ignore environment and file: they describe the server's current key.
 	k.to.DataDir = k.config.DataDir
 	if err := k.to.Load(nil); err != nil {
 		var wrong *config.Error
@@ -110,7 +110,7 @@ func (k *keyRewrap) report(cmd *cobra.Command, done datadir.RewrapResult) error 
 		return err
 	}
 	if done.NewKeyFile != "" {
-		k.note(cmd, "Made the key file %s: keep a copy, without it nothing can be read.", printable(done.NewKeyFile))
+		k.note(cmd, "Created the key file %s: keep a copy, without it the data can't be read.", printable(done.NewKeyFile))
 	}
 	k.note(cmd, "Start the server with the new key from now on.")
 	return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// offline is what the commands that work on a data folder share, while no
-// server has it open.
+// offline holds what commands that work on a stopped server's data folder
+// share.
 type offline struct {
 	output
 	config *config.Config
@@ -17,8 +17,8 @@ type offline struct {
 
 func newOffline() *offline { return &offline{config: config.New()} }
 
-// addTo adds the flags to a command: the output's, and those of the server's
-// that say where the data and its key are.
+// addTo adds the flags for output and the server's flags for the data folder
+// and its key.
 func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 	fs := cmd.Flags()
 	o.output.addFlags(cmd, fs)
@@ -30,12 +30,12 @@ func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 // load completes the settings, as a server would.
 func (o *offline) load() error { return o.config.Load(os.Environ()) }
 
-// addLogFlags adds the server's flags that say where the log is.
+// addLogFlags adds the server's flags that locate the audit log.
 func addLogFlags(fs *pflag.FlagSet, c *config.Config) {
 	addServerFlags(fs, c, "config", "data-dir", "audit-log")
 }
 
-// addKeyFlags adds the server's flags that say what opens the store.
+// addKeyFlags adds the server's flags that select the key-encryption key.
 func addKeyFlags(fs *pflag.FlagSet, c *config.Config) {
 	addServerFlags(fs, c, "key-provider", "key-file", "passphrase-file", "transit-address", "transit-token-file",
 		"transit-key", "transit-mount", "transit-namespace", "aws-kms-key", "gcp-kms-key")

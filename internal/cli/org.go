@@ -26,7 +26,7 @@ its name or ID; anything that looks like an ID (16 hexadecimal digits) is one.`,
 	return cmd
 }
 
-// printOrgs shows organizations; one that was made or changed stands alone.
+// printOrgs prints organizations; value is their JSON form.
 func (r *remote) printOrgs(cmd *cobra.Command, value any, orgs ...client.Organization) error {
 	t := table{header: []string{"ID", "NAME", "DESCRIPTION", "CREATED"}}
 	for _, o := range orgs {

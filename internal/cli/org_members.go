@@ -108,7 +108,7 @@ without a terminal, --yes is required.`,
 			if err := confirm(cmd, yes, "Take %s out of %s?", printable(user.Name), printable(org.Name)); err != nil {
 				return err
 			}
-			// One call takes either role away.
+			// One call removes either role.
 			if err := s.RemoveMember(cmd.Context(), org.ID, user.ID, client.RoleMember); err != nil {
 				return err
 			}

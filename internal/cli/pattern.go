@@ -16,8 +16,8 @@ func matchesAny(patterns []string, name string) bool {
 	return false
 }
 
-// matches reports whether a name fits a pattern, in which * stands for any
-// text. A name with a * in it is its own pattern.
+// matches reports whether a name matches a pattern, in which * matches any
+// text. A name that contains a * matches itself.
 func matches(pattern, name string) bool {
 	if pattern == name {
 		return true
@@ -40,8 +40,8 @@ func matches(pattern, name string) bool {
 	return strings.HasSuffix(rest, parts[len(parts)-1])
 }
 
-// exact returns the patterns if the server can choose by them: when they are
-// names. Otherwise it returns nil, which stands for all names.
+// exact returns the patterns if they are all plain names, so the server can
+// select by them. Otherwise it returns nil, which selects all names.
 func exact(patterns []string) []string {
 	for _, p := range patterns {
 		if strings.Contains(p, "*") {

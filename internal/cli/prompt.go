@@ -13,7 +13,7 @@ import (
 	"golang.org/x/term"
 )
 
-// interactive reports whether somebody is there to be asked.
+// interactive reports whether there is a user to prompt.
 func interactive(cmd *cobra.Command) bool { return isTerminal(cmd.InOrStdin()) }
 
 // prompt shows a question: on standard error or, when that goes elsewhere, on
@@ -31,7 +31,7 @@ func prompt(cmd *cobra.Command, text string) {
 
 var errNotConfirmed = errors.New("nothing was done")
 
-// confirm asks whether to go on. Without a terminal to ask at, only --yes does.
+// confirm asks whether to continue. Without a terminal, --yes is required.
 func confirm(cmd *cobra.Command, yes bool, question string, args ...any) error {
 	if yes {
 		return nil
@@ -58,7 +58,7 @@ func addYes(cmd *cobra.Command, yes *bool) {
 	cmd.Flags().BoolVarP(yes, "yes", "y", false, "don't ask for confirmation; required without a terminal")
 }
 
-// awaited runs what can't be interrupted, and leaves it behind when ctx ends.
+// awaited runs a read that can't be interrupted, and abandons it when ctx ends.
 func awaited(ctx context.Context, read func() (string, error), restore func()) (string, error) {
 	type result struct {
 		text string
@@ -80,7 +80,7 @@ func awaited(ctx context.Context, read func() (string, error), restore func()) (
 	}
 }
 
-// askHidden asks at the terminal for something that is not to be seen.
+// askHidden prompts on the terminal without echo.
 func askHidden(cmd *cobra.Command, question string) (string, error) {
 	in, ok := cmd.InOrStdin().(*os.File)
 	if !ok {
@@ -102,7 +102,7 @@ func askHidden(cmd *cobra.Command, question string) (string, error) {
 	}, func() { _ = term.Restore(fd, state) })
 }
 
-// askTwice asks for something that nobody would notice to be mistyped.
+// askTwice prompts twice without echo, to catch typing errors.
 func askTwice(cmd *cobra.Command, what string) (string, error) {
 	first, err := askHidden(cmd, what+": ")
 	if err != nil {
@@ -128,8 +128,8 @@ func ask(cmd *cobra.Command, question string) (string, error) {
 	return strings.TrimSpace(line), nil
 }
 
-// readLine reads a line and not a byte more: the next question's answer may
-// have been typed already.
+// readLine reads a line without buffering ahead: the answer to the next prompt
+// may already have been typed.
 func readLine(r io.Reader) (string, error) {
 	var line []byte
 	for b := make([]byte, 1); ; {
@@ -144,15 +144,15 @@ func readLine(r io.Reader) (string, error) {
 	}
 }
 
-// input says where a value comes from.
+// input holds the flags that give a value.
 type input struct {
 	value    string // --value, if given
 	hasValue bool
 	file     string // --file
 }
 
-// readPassword reads a password. The line break that most files end with is
-// no part of it: nobody could type it.
+// readPassword reads a password. A line break at the end of a file isn't part
+// of it: nobody could type it.
 func (in input) readPassword(cmd *cobra.Command) (string, error) {
 	p, err := in.read(cmd, "Password", true)
 	if in.file != "" {
@@ -161,8 +161,8 @@ func (in input) readPassword(cmd *cobra.Command) (string, error) {
 	return p, err
 }
 
-// read reads the value from where the flags say, from standard input, or from
-// who sits at the terminal.
+// read reads the value as the flags say, from a prompt or, without a terminal,
+// from standard input.
 func (in input) read(cmd *cobra.Command, what string, twice bool) (string, error) {
 	switch {
 	case in.hasValue:
@@ -189,7 +189,7 @@ func readAll(r io.Reader) (string, error) {
 	return b.String(), nil
 }
 
-// trimLineEnd takes away the line break that echo and editors add.
+// trimLineEnd removes the line break that echo and editors add.
 func trimLineEnd(s string) string {
 	if t, ok := strings.CutSuffix(s, "\n"); ok {
 		return strings.TrimSuffix(t, "\r")

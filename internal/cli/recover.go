@@ -96,11 +96,11 @@ of it.
 	return cmd
 }
 
-// operatorToken makes a token for a user who can use it. It stands in one of the
-// user's organizations or, when there is none, in any.
+// operatorToken creates a token for an active user. It belongs to one of the
+// user's organizations or, if there are none, to any.
 func operatorToken(ctx context.Context, k *keep.Keep, u keep.User, description string) (keep.Token, error) {
 	if !u.Active {
-		return keep.Token{}, withHint(fmt.Errorf("user %s is inactive, and so would be the token", printable(u.Name)),
+		return keep.Token{}, withHint(fmt.Errorf("user %s is inactive, so the token would not work", printable(u.Name)),
 			"activate the user first: fluxkeep recover activate %s", u.ID)
 	}
 	orgs, err := k.Organizations(ctx, keep.Offline(), keep.OrganizationFilter{User: u.ID})
@@ -111,8 +111,8 @@ func operatorToken(ctx context.Context, k *keep.Keep, u keep.User, description s
 		return keep.Token{}, err
 	}
 	if len(orgs) == 0 {
-		return keep.Token{}, withHint(errors.New("there is no organization, and a token belongs to one"),
-			"give the user a password, sign in, and make an organization")
+		return keep.Token{}, withHint(errors.New("there is no organization for the token to belong to"),
+			"set a password for the user, sign in, and create an organization")
 	}
 	return k.CreateToken(ctx, keep.Offline(), keep.NewToken{
 		Org: orgs[0].ID, User: u.ID, Active: true, Description: description, Permissions: acl.Operator(),
@@ -183,7 +183,7 @@ func (r recovery) open(cmd *cobra.Command, do func(*keep.Keep) error) error {
 	case errors.Is(err, datadir.ErrLocked):
 		return withHint(err, "stop the server first")
 	case errors.Is(err, fs.ErrNotExist):
-		return withHint(err, "--data-dir says where the data is, and --key-file where the key is")
+		return withHint(err, "set --data-dir to the data folder and --key-file to its key")
 	}
 	return err
 }
@@ -202,13 +202,13 @@ func (r recovery) withUser(cmd *cobra.Command, ref string, do func(*keep.Keep, k
 	})
 }
 
-// findOffline finds a user by ID or name. What looks like an ID is never taken
-// for a name.
+// findOffline finds a user by ID or name. A reference that looks like an ID is
+// never used as a name.
 func findOffline(ctx context.Context, k *keep.Keep, ref string) (keep.User, error) {
 	if id, err := acl.ParseID(ref); err == nil {
 		return k.User(ctx, keep.Offline(), id)
 	}
-	if ref == "" || acl.LooksLikeID(ref) { // "" would choose all, and the zero ID is nobody's
+	if ref == "" || acl.LooksLikeID(ref) { // "" would select all users, and no user has the zero ID
 		return keep.User{}, keep.ErrUserNotFound
 	}
 	users, err := k.Users(ctx, keep.Offline(), keep.UserFilter{Name: ref})
@@ -218,7 +218,7 @@ func findOffline(ctx context.Context, k *keep.Keep, ref string) (keep.User, erro
 	return users[0], nil
 }
 
-// operatorPermissions are for all of each type, so they have no IDs.
+// operatorPermissions cover all resources of each type, so they have no IDs.
 func operatorPermissions() []client.Permission {
 	var out []client.Permission
 	for _, p := range acl.Operator() {

@@ -36,7 +36,7 @@ neither sessions nor the audit log.`,
 	return cmd
 }
 
-// restoreReport says what was restored.
+// restoreReport describes a restored backup.
 type restoreReport struct {
 	DataDir   string    `json:"dataDir"`
 	CreatedAt time.Time `json:"createdAt"` // of the backup

@@ -25,7 +25,7 @@ func Main() int {
 	return report(ctx, cmd.ErrOrStderr(), err)
 }
 
-// report says how a command has ended, and returns the exit status for it.
+// report prints a command's error and returns its exit status.
 func report(ctx context.Context, w io.Writer, err error) int {
 	var exit *exitError
 	switch {
@@ -37,7 +37,7 @@ func report(ctx context.Context, w io.Writer, err error) int {
 		fmt.Fprintln(w, "fluxkeep: interrupted")
 		return 130
 	}
-	// Also after a signal: a server that can't end well says why.
+	// Also after a signal: a server that fails to stop cleanly says why.
 	printError(w, err)
 	if exit != nil {
 		return exit.status
@@ -117,8 +117,8 @@ the active profile of ~/.influxdbv2/configs.`,
 	return root
 }
 
-// inOrder lets help show flags in the order in which they were added, which is
-// by what they are about, and not by the alphabet.
+// inOrder makes help show flags in the order in which they were added, grouped
+// by topic, instead of alphabetically.
 func inOrder(cmd *cobra.Command) {
 	cmd.Flags().SortFlags, cmd.PersistentFlags().SortFlags = false, false
 	for _, c := range cmd.Commands() {
@@ -126,8 +126,8 @@ func inOrder(cmd *cobra.Command) {
 	}
 }
 
-// group makes a command of commands: alone it shows its help, and a word that
-// is none of them is an error.
+// group makes a command with subcommands. Alone it shows its help; an unknown
+// subcommand is an error.
 func group(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(commands...)
 	cmd.Use += " COMMAND"
@@ -154,7 +154,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 		case len(args) < least:
 			return usageError(cmd, errors.New("an argument is missing"))
 		case most >= 0 && len(args) > most:
-			return usageError(cmd, fmt.Errorf("the argument %q is one too many", args[most]))
+			return usageError(cmd, fmt.Errorf("unexpected argument %q", args[most]))
 		}
 		return nil
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The exit statuses of run itself, as env, nohup and timeout have them.
+// The exit statuses of run itself, the same as those of env, nohup and timeout.
 const (
 	exitOwn      = 125 // run has failed
 	exitCantRun  = 126 // the command can't be run
@@ -76,7 +76,7 @@ or 128 plus the number of the signal that ended it.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.SetInterspersed(false) // what follows the command is its own
+	fs.SetInterspersed(false) // arguments after the command belong to it
 	fs.StringSliceVar(&c.only, "only", nil, "`names` of the secrets to pass; * matches any text (default all)")
 	fs.StringVar(&c.prefix, "prefix", "", "`text` to put before the variables' names")
 	fs.StringVar(&c.watch, "watch", "", "when a secret changes: restart or signal (`action`)")
@@ -129,8 +129,7 @@ func (c *runCommand) run(cmd *cobra.Command, args []string) error {
 	return w.supervise(cmd, path, args, known, env)
 }
 
-// check checks the flags, and returns the signal if that is what is to be
-// done.
+// check checks the flags and returns the signal for --watch signal.
 func (c *runCommand) check(cmd *cobra.Command) (os.Signal, error) {
 	switch c.watch {
 	case "", watchRestart:

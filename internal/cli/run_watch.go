@@ -21,7 +21,7 @@ type runWatch struct {
 }
 
 func (w *runWatch) supervise(cmd *cobra.Command, path string, args []string, known client.Values, env []string) error {
-	// The signals that end this process's context are the command's to answer.
+	// Signals that end this process's context are forwarded to the command.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(cmd.Context()))
 	defer cancel()
 	changes := make(chan process.Change)
@@ -41,17 +41,17 @@ func (w *runWatch) supervise(cmd *cobra.Command, path string, args []string, kno
 }
 
 const (
-	// calm is how long the secrets have to stay as they are before a change
-	// counts: several often change together. calmMost bounds it.
+	// calm is how long the secrets must stay unchanged before a change counts,
+	// because several often change together. calmMost bounds the wait.
 	calm     = 500 * time.Millisecond
 	calmMost = 5 * time.Second
-	// refusedPause is how long to wait when the server refuses, for instance
-	// because the token was deactivated, which may be undone.
+	// refusedPause is how long to wait after a refusal, for instance because
+	// the token was deactivated. It may be activated again.
 	refusedPause = time.Minute
 )
 
-// watchValues sends a change for each change of the secrets that makes another
-// environment, until ctx ends.
+// watchValues sends a Change whenever the secrets change the environment,
+// until ctx ends.
 func (w *runWatch) watchValues(ctx context.Context, known client.Values, changes chan<- process.Change) {
 	news := make(chan client.Values)
 	go w.poll(ctx, known, news)
@@ -74,7 +74,7 @@ func (w *runWatch) watchValues(ctx context.Context, known client.Values, changes
 	}
 }
 
-// settle waits until no more news comes.
+// settle waits until the values stop changing.
 func settle(ctx context.Context, v client.Values, news <-chan client.Values) client.Values {
 	end := time.After(calmMost)
 	for {
@@ -90,8 +90,8 @@ func settle(ctx context.Context, v client.Values, news <-chan client.Values) cli
 	}
 }
 
-// change says what to do about new values; nothing when those of the command
-// are the same, or no environment can be made of them.
+// change returns the change for new values. ok is false if the command already
+// has them, or they make no valid environment.
 func (w *runWatch) change(known *client.Values, v client.Values) (process.Change, bool) {
 	before, err := chosen(w.only, known.Secrets)
 	after, aerr := chosen(w.only, v.Secrets)
@@ -100,15 +100,15 @@ func (w *runWatch) change(known *client.Values, v client.Values) (process.Change
 	}
 	env, err := w.environment(v)
 	if err != nil {
-		w.warn("the secrets have changed, and the command keeps those that it has: %v", err)
+		w.warn("the secrets have changed, but the command keeps its old ones: %v", err)
 		return process.Change{}, false
 	}
 	*known = v
 	return process.Change{Env: env, Signal: w.action}, true
 }
 
-// poll sends the values each time that they change. It goes on when the server
-// refuses: nothing is gained by ending a command that runs.
+// poll sends the values whenever they change. It continues after a refusal:
+// stopping a running command would help nobody.
 func (w *runWatch) poll(ctx context.Context, known client.Values, news chan<- client.Values) {
 	failing := false
 	o := &client.WatchOptions{

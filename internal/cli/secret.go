@@ -34,8 +34,8 @@ Values never appear on a terminal or in the shell's history unless you ask for i
 	return cmd
 }
 
-// written tells what a write did: in words, or as JSON. With --quiet there is
-// nothing to tell.
+// written reports the result of a write, as text or JSON. With --quiet it
+// prints nothing.
 func (r *remote) written(cmd *cobra.Command, org client.Organization, w client.WriteResult, done, unchanged string) error {
 	if r.json {
 		return printJSON(cmd.OutOrStdout(), w)

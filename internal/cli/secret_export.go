@@ -99,8 +99,8 @@ func (ex *secretExport) chooseFormat(path string) (secretfile.Format, error) {
 	return secretfile.FormatOf(path), nil
 }
 
-// choose reads the secrets that the patterns choose; none means all. A name
-// without a * has to be there.
+// choose reads the secrets that match the patterns; no patterns means all. A
+// name without a * must exist.
 func choose(cmd *cobra.Command, s *session, org client.Organization, patterns []string) (map[string]string, error) {
 	v, _, err := s.Values(cmd.Context(), org.ID, &client.ValuesQuery{Names: exact(patterns)})
 	if err != nil {
@@ -109,8 +109,7 @@ func choose(cmd *cobra.Command, s *session, org client.Organization, patterns []
 	return chosen(patterns, v.Secrets)
 }
 
-// writePrivate writes a file that only its owner can read, whole or not at
-// all.
+// writePrivate atomically writes a file that only its owner can read.
 func writePrivate(path string, data []byte, overwrite bool) error {
 	err := durable.WriteNewFile(path, data)
 	if !errors.Is(err, fs.ErrExist) {

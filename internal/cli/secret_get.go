@@ -33,7 +33,7 @@ If a secret doesn't exist, the command fails with exit status 1.`,
 		ValidArgsFunction: r.completeSecrets,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if len(names) > 1 && !r.json {
-				return withHint(errors.New("more than one value could not be told apart"), "add --json, or see fluxkeep secret export")
+				return withHint(errors.New("several values can't be printed without --json"), "add --json, or see fluxkeep secret export")
 			}
 			if err := refuseTerminal(cmd, show, "a value"); err != nil {
 				return err
@@ -71,8 +71,8 @@ func missingError(names []string) error {
 	return withHint(err, `"fluxkeep secret list" shows the names that there are`)
 }
 
-// printValue prints a value as it is. A terminal gets the line break that its
-// next line needs.
+// printValue prints the exact value. On a terminal it adds a missing line
+// break.
 func printValue(w io.Writer, value string) error {
 	if isTerminal(w) && !strings.HasSuffix(value, "\n") {
 		value += "\n"

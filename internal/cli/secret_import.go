@@ -98,8 +98,7 @@ func (im *secretImport) run(cmd *cobra.Command, path string) error {
 	return im.r.written(cmd, org, w, "Imported "+count(len(secrets), "secret"), printable(org.Name)+" has all of this already")
 }
 
-// read reads the file and checks what it holds, while it can still be said
-// which name is wrong.
+// read reads and checks the file here, so that errors can name the secret.
 func (im *secretImport) read(cmd *cobra.Command, path string) (map[string]string, error) {
 	format := secretfile.FormatOf(path)
 	if im.format != "" {
@@ -122,7 +121,7 @@ func (im *secretImport) read(cmd *cobra.Command, path string) (map[string]string
 	}
 	secrets, err := secretfile.Parse(format, data)
 	if err != nil {
-		return nil, withHint(fmt.Errorf("%s: %w", path, err), "it was read as %s; --format says what it is", format)
+		return nil, withHint(fmt.Errorf("%s: %w", path, err), "it was read as %s; set another format with --format", format)
 	}
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
 		if err := checkSecret(name, secrets[name]); err != nil {
@@ -132,7 +131,7 @@ func (im *secretImport) read(cmd *cobra.Command, path string) (map[string]string
 	return secrets, nil
 }
 
-// checkSecret says what the server would, and of which secret.
+// checkSecret applies the server's limits and names the secret in its errors.
 func checkSecret(name, value string) error {
 	switch {
 	case name == "":
@@ -145,7 +144,7 @@ func checkSecret(name, value string) error {
 	return nil
 }
 
-// importPreview says what an import would do. It has no values.
+// importPreview describes the effect of an import, without values.
 type importPreview struct {
 	Added     []string `json:"added"`
 	Changed   []string `json:"changed"`
@@ -157,12 +156,12 @@ type importPreview struct {
 
 func (p *importPreview) empty() bool { return len(p.Added)+len(p.Changed)+len(p.Removed) == 0 }
 
-// maxChosen is the number of names up to which they are asked for one by one,
-// and beyond which it is cheaper to ask for all.
+// maxChosen is the largest number of names to request by name. Above it,
+// requesting all secrets is cheaper.
 const maxChosen = 50
 
-// preview compares the file with what there is. It is nil when the token may
-// not read that.
+// preview compares the file with the stored secrets. It is nil if the token may
+// not read them.
 func (im *secretImport) preview(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string) (*importPreview, error) {
 	q := &client.ValuesQuery{}
 	if !im.replace && len(secrets) <= maxChosen {
@@ -197,7 +196,8 @@ func (im *secretImport) preview(cmd *cobra.Command, s *session, org client.Organ
 	return p, nil
 }
 
-// isPermission tells a token that may not read from one that is not known.
+// isPermission reports whether the token lacks a permission, instead of being
+// unknown.
 func isPermission(err error) bool {
 	var e *client.Error
 	return errors.As(err, &e) && e.Message != "unauthorized access"
@@ -220,10 +220,10 @@ func (p *importPreview) print(w io.Writer, most int) error {
 	return err
 }
 
-// ask shows the preview and asks whether to go on.
+// ask shows the preview and asks whether to continue.
 func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *importPreview) error {
 	if p == nil {
-		warn(cmd, "the token may not read: what this will change is not known")
+		warn(cmd, "the token may not read, so the changes can't be shown")
 	} else if !im.r.json && !im.r.quiet {
 		if err := p.print(cmd.ErrOrStderr(), 20); err != nil {
 			return err
@@ -233,8 +233,8 @@ func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *impo
 	return confirm(cmd, im.yes || !removes && !interactive(cmd), "Import into %s?", printable(org.Name))
 }
 
-// write sends what differs, on condition that it still does, or all when that
-// is not known.
+// write sends only the differences, on condition that the secrets haven't
+// changed since, or all secrets if there is no preview.
 func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string, p *importPreview) (client.WriteResult, error) {
 	o := &client.WriteOptions{Progress: newProgress(cmd.ErrOrStderr(), im.r.json || im.r.quiet)}
 	if p == nil && im.replace {
@@ -254,13 +254,13 @@ func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organiz
 	}
 	w, err := s.WriteValues(cmd.Context(), org.ID, change, o)
 	if errors.Is(err, client.ErrChanged) {
-		err = withHint(errors.New("somebody has changed the secrets since they were compared with the file"), "nothing was written: run the command again")
+		err = withHint(errors.New("the secrets have changed since they were compared with the file"), "nothing was written: run the command again")
 	}
 	return w, err
 }
 
-// newProgress returns a function that shows how far a large request is, or nil
-// when nobody would see it.
+// newProgress returns a function that shows a large request's progress, or nil
+// if there is no terminal to show it on.
 func newProgress(w io.Writer, off bool) func(sent, total int64) {
 	if off || !isTerminal(w) {
 		return nil

@@ -54,7 +54,7 @@ version is still stored.`,
 	return cmd
 }
 
-// listedSecret is a name with what is known of its last change.
+// listedSecret is a name with its last known change.
 type listedSecret struct {
 	Name      string    `json:"name"`
 	Version   uint64    `json:"version,omitempty"`
@@ -93,8 +93,8 @@ func (r *remote) listLong(cmd *cobra.Command, s *session, org client.Organizatio
 	return r.print(cmd, list, &t)
 }
 
-// actors finds the names of users, each once. The name of a user whom the
-// token may not read is the ID.
+// actors looks up each user's name once. If the token may not read a user, the
+// name is the ID.
 type actors struct {
 	s     *session
 	names map[string]string

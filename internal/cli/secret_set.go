@@ -99,7 +99,7 @@ func (c *secretSet) run(cmd *cobra.Command, args []string) error {
 func (c *secretSet) parse(cmd *cobra.Command, args []string) (name string, pairs map[string]*string, err error) {
 	if cmd.Flags().Changed("name") {
 		if len(args) > 0 {
-			return "", nil, usageError(cmd, errors.New("--name takes the place of the argument"))
+			return "", nil, usageError(cmd, errors.New("--name replaces the argument: give only one of them"))
 		}
 		return c.name, nil, nil
 	}

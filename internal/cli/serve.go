@@ -51,7 +51,7 @@ audit log file. The server's own log goes to standard error.`,
 	return cmd
 }
 
-// portHint says who has the port that the server wanted, and proposes another.
+// portHint names the program that uses the server's port, and proposes another.
 func portHint(err error, bind string) error {
 	var taken *net.OpError
 	if !errors.Is(err, syscall.EADDRINUSE) || !errors.As(err, &taken) {
@@ -67,5 +67,5 @@ func portHint(err error, bind string) error {
 		at.IP = net.IPv4(127, 0, 0, 1)
 	}
 	free := freeAddress(host, at.Port)
-	return withHint(err, "%s listens there; run Fluxkeep beside it: --http-bind-address %s", whoListens(at.String()), free)
+	return withHint(err, "%s uses that address; use another one: --http-bind-address %s", whoListens(at.String()), free)
 }

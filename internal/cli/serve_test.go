@@ -86,7 +86,7 @@ func TestServeErrors(t *testing.T) {
 		want string
 	}{
 		{"unknown flag", nil, []string{"--nonsense"}, "unknown flag: --nonsense"},
-		{"an argument", nil, []string{"now"}, `"now" is one too many`},
+		{"an argument", nil, []string{"now"}, `unexpected argument "now"`},
 		{"wrong flag", nil, []string{"--audit-names=none"}, "must be plain or hashed"},
 		{"wrong variable", map[string]string{"FLUXKEEP_LOG_LEVEL": "loud"}, nil, "FLUXKEEP_LOG_LEVEL must be"},
 		{"wrong file", nil, []string{"--config", config}, `fluxkeep.toml:2: there is no setting "log-levle"`},

@@ -105,7 +105,7 @@ func (s *setupCommand) run(cmd *cobra.Command) error {
 	if err := w.Write(profile.Profile{URL: settings.Host, Token: result.Auth.Token, Org: result.Org.Name, Active: s.activate}); err != nil {
 		// The token exists nowhere else.
 		fmt.Fprintln(cmd.OutOrStdout(), result.Auth.Token)
-		return withHint(err, "the server is set up: keep the operator token that stands above")
+		return withHint(err, "the server is set up: keep the operator token printed above")
 	}
 	return s.report(cmd, result, w.Before())
 }

@@ -40,8 +40,8 @@ func (r *remote) printTokens(cmd *cobra.Command, value any, tokens ...client.Tok
 	return r.print(cmd, value, &t)
 }
 
-// statusOf returns a token's status, which the server leaves at active when
-// the token has expired, as InfluxDB's clients know no other.
+// statusOf returns a token's status. The server reports an expired token as
+// active, because InfluxDB's clients know no other status.
 func statusOf(t client.Token, now time.Time) string {
 	if !t.ExpiresAt.IsZero() && !t.ExpiresAt.After(now) {
 		return "expired"
@@ -49,8 +49,7 @@ func statusOf(t client.Token, now time.Time) string {
 	return string(t.Status)
 }
 
-// permissionsOf says in a few words what a token may do with secrets, which is
-// what it is for here.
+// permissionsOf summarizes what a token may do with secrets.
 func permissionsOf(t client.Token) string {
 	covers := func(action client.Action, kind, org string) bool {
 		return slices.ContainsFunc(t.Permissions, func(p client.Permission) bool {
@@ -114,8 +113,8 @@ them. --quiet prints their IDs.`,
 	}
 }
 
-// newTokenStatusCommand makes the command that makes tokens active or
-// inactive.
+// newTokenStatusCommand returns the command that activates or deactivates
+// tokens.
 func newTokenStatusCommand(r *remote, status client.Status) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "activate ID…",

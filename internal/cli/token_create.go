@@ -97,7 +97,7 @@ func (o *output) printNewToken(cmd *cobra.Command, t client.Token) error {
 	if err := o.print(cmd, t, &out); err != nil {
 		return err
 	}
-	o.note(cmd, "The token is not shown again: keep it now.")
+	o.note(cmd, "The token is not shown again: store it now.")
 	return nil
 }
 

@@ -285,7 +285,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestHints: what can be done about an error is said.
+// TestHints checks the hints for common errors.
 func TestHints(t *testing.T) {
 	for _, c := range []struct {
 		code    client.Code
@@ -304,7 +304,7 @@ func TestHints(t *testing.T) {
 		{client.ErrTooManyRequests, "", "wait"},
 		{client.ErrUnavailable, "", "log"},
 		{client.ErrChanged, "", "again"},
-		{client.ErrConflict, "onboarding has already been completed", "set up before"},
+		{client.ErrConflict, "onboarding has already been completed", "already set up"},
 		{client.ErrInvalid, "limit is invalid", ""},
 	} {
 		got := hintFor(&client.Error{Code: c.code, Message: c.message})

@@ -176,8 +176,8 @@ characters. It is read from a prompt or, without a terminal, from standard input
 	return cmd
 }
 
-// notOneself refuses what would lock out the user whose token is used: when it
-// is the only operator, nobody else could undo it.
+// notOneself refuses to lock out the user of the token in use: if that user is
+// the only operator, nobody else could undo it.
 func (s *session) notOneself(cmd *cobra.Command, user client.User, yes bool) error {
 	if yes {
 		return nil
@@ -186,11 +186,11 @@ func (s *session) notOneself(cmd *cobra.Command, user client.User, yes bool) err
 	if err != nil || me.ID != user.ID {
 		return err
 	}
-	return withHint(fmt.Errorf("%s is the user whose token is used here, and could do nothing any more", printable(user.Name)),
+	return withHint(fmt.Errorf("%s is the user of the token that you use, which would stop working", printable(user.Name)),
 		"use the token of another operator, or give --yes")
 }
 
-// newUserStatusCommand makes the command that makes users active or inactive.
+// newUserStatusCommand returns the command that activates or deactivates users.
 func newUserStatusCommand(r *remote, status client.Status) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{

@@ -9,9 +9,9 @@ import (
 
 // dangerous lists the environment variables that make a program load code, run
 // a command or read a configuration that its user didn't choose. A * at the end
-// stands for any text. It follows what glibc takes from setuid programs
-// (unsecvars.h) and what sudo takes from everybody (initial_badenv_table),
-// with the runtimes and tools that came later.
+// matches any text. The list is based on the variables that glibc removes for
+// setuid programs (unsecvars.h) and that sudo always removes
+// (initial_badenv_table), plus those of newer runtimes and tools.
 var dangerous = []string{
 	// Dynamic linkers and C libraries.
 	"LD_*", "LDR_*", "_RLD*", "LIBPATH", "SHLIB_PATH", "DYLD_*", "GLIBC_TUNABLES", "GCONV_PATH", "GETCONF_DIR",
@@ -28,7 +28,7 @@ var dangerous = []string{
 	"NODE_PATH", "NPM_CONFIG_*", "npm_config_*", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS",
 	"JAVA_HOME", "CLASSPATH", "DOTNET_*", "CORECLR_*", "COR_*", "COMPlus_*", "LUA_*", "PHPRC",
 	"PHP_INI_SCAN_DIR", "R_PROFILE*", "R_ENVIRON*", "ERL_*", "TCLLIBPATH", "GODEBUG", "GOFLAGS", "RUSTC_WRAPPER",
-	// Tools that run what a variable says.
+	// Tools that run a command from a variable.
 	"GIT_*", "SSH_ASKPASS", "SUDO_ASKPASS", "EDITOR", "VISUAL", "PAGER", "MANPAGER", "BROWSER", "LESSOPEN",
 	"LESSCLOSE", "MAKEFLAGS",
 }

@@ -2,5 +2,5 @@ package process
 
 import "syscall"
 
-// setDeathSignal lets the command end when this process is killed.
+// setDeathSignal makes the kernel stop the command when this process is killed.
 func setDeathSignal(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGTERM }

@@ -1,7 +1,7 @@
-// Package process runs a command with secrets in its environment: in the place
-// of this process, or watched over, to start it again or to signal it when a
-// secret changes.
+// Package process runs a command with secrets in its environment. The command
+// either replaces this process, or runs under a supervisor that restarts or
+// signals it when a secret changes.
 //
-// Where the secrets come from, and when they have changed, is for the caller
-// to say. Errors have names of secrets and variables, never values.
+// The caller provides the secrets and their changes. Errors contain names of
+// secrets and variables, never values.
 package process

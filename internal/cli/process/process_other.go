@@ -11,8 +11,8 @@ import (
 )
 
 // Exec runs the command and ends this process with its exit status, which
-// is as near as this system comes to replacing a process. It returns only when
-// the command can't be started.
+// is the closest that this system gets to replacing a process. It returns only
+// if the command can't be started.
 func Exec(path string, args, env []string) error {
 	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	err := cmd.Run()
@@ -23,12 +23,12 @@ func Exec(path string, args, env []string) error {
 	return fmt.Errorf("run %s: %w", args[0], err)
 }
 
-// Run is not there: it needs process groups and signals.
+// Run is not supported: it needs process groups and signals.
 func (s *Supervisor) Run(context.Context, []string, <-chan Change) (int, error) {
 	return 0, fmt.Errorf("watch over a command: %w", errors.ErrUnsupported)
 }
 
-// ParseSignal finds no signal: this system has none to send.
+// ParseSignal always fails: this system can't send signals.
 func ParseSignal(s string) (os.Signal, error) {
 	return nil, fmt.Errorf("send signal %q: %w", s, errors.ErrUnsupported)
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Supervisor runs a command, and passes on what is sent to this process.
+// Supervisor runs a command and forwards this process's signals to it.
 type Supervisor struct {
 	Path string   // of the program
 	Args []string // with the program's name first
@@ -16,12 +16,12 @@ type Supervisor struct {
 	// Grace is how long the command has to end after SIGTERM, before it is
 	// killed.
 	Grace time.Duration
-	// Log is told, line by line, what is done to the command.
+	// Log receives a line for each action on the command.
 	Log io.Writer
 }
 
-// Change is what to do when a secret has changed: start the command again with
-// another environment or, if Signal is set, send it that.
+// Change is the reaction to a changed secret: restart the command with Env or,
+// if Signal is set, send it that signal.
 type Change struct {
 	Env    []string
 	Signal os.Signal

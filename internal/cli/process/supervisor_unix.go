@@ -16,25 +16,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// passed are the signals that the command gets when this process does.
+// passed are the signals that are forwarded to the command.
 var passed = []os.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH,
 }
 
-// ending are those of them that are sent to end a command.
+// ending are the forwarded signals that are meant to stop a command.
 var ending = []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
 
 // Run runs the command with the environment until it ends, and returns its
-// exit status, 128 and the number of the signal when it was killed. What
-// comes from changes is done meanwhile. When ctx ends the command is stopped.
+// exit status, or 128 plus the number of the signal that killed it. Until then
+// it carries out changes. When ctx ends, the command is stopped.
 //
-// The command has a process group of its own. When the command itself has
-// ended, what it left behind in that group is ended too. Run waits for all
-// children of this process, since as the first one of a container it is who
-// gets those that lost their parents.
+// The command has its own process group. When the command ends, other processes
+// in the group are stopped too. Run waits for all children of this process,
+// because orphans become its children if it is a container's first process.
 func (s *Supervisor) Run(ctx context.Context, env []string, changes <-chan Change) (status int, err error) {
-	// The kernel sends a child its death signal when the thread that started
-	// it ends.
+	// The kernel sends a child its death signal when the thread that started it
+	// ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
@@ -55,8 +54,8 @@ func (s *Supervisor) Run(ctx context.Context, env []string, changes <-chan Chang
 	}
 }
 
-// attend waits until the command has ended and nothing of it is left. It
-// returns a change when the command is to be started again.
+// attend waits until the command and its process group have ended. It returns
+// a change if the command must be restarted.
 func (s *Supervisor) attend(ctx context.Context, c *child, signals <-chan os.Signal, changes <-chan Change) *Change {
 	var next *Change
 	stopping := false
@@ -75,7 +74,7 @@ func (s *Supervisor) attend(ctx context.Context, c *child, signals <-chan os.Sig
 			return next
 		case sig := <-signals:
 			if slices.Contains(ending, sig) {
-				next = nil // who sends this wants no other command
+				next = nil // the sender doesn't want a restart
 			}
 			c.signal(sig.(syscall.Signal))
 		case change, ok := <-changes:
@@ -126,13 +125,13 @@ func (s *Supervisor) start(env []string, tty *terminal) (*child, error) {
 		return nil, fmt.Errorf("run %s: %w", s.Args[0], err)
 	}
 	c := &child{pid: p.Pid, ended: make(chan struct{})}
-	_ = p.Release() // it is waited for below, also for when it only stops
+	_ = p.Release() // wait below also sees it stop
 	go c.wait(tty)
 	return c, nil
 }
 
-// wait notes how the command ends. When it is stopped at the terminal, so is
-// this process, or the shell would wait for nothing.
+// wait records how the command ends. If it is stopped at the terminal, this
+// process stops too; otherwise the shell would keep waiting.
 func (c *child) wait(tty *terminal) {
 	defer close(c.ended)
 	defer tty.take()
@@ -162,13 +161,14 @@ func (c *child) wait(tty *terminal) {
 	}
 }
 
-// signal sends to the command itself: what it starts is its own to tell.
+// signal sends a signal to the command itself, which can forward it to its
+// children.
 func (c *child) signal(sig syscall.Signal) { _ = syscall.Kill(c.pid, sig) }
 
 func (c *child) signalGroup(sig syscall.Signal) { _ = syscall.Kill(-c.pid, sig) }
 
-// sweep ends what the command has left in its group. The group's number is not
-// given to another while one of it lives.
+// sweep stops the processes that the command left in its group. The group's ID
+// isn't reused while one of them is alive.
 func (c *child) sweep(grace time.Duration) {
 	deadline := time.Now().Add(grace)
 	c.signalGroup(syscall.SIGTERM)
@@ -182,14 +182,14 @@ func (c *child) sweep(grace time.Duration) {
 	}
 }
 
-// terminal is where the command runs in the foreground; nil when there is
+// terminal is the terminal whose foreground the command uses; nil if there is
 // none.
 type terminal struct {
 	fd    int
 	group int // this process's own
 }
 
-// terminal finds out whether this process is in the foreground of one.
+// terminal checks whether this process is in the foreground of a terminal.
 func (s *Supervisor) terminal() *terminal {
 	t := &terminal{fd: int(s.Stdin.Fd()), group: syscall.Getpgrp()}
 	if at, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP); err != nil || at != t.group {
@@ -198,14 +198,14 @@ func (s *Supervisor) terminal() *terminal {
 	return t
 }
 
-// take brings this process's group back into the foreground.
+// take moves this process's group back to the foreground.
 func (t *terminal) take() {
 	if t != nil {
 		t.foreground(t.group)
 	}
 }
 
-// give puts the command into the foreground, if this process is there.
+// give moves the command to the foreground if this process is there.
 func (t *terminal) give(group int) {
 	if at, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP); err == nil && at == t.group {
 		t.foreground(group)

@@ -1,9 +1,8 @@
-// Package profile finds out which server to talk to, with which token and
-// about which organization, from what the influx CLI reads: flags, INFLUX_…
-// variables, and its configs file. So a command that works with influx works
-// here.
+// Package profile determines the server, token and organization from the same
+// sources as the influx CLI: flags, INFLUX_… variables, and its configs file.
+// So a command line that works with influx works here.
 //
-// The configs file is TOML, one table a profile:
+// The configs file is TOML, with one table per profile:
 //
 //	[default]
 //	  url = "http://localhost:8086"
@@ -11,6 +10,6 @@
 //	  org = "acme"
 //	  active = true
 //
-// Nothing here asks a server. Errors name the file, the line and the profile,
-// never what stands there: it may be a token.
+// Nothing here contacts a server. Errors name the file, the line and the
+// profile, never the text there: it may be a token.
 package profile

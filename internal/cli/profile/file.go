@@ -21,13 +21,13 @@ type Profile struct {
 	URL   string
 	Token string
 	Org   string
-	// Cookie is what influx keeps, in base64, for a profile that signs in with
-	// a user and a password.
+	// Cookie holds user and password, in base64, in a profile that influx
+	// created for signing in.
 	Cookie string
 	Active bool
 }
 
-// File is a configs file that was read.
+// File is a parsed configs file.
 type File struct {
 	Path     string
 	Profiles map[string]Profile
@@ -47,7 +47,7 @@ func DefaultPath() (string, error) {
 	return filepath.Join(home, ".influxdbv2", "configs"), nil
 }
 
-// Load reads a configs file. One that does not exist has no profiles.
+// Load reads a configs file. A missing file has no profiles.
 func Load(path string) (*File, error) {
 	data, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +95,7 @@ func field[T any](table map[string]any, key string, to *T) error {
 	return nil
 }
 
-// decode reads TOML. Its errors have the line, and not what stands there.
+// decode reads TOML. Its errors contain the line number, never the line.
 func decode(data []byte) (map[string]any, error) {
 	out := make(map[string]any)
 	if err := toml.Unmarshal(data, &out); err != nil {
@@ -111,9 +111,9 @@ func decode(data []byte) (map[string]any, error) {
 // Names returns the names of the profiles, sorted.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.Profiles)) }
 
-// Active returns the profile to use: the one that is active or, when there is
-// but one, that one. ok is false when there is none, and an error says that
-// there is more than one.
+// Active returns the active profile or, if there is only one profile, that
+// one. ok is false if there is none, and an error says that there is more than
+// one to choose from.
 func (f *File) Active() (p Profile, ok bool, err error) {
 	var active []string
 	for name, p := range f.Profiles {
@@ -134,7 +134,7 @@ func (f *File) Active() (p Profile, ok bool, err error) {
 	return Profile{}, false, &AmbiguousError{File: f.Path, Names: active}
 }
 
-// AmbiguousError says that nothing tells which of several profiles to use.
+// AmbiguousError reports that there is more than one profile to choose from.
 type AmbiguousError struct {
 	File  string
 	Names []string
@@ -144,11 +144,11 @@ func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("the configs file %s has more than one profile to choose from: %s", e.File, strings.Join(e.Names, ", "))
 }
 
-// UnknownError says that there is no profile of a name.
+// UnknownError reports that there is no profile with a name.
 type UnknownError struct {
 	File  string
 	Name  string
-	Names []string // that there are
+	Names []string // of the existing profiles
 }
 
 func (e *UnknownError) Error() string {

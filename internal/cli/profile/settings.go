@@ -11,11 +11,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// DefaultHost is where a server is when nothing says so.
+// DefaultHost is the server's URL if nothing else gives one.
 const DefaultHost = "http://localhost:8086"
 
-// Flags are what the command line says about the connection. They have the
-// names that influx gives them.
+// Flags are the command line's flags for the connection. They have the same
+// names as influx's.
 type Flags struct {
 	Host         string
 	Token        string
@@ -36,7 +36,7 @@ func (f *Flags) Add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.OrgID, "org-id", "", "`ID` of the organization [$INFLUX_ORG_ID]")
 }
 
-// AddServer adds those that say where the server is, and not who asks.
+// AddServer adds only the flags for the server, without token and organization.
 func (f *Flags) AddServer(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Host, "host", "", "`URL` of the server (default "+DefaultHost+") [$INFLUX_HOST]")
 	fs.BoolVar(&f.SkipVerify, "skip-verify", false, "trust any TLS certificate: whoever answers gets the token [$INFLUX_SKIP_VERIFY]")
@@ -45,7 +45,7 @@ func (f *Flags) AddServer(fs *pflag.FlagSet) {
 	f.given = fs
 }
 
-// Settings say which server to talk to, and how.
+// Settings identify the server and the credentials to use.
 type Settings struct {
 	Host  string
 	Token string
@@ -74,7 +74,7 @@ func (s Settings) String() string {
 	return text
 }
 
-// Path returns the configs file that the flags and the environment name.
+// Path returns the configs file given by the flags or the environment.
 func (f *Flags) Path(getenv func(string) string) (string, error) {
 	if path := cmp.Or(f.ConfigsPath, getenv("INFLUX_CONFIGS_PATH")); path != "" {
 		return path, nil
@@ -82,8 +82,8 @@ func (f *Flags) Path(getenv func(string) string) (string, error) {
 	return DefaultPath()
 }
 
-// Resolve finds each setting where it stands first: in a flag, in the
-// environment, in the profile, or as a default.
+// Resolve takes each setting from the first source that has it: a flag, the
+// environment, the profile, or the default.
 func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	if err := f.checkEmpty(); err != nil {
 		return Settings{}, err
@@ -117,8 +117,8 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	return s, nil
 }
 
-// ResolveServer finds only where the server is. A profile counts if it is
-// named: the active one is that of another server, when this one is new.
+// ResolveServer finds only the server. It uses a profile only if one is named:
+// for a new server, the active profile is that of another one.
 func ResolveServer(f *Flags, getenv func(string) string) (Settings, error) {
 	if err := f.checkEmpty(); err != nil {
 		return Settings{}, err
@@ -136,8 +136,8 @@ func ResolveServer(f *Flags, getenv func(string) string) (Settings, error) {
 	return s, err
 }
 
-// setOrg takes an organization from one place, unless an earlier place had
-// one. The ID wins over the name.
+// setOrg sets the organization from one source, unless an earlier source had
+// one. The ID overrides the name.
 func (s *Settings) setOrg(name, id string) {
 	switch {
 	case s.Org != "" || s.OrgID != "":
@@ -148,13 +148,13 @@ func (s *Settings) setOrg(name, id string) {
 	}
 }
 
-// named returns the name of the profile that is asked for, "" for none.
+// named returns the name of the requested profile, or "".
 func (f *Flags) named(getenv func(string) string) string {
 	return cmp.Or(f.ActiveConfig, getenv("INFLUX_ACTIVE_CONFIG"))
 }
 
-// profile returns the profile to use, or an empty one. The file is not even
-// looked for when nothing of it could count.
+// profile returns the profile to use, or an empty one. It doesn't read the file
+// if no setting could come from it.
 func (f *Flags) profile(getenv func(string) string) (Profile, error) {
 	name := f.named(getenv)
 	has := func(flag string, variables ...string) bool {
@@ -219,7 +219,7 @@ func (f *Flags) skip(getenv func(string) string) (bool, error) {
 	return skip, nil
 }
 
-// credentials reads what influx keeps of a user and a password.
+// credentials decodes influx's cookie into user and password.
 func credentials(cookie string) (user, password string, err error) {
 	plain, err := base64.StdEncoding.DecodeString(cookie)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
-// ExistsError says that a profile is there already.
+// ExistsError reports that a profile already exists.
 type ExistsError struct {
 	File string
 	Name string
@@ -26,9 +26,8 @@ func (e *ExistsError) Error() string {
 	return fmt.Sprintf("the configs file %s has a profile %q already", e.File, e.Name)
 }
 
-// Writer adds one profile to a configs file. What can go wrong goes wrong in
-// NewWriter, so that a token that exists once is not lost for want of a place
-// to keep it.
+// Writer adds one profile to a configs file. NewWriter makes all the checks that
+// could fail, so that a new token isn't lost because it can't be written.
 type Writer struct {
 	path    string // the file itself, behind symbolic links
 	name    string
@@ -37,10 +36,10 @@ type Writer struct {
 	temp    *os.File
 }
 
-// reserved are names that influx takes for something else.
+// reserved are names that influx uses for something else.
 var reserved = []string{"-", "list", "update", "set", "delete", "switch", "create"}
 
-// NewWriter prepares to add a profile of that name. One that is there is an
+// NewWriter prepares to add a profile with that name. If it exists, that is an
 // ExistsError, unless it is to be replaced.
 func NewWriter(path, name string, replace bool) (*Writer, error) {
 	if name == "" || slices.Contains(reserved, name) {
@@ -68,7 +67,7 @@ func NewWriter(path, name string, replace bool) (*Writer, error) {
 	return &Writer{path, name, replace, before, temp}, nil
 }
 
-// Before returns the profile that commands use so far, an empty one if none.
+// Before returns the currently active profile, or an empty one.
 func (w *Writer) Before() Profile { return w.before }
 
 // Close gives up, unless Write was called.
@@ -81,8 +80,8 @@ func (w *Writer) Close() error {
 	return err
 }
 
-// Write adds the profile and keeps everything else that was in the file. If the
-// profile is active, no other stays so. The file gets mode 0600.
+// Write adds the profile and preserves the rest of the file. If the profile is
+// active, all others become inactive. The file gets mode 0600.
 func (w *Writer) Write(p Profile) error {
 	old, err := os.ReadFile(w.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -115,9 +114,10 @@ func (w *Writer) commit(text []byte) error {
 
 var errExists = errors.New("the profile exists")
 
-// add returns the text of a configs file with one more profile. It edits the text, to keep comments and layout. When the edited text
-// does not mean what it must, because the file is written in an unusual way,
-// the file is written anew.
+// add returns the text of a configs file with one more profile. It edits the
+// text, to preserve comments and layout. If the edited text doesn't parse to the
+// right profiles, because of unusual formatting, it encodes the file from
+// scratch.
 func add(text []byte, name string, p Profile, replace bool) ([]byte, error) {
 	want, err := decode(text)
 	if err != nil {
@@ -181,8 +181,8 @@ var (
 	inactive = regexp.MustCompile(`^\s*(active\s*=\s*false|previous\s*=\s*(true|false))\s*$`)
 )
 
-// without takes a profile out of a text. To deactivate the others, it marks the
-// one that was active as previous, as influx does.
+// without removes a profile from a text. To deactivate the others, it marks the
+// active one as previous, as influx does.
 func without(text []byte, name string, deactivate bool) []byte {
 	var out bytes.Buffer
 	skip := false

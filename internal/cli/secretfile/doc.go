@@ -1,10 +1,9 @@
 // Package secretfile reads and writes files of names and values: dotenv, JSON
-// and YAML. What it writes it reads back, byte for byte.
+// and YAML. It reads back exactly the bytes that it wrote.
 //
-// A file may hold any value that is UTF-8. Where a format can't hold a name,
-// or where a file could be read in two ways (a name that stands twice, a
-// number where text must be), there is an error. Errors have a line or a name,
-// never a value.
+// A file may hold any UTF-8 value. A name that the format can't hold, or an
+// ambiguity in a file (a duplicate name, a number instead of text), is an error.
+// Errors contain a line number or a name, never a value.
 //
-// What a name or a value may be is for the server to say.
+// The server decides which names and values are valid.
 package secretfile

@@ -8,21 +8,20 @@ import (
 	"strings"
 )
 
-// The form of dotenv that is read here is what most tools agree on, and a
-// shell too:
+// This package reads the dotenv syntax that most tools and shells agree on:
 //
 //	# a comment
-//	export NAME=plain text   # and a comment behind a space
-//	NAME='as it is, over several lines if need be'
-//	NAME="the same, with \n \r \t \\ \" \$ and \` for what they stand for"
+//	export NAME=plain text   # and a comment after a space
+//	NAME='literal text, over several lines if necessary'
+//	NAME="the same, with the escapes \n \r \t \\ \" \$ and \`"
 //
-// Nothing is expanded: a $ is a $. A value that means something else to one
-// tool than to another is no place for a secret.
+// Nothing is expanded: a $ is a $. Tools must not read different values from
+// the same file.
 
-// dotenvName is what all tools take as a name.
+// dotenvName matches names that all tools accept.
 var dotenvName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 
-// escapes are those that double quotes know. Any other backslash is one.
+// escapes are the escapes in double quotes. Any other backslash is literal.
 var escapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', '\\': '\\', '"': '"', '$': '$', '`': '`'}
 
 type dotenvParser struct {
@@ -125,7 +124,7 @@ func (p *dotenvParser) value() (string, error) {
 	return strings.Trim(line, " \t\r"), nil
 }
 
-// quoted reads up to the closing quote, over lines if need be.
+// quoted reads up to the closing quote, over several lines if necessary.
 func (p *dotenvParser) quoted(quote byte) (string, error) {
 	var b strings.Builder
 	for p.at++; p.at < len(p.text); p.at++ {
@@ -145,7 +144,7 @@ func (p *dotenvParser) quoted(quote byte) (string, error) {
 	return "", fmt.Errorf("the closing %c is missing", quote)
 }
 
-// lineEnds makes sure that only a comment is left of the line.
+// lineEnds makes sure that the rest of the line is empty or a comment.
 func (p *dotenvParser) lineEnds() error {
 	rest := strings.TrimSpace(p.toLineEnd())
 	if rest != "" && rest[0] != '#' {
@@ -154,7 +153,7 @@ func (p *dotenvParser) lineEnds() error {
 	return nil
 }
 
-// dotenvPlain is what needs no quotes, in a shell neither.
+// dotenvPlain matches values that need no quotes, even in a shell.
 var dotenvPlain = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=-]+$`)
 
 func appendDotenv(dst []byte, secrets map[string]string) ([]byte, error) {
@@ -170,8 +169,7 @@ func appendDotenv(dst []byte, secrets map[string]string) ([]byte, error) {
 	return dst, nil
 }
 
-// appendQuoted writes a value in the simplest form that all tools read in the
-// same way.
+// appendQuoted writes a value in the simplest form that all tools read alike.
 func appendQuoted(dst []byte, value string) []byte {
 	switch {
 	case dotenvPlain.MatchString(value):
@@ -195,7 +193,7 @@ func appendQuoted(dst []byte, value string) []byte {
 	return append(dst, '"')
 }
 
-// NameError says that a format can't hold a name.
+// NameError reports that a format can't hold a name.
 type NameError struct {
 	Format Format
 	Name   string

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Format is the form of a file.
+// Format is a file format.
 type Format string
 
 // The formats.
@@ -32,8 +32,8 @@ func ParseFormat(s string) (Format, error) {
 	return "", fmt.Errorf("there is no format %q: it is dotenv, json or yaml", s)
 }
 
-// FormatOf returns the format that a file's name tells: Dotenv unless it ends
-// with .json, .yaml or .yml.
+// FormatOf returns the format for a file's name: Dotenv unless it ends with
+// .json, .yaml or .yml.
 func FormatOf(path string) Format {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".json":
@@ -59,7 +59,7 @@ func Parse(f Format, data []byte) (map[string]string, error) {
 	return parseDotenv(string(data))
 }
 
-// Append writes a file's text behind dst, with the names in byte order.
+// Append appends a file's text to dst, with the names in byte order.
 func Append(dst []byte, f Format, secrets map[string]string) ([]byte, error) {
 	for name, value := range secrets {
 		if !utf8.ValidString(name) || !utf8.ValidString(value) {

@@ -30,8 +30,8 @@ func parseJSON(data []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// jsonError says where it is wrong. What encoding/json says can quote the
-// file.
+// jsonError reports the line of an error. The message of encoding/json can quote
+// the file.
 func jsonError(data []byte, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError

@@ -58,9 +58,8 @@ func yamlMapping(root *yaml.Node) (map[string]string, error) {
 	return out, nil
 }
 
-// yamlText returns a scalar as it is written: to YAML 0123 and on are a number
-// and a truth value, but whoever writes them without quotes behind a name
-// means that text.
+// yamlText returns a scalar as it is written: in YAML, 0123 and on are a number
+// and a boolean, but a user who writes them as a secret's value means the text.
 func yamlText(n *yaml.Node) (string, error) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -79,7 +78,8 @@ func yamlText(n *yaml.Node) (string, error) {
 
 var yamlLine = regexp.MustCompile(`line (\d+)`)
 
-// yamlError keeps the line of an error, and not what the library quotes.
+// yamlError reports the line of an error, without the text that the library
+// quotes.
 func yamlError(err error) error {
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		return fmt.Errorf("line %s is not valid YAML", m[1])
@@ -103,14 +103,14 @@ func appendYAML(dst []byte, secrets map[string]string) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// yamlPlain is text that needs no quotes, unless it is one of the words that
-// some version of YAML has for truth or nothing.
+// yamlPlain matches text that needs no quotes, unless it is a boolean or null
+// in some version of YAML.
 var (
 	yamlPlain = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	yamlWord  = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null)$`)
 )
 
-// yamlScalar quotes whatever some reader could read in another way.
+// yamlScalar quotes any text that some reader could interpret differently.
 func yamlScalar(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s, Style: yaml.DoubleQuotedStyle}
 	if yamlPlain.MatchString(s) && !yamlWord.MatchString(s) {
