@@ -203,7 +203,7 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool,
 	}
 	readersDone.Go(func() {
 		for w := 0; ctx.Err() == nil; w = (w + 1) % workers {
-			time.Sleep(time.Millisecond)
+			time.Sleep(10 * time.Millisecond)
 			known := l.known()[w]
 			n, err := l.state(ctx, s, w)
 			switch {
@@ -240,7 +240,7 @@ func underFaults(t *testing.T, s *Store, fs *faults, fail func(errorfs.Op) bool,
 				select {
 				case <-ctx.Done():
 					return nil
-				case <-time.After(20 * time.Millisecond):
+				case <-time.After(100 * time.Millisecond):
 				}
 			}
 		})
