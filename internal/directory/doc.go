@@ -4,10 +4,10 @@
 //	Directory  the directory of a store
 //	Reader     reads it within one transaction
 //	Writer     reads and changes it within one transaction
-//	Identity   the user behind a token or a session, and what it may do
+//	Identity   the user behind a token or a session, and its permissions
 //
-// Permissions, valid names and the audit log are up to the code that uses this
-// package.
+// An Identity turns roles and tokens into permissions; whether they suffice for an
+// access is for keep to decide. Valid names and the audit log are up to keep too.
 //
 // record.go describes the records and how they fit together.
 package directory

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -124,10 +125,13 @@ func (d Reader) userIdentity(id ID) (*Identity, error) {
 		s = append(s, acl.Everything()...)
 	}
 	err = d.EachMembership(id, func(org ID, role Role) error {
-		if role == Owner {
+		switch role {
+		case Owner:
 			s = append(s, acl.Owner(org)...)
-		} else {
+		case Member:
 			s = append(s, acl.Member(org)...)
+		default:
+			return fmt.Errorf("unknown role %q", role)
 		}
 		return nil
 	})

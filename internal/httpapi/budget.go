@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"net/netip"
-	"strings"
 	"sync"
 )
 
@@ -96,20 +94,3 @@ func (b *Budget) Used() int64 {
 
 // Total returns the size of the budget.
 func (b *Budget) Total() int64 { return b.total }
-
-// Network returns the part of an address that identifies a client: the whole
-// IPv4 address, or the /64 network of an IPv6 address, since a client usually
-// has all of it.
-func Network(address string) string {
-	if !strings.Contains(address, ":") {
-		return address
-	}
-	addr, err := netip.ParseAddr(address)
-	if err != nil {
-		return address
-	}
-	if addr = addr.Unmap().WithZone(""); addr.Is4() {
-		return addr.String()
-	}
-	return netip.PrefixFrom(addr, 64).Masked().String()
-}

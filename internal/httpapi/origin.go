@@ -1,6 +1,10 @@
 package httpapi
 
-import "context"
+import (
+	"context"
+	"net/netip"
+	"strings"
+)
 
 // Origin says where a request came from.
 type Origin struct {
@@ -18,3 +22,20 @@ func WithOrigin(ctx context.Context, o *Origin) context.Context {
 // OriginOf returns the origin of the exchange in the context, or a zero
 // Origin.
 func OriginOf(ctx context.Context) Origin { return ExchangeOf(ctx).Origin }
+
+// Network returns the part of an address that identifies a client: the whole
+// IPv4 address, or the /64 network of an IPv6 address, since a client usually
+// has all of it.
+func Network(address string) string {
+	if !strings.Contains(address, ":") {
+		return address
+	}
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	if addr = addr.Unmap().WithZone(""); addr.Is4() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(addr, 64).Masked().String()
+}

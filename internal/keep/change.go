@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"sync/atomic"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
@@ -17,17 +16,6 @@ type (
 	Change       = secretmap.Change
 	ChangeResult = secretmap.Result
 )
-
-// Stats has the counters for metrics.
-type Stats struct {
-	DropGuards     atomic.Int64
-	Merges         atomic.Int64
-	MergeConflicts atomic.Int64
-	Adopted        atomic.Int64
-}
-
-// Stats returns the counters. They may be read at any time.
-func (k *Keep) Stats() *Stats { return &k.stats }
 
 // allowSecrets checks access to an organization's secrets. On InfluxDB's
 // protocol the organization itself must be readable too, as in InfluxDB; otherwise

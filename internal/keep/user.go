@@ -2,7 +2,6 @@ package keep
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"unicode"
 
@@ -187,89 +186,4 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 		}
 		return t.dir.DeleteUser(id)
 	})
-}
-
-// SetPassword gives a user a new password and ends the user's sessions. Needs
-// write on the user.
-func (k *Keep) SetPassword(ctx context.Context, c Caller, id ID, password string) error {
-	return k.replacePassword(ctx, c, id, nil, password)
-}
-
-// ChangePassword replaces a user's password if old is right, and ends the user's
-// sessions except the caller's. Needs write on the user.
-func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, password string) error {
-	return k.replacePassword(ctx, c, id, &old, password)
-}
-
-// replacePassword checks permissions before it hashes a password, and again when it
-// writes. Attempts are limited like attempts to sign in.
-func (k *Keep) replacePassword(ctx context.Context, c Caller, id ID, old *string, password string) error {
-	rec := c.record("users.password", 0)
-	rec.Target = id.String()
-	refuse := func(err error) error { return k.recordOutcome(rec, k.now(), domain(err)) }
-	if err := k.readUnaudited(ctx, func(v *view) error { return v.mayPassword(&c, id) }); err != nil {
-		return refuse(err)
-	}
-	a := attempt{k.records.Hash("limiter-password", id.String()), c.Origin.network()}
-	if _, err := k.attempt(ctx, a, "change the password"); err != nil {
-		return refuse(err)
-	}
-	if old != nil {
-		if err := k.checkOldPassword(ctx, id, *old); err != nil {
-			return refuse(err)
-		}
-	}
-	hashed, err := k.passwords.hash(ctx, &k.passwords.known, password)
-	if err != nil {
-		return refuse(err)
-	}
-	err = k.update(ctx, rec, func(t *tx) error {
-		if err := t.mayPassword(&c, id); err != nil {
-			return err
-		}
-		a, err := t.dir.Account(id)
-		if err != nil {
-			return err
-		}
-		except := directory.Hash{}
-		if old != nil {
-			except = c.session
-		}
-		return t.changePassword(a, hashed, except)
-	})
-	if err == nil {
-		k.limiter.succeeded(k.now(), a)
-	}
-	return err
-}
-
-func (v *view) mayPassword(c *Caller, id ID) error {
-	if err := c.mayChangeUser(id); err != nil {
-		return err
-	}
-	_, err := v.dir.User(id)
-	if errors.Is(err, ErrUserNotFound) {
-		return errorf(CodeForbidden, "your userID is incorrect") // InfluxDB's words
-	}
-	return err
-}
-
-func (k *Keep) checkOldPassword(ctx context.Context, id ID, old string) error {
-	hashed, err := k.passwordOf(ctx, id)
-	if err != nil {
-		return err
-	}
-	right, err := k.passwords.match(ctx, &k.passwords.known, hashed, old)
-	if err == nil && !right {
-		err = errorf(CodeForbidden, "your username or password is incorrect")
-	}
-	return err
-}
-
-func (t *tx) changePassword(a directory.Account, hashed []byte, except directory.Hash) error {
-	a.Password, a.Updated = hashed, t.Now
-	if err := t.dir.EndSessions(a.ID, except); err != nil {
-		return err
-	}
-	return t.dir.PutAccount(a)
 }

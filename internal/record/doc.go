@@ -12,6 +12,7 @@
 // records only with the methods of Writer. Permissions, the audit log and the
 // meaning of records are up to them.
 //
+// db.go says how a record is sealed: its key, with a mark, is the associated data.
 // Damage to stored data is a DamageError, which names the record by kind and IDs,
 // never by content.
 package record

@@ -7,6 +7,6 @@
 //
 // This package contains only the protocol: routes, the shape of requests and
 // responses, and which of the domain's rules a request uses. The rules
-// themselves (permissions, versions, check-and-set, merging, the drop guard)
-// are in keep.
+// themselves are behind keep: permissions there, and versions, check-and-set,
+// merging and the drop guard in secretmap.
 package vaultkv

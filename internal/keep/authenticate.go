@@ -1,0 +1,90 @@
+package keep
+
+import (
+	"context"
+
+	"github.com/fluxkeep/fluxkeep/internal/directory"
+)
+
+// Authenticate finds the caller behind a token. An unknown or expired token is
+// ErrUnauthenticated; a token whose user is inactive or deleted, ErrUserInactive.
+// An inactive token is a caller without permissions. Only refusals are audited: the
+// action that follows has its own record.
+func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller, error) {
+	if k.log.Err() == nil {
+		if i, ok := k.directory.KnownToken(value); ok && !k.clock.After(i.Wall) {
+			return newCaller(o, i), nil
+		}
+	}
+	return k.lookUp(ctx, o, value)
+}
+
+// lookUp is Authenticate for a caller who isn't cached.
+func (k *Keep) lookUp(ctx context.Context, o Origin, value string) (Caller, error) {
+	c := Anonymous(o)
+	if err := k.requireAuditLog(&c, "authenticate", 0); err != nil {
+		return c, err
+	}
+	err := k.readUnaudited(ctx, func(v *view) error {
+		i, err := v.dir.TokenIdentity(value)
+		if err != nil {
+			return err
+		}
+		if k.clock.After(i.Wall) {
+			return ErrUnauthenticated
+		}
+		c = newCaller(o, i)
+		return nil
+	})
+	if err != nil {
+		return c, k.recordOutcome(c.record("authenticate", 0), k.now(), domain(err))
+	}
+	return c, nil
+}
+
+// newCaller returns the caller with an identity.
+func newCaller(o Origin, i *directory.Identity) Caller {
+	c := Caller{
+		Origin: o, User: i.User, Token: i.Token, Parent: i.Parent, inactive: i.Inactive,
+		permissions: i.Permissions, names: i.Names, expires: i.Expires,
+		userText: i.UserText, tokenText: i.TokenText,
+	}
+	if i.Parent != 0 {
+		c.tokenText, c.loginText, c.renewable = i.ParentText, i.TokenText, true
+	}
+	return c
+}
+
+// AuthenticateSession finds the caller behind a session's key, and extends a
+// session that is about to expire.
+func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) (Caller, error) {
+	c := Anonymous(o)
+	if err := k.requireAuditLog(&c, "authenticate", 0); err != nil {
+		return c, err
+	}
+	renew := false
+	err := k.readUnaudited(ctx, func(v *view) error {
+		if value == "" {
+			return ErrUnauthenticated
+		}
+		h := k.sessionHash(value)
+		s, i, err := v.dir.SessionIdentity(h)
+		if err != nil {
+			return err
+		}
+		if k.clock.After(s.Wall) {
+			return ErrUnauthenticated
+		}
+		renew = s.Due(v.Now)
+		c = newCaller(o, i)
+		c.session, c.hasSession, c.expires = h, true, s.Expires
+		return nil
+	})
+	if err == nil && renew {
+		err = k.updateUnaudited(ctx, func(t *tx) error { return t.dir.RenewSession(c.session, k.clock.Wall()) })
+	}
+	if err != nil {
+		return Anonymous(o), k.recordOutcome(c.record("authenticate", 0), k.now(), domain(err))
+	}
+	return c, nil
+}

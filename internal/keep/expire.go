@@ -1,0 +1,37 @@
+package keep
+
+import (
+	"context"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/directory"
+)
+
+// sweepExpired periodically removes expired sessions and login tokens.
+func (k *Keep) sweepExpired(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := k.removeExpired(ctx); err != nil && ctx.Err() == nil {
+			k.logger.Warn("expired sessions could not be removed, will retry", "error", err)
+		}
+	}
+}
+
+// removeExpired removes expired sessions and login tokens.
+func (k *Keep) removeExpired(ctx context.Context) error {
+	var expired *directory.Expired
+	err := k.readUnaudited(ctx, func(v *view) (err error) {
+		expired, err = v.dir.Expired()
+		return err
+	})
+	if err != nil || expired.Empty() {
+		return err
+	}
+	return k.updateUnaudited(ctx, func(t *tx) error { return t.dir.RemoveExpired(expired) })
+}
