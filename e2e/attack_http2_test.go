@@ -65,9 +65,7 @@ func TestAttackHTTP2(t *testing.T) {
 				}
 			})
 			attack.run(f)
-			for range 3 { // while it lasts
-				f.healthy()
-			}
+			f.settle()
 			cancel()
 			honest.Wait()
 			f.waited(quiet, waits)
@@ -76,6 +74,19 @@ func TestAttackHTTP2(t *testing.T) {
 			eventually(t, "release of the memory that requests held", func() bool { return f.metric("fluxkeep_http_request_memory_bytes") == 0 })
 			f.bounded(base, attack.memory)
 		})
+	}
+}
+
+// settle waits until the server has unpacked what it was sent, which shows in
+// its memory: it has not grown for two seconds.
+func (f *attacked) settle() {
+	f.t.Helper()
+	for peak, unchanged := f.memory(), 0; unchanged < 20; unchanged++ {
+		f.healthy()
+		time.Sleep(100 * time.Millisecond)
+		if now := f.memory(); now > peak {
+			peak, unchanged = now, 0
+		}
 	}
 }
 
