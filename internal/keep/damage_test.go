@@ -2,6 +2,7 @@ package keep_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -245,7 +246,7 @@ func TestRecordsPutBack(t *testing.T) {
 			t.Errorf("table %q: nobody noticed", key[:1])
 		}
 		// An object's entry may be named together with the object.
-		if _, found := d.examine(t); len(found) == 0 || len(found) > 2 && !sums {
+		if _, found := d.examine(t); len(found) == 0 || len(certain(found)) > 2 && !sums {
 			t.Errorf("record of table %q put back: Check finds %v, want one damage", key[:1], found)
 		}
 		write(t, d.Kit, key, now)
@@ -269,6 +270,17 @@ func (d *damageable) stop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// certain leaves out records that are only suspect: another record, with the same
+// place in the sums, may be the damaged one.
+func certain(found []keep.Damage) (out []keep.Damage) {
+	for _, d := range found {
+		if !errors.Is(d.Err, record.ErrSuspect) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // examine returns what Check finds.
@@ -307,12 +319,12 @@ func TestCheckFindsDamage(t *testing.T) {
 			tried++
 			write(t, d.Kit, key, bad)
 			_, found := d.examine(t)
-			if len(found) != 1 || found[0].What != keep.DescribeKey(key) {
+			if certain := certain(found); len(certain) != 1 || certain[0].What != keep.DescribeKey(key) {
 				t.Errorf("table %q, %s: found %v, want %s alone", key[:1], what, found, keep.DescribeKey(key))
 			}
 		}
 		write(t, d.Kit, key, nil)
-		if _, found := d.examine(t); len(found) == 0 || len(found) > 2 {
+		if _, found := d.examine(t); len(found) == 0 || len(certain(found)) > 2 {
 			t.Errorf("a missing record of table %q: found %v", key[:1], found)
 		}
 		write(t, d.Kit, key, good)

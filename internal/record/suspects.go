@@ -39,13 +39,15 @@ func (s *Suspects) has(key []byte) bool {
 	return false
 }
 
-var errSums = errors.New("an older copy took its place, or a record is missing")
+// ErrSuspect is what a DamageError wraps if the record itself may be sound: the sums
+// are wrong at its place, which it shares with others.
+var ErrSuspect = errors.New("an older copy took its place, or a record is missing")
 
 // suspect returns a DamageError if the record at key can't be trusted, whether
 // or not it exists.
 func (db *DB) suspect(key []byte) error {
 	if s := db.suspects.Load(); s != nil && s.has(key) {
-		return Damaged(key, errSums)
+		return Damaged(key, ErrSuspect)
 	}
 	return nil
 }
@@ -93,7 +95,7 @@ func (r *Reader) VerifySums(damaged func(*DamageError)) (*Suspects, error) {
 	known := map[string]bool{}
 	tell := func(d *DamageError) {
 		if len(known) == maxNamed {
-			d = &DamageError{What: "more of the store", Err: errSums, Unnamed: true}
+			d = &DamageError{What: "more of the store", Err: ErrSuspect, Unnamed: true}
 		}
 		if len(known) <= maxNamed && !known[d.What] {
 			known[d.What] = true
@@ -164,7 +166,7 @@ func (r *Reader) nameSuspects(g suspectGrid, tables []Table, tell func(*DamageEr
 	}
 	for _, t := range tables {
 		err := r.ScanPrefix(Key(t), func(key, _ []byte) (bool, error) {
-			name(key, errSums)
+			name(key, ErrSuspect)
 			return true, r.step()
 		})
 		if err != nil {
