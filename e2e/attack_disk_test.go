@@ -312,14 +312,25 @@ func attackModes(t *testing.T) {
 // bounded runs a command that should fail, and ends it when it doesn't.
 func bounded(t *testing.T, cmd *exec.Cmd) (string, error) {
 	t.Helper()
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
+	// A file, because the command may still write while it is read.
+	file, err := os.Create(filepath.Join(t.TempDir(), "output"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	output := func() string {
+		b, err := os.ReadFile(file.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	cmd.Stdout, cmd.Stderr = file, file
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	var err error
 	done := false
 	eventually(t, "end or listener", func() bool {
 		select {
@@ -327,12 +338,12 @@ func bounded(t *testing.T, cmd *exec.Cmd) (string, error) {
 			done = true
 		default:
 		}
-		return done || strings.Contains(out.String(), "listening")
+		return done || strings.Contains(output(), "listening")
 	})
 	if !done {
 		_ = cmd.Process.Kill()
 		<-ended
-		return out.String(), nil
+		return output(), nil
 	}
-	return out.String(), err
+	return output(), err
 }
