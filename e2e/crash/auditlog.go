@@ -29,6 +29,7 @@ type record struct {
 	Version      uint64
 	Names        []string
 	Removed      []string
+	Count        int // of a record that equal refusals share, else 0
 }
 
 func (r *record) String() string {

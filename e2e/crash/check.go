@@ -214,6 +214,7 @@ func (w *world) claim(records []*record) (*claims, error) {
 	for _, k := range w.workers {
 		for _, op := range k.done {
 			if op.request == "" {
+				k.shared++
 				continue
 			}
 			of := byRequest[op.request]
@@ -223,6 +224,9 @@ func (w *world) claim(records []*record) (*claims, error) {
 			for _, r := range of {
 				c.of[r] = op
 			}
+		}
+		if err := k.checkShared(byToken[k.tokenID]); err != nil {
+			return nil, err
 		}
 		if err := c.claimUnanswered(k, byToken[k.tokenID]); err != nil {
 			return nil, err
@@ -280,7 +284,7 @@ func (op *operation) recorded(records []*record) error {
 				return fmt.Errorf("%s returned the names %q, but its record has %q", op, names, r.Names)
 			}
 		}
-	case refused: // at most once; the server may also have recorded a read, to explain the refusal
+	case refused: // once; the server may also have recorded a read, to explain the refusal
 		no := 0
 		for _, r := range records {
 			switch {
@@ -292,14 +296,33 @@ func (op *operation) recorded(records []*record) error {
 				return fmt.Errorf("%s was refused, but its record is %s", op, r)
 			}
 		}
-		// Refusals that come fast share records, which don't name the request.
-		if no > 1 {
+		// Later refusals share records, which don't name the request.
+		if no == 0 && !op.single {
+			op.worker.shared++
+			return nil
+		}
+		if no != 1 {
 			return fmt.Errorf("%s was refused, but has %d records of the refusal", op, no)
 		}
 	default: // it may have happened, once
+		op.worker.shared++
 		if allowed > 1 {
 			return fmt.Errorf("%s has %d records", op, allowed)
 		}
+	}
+	return nil
+}
+
+// checkShared checks that shared records don't count more refusals than there
+// were. They may count fewer, since the server counts in memory.
+func (k *worker) checkShared(records []*record) error {
+	for _, r := range records {
+		if r.Outcome == "refused" {
+			k.shared -= r.Count
+		}
+	}
+	if k.shared < 0 {
+		return fmt.Errorf("the audit log counts %d refusals of %s that did not happen", -k.shared, k.name)
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ type operation struct {
 	version    uint64 // the version in the answer, 0 for none
 
 	newest uint64    // the newest version known to any worker when it was sent
+	single bool      // a refusal has its own record
 	seen   *document // the result of a read
 }
 

@@ -21,13 +21,29 @@ type worker struct {
 	random  *rand.Rand
 	serial  int          // makes its values unique
 	done    []*operation // since the last check
+	server  *process     // that it works with
+	failed  int          // requests that this server has not acknowledged
+	shared  int          // requests whose refusal may be in a shared record
 	hidden  struct {     // the version that it has deleted and not undeleted
 		org     *org
 		version uint64
 	}
 }
 
-const sharedNames = 12 // few, so that writers conflict
+const (
+	sharedNames = 12 // few, so that writers conflict
+
+	// The server promises a record of its own to each of the first 20 refusals.
+	// It counts failures too, and may record two for a request.
+	singleRefusals = 20 / 2
+)
+
+// meet notes which server the worker talks to.
+func (k *worker) meet(p *process) {
+	if k.server != p {
+		k.server, k.failed = p, 0
+	}
+}
 
 // work sends the next requests. It returns false when the server is down.
 func (k *worker) work(a *api) bool {
@@ -47,10 +63,10 @@ func (k *worker) work(a *api) bool {
 	case n < 28:
 		return k.patch(a, o)
 	case n < 36:
-		name := k.shared()
+		name := k.sharedName()
 		return k.send(a, "DELETE", influxPath(o.id, name), nil, o, changing, change{remove: []string{name}})
 	case n < 41:
-		names := slices.Compact(slices.Sorted(slices.Values([]string{k.shared(), k.shared(), k.shared()})))
+		names := slices.Compact(slices.Sorted(slices.Values([]string{k.sharedName(), k.sharedName(), k.sharedName()})))
 		return k.send(a, "POST", influxPath(o.id, "delete"), map[string][]string{"secrets": names}, o, changing, change{remove: names})
 	case n < 55:
 		return k.rewrite(a, o, vaultKV, true)
@@ -70,7 +86,7 @@ func (k *worker) work(a *api) bool {
 	return k.patch(a, o)
 }
 
-func (k *worker) shared() string { return fmt.Sprintf("shared_%02d", k.random.IntN(sharedNames)) }
+func (k *worker) sharedName() string { return fmt.Sprintf("shared_%02d", k.random.IntN(sharedNames)) }
 
 // fresh returns unique values.
 func (k *worker) fresh(o *org) map[string]string {
@@ -89,7 +105,7 @@ func (k *worker) fresh(o *org) map[string]string {
 		return set
 	}
 	for range 1 + k.random.IntN(3) {
-		value(k.shared(), k.random.IntN(60))
+		value(k.sharedName(), k.random.IntN(60))
 	}
 	value("own_"+k.name, 0)
 	return set
@@ -133,7 +149,7 @@ func (k *worker) mergePatch(a *api, o *org) bool {
 		data[name] = &value
 	}
 	c := change{set: set, exists: true}
-	if name := k.shared(); set[name] == "" {
+	if name := k.sharedName(); set[name] == "" {
 		data[name] = nil
 		c.remove = []string{name}
 	}
@@ -158,7 +174,7 @@ func (k *worker) patchValues(a *api, o *org) bool {
 	for name, value := range set {
 		body[name] = &value
 	}
-	if name := k.shared(); set[name] == "" {
+	if name := k.sharedName(); set[name] == "" {
 		body[name] = nil
 		c.remove = []string{name}
 	}
@@ -228,6 +244,12 @@ func (k *worker) ask(a *api, method, path string, in any, o *org, what kind, c c
 	op.done = k.world.clock.Add(1)
 	op.status, op.request = r.status, r.request
 	k.done = append(k.done, op)
+	defer func() {
+		op.single = k.server != nil && k.failed < singleRefusals
+		if op.outcome != acknowledged || op.seen == nil && op.kind == reading {
+			k.failed++
+		}
+	}()
 	if r.err != nil {
 		if stuck(r.err) {
 			k.world.wrong("%s: no answer in %s", op, patience)

@@ -162,6 +162,7 @@ func (w *world) load(ctx context.Context, p *process) {
 	var all sync.WaitGroup
 	for _, k := range w.workers[:len(w.workers)-1] { // without the prober
 		all.Go(func() {
+			k.meet(p)
 			a := &api{p.url, k.token, w.http}
 			for ctx.Err() == nil && w.found() == nil && k.work(a) {
 			}
