@@ -62,11 +62,10 @@ The exit status is 0 if the log is unchanged, and 1 if it isn't.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&since, "since", "", "`checkpoint` that the log must hold, NUMBER:HASH")
-	fs.BoolVar(&o.json, "json", false, "print JSON")
-	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print only the checkpoint")
+	o.addFormat(cmd, fs)
+	o.addQuiet(cmd, fs, "print only the checkpoint")
 	addLogFlags(fs, c)
 	addKeyFlags(fs, c)
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
 	return cmd
 }
 
@@ -139,8 +138,8 @@ func verifyAgainst(ctx context.Context, path string, checks ...*audit.Checkpoint
 
 func (r auditReport) print(cmd *cobra.Command, o *output, torn int64) error {
 	switch {
-	case o.json:
-		return printJSON(cmd.OutOrStdout(), r)
+	case o.structured():
+		return o.printValue(cmd, r)
 	case o.quiet:
 		return printLines(cmd.OutOrStdout(), []string{r.Checkpoint})
 	}

@@ -50,7 +50,7 @@ func (b *backupCommand) run(cmd *cobra.Command) error {
 		return usageError(cmd, errors.New("--output is missing"))
 	case b.file != "-":
 		return b.toFile(cmd)
-	case b.json || b.quiet:
+	case b.structured() || b.quiet:
 		return usageError(cmd, errors.New("standard output is for the backup: --json and --quiet need a file"))
 	case isTerminal(cmd.OutOrStdout()):
 		return withHint(errors.New("a backup is not written to a terminal"), "give a file with --output, or send it on: %s --output - | command", cmd.CommandPath())
@@ -88,8 +88,8 @@ func (b *backupCommand) toFile(cmd *cobra.Command) error {
 	}
 	r.File = b.file
 	switch {
-	case b.json:
-		return printJSON(cmd.OutOrStdout(), r)
+	case b.structured():
+		return b.printValue(cmd, r)
 	case b.quiet:
 		return printLines(cmd.OutOrStdout(), []string{b.file})
 	}
@@ -125,7 +125,7 @@ func (b *backupCommand) receive(cmd *cobra.Command, to io.Writer) (backupReport,
 		_ = in.CloseWithError(err) // also stops the copy if the backup is damaged
 		checked <- err
 	}()
-	counted := &meter{w: to, show: newMeter(cmd.ErrOrStderr(), b.json || b.quiet)}
+	counted := &meter{w: to, show: newMeter(cmd.ErrOrStderr(), b.structured() || b.quiet)}
 	err = s.Backup(cmd.Context(), io.MultiWriter(counted, out))
 	_ = out.CloseWithError(err) // never fails
 	if cerr := <-checked; err == nil {

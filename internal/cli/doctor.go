@@ -103,7 +103,7 @@ func examine(cmd *cobra.Command, o *offline) (doctorReport, error) {
 	for _, id := range done.Misplaced {
 		warn(cmd, "token %s: %s; find out who made it, and delete it", id, keep.MisplacedPermission)
 	}
-	if len(r.Damage) > 0 || o.json && err == nil {
+	if len(r.Damage) > 0 || o.structured() && err == nil {
 		if perr := o.print(cmd, r, &t); perr != nil {
 			return r, perr
 		}

@@ -82,7 +82,7 @@ fails.`,
 	fs.StringSliceVar(&im.only, "only", nil, "`kinds` to import: organizations, users, memberships, tokens, secrets (default all)")
 	fs.BoolVar(&im.update, "update", false, "apply what was changed or deleted in InfluxDB since the last import")
 	fs.BoolVar(&im.restoreDeleted, "restore-deleted", false, "import objects again that were deleted here")
-	fs.BoolVar(&im.json, "json", false, "print JSON")
+	im.addFormat(cmd, fs)
 	addLogFlags(fs, im.config)
 	addKeyFlags(fs, im.config)
 	return cmd
@@ -307,7 +307,7 @@ func (r *importResult) print(cmd *cobra.Command, o *output) error {
 	if err := o.print(cmd, r, t); err != nil {
 		return err
 	}
-	if !o.json {
+	if !o.structured() {
 		for _, line := range r.Skipped {
 			warn(cmd, "in the file: %s", line)
 		}

@@ -113,7 +113,7 @@ func (k *keyRotate) run(cmd *cobra.Command) error {
 		return withHint(err, `"fluxkeep key status" shows how far it is`)
 	}
 	if err == nil && k.wait {
-		keys, err = awaitRotation(cmd.Context(), s.DataKeys, rotationProgress(cmd.ErrOrStderr(), k.json || k.quiet))
+		keys, err = awaitRotation(cmd.Context(), s.DataKeys, rotationProgress(cmd.ErrOrStderr(), k.structured() || k.quiet))
 	}
 	if err != nil {
 		return err

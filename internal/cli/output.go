@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,18 +13,22 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/fluxkeep/fluxkeep/internal/cli/process"
+	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
 )
 
 // The rules of output:
 //
 //   - Standard output has what was asked for, and nothing else: a table for
-//     people, one JSON document with --json, one ID or name a line with
-//     --quiet. It is the same whether it is a terminal or not.
+//     people, one document with --output json or yaml, one variable a line
+//     with --output env, one ID or name a line with --quiet. It is the same
+//     whether it is a terminal or not.
 //   - Standard error has everything else: prompts, previews, progress, what was
-//     done, warnings, errors. With --json and --quiet only the last two.
+//     done, warnings, errors. Unless the output is a table, only the last two.
 //   - Progress is shown only where standard error is a terminal. There are no
 //     colors.
 //   - An error is one line, "fluxkeep: what went wrong". Commands that have a
@@ -34,16 +39,77 @@ import (
 //   - A name with characters that a terminal could take for commands is shown
 //     in quotes there and in tables, and as it is elsewhere.
 type output struct {
-	json  bool
-	quiet bool
+	format format
+	quiet  bool
 }
+
+// format is the form in which a command prints its result.
+type format string
+
+const (
+	formatTable format = "table"
+	formatJSON  format = "json"
+	formatYAML  format = "yaml"
+	formatEnv   format = "env"
+)
+
+// variables marks commands that support --output env, because their result is
+// names with values. (An annotation of cobra's.)
+const variables = "variables"
 
 // addFlags adds the flags to a set of the command's.
 func (o *output) addFlags(cmd *cobra.Command, fs *pflag.FlagSet) {
-	fs.BoolVar(&o.json, "json", false, "print JSON")
-	fs.BoolVarP(&o.quiet, "quiet", "q", false, "print only IDs or names, one per line")
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	o.addFormat(cmd, fs)
+	o.addQuiet(cmd, fs, "print only IDs or names, one per line")
 }
+
+func (o *output) addQuiet(cmd *cobra.Command, fs *pflag.FlagSet, usage string) {
+	fs.BoolVarP(&o.quiet, "quiet", "q", false, usage)
+	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	if fs.Lookup("output").Value == &o.format {
+		cmd.MarkFlagsMutuallyExclusive("output", "quiet")
+	}
+}
+
+// addFormat adds the flags for the format.
+func (o *output) addFormat(cmd *cobra.Command, fs *pflag.FlagSet) {
+	o.format = formatTable
+	json := false
+	if fs.Lookup("output") != nil { // it names a file
+		fs.BoolVar(&json, "json", false, "print JSON")
+	} else {
+		fs.BoolVar(&json, "json", false, "print JSON, as --output json does")
+		fs.Var(&o.format, "output", "`format` of the output: table, json, yaml or env")
+		cmd.MarkFlagsMutuallyExclusive("json", "output")
+		_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
+			[]string{string(formatTable), string(formatJSON), string(formatYAML), string(formatEnv)}, cobra.ShellCompDirectiveNoFileComp))
+	}
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if json {
+			o.format = formatJSON
+		}
+		if _, ok := cmd.Annotations[variables]; o.format == formatEnv && !ok {
+			return withHint(fmt.Errorf("the output of %q can't be variables", cmd.CommandPath()), "use --output table, json or yaml")
+		}
+		return nil
+	}
+}
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "format" }
+
+// Set implements pflag.Value.
+func (f *format) Set(s string) error {
+	switch v := format(strings.ToLower(s)); v {
+	case formatTable, formatJSON, formatYAML, formatEnv:
+		*f = v
+		return nil
+	}
+	return errors.New("it is table, json, yaml or env")
+}
+
+// structured reports whether the output is for a program.
+func (o *output) structured() bool { return o.format != formatTable }
 
 // table has a row for each of what a command lists.
 type table struct {
@@ -56,12 +122,12 @@ func (t *table) add(id string, cells ...string) {
 	t.ids, t.rows = append(t.ids, id), append(t.rows, cells)
 }
 
-// print shows a table, or value as JSON.
+// print shows a table or, in another format, value.
 func (o *output) print(cmd *cobra.Command, value any, t *table) error {
 	w := cmd.OutOrStdout()
 	switch {
-	case o.json:
-		return printJSON(w, value)
+	case o.structured():
+		return o.printValue(cmd, value)
 	case o.quiet:
 		return printLines(w, t.ids)
 	}
@@ -76,11 +142,72 @@ func (o *output) print(cmd *cobra.Command, value any, t *table) error {
 	return tw.Flush()
 }
 
+// printValue prints a value in a format other than a table. A command that
+// supports variables passes a map of names and values.
+func (o *output) printValue(cmd *cobra.Command, value any) error {
+	w := cmd.OutOrStdout()
+	switch o.format {
+	case formatYAML:
+		return printYAML(w, value)
+	case formatEnv:
+		secrets, ok := value.(map[string]string)
+		if !ok {
+			return fmt.Errorf("the output of %q can't be variables", cmd.CommandPath())
+		}
+		return printEnv(w, secrets)
+	}
+	return printJSON(w, value)
+}
+
 func printJSON(w io.Writer, value any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(value)
+}
+
+// printYAML prints the same fields as printJSON, in the same order.
+func printYAML(w io.Writer, value any) error {
+	var b bytes.Buffer
+	if err := printJSON(&b, value); err != nil {
+		return err
+	}
+	var doc yaml.Node // JSON as encoding/json writes it is YAML too
+	if err := yaml.Unmarshal(b.Bytes(), &doc); err != nil {
+		return errors.New("the output can't be written as YAML") // the error may quote values
+	}
+	unquote(&doc)
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	return errors.Join(e.Encode(&doc), e.Close())
+}
+
+// unquote gives YAML that was read from JSON the layout of YAML.
+func unquote(n *yaml.Node) {
+	if len(n.Content) > 0 || n.Kind == yaml.ScalarNode {
+		n.Style = 0
+	}
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
+		*n = *secretfile.YAMLText(n.Value)
+	}
+	for _, child := range n.Content {
+		unquote(child)
+	}
+}
+
+// printEnv prints variables, named as "fluxkeep run" names them, for a shell or
+// a dotenv file.
+func printEnv(w io.Writer, secrets map[string]string) error {
+	named, err := process.Variables("", secrets)
+	if err != nil {
+		return err
+	}
+	text, err := secretfile.Append(nil, secretfile.Dotenv, named)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
 }
 
 // orEmpty makes a list that JSON shows as one when there is nothing in it.
@@ -106,7 +233,7 @@ func printLines(w io.Writer, lines []string) error {
 
 // note says what was done, to people.
 func (o *output) note(cmd *cobra.Command, format string, args ...any) {
-	if !o.json && !o.quiet {
+	if !o.structured() && !o.quiet {
 		fmt.Fprintln(cmd.ErrOrStderr(), oneLine(fmt.Sprintf(format, args...)))
 	}
 }

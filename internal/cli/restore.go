@@ -57,8 +57,8 @@ func restoreBackup(cmd *cobra.Command, o *offline, path string) error {
 		return restoreHint(err)
 	}
 	switch {
-	case o.json:
-		return printJSON(cmd.OutOrStdout(), restoreReport{o.config.DataDir, done.Created, done.Records})
+	case o.structured():
+		return o.printValue(cmd, restoreReport{o.config.DataDir, done.Created, done.Records})
 	case o.quiet:
 		return printLines(cmd.OutOrStdout(), []string{o.config.DataDir})
 	}

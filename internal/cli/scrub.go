@@ -54,7 +54,7 @@ func (r *remote) printScrub(cmd *cobra.Command, s client.Scrub) error {
 	for _, what := range s.Damage {
 		t.add(what, what)
 	}
-	if len(s.Damage) > 0 || r.json {
+	if len(s.Damage) > 0 || r.structured() {
 		if err := r.print(cmd, s, &t); err != nil {
 			return err
 		}

@@ -37,8 +37,8 @@ Values never appear on a terminal or in the shell's history unless you ask for i
 // written reports the result of a write, as text or JSON. With --quiet it
 // prints nothing.
 func (r *remote) written(cmd *cobra.Command, org client.Organization, w client.WriteResult, done, unchanged string) error {
-	if r.json {
-		return printJSON(cmd.OutOrStdout(), w)
+	if r.structured() {
+		return r.printValue(cmd, w)
 	}
 	if w.Changed {
 		r.note(cmd, "%s: version %d of %s.", done, w.Version, printable(org.Name))

@@ -37,7 +37,8 @@ The file is not encrypted: consider where you store it and who backs it up.`,
 		Example: `  fluxkeep secret export secrets.env
   fluxkeep secret export backup.yaml --force
   fluxkeep secret export --only 'db_*' --format json | jq keys`,
-		Args: arguments(0, 1),
+		Annotations: map[string]string{variables: ""},
+		Args:        arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "-"
 			if len(args) == 1 {
@@ -93,8 +94,12 @@ func (ex *secretExport) chooseFormat(path string) (secretfile.Format, error) {
 	switch {
 	case ex.format != "":
 		return secretfile.ParseFormat(ex.format)
-	case ex.r.json:
+	case ex.r.format == formatJSON:
 		return secretfile.JSON, nil
+	case ex.r.format == formatYAML:
+		return secretfile.YAML, nil
+	case ex.r.format == formatEnv:
+		return secretfile.Dotenv, nil
 	}
 	return secretfile.FormatOf(path), nil
 }

@@ -18,7 +18,8 @@ func newSecretGetCommand(r *remote) *cobra.Command {
 		Use:   "get NAME…",
 		Short: "Print the value of a secret",
 		Long: `Print the exact value of a secret, without an added line break. Printing to a terminal
-needs --show. With --json, print an object of names and values, for one or more secrets.
+needs --show. With --output json, yaml or env, print names and values, for one or more
+secrets; variables have the names that "fluxkeep run" gives them.
 
 If a secret doesn't exist, the command fails with exit status 1.`,
 		Example: `  # pass it to a program
@@ -28,12 +29,16 @@ If a secret doesn't exist, the command fails with exit status 1.`,
   fluxkeep secret get db_password --show
 
   # several at once
-  fluxkeep secret get db_user db_password --json | jq -r .db_user`,
+  fluxkeep secret get db_user db_password --json | jq -r .db_user
+
+  # as variables for a shell
+  eval "$(fluxkeep secret get db_user db_password --output env)"`,
+		Annotations:       map[string]string{variables: ""},
 		Args:              arguments(1, -1),
 		ValidArgsFunction: r.completeSecrets,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if len(names) > 1 && !r.json {
-				return withHint(errors.New("several values can't be printed without --json"), "add --json, or see fluxkeep secret export")
+			if len(names) > 1 && !r.structured() {
+				return withHint(errors.New("several values can't be printed as they are"), "add --json or another --output, or see fluxkeep secret export")
 			}
 			if err := refuseTerminal(cmd, show, "a value"); err != nil {
 				return err
@@ -49,8 +54,8 @@ If a secret doesn't exist, the command fails with exit status 1.`,
 			if missing := missingOf(names, v.Secrets); len(missing) > 0 {
 				return missingError(missing)
 			}
-			if r.json {
-				return printJSON(cmd.OutOrStdout(), v.Secrets)
+			if r.structured() {
+				return r.printValue(cmd, v.Secrets)
 			}
 			return printValue(cmd.OutOrStdout(), v.Secrets[names[0]])
 		},

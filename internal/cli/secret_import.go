@@ -82,8 +82,8 @@ func (im *secretImport) run(cmd *cobra.Command, path string) error {
 		return err
 	}
 	switch {
-	case im.dryRun && im.r.json:
-		return printJSON(cmd.OutOrStdout(), p)
+	case im.dryRun && im.r.structured():
+		return im.r.printValue(cmd, p)
 	case im.dryRun:
 		return p.print(cmd.OutOrStdout(), 1<<30)
 	case p == nil || !p.empty():
@@ -224,7 +224,7 @@ func (p *importPreview) print(w io.Writer, most int) error {
 func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *importPreview) error {
 	if p == nil {
 		warn(cmd, "the token may not read, so the changes can't be shown")
-	} else if !im.r.json && !im.r.quiet {
+	} else if !im.r.structured() && !im.r.quiet {
 		if err := p.print(cmd.ErrOrStderr(), 20); err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *impo
 // write sends only the differences, on condition that the secrets haven't
 // changed since, or all secrets if there is no preview.
 func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string, p *importPreview) (client.WriteResult, error) {
-	o := &client.WriteOptions{Progress: newProgress(cmd.ErrOrStderr(), im.r.json || im.r.quiet)}
+	o := &client.WriteOptions{Progress: newProgress(cmd.ErrOrStderr(), im.r.structured() || im.r.quiet)}
 	if p == nil && im.replace {
 		return s.ReplaceValues(cmd.Context(), org.ID, secrets, o)
 	}

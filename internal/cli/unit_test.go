@@ -1,17 +1,21 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 )
 
 func TestMatches(t *testing.T) {
@@ -327,6 +331,31 @@ func TestTokenStatus(t *testing.T) {
 	} {
 		if got := statusOf(c.token, now); got != c.want {
 			t.Errorf("%+v is %q, want %q", c.token, got, c.want)
+		}
+	}
+}
+
+// TestYAMLIsJSON: both formats hold the same data, whatever the text.
+func TestYAMLIsJSON(t *testing.T) {
+	for _, value := range []any{
+		map[string]string{"a": "", "b": "null", "c": "0x1f", "d": "2020-01-01", "e": "- x: y", "f": "#", "g": "\u2028\U0001F600\x01\t", "~": "~", "<<": "<<"},
+		[]string{}, []client.Version{{Number: 1, CreatedAt: time.Unix(1, 0).UTC(), Added: []string{"y"}}},
+		client.Token{ID: "0000000000000e10", Permissions: client.SecretPermissions("00000000000000e1", client.Read)}, map[string]int{},
+	} {
+		var inJSON, inYAML bytes.Buffer
+		if err := errors.Join(printJSON(&inJSON, value), printYAML(&inYAML, value)); err != nil {
+			t.Fatal(err)
+		}
+		var want, got any
+		if err := errors.Join(json.Unmarshal(inJSON.Bytes(), &want), yaml.Unmarshal(inYAML.Bytes(), &got)); err != nil {
+			t.Fatalf("%v:\n%s", err, &inYAML)
+		}
+		again, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(again, &got); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s\nis in YAML\n%s", &inJSON, &inYAML)
 		}
 	}
 }

@@ -66,8 +66,8 @@ it was built with.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := readVersion()
 			switch {
-			case o.json:
-				return printJSON(cmd.OutOrStdout(), v)
+			case o.structured():
+				return o.printValue(cmd, v)
 			case o.quiet:
 				return printLines(cmd.OutOrStdout(), []string{v.Version})
 			}
@@ -75,8 +75,7 @@ it was built with.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print only the version")
-	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
+	o.addFormat(cmd, cmd.Flags())
+	o.addQuiet(cmd, cmd.Flags(), "print only the version")
 	return cmd
 }

@@ -93,7 +93,7 @@ func appendYAML(dst []byte, secrets map[string]string) ([]byte, error) {
 		root.Style = yaml.FlowStyle
 	}
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
-		root.Content = append(root.Content, yamlScalar(name), yamlScalar(secrets[name]))
+		root.Content = append(root.Content, YAMLText(name), YAMLText(secrets[name]))
 	}
 	b := bytes.NewBuffer(dst)
 	e := yaml.NewEncoder(b)
@@ -110,8 +110,8 @@ var (
 	yamlWord  = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null)$`)
 )
 
-// yamlScalar quotes any text that some reader could interpret differently.
-func yamlScalar(s string) *yaml.Node {
+// YAMLText returns a scalar. It quotes any text that some reader could interpret differently.
+func YAMLText(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s, Style: yaml.DoubleQuotedStyle}
 	if yamlPlain.MatchString(s) && !yamlWord.MatchString(s) {
 		n.Style = 0
