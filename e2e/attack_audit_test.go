@@ -11,18 +11,18 @@ import (
 	"testing"
 )
 
-// TestAttackAudit: every refusal leaves its record, whatever it holds, and
-// nobody fills the disk with them.
+// TestAttackAudit checks that every refusal is recorded, whatever the request
+// contains, and that refusals can't fill the disk.
 func TestAttackAudit(t *testing.T) {
 	t.Run("large requests", attackAuditBySize)
 	t.Run("many strangers", attackAuditByNumber)
 	t.Run("reads and refusals at once", attackAuditAtOnce)
 	t.Run("the process ends half-way", attackAuditByKill)
-	t.Run("the file is gone", attackAuditFile)
+	t.Run("the file disappears", attackAuditFile)
 }
 
-// attackAuditBySize sends refused requests that are as large as can be, and
-// measures what each writes.
+// attackAuditBySize sends the largest possible requests that are refused, and
+// measures what each adds to the log.
 func attackAuditBySize(t *testing.T) {
 	x := startTenants(t)
 	off := x.newTokenOf(x.attackerID, x.attackerOrg, x.ownerRights(), object{"status": "inactive"})
@@ -45,7 +45,7 @@ func attackAuditBySize(t *testing.T) {
 			switch a.status {
 			case 401, 403, 404: // refused
 				requests++
-			case 0, 200, 400, 413, 431: // allowed, not understood, or not read
+			case 0, 200, 400, 413, 431: // allowed, malformed, or not read
 			default:
 				t.Errorf("%s by %s: answered %d %.200s", method, who.name, a.status, a.body)
 			}
@@ -81,8 +81,8 @@ func attackAuditBySize(t *testing.T) {
 			t.Errorf("%d requests by %s have %d records of %d bytes", requests, who.name, n, to-from)
 		}
 		if who.name == "a reader" {
-			x.stop()                                        // records what is still counted
-			if n := x.refusals() - before; n < requests-4 { // a sign-in, say, isn't theirs
+			x.stop()                                        // records the pending counts
+			if n := x.refusals() - before; n < requests-4 { // some, such as sign-ins, count as a stranger's
 				t.Errorf("%d requests by %s were refused, and the log has %d", requests, who.name, n)
 			}
 			x.again()
@@ -91,8 +91,8 @@ func attackAuditBySize(t *testing.T) {
 	}
 }
 
-// attackAuditByNumber sends thousands of requests that are refused. Few bytes
-// are written, and each is counted.
+// attackAuditByNumber sends thousands of requests that are refused. The log
+// grows by a few bytes, and counts each.
 func attackAuditByNumber(t *testing.T) {
 	x := startTenants(t)
 	off := x.newTokenOf(x.attackerID, x.attackerOrg, x.ownerRights(), object{"status": "inactive"})
@@ -157,7 +157,7 @@ func attackAuditByNumber(t *testing.T) {
 			}
 		}
 	})
-	x.stop() // records what is still counted
+	x.stop() // records the pending counts
 	_, to := x.auditRecords()
 	if n := int64(x.refusals() - before); n != refused.Load() {
 		t.Errorf("%d requests were refused, and the log has %d", refused.Load(), n)
@@ -176,8 +176,8 @@ func (s *server) verifyAudit() {
 	output(s.t, command(s.t, s.home, program, "audit", "verify", "--data-dir", s.dir))
 }
 
-// attackAuditAtOnce reads and is refused at the same time. Each read has a
-// record of its own, and each refusal of a known token is counted.
+// attackAuditAtOnce mixes reads with refused requests. Each read has its own
+// record, and each refusal of a known token is counted.
 func attackAuditAtOnce(t *testing.T) {
 	x := startTenants(t)
 	const each, workers = 40, 8
@@ -204,7 +204,7 @@ func attackAuditAtOnce(t *testing.T) {
 			}
 		}
 	})
-	x.stop() // records what is still counted
+	x.stop() // records the pending counts
 	r, f := count()
 	if r-reads != each*workers || f-refused != each*workers {
 		t.Errorf("of %d reads and as many refusals, %d and %d are recorded", each*workers, r-reads, f-refused)
@@ -249,7 +249,7 @@ func attackAuditByKill(t *testing.T) {
 	}
 }
 
-// attackAuditFile takes the log away, or gives a file that keeps nothing.
+// attackAuditFile removes the log, or replaces it with /dev/full and the like.
 func attackAuditFile(t *testing.T) {
 	x := startTenants(t)
 	path := filepath.Join(x.dir, "audit.log")
@@ -266,7 +266,7 @@ func attackAuditFile(t *testing.T) {
 
 	null := start(t, "--audit-log", os.DevNull)
 	if a := null.ask("GET", "/health", "", nil); !strings.Contains(a.body, "audit") {
-		t.Errorf("with a log that keeps nothing, %v", a)
+		t.Errorf("with a log that can't be written: %v", a)
 	}
 	x.again()
 }

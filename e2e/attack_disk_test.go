@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// TestAttackDisk: whatever becomes of the files of a running server, no change is
-// acknowledged that the next start doesn't find.
+// TestAttackDisk checks that the next start finds every acknowledged change,
+// whatever happens to the files of a running server.
 func TestAttackDisk(t *testing.T) {
 	t.Run("files vanish", attackFilesVanish)
 	t.Run("older files", attackOlderFiles)
@@ -25,12 +25,12 @@ func TestAttackDisk(t *testing.T) {
 	t.Run("umask and links", attackModes)
 }
 
-// change sets a secret, and reports whether that was acknowledged.
+// change sets a secret and reports whether the server acknowledged it.
 func (x *tenants) change(name string) bool {
 	return x.ask("PATCH", "/api/v2/orgs/"+x.orgID+"/secrets", x.token, object{x.secretName(name): x.private(name)}).ok()
 }
 
-// has reports whether a secret is there.
+// has reports whether a secret exists.
 func (x *tenants) has(name string) bool {
 	x.t.Helper()
 	return strings.Contains(x.must(200, x.read()).body, x.private(name))
@@ -42,8 +42,7 @@ func (x *tenants) read() reply {
 
 func (s *server) healthy() bool { return s.ask("GET", "/health", "", nil).status == 200 }
 
-// attackFilesVanish moves files away from a running server, while it is idle or
-// busy, and brings them back.
+// attackFilesVanish moves files away from an idle or busy server, and back.
 func attackFilesVanish(t *testing.T) {
 	for _, c := range []struct{ name, files string }{
 		{"tables", "store/*.sst"}, {"logs", "store/*.log"}, {"manifest", "store/MANIFEST*"}, {"markers", "store/marker.*"}, {"lock", "store/LOCK"},
@@ -57,7 +56,7 @@ func attackFilesVanish(t *testing.T) {
 				t.Parallel()
 				x := startTenants(t)
 				x.troubled = true
-				x.stop() // makes tables
+				x.stop() // flushes the log to tables
 				x.again()
 				if !x.change("before") {
 					t.Fatal("the server takes no changes")
@@ -86,14 +85,14 @@ func attackFilesVanish(t *testing.T) {
 					}
 				}
 				if x.healthy() {
-					t.Error("the server says that it is well")
+					t.Error("the server reports that it is healthy")
 				}
 				if a := x.ask("GET", "/metrics", "", nil); a.status != 200 {
 					t.Error(a)
 				}
 				for _, f := range files {
 					to, from := f, filepath.Join(away, filepath.Base(f))
-					if err := os.RemoveAll(to); err != nil { // a new audit log, say
+					if err := os.RemoveAll(to); err != nil { // such as a new audit log
 						t.Fatal(err)
 					}
 					if err := os.Rename(from, to); err != nil {
@@ -107,7 +106,7 @@ func attackFilesVanish(t *testing.T) {
 				x.again()
 				for _, name := range []string{"before", "again"} {
 					if !x.has(name) {
-						t.Errorf("what was acknowledged %s is lost", name)
+						t.Errorf("%s: an acknowledged change is lost", name)
 					}
 				}
 			})
@@ -115,8 +114,8 @@ func attackFilesVanish(t *testing.T) {
 	}
 }
 
-// attackOlderFiles puts older copies of files in place of those of a running
-// server. It must neither go back to them nor take changes on top of them.
+// attackOlderFiles replaces files of a running server with older copies. The
+// server must neither return to the old state nor accept changes on top of it.
 func attackOlderFiles(t *testing.T) {
 	for _, files := range []string{"store/*.log", "store/*"} {
 		t.Run(files, func(t *testing.T) {
@@ -143,22 +142,22 @@ func attackOlderFiles(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for range 30 { // it tries again and again
+			for range 30 { // the store keeps retrying
 				if x.change("on top") {
 					t.Error("a change was acknowledged")
 				}
 				if !x.has("since") {
-					t.Fatal("what was acknowledged is lost while the server runs")
+					t.Fatal("an acknowledged change is lost while the server runs")
 				}
 			}
 			if x.healthy() {
-				t.Error("the server says that it is well")
+				t.Error("the server reports that it is healthy")
 			}
 		})
 	}
 }
 
-// attackFullDisk fills a disk under a server and restarts it there.
+// attackFullDisk fills the server's disk and restarts the server on it.
 func attackFullDisk(t *testing.T, options string, blocks int) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		t.Skip("needs to mount a file system")
@@ -174,7 +173,7 @@ func attackFullDisk(t *testing.T, options string, blocks int) {
 	home := x.dir
 	t.Cleanup(func() {
 		x.stop()
-		x.dir = home // for the search of the other cleanup, which comes later
+		x.dir = home // searched by the other cleanup, which runs later
 		_ = syscall.Unmount(disk, 2)
 	})
 	x.dir = filepath.Join(disk, "data")
@@ -219,8 +218,7 @@ func attackFullDisk(t *testing.T, options string, blocks int) {
 	}
 }
 
-// fill makes files, of blocks of some size and then of smaller ones, until the disk
-// takes no more.
+// fill creates files, first large and then smaller ones, until the disk is full.
 func fill(t *testing.T, dir string, block int) {
 	t.Helper()
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -240,8 +238,8 @@ func fill(t *testing.T, dir string, block int) {
 	}
 }
 
-// attackModes serves under umasks that give everybody everything, or nobody
-// anything, and with links in place of files.
+// attackModes serves under the most open and the strictest umask, and with links
+// in place of files.
 func attackModes(t *testing.T) {
 	for _, mask := range []string{"0", "077", "0777"} {
 		dir := filepath.Join(t.TempDir(), "data")
@@ -287,7 +285,7 @@ func attackModes(t *testing.T) {
 			t.Errorf("umask %s: %v", mask, err)
 		}
 	}
-	// Links where the server would write to somebody else's file.
+	// Links that would make the server write to somebody else's file.
 	for _, name := range []string{"key", "keyset.json", "format", "audit.log", "lock", "store"} {
 		dir := filepath.Join(t.TempDir(), "data")
 		target := filepath.Join(t.TempDir(), "target")
@@ -301,7 +299,7 @@ func attackModes(t *testing.T) {
 		cmd.Env = append(cleanEnviron(), "HOME="+t.TempDir())
 		out, err := bounded(t, cmd)
 		if _, err := os.Lstat(target); err == nil {
-			t.Errorf("a link in place of %s: its target was made", name)
+			t.Errorf("a link in place of %s: the server created its target", name)
 		}
 		if err == nil && name != "lock" { // the server replaces that one
 			t.Errorf("a link in place of %s is served:\n%s", name, out)
@@ -309,7 +307,7 @@ func attackModes(t *testing.T) {
 	}
 }
 
-// bounded runs a command that should fail, and ends it when it doesn't.
+// bounded runs a command that should fail, and kills it if it doesn't.
 func bounded(t *testing.T, cmd *exec.Cmd) (string, error) {
 	t.Helper()
 	// A file, because the command may still write while it is read.

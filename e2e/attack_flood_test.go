@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// TestAttackFloods attacks a server that runs with its default flags. While
-// each flood lasts, an honest client with its own token and connections is
-// served, within a multiple of the time that it waits when all is quiet, and
-// the server's memory stays within a bound.
+// TestAttackFloods floods a server that runs with its default flags. During each
+// flood, an honest client with its own token and connections waits no longer than
+// a multiple of its wait on an idle server, and the server's memory stays within
+// a bound.
 func TestAttackFloods(t *testing.T) {
 	program := program
-	if race { // what the race detector holds in memory says nothing
+	if race { // the race detector's own memory would be counted
 		program = filepath.Join(t.TempDir(), "fluxkeep")
 		if err := build(program, false); err != nil {
 			t.Fatal(err)
@@ -31,7 +31,7 @@ func TestAttackFloods(t *testing.T) {
 	const mib = 1 << 20
 	for _, attack := range []struct {
 		name   string
-		memory float64 // growth that is allowed, beside what Go leaves for later
+		memory float64 // allowed growth, in addition to garbage not yet collected
 		run    func(f *attacked)
 	}{
 		{"bodies of one byte", 256 * mib, func(f *attacked) {
@@ -94,7 +94,7 @@ func TestAttackFloods(t *testing.T) {
 				}
 			})
 			attack.run(f)
-			for range 3 { // while it lasts
+			for range 3 { // during the flood
 				f.healthy()
 			}
 			cancel()
@@ -111,7 +111,7 @@ type attacked struct {
 	attackAddress string // the server's own, when url is another
 	userID        string
 	tenant        string // owns an organization
-	off           string // is switched off
+	off           string // an inactive user's token
 	reader        string // reads the organization's secrets
 }
 
@@ -153,7 +153,7 @@ func (f *attacked) makeToken(rights, state string) string {
 	return made.Token
 }
 
-// send opens a connection from one of a few addresses, and sends a text.
+// send opens a connection from one of a few addresses and sends text.
 func (f *attacked) send(i int, text string) {
 	d := net.Dialer{Timeout: 10 * time.Second}
 	if addr := net.IPv4(127, 0, 1, byte(1+i%8)); i%2 == 0 {
@@ -161,13 +161,13 @@ func (f *attacked) send(i int, text string) {
 	}
 	c, err := d.DialContext(f.t.Context(), "tcp", f.address())
 	if err != nil {
-		return // the server keeps the attacker out
+		return // the server refuses the attacker's connection
 	}
 	f.conns = append(f.conns, c)
-	_, _ = io.WriteString(c, text) // so it may here
+	_, _ = io.WriteString(c, text) // the server may refuse it here too
 }
 
-// bombs sends packed bodies without their last byte.
+// bombs sends compressed bodies without their last byte.
 func (f *attacked) bombs(token string) {
 	bomb := packed(f.t, 8<<20-100)
 	for i := range 260 {
@@ -179,7 +179,7 @@ func (f *attacked) bombs(token string) {
 	}
 }
 
-// large makes a document of so many bytes in the organization.
+// large creates a document of the given size in the organization.
 func (f *attacked) large(size int) {
 	value := strings.Repeat("x", 1<<20)
 	for i := range size >> 20 {
@@ -217,7 +217,7 @@ func (f *attacked) request(method, path, token string, body io.Reader) (int, err
 	return r.StatusCode, err
 }
 
-// parallel does something so many times, several at once.
+// parallel calls do the given number of times, several at once.
 func (f *attacked) parallel(workers, times int, do func() error) {
 	work := make(chan struct{})
 	var group sync.WaitGroup
@@ -237,8 +237,9 @@ func (f *attacked) parallel(workers, times int, do func() error) {
 	group.Wait()
 }
 
-// honestWait is how long an honest client waits for a write and a read, over a new
-// connection. It tries again when it is told to, or its connection is closed.
+// honestWait measures how long an honest client waits for a write and a read over
+// a new connection. The client retries when the server asks it to or closes the
+// connection.
 func (f *attacked) honestWait() time.Duration {
 	begin := time.Now()
 	transport := &http.Transport{}
@@ -273,12 +274,12 @@ func (f *attacked) honestWait() time.Duration {
 	return time.Since(begin)
 }
 
-// waited checks how long an honest client waited during an attack.
+// waited checks the honest client's waits during an attack.
 func (f *attacked) waited(quiet time.Duration, waits []time.Duration) {
 	f.t.Helper()
 	slices.Sort(waits)
 	median, most := waits[len(waits)/2], waits[len(waits)-1]
-	f.t.Logf("an honest client waited %v at the median and %v at most, of %d times; %v when all was quiet", median, most, len(waits), quiet)
+	f.t.Logf("an honest client waited %v (median) and %v (longest) in %d attempts; %v before the attack", median, most, len(waits), quiet)
 	// The attackers run on the same cores.
 	if limit := max(100*quiet, 2*time.Second); median > limit {
 		f.t.Errorf("the median is more than %v", limit)
@@ -288,7 +289,7 @@ func (f *attacked) waited(quiet time.Duration, waits []time.Duration) {
 	}
 }
 
-// healthy checks that those who watch are answered.
+// healthy checks that health checks and metrics are answered.
 func (f *attacked) healthy() {
 	for _, path := range []string{"/health", "/ready", "/metrics"} {
 		r, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}).Get(f.url + path)

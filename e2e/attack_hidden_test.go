@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// attackByLimited does with limited tokens, with tokens that these make, and
-// with the sessions of AppRole what exceeds or outlives the limits.
+// attackByLimited tries to exceed or outlive the limits of limited tokens, with
+// these tokens, with tokens that they create, and with AppRole sessions.
 func attackByLimited(t *testing.T) {
 	x := startTenants(t)
 	visible := x.secretName("db")
@@ -25,7 +25,7 @@ func attackByLimited(t *testing.T) {
 		byNames := len(limits[0]) > 0 && limits[0]["names"] != nil
 		byTime := limits[len(limits)-1]["expiresAt"] != nil
 		family := []string{token}
-		for range 3 { // children, and theirs
+		for range 3 { // children and grandchildren
 			last := family[len(family)-1]
 			body := object{"orgID": x.attackerOrg, "permissions": rights}
 			for _, l := range limits {
@@ -98,7 +98,7 @@ func attackByLimited(t *testing.T) {
 		}
 	}
 	if x.signIn(x.attackerName, x.attackerPassword) == "" {
-		t.Error("the password is another one")
+		t.Error("the password has changed")
 	}
 	if got := x.must(200, x.ask("GET", "/api/v2/orgs/"+x.attackerOrg+"/secrets/values?name="+hidden, x.attackerToken, nil)); !strings.Contains(got.body, x.private("a")) {
 		t.Errorf("%v: a limited token has changed it", got)
@@ -117,8 +117,8 @@ func (x *tenants) attackerWide() string {
 	return ""
 }
 
-// attackHiddenNames compares everything that a token for some names can read
-// before and after others have changed hidden names.
+// attackHiddenNames compares everything that a token limited to some names can
+// read before and after others change hidden names.
 func attackHiddenNames(t *testing.T) {
 	x := startTenants(t)
 	org := x.attackerOrg
@@ -165,7 +165,7 @@ func attackHiddenNames(t *testing.T) {
 			}
 		}
 	}
-	// A hidden change wakes nobody, and conflicts with nobody.
+	// A hidden change wakes no waiting request and causes no conflict.
 	etag := x.ask("GET", "/api/v2/orgs/"+org+"/secrets/values", token, nil).header.Get("ETag")
 	woken := make(chan reply, 1)
 	go func() {
@@ -186,7 +186,7 @@ func attackHiddenNames(t *testing.T) {
 	x.must(200, x.ask("PATCH", "/api/v2/orgs/"+org+"/secrets/values", token, object{visible: x.private("mine")}, "If-Match", etag))
 }
 
-// okAs hides the status of what succeeded, so that must takes any.
+// okAs replaces any successful status, so that must accepts it.
 func (x *tenants) okAs(a reply) reply {
 	if a.ok() {
 		a.status = 0
@@ -194,8 +194,8 @@ func (x *tenants) okAs(a reply) reply {
 	return a
 }
 
-// attackByGuessing writes as somebody who may not read, to two organizations of
-// which one has the guessed values. All answers are the same.
+// attackByGuessing writes without permission to read, to two organizations of
+// which only one has the guessed values. All answers must be equal.
 func attackByGuessing(t *testing.T) {
 	x := startTenants(t)
 	name, guess := x.secretName("pin"), x.private("1234")
@@ -212,8 +212,8 @@ func attackByGuessing(t *testing.T) {
 			text = strings.ReplaceAll(varying.ReplaceAllString(text, ""), org, "ORG")
 			replies[i] = append(replies[i], timePattern.ReplaceAllString(text, "TIME"))
 		}
-		// Each guess is made first, before anything that overwrites the value:
-		// after it the operator puts the value back.
+		// Each guess precedes anything that overwrites the value; the operator then
+		// restores it.
 		for _, g := range []func(){
 			func() { step("PATCH", "/api/v2/orgs/ORG/secrets", object{name: guess}) },
 			func() { step("PATCH", "/api/v2/orgs/ORG/secrets/values", object{name: guess}) },
@@ -235,7 +235,7 @@ func attackByGuessing(t *testing.T) {
 			func() { step("POST", "/api/v2/orgs/ORG/secrets/rollback", object{"version": 1}) },
 		} {
 			g()
-			step("PATCH", "/api/v2/orgs/ORG/secrets/values", object{x.secretName("other"): randomWord()}) // its number tells how many versions there are
+			step("PATCH", "/api/v2/orgs/ORG/secrets/values", object{x.secretName("other"): randomWord()}) // its version number reveals the number of versions
 			x.must(204, x.ask("PATCH", "/api/v2/orgs/"+org+"/secrets", x.token, object{name: "something"}))
 			x.must(204, x.ask("PATCH", "/api/v2/orgs/"+org+"/secrets", x.token, object{name: value}))
 		}
@@ -244,8 +244,8 @@ func attackByGuessing(t *testing.T) {
 		}
 	}
 	for i := range replies[0] {
-		// The operator makes equally many changes in both, and other values are
-		// random.
+		// The operator makes the same number of changes in both, and other values
+		// are random.
 		if a, b := wordPattern.ReplaceAllString(replies[0][i], "W"), wordPattern.ReplaceAllString(replies[1][i], "W"); a != b {
 			t.Errorf("a right guess is answered\n%s\nand a wrong one\n%s", a, b)
 		}
@@ -257,8 +257,8 @@ var (
 	wordPattern = regexp.MustCompile(`[a-z]{14}`)
 )
 
-// attackExistence asks for what is there and hidden, and for what isn't there. The
-// answers are the same.
+// attackExistence requests hidden objects and objects that don't exist. The
+// answers must be equal.
 func attackExistence(t *testing.T) {
 	x := startTenants(t)
 	stranger := x.newUser(x.private("eve"), x.private("eve's password"))
@@ -386,15 +386,15 @@ func attackWithoutCredential(t *testing.T) {
 			}
 		}
 	}
-	x.stop() // so that what is counted is recorded
+	x.stop() // records the pending counts
 	if n := x.refusals() - before; n != sent {
 		t.Errorf("%d requests were refused, and the audit log has %d", sent, n)
 	}
 	x.again()
 }
 
-// attackBySession uses sessions from other sites, and after what gave them
-// rights has ended.
+// attackBySession uses sessions from other sites, and after the source of their
+// rights is gone.
 func attackBySession(t *testing.T) {
 	x := startTenants(t)
 	session := x.signIn(x.user, x.password)
@@ -423,7 +423,7 @@ func attackBySession(t *testing.T) {
 	secrets := "/api/v2/orgs/" + x.attackerOrg + "/secrets"
 	x.must(200, x.ask("GET", secrets, "", nil, "Cookie", theirs))
 	x.must(204, x.ask("DELETE", "/api/v2/orgs/"+x.attackerOrg+"/owners/"+x.attackerID, x.token, nil))
-	x.must(200, x.ask("GET", secrets, "", nil, "Cookie", theirs)) // by the token in the user's name
+	x.must(200, x.ask("GET", secrets, "", nil, "Cookie", theirs)) // the user's token gives this right
 	wide := x.attackerWide()
 	x.must(200, x.ask("PATCH", "/api/v2/authorizations/"+wide, x.token, object{"status": "inactive"}))
 	x.newTokenOf(x.attackerID, x.attackerOrg, x.ownerRights(), object{"names": []string{"*"}})
@@ -438,7 +438,7 @@ func attackBySession(t *testing.T) {
 	x.must(401, x.ask("GET", "/api/v2/me", "", nil, "Cookie", theirs))
 }
 
-// attackBySetup sets up many times at once, and again when nobody is left.
+// attackBySetup runs many setups at once, and another when no user is left.
 func attackBySetup(t *testing.T) {
 	x := &tenants{server: start(t)}
 	first := object{"username": x.user, "password": x.password, "org": x.org, "bucket": "b"}

@@ -23,13 +23,12 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// TestAttackHTTP2 floods a server over HTTP/2, where a request takes no
-// connection. During each flood, the server answers an honest client and its
-// memory stays within a bound. Once the connections have ended, requests hold
-// none of it.
+// TestAttackHTTP2 floods a server over HTTP/2, where a request needs no connection
+// of its own. During each flood, the server answers an honest client and its
+// memory stays within a bound. Afterwards, requests hold none of the budgets.
 func TestAttackHTTP2(t *testing.T) {
 	program := program
-	if race { // the race detector takes memory of its own
+	if race { // the race detector's own memory would be counted
 		program = filepath.Join(t.TempDir(), "fluxkeep")
 		if err := build(program, false); err != nil {
 			t.Fatal(err)
@@ -77,8 +76,8 @@ func TestAttackHTTP2(t *testing.T) {
 	}
 }
 
-// settle waits until the server has unpacked what it was sent, which shows in
-// its memory: it has not grown for two seconds.
+// settle waits until the server has decompressed the bodies: until its memory has
+// not grown for two seconds.
 func (f *attacked) settle() {
 	f.t.Helper()
 	for peak, unchanged := f.memory(), 0; unchanged < 20; unchanged++ {
@@ -90,8 +89,9 @@ func (f *attacked) settle() {
 	}
 }
 
-// streamBombs sends packed bodies without their last byte, on one connection as
-// long as the server lets it be. So many streams are open at a time.
+// streamBombs sends compressed bodies without their last byte, on one connection
+// for as long as the server keeps it open, with the given number of streams at a
+// time.
 func (f *attacked) streamBombs(token string, streams, open int) {
 	bomb := packed(f.t, 8<<20-100)
 	f.multiplex(streams, func(c *multiplexed, i int) bool {
@@ -117,7 +117,7 @@ func (f *attacked) streamBombs(token string, streams, open int) {
 	})
 }
 
-// resets sends requests, and takes each back at once.
+// resets sends requests and cancels each at once.
 func (f *attacked) resets(token string, streams int) {
 	f.multiplex(streams, func(c *multiplexed, i int) bool {
 		method, path := "GET", "/api/v2/orgs/"+f.orgID+"/secrets/values"
@@ -133,8 +133,8 @@ func (f *attacked) resets(token string, streams int) {
 	})
 }
 
-// multiplex sends so many requests over one connection, and over another one
-// when the server closes it. The last one stays open.
+// multiplex sends the given number of requests over one connection, and over a new
+// one when the server closes it. The last one stays open.
 func (f *attacked) multiplex(streams int, send func(c *multiplexed, i int) bool) {
 	f.t.Helper()
 	connections := 0
@@ -156,22 +156,22 @@ func (f *attacked) multiplex(streams int, send func(c *multiplexed, i int) bool)
 		default:
 		}
 		if !ok {
-			_ = c.conn.Close() // it is of no more use
+			_ = c.conn.Close() // already closed by the server
 			c = nil
 		}
 	}
 	f.t.Logf("%d requests were sent over %d connections", streams, connections)
 }
 
-// multiplexed is an attacker's connection, which keeps to HTTP/2's rules only
-// where they are of use.
+// multiplexed is an attacker's connection, which follows HTTP/2's rules only where
+// that helps the attack.
 type multiplexed struct {
 	conn    net.Conn
-	window  chan int // that the server has given
+	window  chan int // granted by the server
 	ended   chan struct{}
 	granted int
 
-	mu      sync.Mutex // guards what writes
+	mu      sync.Mutex // guards the fields below and writing
 	framer  *http2.Framer
 	header  bytes.Buffer
 	encoder *hpack.Encoder
@@ -183,7 +183,7 @@ func (f *attacked) dialHTTP2() *multiplexed {
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
 	conn, err := d.DialContext(f.t.Context(), "tcp", f.attackAddress)
 	if err != nil {
-		return nil // the server keeps the attacker out
+		return nil // the server refuses the attacker's connection
 	}
 	f.conns = append(f.conns, conn)
 	c := &multiplexed{conn: conn, window: make(chan int, 1<<16), ended: make(chan struct{}), granted: 65_535, framer: http2.NewFramer(conn, conn)}
@@ -231,8 +231,8 @@ func (c *multiplexed) read() {
 	}
 }
 
-// takeWindow waits until the server accepts so many bytes more. When it does
-// not for some time, they are sent all the same.
+// takeWindow waits until the server accepts the given number of bytes. After some
+// time, they are sent anyway.
 func (c *multiplexed) takeWindow(n int) bool {
 	patience := time.NewTimer(2 * time.Second)
 	defer patience.Stop()
@@ -322,8 +322,8 @@ func relayTLS(t testing.TB, to string) string {
 	return l.Addr().String()
 }
 
-// relay connects a client to the server until one of them hangs up. What fails
-// the client sees.
+// relay connects a client to the server until one of them hangs up. The client
+// notices failures.
 func relay(in net.Conn, to string) {
 	defer in.Close()
 	out, err := tls.Dial("tcp", to, &tls.Config{InsecureSkipVerify: true})

@@ -14,8 +14,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// TestAttackImports brings a file of InfluxDB's in which an attacker has written,
-// and then tries to use what was imported.
+// TestAttackImports imports an InfluxDB file that an attacker has modified, and
+// then tries to use the result.
 func TestAttackImports(t *testing.T) {
 	const (
 		recorded = "../internal/influxbolt/testdata/hashed-tokens"
@@ -123,7 +123,7 @@ func TestAttackImports(t *testing.T) {
 		}
 	}
 	if a := s.ask("GET", "/v1/secret/data/"+victim, fine, nil); !a.ok() {
-		t.Errorf("the token that is right doesn't work: %v\n%s", a, report)
+		t.Errorf("the valid token doesn't work: %v\n%s", a, report)
 	}
 	for i := range 4 {
 		token := fmt.Sprint(evil, i)

@@ -16,15 +16,14 @@ import (
 	"time"
 )
 
-// The attack suite runs the program with its default flags and does what
-// SECURITY.md says that an attacker may: TestAttackRights, TestAttackFloods, TestAttackHTTP2,
-// TestAttackAudit, TestAttackDisk, TestAttackImports.
+// The attack suite (TestAttack…) runs the program with its default flags, and does
+// what SECURITY.md allows an attacker to do.
 
-// absentID is nobody's.
+// absentID identifies nothing.
 const absentID = "00000000deadbeef"
 
-// tenants is a server with two organizations. The attacker owns one of them,
-// and the operator has the other.
+// tenants is a server with two organizations, one owned by the attacker and one by
+// the operator.
 type tenants struct {
 	*server
 	operatorID, operatorToken string // IDs
@@ -86,7 +85,8 @@ func (x *tenants) newUser(name, password string) (id string) {
 	return id
 }
 
-// newTokenOf makes a token as the operator. Limits are more fields of the request.
+// newTokenOf creates a token as the operator. Limits are further fields of the
+// request.
 func (x *tenants) newTokenOf(user, org string, permissions []object, limits ...object) (token string) {
 	x.t.Helper()
 	body := object{"orgID": org, "userID": user, "permissions": permissions}
@@ -98,7 +98,7 @@ func (x *tenants) newTokenOf(user, org string, permissions []object, limits ...o
 	return x.confide(x.must(201, x.ask("POST", "/api/v2/authorizations", x.token, body)).field("token"))
 }
 
-// reply is what the server says.
+// reply is the server's answer.
 type reply struct {
 	t      testing.TB
 	what   string
@@ -127,9 +127,9 @@ func (x *tenants) must(status int, a reply) reply {
 	return a
 }
 
-// ask sends a request as it is, without cleaning the target. The
-// credential is a token, "" for none; body is nil, a text, or made JSON;
-// headers are names and values that replace others.
+// ask sends a request without cleaning its target. The credential is a token, or ""
+// for none; body is nil, text, or a value to encode as JSON; headers are pairs of
+// name and value that replace others.
 func (s *server) ask(method, target, credential string, body any, headers ...string) reply {
 	s.t.Helper()
 	a := reply{t: s.t, what: method + " " + target}
@@ -189,7 +189,7 @@ func (s *server) ask(method, target, credential string, body any, headers ...str
 	return a
 }
 
-// signIn returns the session's cookie, "" when it is refused.
+// signIn returns the session's cookie, or "" if it is refused.
 func (s *server) signIn(user, password string) string {
 	s.t.Helper()
 	q, err := http.NewRequestWithContext(s.t.Context(), "POST", s.url+"/api/v2/signin", nil)
@@ -209,13 +209,13 @@ func (s *server) signIn(user, password string) string {
 	return ""
 }
 
-// auditRecord is what the attacks look at in a record of the audit log.
+// auditRecord has the fields of an audit record that the attacks check.
 type auditRecord struct {
 	Action, Outcome, Token, Detail string
 	Count                          int
 }
 
-// auditRecords reads the records of the log, and tells how many bytes it has.
+// auditRecords returns the log's records and its size in bytes.
 func (s *server) auditRecords() (records []auditRecord, size int) {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.dir, "audit.log"))
@@ -235,8 +235,8 @@ func (s *server) auditRecords() (records []auditRecord, size int) {
 	return records, len(text)
 }
 
-// refusals counts refused requests in the audit log. The last ones may not be
-// in it yet.
+// refusals counts refused requests in the audit log, which may still miss the last
+// ones.
 func (s *server) refusals() (n int) {
 	s.t.Helper()
 	records, _ := s.auditRecords()
@@ -248,7 +248,7 @@ func (s *server) refusals() (n int) {
 	return n
 }
 
-// together does several things at once.
+// together calls do n times concurrently.
 func together(n int, do func(i int)) {
 	var group sync.WaitGroup
 	start := make(chan struct{})

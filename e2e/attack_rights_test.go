@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// holdings is everything that the attacker must not change.
+// holdings is everything that the attacker must not be able to change.
 func (x *tenants) holdings() string {
 	x.t.Helper()
 	var all strings.Builder
@@ -23,11 +23,11 @@ func (x *tenants) holdings() string {
 	return all.String()
 }
 
-// varying is what differs between equal answers.
+// varying matches the parts in which equal answers may differ.
 var varying = regexp.MustCompile(`"request_id":"[^"]*"`)
 
-// TestAttackRights: nobody gets a right that nobody gave, and no refusal tells
-// what there is.
+// TestAttackRights checks that nobody gains a right that nobody granted, and that
+// no refusal reveals what exists.
 func TestAttackRights(t *testing.T) {
 	t.Run("an owner wants to be operator", attackByOwner)
 	t.Run("a name wants to be an ID", attackByName)
@@ -42,9 +42,8 @@ func TestAttackRights(t *testing.T) {
 	t.Run("setup again", attackBySetup)
 }
 
-// attackByOwner makes tokens with all combinations of type, ID and organization,
-// alone and by twos, and tries with each that can be had what only the operator
-// may do.
+// attackByOwner creates tokens with all combinations of type, ID and organization,
+// alone and in pairs, and tries operations that only the operator is allowed.
 func attackByOwner(t *testing.T) {
 	x := startTenants(t)
 	var single []object
@@ -84,7 +83,7 @@ func attackByOwner(t *testing.T) {
 	}
 	try("in the operator's name", both("secrets", "", x.attackerOrg), object{"userID": x.operatorID})
 	try("in another organization", both("secrets", "", x.attackerOrg), object{"orgID": x.orgID})
-	x.stop() // records what is still counted
+	x.stop() // records the pending counts
 	if n := x.refusals() - before; n != refused {
 		t.Errorf("%d tokens were refused, and the audit log has %d refusals", refused, n)
 	}
@@ -122,8 +121,7 @@ func attackByOwner(t *testing.T) {
 	}
 }
 
-// attackByName names organizations after the ID of an organization that doesn't
-// exist yet.
+// attackByName names organizations after the ID of one that doesn't exist yet.
 func attackByName(t *testing.T) {
 	x := startTenants(t)
 	coming := "0a1b2c3d4e5f6789"
@@ -154,8 +152,8 @@ func attackByName(t *testing.T) {
 	}
 }
 
-// attackByPath sends paths that clients, proxies or the server might clean, to
-// each route that removes something.
+// attackByPath sends paths that clients, proxies or the server might clean to each
+// route that removes something.
 func attackByPath(t *testing.T) {
 	x := startTenants(t)
 	user := x.newUser(x.private("eve"), x.private("eve's password"))
@@ -182,7 +180,7 @@ func attackByPath(t *testing.T) {
 			}
 			for _, method := range []string{"DELETE", "POST", "PUT", "PATCH"} {
 				a := x.ask(method, target, x.token, "{}")
-				// Documents of Vault's that aren't there can be deleted.
+				// Vault's protocol allows deleting a document that doesn't exist.
 				if a.ok() && !isVault || a.status >= 500 {
 					t.Errorf("%v, for %s", a, path)
 				}
@@ -194,7 +192,7 @@ func attackByPath(t *testing.T) {
 		}
 	}
 	t.Logf("%d paths", tried)
-	// A secret's path means that secret, and a new one can't have such a name.
+	// A path to an existing secret means that secret; no new one can have such a name.
 	for _, name := range []string{"..", ".", "a/..", "../a", "a/./b", "%2e%2e", "%2e%2e%2f", "..%2f..", "%2E", "x/../..", "../", "./"} {
 		if a := x.ask("DELETE", org+"/secrets/"+name, x.token, nil); a.status != 204 && a.status != 404 {
 			t.Error(a)
@@ -224,8 +222,8 @@ func attackByPath(t *testing.T) {
 	}
 }
 
-// attackByMisspelling asks for limited tokens in many spellings. Each is either
-// refused, or as limited as it was meant.
+// attackByMisspelling requests limited tokens in many spellings. Each must be
+// refused or limited as intended.
 func attackByMisspelling(t *testing.T) {
 	x := startTenants(t)
 	spellings := func(words ...string) (all []string) {
@@ -279,7 +277,7 @@ func attackByMisspelling(t *testing.T) {
 	if made < 2 {
 		t.Errorf("only %d tokens were made", made)
 	}
-	// Nor can one be limited later.
+	// A token can't be limited later either.
 	id := x.must(200, x.ask("GET", "/api/v2/authorizations", x.attackerToken, nil))
 	for _, limit := range []object{{"names": []string{"db_*"}}, {"expiresAt": "2040-01-01T00:00:00Z"}, {"expires_at": "x"}} {
 		a := x.ask("PATCH", "/api/v2/authorizations/"+firstID(id.body), x.attackerToken, limit)

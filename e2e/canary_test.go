@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// day is a server with everything on that writes about requests, and all that
-// it was seen to write or answer, apart from its files.
+// day is a server with every kind of log and trace enabled, and everything that it
+// has written or answered, apart from its files.
 type day struct {
 	*server
 	mu       sync.Mutex
@@ -29,10 +29,10 @@ type day struct {
 	requests int
 }
 
-// TestCanaryDay does in a minute what happens to a server in a day: all kinds
-// of traffic, and all kinds of mistakes that clients make with values, tokens
-// and passwords; then upkeep, and crashes. Nothing of that may be readable
-// anywhere but in the answers that are asked for it.
+// TestCanaryDay packs a server's day into a minute: all kinds of traffic, all kinds
+// of mistakes that clients make with values, tokens and passwords, maintenance, and
+// crashes. None of the confidential texts may be readable anywhere except in the
+// answers to requests for them.
 func TestCanaryDay(t *testing.T) {
 	d := &day{}
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func TestCanaryDay(t *testing.T) {
 		d.mu.Unlock()
 		d.search("a trace", content, true)
 	}))
-	t.Cleanup(collector.Close) // after the server has ended, who may be sending
+	t.Cleanup(collector.Close) // after the server, which may still be sending, has ended
 	d.server = startSetUp(t, "--trace-endpoint", collector.URL, "--audit-max-size", "64KiB")
 	for hour := range 3 {
 		d.traffic()
@@ -88,8 +88,8 @@ func TestCanaryDay(t *testing.T) {
 		d.requests, d.searched, files, len(d.secrets.tokens)+2, len(forms("x")), d.traces)
 }
 
-// search looks for canaries in what the server said. Names are only let in
-// where a client gave them.
+// search looks for canaries in the server's output. Names are allowed only where a
+// client supplied them.
 func (d *day) search(what string, content []byte, names bool) {
 	d.mu.Lock()
 	d.searched++
@@ -107,11 +107,11 @@ func (d *day) search(what string, content []byte, names bool) {
 	}
 }
 
-// canary makes a text that must be found nowhere.
+// canary returns a text that must not be found anywhere.
 func (d *day) canary(kind string) string { return d.confide(kind + "-" + randomWord()) }
 
-// ask sends a request and wants a status; 0 is any but a failure of the server.
-// What is refused must not repeat what it was given.
+// ask sends a request and expects a status; 0 stands for any status below 500. An
+// answer that refuses the request must not repeat its content.
 func (d *day) ask(status int, method, path, body string, headers ...string) string {
 	d.t.Helper()
 	q, err := http.NewRequestWithContext(d.t.Context(), method, d.url+path, strings.NewReader(body))
@@ -147,7 +147,7 @@ func (d *day) ask(status int, method, path, body string, headers ...string) stri
 	return string(answer)
 }
 
-// traffic is what goes right.
+// traffic sends valid requests.
 func (d *day) traffic() {
 	secrets, data := "/api/v2/orgs/"+d.orgID+"/secrets", "/v1/secret/data/"+d.orgID
 	v := func() string { return d.canary("value") }
@@ -184,7 +184,7 @@ func basic(user, password string) string {
 	return r.Header.Get("Authorization")
 }
 
-// mistakes are requests that hold something confidential in a wrong place.
+// mistakes sends requests with confidential text in the wrong place.
 func (d *day) mistakes() {
 	secrets, data := "/api/v2/orgs/"+d.orgID+"/secrets", "/v1/secret/data/"+d.orgID
 	for _, path := range []string{secrets, data, secrets + "/values", "/api/v2/authorizations", "/api/v2/users", "/api/v2/orgs", "/v1/auth/approle/login"} {
@@ -205,7 +205,7 @@ func (d *day) mistakes() {
 	d.ask(401, "POST", "/api/v2/signin", "", "Authorization", basic(d.canary("password"), d.canary("password")))
 	d.ask(400, "PUT", "/v1/auth/approle/login", fmt.Sprintf(`{"role_id":%q,"secret_id":%q}`, d.canary("token"), d.canary("token")))
 	d.ask(0, "POST", "/api/v2/setup", fmt.Sprintf(`{"username":"x","password":%q,"org":"x","bucket":"x"}`, d.canary("password")))
-	// In the address: these are refused without being repeated.
+	// In the URL: the answer must not repeat it.
 	for _, path := range []string{
 		"/api/v2/authorizations/", "/api/v2/users/", "/api/v2/orgs/", "/api/v2/", "/v1/", "/", "/influxd/v1/", "/v1/secret/destroy/", "/metrics/",
 	} {
@@ -220,13 +220,13 @@ func (d *day) mistakes() {
 		"Referer", "http://example.com/?"+d.canary("token"), "Cookie", "influxdb-oss-session="+d.canary("token"), "X-Forwarded-For", d.canary("value"),
 		"X-Vault-Namespace", d.canary("token"), "Content-Type", d.canary("value"), "If-None-Match", d.canary("value"))
 	d.ask(0, strings.ToUpper(strings.ReplaceAll(d.canary("method"), "-", "")), secrets, "")
-	// What is not even HTTP.
+	// Not even HTTP.
 	for _, text := range []string{"GET /%s HTTP/9.9\r\n\r\n", "%s\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n", "POST /api/v2/setup HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n"} {
 		d.send(fmt.Sprintf(text, d.canary("token")))
 	}
 }
 
-// send writes bytes to the server and reads what comes back.
+// send writes bytes to the server and reads the answer.
 func (d *day) send(text string) {
 	d.t.Helper()
 	conn, err := net.Dial("tcp", d.address())
@@ -240,13 +240,13 @@ func (d *day) send(text string) {
 	if _, err := io.WriteString(conn, text); err != nil {
 		d.t.Fatal(err)
 	}
-	answer, _ := io.ReadAll(bufio.NewReader(conn)) // the server may break it off
+	answer, _ := io.ReadAll(bufio.NewReader(conn)) // the server may close the connection
 	d.requests++
 	d.search("the answer to what is no request", answer, false)
 }
 
-// commands use the command line, right and wrong. What a command prints
-// besides what it was asked for is searched.
+// commands runs valid and invalid commands, and searches their output, except for
+// the values that they were asked to print.
 func (d *day) commands() {
 	value := d.canary("value")
 	d.fluxkeep(value, "secret", "set", d.secretName("cli"))
@@ -271,7 +271,7 @@ func (d *day) commands() {
 		if err == nil {
 			d.t.Errorf("%v succeeded: %s", args, out)
 		}
-		d.search("what a command says", out, false)
+		d.search("a command's output", out, false)
 	}
 	backup := filepath.Join(d.dir, "..", "fluxkeep.backup")
 	d.fluxkeep("", "backup", "--output", backup, "--force")
@@ -282,15 +282,15 @@ func (d *day) commands() {
 	d.search("a backup", content, true)
 }
 
-// offline runs what works on a data folder without a server.
+// offline runs the commands that work on a stopped server's data folder.
 func (d *day) offline() {
 	for _, args := range [][]string{{"doctor", "--data-dir", d.dir}, {"audit", "verify", "--data-dir", d.dir}} {
-		d.search("what a command says", []byte(output(d.t, command(d.t, d.home, program, args...))), true)
+		d.search("a command's output", []byte(output(d.t, command(d.t, d.home, program, args...))), true)
 	}
 }
 
-// oldBytes deletes, destroys and prunes until no version has what the secrets
-// were, and looks for the sealed bytes that a backup had of them.
+// oldBytes deletes, destroys and prunes until no version has the old values, and
+// looks for their sealed bytes, which it takes from a backup.
 func (d *day) oldBytes() {
 	d.t.Helper()
 	file := filepath.Join(d.dir, "..", "old.backup")
@@ -298,11 +298,11 @@ func (d *day) oldBytes() {
 	d.fluxkeep("", "backup", "--output", file, "--force")
 	old := d.records(file)
 	d.ask(204, "DELETE", "/api/v2/orgs/"+d.orgID+"/secrets/"+d.secretName("gone"), "")
-	for range 12 { // more than are kept
+	for range 12 { // more than max_versions
 		d.ask(200, "PUT", "/v1/secret/data/"+d.orgID, fmt.Sprintf(`{"data":{"x":%q}}`, d.canary("value")))
 	}
 	if n := d.find(old); n == 0 {
-		d.t.Error("of records that were just written nothing is found, so the search is wrong")
+		d.t.Error("the search doesn't find records that were just written")
 	}
 	d.fluxkeep("", "compact")
 	d.fluxkeep("", "backup", "--output", file, "--force")
@@ -317,10 +317,10 @@ func (d *day) oldBytes() {
 		}
 	}
 	if len(gone) < 5 {
-		d.t.Errorf("only %d records are gone", len(gone))
+		d.t.Errorf("only %d records were removed", len(gone))
 	}
 	if n := d.find(gone); n > 0 {
-		d.t.Errorf("of %d records that are gone, %d are still on the disk", len(gone), n)
+		d.t.Errorf("of %d removed records, %d are still on the disk", len(gone), n)
 	}
 }
 
@@ -332,7 +332,7 @@ func (d *day) records(path string) (parts [][]byte) {
 		d.t.Fatal(err)
 	}
 	r := bufio.NewReader(bytes.NewReader(content))
-	for range 2 { // what it is, and its header
+	for range 2 { // the magic and the header
 		if _, err := r.ReadBytes('\n'); err != nil {
 			d.t.Fatal(err)
 		}
@@ -357,8 +357,8 @@ func (d *day) records(path string) (parts [][]byte) {
 			d.t.Fatal(err)
 		}
 		sealed := part(n)
-		// Not the beginning, which names the key, and not all: a file may
-		// have something between two of its blocks.
+		// Not the beginning, which names the key, and not everything: the file may
+		// have a checksum in between.
 		parts = append(parts, sealed[max(0, len(sealed)-24):])
 	}
 }
@@ -369,7 +369,7 @@ func (d *day) find(texts [][]byte) (n int) {
 	found := map[string]bool{}
 	err := filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
-			return nil // a server at work removes files
+			return nil // a running server removes files
 		}
 		content, err := os.ReadFile(path)
 		if err != nil {

@@ -16,10 +16,10 @@ import (
 	"testing"
 )
 
-// confidential knows what must not be readable on the disk. Names of secrets
-// all hold one word and everything else holds another one, so that two words
-// stand for all, and for what a program made of them too. Tokens are chosen by
-// servers and added one by one.
+// confidential lists what must not be readable on the disk. All names of secrets
+// contain one word and everything else contains another, so searching for two words
+// finds all of them, even in a modified form. Tokens, which the server chooses, are
+// added one by one.
 type confidential struct {
 	name  string
 	other string
@@ -34,8 +34,8 @@ func (c *confidential) add(token string) {
 	c.tokens = append(c.tokens, token)
 }
 
-// in returns what is readable in the content of a file. The audit log names
-// secrets.
+// in returns the confidential words that are readable in a file. The audit log may
+// contain names of secrets.
 func (c *confidential) in(content []byte, isAudit bool) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,9 +66,9 @@ func forms(word string) map[string]string {
 	out["wholly URL-escaped"] = escaped.String()
 	out["UTF-16"] = string(utf16(word))
 	for name, encoding := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
-		// Three bytes make four characters, so the word looks different at
-		// each of three places. Characters at its ends also depend on what
-		// stands beside it.
+		// Three bytes become four characters, so the word has three encodings,
+		// depending on its position. The characters at both ends also depend on
+		// the adjacent bytes.
 		for before := range 3 {
 			text := encoding.EncodeToString([]byte(strings.Repeat("\x00", before) + word))
 			first, last := (before*8+5)/6, (before+len(word))*8/6
@@ -86,7 +86,7 @@ func utf16(word string) []byte {
 	return out[:len(out)-1]
 }
 
-// checkNothingReadable searches all that the server has written.
+// checkNothingReadable searches all files that the server has written.
 func (s *server) checkNothingReadable() {
 	s.t.Helper()
 	found, searched, err := s.secrets.search(s.dir, s.logFile)
@@ -101,12 +101,12 @@ func (s *server) checkNothingReadable() {
 	}
 }
 
-// search searches files and folders, and says what can be read where.
+// search searches files and folders, and reports what is readable where.
 func (c *confidential) search(paths ...string) (found []string, searched int, err error) {
 	for _, path := range paths {
 		err = errors.Join(err, filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // a server at work removes files
+				return nil // a running server removes files
 			}
 			if err != nil || d.IsDir() {
 				return err
@@ -126,8 +126,7 @@ func (c *confidential) search(paths ...string) (found []string, searched int, er
 	return found, searched, err
 }
 
-// TestSearchFinds shows that the search, which every test ends with, finds
-// what is there.
+// TestSearchFinds checks the search with which every test ends.
 func TestSearchFinds(t *testing.T) {
 	c := &confidential{name: randomWord(), other: randomWord()}
 	token := "p9_" + randomWord() + "-?>~=="
@@ -167,6 +166,6 @@ func TestSearchFinds(t *testing.T) {
 		t.Errorf("the audit log may name secrets, and %q was found", found)
 	}
 	if found := c.in([]byte(randomWord()+token[:len(token)-4]), false); len(found) > 0 {
-		t.Errorf("%q was found where nothing is", found)
+		t.Errorf("%q was found in a file without it", found)
 	}
 }

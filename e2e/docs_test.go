@@ -13,8 +13,7 @@ import (
 	"testing"
 )
 
-// The documents say which of their code blocks are run here, by a comment in
-// front of them, which no reader sees:
+// A comment before a code block of a document says that the block is run here:
 //
 //	<!-- tried -->                   run it
 //	<!-- tried with telegraf -->     run it if there is a telegraf
@@ -23,19 +22,17 @@ import (
 //	<!-- tried, background -->       leave it running
 //	<!-- tried, file NAME -->        make a file of it
 //
-// All blocks of a document are run one after the other, by one shell, in one
-// folder, where the sources are too. What is asked there gets an answer. A
-// document that has
+// One shell runs all blocks of a document in order, in a folder that contains the
+// sources. Prompts are answered. A document with the comment
 //
 //	<!-- tried on a server -->
 //
-// begins with a server at the default address, set up, with an organization
-// called acme; one that has
+// starts with a server at the default address that is set up and has an organization
+// called acme. A document with
 //
 //	<!-- tried beside an InfluxDB -->
 //
-// begins with the data of an InfluxDB that is stopped, and the profile of
-// somebody who used it.
+// starts with the data of a stopped InfluxDB and its owner's profile.
 
 const (
 	onServer       = "<!-- tried on a server -->"
@@ -43,12 +40,12 @@ const (
 	answer         = "correct horse"
 )
 
-// block is a code block that is to be tried.
+// block is a code block to run.
 type block struct {
 	line       int
 	text       string
 	needs      []string
-	instead    []string // programs without which it is needed
+	instead    []string // it is needed if one of these programs is missing
 	port       string   // to wait for
 	background bool
 	file       string
@@ -56,7 +53,7 @@ type block struct {
 
 var triedComment = regexp.MustCompile(`^<!-- tried((?: with \w+| without \w+|, with \w+|, server \d+|, background|, file \S+)*) -->$`)
 
-// triedBlocks finds the blocks of a document that are to be tried.
+// triedBlocks returns the blocks of a document to run.
 func triedBlocks(t testing.TB, document string) []block {
 	t.Helper()
 	var blocks []block
@@ -67,7 +64,7 @@ func triedBlocks(t testing.TB, document string) []block {
 		}
 		m := triedComment.FindStringSubmatch(lines[i])
 		if m == nil {
-			t.Fatalf("line %d: what is %s?", i+1, lines[i])
+			t.Fatalf("line %d: unknown mark %s", i+1, lines[i])
 		}
 		b := block{line: i + 1}
 		for option := range strings.SplitSeq(strings.Trim(m[1], " ,"), ", ") {
@@ -94,8 +91,8 @@ func triedBlocks(t testing.TB, document string) []block {
 	return blocks
 }
 
-// codeBlock returns the code block that begins at a line or below empty ones,
-// and the last line of it.
+// codeBlock returns the code block that starts at a line, or after empty lines, and
+// its last line.
 func codeBlock(lines []string, i int) (string, int) {
 	for i < len(lines) && lines[i] == "" {
 		i++
@@ -113,10 +110,10 @@ func codeBlock(lines []string, i int) (string, int) {
 	return strings.TrimRight(strings.Join(text, "\n"), "\n"), i - 1
 }
 
-// script makes one script of the blocks whose programs are there.
+// script joins the blocks whose programs are installed into one script.
 func script(blocks []block, has func(program string) bool) (text string, skipped []block) {
 	var s strings.Builder
-	// Each job is a process group of its own, and ends with the script.
+	// Each job is its own process group, and ends with the script.
 	s.WriteString("set -euo pipefail\nset -m\ntrap 'for p in $(jobs -p); do kill -- -$p; done 2>/dev/null || true; wait' EXIT\n")
 	for _, b := range blocks {
 		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) || slices.ContainsFunc(b.instead, has) {
@@ -158,7 +155,7 @@ func TestDocuments(t *testing.T) {
 			continue
 		}
 		tried++
-		// Not at once: the pages use the same ports.
+		// Not in parallel: the pages use the same ports.
 		t.Run(filepath.Base(page), func(t *testing.T) { tryPage(t, string(text), blocks) })
 	}
 	if tried < 4 {
@@ -176,7 +173,7 @@ func tryPage(t *testing.T, text string, blocks []block) {
 		if err != nil {
 			unavailable(t, "the page's port is in use: %v", err)
 		}
-		_ = l.Close() // nothing was accepted
+		_ = l.Close() // never used
 	}
 	home, bin := t.TempDir(), t.TempDir()
 	has := programsIn(t, bin)
@@ -189,7 +186,7 @@ func tryPage(t *testing.T, text string, blocks []block) {
 	sources := sources(t, home)
 	program, skipped := script(blocks, has)
 	for _, b := range skipped {
-		t.Logf("line %d is skipped: it is for those who have %q and not %q", b.line, b.needs, b.instead)
+		t.Logf("line %d is skipped: it needs %q without %q", b.line, b.needs, b.instead)
 	}
 	cmd := command(t, home, bash, "-c", program)
 	cmd.Env = append(cmd.Env, sources...)
@@ -201,8 +198,8 @@ func tryPage(t *testing.T, text string, blocks []block) {
 	}
 }
 
-// programsIn links the programs that documents use into a folder, and returns
-// what says whether there is one.
+// programsIn links the programs that documents use into a folder, and returns a
+// function that reports whether one is installed.
 func programsIn(t *testing.T, bin string) func(string) bool {
 	t.Helper()
 	link := func(name, path string) {
@@ -231,8 +228,8 @@ func programsIn(t *testing.T, bin string) func(string) bool {
 	}
 }
 
-// sources links the sources into a folder. It returns what Go needs in the
-// environment to build them as it does here.
+// sources links the sources into a folder, and returns the environment variables
+// that Go needs to build them there.
 func sources(t *testing.T, dir string) (env []string) {
 	t.Helper()
 	for _, name := range []string{"cmd", "internal", "client", "go.mod", "go.sum"} {
@@ -255,8 +252,8 @@ func sources(t *testing.T, dir string) (env []string) {
 	return env
 }
 
-// serveDefault runs a server where clients look for one, with a profile for
-// them in the home folder.
+// serveDefault runs a server at the default address, with a profile for it in the
+// home folder.
 func serveDefault(t *testing.T, home string) {
 	t.Helper()
 	s := startAt(t, "127.0.0.1:8086")
@@ -265,12 +262,12 @@ func serveDefault(t *testing.T, home string) {
 	cmd.Stdin = strings.NewReader(s.password)
 	output(t, cmd)
 	if allowed, err := s.client("").SetupAllowed(t.Context()); err != nil || allowed {
-		t.Fatalf("the server can be set up still: %v, %v", allowed, err)
+		t.Fatalf("the server isn't set up: %v, %v", allowed, err)
 	}
 }
 
-// leaveInfluxDB puts where InfluxDB and its command line have theirs a bolt
-// file that a real one wrote, and the profile of its owner.
+// leaveInfluxDB puts a bolt file that a real InfluxDB wrote, and its owner's
+// profile, in their default places.
 func leaveInfluxDB(t *testing.T, home string) {
 	t.Helper()
 	const files = "../internal/influxbolt/testdata/hashed-tokens"
@@ -300,7 +297,7 @@ func leaveInfluxDB(t *testing.T, home string) {
 	}
 }
 
-// TestTriedBlocks makes sure that what is marked in a document is found.
+// TestTriedBlocks checks that marked blocks are found.
 func TestTriedBlocks(t *testing.T) {
 	got := triedBlocks(t, strings.Join([]string{
 		"# Title", "", "<!-- tried -->", "", "    one", "", "      two", "", "text", "", "    not this one", "",

@@ -19,16 +19,15 @@ import (
 	"github.com/fluxkeep/fluxkeep/client"
 )
 
-// manyConnections is how many idle connections are opened, if the system lets
-// this process have so many.
+// manyConnections is the number of idle connections to open, if the system allows
+// this process so many.
 const manyConnections = 10_000
 
-// attackers is how many attack at once.
+// attackers is the number of concurrent attackers.
 const attackers = 16
 
-// flood is a server under attack, and an honest client that is served all the
-// while. The limits on time are so long that nothing ends by itself while it
-// is counted.
+// flood is a server under attack, with an honest client. The server's timeouts are
+// so long that nothing times out while it is counted.
 type flood struct {
 	*server
 	conns []net.Conn
@@ -41,8 +40,8 @@ type flood struct {
 func TestFlood(t *testing.T) {
 	program := program
 	if race {
-		// The race detector ends a process with more than 8128 goroutines, and
-		// what it holds in memory says nothing.
+		// The race detector ends a process with more than 8128 goroutines, and its
+		// own memory would be counted.
 		program = filepath.Join(t.TempDir(), "fluxkeep")
 		if err := build(program, false); err != nil {
 			t.Fatal(err)
@@ -53,7 +52,7 @@ func TestFlood(t *testing.T) {
 		return startFlood(t, program, args...)
 	}
 	t.Run("idle connections", func(t *testing.T) {
-		// Ten thousand may be open, and are held.
+		// All ten thousand may stay open.
 		f := startFlood(t, "--max-connections", "20000", "--max-connections-per-address", "20000")
 		n := f.connections()
 		base := f.memory()
@@ -62,7 +61,7 @@ func TestFlood(t *testing.T) {
 		f.honest()
 		f.bounded(base, 40<<10*float64(n))
 	})
-	t.Run("more connections than there may be", func(t *testing.T) {
+	t.Run("more connections than allowed", func(t *testing.T) {
 		f := startFlood(t, "--max-connections", "1000")
 		n := f.connections()
 		base := f.memory()
@@ -76,7 +75,7 @@ func TestFlood(t *testing.T) {
 		f.bounded(base, 1000*40<<10)
 	})
 	t.Run("slow bodies", func(t *testing.T) {
-		// Each announces 8 MiB: 4 GiB in all.
+		// Each declares 8 MiB, 4 GiB in total.
 		f := startFlood(t)
 		base := f.memory()
 		for i := range 500 {
@@ -99,7 +98,7 @@ func TestFlood(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// There is nothing to wait for in them.
+		// The server can drop them at any time.
 		eventually(t, "end of the half-open connections", func() bool { return f.metric("fluxkeep_http_connections") < 50 })
 		f.honest()
 		f.bounded(base, 1000*40<<10)
@@ -111,7 +110,7 @@ func TestFlood(t *testing.T) {
 			for _, header := range []string{
 				"X-Long: " + strings.Repeat("x", 1<<20) + "\r\n\r\n",
 				strings.Repeat("X-Many: x\r\n", 100_000) + "\r\n",
-				strings.Repeat("X-Endless", 1<<17), // no line at all
+				strings.Repeat("X-Endless", 1<<17), // not a header line
 			} {
 				if err := f.refused("GET /api/v2/me HTTP/1.1\r\nHost: x\r\n", header); err != nil {
 					return err
@@ -149,7 +148,7 @@ func TestFlood(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			q.SetBasicAuth(randomWord(), randomWord()) // of ever new users
+			q.SetBasicAuth(randomWord(), randomWord()) // a new user each time
 			r, err := http.DefaultClient.Do(q)
 			if err != nil {
 				return err
@@ -167,7 +166,7 @@ func TestFlood(t *testing.T) {
 			return nil
 		})
 		if limited < 1000 {
-			t.Errorf("of 2000 bad sign-ins %d were one too many", limited)
+			t.Errorf("%d of 2000 bad sign-ins were refused by the limit", limited)
 		}
 		f.bounded(base, 64<<20)
 	})
@@ -184,29 +183,29 @@ func startFlood(t *testing.T, program string, args ...string) *flood {
 
 func (f *flood) hangUp() {
 	for _, c := range f.conns {
-		_ = c.Close() // many are closed on the other side
+		_ = c.Close() // the server has closed many of them
 	}
 	f.conns = nil
 }
 
-// connections is how many can be opened from here.
+// connections returns how many connections this process can open.
 func (f *flood) connections() int {
 	f.t.Helper()
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		f.t.Fatal(err)
 	}
-	n := min(manyConnections, int(limit.Max)-1000) // Go has raised it to Max
+	n := min(manyConnections, int(limit.Max)-1000) // Go raises the soft limit to Max
 	if n < manyConnections {
 		f.t.Logf("%d connections instead of %d: the system allows %d files", n, manyConnections, limit.Max)
 	}
 	if n < 100 {
-		f.t.Skipf("the system allows %d open files alone", limit.Max)
+		f.t.Skipf("the system allows only %d open files", limit.Max)
 	}
 	return n
 }
 
-// open connects, and sends a text.
+// open connects and sends text.
 func (f *flood) open(text string) net.Conn {
 	f.t.Helper()
 	var d net.Dialer
@@ -223,8 +222,8 @@ func (f *flood) open(text string) net.Conn {
 	return c
 }
 
-// openIdle opens connections that have sent nothing, a whole request, or a
-// part of a header.
+// openIdle opens connections on which nothing, a whole request, or part of a header
+// is sent.
 func (f *flood) openIdle(n int) {
 	f.t.Helper()
 	for i := range n {
@@ -232,7 +231,7 @@ func (f *flood) openIdle(n int) {
 	}
 }
 
-// honest is a client that comes meanwhile, with new connections.
+// honest writes and reads over new connections during the attack.
 func (f *flood) honest() {
 	f.t.Helper()
 	transport := &http.Transport{}
@@ -255,8 +254,7 @@ func (f *flood) honest() {
 	}
 }
 
-// attack does something many times, several at once, while an honest client
-// is served.
+// attack calls do many times, several at once, while an honest client is served.
 func (f *flood) attack(times int, do func() error) {
 	f.t.Helper()
 	work := make(chan struct{})
@@ -294,7 +292,7 @@ func (f *flood) attack(times int, do func() error) {
 	f.honest()
 }
 
-// refused sends a header and reads until the server ends the connection.
+// refused sends a header and reads until the server closes the connection.
 func (f *flood) refused(start, header string) error {
 	c, err := net.Dial("tcp", f.address())
 	if err != nil {
@@ -304,7 +302,7 @@ func (f *flood) refused(start, header string) error {
 	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		return err
 	}
-	// The server stops reading before all is sent.
+	// The server stops reading before everything is sent.
 	_, _ = io.WriteString(c, start)
 	_, _ = io.WriteString(c, header)
 	answer, err := io.ReadAll(c)
@@ -317,7 +315,7 @@ func (f *flood) refused(start, header string) error {
 	return nil
 }
 
-// tooLarge sends a body that must not be taken. Its length is not told.
+// tooLarge sends a body that must be refused, without declaring its length.
 func (f *flood) tooLarge(path string, body []byte, encoding string) error {
 	method := http.MethodPost
 	if strings.HasSuffix(path, "/secrets") {
@@ -344,7 +342,7 @@ func (f *flood) tooLarge(path string, body []byte, encoding string) error {
 	return nil
 }
 
-// packed packs so many zeros.
+// packed returns the given number of zeros, compressed.
 func packed(t testing.TB, n int64) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -362,7 +360,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// metric reads one of the server's metrics, 0 if it is not there.
+// metric returns one of the server's metrics, or 0 if there is no such metric.
 func (f *flood) metric(name string) float64 {
 	f.t.Helper()
 	status, answer, err := f.do("GET", "/metrics", "", nil)
@@ -381,23 +379,23 @@ func (f *flood) metric(name string) float64 {
 	return 0
 }
 
-// memory is what the server's process holds in memory.
+// memory returns the memory of the server's process.
 func (f *flood) memory() float64 {
 	f.t.Helper()
 	return f.metric("process_resident_memory_bytes")
 }
 
-// bounded checks how much the server's memory has grown. Where the system
-// does not tell, the heap has to do.
+// bounded checks how much the server's memory has grown. Where the system doesn't
+// report it, the size of the heap is checked.
 func (f *flood) bounded(base, growth float64) {
 	f.t.Helper()
 	now := f.memory()
 	if now == 0 {
-		f.t.Log("this system does not tell a process's memory: the heap's size stands for it")
+		f.t.Log("this system doesn't report a process's memory: checking the size of the heap")
 		now, base = f.metric("go_memstats_heap_inuse_bytes"), 0
 	}
 	const mib = 1 << 20
-	slack := 128.0 * mib // what Go's collector leaves for later
+	slack := 128.0 * mib // garbage not yet collected
 	f.t.Logf("memory: %.0f MiB, %.0f MiB before, and %.0f MiB more is the bound", now/mib, base/mib, (growth+slack)/mib)
 	if now > base+growth+slack {
 		f.t.Errorf("the server's memory has grown from %.0f MiB to %.0f MiB", base/mib, now/mib)

@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/client"
 )
 
-// TestFlux evaluates Flux scripts whose secrets.get reads from the server, by
-// the public package's secret service.
+// TestFlux evaluates Flux scripts whose secrets.get reads from the server, through
+// the client module's secret service.
 func TestFlux(t *testing.T) {
 	t.Parallel()
 	program := fluxProgram(t)
@@ -26,7 +26,7 @@ func TestFlux(t *testing.T) {
 		t.Errorf("secrets.get of an empty secret gives %q, %v", got, err)
 	}
 	if _, err := s.evaluate(program, reader.Token, s.secretName("none")); err == nil || !strings.Contains(err.Error(), "not found") {
-		t.Errorf("secrets.get of what is not there: %v", err)
+		t.Errorf("secrets.get of a missing secret: %v", err)
 	}
 	if _, err := s.evaluate(program, s.private("wrong"), name); err == nil || !strings.Contains(err.Error(), "unauthorized") {
 		t.Errorf("with a wrong token: %v", err)
@@ -37,8 +37,7 @@ func TestFlux(t *testing.T) {
 	}
 }
 
-// evaluate runs a script that puts a secret into a column, and returns what
-// stands there.
+// evaluate runs a script that puts a secret into a column, and returns the value.
 func (s *server) evaluate(program, token, name string) (string, error) {
 	s.t.Helper()
 	cmd := command(s.t, s.home, program)

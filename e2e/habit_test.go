@@ -14,12 +14,12 @@ import (
 	"github.com/fluxkeep/fluxkeep/client"
 )
 
-// An influxd with --secret-store vault has one habit: it reads an
-// organization's whole document, changes it, and writes it back with the
-// version that it has read. It does not try again.
+// An influxd with --secret-store vault has one habit: it reads an organization's
+// whole document, changes it, and writes it back with the version that it read. It
+// doesn't retry.
 
-// readDocument reads as influxd does. What it must not get is an error too: a
-// 404 that has data makes influxd fail from then on.
+// readDocument reads as influxd does. It also fails on answers that influxd must
+// not get: a 404 with data makes every later request of influxd fail.
 func (s *server) readDocument(token string) (data map[string]string, version int, err error) {
 	status, answer, err := s.do(http.MethodGet, "/influxd/v1/secret/data/"+s.orgID, token, nil)
 	if err != nil {
@@ -60,21 +60,21 @@ func (s *server) writeDocument(token string, data map[string]string, cas int) (v
 	return w.Data.Version, nil
 }
 
-// unanswered is an error of a request that may have been carried out or not.
+// unanswered is the error of a request that may or may not have taken effect.
 type unanswered struct{ error }
 
-// writers are twelve that change a secret each, over and over, all in the same
-// document.
+// writers are twelve clients that each keep changing their own secret, all in the
+// same document.
 type writers struct {
 	s       *server
 	token   string
-	deletes atomic.Int64 // raised when a deletion begins, and when it is answered
+	deletes atomic.Int64 // incremented when a deletion is sent and when it is answered
 	acks    atomic.Int64
 
 	mu       sync.Mutex
-	last     map[string]string // by name, the value that was acknowledged last
-	since    map[string]int64  // by name, deletes when that write began
-	versions map[int]bool      // that were acknowledged
+	last     map[string]string // by name, the last acknowledged value
+	since    map[string]int64  // by name, deletes when that write was sent
+	versions map[int]bool      // acknowledged
 }
 
 const writerCount = 12
@@ -83,7 +83,7 @@ func newWriters(s *server) *writers {
 	return &writers{s: s, token: s.token, last: map[string]string{}, since: map[string]int64{}, versions: map[int]bool{}}
 }
 
-// run lets all of them write so many times. Meanwhile disturb runs.
+// run lets each writer write the given number of times while disturb runs.
 func (w *writers) run(phase string, rounds int, disturb func()) {
 	w.s.t.Helper()
 	var wg sync.WaitGroup
@@ -102,9 +102,9 @@ func (w *writers) run(phase string, rounds int, disturb func()) {
 	wg.Wait()
 }
 
-// change changes one name, and tries again only when no answer came, or when
-// the document was deleted between reading and writing it: that the name was
-// taken away by somebody else is a conflict.
+// change changes one name. It retries only without an answer, or if the document was
+// deleted between the read and the write, since the removal of the name by another
+// writer is a conflict.
 func (w *writers) change(name, value string) error {
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		began := w.deletes.Load()
@@ -143,9 +143,8 @@ func (w *writers) changeOnce(name, value string) error {
 	return nil
 }
 
-// check makes sure that a document has what was acknowledged for a name. A
-// write that got no answer, of next, may be there. After a deletion nothing
-// has to be there.
+// check checks that a document has the acknowledged value of a name, or next, the
+// value of a write without an answer. After a deletion, the name may be missing.
 func (w *writers) check(name, next string, data map[string]string) error {
 	now := w.deletes.Load()
 	w.mu.Lock()
@@ -161,19 +160,19 @@ func (w *writers) check(name, next string, data map[string]string) error {
 	return fmt.Errorf("the document has %q, acknowledged was %q", got, want)
 }
 
-// atAck waits until so many writes were acknowledged in all.
+// atAck waits until the given number of writes has been acknowledged in total.
 func (w *writers) atAck(n int64) {
 	w.s.t.Helper()
 	eventually(w.s.t, fmt.Sprintf("write number %d", n), func() bool { return w.acks.Load() >= n })
 }
 
-// TestInfluxdHabit is influxd's way to write, with twelve at once, while the
-// server crashes, and while somebody deletes the document.
+// TestInfluxdHabit writes as influxd does, with twelve writers at once, while the
+// server crashes and while another client deletes the document.
 func TestInfluxdHabit(t *testing.T) {
 	t.Parallel()
 	s := startSetUp(t)
-	s.orgID = "0f1e2d3c4b5a6978" // influxd has organizations of its own
-	s.org = s.orgID              // which have no other name here
+	s.orgID = "0f1e2d3c4b5a6978" // influxd has its own organizations
+	s.org = s.orgID              // which are named after their IDs here
 	w := newWriters(s)
 	const rounds = 20
 
@@ -187,9 +186,9 @@ func TestInfluxdHabit(t *testing.T) {
 	})
 	s.wantValues(w.last)
 	if n := len(w.last); n != writerCount {
-		t.Fatalf("%d writers were heard", n)
+		t.Fatalf("%d writes were acknowledged", n)
 	}
-	// Unlike Vault's, this history has no gaps and no false alarms.
+	// Unlike with Vault, the history has no gaps, and the drop guard no false alarms.
 	history, err := s.operator().History(t.Context(), s.orgID)
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 	"github.com/influxdata/influxdb-client-go/v2/domain"
 )
 
-// influxd is a real influxd whose secrets are in a server.
+// influxd is a real influxd that stores its secrets in the server.
 type influxd struct {
 	goClient
 	orgID, bucket string
@@ -80,7 +80,7 @@ import "influxdata/influxdb/secrets"
 array.from(rows: [{_value: secrets.get(key: %q)}])`, name))
 }
 
-// query returns the last value that a query gives.
+// query returns the last value of a query's result.
 func (i influxd) query(t *testing.T, flux string) (value string, err error) {
 	t.Helper()
 	result, err := i.QueryAPI("influxd's own").Query(t.Context(), flux)
@@ -124,7 +124,7 @@ func TestInfluxd(t *testing.T) {
 		t.Errorf("secrets.get gives %q, %v", got, err)
 	}
 	if _, err := i.secretOf(t, s.secretName("none")); err == nil {
-		t.Error("secrets.get of what is not there is no error")
+		t.Error("secrets.get of a missing secret succeeds")
 	}
 
 	i.adoption(t, want)
@@ -136,8 +136,8 @@ func TestInfluxd(t *testing.T) {
 	i.massDeletion(t, want)
 }
 
-// adoption: the organization is named after its ID until somebody renames it,
-// which influxd does not notice.
+// adoption checks that the organization is named after its ID until it is renamed,
+// which influxd doesn't notice.
 func (i influxd) adoption(t *testing.T, want map[string]string) {
 	adopted, err := i.s.operator().Organization(t.Context(), i.orgID)
 	if err != nil || adopted.Name != i.orgID {
@@ -158,11 +158,11 @@ func (i influxd) deletion(t *testing.T, want map[string]string) {
 	delete(want, name)
 	i.wantNames(t, want)
 	if _, err := i.secretOf(t, name); err == nil {
-		t.Error("secrets.get of what was deleted is no error")
+		t.Error("secrets.get of a deleted secret succeeds")
 	}
 }
 
-// concurrentPatches: each reads the same document, which all then write.
+// concurrentPatches lets several writers read the same document and then write it.
 func (i influxd) concurrentPatches(t *testing.T, want map[string]string) {
 	for round := range 5 {
 		var wg sync.WaitGroup
@@ -214,7 +214,7 @@ array.from(rows: [{_time: now(), _measurement: "m", _field: "f", _value: secrets
 	i.wantNames(t, want)
 }
 
-// deletedDocument deletes the document by Vault's protocol, and rolls it back.
+// deletedDocument deletes the document through Vault's protocol, and rolls back.
 func (i influxd) deletedDocument(t *testing.T, want map[string]string) {
 	history, err := i.s.operator().History(t.Context(), i.orgID)
 	if err != nil {
@@ -236,8 +236,8 @@ func (i influxd) deletedDocument(t *testing.T, want map[string]string) {
 	}
 }
 
-// notificationEndpoint makes, changes and removes a notification endpoint,
-// whose token influxd keeps as a secret too.
+// notificationEndpoint creates, changes and deletes a notification endpoint, whose
+// token influxd also stores as a secret.
 func (i influxd) notificationEndpoint(t *testing.T, want map[string]string) {
 	endpoint := func(method, path, token string) (id string) {
 		t.Helper()
@@ -266,11 +266,10 @@ func (i influxd) notificationEndpoint(t *testing.T, want map[string]string) {
 	want[id+"-token"] = i.s.private("new token of the endpoint")
 	i.wantNames(t, want)
 	endpoint(http.MethodDelete, "/"+id, "")
-	i.wantNames(t, want) // influxd leaves the token behind
+	i.wantNames(t, want) // influxd doesn't delete the token
 }
 
-// massDeletion deletes more than half of all secrets, which may have been an
-// accident and can be undone.
+// massDeletion deletes more than half of all secrets, which pins the version before.
 func (i influxd) massDeletion(t *testing.T, want map[string]string) {
 	var most []string
 	left := map[string]string{}

@@ -33,7 +33,7 @@ func TestGoClient(t *testing.T) {
 	}
 	s.token, s.orgID = s.confide(*setup.Auth.Token), *setup.Org.Id
 	if _, err := influxdb2.NewClient(s.url, "").Setup(ctx, "x", "12345678", "x", "x", 0); err == nil {
-		t.Error("a second setup was taken")
+		t.Error("a second setup succeeded")
 	}
 	g := goClient{influxdb2.NewClient(s.url, s.token), s}
 	defer g.Close()
@@ -62,8 +62,8 @@ func (g goClient) health(t *testing.T) {
 	}
 }
 
-// patchSecrets sets secrets through the client's HTTP service: the call that
-// is generated for it sends an empty object, whatever it is given.
+// patchSecrets sets secrets through the client's HTTP service, since its generated
+// method always sends an empty object.
 func (g goClient) patchSecrets(t *testing.T, orgID string, secrets map[string]string) error {
 	t.Helper()
 	body, err := json.Marshal(secrets)
@@ -105,7 +105,7 @@ func (g goClient) secrets(t *testing.T) {
 		t.Errorf("the names are %q", got)
 	}
 	db, smtp := g.s.secretName("db"), g.s.secretName("smtp")
-	for range 2 { // what is not there is deleted as well
+	for range 2 { // deleting a missing secret succeeds
 		if err := g.APIClient().DeleteOrgsIDSecretsID(ctx, &domain.DeleteOrgsIDSecretsIDAllParams{OrgID: org, SecretID: db}); err != nil {
 			t.Error(err)
 		}
@@ -124,7 +124,7 @@ func (g goClient) secrets(t *testing.T) {
 	wantStatus(t, g.patchSecrets(t, "none", want), http.StatusBadRequest)
 }
 
-// wantStatus checks with which HTTP status a request of the client's HTTP
+// wantStatus checks the HTTP status with which a request of the client's HTTP
 // service was refused.
 func wantStatus(t *testing.T, err error, status int) {
 	t.Helper()
@@ -164,7 +164,7 @@ func (g goClient) organizations(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := orgs.FindOrganizationByID(ctx, *second.Id); err == nil {
-		t.Error("an organization that was deleted is there")
+		t.Error("a deleted organization still exists")
 	}
 }
 
@@ -222,7 +222,7 @@ func (g goClient) users(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := hers.UsersAPI().Me(ctx); err == nil {
-		t.Error("signed out, and still known")
+		t.Error("a session is valid after signing out")
 	}
 	if err := hers.UsersAPI().SignIn(ctx, ann.Name, g.s.private("new password of ann")); err != nil {
 		t.Error(err)
@@ -231,7 +231,7 @@ func (g goClient) users(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := hers.UsersAPI().Me(ctx); err == nil {
-		t.Error("deleted, and still known")
+		t.Error("a deleted user still exists")
 	}
 }
 
@@ -261,7 +261,7 @@ func (g goClient) tokens(t *testing.T) {
 	if _, err := tokens.UpdateAuthorizationStatus(ctx, reader, domain.AuthorizationUpdateRequestStatusInactive); err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, its.patchSecrets(t, g.s.orgID, nil), http.StatusNotFound) // it may do nothing, and so sees nothing
+	wantStatus(t, its.patchSecrets(t, g.s.orgID, nil), http.StatusNotFound) // without permissions, it sees nothing
 	if all, err := tokens.FindAuthorizationsByOrgID(ctx, g.s.orgID); err != nil || len(*all) != 2 {
 		t.Errorf("tokens: %+v, %v", all, err)
 	}

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// unavailable skips a test that lacks a program which is not part of this
-// project, or fails it where all have to run.
+// unavailable skips a test that lacks another project's program, or fails it with
+// FLUXKEEP_E2E=require.
 func unavailable(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("FLUXKEEP_E2E") == "require" {
@@ -24,7 +24,7 @@ func unavailable(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// find finds a program, and skips the test if there is none.
+// find returns the path of a program, and skips the test if it isn't installed.
 func find(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -34,8 +34,8 @@ func find(t testing.TB, name string) string {
 	return path
 }
 
-// given finds a program that a variable names, or that is in PATH. No package
-// registry has it, so that its absence is no failure anywhere.
+// given returns the program that an environment variable names, or that is in PATH.
+// No package registry has it, so its absence is never a failure.
 func given(t testing.TB, variable, name string) string {
 	t.Helper()
 	if path := os.Getenv(variable); path != "" {
@@ -48,9 +48,8 @@ func given(t testing.TB, variable, name string) string {
 	return path
 }
 
-// installed returns the folder of what install puts there. It stays in the
-// user's cache, under a name that what changes must change too, and is there
-// whole or not at all.
+// installed returns a folder in the user's cache that install fills. It is complete
+// or missing, and version identifies its content.
 func installed(t testing.TB, name string, install func(dir string) error) string {
 	t.Helper()
 	if testing.Short() {
@@ -77,14 +76,14 @@ func installed(t testing.TB, name string, install func(dir string) error) string
 		unavailable(t, "install %s: %v", name, err)
 	}
 	if err := os.Rename(temp, dir); err != nil {
-		if _, there := os.Stat(dir); there != nil { // or another run was faster
+		if _, there := os.Stat(dir); there != nil { // unless another run was faster
 			t.Fatal(err)
 		}
 	}
 	return dir
 }
 
-// keyOf names a version by the files that pin it.
+// keyOf returns the hash of the files that pin the versions.
 func keyOf(t testing.TB, more string, files ...string) string {
 	t.Helper()
 	sum := sha256.New()
@@ -99,8 +98,8 @@ func keyOf(t testing.TB, more string, files ...string) string {
 	return hex.EncodeToString(sum.Sum(nil)[:6])
 }
 
-// installer runs an installer in a folder. It has the user's own environment,
-// which says where registries are.
+// installer runs an installer in a folder, with the user's environment, which
+// configures the registries.
 func installer(dir string, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
@@ -156,20 +155,20 @@ const (
 	telegrafParts   = "custom,secretstores.vault,secretstores.http,inputs.http,inputs.mock,outputs.file,parsers.json,serializers.influx"
 )
 
-// telegraf returns a Telegraf, built from its module with what the tests use
-// of it.
+// telegraf returns a Telegraf, built from its module with the plugins that the tests
+// use.
 func telegraf(t testing.TB) string {
 	t.Helper()
 	dir := installed(t, "telegraf-"+telegrafVersion+"-"+keyOf(t, telegrafParts), func(dir string) error {
 		cmd := exec.Command("go", "mod", "download", "-json", "github.com/influxdata/telegraf@"+telegrafVersion)
-		cmd.Dir = dir // outside of this module, whose dependency it is not
+		cmd.Dir = dir // outside this module, which doesn't depend on it
 		out, err := cmd.Output()
 		var module struct{ Dir, Error string }
 		if jerr := json.Unmarshal(out, &module); err != nil || jerr != nil || module.Error != "" {
 			return fmt.Errorf("download: %w %s", errors.Join(err, jerr), module.Error)
 		}
-		// It is built in a copy of its own folder, so that its own go.mod
-		// says which versions of everything it is made of.
+		// It is built in a copy of its folder, so that its own go.mod determines
+		// the versions of its dependencies.
 		source := filepath.Join(dir, "source")
 		if err := os.CopyFS(source, os.DirFS(module.Dir)); err != nil {
 			return err
@@ -193,8 +192,8 @@ func fluxProgram(t testing.TB) string {
 		t.Skip("nothing is installed in short mode")
 	}
 	dir := t.TempDir()
-	// The versions that this project needs may have gone up since the
-	// module's files were written. That is no reason to change them here.
+	// This project may need newer versions than the module's files list. The
+	// files stay unchanged all the same.
 	for _, f := range []string{"go.mod", "go.sum"} {
 		b, err := os.ReadFile(filepath.Join("flux", f))
 		if err != nil {

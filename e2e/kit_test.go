@@ -1,14 +1,14 @@
-// Package e2e runs the program as people run it, with the programs that they
-// use with it: InfluxDB's command line and client libraries, Vault's, Telegraf,
-// Flux, and influxd where there is one. It knows the program by its command
-// line and its protocols alone. What a single package promises is tested there.
+// Package e2e tests the program as people use it, together with InfluxDB's command
+// line and client libraries, Vault's, Telegraf, Flux, and influxd if it is installed.
+// It uses only the program's command line and protocols. The promises of a single
+// package are tested in that package.
 //
-// A test installs what it needs into the user's cache folder, and is skipped
-// with the reason when that can't be had. With FLUXKEEP_E2E=require it fails
-// instead. With -short nothing is installed.
+// A test installs what it needs into the user's cache folder. If that fails, it is
+// skipped and prints the reason; with FLUXKEEP_E2E=require it fails. With -short,
+// nothing is installed.
 //
-// FLUXKEEP_INFLUX_CLI and FLUXKEEP_INFLUXD name an influx and an influxd, which
-// no package registry has. They are looked for in PATH too.
+// FLUXKEEP_INFLUX_CLI and FLUXKEEP_INFLUXD are the paths of influx and influxd, which
+// no package registry has. Without these variables, they are looked up in PATH.
 package e2e
 
 import (
@@ -52,7 +52,7 @@ func build(path string, race bool) error {
 	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", path}
 	cgo := "CGO_ENABLED=0"
 	if race {
-		// The race detector's runtime is C.
+		// The race detector needs cgo.
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
 	build := exec.Command("go", append(args, "../cmd/fluxkeep")...)
@@ -63,16 +63,15 @@ func build(path string, race bool) error {
 	return nil
 }
 
-// command prepares a program to run in an environment that holds nothing of
-// this machine's InfluxDB, Vault or Fluxkeep. It is killed when the test takes
-// far too long.
+// command prepares a program to run in an environment without settings for this
+// machine's InfluxDB, Vault or Fluxkeep. It is killed if the test takes too long.
 func command(t testing.TB, home string, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(cleanEnviron(), "HOME="+home,
-		// InfluxDB's programs look up the home folder elsewhere.
+		// InfluxDB's programs don't use HOME.
 		"INFLUX_CONFIGS_PATH="+filepath.Join(home, "configs"),
 		"INFLUXD_ENGINE_PATH="+filepath.Join(home, "engine"), "INFLUXD_BOLT_PATH="+filepath.Join(home, "bolt"),
 		"INFLUXD_SQLITE_PATH="+filepath.Join(home, "sqlite"),
@@ -106,13 +105,13 @@ func output(t testing.TB, cmd *exec.Cmd) string {
 	return stdout.String()
 }
 
-// eventually waits until ok is true. The machine may be busy, so the limit is
-// one for what never happens.
+// eventually waits until ok returns true. The machine may be busy, so the limit is
+// generous.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("after a minute there is still no %s", what)
+			t.Fatalf("timeout after a minute: no %s", what)
 		}
 	}
 }

@@ -46,9 +46,9 @@ func (s *server) script(folder, name string) string {
 	return path
 }
 
-// runScript runs a script of testdata, which does as many steps as it is to,
-// and says so for each. What it calls its secrets and their values is not for
-// it to choose, and it tells of the tokens that it gets.
+// runScript runs a script of testdata, which prints a line for each of its steps.
+// The script gets the names and values to use, and prints the tokens that it
+// receives.
 func (s *server) runScript(cmd *exec.Cmd, steps int) {
 	s.t.Helper()
 	tokens := filepath.Join(s.t.TempDir(), "tokens")

@@ -7,11 +7,10 @@ import (
 	"testing"
 )
 
-// TestSchemathesis compares the server with the OpenAPI document that it
-// serves, by thousands of requests that Schemathesis makes of the document:
-// right ones, which must be taken, and wrong ones, which must be refused. All
-// of its checks are on that testdata/schemathesis does not give a reason
-// against.
+// TestSchemathesis compares the server with the OpenAPI document that it serves.
+// Schemathesis generates thousands of requests from the document: valid ones, which
+// must be accepted, and invalid ones, which must be refused. All of its checks are
+// enabled, except those that testdata/schemathesis excludes with a reason.
 func TestSchemathesis(t *testing.T) {
 	t.Parallel()
 	interpreter, packages := python(t, "schemathesis")
@@ -33,17 +32,16 @@ func TestSchemathesis(t *testing.T) {
 	cases := regexp.MustCompile(`(\d+) generated`).FindSubmatch(out)
 	operations := regexp.MustCompile(`Tested: (\d+)`).FindSubmatch(out)
 	if cases == nil || operations == nil {
-		t.Fatal("it does not say what it has tested")
+		t.Fatal("it doesn't report what it tested")
 	}
-	// The cases that are the same each time; of the random ones a slow machine
-	// comes to few.
+	// The cases that don't depend on chance or on the machine's speed.
 	if n, err := strconv.Atoi(string(cases[1])); err != nil || n < 250 {
 		t.Errorf("only %s cases, %v", cases[1], err)
 	}
 	if n, err := strconv.Atoi(string(operations[1])); err != nil || n < 50 {
 		t.Errorf("only %s operations, %v", operations[1], err)
 	}
-	// The run has left the operator what it was.
+	// The operator is unchanged.
 	if _, err := s.operator().Me(t.Context()); err != nil {
 		t.Errorf("the operator after it: %v", err)
 	}

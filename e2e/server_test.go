@@ -19,8 +19,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/client"
 )
 
-// server is the program, serving from a data folder of its own. When the test
-// ends, its data folder and its log are searched for all that is confidential.
+// server is the program, serving its own data folder. When the test ends, the data
+// folder and the log are searched for confidential text.
 type server struct {
 	t        testing.TB
 	program  string
@@ -31,7 +31,7 @@ type server struct {
 	args     []string
 	cmd      *exec.Cmd
 	exited   chan error
-	troubled bool // its log may tell of errors
+	troubled bool // its log may contain errors
 	secrets  confidential
 	password string
 	user     string
@@ -41,7 +41,7 @@ type server struct {
 	orgID string
 }
 
-// start runs a server that is not set up.
+// start runs a new server.
 func start(t testing.TB, args ...string) *server {
 	t.Helper()
 	return startAt(t, anyAddress, args...)
@@ -92,13 +92,11 @@ func (s *server) setUp() client.SetupResult {
 	return r
 }
 
-// anyAddress stands for one that nobody has, and that a server which is started
-// again can have again.
+// anyAddress stands for a free address that a restarted server can use again.
 const anyAddress = ""
 
-// newAddress makes an address with a port below those that systems give to
-// connections, and to servers that ask for any port: one of these would take it
-// as soon as the server has ended.
+// newAddress returns an address with a port below the range from which systems choose
+// ports: another process could get such a port as soon as the server has stopped.
 func newAddress() string { return fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)) }
 
 // serve starts the process and waits until it listens.
@@ -109,7 +107,7 @@ func (s *server) serve(address string) {
 		if at == anyAddress {
 			at = newAddress()
 		}
-		// Another may have the port, for a moment.
+		// Another process may use the port for a moment.
 		if time.Sleep(time.Duration(attempt) * 50 * time.Millisecond); s.tryServe(at) {
 			return
 		}
@@ -125,7 +123,7 @@ func (s *server) tryServe(address string) bool {
 		s.t.Fatal(err)
 	}
 	defer out.Close()
-	// Not by command: it outlives the test's context until the cleanup.
+	// Without command, since the server outlives the test's context.
 	s.cmd = exec.Command(s.program, append([]string{"serve", "--http-bind-address", address, "--data-dir", s.dir}, s.args...)...)
 	s.cmd.Env = append(cleanEnviron(), "HOME="+s.home)
 	s.cmd.Stdout, s.cmd.Stderr = out, out
@@ -136,7 +134,7 @@ func (s *server) tryServe(address string) bool {
 	go func(cmd *exec.Cmd, exited chan<- error) { exited <- cmd.Wait() }(s.cmd, s.exited)
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if url := listening(s.log()[from:]); url != "" {
-			if s.url != url { // others may be using it, when it is the same again
+			if s.url != url { // other goroutines may be using an unchanged URL
 				s.url = url
 			}
 			return true
@@ -152,7 +150,7 @@ func (s *server) tryServe(address string) bool {
 	return false
 }
 
-// listening finds the address in a log, "" if it is not there yet.
+// listening returns the address in a log, or "" if it isn't there yet.
 func listening(log string) string {
 	for line := range strings.Lines(log) {
 		var entry struct{ Msg, Address string }
@@ -171,10 +169,10 @@ func (s *server) log() string {
 	return string(b)
 }
 
-// address is what clients connect to.
+// address returns the address for clients.
 func (s *server) address() string { return strings.TrimPrefix(s.url, "http://") }
 
-// stop ends the server as an operator does.
+// stop stops the server with SIGTERM.
 func (s *server) stop() {
 	s.t.Helper()
 	if s.cmd == nil {
@@ -188,7 +186,7 @@ func (s *server) stop() {
 	}
 }
 
-// kill ends the server as a crash does.
+// kill kills the server.
 func (s *server) kill() {
 	s.t.Helper()
 	if err := s.cmd.Process.Kill(); err != nil {
@@ -209,13 +207,13 @@ func (s *server) wait() error {
 	}
 }
 
-// again serves the same data at the same address.
+// again restarts the server with the same data and address.
 func (s *server) again() {
 	s.t.Helper()
 	s.serve(s.address())
 }
 
-// checkLog reports what a server must never have to say.
+// checkLog reports errors in the server's log.
 func (s *server) checkLog() {
 	s.t.Helper()
 	lines := bufio.NewScanner(strings.NewReader(s.log()))
@@ -227,7 +225,7 @@ func (s *server) checkLog() {
 	}
 }
 
-// client makes a client of the public package.
+// client returns a client of the public module.
 func (s *server) client(token string) *client.Client {
 	s.t.Helper()
 	c, err := client.New(client.Config{URL: s.url, Token: token})
@@ -237,10 +235,10 @@ func (s *server) client(token string) *client.Client {
 	return c
 }
 
-// operator is a client that may do everything.
+// operator returns a client with an operator token.
 func (s *server) operator() *client.Client { return s.client(s.token) }
 
-// newToken makes a token for the organization's secrets.
+// newToken creates a token for the organization's secrets.
 func (s *server) newToken(actions ...client.Action) client.Token {
 	s.t.Helper()
 	t, err := s.operator().CreateToken(s.t.Context(), client.NewToken{OrgID: s.orgID, Permissions: client.SecretPermissions(s.orgID, actions...)})
@@ -251,7 +249,7 @@ func (s *server) newToken(actions ...client.Action) client.Token {
 	return t
 }
 
-// set sets secrets; those that are not given stay.
+// set sets secrets, and leaves all others.
 func (s *server) set(secrets map[string]string) {
 	s.t.Helper()
 	change := map[string]*string{}
@@ -280,7 +278,7 @@ func (s *server) wantValues(want map[string]string) {
 	}
 }
 
-// do sends a request as a client without a library does.
+// do sends a request without a client library.
 func (s *server) do(method, path, token string, body []byte) (status int, answer []byte, err error) {
 	q, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -310,15 +308,15 @@ func (s *server) fluxkeep(stdin string, args ...string) string {
 	return output(s.t, cmd)
 }
 
-// secretName makes the name of a secret that can be told from all else, of
-// letters, digits and underscores.
+// secretName returns a unique name for a secret, of letters, digits and underscores,
+// that the search recognizes.
 func (s *server) secretName(prefix string) string { return prefix + "_" + s.secrets.name }
 
-// private makes a value, a password, or the name of a user or an organization
-// that can be told from all else.
+// private returns a unique value, password, or name of a user or an organization that
+// the search recognizes.
 func (s *server) private(prefix string) string { return prefix + "-" + s.secrets.other }
 
-// confide tells that a text, a token as a rule, is confidential.
+// confide adds a text, usually a token, to those that must not be readable.
 func (s *server) confide(text string) string {
 	s.t.Helper()
 	if len(text) < 16 {
@@ -328,7 +326,7 @@ func (s *server) confide(text string) string {
 	return text
 }
 
-// randomWord makes a word that stands nowhere by accident.
+// randomWord returns a word that doesn't occur anywhere else.
 func randomWord() string {
 	b := make([]byte, 14)
 	for i := range b {

@@ -15,13 +15,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/client"
 )
 
-// guarded is a web server that Telegraf collects from, and that wants a secret
-// in a header.
+// guarded is a web server from which Telegraf collects metrics, and which requires a
+// secret in a header.
 type guarded struct {
 	*httptest.Server
 	mu     sync.Mutex
 	secret string
-	taken  int // requests that had it
+	taken  int // requests with the secret
 	denied int
 }
 
@@ -44,7 +44,7 @@ func (g *guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, `{"temperature":21.5}`)
 }
 
-// change wants another secret from now on.
+// change changes the required secret.
 func (g *guarded) change(secret string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -62,8 +62,8 @@ type collector struct {
 	program, config, result string
 }
 
-// newCollector writes a configuration that collects from g with the secret
-// called name, which the store (its TOML) has.
+// newCollector writes a configuration that collects from g with the secret called
+// name from the given secret store (its TOML).
 func (s *server) newCollector(program, store string, g *guarded, name string) collector {
 	s.t.Helper()
 	dir := s.t.TempDir()
@@ -92,7 +92,7 @@ func (c collector) command(s *server, args ...string) *exec.Cmd {
 	return command(s.t, s.home, c.program, append([]string{"--config", c.config}, args...)...)
 }
 
-// secrets runs "telegraf secrets". Its flags stand before the command.
+// secrets runs "telegraf secrets". Flags come before the command.
 func (c collector) secrets(s *server, args ...string) string {
 	s.t.Helper()
 	return output(s.t, c.command(s, append([]string{"secrets"}, args...)...))
@@ -143,7 +143,7 @@ func TestTelegraf(t *testing.T) {
 				t.Errorf("collected %q, %v; %d requests were denied", metrics, err, g.denied)
 			}
 			if kind == "http" {
-				return // the commands find nothing in such a store, whatever the server
+				return // the commands find nothing in such a store, with any server
 			}
 			if got := c.secrets(s, "get", "kept", name); !strings.Contains(got, key) {
 				t.Errorf("telegraf secrets get prints %q", got)
@@ -155,8 +155,7 @@ func TestTelegraf(t *testing.T) {
 	}
 }
 
-// TestTelegrafGoesOn lets a Telegraf run while its secret changes and the
-// server crashes.
+// TestTelegrafGoesOn runs Telegraf while its secret changes and the server crashes.
 func TestTelegrafGoesOn(t *testing.T) {
 	t.Parallel()
 	program := telegraf(t)
@@ -187,15 +186,15 @@ func TestTelegrafGoesOn(t *testing.T) {
 	g.change(s.private("second"))
 	eventually(t, "request with the second secret", func() bool { return g.served() > 1 })
 	s.kill()
-	time.Sleep(2 * time.Second) // it asks in vain
+	time.Sleep(2 * time.Second) // while the server is down
 	s.again()
 	s.set(map[string]string{name: s.private("third")})
 	g.change(s.private("third"))
 	eventually(t, "request with the third secret", func() bool { return g.served() > 1 })
 }
 
-// TestTelegrafSets runs "telegraf secrets set", which replaces all secrets by
-// the one that it sets. At the address for influxd that can be undone.
+// TestTelegrafSets runs "telegraf secrets set", which replaces all secrets with the
+// one that it sets. Through the address for influxd, that can be undone.
 func TestTelegrafSets(t *testing.T) {
 	t.Parallel()
 	program := telegraf(t)
@@ -227,7 +226,7 @@ func TestTelegrafSets(t *testing.T) {
 				t.Errorf("fluxkeep secret history prints:\n%s", got)
 			}
 			if logged := strings.Contains(s.log(), "drop"); logged != c.pinned {
-				t.Errorf("the server's log tells of it: %v, want %v", logged, c.pinned)
+				t.Errorf("the server's log mentions it: %v, want %v", logged, c.pinned)
 			}
 			s.fluxkeep("", "secret", "rollback", "1", "--yes")
 			s.wantValues(before)

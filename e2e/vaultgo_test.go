@@ -29,8 +29,8 @@ func refusedWith(err error, status int) bool {
 	return errors.As(err, &refused) && refused.StatusCode == status
 }
 
-// TestVaultGoClient runs HashiCorp's Go client. The server crashes between its
-// steps, none of which may be lost by that.
+// TestVaultGoClient runs HashiCorp's Go client. The server crashes between the steps,
+// and none may be lost.
 func TestVaultGoClient(t *testing.T) {
 	t.Parallel()
 	s := startSetUp(t)
@@ -58,7 +58,7 @@ func TestVaultGoClient(t *testing.T) {
 	}
 
 	if _, err := kv.Get(ctx, s.org); !errors.Is(err, api.ErrSecretNotFound) {
-		t.Errorf("nothing is read with %v", err)
+		t.Errorf("a read of a missing document fails with %v", err)
 	}
 	if _, err := kv.Put(ctx, s.org, map[string]any{a: one, b: ""}, api.WithCheckAndSet(0)); err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestVaultGoClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(2, map[string]string{a: one, d: two})
-	// What InfluxDB's protocol writes is a version here.
+	// A write through InfluxDB's protocol is a version here.
 	s.set(map[string]string{b: two})
 	want(3, map[string]string{a: one, b: two, d: two})
 	if _, err := kv.Rollback(ctx, s.org, 1); err != nil {
@@ -183,7 +183,7 @@ func TestVaultGoClientLogin(t *testing.T) {
 	case err := <-watcher.DoneCh():
 		t.Errorf("the watcher ends with %v", err)
 	case <-time.After(time.Minute):
-		t.Error("nothing is renewed")
+		t.Error("the token isn't renewed")
 	}
 	if err := c.Auth().Token().RevokeSelf(""); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestVaultGoClientLogin(t *testing.T) {
 	if err := read(); !refusedWith(err, 403) {
 		t.Errorf("with a token that was revoked: %v", err)
 	}
-	// It dies with the token that it came from.
+	// It ends with the token from which it was created.
 	login()
 	if err := s.operator().DeleteToken(t.Context(), parent.ID); err != nil {
 		t.Fatal(err)
