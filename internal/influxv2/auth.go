@@ -27,6 +27,7 @@ func (h *Handler) before(w http.ResponseWriter, r *http.Request, route *httpapi.
 			h.refuse(w, r, err)
 			return nil
 		}
+		c.caller.OrganizationFirst = true
 		user, token := c.caller.Account()
 		httpapi.ExchangeOf(r.Context()).Identify(uint64(user), uint64(token))
 	}

@@ -20,6 +20,7 @@ const (
 	InfluxDB Protocol = "influxdb"
 	Vault    Protocol = "vault"
 	Influxd  Protocol = "influxd" // the influxd address: Vault's protocol with merging
+	Web      Protocol = "web"     // the web page
 	offline  Protocol = "offline" // a command on a data folder, see Offline
 )
 
@@ -50,9 +51,12 @@ type Caller struct {
 	// Parent is the token that Token represents if that is a login token, else
 	// zero.
 	Parent ID
+	// OrganizationFirst makes an organization that the caller may not read look
+	// missing, even to a caller who may read its secrets, as in InfluxDB.
+	OrganizationFirst bool
 
 	session     [16]byte // the session's lookup key, for signing out
-	hasSession  bool
+	hasSession  bool     // signed in as a user, not with a token
 	inactive    bool // the token is inactive: known, but without permissions
 	permissions acl.Set
 	names       []string  // name patterns, for a token limited to some names

@@ -17,13 +17,13 @@ type (
 	ChangeResult = secretmap.Result
 )
 
-// allowSecrets checks access to an organization's secrets. On InfluxDB's
-// protocol the organization itself must be readable too, as in InfluxDB; otherwise
-// it is reported as missing. On Vault's, permissions are checked before whether
+// allowSecrets checks access to an organization's secrets. With
+// Caller.OrganizationFirst, the organization itself must be readable too, and is
+// otherwise reported as missing. Without it, permissions are checked before whether
 // the organization exists.
 func (v *view) allowSecrets(c *Caller, a acl.Action, org ID) error {
 	denied := c.maySecrets(a, org)
-	if c.Origin.Protocol == InfluxDB {
+	if c.OrganizationFirst {
 		if c.mayOrg(acl.Read, org) != nil {
 			return ErrOrganizationNotFound
 		}
