@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // check validates what the type of a single setting can't.
 func (c *Config) check() error {
 	for _, check := range []func() error{
-		c.checkAddresses, c.checkTLS, c.checkLimits, c.checkTracing, c.checkKey,
+		c.checkAddresses, c.checkTLS, c.checkWeb, c.checkLimits, c.checkTracing, c.checkKey,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -69,6 +70,21 @@ func (c *Config) checkTLS() error {
 	}
 	return nil
 }
+
+func (c *Config) checkWeb() error {
+	if c.WebOrigin != "" {
+		u, err := url.Parse(c.WebOrigin)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || c.WebOrigin != u.Scheme+"://"+u.Host {
+			return c.wrong("web-origin", "must be a scheme and a host such as https://secrets.example.com, without a path")
+		}
+	}
+	if c.WebBase != "" && !webBase.MatchString(c.WebBase) {
+		return c.wrong("web-base", "must be a path such as /fluxkeep, without a slash at the end")
+	}
+	return nil
+}
+
+var webBase = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+$`)
 
 func (c *Config) checkLimits() error {
 	for _, d := range []struct {

@@ -39,6 +39,11 @@ type Config struct {
 	SessionLength time.Duration
 	DropGuard     int
 
+	Web       string // WebOn or WebOff
+	WebOrigin string // a further origin of the web page, "" for none
+	WebBase   string // the prefix that a reverse proxy removes from the page's paths, "" for none
+	HSTS      bool
+
 	MaxConnections int
 	// MaxConnectionsPerAddress defaults, when 0, to a quarter of
 	// MaxConnections.
@@ -92,6 +97,8 @@ const (
 	FormatJSON  = "json"
 	TLS12       = "1.2"
 	TLS13       = "1.3"
+	WebOn       = "on"
+	WebOff      = "off"
 )
 
 // New returns a Config with default settings.
@@ -134,6 +141,11 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 
 	fs.DurationVar(&c.SessionLength, "session-length", time.Hour, "`time` until a session expires")
 	fs.IntVar(&c.DropGuard, "drop-guard", 0, "`number` of names that one write to the influxd address may remove before the previous version is pinned (default one, or half of all)")
+
+	fs.Var(newChoice(&c.Web, WebOn, WebOn, WebOff), "web", "serve the web page: `on` or off")
+	fs.StringVar(&c.WebOrigin, "web-origin", "", "`origin` of the web page if a proxy changes the Host header, such as https://secrets.example.com")
+	fs.StringVar(&c.WebBase, "web-base", "", "`path` under which a proxy serves Fluxkeep, such as /fluxkeep, for the links of the web page")
+	fs.BoolVar(&c.HSTS, "hsts", false, "send Strict-Transport-Security over TLS, which makes browsers refuse plain HTTP on every port of the host for a year")
 
 	fs.IntVar(&c.MaxConnections, "max-connections", 4096, "maximum `number` of connections; at the limit, an unauthenticated or idle one is closed for each new one")
 	fs.IntVar(&c.MaxConnectionsPerAddress, "max-connections-per-address", 0, "maximum `number` of connections from one address, except trusted proxies (default a quarter of max-connections)")

@@ -25,7 +25,7 @@ type membership struct{ org, user ID }
 // foundSession has the revisions of both records of a session, plus one. 0 means
 // that the record was not found.
 type foundSession struct {
-	user             ID
+	owner            ID
 	revision, mirror uint64
 	unread           bool
 }
@@ -82,12 +82,12 @@ func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 	case record.TableSession:
 		var r sessionRecord
 		if err = json.Unmarshal(plain, &r); err == nil {
-			c.session(key, func(s *foundSession, _ ID) { s.user, s.revision = r.User, r.Revision+1 })
+			c.session(key, func(s *foundSession, _ ID) { s.owner, s.revision = r.owner(), r.Revision+1 })
 		}
 	case record.TableSessionOf:
 		var r entryRecord
 		if err = json.Unmarshal(plain, &r); err == nil {
-			c.session(key, func(s *foundSession, user ID) { s.user, s.mirror = user, r.Revision+1 })
+			c.session(key, func(s *foundSession, owner ID) { s.owner, s.mirror = owner, r.Revision+1 })
 		}
 	case record.TableMember, record.TableMemberOf:
 		var r memberRecord
@@ -106,10 +106,10 @@ var objectTable = map[record.Table]record.Table{
 	record.TableOrgName: record.TableOrg, record.TableUserName: record.TableUser, record.TableTokenHash: record.TableToken,
 }
 
-func (c *Checker) session(key []byte, note func(s *foundSession, user ID)) {
-	if h, user, ok := sessionKey(key); ok {
+func (c *Checker) session(key []byte, note func(s *foundSession, owner ID)) {
+	if h, owner, ok := sessionKey(key); ok {
 		s := c.sessions[h]
-		note(&s, user)
+		note(&s, owner)
 		c.sessions[h] = s
 	}
 }
@@ -152,6 +152,6 @@ func (c *Checker) Compare(found *record.Findings) {
 		if s.unread || s.revision == s.mirror {
 			continue
 		}
-		found.Add(record.Describe(record.SessionOfKey(s.user, h)), errors.New("its two records are not of the same time"))
+		found.Add(record.Describe(record.SessionOfKey(s.owner, h)), errors.New("its two records are not of the same time"))
 	}
 }

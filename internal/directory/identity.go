@@ -42,6 +42,11 @@ func (d Reader) tokenIdentity(value string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.identityOf(t)
+}
+
+// identityOf returns a token's identity. An expired token is ErrUnauthenticated.
+func (d Reader) identityOf(t Token) (*Identity, error) {
 	if t.Expired(d.r.Now) {
 		return nil, ErrUnauthenticated
 	}
@@ -55,7 +60,7 @@ func (d Reader) tokenIdentity(value string) (*Identity, error) {
 			return nil, err
 		}
 	}
-	_, err = d.activeUser(t.User)
+	_, err := d.activeUser(t.User)
 	return i, err
 }
 
@@ -93,13 +98,18 @@ func commonFirst(s acl.Set) acl.Set {
 	return s
 }
 
-// SessionIdentity finds a session and the user behind it. An unknown or expired
-// session is ErrUnauthenticated; one whose user is inactive or deleted,
+// SessionIdentity finds a session and the user or token behind it. An unknown or
+// expired session, or one whose token expired or was deleted, is ErrUnauthenticated;
+// one whose user is inactive or deleted,
 // ErrUserInactive.
 func (d Reader) SessionIdentity(h Hash) (Session, *Identity, error) {
 	session, err := d.Session(h)
 	if err != nil {
 		return Session{}, nil, err
+	}
+	if session.Token != 0 {
+		i, err := d.sessionToken(session.Token)
+		return session, i, err
 	}
 	s := d.snapshot()
 	if i, ok := s.users.Get(session.User); ok {
@@ -110,6 +120,18 @@ func (d Reader) SessionIdentity(h Hash) (Session, *Identity, error) {
 		s.users.Put(session.User, i)
 	}
 	return session, i, err
+}
+
+// sessionToken returns the identity of the token that was signed in with.
+func (d Reader) sessionToken(id ID) (*Identity, error) {
+	t, err := d.Token(id)
+	if errors.Is(err, ErrTokenNotFound) {
+		return nil, ErrUnauthenticated
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.identityOf(t)
 }
 
 // userIdentity returns the permissions of a user's session: those from

@@ -79,10 +79,19 @@ func (s *permissions) UnmarshalJSON(b []byte) error {
 
 type sessionRecord struct {
 	Revision uint64    `json:"rev"`
-	User     ID        `json:"user"`
+	User     ID        `json:"user,omitzero"`  // 0 if signed in with a token
+	Token    ID        `json:"token,omitzero"` // the token signed in with
 	Created  time.Time `json:"created"`
 	Expires  time.Time `json:"expires"`
 	Wall     time.Time `json:"wall,omitzero"`
+}
+
+// owner returns the user or the token whose session it is.
+func (r *sessionRecord) owner() ID {
+	if r.Token != 0 {
+		return r.Token
+	}
+	return r.User
 }
 
 type memberRecord struct {

@@ -11,9 +11,11 @@ import (
 // InfluxDB.
 const renewBefore = 5 * time.Minute
 
-// Session is a user's sign-in.
+// Session is a sign-in: a user's with a password, or one with a token. The latter
+// has the token's permissions, and ends with it.
 type Session struct {
-	User    ID
+	User    ID // 0 if signed in with a token
+	Token   ID // 0 if signed in with a password
 	Created time.Time
 	Expires time.Time
 	Wall    time.Time // the system clock at creation or renewal
@@ -39,7 +41,7 @@ func (d Reader) session(h Hash) (*sessionRecord, error) {
 	if r == nil || !d.r.Now.Before(r.Expires) {
 		return nil, ErrUnauthenticated
 	}
-	entry, err := record.Load[entryRecord](d.r, record.SessionOfKey(r.User, h))
+	entry, err := record.Load[entryRecord](d.r, record.SessionOfKey(r.owner(), h))
 	if err != nil {
 		return nil, err
 	}
@@ -55,19 +57,23 @@ func (d Reader) Session(h Hash) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	return Session{r.User, r.Created, r.Expires, r.Wall}, nil
+	return r.session(), nil
+}
+
+func (r *sessionRecord) session() Session {
+	return Session{User: r.User, Token: r.Token, Created: r.Created, Expires: r.Expires, Wall: r.Wall}
 }
 
 func (d Writer) putSession(h Hash, r sessionRecord) error {
-	if err := d.w.PutJSON(record.SessionOfKey(r.User, h), entryRecord{Revision: r.Revision}); err != nil {
+	if err := d.w.PutJSON(record.SessionOfKey(r.owner(), h), entryRecord{Revision: r.Revision}); err != nil {
 		return err
 	}
 	return d.w.PutJSON(record.HashKey(record.TableSession, h), r)
 }
 
-// AddSession signs a user in.
+// AddSession signs somebody in.
 func (d Writer) AddSession(h Hash, s Session) error {
-	return d.putSession(h, sessionRecord{User: s.User, Created: s.Created, Expires: s.Expires, Wall: s.Wall})
+	return d.putSession(h, sessionRecord{User: s.User, Token: s.Token, Created: s.Created, Expires: s.Expires, Wall: s.Wall})
 }
 
 // RenewSession extends a session, or returns ErrUnauthenticated.
@@ -82,9 +88,9 @@ func (d Writer) RenewSession(h Hash, wall time.Time) error {
 	return d.putSession(h, renewed)
 }
 
-// EndSession signs a user out.
-func (d Writer) EndSession(h Hash, user ID) error {
-	if err := d.w.Delete(record.SessionOfKey(user, h)); err != nil {
+// EndSession ends a session of a user or a token.
+func (d Writer) EndSession(h Hash, owner ID) error {
+	if err := d.w.Delete(record.SessionOfKey(owner, h)); err != nil {
 		return err
 	}
 	return d.w.Delete(record.HashKey(record.TableSession, h))
@@ -122,9 +128,17 @@ func sessionKey(k []byte) (h Hash, user ID, ok bool) {
 	return h, user, true
 }
 
+// Owner returns the user or the token whose session it is.
+func (s *Session) Owner() ID {
+	if s.Token != 0 {
+		return s.Token
+	}
+	return s.User
+}
+
 // Expired lists expired sessions and login tokens.
 type Expired struct {
-	sessions map[Hash]ID // and their users
+	sessions map[Hash]ID // and their users or tokens
 	logins   []ID
 }
 
@@ -144,7 +158,7 @@ func (d Reader) Expired() (*Expired, error) {
 			return false, record.Damaged(key, errors.New("its key is of another length"))
 		}
 		if !d.r.Now.Before(r.Expires) {
-			e.sessions[h] = r.User
+			e.sessions[h] = r.owner()
 		}
 		return true, nil
 	})
@@ -161,8 +175,8 @@ func (d Reader) Expired() (*Expired, error) {
 
 // RemoveExpired removes the sessions and login tokens that Expired found.
 func (d Writer) RemoveExpired(e *Expired) error {
-	for h, user := range e.sessions {
-		if err := d.EndSession(h, user); err != nil {
+	for h, owner := range e.sessions {
+		if err := d.EndSession(h, owner); err != nil {
 			return err
 		}
 	}

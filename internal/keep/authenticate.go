@@ -72,12 +72,15 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 		if err != nil {
 			return err
 		}
-		if k.clock.After(s.Wall) {
+		if k.clock.After(s.Wall) || k.clock.After(i.Wall) {
 			return ErrUnauthenticated
 		}
 		renew = s.Due(v.Now)
 		c = newCaller(o, i)
-		c.session, c.hasSession, c.expires = h, true, s.Expires
+		c.session = h
+		if s.Token == 0 {
+			c.hasSession, c.expires = true, s.Expires
+		}
 		return nil
 	})
 	if err == nil && renew {

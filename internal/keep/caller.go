@@ -57,7 +57,7 @@ type Caller struct {
 
 	session     [16]byte // the session's lookup key, for signing out
 	hasSession  bool     // signed in as a user, not with a token
-	inactive    bool // the token is inactive: known, but without permissions
+	inactive    bool     // the token is inactive: known, but without permissions
 	permissions acl.Set
 	names       []string  // name patterns, for a token limited to some names
 	expires     time.Time // zero: never

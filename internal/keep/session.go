@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -12,7 +13,14 @@ func (k *Keep) sessionHash(value string) directory.Hash {
 	return directory.SessionHash(k.records, value)
 }
 
-// Session is a user's sign-in.
+// ServerID identifies the server by its keys: 8 hexadecimal digits that survive
+// restarts and restores, and reveal nothing.
+func (k *Keep) ServerID() string {
+	h := k.records.Hash("server", "")
+	return hex.EncodeToString(h[:4])
+}
+
+// Session is a sign-in.
 type Session struct {
 	Key     string // shown once; only a keyed hash of it is stored
 	Expires time.Time
@@ -71,6 +79,43 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 	return s, nil
 }
 
+// SignInToken creates a session that stands for a token: it has the token's current
+// permissions and limits, and ends with it. An unknown, inactive or expired token is
+// ErrUnauthenticated, and too many failed attempts are CodeTooMany.
+func (k *Keep) SignInToken(ctx context.Context, c Caller, token string) (Session, error) {
+	rec := c.record("sessions.create", 0)
+	var i *directory.Identity
+	find := func(v *view) (err error) {
+		i, err = v.dir.TokenIdentity(token)
+		if err == nil && (i.Inactive || k.clock.After(i.Wall)) || errors.Is(err, ErrUserInactive) {
+			err = ErrUnauthenticated
+		}
+		return err
+	}
+	err := k.readUnaudited(ctx, find)
+	if errors.Is(err, ErrUnauthenticated) {
+		if wait, _, ok := k.limiter.take(k.now(), attempt{k.records.Hash("limiter-token", ""), c.Origin.network()}); !ok {
+			err = tooMany("attempts to sign in", wait)
+		}
+	}
+	if err != nil {
+		return Session{}, k.recordOutcome(rec, k.now(), domain(err))
+	}
+	s := Session{Key: directory.NewTokenValue()}
+	err = k.update(ctx, rec, func(t *tx) error {
+		if err := find(&t.view); err != nil {
+			return err
+		}
+		rec.User, rec.Token = i.UserText, i.TokenText
+		s.Expires = t.Now.Add(k.sessionLength)
+		return t.dir.AddSession(k.sessionHash(s.Key), directory.Session{Token: i.Token, Created: t.Now, Expires: s.Expires, Wall: k.clock.Wall()})
+	})
+	if err != nil {
+		return Session{}, err
+	}
+	return s, nil
+}
+
 // SignOut ends a session.
 func (k *Keep) SignOut(ctx context.Context, c Caller, value string) error {
 	h := k.sessionHash(value)
@@ -80,7 +125,11 @@ func (k *Keep) SignOut(ctx context.Context, c Caller, value string) error {
 		if err != nil {
 			return err
 		}
-		rec.User = s.User.String()
-		return t.dir.EndSession(h, s.User)
+		if s.Token != 0 {
+			rec.Token = s.Token.String()
+		} else {
+			rec.User = s.User.String()
+		}
+		return t.dir.EndSession(h, s.Owner())
 	})
 }
