@@ -70,6 +70,10 @@ func TestConfigPrecedence(t *testing.T) {
 		"log-format":                  {`"json"`, "json", "text", "json"},
 		"trace-endpoint":              {`"http://a"`, "http://a", "http://b", "http://c"},
 		"trace-sample-ratio":          {`0`, "0", "0.5", "1"},
+		"web":                         {`"off"`, "off", "on", "off"},
+		"web-origin":                  {`"https://a"`, "https://a", "https://b:1", "http://c"},
+		"web-base":                    {`"/a"`, "/a", "/b/c", "/d"},
+		"hsts":                        {`true`, "true", "false", "true"},
 		"pprof-address":               {`"127.0.0.1:1"`, "127.0.0.1:1", "localhost:2", "[::1]:3"},
 	}
 	// These settings are only valid together.
@@ -208,6 +212,10 @@ func TestConfigErrors(t *testing.T) {
 		{name: "ratio", args: "--trace-sample-ratio=1.1", want: "--trace-sample-ratio must be a number from 0 to 1"},
 		{name: "drop guard", args: "--drop-guard=-1", want: "--drop-guard must not be negative"},
 		{name: "audit size", args: "--audit-max-size=1", want: "--audit-max-size must be at least 64KiB"},
+		{name: "origin with a path", args: "--web-origin=https://a/", want: "--web-origin must be a scheme and a host"},
+		{name: "origin without a scheme", args: "--web-origin=a.example.com", want: "--web-origin must be a scheme and a host"},
+		{name: "base with a slash at the end", args: "--web-base=/a/", want: "--web-base must be a path"},
+		{name: "base with markup", args: `--web-base=/"`, want: "--web-base must be a path"},
 		{name: "address", args: "--http-bind-address=8086", want: "--http-bind-address must be HOST:PORT"},
 		{name: "certificate alone", args: "--tls-cert=a", want: "--tls-key is required with --tls-cert"},
 		{name: "key alone", args: "--tls-key=a", want: "--tls-cert is required with --tls-key"},

@@ -218,8 +218,8 @@ func TestTLS(t *testing.T) {
 	if err != nil || a.status != 200 || serial != 1 {
 		t.Fatalf("answered %d with certificate %d, %v", a.status, serial, err)
 	}
-	if a.header.Get("Strict-Transport-Security") == "" {
-		t.Error("no Strict-Transport-Security")
+	if a.header.Get("Strict-Transport-Security") != "" {
+		t.Error("Strict-Transport-Security was sent without --hsts")
 	}
 	if _, _, err := connect(tls.VersionTLS12); err == nil {
 		t.Error("TLS 1.2 is spoken")

@@ -46,7 +46,7 @@ type handler struct {
 	limits       *httpapi.Limits
 	readTimeout  time.Duration
 	writeTimeout time.Duration
-	tls          bool
+	hsts         bool
 	version      []string // value of X-Influxdb-Version
 
 	inFlight atomic.Int64
@@ -60,7 +60,7 @@ func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influ
 	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
 	h := &handler{
 		logger: logger, ids: newRequestIDs(), trusted: c.TrustedProxies,
-		readTimeout: c.ReadTimeout, writeTimeout: c.WriteTimeout, tls: c.TLSCert != "",
+		readTimeout: c.ReadTimeout, writeTimeout: c.WriteTimeout, hsts: c.HSTS && c.TLSCert != "",
 		version: []string{influxv2.VersionHeader(c.Version)},
 		influx:  influxv2.New(k, about),
 		vault:   vaultkv.New(k, vaultkv.Config{Version: c.Version, Started: about.Started, Logger: logger}),
@@ -173,7 +173,7 @@ func (h *handler) setHeaders(header http.Header, request string) {
 	header["X-Influxdb-Build"] = headerBuild
 	header["X-Influxdb-Version"] = h.version
 	header["X-Request-Id"] = []string{request}
-	if h.tls {
+	if h.hsts {
 		header["Strict-Transport-Security"] = headerHSTS
 	}
 }

@@ -113,7 +113,7 @@ func TestHandlerHeaders(t *testing.T) {
 			"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Strict-Transport-Security": "",
 		})
 	}
-	h.tls = true
+	h.hsts = true
 	check("/api/v2/things/x", map[string]string{"Strict-Transport-Security": "max-age=31536000"})
 	h.influx = newFake("page", "/page", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Add("Cache-Control", "private")
