@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,12 @@ type Record struct {
 	Count   uint64   `json:"count,omitempty"`   // number of equal accesses that share this record, if more than one
 	Detail  string   `json:"detail,omitempty"`
 
+	// TakenOver lists records of this server's that another one, the Target, has
+	// taken over, so that this log may have them a second time.
+	TakenOver []ID `json:"taken_over,omitempty"`
+	// For is the server whose record this is, if another one took it over.
+	For string `json:"for,omitempty"`
+
 	// Stranger means that the caller had no valid credential. It is not part
 	// of the line.
 	Stranger bool `json:"-"`
@@ -85,7 +92,46 @@ func (r *Record) Append(dst []byte) []byte {
 		dst = strconv.AppendUint(dst, r.Count, 10)
 	}
 	dst = appendField(dst, `,"detail":`, r.Detail)
+	for i, id := range r.TakenOver {
+		if i == 0 {
+			dst = append(append(dst, takenField...), '"')
+		} else {
+			dst = append(dst, `","`...)
+		}
+		dst = hex.AppendEncode(dst, id[:])
+	}
+	if len(r.TakenOver) > 0 {
+		dst = append(dst, `"]`...)
+	}
+	dst = appendField(dst, forField, r.For)
 	return append(dst, '}')
+}
+
+// takenField starts the list of records that another server took over.
+const takenField = `,"taken_over":[`
+
+// forField is the last field of a record that was taken over, so that the record
+// without it is what its own server wrote.
+const forField = `,"for":`
+
+// TakeOver returns a record that another server made, as the one that took it
+// over logs it. server is the other one's ID, of digits and letters.
+func TakeOver(body []byte, server string) []byte {
+	if _, taken := cutFor(body); taken {
+		return body // its server stays the same
+	}
+	return append(append(append(append(bytes.Clone(body[:len(body)-1]), forField...), '"'), server...), '"', '}')
+}
+
+// cutFor returns the record as its own server wrote it, and whether another one has
+// taken it over. The field is the only place where the text can end a record: in a
+// string, each quotation mark would be escaped.
+func cutFor(body []byte) (own []byte, taken bool) {
+	i := bytes.LastIndex(body, []byte(forField))
+	if i < 0 || bytes.IndexByte(body[i+len(forField)+1:], '"') != len(body)-i-len(forField)-3 {
+		return body, false
+	}
+	return append(bytes.Clone(body[:i]), '}'), true
 }
 
 // appendTime writes UTC. RFC 3339 years have four digits; any other year means
@@ -148,6 +194,9 @@ func parseRecord(object []byte, id ID) (Record, error) {
 	}
 	if len(r.Removed) == 0 {
 		r.Removed = nil
+	}
+	if len(r.TakenOver) == 0 {
+		r.TakenOver = nil
 	}
 	return r, nil
 }

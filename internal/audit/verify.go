@@ -39,12 +39,17 @@ type Report struct {
 // contain its line with the same hash; otherwise, the error wraps
 // ErrCheckpoint.
 func Verify(ctx context.Context, path string, check *Checkpoint) (Report, error) {
+	return verify(ctx, path, check, func(header, []byte) error { return nil })
+}
+
+// verify is Verify that calls each with every line.
+func verify(ctx context.Context, path string, check *Checkpoint, each func(header, []byte) error) (Report, error) {
 	segs, err := openSegments(path)
 	if err != nil {
 		return Report{}, err
 	}
 	defer closeSegments(segs)
-	v := verifier{check: check}
+	v := verifier{check: check, each: each}
 	if v.check == nil {
 		v.check = new(Checkpoint)
 	}
@@ -73,6 +78,7 @@ func Verify(ctx context.Context, path string, check *Checkpoint) (Report, error)
 type verifier struct {
 	chain  chain
 	check  *Checkpoint // zero for none
+	each   func(header, []byte) error
 	report Report
 	last   []byte // the last line read
 	file   string // the file that contains it
@@ -136,7 +142,7 @@ func (v *verifier) follow(line []byte) error {
 	v.report.Bytes += int64(len(line))
 	v.report.Last = v.chain.head
 	v.last = append(v.last[:0], line...)
-	return nil
+	return v.each(h, line)
 }
 
 // end makes the checks that are possible only at the end of the log.

@@ -38,7 +38,7 @@ func newAuditVerifyCommand() *cobra.Command {
 	var since string
 	c := config.New()
 	cmd := &cobra.Command{
-		Use:   "verify",
+		Use:   "verify [LOG...]",
 		Short: "Verify that no line of the audit log was changed, removed or added",
 		Long: `Read all files of the audit log and check whether a line was changed, removed, added or
 moved. The server may be running.
@@ -49,11 +49,22 @@ the store. With --since, it is compared with a checkpoint that you saved from an
 run of this command. That works at any time, even against an attacker who can write both
 the log and the store.
 
+Servers that share a store have a log each. Give the files of all of them: each is
+verified, and also that every record is in one log, or explained in two, which happens
+when a server takes over the records of one that has died.
+
 The exit status is 0 if the log is unchanged, and 1 if it isn't.`,
 		Example: `  fluxkeep audit verify --data-dir /var/lib/fluxkeep
-  fluxkeep audit verify --data-dir /var/lib/fluxkeep --json | jq -r .checkpoint`,
-		Args: arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  fluxkeep audit verify --data-dir /var/lib/fluxkeep --json | jq -r .checkpoint
+  fluxkeep audit verify a/audit.log b/audit.log c/audit.log`,
+		Args: arguments(0, -1),
+		RunE: func(cmd *cobra.Command, logs []string) error {
+			if len(logs) > 0 {
+				if since != "" {
+					return usageError(cmd, errors.New("--since is for one log: give it with --audit-log"))
+				}
+				return verifyTogether(cmd, &o, logs)
+			}
 			if err := c.Load(os.Environ()); err != nil {
 				return err
 			}
@@ -82,6 +93,61 @@ type auditReport struct {
 	Missing    uint64    `json:"missing,omitempty"` // lines in older files that are not here
 }
 
+func newAuditReport(log string, r audit.Report) auditReport {
+	return auditReport{
+		Log: log, Files: r.Files, Lines: r.Lines, First: r.First,
+		From: r.FirstTime, To: r.LastTime, Checkpoint: r.Last.String(), Missing: r.Missing,
+	}
+}
+
+func hintAtDamage(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return withHint(err, noLogHint)
+	case errors.As(err, new(*audit.DamageError)):
+		return withHint(err, "the log was changed; the lines before that place are as the server wrote them")
+	}
+	return err
+}
+
+// togetherReport is what verify prints about the logs of several servers.
+type togetherReport struct {
+	Logs    []auditReport `json:"logs"`
+	Records uint64        `json:"records"` // each counted once
+	Copies  uint64        `json:"copies"`  // lines that repeat a record, all explained
+}
+
+func verifyTogether(cmd *cobra.Command, o *output, logs []string) error {
+	var shared []audit.SharedLog
+	for _, path := range logs {
+		shared = append(shared, audit.SharedLog{Path: path})
+	}
+	report, err := audit.VerifyTogether(cmd.Context(), shared)
+	if err != nil {
+		return hintAtDamage(err)
+	}
+	all := togetherReport{Records: report.Records, Copies: report.Copies}
+	for i, r := range report.Logs {
+		all.Logs = append(all.Logs, newAuditReport(logs[i], r))
+	}
+	if o.structured() {
+		return o.printValue(cmd, all)
+	}
+	for i, r := range all.Logs {
+		if err := r.print(cmd, o, report.Logs[i].Torn); err != nil {
+			return err
+		}
+	}
+	if !o.quiet {
+		fmt.Fprintf(cmd.OutOrStdout(), "together they have %s", count(int(all.Records), "record"))
+		if all.Copies > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "; %s repeat records that were taken over", count(int(all.Copies), "line"))
+		}
+		fmt.Fprintln(cmd.OutOrStdout())
+	}
+	return nil
+}
+
 func verifyAudit(cmd *cobra.Command, o *output, c *config.Config, since string) error {
 	if c.AuditLog == "-" {
 		return withHint(errors.New("the audit log goes to standard output, not to a file"), "give the file that it was written to with --audit-log")
@@ -99,19 +165,9 @@ func verifyAudit(cmd *cobra.Command, o *output, c *config.Config, since string) 
 	}
 	report, err := verifyAgainst(cmd.Context(), c.AuditLog, check, vouched)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return withHint(err, noLogHint)
-		}
-		var damage *audit.DamageError
-		if errors.As(err, &damage) {
-			return withHint(err, "the log was changed; the lines before that place are as the server wrote them")
-		}
-		return err
+		return hintAtDamage(err)
 	}
-	r := auditReport{
-		Log: c.AuditLog, Files: report.Files, Lines: report.Lines, First: report.First,
-		From: report.FirstTime, To: report.LastTime, Checkpoint: report.Last.String(), Missing: report.Missing,
-	}
+	r := newAuditReport(c.AuditLog, report)
 	if vouched != nil {
 		r.Vouched = vouched.String()
 	}

@@ -32,7 +32,7 @@ func (d *Data) accept(ctx context.Context) error {
 	if err := d.openStore(discardLog()); err != nil {
 		return err
 	}
-	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys)
+	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys, 0)
 	s := d.Store
 	d.Store = nil
 	return errors.Join(err, s.Close())

@@ -69,7 +69,7 @@ func (d *Data) checkStoreRecords(ctx context.Context, c *config.Config, done *Ch
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	done.CheckReport = report
-	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys)
+	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, 0)
 	if err != nil {
 		return nil, nil // Check has reported it
 	}

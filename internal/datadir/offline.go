@@ -71,5 +71,5 @@ func AuditCheckpoint(ctx context.Context, c *config.Config) (at audit.Checkpoint
 		return at, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	return keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys)
+	return keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, 0)
 }

@@ -22,7 +22,7 @@ import (
 // log's file; the latest clock time; and sums, which a restore recomputes.
 func inBackup(key []byte) bool {
 	switch record.TableOf(key) {
-	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableCheckpoint, record.TableClock,
+	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableClock,
 		record.TableDirectory, record.TableRoot:
 		return false
 	}

@@ -63,15 +63,15 @@ func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damag
 }
 
 // Accept recomputes the sums of a store that no server has open, so that its
-// records are trusted as they are. It stores an audit record, which the next Open
-// moves to the audit log. Like Check, it takes no Caller.
-func Accept(ctx context.Context, s store.Store, keys *seal.Keys) error {
+// records are trusted as they are. It stores an audit record, which the next Open of
+// the server moves to its audit log; server is 0 if the store is its own. Like Check, it takes no Caller.
+func Accept(ctx context.Context, s store.Store, keys *seal.Keys, server ID) error {
 	c := Offline()
 	rec := c.record("damage.accept", 0)
 	rec.ID, rec.Outcome = audit.NewIDs().Next(), audit.Allowed
 	return record.New(s, keys, time.Now).Accept(ctx, func(w *record.Writer) error {
 		rec.Time = w.Now
-		if err := w.Put(outboxKey(rec.ID), rec.Append(nil)); err != nil {
+		if err := w.Put(outboxKey(server, rec.ID), rec.Append(nil)); err != nil {
 			return err
 		}
 		return secretmap.WriteSums(w)
@@ -133,7 +133,7 @@ func (c *checker) decode(k, plain []byte) error {
 		return err
 	}
 	switch record.TableOf(k) {
-	case record.TableOutbox, record.TableCheckpoint, record.TableClock:
+	case record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableClock:
 		return json.Unmarshal(plain, new(json.RawMessage))
 	case record.TableImported:
 		return json.Unmarshal(plain, new(pastRecord))

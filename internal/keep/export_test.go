@@ -10,6 +10,12 @@ import (
 // RemoveExpired does at once what k does now and then.
 func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired(ctx) }
 
+// TakeOver does at once what k does now and then if it leads.
+func (k *Keep) TakeOver(ctx context.Context) error { return k.takeOver(ctx) }
+
+// FlushOutbox does at once what k does every second.
+func (k *Keep) FlushOutbox(ctx context.Context) error { return k.flushOutbox(ctx) }
+
 // DropCaches makes k read everything from the store again.
 func (k *Keep) DropCaches() {
 	k.records.ClearCache()

@@ -50,7 +50,7 @@ func (k *Keep) resolveInDoubt(ctx context.Context) error {
 	err := k.updateUnaudited(ctx, func(t *tx) error {
 		made = made[:0]
 		for _, r := range inDoubt {
-			ok, err := t.Has(outboxKey(r.id))
+			ok, err := t.Has(outboxKey(k.self(), r.id))
 			if err != nil {
 				return err
 			}

@@ -31,6 +31,8 @@ type Config struct {
 	Keys  *seal.Keys  // required
 	Audit *audit.Log  // required
 
+	// Cluster is set if several servers share the store.
+	Cluster Cluster
 	// Logger is for the operator. It never gets values, names, tokens or
 	// passwords. Default: discard.
 	Logger *slog.Logger
@@ -69,6 +71,7 @@ type Config struct {
 // Keep is the gate to the stored data. It is safe for concurrent use.
 type Keep struct {
 	store   store.Store
+	cluster Cluster // nil if the store is this server's own
 	records *record.DB
 	reserve func(context.Context, int64) error // nil: unlimited
 	log     *audit.Log
@@ -113,6 +116,7 @@ type Keep struct {
 func Open(ctx context.Context, c Config) (*Keep, error) {
 	k := &Keep{
 		store:          c.Store,
+		cluster:        c.Cluster,
 		log:            c.Audit,
 		logger:         c.Logger,
 		sleep:          c.Sleep,
@@ -172,6 +176,9 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.done.Go(func() { k.sweepExpired(background) })
 	k.done.Go(func() { k.rotate(background) })
 	k.done.Go(func() { k.warnMisplaced(background) })
+	if k.cluster != nil {
+		k.done.Go(func() { k.watchCluster(background) })
+	}
 	return k, nil
 }
 

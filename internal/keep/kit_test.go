@@ -93,4 +93,5 @@ func records(tb testing.TB, k *keeptest.Kit, table byte) int {
 // sharedStore is a store that other processes may change.
 type sharedStore struct{ store.Store }
 
-func (sharedStore) Exclusive() bool { return false }
+func (sharedStore) Exclusive() bool         { return false }
+func (sharedStore) Revision(...byte) uint64 { return 0 }

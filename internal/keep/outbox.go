@@ -27,8 +27,7 @@ type outbox struct {
 	wake    chan struct{}
 
 	flush   sync.Mutex       // held while one flush runs; guards what follows
-	settled []audit.ID       // durable in the log, and still in the store
-	retry   bool             // removing these is in doubt
+	settled []audit.ID       // durable in the log, and maybe still in the store
 	stored  audit.Checkpoint // the checkpoint in the store
 }
 
@@ -43,9 +42,41 @@ const (
 	outboxFull  = 4096
 )
 
-func outboxKey(id audit.ID) []byte { return append(record.Key(record.TableOutbox), id[:]...) }
+// Each server has an outbox and a checkpoint of its own. The keys of a server whose
+// store no other shares have no ID.
 
-func (t *tx) putOutbox(id audit.ID, line []byte) error { return t.w.Put(outboxKey(id), line) }
+func outboxKey(server ID, id audit.ID) []byte {
+	return append(serverKey(record.TableOutbox, server), id[:]...)
+}
+
+func checkpointKey(server ID) []byte { return serverKey(record.TableCheckpoint, server) }
+
+func serverKey(table record.Table, server ID) []byte {
+	if server == 0 {
+		return record.Key(table)
+	}
+	return record.Key(table, server)
+}
+
+func (t *tx) putOutbox(id audit.ID, line []byte) error {
+	return t.w.Put(outboxKey(t.k.self(), id), line)
+}
+
+// eachInOutbox calls fn with each record in a server's outbox, until it returns
+// false or an error.
+func (v *view) eachInOutbox(server ID, fn func(id audit.ID, line []byte) (bool, error)) error {
+	prefix := serverKey(record.TableOutbox, server)
+	return v.ScanPrefix(prefix, func(key, sealed []byte) (bool, error) {
+		line, err := v.Open(key, sealed)
+		if err != nil {
+			return false, err
+		}
+		if len(key) != len(prefix)+len(audit.ID{}) {
+			return false, record.Damaged(key, errors.New("its key is not a record ID"))
+		}
+		return fn(audit.ID(key[len(prefix):]), line)
+	})
+}
 
 // deliver appends the record of a durable change to the log. If that fails, the
 // record is safe in the store and is appended once the log can be written; until
@@ -95,6 +126,9 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	defer o.flush.Unlock()
 	// This frees more space than it takes, and Open depends on it.
 	ctx = store.WithReserve(ctx)
+	if err := k.acknowledgeTaken(ctx); err != nil {
+		return fmt.Errorf("log what other servers took over: %w", err)
+	}
 	if err := k.resolveInDoubt(ctx); err != nil {
 		return fmt.Errorf("resolve changes in doubt: %w", err)
 	}
@@ -110,18 +144,16 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 		return nil
 	}
 	err = k.updateUnaudited(ctx, func(t *tx) error {
-		remove := t.w.Remove
-		if o.retry {
-			remove = t.w.Delete
+		keys := make([][]byte, len(o.settled))
+		for i, id := range o.settled {
+			keys[i] = outboxKey(k.self(), id)
 		}
-		for _, id := range o.settled {
-			if err := remove(outboxKey(id)); err != nil {
-				return err
-			}
+		if err := t.w.RemoveAll(keys); err != nil {
+			return err
 		}
-		return t.w.PutJSON(record.Key(record.TableCheckpoint), at)
+		return t.w.PutJSON(checkpointKey(k.self()), at)
 	})
-	if o.retry = err != nil; err == nil {
+	if err == nil {
 		o.settled, o.stored = nil, at
 	}
 	return err
@@ -157,16 +189,16 @@ func (k *Keep) retryMissed() error {
 }
 
 // AuditCheckpoint returns the position up to which the store vouches for the audit
-// log, zero if there is none yet. It takes no Caller because it is for offline
-// verification.
-func AuditCheckpoint(ctx context.Context, s store.Store, keys *seal.Keys) (audit.Checkpoint, error) {
-	return auditCheckpoint(ctx, record.New(s, keys, time.Now))
+// log of a server, zero if there is none yet. server is 0 if the store is its own.
+// It takes no Caller because it is for offline verification.
+func AuditCheckpoint(ctx context.Context, s store.Store, keys *seal.Keys, server ID) (audit.Checkpoint, error) {
+	return auditCheckpoint(ctx, record.New(s, keys, time.Now), server)
 }
 
-func auditCheckpoint(ctx context.Context, records *record.DB) (audit.Checkpoint, error) {
+func auditCheckpoint(ctx context.Context, records *record.DB, server ID) (audit.Checkpoint, error) {
 	var at audit.Checkpoint
 	err := records.View(ctx, func(r *record.Reader) error {
-		stored, err := record.Load[audit.Checkpoint](r, record.Key(record.TableCheckpoint))
+		stored, err := record.Load[audit.Checkpoint](r, checkpointKey(server))
 		if stored != nil {
 			at = *stored
 		}
@@ -178,23 +210,14 @@ func auditCheckpoint(ctx context.Context, records *record.DB) (audit.Checkpoint,
 // recoverOutbox runs at startup. It appends the records that are in the store but
 // not yet in the log, and then empties the outbox.
 func (k *Keep) recoverOutbox(ctx context.Context) error {
-	since, err := auditCheckpoint(ctx, k.records)
+	since, err := auditCheckpoint(ctx, k.records, k.self())
 	if err != nil {
 		return err
 	}
 	k.outbox.stored = since
 	n, err := k.log.Recover(since, func(yield func(audit.ID, []byte) error) error {
 		return k.readUnaudited(ctx, func(v *view) error {
-			return v.ScanPrefix(record.Key(record.TableOutbox), func(key, sealed []byte) (bool, error) {
-				line, err := v.Open(key, sealed)
-				if err != nil {
-					return false, err
-				}
-				if len(key) != 1+len(audit.ID{}) {
-					return false, record.Damaged(key, errors.New("its key is not a record ID"))
-				}
-				return true, yield(audit.ID(key[1:]), line)
-			})
+			return v.eachInOutbox(k.self(), func(id audit.ID, line []byte) (bool, error) { return true, yield(id, line) })
 		})
 	})
 	if err != nil {

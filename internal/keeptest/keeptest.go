@@ -58,6 +58,7 @@ type Kit struct {
 	Password      string // of the user, whose name is "admin"; the organization is "acme"
 
 	opts     Options
+	shares   bool // the store belongs to another Kit
 	tampered bool
 	saved    *atomic.Pointer[seal.Keys] // after a rotation
 	keys     *seal.Keys
@@ -92,8 +93,10 @@ func New(tb testing.TB, o *Options) *Kit {
 func (k *Kit) open(tb testing.TB) {
 	tb.Helper()
 	var err error
-	if k.store, err = pebblestore.Open(filepath.Join(k.Dir, "store"), nil); err != nil {
-		tb.Fatal(err)
+	if !k.shares {
+		if k.store, err = pebblestore.Open(filepath.Join(k.Dir, "store"), nil); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	if k.log, err = audit.Open(k.Audit, &audit.Options{FS: k.opts.AuditFS}); err != nil {
 		tb.Fatal(err)
@@ -137,8 +140,10 @@ func (k *Kit) Close(tb testing.TB) {
 		if !k.tampered && !tb.Failed() {
 			k.verifySums(tb)
 		}
-		if err := k.store.Close(); err != nil {
-			tb.Errorf("close the store: %v", err)
+		if !k.shares {
+			if err := k.store.Close(); err != nil {
+				tb.Errorf("close the store: %v", err)
+			}
 		}
 		if err := k.log.Close(); err != nil {
 			tb.Errorf("close the audit log: %v", err)
@@ -172,6 +177,19 @@ func (k *Kit) Reopen(tb testing.TB) {
 	tb.Helper()
 	k.Close(tb)
 	k.open(tb)
+}
+
+// Beside starts another server on the same store. It has a clock and an audit log
+// of its own, and ends before k does.
+func (k *Kit) Beside(tb testing.TB, o *Options) *Kit {
+	tb.Helper()
+	b := *k
+	b.opts, b.shares = *o, true
+	b.Log, b.Clock, b.Dir = &bytes.Buffer{}, &Clock{now: k.Clock.Now()}, tb.TempDir()
+	b.Audit = filepath.Join(b.Dir, filepath.Base(k.Audit))
+	b.open(tb)
+	tb.Cleanup(func() { b.Close(tb) })
+	return &b
 }
 
 // Clone closes the Kit and returns another on a copy of its data, for tests
@@ -212,7 +230,7 @@ func (k *Kit) Contents(tb testing.TB) map[string]string {
 // log, or has sums of such records.
 func changesByItself(key []byte) bool {
 	switch record.TableOf(key) {
-	case record.TableOutbox, record.TableCheckpoint, record.TableDirectory, record.TableRoot:
+	case record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableDirectory, record.TableRoot:
 		return true
 	}
 	return false

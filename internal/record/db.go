@@ -62,11 +62,15 @@ func (db *DB) Hash(purpose, text string) Hash { return db.Keys().Lookup(purpose,
 // ClearCache drops all decoded records.
 func (db *DB) ClearCache() { db.cache.Clear() }
 
-// View calls fn with a consistent snapshot of durable data; see store.Store.
+// View calls fn with a consistent snapshot of durable data; see store.Store. The
+// time is that of the snapshot, for which View may have to wait.
 func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
-	r := &Reader{Now: db.now(), ctx: ctx, db: db, durable: true}
-	return db.store.View(ctx, func(s store.Reader) error {
-		r.store = s
+	return db.view(&Reader{ctx: ctx, db: db, durable: true}, fn)
+}
+
+func (db *DB) view(r *Reader, fn func(*Reader) error) error {
+	return db.store.View(r.ctx, func(s store.Reader) error {
+		r.Now, r.store = db.now(), s
 		return fn(r)
 	})
 }
@@ -74,10 +78,7 @@ func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 // Inspect is View for verifying sums: no record is refused as suspect. pause is
 // called between records. It may wait, and its error ends the verification.
 func (db *DB) Inspect(ctx context.Context, pause func() error, fn func(*Reader) error) error {
-	return db.View(ctx, func(r *Reader) error {
-		r.pause = pause
-		return fn(r)
-	})
+	return db.view(&Reader{ctx: ctx, db: db, durable: true, pause: pause}, fn)
 }
 
 // Update calls fn, possibly more than once, and commits its writes durably and

@@ -36,8 +36,9 @@ const (
 	TableSessionOf  Table = 'E' // user, hash of the session's key
 	TableMember     Table = 'b' // organization, user
 	TableMemberOf   Table = 'B' // user, organization
-	TableOutbox     Table = 'a' // audit record
-	TableCheckpoint Table = 'z' // nothing
+	TableOutbox     Table = 'a' // audit record; in a shared store, server, audit record
+	TableTaken      Table = 'k' // server, audit record: what another server took from its outbox
+	TableCheckpoint Table = 'z' // nothing; in a shared store, server
 	TableClock      Table = 'l' // nothing; the latest time that was seen
 	TableSetUp      Table = 'i' // nothing; keeps setup closed when all users and organizations are deleted
 	TableImported   Table = 'p' // hash of the object; what the last import found of it
@@ -174,6 +175,8 @@ func Describe(k []byte) string {
 		return fmt.Sprintf("the membership of user %s in organization %s", id(1), id(9))
 	case TableOutbox:
 		return "an audit record in the store"
+	case TableTaken:
+		return "a list of audit records that another server took over"
 	case TableCheckpoint:
 		return "the audit checkpoint"
 	case TableClock:

@@ -44,7 +44,7 @@ func (r *Reader) element(key, plain []byte) Sum {
 // rewritten reports whether a table's records are rewritten under their keys.
 func rewritten(t Table) bool {
 	switch t {
-	case TableSecret, TableVersion, TableChanges, TableOutbox:
+	case TableSecret, TableVersion, TableChanges, TableOutbox, TableTaken:
 		return false
 	}
 	return true

@@ -113,6 +113,16 @@ func change(w *record.Writer, random *rand.Rand) error {
 	case 3:
 		return object(record.Key(record.TableCheckpoint))
 	case 4:
+		if random.IntN(2) == 0 {
+			var keys [][]byte
+			err := w.ScanPrefix(record.Key(record.TableOutbox), func(key, _ []byte) (bool, error) {
+				if random.IntN(3) > 0 {
+					keys = append(keys, bytes.Clone(key), binaryKey(record.TableOutbox, random.Uint64()))
+				}
+				return true, nil
+			})
+			return errors.Join(err, w.RemoveAll(keys))
+		}
 		return w.Put(binaryKey(record.TableOutbox, version), nil)
 	case 5:
 		return w.DeleteMap(id, id)

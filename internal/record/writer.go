@@ -1,8 +1,10 @@
 package record
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/store"
@@ -145,6 +147,43 @@ func (w *Writer) Remove(key []byte) error {
 	w.changed.toggle(key, w.element(key, nil))
 	return w.tx.Delete(key)
 }
+
+// RemoveAll is Remove for several records, of which some may not exist. It sorts
+// keys. Records between which there are no others are removed with one operation,
+// of which some stores take only a few in a transaction.
+func (w *Writer) RemoveAll(keys [][]byte) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	slices.SortFunc(keys, bytes.Compare)
+	type keyRange struct{ first, last []byte }
+	var ranges []keyRange
+	apart := true
+	err := w.Scan(keys[0], after(keys[len(keys)-1]), func(key, _ []byte) (bool, error) {
+		for bytes.Compare(keys[0], key) < 0 {
+			keys = keys[1:]
+		}
+		if !bytes.Equal(keys[0], key) {
+			apart = true
+			return true, nil
+		}
+		w.changed.toggle(key, w.element(key, nil))
+		if apart {
+			ranges = append(ranges, keyRange{first: keys[0]})
+		}
+		ranges[len(ranges)-1].last, apart = keys[0], false
+		return true, nil
+	})
+	for _, r := range ranges {
+		if err == nil {
+			err = w.tx.DeleteRange(r.first, after(r.last))
+		}
+	}
+	return err
+}
+
+// after returns the first key after key.
+func after(key []byte) []byte { return append(bytes.Clone(key), 0) }
 
 // DeleteMap removes an organization's map: its head and state, and all records
 // of map m.

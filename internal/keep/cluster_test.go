@@ -1,0 +1,291 @@
+package keep_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// cluster is what the servers on one store know of each other.
+type cluster struct {
+	mu      sync.Mutex
+	running []keep.ID
+	leader  keep.ID
+}
+
+func (c *cluster) start(id keep.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = append(c.running, id)
+}
+
+func (c *cluster) stop(id keep.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running = slices.DeleteFunc(c.running, func(r keep.ID) bool { return r == id })
+}
+
+// member is a server's part in a cluster.
+type member struct {
+	*cluster
+	id keep.ID
+}
+
+func (m member) Self() keep.ID { return m.id }
+
+func (m member) Running(context.Context) ([]keep.ID, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.running), nil
+}
+
+func (m member) Leads() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.leader == m.id
+}
+
+const serverA, serverB, serverC keep.ID = 0xa1, 0xb1, 0xc1
+
+// twoServers starts two servers on one store. None of them leads.
+func twoServers(t *testing.T) (a, b *keeptest.Kit, c *cluster) {
+	c = &cluster{}
+	a = keeptest.New(t, c.options(serverA))
+	return a, a.Beside(t, c.options(serverB)), c
+}
+
+func (c *cluster) options(id keep.ID) *keeptest.Options {
+	c.start(id)
+	return &keeptest.Options{
+		Wrap:      func(s store.Store) store.Store { return sharedStore{s} },
+		Configure: func(k *keep.Config) { k.Cluster = member{c, id} },
+	}
+}
+
+// TestOtherServersChanges checks that what one server acknowledged is what the next
+// answer of another shows, whatever that one has in its caches.
+func TestOtherServersChanges(t *testing.T) {
+	a, b, _ := twoServers(t)
+	token := a.MustToken(t, keep.NewToken{Permissions: keeptest.WriteSecrets(a.Org)})
+	for _, servers := range [][2]*keeptest.Kit{{a, b}, {b, a}} {
+		here, there := servers[0], servers[1]
+		for _, value := range []string{"1", "2", "3"} {
+			here.MustChange(t, set("name", value))
+			if got := there.MustValues(t)["name"]; got != value {
+				t.Fatalf("the other server shows %q, want %q", got, value)
+			}
+		}
+		// Both write to one map in turn.
+		for range 5 {
+			before := there.MustChange(t, set("turn", "there"))
+			if after := here.MustChange(t, set("turn", "here")); after != before+1 {
+				t.Fatalf("version %d follows version %d", after, before)
+			}
+		}
+	}
+	letIn := func(k *keeptest.Kit) bool {
+		c := k.MustCaller(t, keep.Vault, token.Value)
+		return c.Permissions() != nil
+	}
+	for range 3 {
+		for _, active := range []bool{true, false} {
+			if _, err := a.UpdateToken(t.Context(), a.Operator(t, keep.InfluxDB), token.ID, keep.TokenUpdate{Active: &active}); err != nil {
+				t.Fatal(err)
+			}
+			if letIn(a) != active || letIn(b) != active {
+				t.Errorf("the token is active: %t, and the servers say %t and %t", active, letIn(a), letIn(b))
+			}
+		}
+	}
+}
+
+// lateView lets something happen while a View is open.
+type lateView struct {
+	sharedStore
+	opened func() // called once
+}
+
+func (l *lateView) View(ctx context.Context, fn func(store.Reader) error) error {
+	return l.sharedStore.View(ctx, func(r store.Reader) error {
+		if opened := l.opened; opened != nil {
+			l.opened = nil
+			opened()
+		}
+		return fn(r)
+	})
+}
+
+// TestCacheFilledByAnOldView checks that what a transaction has read from an older
+// state, and put into a cache after another server has changed it, is never used
+// for the new state.
+func TestCacheFilledByAnOldView(t *testing.T) {
+	c := &cluster{}
+	a := keeptest.New(t, c.options(serverA))
+	late := &lateView{}
+	o := c.options(serverB)
+	o.Wrap = func(s store.Store) store.Store { late.Store = s; return late }
+	b := a.Beside(t, o)
+
+	token := a.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(a.Org)})
+	off := false
+	late.opened = func() {
+		if _, err := a.UpdateToken(t.Context(), a.Operator(t, keep.InfluxDB), token.ID, keep.TokenUpdate{Active: &off}); err != nil {
+			t.Error(err)
+		}
+	}
+	if c := b.MustCaller(t, keep.Vault, token.Value); c.Permissions() == nil {
+		t.Fatal("a View that began before the change must not show it")
+	}
+	if c := b.MustCaller(t, keep.Vault, token.Value); c.Permissions() != nil {
+		t.Error("the token is let in after it was deactivated")
+	}
+
+	a.MustChange(t, set("name", "old"))
+	op := b.Operator(t, keep.Vault)
+	late.opened = func() { a.MustChange(t, set("name", "new")) }
+	if _, err := b.Values(t.Context(), op, b.Org, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.MustValues(t)["name"]; got != "new" {
+		t.Errorf("the server shows %q", got)
+	}
+}
+
+// dying is the store of a server that keeps its audit records there, as if it died
+// before it could remove them.
+type dying struct {
+	sharedStore
+	died atomic.Bool
+}
+
+func (d *dying) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if d.died.Load() && store.MayUseReserve(ctx) { // only the outbox is emptied with it
+		return store.ErrUnavailable
+	}
+	return d.sharedStore.Update(ctx, fn)
+}
+
+// TestTakeOver lets a server die with audit records in the store, has another take
+// them over, and brings the dead one back: each change is in a log, counts once, and
+// copies are explained.
+func TestTakeOver(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		logged bool // in the dead server's log, on its disk
+		copies uint64
+	}{
+		{"logged and synced", true, 3},
+		{"not logged", false, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := &cluster{}
+			a := keeptest.New(t, c.options(serverA))
+			under := &dying{}
+			o := c.options(serverB)
+			o.Wrap = func(s store.Store) store.Store { under.Store = s; return under }
+			b := a.Beside(t, o)
+			changes := func() (all, taken int) {
+				records, _ := a.AuditRecords(t, 0)
+				for _, r := range records {
+					if r.Action == "secrets.write" {
+						all++
+						if r.For == serverB.String() {
+							taken++
+						}
+					}
+				}
+				return all, taken
+			}
+			if err := a.FlushOutbox(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+
+			under.died.Store(true)
+			_, end := b.AuditRecords(t, 0)
+			for _, value := range []string{"1", "2", "3"} {
+				b.MustChange(t, set("name", value))
+			}
+			b.Close(t)
+			if !tt.logged {
+				if err := os.Truncate(b.Audit, end); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := a.TakeOver(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if all, _ := changes(); all != 0 {
+				t.Fatalf("%d records of a running server were taken over", all)
+			}
+			c.stop(serverB)
+			if err := a.TakeOver(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if all, taken := changes(); all != 3 || taken != 3 {
+				t.Fatalf("%d of %d records were taken over, want 3 of 3", taken, all)
+			}
+			logs := []audit.SharedLog{{Path: a.Audit}, {Path: b.Audit}}
+			_, err := audit.VerifyTogether(t.Context(), logs)
+			if unexplained := errors.As(err, new(*audit.DamageError)); unexplained != tt.logged {
+				t.Fatalf("before the dead server is back: %v", err)
+			}
+
+			under.died.Store(false)
+			c.start(serverB)
+			b.Reopen(t)
+			b.MustChange(t, set("name", "4"))
+			report, err := audit.VerifyTogether(t.Context(), logs)
+			if err != nil || report.Copies != tt.copies {
+				t.Fatalf("after the dead server is back: %d copies, %v; want %d", report.Copies, err, tt.copies)
+			}
+			if got := outcomes(t, b, "audit.taken-over"); len(got) != 1 {
+				t.Errorf("the server that is back has %d entries about what was taken over, want 1", len(got))
+			}
+			if err := b.FlushOutbox(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := records(t, a, 'k'); n != 0 {
+				t.Errorf("%d lists of what was taken over stay in the store", n)
+			}
+			if got := b.MustValues(t)["name"]; got != "4" {
+				t.Errorf("the secret is %q", got)
+			}
+		})
+	}
+}
+
+// TestPausedServer takes over the records of a server that is not dead: it finds out
+// and explains the copies.
+func TestPausedServer(t *testing.T) {
+	c := &cluster{}
+	a := keeptest.New(t, c.options(serverA))
+	under := &dying{}
+	o := c.options(serverB)
+	o.Wrap = func(s store.Store) store.Store { under.Store = s; return under }
+	b := a.Beside(t, o)
+	under.died.Store(true)
+	b.MustChange(t, set("name", "1"))
+	c.stop(serverB)
+	if err := a.TakeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.start(serverB)
+	under.died.Store(false)
+	b.MustChange(t, set("name", "2"))
+	if err := b.FlushOutbox(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	report, err := audit.VerifyTogether(t.Context(), []audit.SharedLog{{Path: a.Audit}, {Path: b.Audit}})
+	if err != nil || report.Copies != 1 {
+		t.Errorf("%d copies, %v; want 1", report.Copies, err)
+	}
+}
