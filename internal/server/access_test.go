@@ -14,49 +14,46 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// access is a row of the table of access: a route, what is sent, and what the
-// people of each column are answered.
+// access is a row of the access table: a route, a request body, and the status that
+// the callers of each column get.
 type access struct {
-	// route is a line of a protocol's table of routes. Vault's stand here
-	// without the place where they are served, /v1/ or /influxd/v1/: both
-	// answer the same. A variation may follow:
+	// route is a line of a protocol's route table. Vault's routes have no prefix,
+	// since /v1/ and /influxd/v1/ give the same answers. A variation may follow:
 	//
-	//	(own)      the user or the token in the path is that of who asks
+	//	(own)      the path has the caller's own user or token
 	//	(token)    only tokens are tried
-	//	(session)  only sessions are tried, with the old password beside them
+	//	(session)  only sessions are tried, together with the old password
 	route string
 	body  string
-	// want has a status for each column, "-" where there is nobody to try, and
-	// "none" for Vault's way to say that a list is empty, which is 404;
-	// "all 200" stands for the same in all.
+	// want has a status for each column: "-" where there is no caller to try, and
+	// "none" for the 404 that is Vault's empty list. "all 200" is short for the
+	// same status in each column.
 	want string
-	// free says that nothing of anybody's is told, so that who was answered is
-	// not recorded.
+	// free says that the answer reveals nothing, so the request isn't recorded.
 	free bool
 }
 
-// columns are those who ask; world.populate makes them. All in one column must
-// be answered the same.
+// columns are the kinds of callers, which world.populate creates. All callers of a
+// column must get the same answer.
 //
-//	unknown   nobody; a token or a session that is wrong, has expired or ended;
+//	unknown   no credential; a wrong, expired or ended token or session;
 //	          a login token whose parent is deleted, inactive or expired
-//	inactive  a token that is switched off, and would be an operator's
-//	gone      a token or a session of a user who was deleted or made inactive
+//	inactive  an inactive operator token
+//	gone      a token or a session of a deleted or inactive user
 //	stranger  the owner of another organization, with token and session
 //	reader    a token that reads the organization's secrets
-//	limited   a token that reads and writes those whose names begin with b
+//	limited   a token that reads and writes the secrets whose names begin with b
 //	writer    a token that reads and writes the organization's secrets
-//	login     a login token of the writer's
+//	login     the writer's login token
 //	member    a member's token and session
 //	owner     an owner's token and session
-//	operator  an operator's token, and the session of the instance's owner
+//	operator  an operator token, and the session of the instance's owner
 var columns = strings.Fields("unknown inactive gone stranger reader limited writer login member owner operator")
 
 // influxAccess is the table for InfluxDB's protocol.
 //
-// An organization that the caller may not read is "not found" where something
-// of it is asked for. Lists hold what the caller may read, which may be
-// nothing.
+// Requests for parts of an organization that the caller can't read answer "not
+// found". Lists contain what the caller can read, which may be nothing.
 func influxAccess() []access {
 	const version = `{"version":1}`
 	const permission = `{"orgID":"{orgID}","permissions":[{"action":"read","resource":{"type":"secrets","orgID":"{orgID}"}}]}`
@@ -139,8 +136,8 @@ func influxAccess() []access {
 	}
 }
 
-// vaultAccess is the table for Vault's protocol, at both addresses. It has one
-// answer to all who may not: permission denied.
+// vaultAccess is the table for Vault's protocol, at both addresses. Every refusal is
+// "permission denied".
 func vaultAccess() []access {
 	const data, versions, settings = `{"data":{"a":"x"}}`, `{"versions":[1]}`, `{"max_versions":5}`
 	const paths = `{"paths":["secret/data/{org...}"]}`
@@ -205,7 +202,7 @@ func vaultAccess() []access {
 	}
 }
 
-// name and variation take the route of a row apart.
+// name and variation are the two parts of a row's route.
 func (a *access) name() string { name, _, _ := strings.Cut(a.route, " ("); return name }
 
 func (a *access) variation() string {
@@ -213,8 +210,8 @@ func (a *access) variation() string {
 	return strings.TrimSuffix(v, ")")
 }
 
-// status is what the people of a column are answered, 0 when none of them is
-// tried. With empty it is no refusal.
+// status returns the status for a column, or 0 if its callers aren't tried. empty
+// says that it stands for an empty list rather than a refusal.
 func (a *access) status(t testing.TB, column string) (status int, empty bool) {
 	t.Helper()
 	text, all := strings.CutPrefix(a.want, "all ")
@@ -236,14 +233,14 @@ func (a *access) status(t testing.TB, column string) (status int, empty bool) {
 	return status, false
 }
 
-// at returns the row for one of the places of Vault's protocol.
+// at returns the row for one of the two prefixes of Vault's protocol.
 func (a access) at(prefix string) access {
 	method, rest, _ := strings.Cut(a.route, " ")
 	a.route = method + " " + prefix + rest
 	return a
 }
 
-// table is the whole table, by protocol.
+// table returns the whole table, by protocol.
 func table() map[string][]access {
 	all := map[string][]access{"influxdb": influxAccess()}
 	for _, row := range vaultAccess() {
@@ -258,11 +255,11 @@ func rows() []access {
 	return slices.Concat(all["influxdb"], all["vault"], all["influxd"])
 }
 
-// TestAccessIsComplete: every route of every protocol has a row, and every row
-// a route.
+// TestAccessIsComplete checks that every route of every protocol has a row, and every
+// row a route.
 func TestAccessIsComplete(t *testing.T) {
 	w := newWorld(t)
-	routes := map[string]bool{"GET " + metricsPath: true} // in no protocol's table
+	routes := map[string]bool{"GET " + metricsPath: true} // belongs to no protocol
 	for _, p := range []protocol{w.handler.influx, w.handler.vault} {
 		for _, r := range p.Routes() {
 			routes[r.Method+" "+r.Pattern] = true
@@ -291,8 +288,8 @@ func TestAccessIsComplete(t *testing.T) {
 	}
 }
 
-// TestAccess tries everybody at every route. Who may not changes nothing, is
-// told nothing, not even whether there is something, and is in the audit log.
+// TestAccess tries every caller at every route. A refused request changes nothing,
+// reveals nothing, not even what exists, and is in the audit log.
 func TestAccess(t *testing.T) {
 	beginning := newWorld(t)
 	for protocol, rows := range table() {
@@ -303,8 +300,7 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// tryAll tries everybody at some rows, each time in the world of the
-// beginning.
+// tryAll tries every caller at the given rows, each time in a fresh world.
 func (w *world) tryAll(t *testing.T, rows []access) {
 	beginning, w := w, w.clone(t)
 	tried, refused := 0, 0
@@ -326,7 +322,7 @@ func (w *world) tryAll(t *testing.T, rows []access) {
 				refused++
 			}
 			w.Clock.Advance(row.pause())
-			// What is allowed may go on in the background.
+			// An allowed operation may continue in the background.
 			if changed := w.try(t, row, &p, want, empty); changed || want < 300 && !row.reads() {
 				w.forget(t)
 				w = beginning.clone(t)
@@ -339,8 +335,8 @@ func (w *world) tryAll(t *testing.T, rows []access) {
 	t.Logf("%d rows, %d requests, %d of them refused", len(rows), tried, refused)
 }
 
-// pause is how much time passes in front of a request. Attempts to log in are
-// limited.
+// pause is how far the clock moves before each request, since attempts to sign in
+// are limited.
 func (a *access) pause() time.Duration {
 	if strings.HasSuffix(a.route, "/login") {
 		return 6 * time.Second
@@ -363,7 +359,7 @@ func (a *access) skips(p *person) bool {
 	return false
 }
 
-// request makes a row's request as one of the people sends it.
+// request returns a row's request as a caller sends it.
 func (a *access) request(w *world, p *person, replace *strings.Replacer) *http.Request {
 	method, pattern, _ := strings.Cut(a.name(), " ")
 	r := httptest.NewRequest(method, replace.Replace(pattern), strings.NewReader(replace.Replace(a.body)))
@@ -427,7 +423,7 @@ func (w *world) try(t *testing.T, row access, p *person, want int, empty bool) (
 	switch want {
 	case 401, 403, 404:
 	default:
-		return changed // it was not the caller that was wrong
+		return changed // it isn't the caller that is refused
 	}
 	if want != 404 || !row.free {
 		if len(records) == 0 || slices.ContainsFunc(records, func(r audit.Record) bool { return r.Outcome != audit.Refused }) {
@@ -435,10 +431,10 @@ func (w *world) try(t *testing.T, row access, p *person, want int, empty bool) (
 		}
 	}
 	if p.column == "operator" || row.variation() == "own" {
-		return changed // they know that it is there
+		return changed // this caller knows that it exists
 	}
-	// Asked for what is not there, the answer is the same. That an organization
-	// is there, and its tokens, is no secret to those who may read it.
+	// A request for a missing object gets the same answer. Callers who can read an
+	// organization may know that it and its tokens exist.
 	const absent keep.ID = 0xdeadbeef
 	org := w.org
 	if !w.readsOrg(p) {
@@ -457,13 +453,13 @@ func (w *world) readsOrg(p *person) bool {
 	return !slices.Contains([]string{"unknown", "inactive", "gone", "stranger"}, p.column)
 }
 
-// placeholders replaces what stands in braces in paths and bodies.
+// placeholders replaces the names in braces in paths and bodies.
 func (w *world) placeholders(org, user, token keep.ID) *strings.Replacer {
 	return strings.NewReplacer("{orgID}", org.String(), "{userID}", user.String(), "{authID}", token.String(),
 		"{secretID}", "a", "{org...}", org.String(), "{path...}", "secret/data/"+org.String())
 }
 
-// TestOpenRoutesReadLittle: who is not known can't make the server hold long
+// TestOpenRoutesReadLittle checks that strangers can't make the server hold long
 // bodies.
 func TestOpenRoutesReadLittle(t *testing.T) {
 	w := newWorld(t)
@@ -478,7 +474,7 @@ func TestOpenRoutesReadLittle(t *testing.T) {
 			reads++
 			row := access{route: route.Method + " " + route.Pattern, body: long}
 			if got := w.ask(row.request(w, &nobody, w.placeholders(w.org, w.user, w.token))); got.Code != http.StatusRequestEntityTooLarge {
-				t.Errorf("%s takes %d bytes from anybody: %d", row.route, len(long), got.Code)
+				t.Errorf("%s reads %d bytes from a stranger: %d", row.route, len(long), got.Code)
 			}
 		}
 	}

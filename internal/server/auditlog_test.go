@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestAuditLogWarnings checks that the server says what is wrong with its audit
-// log although it can be written.
+// TestAuditLogWarnings checks that the server warns about problems with an audit log
+// that is writable.
 func TestAuditLogWarnings(t *testing.T) {
 	health := func(s *testServer) string {
 		t.Helper()

@@ -12,8 +12,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
-// BenchmarkSocket compares a bare net/http server with one that has all that
-// this package puts in front of a handler, over connections that stay open.
+// BenchmarkSocket compares a bare net/http server with one that has this package's
+// layers around its handler, over persistent connections.
 func BenchmarkSocket(b *testing.B) {
 	body := make([]byte, 512)
 	fn := func(w http.ResponseWriter, _ *http.Request) {

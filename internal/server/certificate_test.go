@@ -48,7 +48,7 @@ func makeCertificate(t testing.TB, serial int64, starts, expires time.Time) (cer
 
 type certificateFiles struct{ cert, key string }
 
-// put writes a new certificate into both files, each at once. It is valid now.
+// put replaces both files with a new certificate, which is valid now.
 func (f certificateFiles) put(t testing.TB, serial int64) {
 	t.Helper()
 	f.putValid(t, serial, -time.Hour, time.Hour)
@@ -87,7 +87,7 @@ func TestCertificateReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// refreshed refreshes three times: what is wrong is logged once.
+	// refreshed refreshes three times, and expects each problem to be logged once.
 	refreshed := func(step string, serial int64, logged string) {
 		t.Helper()
 		log.reset()
@@ -133,8 +133,8 @@ func TestCertificateReload(t *testing.T) {
 	refreshed("not valid yet", 5, "it is not valid before")
 }
 
-// A certificate that isn't valid yet is used once it is; one that has expired
-// is better than nothing, and anything else is better than it.
+// A certificate that isn't valid yet is used once it is. An expired one is better
+// than none, and any other is better than an expired one.
 func TestCertificateValidity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newCertificateFiles(t)
@@ -177,7 +177,7 @@ func TestCertificateRefused(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			if _, err := os.Stat(dir); !os.IsNotExist(err) {
-				t.Error("the data folder was made")
+				t.Error("the data folder was created")
 			}
 		})
 	}
@@ -230,7 +230,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("after a reload: certificate %d, %v", serial, err)
 	}
 	if metrics := ts.do(t, "GET", "/metrics", "").body; !strings.Contains(metrics, "fluxkeep_tls_certificate_expiry_timestamp_seconds 1.") {
-		t.Error("no metric says when the certificate expires")
+		t.Error("no metric has the certificate's expiry")
 	}
 	// Over HTTP/2 too, requests in flight are finished.
 	ts.setUp(t)

@@ -21,7 +21,7 @@ func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		spoil func(dir string)
-		want  string // of what is damaged
+		want  string // names the damaged object
 	}{
 		{"nothing", func(string) {}, ""},
 		{"audit log moved away", func(dir string) { remove(t, at(dir, "audit.log")) }, "the audit log"},

@@ -15,8 +15,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// A first start makes the folder for its owner alone; the next finds in it
-// what the first has kept.
+// A first start creates the folder with access for its owner only; the next start
+// finds what the first stored.
 func TestFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "some", "where", "data")
 	ts := start(t, dir)
@@ -34,7 +34,7 @@ func TestFolder(t *testing.T) {
 		}
 	}
 	if text, _ := os.ReadFile(filepath.Join(dir, "format")); string(text) != "fluxkeep data folder, format 1\n" {
-		t.Errorf("format says %q", text)
+		t.Errorf("the format file contains %q", text)
 	}
 	if !strings.Contains(ts.log.String(), "lies beside the data") {
 		t.Errorf("no warning of a key beside the data: %s", ts.log)
@@ -47,7 +47,7 @@ func TestFolder(t *testing.T) {
 	}
 }
 
-// The key can lie elsewhere, and is made there.
+// The key file can be outside the folder, and is created there.
 func TestFolderKeyElsewhere(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "the.key")
 	dir, ts := wholeFolder(t, "--key-file="+key)
@@ -67,7 +67,7 @@ func TestFolderPassphrase(t *testing.T) {
 	start(t, dir, "--passphrase-file="+file)
 }
 
-// Nothing readable lies in the folder.
+// Nothing confidential is readable in the folder.
 func TestFolderHoldsNothingReadable(t *testing.T) {
 	dir, ts := wholeFolder(t, "--audit-names=hashed")
 	for _, marker := range []string{secretName, secretValue, password, ts.token} {
@@ -87,7 +87,7 @@ func TestFolderHoldsNothingReadable(t *testing.T) {
 	}
 }
 
-// A start that can't be says why in one line, and leaves the folder as it was.
+// A start that fails says why in one line, and leaves the folder unchanged.
 func TestFolderRefused(t *testing.T) {
 	whole, _ := wholeFolder(t)
 	inStore := func(t *testing.T, dir, prefix string) string {
@@ -154,8 +154,8 @@ func TestFolderRefused(t *testing.T) {
 	}
 }
 
-// The same for a folder whose server was killed, so that its changes are in
-// the store's log still.
+// The same for a folder whose server was killed, so that its changes are still in
+// the store's log.
 func TestFolderRefusedAfterCrash(t *testing.T) {
 	running := filepath.Join(t.TempDir(), "data")
 	ts := start(t, running)
@@ -186,9 +186,8 @@ func TestFolderRefusedAfterCrash(t *testing.T) {
 	}
 }
 
-// An audit log whose end was cut away is found when the store is open already.
-// That is refused too, and costs nothing: with the log back in its place all
-// is there.
+// A truncated audit log is only found once the store is open. The start is refused
+// too, and nothing is lost: with the complete log back in place, the server starts.
 func TestFolderAuditLogCut(t *testing.T) {
 	dir, ts := wholeFolder(t)
 	log := filepath.Join(dir, "audit.log")
@@ -208,7 +207,7 @@ func TestFolderAuditLogCut(t *testing.T) {
 	}
 }
 
-// An audit log that was moved away is begun anew, from where it ended.
+// An audit log that was moved away is continued in a new file.
 func TestFolderAuditLogMoved(t *testing.T) {
 	dir, _ := wholeFolder(t)
 	remove(t, filepath.Join(dir, "audit.log"))
@@ -219,11 +218,11 @@ func TestFolderAuditLogMoved(t *testing.T) {
 	})
 }
 
-// refused checks that a server does not start, and leaves no trace.
+// refused checks that a server doesn't start and leaves no trace.
 func refused(t *testing.T, dir, want string, args ...string) {
 	t.Helper()
 	before := snapshot(t, dir)
-	time.Sleep(10 * time.Millisecond) // or a file that is touched may keep its time
+	time.Sleep(10 * time.Millisecond) // so that a changed file has another modification time
 	ts, err := tryStart(t, testConfig(t, dir, args...))
 	if err == nil {
 		t.Fatal("the server started")
@@ -250,7 +249,7 @@ func TestFolderLocked(t *testing.T) {
 	running := start(t, dir)
 	eventually(t, "the first server's records", func() bool { return running.ready() == nil })
 	eventually(t, "the first server's rest", func() bool {
-		before := snapshot(t, dir) // its store still tidies up after the start
+		before := snapshot(t, dir) // the store still cleans up after the start
 		time.Sleep(300 * time.Millisecond)
 		return len(differences(before, snapshot(t, dir))) == 0
 	})
@@ -265,14 +264,14 @@ func TestFolderLocked(t *testing.T) {
 
 func TestFolderForeign(t *testing.T) {
 	for name, make := range map[string]func(dir string){
-		"another's file":    func(dir string) { write(t, dir+"/letters.txt", "hello") },
-		"a hidden file":     func(dir string) { write(t, dir+"/.profile", "hello") },
-		"another's folder":  func(dir string) { mkdir(t, dir+"/letters") },
-		"a keyset":          func(dir string) { write(t, dir+"/keyset.json", "{}") },
-		"a store":           func(dir string) { mkdir(t, dir+"/store") },
-		"a key of no use":   func(dir string) { write(t, dir+"/key", "") },
-		"an old audit.log":  func(dir string) { write(t, dir+"/audit.log", "") },
-		"what is no folder": func(dir string) { removeAll(t, dir); write(t, dir, "hello") },
+		"another's file":   func(dir string) { write(t, dir+"/letters.txt", "hello") },
+		"a hidden file":    func(dir string) { write(t, dir+"/.profile", "hello") },
+		"another's folder": func(dir string) { mkdir(t, dir+"/letters") },
+		"a keyset":         func(dir string) { write(t, dir+"/keyset.json", "{}") },
+		"a store":          func(dir string) { mkdir(t, dir+"/store") },
+		"a key of no use":  func(dir string) { write(t, dir+"/key", "") },
+		"an old audit.log": func(dir string) { write(t, dir+"/audit.log", "") },
+		"not a folder":     func(dir string) { removeAll(t, dir); write(t, dir, "hello") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -282,8 +281,7 @@ func TestFolderForeign(t *testing.T) {
 	}
 }
 
-// A folder that is empty but for what its file system and its operator put
-// there can be used.
+// A folder that contains only files of its file system and its operator can be used.
 func TestFolderAlmostEmpty(t *testing.T) {
 	dir := t.TempDir()
 	mkdir(t, dir+"/lost+found")
@@ -293,7 +291,7 @@ func TestFolderAlmostEmpty(t *testing.T) {
 	start(t, dir, "--passphrase-file="+passphrase, "--config="+config)
 }
 
-// A first start that can't have its key makes nothing.
+// A first start without its key creates nothing.
 func TestFolderFirstStartRefused(t *testing.T) {
 	for name, args := range map[string][]string{
 		"no passphrase": {"--passphrase-file=/nonexistent/passphrase"},
@@ -306,13 +304,13 @@ func TestFolderFirstStartRefused(t *testing.T) {
 				t.Fatal("the server started")
 			}
 			if _, err := os.Stat(dir); !os.IsNotExist(err) {
-				t.Errorf("the folder was made: %v", err)
+				t.Errorf("the folder was created: %v", err)
 			}
 		})
 	}
 }
 
-// An address that is taken is found before the data folder is touched.
+// An address in use is found before the data folder is touched.
 func TestFolderAddressTaken(t *testing.T) {
 	dir, _ := wholeFolder(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -324,7 +322,7 @@ func TestFolderAddressTaken(t *testing.T) {
 	refused(t, dir, "address already in use", "--pprof-address="+l.Addr().String())
 }
 
-// Wherever a first start is cut short, the next one completes the folder.
+// Wherever a first start is interrupted, the next one completes the folder.
 func TestFolderCompleted(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "data")
 	start(t, whole).stop(t)
@@ -382,7 +380,7 @@ func TestFolderCompleted(t *testing.T) {
 	}
 }
 
-// Where it can't be completed, the error says what to do.
+// If the folder can't be completed, the error says what to do.
 func TestFolderNotCompleted(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "data")
 	start(t, whole).stop(t)
@@ -457,7 +455,7 @@ func appendTo(t testing.TB, path, text string) {
 	write(t, path, string(b)+text)
 }
 
-// empty removes all from a folder but what is named.
+// empty removes everything from a folder except the named files.
 func empty(t testing.TB, dir string, but ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

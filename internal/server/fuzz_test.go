@@ -19,19 +19,18 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 )
 
-// FuzzRequests sends requests through the whole handler, and knows what must
-// never happen:
+// FuzzRequests sends requests through the whole handler. These must never happen:
 //
-//   - a panic, a redirect, or a status that says that the server has failed;
-//   - an error that does not have the protocol's form;
-//   - a change by a request that is refused, or by those who may change nothing;
-//   - a change, or a refusal of the caller, that is not in the audit log;
-//   - a value, a token or a password in an error, in the log, or in any answer
-//     to those who may not read.
+//   - a panic, a redirect, or a status that reports a failure of the server;
+//   - an error without the protocol's form;
+//   - a change by a refused request, or by a caller without any permission to write;
+//   - a change or a refusal that is not in the audit log;
+//   - a value, a token or a password in an error, in the log, or in an answer to a
+//     caller without permission to read.
 //
-// The seeds are the table of access, so that a new route is fuzzed too. route
-// is a line of it, whose placeholders are filled in, if they are still there;
-// who is an index into the world's people.
+// The seeds are the rows of the access table, so new routes are fuzzed too. route is
+// such a row's route, whose placeholders are replaced; who is an index into the
+// world's callers.
 func FuzzRequests(f *testing.F) {
 	beginning := newWorld(f)
 	operator := slices.IndexFunc(beginning.people, func(p person) bool { return p.column == "operator" })
@@ -40,7 +39,7 @@ func FuzzRequests(f *testing.F) {
 	for i, row := range rows() {
 		f.Add(row.name(), byte(operator), "", "", []byte(row.body))
 		f.Add(row.name(), byte(reader), "", "", []byte(row.body))
-		f.Add(row.name(), byte(i), "", "", []byte(row.body)) // everybody in turn
+		f.Add(row.name(), byte(i), "", "", []byte(row.body)) // each caller in turn
 	}
 	const values, data = "/api/v2/orgs/{orgID}/secrets/values", "/v1/secret/data/{org...}"
 	for _, s := range []struct{ route, query, header, body string }{
@@ -87,8 +86,8 @@ func FuzzRequests(f *testing.F) {
 	})
 }
 
-// fuzzed is the world that is being fuzzed. It stays from input to input as
-// long as nothing was changed, so that each input finds the same.
+// fuzzed is the world that is being fuzzed. It is reused until an input changes it,
+// so that each input finds the same state.
 type fuzzed struct {
 	*world
 	beginning *world
@@ -98,7 +97,7 @@ type fuzzed struct {
 	end       int64 // of the audit log
 }
 
-// lasting lets what is made while one input runs live on.
+// lasting is a testing.TB for objects that outlive one input.
 type lasting struct {
 	testing.TB
 	dir string
@@ -114,7 +113,7 @@ func (l lasting) TempDir() string {
 	return dir
 }
 
-// again makes the world what it was in the beginning.
+// again restores the world's initial state.
 func (x *fuzzed) again(t *testing.T) {
 	t.Helper()
 	x.beginning.log.reset()
@@ -129,7 +128,7 @@ func (x *fuzzed) again(t *testing.T) {
 	_, x.end = x.AuditRecords(t, 0)
 }
 
-// request makes a request of text, as it would come over a connection.
+// request parses text as a request that arrives over a connection.
 func (x *fuzzed) request(t *testing.T, route string, p *person, query, header string, body []byte) *http.Request {
 	t.Helper()
 	there := x.placeholders(x.org, x.user, x.token)
@@ -193,7 +192,7 @@ func (x *fuzzed) check(t *testing.T, r *http.Request, p *person, answer *httptes
 	}
 	told := text + fmt.Sprint(answer.Header())
 	if status < 300 && p.value != "" {
-		told = strings.ReplaceAll(told, p.value, "") // Vault's protocol tells clients their own token
+		told = strings.ReplaceAll(told, p.value, "") // Vault's protocol shows clients their own token
 	}
 	if (status >= 400 || !x.mayRead(p)) && x.leak(told) != "" {
 		fail("it tells %s", x.leak(told))
@@ -206,8 +205,8 @@ func (x *fuzzed) check(t *testing.T, r *http.Request, p *person, answer *httptes
 	}
 }
 
-// mayChange reports whether a change can be right. What ends the own token or
-// session is for everybody who has one.
+// mayChange reports whether the caller may change something. Every caller may end
+// their own token or session.
 func (x *fuzzed) mayChange(r *http.Request, p *person) bool {
 	path := strings.TrimSuffix(r.URL.Path, "/")
 	switch p.column {
@@ -221,19 +220,19 @@ func (x *fuzzed) mayChange(r *http.Request, p *person) bool {
 	return true
 }
 
-// mayRead reports whether an answer may hold values. A token is in no answer
-// but that to its maker, which no fuzzer gets here.
+// mayRead reports whether an answer may contain values. A token is only in the answer
+// to its creation.
 func (x *fuzzed) mayRead(p *person) bool {
 	return !slices.Contains([]string{"unknown", "inactive", "gone", "stranger"}, p.column)
 }
 
-// errorForm checks that an error has its protocol's form.
+// errorForm checks that an error has the protocol's form.
 func errorForm(path string, body []byte) error {
 	if strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/influxd/v1/") {
 		var e struct{ Errors *[]string }
 		if err := json.Unmarshal(body, &e); err != nil || e.Errors == nil {
 			if len(body) > 0 && bytes.Contains(body, []byte(`"data"`)) {
-				return nil // a version that is deleted is answered 404 with what is known of it
+				return nil // the 404 for a deleted version has its metadata
 			}
 			return fmt.Errorf("the error does not have Vault's form: %w", err)
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// fakeProtocol is a protocol whose one route does what the test says.
+// fakeProtocol is a protocol with one route, which the test defines.
 type fakeProtocol struct {
 	*httpapi.Mux
 	name string
@@ -119,7 +119,7 @@ func TestHandlerHeaders(t *testing.T) {
 		w.Header().Add("Cache-Control", "private")
 	})
 	serveOne(h, "GET", "/page")
-	check("/v1/things/x", map[string]string{"Cache-Control": "no-store"}) // what one handler adds is not on other answers
+	check("/v1/things/x", map[string]string{"Cache-Control": "no-store"}) // a handler's headers don't appear in other answers
 }
 
 func TestHandlerCountsByRoute(t *testing.T) {
@@ -131,7 +131,7 @@ func TestHandlerCountsByRoute(t *testing.T) {
 	for range 3 {
 		serveOne(h, "GET", "/api/v2/things/"+secretName)
 	}
-	serveOne(h, "GET", "/api/v2/things/"+secretName+"/") // a path that the mux spells in its own way
+	serveOne(h, "GET", "/api/v2/things/"+secretName+"/") // a path that the mux normalizes
 	serveOne(h, "GET", "/api/v2/things/bad")
 	serveOne(h, "BREW", "/api/v2/things/"+secretName)
 	serveOne(h, "POST", "/v1/things/x")
@@ -156,8 +156,8 @@ fluxkeep_http_requests_total{method="other",route="/api/v2/things/{name}",status
 	}
 }
 
-// A panic is answered in the form of the protocol, and what it says reaches
-// neither the client nor the log.
+// A panic is answered in the protocol's form, and its text reaches neither the client
+// nor the log.
 func TestHandlerPanic(t *testing.T) {
 	for name, fault := range map[string]any{
 		"text": "can't open " + secretName, "error": errors.New(secretValue), "value": struct{ s string }{secretValue},
@@ -203,8 +203,8 @@ func TestHandlerPanic(t *testing.T) {
 	})
 }
 
-// An answer that has begun can't be taken back: the client must see that it is
-// not whole.
+// An answer that has begun can't be replaced: the client must notice that it is
+// incomplete.
 func TestHandlerPanicInAnswer(t *testing.T) {
 	for name, fault := range map[string]any{"panic": "oops", "abort": http.ErrAbortHandler} {
 		t.Run(name, func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestHandlerPanicInAnswer(t *testing.T) {
 				res.Body.Close()
 			}
 			if err == nil {
-				t.Error("the client took half an answer for a whole one")
+				t.Error("the client didn't notice that the answer is incomplete")
 			}
 		})
 	}
@@ -307,7 +307,7 @@ func TestRateLimiter(t *testing.T) {
 		t.Errorf("%d refused of another client", n)
 	}
 	if n := use("::ffff:192.0.2.2", 1); n != 1 {
-		t.Error("an address in IPv6 spelling counts apart")
+		t.Error("an IPv4 address in IPv6 notation counts separately")
 	}
 	if n := use("2001:db8::1", 20) + use("2001:db8::2", 1); n != 1 {
 		t.Errorf("%d refused of one network, want 1", n)
@@ -321,7 +321,7 @@ func TestRateLimiter(t *testing.T) {
 	}
 }
 
-// The limiter does not grow without bound, and forgets the harmless first.
+// The limiter's memory is bounded, and it forgets clients far from their limit first.
 func TestRateLimiterBound(t *testing.T) {
 	now := time.Unix(0, 0)
 	l := newRateLimiter(0.001)
@@ -340,7 +340,7 @@ func TestRateLimiterBound(t *testing.T) {
 	if n > len(l.shards)*maxLimited {
 		t.Errorf("%d addresses are remembered", n)
 	}
-	// An hour later those have their requests back, and make room.
+	// An hour later, they are far from their limit and can be forgotten.
 	l = newRateLimiter(0.001)
 	for range 10 {
 		l.wait("198.51.100.1", now)
@@ -350,7 +350,7 @@ func TestRateLimiterBound(t *testing.T) {
 		addr = addr.Next()
 	}
 	if l.wait("198.51.100.1", now) == 0 {
-		t.Error("the one at its limit was forgotten though there was room")
+		t.Error("the client at its limit was forgotten although others could have been")
 	}
 }
 
@@ -391,7 +391,7 @@ func TestSecure(t *testing.T) {
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	r := &http.Request{RemoteAddr: "10.0.0.1:1", Header: http.Header{"X-Forwarded-Proto": {"https"}}}
 	if secure(r, nil) || !secure(r, proxies) {
-		t.Error("the proxy's word counts without trust, or not with it")
+		t.Error("the header of an untrusted proxy counts, or that of a trusted one doesn't")
 	}
 	for value, want := range map[string]bool{
 		"http": false, "HTTPS": true, "https, http": true, " Https ,http": true, "http, https": false, "": false, ",https": false,
@@ -423,11 +423,11 @@ func TestRequestIDs(t *testing.T) {
 	}
 	wg.Wait()
 	if newRequestIDs().next()[:18] == ids.next()[:18] {
-		t.Error("two processes make the same IDs")
+		t.Error("two processes generate the same IDs")
 	}
 }
 
-// What this package adds to a request is bounded, since all requests pay it.
+// This package's cost per request is bounded, since every request pays it.
 func TestHandlerAllocations(t *testing.T) {
 	h := newTestHandler(io.Discard, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
 	c := config.New()
@@ -448,7 +448,7 @@ func (w *nullWriter) Header() http.Header         { return w.header }
 func (w *nullWriter) Write(b []byte) (int, error) { return len(b), nil }
 func (w *nullWriter) WriteHeader(int)             {}
 
-// Handlers reach what is below the wrapper.
+// Handlers can use the interfaces of the wrapped ResponseWriter.
 func TestResponseUnwraps(t *testing.T) {
 	h := newTestHandler(io.Discard, func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)

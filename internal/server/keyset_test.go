@@ -25,11 +25,11 @@ import (
 // transit is a transit engine with one key.
 type transit struct {
 	url  string
-	args []string // for a server that uses it
+	args []string // flags for a server that uses it
 
 	mu      sync.Mutex
 	aead    cipher.AEAD
-	decrypt func(w http.ResponseWriter, plaintext []byte) // instead of the engine's own answer, when set
+	decrypt func(w http.ResponseWriter, plaintext []byte) // if set, replaces the engine's answer
 }
 
 func newTransit(t *testing.T) *transit {
@@ -51,7 +51,7 @@ func newTransit(t *testing.T) *transit {
 	return f
 }
 
-// set changes how the engine decrypts; nil makes it well again.
+// set changes how the engine decrypts; nil restores the original.
 func (f *transit) set(decrypt func(w http.ResponseWriter, plaintext []byte)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -106,8 +106,8 @@ func nonsense(w http.ResponseWriter, plaintext []byte) {
 	answerTransit(w, map[string]any{"plaintext": bytes.Repeat([]byte{7}, len(plaintext))})
 }
 
-// TestKeysAreTried checks that a service which does not unwrap what it has
-// wrapped fails the command that needs it, and leaves everything as it was.
+// TestKeysAreTried checks that commands fail, and change nothing, if the key service
+// can't unwrap what it has wrapped.
 func TestKeysAreTried(t *testing.T) {
 	for name, decrypt := range map[string]func(http.ResponseWriter, []byte){"forbidden": forbidden, "nonsense": nonsense} {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestKeysAreTried(t *testing.T) {
 				t.Errorf("a first start: %v, want a ProviderError", err)
 			}
 			if _, err := os.Stat(dir); !os.IsNotExist(err) {
-				t.Errorf("the folder was made: %v", err)
+				t.Errorf("the folder was created: %v", err)
 			}
 
 			f.set(nil)
@@ -134,7 +134,7 @@ func TestKeysAreTried(t *testing.T) {
 			}
 			again.stop(t)
 			if read(t, whole, "keyset.json") != before || exists(whole, "keyset.json.previous") {
-				t.Error("a rotation that failed has changed the keyset")
+				t.Error("a failed rotation changed the keyset")
 			}
 
 			local, _ := wholeFolder(t)
@@ -143,14 +143,14 @@ func TestKeysAreTried(t *testing.T) {
 				t.Errorf("rewrap: %v, want a ProviderError", err)
 			}
 			if read(t, local, "keyset.json") != before || exists(local, "keyset.json.previous") {
-				t.Error("a rewrap that failed has changed the keyset")
+				t.Error("a failed rewrap changed the keyset")
 			}
 		})
 	}
 }
 
-// TestPreviousKeyset checks that the keyset from before a change stays until a
-// start has opened the new one, and that a start that can't open it says so.
+// TestPreviousKeyset checks that the previous keyset stays until a start has opened
+// the new one, and that the error of a failed start names it.
 func TestPreviousKeyset(t *testing.T) {
 	dir, ts := wholeFolder(t)
 	first := start(t, dir)
@@ -173,17 +173,17 @@ func TestPreviousKeyset(t *testing.T) {
 		t.Errorf("a start with a damaged keyset: %v, want one that names the previous one", err)
 	}
 	if !exists(dir, "keyset.json.previous") {
-		t.Fatal("a start that failed has deleted the previous keyset")
+		t.Fatal("a failed start deleted the previous keyset")
 	}
 	write(t, filepath.Join(dir, "keyset.json"), good)
 	start(t, dir).stop(t)
 	if exists(dir, "keyset.json.previous") {
-		t.Error("a start has opened the keyset and left the previous one")
+		t.Error("a successful start left the previous keyset")
 	}
 }
 
-// TestKeyHealth checks that a service that is down shows in health and metrics,
-// and stops nothing.
+// TestKeyHealth checks that health and metrics show a key service that is down, and
+// that everything else keeps working.
 func TestKeyHealth(t *testing.T) {
 	f := newTransit(t)
 	ts := start(t, filepath.Join(t.TempDir(), "data"), f.args...)
@@ -199,7 +199,7 @@ func TestKeyHealth(t *testing.T) {
 			t.Errorf("%s: the metric isn't %s", when, gauge)
 		}
 		if strings.Contains(a.body, f.url) {
-			t.Errorf("%s: health tells everybody where the service is: %s", when, a.body)
+			t.Errorf("%s: health reveals the service's address to strangers: %s", when, a.body)
 		}
 	}
 	looks("well", "pass", "1")
@@ -212,8 +212,8 @@ func TestKeyHealth(t *testing.T) {
 	looks("well again", "pass", "1")
 }
 
-// TestBackupWithoutKeysetFile checks that a backup holds the keyset in use even
-// if the file in the folder is gone or another one, and that this is noticed.
+// TestBackupWithoutKeysetFile checks that a backup contains the keyset in use even if
+// the file in the folder is missing or different, and that the server reports this.
 func TestBackupWithoutKeysetFile(t *testing.T) {
 	other, _ := wholeFolder(t)
 	for name, spoil := range map[string]func(path string){
@@ -244,17 +244,17 @@ func TestBackupWithoutKeysetFile(t *testing.T) {
 				t.Errorf("health %s", health)
 			}
 			if !strings.Contains(ts.log.String(), "keyset.json") || !strings.Contains(ts.log.String(), "level=ERROR") {
-				t.Error("the log says nothing of it")
+				t.Error("the log doesn't mention it")
 			}
 			if m := ts.do(t, "GET", "/metrics", "").body; !strings.Contains(m, "fluxkeep_keyset_intact 0\n") {
-				t.Error("the metric says nothing of it")
+				t.Error("the metric doesn't show it")
 			}
 		})
 	}
 }
 
-// TestHangingServiceHoldsNobody checks that a start that waits for a service
-// takes no connections yet.
+// TestHangingServiceHoldsNobody checks that a server that waits for its key service
+// doesn't listen yet.
 func TestHangingServiceHoldsNobody(t *testing.T) {
 	f := newTransit(t)
 	dir, _ := wholeFolder(t, f.args...)
@@ -280,7 +280,7 @@ func TestHangingServiceHoldsNobody(t *testing.T) {
 	<-asked
 	if c, err := net.Dial("tcp", address); err == nil {
 		c.Close()
-		t.Error("a start that can't answer takes connections")
+		t.Error("the server accepts connections before it can answer")
 	}
 	close(release)
 	if err := <-started; err != nil {

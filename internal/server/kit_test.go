@@ -20,15 +20,14 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
-// What must never be found anywhere but in an answer that is asked for it.
+// Texts that must only appear in answers to requests for them.
 const (
 	secretName  = "marker-name-9f31c2"
 	secretValue = "marker-value-77aa01"
 	password    = "marker-password-51be"
 )
 
-// patience bounds every wait for what must come. A machine may be slow; what
-// takes longer never comes.
+// patience bounds every wait. It is long, since the machine may be slow.
 const patience = time.Minute
 
 // syncBuffer is a log that can be read while it is written.
@@ -55,7 +54,7 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-// testServer is a server on its own port, and a client for it.
+// testServer is a server on its own port, with a client for it.
 type testServer struct {
 	*Server
 	url    string
@@ -159,7 +158,7 @@ func (ts *testServer) try(method, path, body string, headers ...string) (answer,
 	return answer{res.StatusCode, res.Header, string(b)}, err
 }
 
-// setUp sets a new server up and keeps the operator's token.
+// setUp sets up a new server and stores the operator token.
 func (ts *testServer) setUp(t testing.TB) {
 	t.Helper()
 	a := ts.do(t, "POST", "/api/v2/setup", fmt.Sprintf(`{"username":"ann","password":%q,"org":"acme","bucket":"b"}`, password))
@@ -199,8 +198,8 @@ func (ts *testServer) names(t testing.TB) []string {
 	return list.Secrets
 }
 
-// wholeFolder makes a data folder in which a server has run. It returns the
-// folder and the server, which has ended.
+// wholeFolder creates a data folder by running a server in it, and returns the folder
+// and the stopped server.
 func wholeFolder(t testing.TB, args ...string) (string, *testServer) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -211,8 +210,8 @@ func wholeFolder(t testing.TB, args ...string) (string, *testServer) {
 	return dir, ts
 }
 
-// snapshot describes all files below a folder: name, mode, time of the last
-// change, and content.
+// snapshot describes all files below a folder: name, mode, modification time and
+// content.
 func snapshot(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -225,7 +224,7 @@ func snapshot(t testing.TB, dir string) map[string]string {
 			return err
 		}
 		text := info.Mode().String()
-		if filepath.Base(path) != "LOCK" { // it holds nothing, and the store's engine touches it
+		if filepath.Base(path) != "LOCK" { // it is empty, and the store's engine touches it
 			text += fmt.Sprintf(" %d", info.ModTime().UnixNano())
 		}
 		if info.Mode().IsRegular() {
@@ -244,7 +243,7 @@ func snapshot(t testing.TB, dir string) map[string]string {
 	return out
 }
 
-// differences lists the files in which two snapshots differ.
+// differences returns the files in which two snapshots differ.
 func differences(before, after map[string]string) []string {
 	var out []string
 	for name, was := range before {
@@ -263,7 +262,7 @@ func differences(before, after map[string]string) []string {
 	return out
 }
 
-// copyFolder copies a folder to a new place, times included.
+// copyFolder copies a folder, including modification times.
 func copyFolder(t testing.TB, from string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "data")
@@ -306,7 +305,7 @@ func flip(t testing.TB, path string) {
 	}
 }
 
-// eventually waits until cond holds.
+// eventually waits until cond returns true.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {

@@ -21,7 +21,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
 )
 
-// TestMain lets the tests run this binary as a server of its own.
+// TestMain lets the tests run this binary as a server.
 func TestMain(m *testing.M) {
 	if os.Getenv("FLUXKEEP_TEST_SERVE") == "" {
 		os.Exit(m.Run())
@@ -41,10 +41,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// process is a server in a process of its own.
+// process is a server in its own process.
 type process struct {
 	cmd   *exec.Cmd
-	lines chan string // of its log
+	lines chan string // its log
 	exit  chan error
 }
 
@@ -71,7 +71,7 @@ func startProcess(t testing.TB, dir string, args ...string) *process {
 	return p
 }
 
-// await returns the first line of the log that holds text.
+// await returns the next line of the log that contains text.
 func (p *process) await(t testing.TB, text string) string {
 	t.Helper()
 	var seen []string
@@ -92,7 +92,7 @@ func (p *process) await(t testing.TB, text string) string {
 	}
 }
 
-// url waits until the server listens.
+// url waits until the server listens and returns its URL.
 func (p *process) url(t testing.TB) string {
 	t.Helper()
 	_, rest, _ := strings.Cut(p.await(t, "msg=listening"), "address=")
@@ -132,7 +132,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// A second signal does not wait for the requests in flight.
+// After a second signal, the server doesn't wait for requests in flight.
 func TestSecondSignal(t *testing.T) {
 	p := startProcess(t, filepath.Join(t.TempDir(), "data"), "--shutdown-timeout=1h")
 	url := p.url(t)
@@ -161,7 +161,7 @@ func TestHangup(t *testing.T) {
 		}
 	}
 	get()
-	// As logrotate does: move the file away, then tell.
+	// As logrotate does: rename the file, then send the signal.
 	if err := os.Rename(dir+"/audit.log", dir+"/audit.log.1"); err != nil {
 		t.Fatal(err)
 	}
@@ -185,8 +185,8 @@ func TestHangup(t *testing.T) {
 	}
 }
 
-// A first start that is killed at any moment leaves a folder that the next
-// start completes.
+// A first start that is killed at any moment leaves a folder that the next start
+// completes.
 func TestFirstStartKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts many processes")
@@ -209,7 +209,7 @@ func TestFirstStartKilled(t *testing.T) {
 	}
 }
 
-// A write that was answered is there after the process was killed.
+// An acknowledged write survives the end of the process.
 func TestKilled(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	p := startProcess(t, dir)
@@ -227,7 +227,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// slowRequest sends the beginning of a request.
+// slowRequest sends part of a request.
 func slowRequest(t testing.TB, addr, text string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -241,7 +241,7 @@ func slowRequest(t testing.TB, addr, text string) net.Conn {
 	return c
 }
 
-// eventuallyInFlight waits until a request beside that for the metrics is in
+// eventuallyInFlight waits until a request other than the one for the metrics is in
 // flight.
 func eventuallyInFlight(t testing.TB, url string) {
 	t.Helper()
@@ -259,8 +259,8 @@ func eventuallyInFlight(t testing.TB, url string) {
 	})
 }
 
-// Requests in flight are finished, new ones are refused in the protocol's own
-// form, and then all is closed and durable.
+// Requests in flight are finished, new ones are refused in the protocol's form, and
+// then everything is closed and durable.
 func TestShutdown(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	ts := start(t, dir)
@@ -308,7 +308,7 @@ func TestShutdown(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := net.Dial("tcp", ts.Addr().String()); err == nil {
-		t.Error("the address is still listened on")
+		t.Error("the server still listens")
 	}
 	again := start(t, dir)
 	again.token, again.org = ts.token, ts.org
@@ -317,7 +317,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// What does not finish in time is cut off.
+// Requests that don't finish in time are canceled.
 func TestShutdownTimeout(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"))
 	slowRequest(t, ts.Addr().String(), "POST /api/v2/setup HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
@@ -332,7 +332,7 @@ func TestShutdownTimeout(t *testing.T) {
 	}
 }
 
-// A request that waits for a change does not hold up the end.
+// A request that waits for a change doesn't delay shutdown.
 func TestShutdownEndsWaiting(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"))
 	ts.setUp(t)
@@ -359,7 +359,7 @@ func TestShutdownEndsWaiting(t *testing.T) {
 	}
 }
 
-// Run ends with its context too, and with an error when it can't start.
+// Run also returns when its context ends, and returns an error if it can't start.
 func TestRun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	ctx, cancel := context.WithCancel(t.Context())

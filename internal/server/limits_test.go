@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// closed checks that the server ends a connection, and returns what it has sent
-// before. It waits no longer than most limits are that a server has by default.
+// closed checks that the server closes a connection, and returns what it sent before.
+// It waits less than the server's default timeouts.
 func closed(t *testing.T, c net.Conn) string {
 	t.Helper()
 	const limit = 30 * time.Second
@@ -55,7 +55,7 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// A body that has all its time is taken, also when it comes in parts.
+// A body that arrives in time, even in parts, is accepted.
 func TestBodyInParts(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"))
 	ts.setUp(t)
@@ -71,7 +71,7 @@ func TestBodyInParts(t *testing.T) {
 	}
 }
 
-// A request may wait longer than any of its parts may take.
+// A waiting request may take longer than reading or writing it may.
 func TestWaitingIsNotSlow(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=1s", "--write-timeout=1s", "--read-header-timeout=1s")
 	ts.setUp(t)
@@ -82,7 +82,7 @@ func TestWaitingIsNotSlow(t *testing.T) {
 	}
 }
 
-// A client that does not take its answer does not hold a connection for ever.
+// A client that doesn't read its answer can't keep a connection forever.
 func TestSlowReader(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--write-timeout=1s")
 	ts.setUp(t)
@@ -94,7 +94,7 @@ func TestSlowReader(t *testing.T) {
 	eventually(t, "the end of it", func() bool { return ts.handler.inFlight.Load() == 0 })
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
-		return // it was cut off before its beginning arrived
+		return // it was closed before the start of the answer arrived
 	}
 	if n, err := io.Copy(io.Discard, res.Body); err == nil {
 		t.Errorf("all %d bytes arrived", n)
@@ -106,18 +106,19 @@ func TestLargeHeader(t *testing.T) {
 	if a := ts.do(t, "GET", "/health", "", "X-Large", strings.Repeat("x", 60<<10)); a.status != 200 {
 		t.Errorf("60 KiB: %d", a.status)
 	}
-	// The connection may end before the client has sent all, and so sees no answer.
+	// The server may close the connection before the client has sent everything, so
+	// the client may not see the answer.
 	if a, err := ts.try("GET", "/health", "", "X-Large", strings.Repeat("x", 80<<10)); err == nil && a.status != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("80 KiB: %d", a.status)
 	}
-	// The longest name, every byte of it escaped.
+	// The longest name, with every byte escaped.
 	ts.setUp(t)
 	if a := ts.do(t, "DELETE", ts.secrets()+"/"+strings.Repeat("%41", 1024), ""); a.status != 204 {
 		t.Errorf("the longest name: %d %s", a.status, a.body)
 	}
 }
 
-// answered reports whether a connection gets an answer.
+// answered reports whether a request on the connection gets an answer.
 func answered(t *testing.T, c net.Conn) bool {
 	t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -129,8 +130,8 @@ func answered(t *testing.T, c net.Conn) bool {
 
 const ping = "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// busy opens a connection with a request whose body lacks its last byte, a
-// brace: a stranger's, or with the operator's token.
+// busy opens a connection and sends a request without the last byte of its body, a
+// brace. The request has no credential, or the operator's token.
 func (ts *testServer) busy(t *testing.T, known bool) net.Conn {
 	t.Helper()
 	text := "POST /api/v2/setup HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{"
@@ -144,7 +145,8 @@ func (ts *testServer) busy(t *testing.T, known bool) net.Conn {
 	return c
 }
 
-// busy reports whether the newest connection is a known client's, at work.
+// busy reports whether the newest connection is a known client's with a request in
+// progress.
 func (l *listener) busy() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,7 +157,7 @@ func (l *listener) busy() bool {
 	return n < len(l.conns)
 }
 
-// A known client that works keeps its connection, and a stranger loses it.
+// A busy known client keeps its connection, and a stranger loses it.
 func TestConnectionLimit(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=2", "--max-connections-per-address=2")
 	ts.setUp(t)
@@ -184,8 +186,7 @@ func TestConnectionLimit(t *testing.T) {
 	eventually(t, "all connections closed", func() bool { return ts.listener.open.Load() == 0 })
 }
 
-// Those who open connections and leave them, or begin requests and don't end
-// them, keep nobody out.
+// Clients that open connections without sending a whole request keep nobody out.
 func TestStrangersKeepNobodyOut(t *testing.T) {
 	f := newCertificateFiles(t)
 	for name, args := range map[string][]string{"plain": nil, "TLS": {"--tls-cert=" + f.cert, "--tls-key=" + f.key}} {
@@ -199,14 +200,14 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 				if name == "plain" {
 					text = []string{"", "GET /health HTTP/1.1\r\nX-Slow: ", "POST /api/v2/setup HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{"}[i%3]
 				}
-				slowRequest(t, ts.Addr().String(), text) // stays open until the test ends
+				slowRequest(t, ts.Addr().String(), text) // open until the test ends
 				eventually(t, "a connection that is accepted", func() bool {
 					return ts.listener.open.Load()+ts.listener.dropped.Load() > int64(i)
 				})
 				if a, err := ts.try("GET", "/ping", ""); err != nil || a.status != 204 {
 					t.Fatalf("after %d connections: %d, %v", i, a.status, err)
 				}
-				if name == "plain" { // each time with a new connection
+				if name == "plain" { // on a new connection each time
 					ts.client.CloseIdleConnections()
 				}
 			}
@@ -217,7 +218,7 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// Waiting for room does not keep the server from ending.
+// Waiting for a free connection doesn't delay shutdown.
 func TestConnectionLimitEnd(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--max-connections=1", "--max-connections-per-address=2")
 	ts.setUp(t)
@@ -227,13 +228,13 @@ func TestConnectionLimitEnd(t *testing.T) {
 	slowRequest(t, ts.Addr().String(), ping)
 	eventually(t, "the limit", func() bool { return ts.listener.full.Load() > 0 })
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // the busy one is cut off
+	cancel() // closes the busy connection
 	if err := ts.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
 }
 
-// The limiter answers in the form of each protocol, on a real server.
+// The limiter of a real server answers in each protocol's form.
 func TestRateLimitForms(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--rate-limit=0.001")
 	for range 10 {
@@ -255,7 +256,7 @@ func TestRateLimitForms(t *testing.T) {
 	}
 }
 
-// --health-address answers those who watch, and nothing else.
+// --health-address answers health checks and metrics, and nothing else.
 func TestHealthAddress(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--health-address=127.0.0.1:0")
 	for path, want := range map[string]int{"/health": 200, "/ready": 200, "/ping": 204, "/metrics": 200, "/api/v2/setup": 404, "/": 404} {

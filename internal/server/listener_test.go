@@ -25,7 +25,7 @@ func (c *fakeConn) RemoteAddr() net.Addr {
 }
 func (c *fakeConn) Close() error { c.closed = true; return nil }
 
-// fakeListener gets its connections from a channel.
+// fakeListener accepts connections from a channel.
 type fakeListener struct{ conns chan net.Conn }
 
 func (l fakeListener) Accept() (net.Conn, error) { return <-l.conns, nil }
@@ -43,7 +43,7 @@ func newListenerTest(t *testing.T, limit, perAddress int, trusted ...netip.Prefi
 	return &listenerTest{limitListener(fakeListener{conns}, limit, perAddress, trusted, slog.New(slog.DiscardHandler)), t, conns}
 }
 
-// connect accepts a connection and gives it a rank.
+// connect accepts a connection and sets its rank.
 func (l *listenerTest) connect(from string, rank int, user uint64) *connection {
 	l.t.Helper()
 	l.conns <- &fakeConn{from: from}
@@ -67,8 +67,9 @@ func (l *listenerTest) connect(from string, rank int, user uint64) *connection {
 
 func gone(c *connection) bool { return c.Conn.(*fakeConn).closed }
 
-// TestOrderOfClosing: strangers go first, then idle connections, then those
-// that wait, each the oldest first, and last of all newcomers.
+// TestOrderOfClosing checks the order in which connections are closed: strangers'
+// first, then idle ones, then those that wait, each the oldest first, and the new
+// connection last.
 func TestOrderOfClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newListenerTest(t, 9, 100)
@@ -97,8 +98,8 @@ func TestOrderOfClosing(t *testing.T) {
 	})
 }
 
-// TestGreediest: while all are busy, a new connection waits a moment, and then
-// the client with most connections loses one.
+// TestGreediest checks that while all connections are busy, a new one waits a moment,
+// and then the client with the most connections loses one.
 func TestGreediest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newListenerTest(t, 4, 100)
@@ -122,17 +123,17 @@ func TestGreediest(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			other.Close()
 		}()
-		l.connect("192.0.2.6", knownBusy, 3) // closes the stranger
+		l.connect("192.0.2.6", knownBusy, 3) // closes the stranger's
 		begin = time.Now()
-		l.connect("192.0.2.7", knownBusy, 4) // waits for the other's end
+		l.connect("192.0.2.7", knownBusy, 4) // waits until the other ends
 		if waited := time.Since(begin); waited != time.Millisecond {
 			t.Errorf("it waited %v for a connection that ended", waited)
 		}
 	})
 }
 
-// TestPerAddress: an address has a share, proxies apart, and what is closed for
-// its next connection is its own.
+// TestPerAddress checks that an address has a share, except for proxies, and loses
+// one of its own connections to its next one.
 func TestPerAddress(t *testing.T) {
 	l := newListenerTest(t, 100, 3, netip.MustParsePrefix("10.0.0.0/8"))
 	elsewhere := l.connect("192.0.2.1", stranger, 0)

@@ -10,7 +10,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
-// tracedError prints a stack trace with %+v, as errors of the store's engine do.
+// tracedError prints a stack trace with %+v, like errors of the store's engine.
 type tracedError string
 
 func (e tracedError) Error() string { return string(e) }

@@ -15,9 +15,9 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// TestLowSpace restarts a server that crashed, on a disk that is almost full, or
-// full. It serves reads and says that it can't write; the offline tools that
-// only read work; and writes are accepted again once there is space.
+// TestLowSpace restarts a crashed server on a full or almost full disk. It serves
+// reads and reports that it can't write; read-only offline tools work; and writes are
+// accepted again once there is space.
 func TestLowSpace(t *testing.T) {
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=64m"); err != nil {
@@ -84,7 +84,7 @@ func TestLowSpace(t *testing.T) {
 	}
 }
 
-// fill writes a file so long that a number of bytes stays free on the disk.
+// fill writes a file that leaves the given number of bytes free on the disk.
 func fill(t *testing.T, disk, path string, free int64) {
 	t.Helper()
 	var st syscall.Statfs_t

@@ -13,8 +13,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// What a server says of itself while it is used: everything an operator needs
-// and nothing that was entrusted to it.
+// The metrics contain everything that an operator needs, and nothing confidential.
 func TestMetrics(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"))
 	ts.setUp(t)
@@ -65,7 +64,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// use asks for and sends what must not be seen, in every place of a request.
+// use sends requests with confidential text in every part.
 func use(t testing.TB, ts *testServer) {
 	t.Helper()
 	do := func(method, path, body string, headers ...string) {
@@ -94,10 +93,10 @@ func use(t testing.TB, ts *testServer) {
 	}
 }
 
-// Operators see all settings, and which InfluxDB this is, the same everywhere.
+// Operators see all settings, and the same version of InfluxDB everywhere.
 func TestServedSettings(t *testing.T) {
 	c := testConfig(t, filepath.Join(t.TempDir(), "data"))
-	c.Version = "v0.1.0+dirty" // a header can't have it so
+	c.Version = "v0.1.0+dirty" // a header can't contain a plus sign
 	ts, err := tryStart(t, c)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +113,7 @@ func TestServedSettings(t *testing.T) {
 		}
 	})
 	if a := ts.do(t, "GET", "/api/v2/config", "", "Authorization", ""); a.status != http.StatusUnauthorized {
-		t.Errorf("anybody sees the settings: %d %s", a.status, a.body)
+		t.Errorf("strangers see the settings: %d %s", a.status, a.body)
 	}
 	want := ts.do(t, "GET", "/health", "").header.Get("X-Influxdb-Version")
 	for _, path := range []string{"/metrics", "/v1/sys/health", "/nothing"} {

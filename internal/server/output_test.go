@@ -10,7 +10,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
-// unread takes nothing until it is read.
+// unread accepts nothing until it is read.
 type unread struct {
 	bytes.Buffer
 	reader chan struct{}
@@ -18,7 +18,7 @@ type unread struct {
 
 func (u *unread) Write(p []byte) (int, error) { <-u.reader; return u.Buffer.Write(p) }
 
-// TestOutputHoldsNobody logs to a pipe that nobody reads, and then somebody does.
+// TestOutputHoldsNobody logs to a pipe that isn't read until later.
 func TestOutputHoldsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &unread{reader: make(chan struct{})}
@@ -28,7 +28,7 @@ func TestOutputHoldsNobody(t *testing.T) {
 		text := strings.Repeat("x", 1000)
 		const lines = 5_000
 		logger.Info(text)
-		synctest.Wait() // it is in a write
+		synctest.Wait() // until it is blocked in a write
 		begin := time.Now()
 		for range lines - 1 {
 			logger.Info(text)
@@ -59,7 +59,7 @@ func TestOutputHoldsNobody(t *testing.T) {
 	})
 }
 
-// TestOutputCloses does not wait long for a reader that takes nothing.
+// TestOutputCloses checks that Close doesn't wait long for a stuck reader.
 func TestOutputCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &unread{reader: make(chan struct{})}

@@ -14,19 +14,19 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
 )
 
-// released is what a backup in testdata/backups holds. Its key file lies beside
-// it; both are for this test alone.
+// released is the content of a backup in testdata/backups. Its key file is in the same
+// folder; both serve this test only.
 type released struct {
 	Operator string // a token
 	Reader   string // another
 	Org      string // an ID
 	Password string // of the user ann
-	// Answers to GET requests by the operator, by path. What depends on the
-	// server that answers is left out.
+	// Answers to the operator's GET requests, by path, without parts that depend on
+	// the server.
 	Answers map[string]any
 }
 
-// releasedPaths are asked for with the operator's token.
+// releasedPaths are requested with the operator's token.
 func releasedPaths(org string) []string {
 	paths := []string{
 		"/api/v2/orgs/" + org + "/secrets", "/api/v2/orgs/" + org + "/secrets/values", "/api/v2/orgs/" + org + "/secrets/history",
@@ -56,11 +56,11 @@ func (ts *testServer) answers(t *testing.T, org string) map[string]any {
 	return out
 }
 
-// TestReleasedBackups restores a backup of each format that was ever released,
-// and asks the server for all that was in it.
+// TestReleasedBackups restores a backup of each released format, and compares the
+// server's answers with its content.
 //
-// With FLUXKEEP_WRITE_BACKUP it makes one with the present format instead, in
-// that folder, for a release that changes the format.
+// With FLUXKEEP_WRITE_BACKUP, it writes a backup of the current format to that folder
+// instead, for a release that changes the format.
 func TestReleasedBackups(t *testing.T) {
 	if dir := os.Getenv("FLUXKEEP_WRITE_BACKUP"); dir != "" {
 		writeReleased(t, dir)
@@ -84,8 +84,7 @@ func TestReleasedBackups(t *testing.T) {
 			if err := json.Unmarshal(text, &want); err != nil {
 				t.Fatal(err)
 			}
-			// A key file is refused when others can read it, and in a
-			// repository they can.
+			// A key file that others can read, as in a repository, is refused.
 			content, err := os.ReadFile(filepath.Join(from, "key"))
 			if err != nil {
 				t.Fatal(err)
@@ -123,7 +122,7 @@ func TestReleasedBackups(t *testing.T) {
 			}
 			a.Body.Close()
 			if a.StatusCode != http.StatusNoContent {
-				t.Errorf("the password is not right: %d", a.StatusCode)
+				t.Errorf("the password doesn't work: %d", a.StatusCode)
 			}
 			ts.stop(t)
 			if _, err := datadir.Check(t.Context(), testConfig(t, ts.data.Path(), "--key-file="+key), failOnDamage(t)); err != nil {
@@ -133,7 +132,7 @@ func TestReleasedBackups(t *testing.T) {
 	}
 }
 
-// writeReleased makes a backup with something in every table that backups have.
+// writeReleased writes a backup with records in every table.
 func writeReleased(t *testing.T, dir string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ const (
 	keysPath   = "/api/v2/fluxkeep/keys"
 )
 
-// backup takes a backup of a running server.
+// backup returns a backup of a running server.
 func (ts *testServer) backup(t testing.TB) []byte {
 	t.Helper()
 	a := ts.do(t, "GET", backupPath, "")
@@ -62,7 +62,7 @@ func opens(t testing.TB, file []byte, args ...string) {
 	}
 }
 
-// values reads all values of the organization.
+// values returns all values of the organization.
 func (ts *testServer) values(t testing.TB) map[string]string {
 	t.Helper()
 	a := ts.do(t, "GET", ts.secrets()+"/values", "")
@@ -73,10 +73,10 @@ func (ts *testServer) values(t testing.TB) map[string]string {
 	return out
 }
 
-// TestBackupUnderLoad takes backups while writers change two secrets at a time
-// and the data key is rotated over and over. Each is one moment: every writer's
-// two secrets are alike, not older than what was acknowledged before the
-// backup and not newer than what was sent until its end.
+// TestBackupUnderLoad takes backups while writers change two secrets at a time and the
+// data key keeps rotating. Each backup is a snapshot: every writer's two secrets are
+// equal, at least as new as acknowledged before the backup, and not newer than sent
+// before its end.
 func TestBackupUnderLoad(t *testing.T) {
 	const writers, backups, turns = 8, 6, 5
 	key := "--key-file=" + filepath.Join(t.TempDir(), "key")
@@ -162,7 +162,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	}
 }
 
-// secondReading is a file that is another one when it is read again.
+// secondReading is a file whose content differs when it is read again.
 type secondReading struct {
 	*bytes.Reader
 	then []byte
@@ -173,8 +173,8 @@ func (s *secondReading) Seek(offset int64, whence int) (int64, error) {
 	return s.Reader.Seek(offset, whence)
 }
 
-// TestRestoreTakesBack: a restore that fails in the middle leaves nothing,
-// neither in a folder that was there nor above one that was not.
+// TestRestoreTakesBack checks that a failed restore leaves nothing, neither in an
+// existing folder nor new folders.
 func TestRestoreTakesBack(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "kek")
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--key-file="+key)
@@ -228,7 +228,7 @@ func TestRestoreTakesBack(t *testing.T) {
 	})
 }
 
-// TestRestoreCutShort: a folder that a restore was killed in is nobody's data.
+// TestRestoreCutShort checks that the folder of a killed restore isn't used as data.
 func TestRestoreCutShort(t *testing.T) {
 	dir, _ := wholeFolder(t)
 	replace(t, filepath.Join(dir, "format"), "format 1", "format 1, being restored")

@@ -38,8 +38,8 @@ func TestRewrap(t *testing.T) {
 	}
 }
 
-// TestRewrapFails: the folder is as it was, and no key file is left that
-// nothing is wrapped with.
+// TestRewrapFails checks that a failed rewrap leaves the folder unchanged, and no
+// unused key file.
 func TestRewrapFails(t *testing.T) {
 	newKey := filepath.Join(t.TempDir(), "new.key")
 	weak := filepath.Join(t.TempDir(), "passphrase")
@@ -80,8 +80,8 @@ func TestRewrapFails(t *testing.T) {
 	}
 }
 
-// TestRotationSurvivesRestart: what a rotation has saved is what the next
-// start finds, wrapped by the same key-encryption key.
+// TestRotationSurvivesRestart checks that the next start finds the keyset that a
+// rotation saved, wrapped with the same key-encryption key.
 func TestRotationSurvivesRestart(t *testing.T) {
 	dir, ts := wholeFolder(t)
 	first := start(t, dir)

@@ -19,12 +19,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// A statement of who may do what, independent of the code that decides it, and
-// tests that compare the two over the real API in a small universe: two
-// organizations, three users, four tokens. The model never calls package acl;
-// it uses its types alone.
+// A model of who may do what, independent of the code that decides it, and tests that
+// compare the two through the real API in a small universe: two organizations, three
+// users, four tokens. The model uses only the types of package acl.
 
-// rights are those of a token or a session.
+// rights are the rights of a token or a session.
 type rights struct {
 	user        keep.ID
 	token       keep.ID // zero for a session
@@ -47,7 +46,7 @@ type modelToken struct {
 	rights
 }
 
-// home is the organization that a resource belongs to.
+// home returns the organization that a resource belongs to.
 func (m *rightsModel) home(r acl.Resource) keep.ID {
 	switch {
 	case r.ID == 0:
@@ -62,8 +61,8 @@ func (m *rightsModel) home(r acl.Resource) keep.ID {
 	return r.OrgID
 }
 
-// may reports whether a permission for the resource, or for all that it is one
-// of, is held.
+// may reports whether the rights include a permission for the resource, or for all of
+// its type.
 func (m *rightsModel) may(p *rights, a acl.Action, t acl.Type, org, id keep.ID) bool {
 	home := m.home(acl.Resource{Type: t, OrgID: org, ID: id})
 	return slices.ContainsFunc(p.permissions, func(held acl.Permission) bool {
@@ -89,21 +88,21 @@ func (m *rightsModel) secrets(p *rights, a acl.Action, org keep.ID) bool {
 
 func (p *rights) unlimited() bool { return !p.names && p.ends.IsZero() }
 
-// outlives reports whether a token ends after who asks.
+// outlives reports whether a token expires after the caller.
 func (t *modelToken) outlives(p *rights) bool {
 	return !p.ends.IsZero() && (t.ends.IsZero() || t.ends.After(p.ends))
 }
 
-// token asks for a permission on a token: on itself, its user, and within the
-// limits of who asks.
+// token checks permissions for a token: for itself and its user, within the caller's
+// limits.
 func (m *rightsModel) token(p *rights, a acl.Action, id keep.ID) bool {
 	t := m.tokens[id]
 	return m.may(p, a, acl.Authorizations, 0, id) && m.user(p, a, t.user) &&
 		(!p.names || t.names) && (a == acl.Read || !t.outlives(p))
 }
 
-// create reports whether the caller can make a token. That needs every right that
-// the token gets, on resources that exist.
+// create reports whether the caller can create a token. The caller needs every right
+// that the token gets, for resources that exist.
 func (m *rightsModel) create(p *rights, t *modelToken) bool {
 	if !m.may(p, acl.Write, acl.Authorizations, t.org, 0) || !m.user(p, acl.Write, t.user) {
 		return false
@@ -128,7 +127,7 @@ func (m *rightsModel) gives(p *rights, q acl.Permission) bool {
 	}
 	home := m.home(r)
 	exists := slices.Contains(m.orgs, r.ID) || slices.Contains(m.users, r.ID) || m.tokens[r.ID] != nil
-	named := r.OrgID // as the request has it: a token without an organization is nobody's
+	named := r.OrgID // from the request: a token without an organization belongs to none
 	if r.Type != acl.Authorizations {
 		named = home
 	}
@@ -183,16 +182,16 @@ func (m *rightsModel) session(user, instanceOwner keep.ID) *rights {
 	return p
 }
 
-// deed is a request to the API, and who may make it.
+// deed is a request to the API, and a rule for who may send it.
 type deed struct {
-	name    string // method and path, and what tells it from others
+	name    string // method, path, and what distinguishes it from others
 	body    string
 	allowed func(p *rights) bool
-	shows   string // in the answer, if it is allowed
+	shows   string // in the answer, if allowed
 	slow    bool   // attempts are limited
 }
 
-// deeds returns all deeds but those of creations.
+// deeds returns all deeds except those of creations.
 func (u *universe) deeds() []deed {
 	m := &u.rightsModel
 	var all []deed
@@ -270,8 +269,8 @@ func (u *universe) deeds() []deed {
 	return all
 }
 
-// creations returns deeds that make tokens with one permission, limited and
-// unlimited.
+// creations returns deeds that create limited and unlimited tokens with one
+// permission.
 func (u *universe) creations() []deed {
 	var all []deed
 	for _, org := range u.orgs {
@@ -304,7 +303,7 @@ func (u *universe) creations() []deed {
 	return all
 }
 
-// creation is the request that makes a token.
+// creation returns the request that creates a token.
 func (u *universe) creation(t *modelToken) (name, body string) {
 	var list []string
 	for _, p := range t.permissions {
@@ -340,7 +339,7 @@ type universe struct {
 	dry       *dryStore
 	userNames []string
 	passwords map[keep.ID]string
-	fixed     []keep.ID // the tokens that are always there
+	fixed     []keep.ID // the tokens that always exist
 	values    map[keep.ID]string
 	end       time.Time // when tokens limited in time expire
 }
@@ -374,7 +373,7 @@ func newUniverse(t *testing.T) *universe {
 		u.users = append(u.users, made.ID)
 	}
 	for _, org := range u.orgs {
-		for range 2 { // so that there is a version to roll back to
+		for range 2 { // to have a version to roll back to
 			if _, err := u.Change(ctx, op, org, keep.Change{Set: map[string]string{"a": worldValue, "b1": worldOther}, Always: true}); err != nil {
 				t.Fatal(err)
 			}
@@ -390,7 +389,7 @@ func newUniverse(t *testing.T) *universe {
 	} {
 		u.fixed = append(u.fixed, u.add(t, n))
 	}
-	// What setup made is not part of the model, except its rights.
+	// The objects of the setup aren't part of the model, except their rights.
 	if err := u.DeleteToken(ctx, op, u.MustCaller(t, keep.InfluxDB, u.OperatorToken).Token); err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +398,7 @@ func newUniverse(t *testing.T) *universe {
 	return u
 }
 
-// add makes a token as the operator.
+// add creates a token as the operator.
 func (u *universe) add(t *testing.T, n *modelToken) keep.ID {
 	t.Helper()
 	made := u.MustToken(t, u.newToken(n))
@@ -417,9 +416,8 @@ func (u *universe) newToken(n *modelToken) keep.NewToken {
 	return out
 }
 
-// dryStore, when it is on, fails each change that was allowed, so that the world
-// stays as it is. It recognizes them by their audit record, which a change writes
-// last.
+// dryStore, while it is on, fails each allowed change, so that the world stays the
+// same. It recognizes changes by their audit record, which they write last.
 type dryStore struct {
 	store.Store
 	on      atomic.Bool
@@ -428,7 +426,7 @@ type dryStore struct {
 
 var errDry = errors.New("dry run")
 
-func (d *dryStore) Exclusive() bool { return false } // nothing is remembered
+func (d *dryStore) Exclusive() bool { return false } // no result may be cached
 
 func (d *dryStore) Update(ctx context.Context, fn func(store.Tx) error) error {
 	if !d.on.Load() {
@@ -480,8 +478,8 @@ func (u *universe) try(t *testing.T, p *person, d *deed) bool {
 }
 
 // TestRightsModel tries every deed with every combination of a permission's type,
-// action, ID and organization: as the only permission and with all of other types,
-// limited and unlimited.
+// action, ID and organization: as the only permission and together with all other
+// types, limited and unlimited.
 func TestRightsModel(t *testing.T) {
 	u := newUniverse(t)
 	eve := u.users[2]

@@ -17,12 +17,12 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// attack is a sequence of steps by an attacker who was given some rights.
+// attack is a sequence of steps of an attacker who has some rights.
 type attack struct {
 	*universe
 	rng    *rand.Rand
 	has    []*credential
-	sleeps []keep.ID // tokens that are switched off, and whose value is known
+	sleeps []keep.ID // inactive tokens whose value the attacker knows
 	knows  map[keep.ID]string
 	steps  []string
 }
@@ -33,10 +33,10 @@ type credential struct {
 	rights func() *rights
 }
 
-// random returns one of a list.
+// random returns a random element of a list.
 func random[T any](a *attack, list ...T) T { return list[a.rng.IntN(len(list))] }
 
-// someRights returns a few random permissions, of which some fit together.
+// someRights returns a few random permissions, some of which fit together.
 func (a *attack) someRights() acl.Set {
 	var s acl.Set
 	both := func(r acl.Resource) {
@@ -66,7 +66,7 @@ func (a *attack) someRights() acl.Set {
 	return s
 }
 
-// start gives the attacker a little: a token or two, and perhaps an account.
+// start gives the attacker a token or two, and perhaps an account.
 func (a *attack) start(t *testing.T) {
 	eve := a.users[2]
 	end := a.Clock.Now().Add(24 * time.Hour).Truncate(time.Second)
@@ -121,8 +121,8 @@ func (a *attack) own(id keep.ID) {
 	})
 }
 
-// step tries something that could give the attacker more, and compares the outcome
-// with the model's.
+// step tries something that could give the attacker more rights, and compares the
+// outcome with the model's.
 func (a *attack) step(t *testing.T) {
 	c := random(a, a.has...)
 	m := &a.rightsModel
@@ -130,7 +130,7 @@ func (a *attack) step(t *testing.T) {
 	case 0, 1, 2:
 		p := c.rights()
 		if p.user == 0 {
-			return // switched off
+			return // inactive
 		}
 		n := &modelToken{org: random(a, a.orgs...), rights: rights{user: p.user, permissions: p.permissions, names: p.names, ends: p.ends}}
 		if random(a, true, false) {
@@ -144,7 +144,7 @@ func (a *attack) step(t *testing.T) {
 		case 2:
 			n.ends = random(a, time.Time{}, a.Clock.Now().Add(time.Hour).Truncate(time.Second))
 		}
-		// Mostly leave out what a token of this organization can't have.
+		// Mostly leave out permissions that a token of this organization can't have.
 		n.permissions = slices.DeleteFunc(slices.Clone(n.permissions), func(q acl.Permission) bool {
 			return random(a, true, true, false) && (q.Resource.Type == acl.Instance || q.Resource.OrgID != 0 && q.Resource.OrgID != n.org)
 		})
@@ -214,7 +214,7 @@ func (a *attack) signIn(t *testing.T) {
 	}
 }
 
-// ask sends a request that is to take effect, and compares the outcome with want.
+// ask sends a request that may take effect, and compares the outcome with want.
 func (a *attack) ask(t *testing.T, c *credential, name, body string, want bool, into any) bool {
 	t.Helper()
 	method, path, _ := strings.Cut(name, " ")
@@ -237,12 +237,12 @@ func (a *attack) ask(t *testing.T, c *credential, name, body string, want bool, 
 	return allowed
 }
 
-// reach returns the deeds that the attacker was given: those that all unlimited
-// credentials allow together, with what follows from them, and those of each
-// limited one. With later, the credentials limited in time have expired.
+// reach returns the deeds that were granted to the attacker: those that all unlimited
+// credentials allow together, with their consequences, and those of each limited one.
+// With later, the credentials limited in time have expired.
 //
-// Whoever can write a user can sign in as that user, whoever can write an
-// organization can own it, and whoever can write a token can switch it on.
+// Permission to write a user includes signing in as that user, to write an
+// organization includes owning it, and to write a token includes activating it.
 func (a *attack) reach(deeds []deed, later bool) map[string]bool {
 	pool := &rights{}
 	var limited []*rights
@@ -293,7 +293,7 @@ func (a *attack) reach(deeds []deed, later bool) map[string]bool {
 	return reach
 }
 
-// check tries every deed that was not given, with all that the attacker has.
+// check tries every deed that wasn't granted, with each of the attacker's credentials.
 func (a *attack) check(t *testing.T, deeds []deed, given map[string]bool, when string) {
 	t.Helper()
 	a.dry.on.Store(true)
@@ -301,13 +301,13 @@ func (a *attack) check(t *testing.T, deeds []deed, given map[string]bool, when s
 	for _, c := range a.has {
 		for i := range deeds {
 			if d := &deeds[i]; !given[d.name] && a.try(t, &c.person, d) {
-				t.Errorf("%s by %s, %s: nobody gave that", d.name, c.name, when)
+				t.Errorf("%s by %s, %s: it was never granted", d.name, c.name, when)
 			}
 		}
 	}
 }
 
-// stop undoes everything.
+// stop undoes all changes.
 func (a *attack) stop(t *testing.T, before *universe) {
 	ctx, op := t.Context(), a.Operator(t, keep.InfluxDB)
 	for id := range a.tokens {
@@ -325,12 +325,12 @@ func (a *attack) stop(t *testing.T, before *universe) {
 		}
 	}
 	for user := range a.knows {
-		a.setPassword(t, user, "nobody knows this") // and ends sessions
+		a.setPassword(t, user, "nobody knows this") // also ends sessions
 	}
 }
 
-// TestNoSequenceGivesRights: no sequence of up to four steps gives an attacker a
-// right that nobody gave, or one that outlives its limits.
+// TestNoSequenceGivesRights checks that no sequence of up to four steps gives an
+// attacker a right that was never granted, or one that outlives its limits.
 func TestNoSequenceGivesRights(t *testing.T) {
 	u := newUniverse(t)
 	u.dry.on.Store(false)

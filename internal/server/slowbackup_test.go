@@ -16,8 +16,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/backup"
 )
 
-// stuckWriter is a client that takes nothing until it is told to go on, or to
-// fail as a connection does whose deadline is over.
+// stuckWriter is a client that reads nothing until it is resumed, or fails like a
+// connection whose deadline has passed.
 type stuckWriter struct {
 	header  http.Header
 	once    sync.Once
@@ -57,17 +57,18 @@ func (w *stuckWriter) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// TestBackupToStuckClient: while a client does not take its backup, others
-// write and read; then it gets what was there when it asked. A client that
-// never takes it is let go, and does not take half of it for all. (A compaction
-// waits for the backup: it promises that nobody can read what it removes.)
+// TestBackupToStuckClient checks that others can write and read while a client doesn't
+// read its backup, which contains the state at the time of the request. A client that
+// never reads is disconnected, and can't mistake half of the backup for all. (A
+// compaction waits for the backup, since it promises that nobody can read what it
+// removes.)
 func TestBackupToStuckClient(t *testing.T) {
 	ts := start(t, filepath.Join(t.TempDir(), "data"))
 	ts.setUp(t)
 	ts.putSecret(t, "before", "1")
 	begin := func() (*stuckWriter, <-chan any) {
 		w, done := newStuckWriter(), make(chan any, 1)
-		t.Cleanup(func() { // when the test has failed
+		t.Cleanup(func() { // if the test has failed
 			select {
 			case w.proceed <- errors.New("the test is over"):
 			default:
@@ -92,7 +93,7 @@ func TestBackupToStuckClient(t *testing.T) {
 	}
 	first, firstDone := begin()
 	if first.deadline.IsZero() {
-		t.Error("the client has for ever to take its backup")
+		t.Error("the client has no deadline to read its backup")
 	}
 	for i := range 100 {
 		ts.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", 10<<10))
@@ -108,12 +109,12 @@ func TestBackupToStuckClient(t *testing.T) {
 	later.proceed <- nil
 	<-laterDone
 	if early, all := records(first), records(later); early >= all-100 {
-		t.Errorf("the backup that was begun before 100 writes has %d records, that of after %d", early, all)
+		t.Errorf("the backup that began before 100 writes has %d records, the one after them %d", early, all)
 	}
 	dead, deadDone := begin()
 	dead.proceed <- errors.New("i/o timeout")
 	if fault := <-deadDone; fault != http.ErrAbortHandler {
-		t.Errorf("the connection is not cut off: %v", fault)
+		t.Errorf("the connection isn't closed: %v", fault)
 	}
 	if n := ts.handler.inFlight.Load(); n != 0 {
 		t.Errorf("%d requests are in flight", n)

@@ -14,7 +14,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// send sends a request with a token and decodes the answer into, if not nil.
+// send sends a request with a token and decodes the answer into out, if it isn't nil.
 func (w *world) send(t *testing.T, token, method, path, body string, into any) (status int, answer string) {
 	t.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -28,9 +28,9 @@ func (w *world) send(t *testing.T, token, method, path, body string, into any) (
 	return got.Code, got.Body.String()
 }
 
-// TestOwnerStaysInOrganization: the owner of an organization can't make tokens that
-// name users, tokens and organizations of others. The answer is the same for
-// resources that don't exist, and a stored token of that kind has no effect.
+// TestOwnerStaysInOrganization checks that the owner of an organization can't create
+// tokens that name users, tokens and organizations of others. Resources that don't
+// exist get the same answer, and a stored token of that kind has no effect.
 func TestOwnerStaysInOrganization(t *testing.T) {
 	w := newWorld(t)
 	stranger := w.people[slices.IndexFunc(w.people, func(p person) bool { return p.name == "another organization's owner" })]
@@ -83,7 +83,7 @@ func TestOwnerStaysInOrganization(t *testing.T) {
 				}
 			}
 
-			// A token that was made earlier gives no more than its maker had.
+			// An existing token grants no more than its creator had.
 			made := w.MustToken(t, keep.NewToken{Org: org, User: stranger.user, Permissions: acl.Owner(org)})
 			r := acl.Resource{Type: target.kind, ID: target.id, OrgID: org}
 			w.Plant(t, made.ID, slices.Concat(acl.Owner(org), acl.Self(stranger.user), acl.Set{{Action: acl.Read, Resource: r}, {Action: acl.Write, Resource: r}}))
@@ -105,8 +105,7 @@ func TestOwnerStaysInOrganization(t *testing.T) {
 	}
 }
 
-// mustName checks that a token with a misplaced permission is found, at the
-// start too.
+// mustName checks that a token with a misplaced permission is reported, also at start.
 func (w *world) mustName(t *testing.T, token keep.ID) {
 	t.Helper()
 	report, err := keep.Check(t.Context(), w.Store(), w.Keys(), func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) })
@@ -115,8 +114,8 @@ func (w *world) mustName(t *testing.T, token keep.ID) {
 	}
 }
 
-// TestStartNamesMisplaced: at start, the log names exactly the tokens with a
-// misplaced permission.
+// TestStartNamesMisplaced checks that the log names exactly the tokens with a misplaced
+// permission at start.
 func TestStartNamesMisplaced(t *testing.T) {
 	w := newWorld(t)
 	bad := w.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(w.org)})

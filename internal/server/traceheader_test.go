@@ -71,7 +71,7 @@ func TestIncomingTrace(t *testing.T) {
 			got := incomingTrace(h)
 			if tt.traceID == "" {
 				if got.IsValid() {
-					t.Fatalf("taken as %v %v, should have been ignored", got.TraceID(), got.SpanID())
+					t.Fatalf("accepted as %v %v, but should have been ignored", got.TraceID(), got.SpanID())
 				}
 				return
 			}
@@ -86,7 +86,7 @@ func TestIncomingTrace(t *testing.T) {
 	}
 }
 
-// The first header that makes sense counts.
+// The first valid header counts.
 func TestIncomingTraceOrder(t *testing.T) {
 	h := http.Header{}
 	h.Set("Zap-Trace-Span", `{"trace_id":"c","span_id":"1"}`)

@@ -39,7 +39,7 @@ func traced(t *testing.T, ratio float64, fn http.HandlerFunc) (*handler, func() 
 	}
 }
 
-// A request's span continues the client's trace, whichever header names it.
+// A request's span continues the client's trace, whichever header carries it.
 func TestTracingJoins(t *testing.T) {
 	for _, tt := range []struct{ header, value, traceID, parent string }{
 		{"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"},
@@ -145,15 +145,14 @@ func newTestCollector(t *testing.T) *testCollector {
 	return c
 }
 
-// A server sends its spans to a collector, and nothing that was entrusted to
-// it.
+// A server sends its spans to a collector, without anything confidential.
 func TestTracingCollector(t *testing.T) {
 	c := newTestCollector(t)
 	ts := start(t, filepath.Join(t.TempDir(), "data"), "--trace-endpoint="+c.URL)
 	ts.setUp(t)
 	ts.putSecret(t, secretName, secretValue)
 	use(t, ts)
-	ts.stop(t) // sends what is left
+	ts.stop(t) // sends the remaining spans
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	names := map[string]bool{}
@@ -168,7 +167,7 @@ func TestTracingCollector(t *testing.T) {
 	checkClean(t, "the spans", c.raw.String(), ts)
 }
 
-// A collector that is not there costs a line in the log.
+// An unreachable collector costs a line in the log.
 func TestTracingNoCollector(t *testing.T) {
 	log := new(syncBuffer)
 	logger, _ := NewLogger(log, config.New())
@@ -181,9 +180,9 @@ func TestTracingNoCollector(t *testing.T) {
 	}
 }
 
-// Nor does it hold up the end.
+// It doesn't delay shutdown either.
 func TestTracingEndsWithoutCollector(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never answers
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and never answers
 	if err != nil {
 		t.Fatal(err)
 	}

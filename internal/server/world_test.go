@@ -22,24 +22,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// world is a whole server's handler over a domain with two organizations and
-// everybody who may ask it for something, or may not.
+// world is a whole server's handler over a domain with two organizations and all kinds
+// of callers.
 type world struct {
 	*keeptest.Kit
 	handler *handler
 	log     *syncBuffer
 	people  []person
-	// What paths name: an organization with the secrets "a" and "b1", whose
-	// first version is pinned, and a user and a token that belong to none of those who ask.
+	// The objects in paths: an organization with the secrets "a" and "b1", whose first
+	// version is pinned, and a user and a token that belong to none of the callers.
 	org, user, token keep.ID
-	// hidden are all tokens, keys of sessions, passwords and values: nothing
-	// of it may be in an answer to a refused request, or in the log.
+	// hidden are all tokens, session keys, passwords and values. None may be in the
+	// answer to a refused request, or in the log.
 	hidden []string
 }
 
-// person is one who asks, with what they show for it.
+// person is a caller with a credential.
 type person struct {
-	column  string // of the table of access
+	column  string // of the access table
 	name    string
 	user    keep.ID
 	token   keep.ID
@@ -47,16 +47,16 @@ type person struct {
 	session bool
 }
 
-// Values of the organization's secrets, the second of those that begin with b,
-// and what everybody's password is.
+// The values of the organization's secrets (the second of those that begin with b),
+// and everybody's password.
 const (
 	worldValue    = "marker-value-53d1c4"
 	worldOther    = "marker-value-0be882"
 	worldPassword = "marker-password-9a71"
 )
 
-// reachingOwner is another organization's owner with a token that names what
-// isn't the organization's. Lists of tokens show it those IDs again.
+// reachingOwner is the owner of another organization, with a token that names objects
+// outside it. Lists of tokens show these IDs.
 const reachingOwner = "another organization's owner with others' IDs"
 
 func newWorld(tb testing.TB) *world {
@@ -82,8 +82,7 @@ func newWorld(tb testing.TB) *world {
 	return w
 }
 
-// clone returns the same world, as it was in the beginning. This one is
-// closed.
+// clone closes this world and returns a copy in its initial state.
 func (w *world) clone(tb testing.TB) *world {
 	tb.Helper()
 	c := *w
@@ -111,8 +110,8 @@ func (w *world) serve() {
 	w.handler.metrics = metricsHandler(prometheus.NewRegistry())
 }
 
-// populate makes everybody. Each is as strong as they can be: a token that is
-// switched off, has expired or whose user is gone would be an operator's.
+// populate creates all callers. Each has the strongest rights possible: inactive and
+// expired tokens, and those of deleted users, are operator tokens.
 func (w *world) populate(tb testing.TB) {
 	tb.Helper()
 	ctx, op := tb.Context(), w.Operator(tb, keep.InfluxDB)
@@ -153,7 +152,7 @@ func (w *world) populate(tb testing.TB) {
 		person{column: "unknown", name: "nobody"},
 		person{column: "unknown", name: "a wrong token", value: "no such token"},
 		person{column: "unknown", name: "a wrong session", value: "no such session", session: true})
-	// What time ends comes first, and then the clock moves.
+	// Credentials that expire come first, and then the clock moves.
 	add("unknown", "an expired token", keep.NewToken{Permissions: acl.Operator(), Expires: w.Clock.Now().Add(time.Minute)})
 	session("unknown", "an ended session", "admin", w.Password, w.Admin, 0)
 	login("unknown", "an expired login token", w.MustToken(tb, keep.NewToken{Permissions: acl.Operator()}))
@@ -195,7 +194,7 @@ func (w *world) populate(tb testing.TB) {
 	t = add("stranger", "another organization's owner", keep.NewToken{Org: other.ID, User: foreign, Permissions: append(acl.Owner(other.ID), acl.Self(foreign)...)})
 	session("stranger", "another organization's owner's session", "foreign", worldPassword, foreign, t.ID)
 
-	// An ID and an organization that the resource doesn't belong to give nothing.
+	// An ID together with an organization that it doesn't belong to grants nothing.
 	misplaced := func(org keep.ID) (s acl.Set) {
 		for _, r := range []acl.Resource{
 			{Type: acl.Users, ID: w.user, OrgID: org},
@@ -239,8 +238,7 @@ func (w *world) populate(tb testing.TB) {
 	w.hidden = append(w.hidden, w.OperatorToken)
 }
 
-// show puts what a person shows into a request. Vault's protocol knows no
-// sessions.
+// show adds a caller's credential to a request. Vault's protocol has no sessions.
 func (p *person) show(r *http.Request) {
 	switch {
 	case p.session:
@@ -259,10 +257,10 @@ func (w *world) ask(r *http.Request) *httptest.ResponseRecorder {
 	return rec
 }
 
-// panics is how many handlers have panicked.
+// panics returns the number of handlers that panicked.
 func (w *world) panics() float64 { return testutil.ToFloat64(w.handler.requests.panics) }
 
-// leak returns what an answer or a log has of what is to stay hidden.
+// leak returns the first hidden text that an answer or a log contains.
 func (w *world) leak(text string) string {
 	for _, h := range w.hidden {
 		quoted, _ := json.Marshal(h) // a string always has a JSON form
@@ -273,7 +271,7 @@ func (w *world) leak(text string) string {
 	return ""
 }
 
-// changed reports whether the store is not what it was.
+// changed reports whether the store has changed.
 func (w *world) changed(tb testing.TB, before map[string]string) bool {
 	tb.Helper()
 	return !maps.Equal(before, w.Contents(tb))
