@@ -25,9 +25,9 @@ var layers = map[string][]string{
 	"internal/cli/process":                 {},
 	"internal/cli/profile":                 {},
 	"internal/cli/secretfile":              {"internal/httpapi"},
-	"internal/server":                      with(domain, "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/otlphttp", "internal/store/pebblestore", "internal/store/pebblestore/integrity"),
+	"internal/server":                      with(slices.Concat(domain, pebblestore), "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/otlphttp"),
 	"internal/config":                      {"internal/seal"},
-	"internal/datadir":                     with(domain, "internal/config", "internal/store/pebblestore", "internal/store/pebblestore/integrity"),
+	"internal/datadir":                     with(slices.Concat(domain, pebblestore), "internal/config"),
 	"internal/influxv2":                    with(domain, "internal/httpapi"),
 	"internal/vaultkv":                     with(domain, "internal/httpapi"),
 	"internal/httpapi":                     {},
@@ -48,13 +48,18 @@ var layers = map[string][]string{
 	"internal/audit":                       {"internal/acl"},
 	"internal/seal":                        {},
 	"internal/store":                       {},
-	"internal/store/pebblestore":           {"internal/store", "internal/store/pebblestore/integrity"},
+	"internal/store/arena":                 {},
+	"internal/store/group":                 {"internal/store", "internal/store/arena"},
+	"internal/store/pebblestore":           {"internal/store", "internal/store/arena", "internal/store/group", "internal/store/pebblestore/integrity"},
 	"internal/store/pebblestore/integrity": {"internal/store"},
 	"client":                               {},
 }
 
 // domain lists the packages that every user of the domain depends on.
 var domain = []string{"internal/keep", "internal/clock", "internal/secretmap", "internal/directory", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
+
+// pebblestore lists the store on a local disk and what it consists of.
+var pebblestore = []string{"internal/store/pebblestore", "internal/store/pebblestore/integrity", "internal/store/group", "internal/store/arena"}
 
 func with(packages []string, more ...string) []string { return append(more, packages...) }
 
@@ -67,9 +72,11 @@ var direct = map[string][]string{
 	"internal/secretmap":                   {"internal/keep"},
 	"internal/directory":                   {"internal/keep"},
 	"internal/record":                      {"internal/keep", "internal/secretmap", "internal/directory"},
-	"internal/store":                       {"internal/record", "internal/secretmap", "internal/keep", "internal/datadir", "internal/store/pebblestore", "internal/store/pebblestore/integrity"},
+	"internal/store":                       {"internal/record", "internal/secretmap", "internal/keep", "internal/datadir", "internal/store/group", "internal/store/pebblestore", "internal/store/pebblestore/integrity"},
 	"internal/store/pebblestore":           {"internal/datadir", "internal/server"},
 	"internal/store/pebblestore/integrity": {"internal/store/pebblestore"},
+	"internal/store/group":                 {"internal/store/pebblestore"},
+	"internal/store/arena":                 {"internal/store/group", "internal/store/pebblestore"},
 	"internal/seal":                        {"internal/record", "internal/secretmap", "internal/keep", "internal/config", "internal/datadir", "internal/cli"},
 	"internal/audit":                       {"internal/keep", "internal/datadir", "internal/cli", "internal/failpoint"},
 	"internal/backup":                      {"internal/keep", "internal/cli", "internal/datadir"},

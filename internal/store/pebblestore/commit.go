@@ -1,12 +1,13 @@
 package pebblestore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
@@ -14,6 +15,10 @@ const (
 	// A group that reaches one of these limits takes no more requests.
 	groupBytes    = 8 << 20
 	groupRequests = 4096
+
+	// fewKeys is the number of keys up to which a range is deleted key by key.
+	// A range tombstone slows down later reads, so it must be worth it.
+	fewKeys = 64
 
 	// The engine is overloaded when it has more unflushed bytes in memory, or
 	// more overlapping layers of tables, than this.
@@ -38,7 +43,7 @@ var errBehind = errors.New("the engine is behind with its background work")
 // engine is not durable, and the published state contains only durable groups.
 type committer struct {
 	store  *Store
-	toSync chan *group   // executor to syncer
+	toSync chan *commit  // executor to syncer
 	synced chan struct{} // syncer to executor: the group is published, or lost
 	tasks  chan func()   // work for the executor between two groups
 
@@ -46,37 +51,37 @@ type committer struct {
 	// that ends its goroutine ends the executor, and a new goroutine takes
 	// over.
 	finished bool
-	requests []*request // taken from the queue
-	next     int        // index of the first request that has not run
-	closed   bool       // the queue is closed
-	tx       tx
-	changes  changes
-	revs     *revisions       // of the state below the group
-	changed  tableSet         // tables that the group has written to
+	requests []*group.Request // taken from the queue
+	next     int              // index of the first request that has not run
+	closed   bool             // the queue is closed
+	group    group.Group      // the next group
+	base     reader           // what the group's functions read
+	revs     *group.Revisions // of the state below the group
 	free     space            // free space before the group
-	deferred []store.Deferred // work of the changes of the next group
-	members  []*request       // requests that have run in the next group
 	inflight bool             // a group is with the syncer
 	task     func()           // runs once no group is in flight
+	batch    *pebble.Batch
+	batchGen *generation
 }
 
-// A group is a batch handed to the syncer, with its requests.
-type group struct {
-	gen     *generation
-	batch   *pebble.Batch
-	revs    *revisions // of the state with this group
-	members []*request
+// A commit is a batch handed to the syncer, with its requests.
+type commit struct {
+	gen      *generation
+	batch    *pebble.Batch
+	revs     *group.Revisions // of the state with this group
+	requests []*group.Request
 }
 
 func newCommitter(s *Store) *committer {
 	c := &committer{
 		store:  s,
-		toSync: make(chan *group),
+		toSync: make(chan *commit),
 		synced: make(chan struct{}, 1),
 		tasks:  make(chan func()),
 	}
-	c.tx.changes, c.tx.changed = &c.changes, &c.changed
-	c.revs = &revisions{}
+	c.group.Few = fewKeys
+	c.group.Check = func(ctx context.Context) error { return s.spaceFor(ctx, c.free, c.group.Size()) }
+	c.revs = group.FirstRevisions()
 	return c
 }
 
@@ -95,7 +100,7 @@ func (c *committer) execute() {
 		switch {
 		case c.inflight:
 			c.wait()
-		case len(c.members) > 0:
+		case c.group.Len() > 0:
 			c.commit()
 		case c.task != nil:
 			task := c.task
@@ -112,7 +117,7 @@ func (c *committer) execute() {
 
 // wait waits for work.
 func (c *committer) wait() {
-	wake, tasks := c.store.queue.wake, c.tasks
+	wake, tasks := c.store.queue.Wake(), c.tasks
 	if c.full() {
 		wake = nil
 	}
@@ -129,7 +134,7 @@ func (c *committer) wait() {
 
 // full reports whether the group takes no more requests.
 func (c *committer) full() bool {
-	return c.changes.size() >= groupBytes || len(c.members) >= groupRequests
+	return c.group.Size() >= groupBytes || c.group.Len() >= groupRequests
 }
 
 // runWaiting runs the waiting requests.
@@ -137,57 +142,32 @@ func (c *committer) runWaiting() {
 	for c.task == nil && !c.full() {
 		if c.next == len(c.requests) {
 			clear(c.requests)
-			c.requests, c.closed = c.store.queue.take(c.requests)
+			c.requests, c.closed = c.store.queue.Take(c.requests)
 			if c.next = 0; len(c.requests) == 0 {
 				return
 			}
 		}
 		r := c.requests[c.next]
 		c.next++
-		if r.state.CompareAndSwap(queued, taken) {
+		if r.Take() {
 			c.run(r)
 		}
 	}
 }
 
-// run runs the function of r and adds r to the next group. If the function
-// fails, its writes are undone at once.
-func (c *committer) run(r *request) {
+// run runs the function of r as part of the next group.
+func (c *committer) run(r *group.Request) {
 	gen := c.store.gen.Load()
-	returned := false
-	defer func() {
-		if !returned {
-			// A function that ends its goroutine leaves nothing to recover,
-			// and also ends this goroutine.
-			r.panicked = recover()
-			r.exited = r.panicked == nil
-		}
-		c.tx.end()
-		if !returned || r.err != nil {
-			if err := c.changes.rollback(); err != nil {
-				gen.disk.fail(err) // the group is refused
-			}
-		} else {
-			c.deferred = append(c.deferred, c.tx.deferred...)
-		}
-		c.tx.deferred = c.tx.deferred[:0]
-		c.members = append(c.members, r)
-	}()
-	if len(c.members) == 0 {
+	if c.group.Len() == 0 {
 		c.free = c.store.freeSpace()
 	}
-	c.changes.mark(gen)
-	if r.err = r.ctx.Err(); r.err == nil {
-		if err := gen.disk.failure(); err != nil {
-			r.err = unavailable(err)
-		} else {
-			c.tx.src, c.tx.revs, r.ran = c.changes.batch, c.revs, true
-			if r.err = r.fn(&c.tx); r.err == nil && c.changes.written() {
-				r.err = c.store.spaceFor(r.ctx, c.free, c.changes.size())
-			}
-		}
+	if err := gen.disk.failure(); err != nil {
+		c.group.Refuse(r, unavailable(err))
+		return
 	}
-	returned = true
+	defer c.base.end()
+	c.base.src, c.base.revs = gen.db, c.revs
+	c.group.Run(r, &c.base)
 }
 
 // commit applies the group to the engine and hands it to the syncer; if there
@@ -199,12 +179,11 @@ func (c *committer) commit() {
 		c.drop(unavailable(err))
 		return
 	}
-	if err := c.commitDeferred(); err != nil {
+	c.base.src, c.base.revs = gen.db, c.revs
+	err := c.group.Deferred(&c.base)
+	c.base.end()
+	if err != nil || c.group.Empty() {
 		c.drop(err)
-		return
-	}
-	if c.changes.empty() {
-		c.drop(nil)
 		return
 	}
 	if err := c.apply(gen); err != nil {
@@ -215,58 +194,16 @@ func (c *committer) commit() {
 		return
 	}
 	c.store.counters.groups.Add(1)
-	c.store.counters.changes.Add(uint64(len(c.members)))
-	c.store.counters.logBytes.Add(uint64(c.changes.size()))
+	c.store.counters.changes.Add(uint64(c.group.Len()))
+	c.store.counters.logBytes.Add(uint64(c.batch.Len()))
 	c.inflight = true
-	c.toSync <- &group{gen: gen, batch: c.changes.take(), revs: c.nextRevisions(), members: c.members}
-	c.members = nil
-}
-
-// commitDeferred does the work that the changes of the group share.
-func (c *committer) commitDeferred() (err error) {
-	if len(c.deferred) == 0 {
-		return nil
-	}
-	c.tx.src, c.tx.revs = c.changes.batch, c.revs
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("store: deferred work panicked: %v", p)
-		}
-		c.tx.end()
-		clear(c.deferred)
-		c.deferred, c.tx.deferred = c.deferred[:0], nil
-	}()
-	return c.deferred[0].Commit(&c.tx, c.deferred[1:])
-}
-
-// nextRevisions advances to the state that includes the group.
-func (c *committer) nextRevisions() *revisions {
-	c.revs = c.revs.next(&c.changed)
-	c.changed = tableSet{}
-	return c.revs
+	c.revs = c.revs.Next(&c.group.Changed)
+	c.toSync <- &commit{gen: gen, batch: c.batch, revs: c.revs, requests: c.group.Take()}
 }
 
 // drop discards the group's writes and answers its requests, with err if it is
 // not nil.
-func (c *committer) drop(err error) {
-	c.changes.reset()
-	c.changed = tableSet{}
-	clear(c.deferred)
-	c.deferred = c.deferred[:0]
-	members := c.members
-	c.members = nil
-	answer(members, err)
-}
-
-// answer completes requests, with err if it is not nil.
-func answer(members []*request, err error) {
-	for _, r := range members {
-		if err != nil && r.ran && r.panicked == nil && !r.exited {
-			r.err = err
-		}
-		r.done <- struct{}{}
-	}
-}
+func (c *committer) drop(err error) { group.Answer(c.group.Take(), err) }
 
 // apply writes the group to the engine. It does not wait for the sync.
 func (c *committer) apply(gen *generation) (err error) {
@@ -276,10 +213,64 @@ func (c *committer) apply(gen *generation) (err error) {
 			gen.disk.fail(err)
 		}
 	}()
+	if c.batchGen != gen {
+		c.batch, c.batchGen = gen.db.NewBatch(), gen
+	}
+	c.batch.Reset()
+	if err := c.fill(c.batch, gen.db); err != nil {
+		return err
+	}
 	if err := gen.waitForEngine(); err != nil {
 		return err
 	}
-	return gen.db.ApplyNoSyncWait(c.changes.batch, pebble.Sync)
+	return gen.db.ApplyNoSyncWait(c.batch, pebble.Sync)
+}
+
+// fill writes the group to batch.
+func (c *committer) fill(batch *pebble.Batch, db pebble.Reader) error {
+	err := c.group.Ranges(func(from, to []byte) (err error) {
+		if to == nil {
+			// The engine can't delete up to the end of all keys.
+			if to, err = lastKeyAfter(db, from); err != nil || to == nil {
+				return err
+			}
+		}
+		if len(from) == 0 {
+			from = []byte{0} // the engine loses range tombstones with an empty start key
+		}
+		return batch.DeleteRange(from, to, nil)
+	})
+	if err != nil {
+		return err
+	}
+	err = c.group.Keys(func(key, value []byte, deleted bool) error {
+		if deleted {
+			return batch.Delete(key, nil)
+		}
+		return batch.Set(key, value, nil)
+	})
+	if err == nil && batch.Empty() {
+		// Only empty ranges were deleted; the group ends as usual.
+		err = batch.LogData(nil, nil)
+	}
+	return err
+}
+
+// lastKeyAfter returns the immediate successor of the last key at or after
+// from, or nil if there is none.
+func lastKeyAfter(src pebble.Reader, from []byte) ([]byte, error) {
+	if len(from) == 0 {
+		from = nil
+	}
+	it, err := src.NewIter(&pebble.IterOptions{LowerBound: from})
+	if err != nil {
+		return nil, readError(err)
+	}
+	var end []byte
+	if it.Last() {
+		end = append(append(end, it.Key()...), 0)
+	}
+	return end, closeIter(it, nil)
 }
 
 // waitForEngine waits while the engine is behind with background work.
@@ -323,7 +314,7 @@ func (c *committer) sync() {
 			err = unavailable(err)
 		}
 		c.synced <- struct{}{}
-		answer(g.members, err)
+		group.Answer(g.requests, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
@@ -90,9 +91,10 @@ func (s *Store) compact(ctx context.Context, gen *generation) error {
 				return err
 			}
 		}
-		revs := s.committer.nextRevisions()
+		revs := s.committer.revs.Next(&group.TableSet{})
+		s.committer.revs = revs
 		s.publish(gen, revs)
-		rev = revs.all
+		rev = revs.Of()
 		return nil
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
 )
 
 // An epoch is one durable state of the store, for Views to read. The store
@@ -14,7 +15,7 @@ type epoch struct {
 	snap *pebble.Snapshot
 	gen  *generation
 	live *liveEpochs
-	revs *revisions
+	revs *group.Revisions
 
 	// refs counts the Views, plus one while the epoch is published.
 	refs atomic.Int64
@@ -22,11 +23,11 @@ type epoch struct {
 
 // newEpoch takes a snapshot of the engine's current state, which must be
 // durable.
-func newEpoch(gen *generation, live *liveEpochs, revs *revisions) *epoch {
+func newEpoch(gen *generation, live *liveEpochs, revs *group.Revisions) *epoch {
 	e := &epoch{snap: gen.db.NewSnapshot(), gen: gen, live: live, revs: revs}
 	e.refs.Store(1)
 	gen.acquire()
-	live.add(revs.all)
+	live.add(revs.Of())
 	return e
 }
 
@@ -60,7 +61,7 @@ func (e *epoch) retire() {
 
 func (e *epoch) close() {
 	_ = e.snap.Close() // never fails
-	e.live.remove(e.revs.all)
+	e.live.remove(e.revs.Of())
 	e.gen.release()
 }
 

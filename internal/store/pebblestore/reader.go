@@ -7,6 +7,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/arena"
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
 )
 
 // copyLimit is the size up to which values are copied out of the engine.
@@ -17,29 +19,27 @@ const copyLimit = 4 << 10
 // reader is a store.Reader of one state of the engine. It is reused after its
 // transaction ends.
 type reader struct {
-	src   pebble.Reader // nil outside of a transaction
-	revs  *revisions    // of that state
-	bytes arena
+	src   pebble.Reader    // nil outside of a transaction
+	revs  *group.Revisions // of that state
+	bytes arena.Arena
 	lent  []io.Closer
 }
-
-var errEnded = errors.New("store: transaction used after its end")
 
 // Revision implements store.Reader.
 func (r *reader) Revision(tables ...byte) uint64 {
 	if r.src == nil {
 		return 0
 	}
-	return r.revs.of(tables)
+	return r.revs.Of(tables...)
 }
 
 // Get implements store.Reader.
 func (r *reader) Get(key []byte) ([]byte, error) {
 	if r.src == nil {
-		return nil, errEnded
+		return nil, group.ErrEnded
 	}
 	if len(key) == 0 {
-		return nil, store.ErrNotFound // see errEmptyKey
+		return nil, store.ErrNotFound // no key is empty
 	}
 	value, closer, err := r.src.Get(key)
 	if err != nil {
@@ -52,7 +52,7 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 		r.lent = append(r.lent, closer)
 		return value, nil
 	}
-	value = r.bytes.copy(value)
+	value = r.bytes.Copy(value)
 	if err := closer.Close(); err != nil {
 		return nil, readError(err)
 	}
@@ -82,7 +82,7 @@ func (r *reader) Scan(from, to []byte, fn func(key, value []byte) (bool, error))
 // the range is empty.
 func (r *reader) iterate(from, to []byte) (*pebble.Iterator, error) {
 	if r.src == nil {
-		return nil, errEnded
+		return nil, group.ErrEnded
 	}
 	if to != nil && bytes.Compare(from, to) >= 0 {
 		return nil, nil
@@ -106,7 +106,7 @@ func closeIter(it *pebble.Iterator, err error) error {
 // end releases the resources of the transaction.
 func (r *reader) end() {
 	r.src, r.revs = nil, nil
-	r.bytes.reset()
+	r.bytes.Reset()
 	for i, c := range r.lent {
 		_ = c.Close() // the value has been read
 		r.lent[i] = nil

@@ -3,6 +3,8 @@ package pebblestore
 import (
 	"fmt"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
 )
 
 const (
@@ -54,8 +56,8 @@ func (s *Store) replace() bool {
 		took := s.committer.between(func() {
 			s.gen.Store(next)
 			// Changes reported as failed may have become visible.
-			s.committer.changed = everyTable
-			s.publish(next, s.committer.nextRevisions())
+			s.committer.revs = s.committer.revs.Next(&group.EveryTable)
+			s.publish(next, s.committer.revs)
 		})
 		if !took {
 			next.release()

@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
@@ -43,8 +44,7 @@ type Store struct {
 	live      liveEpochs
 	readers   sync.Pool // of *reader
 
-	queue     queue
-	requests  sync.Pool // of *request
+	queue     *group.Queue
 	committer *committer
 
 	// Only the executor changes gen. gens counts the generations that are not
@@ -76,13 +76,12 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 		engineFailed: make(chan struct{}, 1),
 		stopping:     make(chan struct{}),
 
+		queue:      group.NewQueue(),
 		compacting: make(chan struct{}, 1),
 		live:       liveEpochs{revs: map[uint64]struct{}{}},
 	}
 	s.log = s.opts.Logger
 	s.readers.New = func() any { return new(reader) }
-	s.requests.New = func() any { return &request{done: make(chan struct{}, 1)} }
-	s.queue.init()
 
 	fresh, err := s.enter()
 	if err != nil {
@@ -99,8 +98,7 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 	}
 	s.gen.Store(gen)
 	s.committer = newCommitter(s)
-	s.committer.changed = everyTable
-	s.publish(gen, s.committer.nextRevisions())
+	s.publish(gen, s.committer.revs)
 
 	s.loops.Go(s.committer.sync)
 	s.loops.Add(1)
@@ -170,7 +168,7 @@ func (s *Store) Exclusive() bool { return true }
 // Revision implements store.Store.
 func (s *Store) Revision(tables ...byte) uint64 {
 	if e := s.published.Load(); e != nil {
-		return e.revs.of(tables)
+		return e.revs.Of(tables...)
 	}
 	return 0
 }
@@ -210,6 +208,13 @@ func (s *Store) available(gen *generation) bool {
 		s.leaves(s.freeSpace(), 1, 1) == nil
 }
 
+// Update implements store.Store. fn runs on one of the store's goroutines
+// while other changes wait, so it should be quick, and must not call Update.
+// If fn panics or ends its goroutine, so does Update.
+func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
+	return s.queue.Update(ctx, fn)
+}
+
 // acquire takes a reference to the published epoch. It returns nil once the
 // store is closed.
 func (s *Store) acquire() *epoch {
@@ -222,7 +227,7 @@ func (s *Store) acquire() *epoch {
 }
 
 // publish makes the current state of gen visible to Views. It must be durable.
-func (s *Store) publish(gen *generation, revs *revisions) {
+func (s *Store) publish(gen *generation, revs *group.Revisions) {
 	if old := s.published.Swap(newEpoch(gen, &s.live, revs)); old != nil {
 		old.retire()
 	}
@@ -230,7 +235,7 @@ func (s *Store) publish(gen *generation, revs *revisions) {
 
 // Close implements store.Store.
 func (s *Store) Close() error {
-	if !s.queue.close() {
+	if !s.queue.Close() {
 		return store.ErrClosed
 	}
 	close(s.stopping)

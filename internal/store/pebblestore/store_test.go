@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
@@ -153,7 +154,7 @@ func TestGroups(t *testing.T) {
 func TestEmptyKey(t *testing.T) {
 	s := mustOpen(t, t.TempDir(), nil)
 	err := s.Update(t.Context(), func(tx store.Tx) error { return tx.Set(nil, []byte("v")) })
-	if !errors.Is(err, errEmptyKey) {
+	if !errors.Is(err, group.ErrEmptyKey) {
 		t.Errorf("set: %v", err)
 	}
 	storetest.MustUpdate(t, s, func(tx store.Tx) error { return tx.Delete(nil) })
@@ -170,10 +171,10 @@ func TestUsedAfterEnd(t *testing.T) {
 	s := mustOpen(t, t.TempDir(), nil)
 	var reader store.Reader
 	storetest.MustView(t, s, func(r store.Reader) error { reader = r; return nil })
-	if _, err := reader.Get([]byte("a")); !errors.Is(err, errEnded) {
+	if _, err := reader.Get([]byte("a")); !errors.Is(err, group.ErrEnded) {
 		t.Errorf("get: %v", err)
 	}
-	if err := reader.Scan(nil, nil, all); !errors.Is(err, errEnded) {
+	if err := reader.Scan(nil, nil, all); !errors.Is(err, group.ErrEnded) {
 		t.Errorf("scan: %v", err)
 	}
 	var writer store.Tx
@@ -184,7 +185,7 @@ func TestUsedAfterEnd(t *testing.T) {
 		"delete range": writer.DeleteRange(nil, nil),
 		"scan":         writer.Scan(nil, nil, all),
 	} {
-		if !errors.Is(err, errEnded) {
+		if !errors.Is(err, group.ErrEnded) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
