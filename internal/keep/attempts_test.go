@@ -7,8 +7,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// TestKnownAddressWaits: where a user has signed in before, wrong attempts by
-// others at the same address delay the next one. They don't refuse it.
+// TestKnownAddressWaits checks that wrong attempts by others at an address from which
+// a user has signed in before delay that user's next attempt, but don't refuse it.
 func TestKnownAddressWaits(t *testing.T) {
 	now := time.Unix(0, 0)
 	l := newAttemptLimiter()
@@ -17,7 +17,7 @@ func TestKnownAddressWaits(t *testing.T) {
 		t.Fatal("the first attempt")
 	}
 	l.succeeded(now, a)
-	for i := range addressAttempts + 10 { // of other users
+	for i := range addressAttempts + 10 { // for other users
 		l.take(now, attempt{record.Hash{2, byte(i)}, a.address})
 	}
 	if _, _, ok := l.take(now, attempt{record.Hash{3}, a.address}); ok {
@@ -35,7 +35,7 @@ func TestKnownAddressWaits(t *testing.T) {
 		}
 	}
 	if wait, _, ok := l.take(now, a); ok || wait != subjectPace {
-		t.Errorf("with many before it: %v, %v", wait, ok)
+		t.Errorf("with many attempts before it: %v, %v", wait, ok)
 	}
 	if wait, _, ok := l.take(now.Add(subjectPace), a); !ok || wait != maxTurn {
 		t.Errorf("later: %v, %v", wait, ok)

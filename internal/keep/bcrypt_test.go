@@ -22,9 +22,9 @@ func wantCode(t *testing.T, what string, err error, want keep.Code) {
 	}
 }
 
-// TestRightsBeforePasswords: nobody makes the server hash a password without
-// the right to set one. While no password can be hashed, a refusal for any
-// other reason shows that the server did not try.
+// TestRightsBeforePasswords checks that the server hashes a password only for callers
+// who may set one. While no password can be hashed, a refusal for any other reason
+// shows that the server didn't try.
 func TestRightsBeforePasswords(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -48,8 +48,8 @@ func TestRightsBeforePasswords(t *testing.T) {
 	wantCode(t, "an operator meanwhile", k.SetPassword(ctx, op, ann, "battery staple 2"), keep.CodeTooMany)
 }
 
-// TestStrangersLockNobodyOut: whatever strangers try, and from wherever, the
-// right password and the right role get in.
+// TestStrangersLockNobodyOut checks that the right password and the right role are
+// accepted, whatever strangers try, from any address.
 func TestStrangersLockNobodyOut(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -64,7 +64,7 @@ func TestStrangersLockNobodyOut(t *testing.T) {
 	}
 	for i := range 40 {
 		for range 20 {
-			_ = signIn(fmt.Sprint("198.51.100.", i), "guess") // refused in one way or the other
+			_ = signIn(fmt.Sprint("198.51.100.", i), "guess") // refused for one reason or another
 			_ = logIn(fmt.Sprint("198.51.100.", i), "guess")
 		}
 	}
@@ -80,7 +80,7 @@ func TestStrangersLockNobodyOut(t *testing.T) {
 	wantCode(t, "one more guess", logIn("198.51.100.1", "guess"), keep.CodeTooMany)
 }
 
-// TestRightAttemptsAreNotCounted: an address may sign in as often as it likes.
+// TestRightAttemptsAreNotCounted checks that successful attempts have no limit.
 func TestRightAttemptsAreNotCounted(t *testing.T) {
 	k := keeptest.New(t, nil)
 	role := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
@@ -108,6 +108,6 @@ func TestAttemptsPerAddress(t *testing.T) {
 		}
 	}
 	if tried != 50 {
-		t.Errorf("%d of 200 guesses for ever new users were tried, want 50", tried)
+		t.Errorf("%d of 200 guesses for different users were tried, want 50", tried)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// The parts of a request that are the domain's: who asks, and the work.
+// The domain's parts of a request: finding the caller, and the operation.
 
 func BenchmarkAuthenticate(b *testing.B) {
 	k := keeptest.New(b, nil)

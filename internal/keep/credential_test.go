@@ -11,7 +11,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// A missing or malformed credential finds nobody, even if its hash is stored.
+// A missing or malformed credential identifies nobody, even if its hash is stored.
 func TestNoTokenIsNotAToken(t *testing.T) {
 	k := keeptest.New(t, nil)
 	op := k.Operator(t, keep.InfluxDB)
@@ -87,7 +87,7 @@ func TestImportRefusesDangerousCredentials(t *testing.T) {
 	}
 }
 
-// A wrong password costs the same work for every user, and for none.
+// A wrong password costs the same work for every user, and for users that don't exist.
 func TestWrongPasswordsCostTheSame(t *testing.T) {
 	const cost = 7
 	hashes := map[string][]byte{"no user": nil}

@@ -16,8 +16,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// damageable is a Keep with something in every table, and what it answers
-// when nothing is damaged.
+// damageable is a Keep with records in every table, and its answers while nothing is
+// damaged.
 type damageable struct {
 	*keeptest.Kit
 	session string
@@ -72,8 +72,8 @@ func (d *damageable) remember(t *testing.T) {
 	}
 }
 
-// answers asks for everything that can be asked for. What fails answers with
-// its error's code.
+// answers returns the answers to all kinds of requests, by request. The answer of a
+// failed request is its error's code.
 func (d *damageable) answers(t *testing.T) map[string]string {
 	d.DropCaches()
 	out := map[string]string{}
@@ -134,14 +134,14 @@ func lines[T any](list []T) string {
 	return all
 }
 
-// isPart reports whether a list has nothing that the right one doesn't have.
+// isPart reports whether a list contains only lines of the right one.
 func isPart(list, right string) bool {
 	all := strings.SplitAfter(right, "\n")
 	return len(all) > 1 && !slices.ContainsFunc(strings.SplitAfter(list, "\n"), func(line string) bool { return !slices.Contains(all, line) })
 }
 
-// check compares answers with the right ones: each is right, an error, or a part of
-// the right list. It returns how many are not right.
+// check compares answers with the right ones: each must be right, an error, or a part
+// of the right list. It returns the number of answers that differ.
 func (d *damageable) check(t *testing.T, what string) (errs int) {
 	t.Helper()
 	for question, answer := range d.answers(t) {
@@ -156,8 +156,8 @@ func (d *damageable) check(t *testing.T, what string) (errs int) {
 	return errs
 }
 
-// TestDamagedRecords flips a byte of each record, cuts it, and puts the
-// content of another record in its place.
+// TestDamagedRecords flips a byte of each record, truncates it, and replaces it with
+// another record's content.
 func TestDamagedRecords(t *testing.T) {
 	d := newDamageable(t)
 	all := raw(t, d.Kit)
@@ -176,7 +176,7 @@ func TestDamagedRecords(t *testing.T) {
 				noticed[key[0]]++
 			}
 			if n := len(d.right); errs == n && !bytes.ContainsAny([]byte(key[:1]), "tTuU") {
-				t.Errorf("%s record %q: nothing works any more", what, key[:1])
+				t.Errorf("%s record %q: nothing works", what, key[:1])
 			}
 		}
 		write(t, d.Kit, key, good)
@@ -185,16 +185,16 @@ func TestDamagedRecords(t *testing.T) {
 		t.Errorf("%d answers are still wrong", errs)
 	}
 	for _, key := range keys {
-		// Records of the audit outbox are read at the next start alone, and
-		// the sums of records by whoever writes or verifies.
+		// Records of the audit outbox are only read at the next start, and sums
+		// only by writes and verification.
 		if noticed[key[0]] == 0 && !strings.ContainsAny(key[:1], "azdr") {
 			t.Errorf("damage in table %q was never noticed", key[:1])
 		}
 	}
 }
 
-// TestRecordsPutBack changes every object, and then puts each record that
-// this rewrote back as it was.
+// TestRecordsPutBack changes every object, and then restores the old content of each
+// rewritten record.
 func TestRecordsPutBack(t *testing.T) {
 	d := newDamageable(t)
 	ctx := t.Context()
@@ -219,7 +219,7 @@ func TestRecordsPutBack(t *testing.T) {
 	must(err)
 	users, err := d.Users(ctx, op, keep.UserFilter{Name: "ann"})
 	must(err)
-	must(d.SetPassword(ctx, op, users[0].ID, "battery staple 2")) // ends the session
+	must(d.SetPassword(ctx, op, users[0].ID, "battery staple 2")) // also ends the session
 	must(d.RemoveMember(ctx, op, d.Org, users[0].ID))
 	_, err = d.AddMember(ctx, op, d.Org, users[0].ID, keep.Owner)
 	must(err)
@@ -239,9 +239,9 @@ func TestRecordsPutBack(t *testing.T) {
 		tried[key[0]]++
 		write(t, d.Kit, key, old)
 		errs := d.check(t, fmt.Sprintf("record of table %q put back", key[:1]))
-		// A record that nothing leads to any more is not looked at.
+		// A record that nothing refers to is never read.
 		sums := strings.ContainsAny(key[:1], "dr")
-		named := slices.Contains(d.Scrubbed().Damage, keep.DescribeKey(key)) // and left out of a list
+		named := slices.Contains(d.Scrubbed().Damage, keep.DescribeKey(key)) // so lists leave it out
 		if now != nil && errs == 0 && !named && !sums {
 			t.Errorf("table %q: nobody noticed", key[:1])
 		}
@@ -258,8 +258,8 @@ func TestRecordsPutBack(t *testing.T) {
 	}
 }
 
-// stop ends what the Keep does by itself, which changes the records of the
-// audit log, and leaves one of them in the store as a crash does.
+// stop ends the Keep's background work, which changes records of the audit outbox, and
+// leaves one of them in the store as a crash does.
 func (d *damageable) stop(t *testing.T) {
 	t.Helper()
 	if err := d.Keep.Close(); err != nil {
@@ -272,8 +272,8 @@ func (d *damageable) stop(t *testing.T) {
 	}
 }
 
-// certain leaves out records that are only suspect: another record, with the same
-// place in the sums, may be the damaged one.
+// certain leaves out records that are only suspect: another record with the same place
+// in the sums may be the damaged one.
 func certain(found []keep.Damage) (out []keep.Damage) {
 	for _, d := range found {
 		if !errors.Is(d.Err, record.ErrSuspect) {
@@ -283,7 +283,7 @@ func certain(found []keep.Damage) (out []keep.Damage) {
 	return out
 }
 
-// examine returns what Check finds.
+// examine returns the damage that Check finds.
 func (d *damageable) examine(t *testing.T) (keep.CheckReport, []keep.Damage) {
 	t.Helper()
 	var found []keep.Damage
@@ -292,13 +292,13 @@ func (d *damageable) examine(t *testing.T) (keep.CheckReport, []keep.Damage) {
 		t.Fatal(err)
 	}
 	if r.Damaged != len(found) {
-		t.Errorf("%d counted, %d told", r.Damaged, len(found))
+		t.Errorf("%d counted, %d reported", r.Damaged, len(found))
 	}
 	return r, found
 }
 
-// TestCheckFindsDamage damages each record in turn, and expects Check to name
-// that one and nothing else.
+// TestCheckFindsDamage damages each record in turn, and expects Check to name only that
+// record.
 func TestCheckFindsDamage(t *testing.T) {
 	d := newDamageable(t)
 	d.stop(t)
@@ -332,8 +332,8 @@ func TestCheckFindsDamage(t *testing.T) {
 	t.Logf("%d damaged records were found", tried)
 }
 
-// TestCheckFindsAllDamage: damage of one record hides none of another, also of
-// its twin and of one that has the same description.
+// TestCheckFindsAllDamage checks that damage of one record doesn't hide that of
+// another, even with the same description.
 func TestCheckFindsAllDamage(t *testing.T) {
 	d := newDamageable(t)
 	d.stop(t)

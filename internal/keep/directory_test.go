@@ -62,8 +62,8 @@ func TestSetupOnce(t *testing.T) {
 	k.CheckHidden(t, []string{r.Token.Value, q.Password}, []string{"acme"})
 }
 
-// TestSetupStaysClosed: a server that has lost all its users and organizations
-// is not set up again by the first who comes.
+// TestSetupStaysClosed checks that a server without users and organizations can't be
+// set up again.
 func TestSetupStaysClosed(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -104,8 +104,8 @@ func TestUnknownTokenByID(t *testing.T) {
 	}
 }
 
-// TestListsAreInOrder: users and tokens are listed as they were made, also those
-// of one moment, each with an ID of its own.
+// TestListsAreInOrder checks that users and tokens are listed in order of creation, and
+// that those created in the same moment have different IDs.
 func TestListsAreInOrder(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -130,13 +130,13 @@ func TestListsAreInOrder(t *testing.T) {
 		return names
 	}
 	if got := names(keep.Page{}); !slices.Equal(got, want) {
-		t.Errorf("listed as %q, made as %q", got, want)
+		t.Errorf("listed as %q, created as %q", got, want)
 	}
 	if got := names(keep.Page{Descending: true, Limit: 1}); !slices.Equal(got, want[20:]) {
 		t.Errorf("the last is %q", got)
 	}
 	moment := k.Clock.Now()
-	for i := range 300 { // enough for two to draw the same number
+	for i := range 300 { // enough for a collision of random numbers
 		k.Clock.Advance(moment.Sub(k.Clock.Now()))
 		if _, err := k.CreateUser(ctx, op, fmt.Sprintf("twin %d", i), true); err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestTokenLife(t *testing.T) {
 	origin := keeptest.Origin(keep.InfluxDB)
 	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Expires: k.Clock.Now().Add(time.Hour)})
 	if found, err := k.Token(ctx, op, token.ID); err != nil || found.Value != "" {
-		t.Errorf("the token is shown again: %q, %v", found.Value, err)
+		t.Errorf("the token is shown a second time: %q, %v", found.Value, err)
 	}
 	no := false
 	if _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &no}); err != nil {
@@ -242,7 +242,7 @@ func TestSessions(t *testing.T) {
 	works("made-up session", "x", keep.ErrUnauthenticated)
 
 	k.Clock.Advance(58 * time.Minute)
-	works("near its end", s, nil) // and so renewed
+	works("near its end", s, nil) // which renews it
 	k.Clock.Advance(4 * time.Minute)
 	works("renewed", s, nil)
 	k.Clock.Advance(6 * time.Minute)
@@ -261,7 +261,7 @@ func TestSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := k.ChangePassword(ctx, c, ann, "wrong", "battery staple 2"); err == nil {
-		t.Error("changed the password without the old one")
+		t.Error("the password was changed without the old one")
 	}
 	works("after a refused change", s, nil)
 	if err := k.ChangePassword(ctx, c, ann, "battery staple 1", "battery staple 2"); err != nil {
@@ -295,11 +295,9 @@ func TestSessions(t *testing.T) {
 	works("deleted user, later", s, keep.ErrUnauthenticated)
 }
 
-// TestExpiredAreRemoved: of sessions and login tokens that have ended no record
-// stays, and all others do.
-// TestSessionRights: a session has the rights of the user's memberships, of the
-// user's own account, and of the active tokens in the user's name that no limit
-// narrows. Each right ends with what it came from.
+// TestSessionRights checks that a session has the rights of the user's memberships, of
+// the user's own account, and of the user's active tokens without limits, and that each
+// right ends with its source.
 func TestSessionRights(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx, op, origin := t.Context(), k.Operator(t, keep.InfluxDB), keeptest.Origin(keep.InfluxDB)
@@ -386,7 +384,7 @@ func TestExpiredAreRemoved(t *testing.T) {
 	session, login := begin()
 	for _, c := range []struct {
 		after time.Duration
-		want  [4]int // the operator's token and the one made here always stay
+		want  [4]int // the operator's token and this test's token always remain
 	}{{0, [4]int{2, 2, 4, 4}}, {30 * time.Minute, [4]int{1, 1, 3, 3}}, {time.Hour, [4]int{0, 0, 2, 2}}} {
 		k.Clock.Advance(c.after)
 		if err := k.RemoveExpired(ctx); err != nil {
@@ -417,7 +415,7 @@ func TestSignInIsLimited(t *testing.T) {
 		}
 	}
 	if !limited {
-		t.Error("30 guesses in a moment were all tried")
+		t.Error("all of 30 guesses at once were tried")
 	}
 	k.Clock.Advance(time.Minute)
 	if _, err := k.SignIn(t.Context(), keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "admin", k.Password); err != nil {
@@ -510,7 +508,7 @@ func TestLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h, err := k.History(ctx, op, k.Org); err != nil || h[0].Token != writer.ID {
-		t.Errorf("the version's author is token %v, %v; want the one that logged in", h[0].Token, err)
+		t.Errorf("the version's author is token %v, %v; want the one that was used to log in", h[0].Token, err)
 	}
 	if tokens, err := k.Tokens(ctx, op, keep.TokenFilter{}); err != nil || len(tokens) != 3 {
 		t.Errorf("%d tokens are listed, %v", len(tokens), err)
@@ -521,7 +519,7 @@ func TestLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := again.Length; left > 41*time.Minute || left < 39*time.Minute {
-		t.Errorf("renewed for %v, and its parent lives another 40 minutes", left)
+		t.Errorf("renewed for %v, but its parent expires in 40 minutes", left)
 	}
 	k.Clock.Advance(30 * time.Minute)
 	reads("renewed", nil)
@@ -531,8 +529,8 @@ func TestLogin(t *testing.T) {
 	reads("after its parent", keep.ErrUnauthenticated)
 }
 
-// TestRefusalsTellNothing compares what one who may read nothing is told of
-// what exists and of what does not.
+// TestRefusalsTellNothing compares the answers about existing and missing objects to a
+// caller who can't read them.
 func TestRefusalsTellNothing(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -607,7 +605,7 @@ func pick[T any](first bool, a, b T) T {
 	return b
 }
 
-// TestEveryAccessIsAudited counts the lines that each kind of call leaves.
+// TestEveryAccessIsAudited counts the audit records of each kind of call.
 func TestEveryAccessIsAudited(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -625,7 +623,7 @@ func TestEveryAccessIsAudited(t *testing.T) {
 		t.Fatal("a reader wrote")
 	}
 	if _, err := k.Authenticate(ctx, keeptest.Origin(keep.InfluxDB), "wrong"); err == nil {
-		t.Fatal("a wrong token is known")
+		t.Fatal("a wrong token identifies a caller")
 	}
 	report := k.CheckAudit(t)
 	if report.Lines != 7 { // setup, change, list, read, token, refused change, refused token

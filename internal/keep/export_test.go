@@ -7,36 +7,36 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// RemoveExpired does at once what k does now and then.
+// RemoveExpired removes expired objects now, without waiting for the background task.
 func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired(ctx) }
 
-// TakeOver does at once what k does now and then if it leads.
+// TakeOver takes over records now, without waiting for the background task.
 func (k *Keep) TakeOver(ctx context.Context) error { return k.takeOver(ctx) }
 
-// FlushOutbox does at once what k does every second.
+// FlushOutbox empties the outbox now, without waiting for the background task.
 func (k *Keep) FlushOutbox(ctx context.Context) error { return k.flushOutbox(ctx) }
 
-// DropCaches makes k read everything from the store again.
+// DropCaches empties all caches.
 func (k *Keep) DropCaches() {
 	k.records.ClearCache()
 	k.directory.ClearCache()
 	k.maps.ClearCaches()
 }
 
-// ContainsNames reports whether a token for some patterns may make one for others.
+// ContainsNames reports whether a token for some patterns may create one for others.
 func ContainsNames(own, patterns []string) bool {
 	c := Caller{names: own}
 	return c.containsNames(patterns)
 }
 
-// MatchName reports whether a name fits a pattern.
+// MatchName reports whether a name matches a pattern.
 var MatchName = matchName
 
 // DescribeKey names a record.
 func DescribeKey(key string) string { return record.Describe([]byte(key)) }
 
-// FillPasswordQueues makes every attempt to hash or compare a password fail
-// until the returned function is called.
+// FillPasswordQueues makes all hashing and comparing of passwords fail until the
+// returned function is called.
 func (k *Keep) FillPasswordQueues() (empty func()) {
 	for _, l := range []*lane{&k.passwords.known, &k.passwords.strangers} {
 		l.queue.Add(maxWaitingPasswords)
@@ -53,8 +53,7 @@ func (k *Keep) PlantToken(ctx context.Context, t ImportToken) error {
 	return k.updateUnaudited(ctx, func(x *tx) error { return x.dir.ImportToken(t.Token, x.dir.ImportedHashes(t.Value, t.Hash)) })
 }
 
-// PasswordCosts returns the bcrypt costs of what is compared for a wrong
-// password.
+// PasswordCosts returns the bcrypt costs of the comparisons for a wrong password.
 func PasswordCosts(cost int, hashed []byte) ([]int, error) {
 	p, err := newPasswords(cost)
 	if err != nil {

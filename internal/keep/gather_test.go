@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 )
 
-// TestGatheredRefusals checks that counted refusals are recorded after some
-// seconds, and stay counted when their record can't be written.
+// TestGatheredRefusals checks that counted refusals are recorded after some seconds,
+// and stay counted if their record can't be written.
 func TestGatheredRefusals(t *testing.T) {
 	now := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	g := newRefusals(2)
@@ -39,7 +39,7 @@ func TestGatheredRefusals(t *testing.T) {
 	if g.add(now.Add(time.Minute), rec) {
 		t.Error("after a minute no refusal is recorded by itself")
 	}
-	// However many kinds there are, the records are few.
+	// The number of records is small, however many kinds there are.
 	for i := range 10_000 {
 		g.add(now, &audit.Record{Action: "secrets.read", Remote: fmt.Sprint(i), Stranger: true})
 	}
@@ -48,8 +48,8 @@ func TestGatheredRefusals(t *testing.T) {
 	}
 }
 
-// TestGatheredByToken checks that strangers and other tokens don't take the
-// records of a token, and that a quiet token takes no memory.
+// TestGatheredByToken checks that strangers and other tokens don't use up a token's own
+// records, and that an idle token takes no memory.
 func TestGatheredByToken(t *testing.T) {
 	now := time.Date(2026, 3, 1, 9, 30, 0, 0, time.UTC)
 	g := newRefusals(1)

@@ -38,7 +38,7 @@ const (
 	annPassword = "battery staple 1"
 )
 
-// influxHash is how InfluxDB keeps a token.
+// influxHash hashes a token as InfluxDB does.
 func influxHash(kind, token string) string {
 	if kind == "sha512" {
 		sum := sha512.Sum512([]byte(token))
@@ -48,7 +48,7 @@ func influxHash(kind, token string) string {
 	return "$influxdb2-sha256$" + base64.URLEncoding.EncodeToString(sum[:])
 }
 
-// source is what another server holds.
+// source returns the content of another server.
 func source(tb testing.TB) keep.Import {
 	tb.Helper()
 	password, err := bcrypt.GenerateFromPassword([]byte(annPassword), bcrypt.MinCost)
@@ -108,7 +108,7 @@ func mustPlan(tb testing.TB, k *keeptest.Kit, in keep.Import) keep.ImportReport 
 	return r
 }
 
-// left lists the objects that were left alone, or are odd.
+// left lists the objects that weren't imported or have a remark.
 func left(r keep.ImportReport) (out []keep.ImportRemark) {
 	for _, m := range r.Remarks {
 		if m.Reason != "" {
@@ -118,7 +118,7 @@ func left(r keep.ImportReport) (out []keep.ImportRemark) {
 	return out
 }
 
-// counts writes a report's numbers in one line.
+// counts formats a report's numbers as one line.
 func counts(r keep.ImportReport) string {
 	var out []string
 	for _, kind := range slices.Sorted(maps.Keys(r.Counts)) {
@@ -131,7 +131,7 @@ func counts(r keep.ImportReport) string {
 	return strings.Join(out, ", ")
 }
 
-// checkImported checks that everything of the source is there and works.
+// checkImported checks that everything from the source exists and works.
 func checkImported(t *testing.T, k *keeptest.Kit, in keep.Import) {
 	t.Helper()
 	ctx := t.Context()
@@ -158,7 +158,7 @@ func checkImported(t *testing.T, k *keeptest.Kit, in keep.Import) {
 			t.Errorf("token %s: %+v, %v", want.ID, got, err)
 		}
 		if _, err := k.Authenticate(ctx, keeptest.Origin(keep.InfluxDB), want.Hash); !errors.Is(err, keep.ErrUnauthenticated) {
-			t.Errorf("the hash of token %s serves as a token: %v", want.ID, err)
+			t.Errorf("the hash of token %s is accepted as a token: %v", want.ID, err)
 		}
 	}
 	if c := k.MustCaller(t, keep.InfluxDB, "canary-token-off"); c.Permissions() != nil {
@@ -183,7 +183,7 @@ func TestImportIntoNew(t *testing.T) {
 	empty := raw(t, k)
 	r := mustPlan(t, k, in)
 	if counts(r) != all || len(r.Remarks) != 12 || r.Applied() != 14 {
-		t.Errorf("a dry run would do %s, and remarks %v", counts(r), r.Remarks)
+		t.Errorf("a dry run: %s, remarks %v", counts(r), r.Remarks)
 	}
 	if !maps.EqualFunc(empty, raw(t, k), bytes.Equal) {
 		t.Error("a dry run wrote something")
@@ -192,7 +192,7 @@ func TestImportIntoNew(t *testing.T) {
 		t.Errorf("compared: %+v, %v", same, err)
 	}
 	if did := mustImport(t, k, in); counts(did) != all || !slices.Equal(did.Remarks, r.Remarks) {
-		t.Errorf("did %s, and remarks %v", counts(did), did.Remarks)
+		t.Errorf("imported %s, remarks %v", counts(did), did.Remarks)
 	}
 	var notes []string
 	for _, m := range left(r) {
@@ -226,7 +226,7 @@ func TestImportIntoNew(t *testing.T) {
 	k.CheckHidden(t, []string{"canary-value", "canary-token", annPassword, "$influxdb2"}, []string{"canary-a", "canary-org", "canary-ann"})
 }
 
-// checkImportLines looks for the audit record of each object.
+// checkImportLines checks that each object has an audit record.
 func checkImportLines(path string, lines uint64) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -238,9 +238,9 @@ func checkImportLines(path string, lines uint64) error {
 			made++
 		}
 	}
-	// Two organizations, users and memberships, four tokens, two versions of
-	// secrets; two imports; the secrets of two organizations compared twice. A
-	// plan leaves no trace.
+	// Two organizations, users and memberships, four tokens, two versions of secrets;
+	// two imports; two comparisons of two organizations' secrets. A plan leaves no
+	// trace.
 	if made != 12+2+4 {
 		return fmt.Errorf("%d of %d audit records are of imports", made, lines)
 	}
@@ -264,12 +264,12 @@ func TestImportNeedsAnOperator(t *testing.T) {
 	}
 }
 
-// TestImportIntoUsed imports into a server where some of it is taken.
+// TestImportIntoUsed imports into a server that already has some of the objects.
 func TestImportIntoUsed(t *testing.T) {
 	k := keeptest.New(t, nil)
 	in := source(t)
-	// The first organization and its owner were taken over before, and were
-	// changed here since; their names are now those of others.
+	// The first organization and its owner were imported before, and have been renamed
+	// since; others have their names now.
 	first := keep.Import{Organizations: in.Organizations[:1], Users: in.Users[:1], Tokens: in.Tokens[:2]}
 	first.Secrets = map[keep.ID]map[string]string{importOrg: {"canary-a": "changed here", "canary-b": ""}}
 	mustImport(t, k, first)
@@ -291,11 +291,11 @@ func TestImportIntoUsed(t *testing.T) {
 	if _, err := k.UpdateToken(t.Context(), op, importShort, keep.TokenUpdate{Active: &no}); err != nil {
 		t.Fatal(err)
 	}
-	// One token is here under another ID, hashed, and in the source plain.
+	// One token exists here under another ID, hashed, and in the source in plain form.
 	again := in.Tokens[3]
 	again.ID, again.Value, again.Hash = 0xc9, "", influxHash("sha512", in.Tokens[3].Value)
 	mustImport(t, k, keep.Import{Tokens: []keep.ImportToken{again}})
-	// The source has what can't be kept.
+	// The source has objects that can't be imported.
 	in.Organizations = append(in.Organizations, keep.Organization{ID: 0xa3, Name: " "})
 	in.Users = append(in.Users, keep.ImportUser{User: keep.User{ID: 0xb3, Name: "nul\x00"}})
 	in.Tokens = append(in.Tokens, keep.ImportToken{Token: keep.Token{ID: 0xc5, Org: importOrg, User: 0xb3, Value: "canary-token-nobody"}},
@@ -342,7 +342,7 @@ func TestImportIntoUsed(t *testing.T) {
 		t.Errorf("secrets are now %v in version %d, %v", keeptest.Map(d.Secrets), d.Version.Number, err)
 	}
 	if c := k.MustCaller(t, keep.InfluxDB, "canary-token-adrift"); !c.Operator() {
-		t.Error("a token without an organization does not work any more")
+		t.Error("a token without an organization doesn't work")
 	}
 	if same, err := k.CompareSecrets(t.Context(), keep.Offline(), in); err != nil || same != (keep.ImportComparison{Equal: 2, Different: 1, Missing: 4}) {
 		t.Errorf("compared: %+v, %v", same, err)
@@ -352,7 +352,7 @@ func TestImportIntoUsed(t *testing.T) {
 	}
 }
 
-// checkRemarks compares lines; ID in want stands for one of this test's run.
+// checkRemarks compares remarks. In want, ID stands for any ID.
 func checkRemarks(t *testing.T, got, want []string) {
 	t.Helper()
 	for i := range max(len(got), len(want)) {
@@ -372,8 +372,8 @@ func checkRemarks(t *testing.T, got, want []string) {
 	}
 }
 
-// TestImportKnowsItsTokensAgain imports from a server that hashes its tokens
-// now, after it was imported when it did not.
+// TestImportKnowsItsTokensAgain imports from a server that has begun to hash its tokens
+// since the last import.
 func TestImportKnowsItsTokensAgain(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Fresh: true})
 	in := source(t)
@@ -397,8 +397,8 @@ func TestImportKnowsItsTokensAgain(t *testing.T) {
 	checkImported(t, k, in)
 }
 
-// TestImportedTokensAreTokens uses a hashed token as any other: to log in, to
-// be changed and to be deleted.
+// TestImportedTokensAreTokens uses a hashed token like any other: to log in, change it
+// and delete it.
 func TestImportedTokensAreTokens(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Fresh: true})
 	mustImport(t, k, source(t))
@@ -416,7 +416,7 @@ func TestImportedTokensAreTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c := k.MustCaller(t, keep.InfluxDB, "canary-token-256"); c.Permissions() != nil {
-		t.Error("it can't be switched off")
+		t.Error("it can't be deactivated")
 	}
 	if err := k.DeleteToken(ctx, op, importShort); err != nil {
 		t.Fatal(err)
@@ -428,11 +428,10 @@ func TestImportedTokensAreTokens(t *testing.T) {
 	}
 }
 
-// cutStore fails each Update from the n-th on, either before it is applied or
-// after.
+// cutStore fails every Update from the n-th on, either before or after applying it.
 type cutStore struct {
 	store.Store
-	left    int // updates until it fails; -1: never
+	left    int // updates until the first failure; -1: never
 	applied bool
 }
 
@@ -452,8 +451,8 @@ func (s *cutStore) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return err
 }
 
-// TestImportCutShort stops an import at each of its transactions, as a crash
-// does: all of it is there, or nothing. Then it starts it again.
+// TestImportCutShort stops an import at each of its transactions, as a crash does:
+// either everything was imported or nothing. Then it repeats the import.
 func TestImportCutShort(t *testing.T) {
 	in := source(t)
 	cuts := 0
@@ -491,7 +490,7 @@ func TestImportCutShort(t *testing.T) {
 	}
 }
 
-// checkEachOnce looks for one audit record of each object that was made.
+// checkEachOnce checks that each created object has exactly one audit record.
 func checkEachOnce(t *testing.T, path string, in keep.Import) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -518,7 +517,7 @@ func checkEachOnce(t *testing.T, path string, in keep.Import) {
 	}
 }
 
-// TestImportOfMany goes beyond one batch.
+// TestImportOfMany imports more than one batch.
 func TestImportOfMany(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Fresh: true})
 	in := keep.Import{Secrets: map[keep.ID]map[string]string{}}

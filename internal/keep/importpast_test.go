@@ -11,9 +11,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// nextSource is source after a while: a token was revoked and another one
-// deactivated, a password and a secret changed, and a member, a user and a
-// secret are gone.
+// nextSource is source later: one token was revoked and another deactivated, a password
+// and a secret changed, and a member, a user and a secret were deleted.
 func nextSource(t *testing.T, in keep.Import) keep.Import {
 	t.Helper()
 	password, err := bcrypt.GenerateFromPassword([]byte("another password"), bcrypt.MinCost)
@@ -57,8 +56,8 @@ const (
 	pastTaken = "member 1 removed 1 unchanged, organization 2 unchanged, secret 1 removed 2 unchanged 1 updated, token 1 removed 2 unchanged 1 updated, user 1 removed 1 updated"
 )
 
-// TestImportFollows: what the other server changed since the last import is
-// told, and applied only in an update.
+// TestImportFollows checks that changes at the other server since the last import are
+// reported, and applied only by an update.
 func TestImportFollows(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Fresh: true})
 	first := pastSource(t)
@@ -112,8 +111,8 @@ func TestImportFollows(t *testing.T) {
 	}
 }
 
-// TestImportKeepsDeletions: what was deleted here is not brought back unless
-// that is wanted.
+// TestImportKeepsDeletions checks that objects deleted here are restored only on
+// request.
 func TestImportKeepsDeletions(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Fresh: true})
 	in := pastSource(t)
@@ -152,8 +151,8 @@ func checkAll(t *testing.T, k *keeptest.Kit, in keep.Import) {
 	}
 }
 
-// TestImportSeesOnlyItsSource: what is missing from another server, in a file
-// that is not whole, or in an import of other kinds, was not deleted.
+// TestImportSeesOnlyItsSource checks that nothing counts as deleted because it is missing
+// from another server, from a partial file, or from an import of other kinds.
 func TestImportSeesOnlyItsSource(t *testing.T) {
 	for name, change := range map[string]func(*keep.Import){
 		"another server":  func(in *keep.Import) { in.Source = 0xd2 },

@@ -21,9 +21,8 @@ func newFaulty(t *testing.T) *keeptest.Kit {
 	}})
 }
 
-// TestDeactivationInDoubt deactivates a token with a change that is reported as
-// failed. Once the change is committed, the token is refused and the audit log has
-// the change.
+// TestDeactivationInDoubt deactivates a token with a change that is reported as failed.
+// If the change was committed, the token is refused and the audit log has the change.
 func TestDeactivationInDoubt(t *testing.T) {
 	off := false
 	for _, tt := range []struct {
@@ -52,14 +51,14 @@ func TestDeactivationInDoubt(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			_ = letIn() // must not be cached
-			// The store recovers before it takes a change again.
+			// The store recovers before it accepts a change again.
 			again := storetest.WithFault(t.Context(), storetest.NotApplied)
 			if _, err := k.Change(again, op, k.Org, set("any", "change")); !errors.Is(err, store.ErrUnavailable) {
 				t.Fatalf("error %v", err)
 			}
 			for range 2 {
 				if letIn() == tt.made {
-					t.Errorf("let in: %t, and the change was made: %t", tt.made, tt.made)
+					t.Errorf("accepted: %t; the change was committed: %t", tt.made, tt.made)
 				}
 				k.MustChange(t, set("any", "change"))
 			}
@@ -87,14 +86,14 @@ func TestInDoubtWakesWaiters(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := k.Wait(ctx, op, k.Org, d.Tag); err != nil || ctx.Err() != nil {
-		t.Fatalf("waited in vain: %v", err)
+		t.Fatalf("the waiting caller wasn't woken: %v", err)
 	}
 	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"a": "1"}) {
 		t.Errorf("the secrets are %v", got)
 	}
 }
 
-// queueing lets another change go first.
+// queueing calls a function before the first change.
 type queueing struct {
 	store.Store
 	first func() // called once
@@ -126,8 +125,8 @@ func TestWriteThatWaited(t *testing.T) {
 	}
 }
 
-// slow is a store of its own that calls what the context has when a change can
-// be seen, and its author does not know yet.
+// slow is an exclusive store that calls the context's function once a change is visible
+// but not yet acknowledged.
 type slow struct{ store.Store }
 
 type seenKey struct{}
@@ -162,13 +161,13 @@ func TestSeenByOthersFirst(t *testing.T) {
 			t.Errorf("the change can't be seen yet: %v", err)
 		}
 		if letIn() {
-			t.Error("a cached identity lets the token in")
+			t.Error("the token is accepted from a cache")
 		}
 	})
 	if _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &off}); err != nil || !looked {
 		t.Fatalf("looked: %t, %v", looked, err)
 	}
 	if letIn() {
-		t.Error("the token is let in afterwards")
+		t.Error("the token is accepted afterwards")
 	}
 }

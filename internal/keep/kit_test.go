@@ -21,7 +21,7 @@ func set(pairs ...string) keep.Change {
 
 func cas(n uint64) *uint64 { return &n }
 
-// mustUser makes a user with a password.
+// mustUser creates a user with a password.
 func mustUser(t *testing.T, k *keeptest.Kit, name, password string) keep.ID {
 	t.Helper()
 	op := k.Operator(t, keep.InfluxDB)
@@ -35,7 +35,7 @@ func mustUser(t *testing.T, k *keeptest.Kit, name, password string) keep.ID {
 	return u.ID
 }
 
-// outcomes returns the outcomes that the audit log has of an action.
+// outcomes returns the outcomes of an action in the audit log.
 func outcomes(tb testing.TB, k *keeptest.Kit, action string) (list []string) {
 	tb.Helper()
 	records, _ := k.AuditRecords(tb, 0)
@@ -47,8 +47,8 @@ func outcomes(tb testing.TB, k *keeptest.Kit, action string) (list []string) {
 	return list
 }
 
-// raw returns all records of a store as they are, also those that come and go
-// with the audit log; see Contents.
+// raw returns all records of a store, including those of the audit outbox; see
+// Contents.
 func raw(t *testing.T, k *keeptest.Kit) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
@@ -90,7 +90,7 @@ func records(tb testing.TB, k *keeptest.Kit, table byte) int {
 	return n
 }
 
-// sharedStore is a store that other processes may change.
+// sharedStore is a store that other processes may change too.
 type sharedStore struct{ store.Store }
 
 func (sharedStore) Exclusive() bool         { return false }

@@ -16,7 +16,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// words returns all texts of up to n of the letters.
+// words returns all texts of up to n letters.
 func words(letters string, n int) []string {
 	all := []string{""}
 	for start := 0; n > 0; n-- {
@@ -31,8 +31,8 @@ func words(letters string, n int) []string {
 	return all
 }
 
-// TestNarrowerPatterns: a token may make one for a pattern exactly if each name
-// that fits it fits the token's own.
+// TestNarrowerPatterns checks that a token may create one for a pattern exactly if each
+// name that matches it matches the token's own patterns.
 func TestNarrowerPatterns(t *testing.T) {
 	patterns, names := words("ab*", 4), words("abc", 6)
 	fits := map[string][]bool{}
@@ -50,7 +50,7 @@ func TestNarrowerPatterns(t *testing.T) {
 				want = want && (!fit || fits[own][i])
 			}
 			if got := keep.ContainsNames([]string{own}, []string{p}); got != want {
-				t.Fatalf("a token for %q makes one for %q: %v, want %v", own, p, got, want)
+				t.Fatalf("a token for %q creates one for %q: %v, want %v", own, p, got, want)
 			}
 		}
 	}
@@ -66,13 +66,13 @@ func TestNarrowerPatterns(t *testing.T) {
 		{[]string{"a*", "b*"}, []string{"bc", "c"}, false},
 	} {
 		if got := keep.ContainsNames(c.own, c.patterns); got != c.want {
-			t.Errorf("a token for %q makes one for %q: %v", c.own, c.patterns, got)
+			t.Errorf("a token for %q creates one for %q: %v", c.own, c.patterns, got)
 		}
 	}
 }
 
-// TestLimitedTokenChangesNoRights: a token limited to some names or some time,
-// with an operator's permissions, does nothing that has no such limit.
+// TestLimitedTokenChangesNoRights checks that a token with an operator's permissions,
+// limited in names or time, can't do anything without these limits.
 func TestLimitedTokenChangesNoRights(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx, op := t.Context(), k.Operator(t, keep.InfluxDB)
@@ -114,10 +114,10 @@ func TestLimitedTokenChangesNoRights(t *testing.T) {
 				}
 			}
 			if _, err := k.UpdateToken(ctx, c, wide.ID, keep.TokenUpdate{Active: &on}); err == nil {
-				t.Error("it changes a token that is wider")
+				t.Error("it changes a token with wider limits")
 			}
 			if err := k.DeleteToken(ctx, c, wide.ID); err == nil {
-				t.Error("it deletes a token that is wider")
+				t.Error("it deletes a token with wider limits")
 			}
 			if !maps.Equal(before, k.Contents(t)) {
 				t.Error("the store has changed")
@@ -139,7 +139,8 @@ func TestLimitedTokenChangesNoRights(t *testing.T) {
 	}
 }
 
-// TestLimitedTokenSeesNoWiderTokens: patterns of other tokens are names, too.
+// TestLimitedTokenSeesNoWiderTokens checks that a token sees no other tokens' patterns,
+// which are names too.
 func TestLimitedTokenSeesNoWiderTokens(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -165,7 +166,7 @@ func TestLimitedTokenSeesNoWiderTokens(t *testing.T) {
 	}
 }
 
-// observed is all that a caller can read of an organization's secrets.
+// observed is everything that a caller can read about an organization's secrets.
 func observed(t *testing.T, k *keeptest.Kit, c keep.Caller) string {
 	t.Helper()
 	ctx := t.Context()
@@ -188,14 +189,14 @@ func observed(t *testing.T, k *keeptest.Kit, c keep.Caller) string {
 	return string(b)
 }
 
-// TestLimitedTokenLearnsNothing: changes of names that a token is not for change
-// nothing that it reads, and are no conflict for what it writes.
+// TestLimitedTokenLearnsNothing checks that changes of names outside a token's limits
+// don't change what it reads, and don't conflict with its writes.
 func TestLimitedTokenLearnsNothing(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		k := keeptest.New(t, nil)
 		ctx, op := t.Context(), k.Operator(t, keep.Vault)
-		many := 1000 // versions that are pruned tell of changes
+		many := 1000 // pruned versions would reveal changes
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
@@ -208,7 +209,7 @@ func TestLimitedTokenLearnsNothing(t *testing.T) {
 		before := observed(t, k, c)
 		for range 12 {
 			switch rng.IntN(4) {
-			case 0: // somebody changes what it sees
+			case 0: // another caller changes a visible name
 				ch := set("a"+strconv.Itoa(rng.IntN(3)), value(), "b1", value())
 				if rng.IntN(3) == 0 {
 					ch = keep.Change{Remove: []string{"a1", "b1"}}
@@ -233,7 +234,7 @@ func TestLimitedTokenLearnsNothing(t *testing.T) {
 			if rng.IntN(2) == 0 {
 				continue
 			}
-			// It writes what it has read, on condition that it is still there.
+			// It writes back what it read, with check-and-set.
 			ch := set("a"+strconv.Itoa(rng.IntN(3)), value())
 			d, err := k.Values(ctx, c, k.Org, nil, "")
 			must(err)
@@ -259,7 +260,7 @@ func TestLimitedTokenLearnsNothing(t *testing.T) {
 	}
 }
 
-// TestLimitedTokenConflicts: what it does see must not have changed.
+// TestLimitedTokenConflicts checks that changes of visible names do conflict.
 func TestLimitedTokenConflicts(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx, op := t.Context(), k.Operator(t, keep.Vault)
@@ -284,13 +285,13 @@ func TestLimitedTokenConflicts(t *testing.T) {
 	}
 }
 
-// TestWriterLearnsNoValues: who may write and not read can't find out by guessing
-// what a value is.
+// TestWriterLearnsNoValues checks that a caller who can write but not read can't find
+// out a value by guessing.
 func TestWriterLearnsNoValues(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
 	k.MustChange(t, set("a", "secret", "b", "1"))
-	k.MustChange(t, set("c", "1")) // so that version 1 is not the current one
+	k.MustChange(t, set("c", "1")) // so that version 1 isn't current
 	tag := func() string {
 		d, err := k.Values(ctx, k.Operator(t, keep.InfluxDB), k.Org, nil, "")
 		if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// account is a user with a token, a login token that came from it, a session,
-// a membership, and an organization of its own to delete.
+// account is a user with a token, a login token derived from it, a session, a
+// membership, and an own organization to delete.
 type account struct {
 	user, token, org, victim keep.ID
 
 	value, login, session string
 }
 
-// accountState is what the law knows of an account.
+// accountState is the model's state of an account.
 type accountState struct {
 	token, active bool // the token exists, and is active
 	user          bool // is active
@@ -28,7 +28,7 @@ type accountState struct {
 	victim        bool
 }
 
-// accountOp is a call about an account.
+// accountOp is a call that concerns an account.
 type accountOp struct {
 	in   int
 	a    *account
@@ -88,7 +88,7 @@ func accountLaw() law {
 	}
 }
 
-// use is what who comes with a credential is told.
+// use presents a credential and returns the answer.
 func (s accountState) use(kind accountKind) string {
 	switch {
 	case kind == readOrg && s.victim:
@@ -121,7 +121,7 @@ func (op *accountOp) run(ctx context.Context, k *keeptest.Kit) (any, error) {
 		if op.on {
 			_, err = k.AddMember(ctx, op.op, a.org, a.user, keep.Member)
 			if keep.CodeOf(err) == keep.CodeConflict {
-				err = nil // is one already
+				err = nil // already a member
 			}
 		} else {
 			err = k.RemoveMember(ctx, op.op, a.org, a.user)
@@ -129,8 +129,8 @@ func (op *accountOp) run(ctx context.Context, k *keeptest.Kit) (any, error) {
 	case deleteOrg:
 		err = k.DeleteOrganization(ctx, op.op, a.victim)
 	case readOrg:
-		// Asks for secrets, as the protocols do: that the organization exists
-		// may be remembered.
+		// Reads secrets, as the protocols do: the organization's existence may be
+		// cached.
 		if _, err = k.SecretNames(ctx, op.op, a.victim); err == nil {
 			return "there", nil
 		}
@@ -174,7 +174,7 @@ func (op *accountOp) use(ctx context.Context, k *keeptest.Kit) (any, error) {
 	return "let in", nil
 }
 
-// newAccount makes an account with all that belongs to it.
+// newAccount creates an account with everything that belongs to it.
 func newAccount(t *testing.T, k *keeptest.Kit, op keep.Caller, n int) *account {
 	t.Helper()
 	name := fmt.Sprint("user", n)
@@ -198,10 +198,9 @@ func newAccount(t *testing.T, k *keeptest.Kit, op keep.Caller, n int) *account {
 	return a
 }
 
-// TestAccessIsLinearizable switches tokens, users, memberships and
-// organizations off and on while they are used: whoever was refused something
-// before a call began is refused in that call, also when what the store has
-// done shows late.
+// TestAccessIsLinearizable deactivates and activates tokens, users, memberships and
+// organizations while they are used. A call that begins after a right has ended is
+// refused, even if the store reports late that the change was made.
 func TestAccessIsLinearizable(t *testing.T) {
 	const workers, accounts, ops = 8, 4, 60
 	changes := []accountKind{setToken, setToken, setToken, setUser, setMember, setMember}

@@ -14,11 +14,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// versionedMap is what one organization's secrets should be. It is never
-// changed: each operation makes a new one.
+// versionedMap is the model's state of one organization's secrets. It is immutable:
+// each operation returns a new one.
 type versionedMap struct {
 	versions []mapVersion // versions[0] is number 1
-	oldest   int          // number of the oldest that is kept
+	oldest   int          // number of the oldest retained version
 }
 
 type mapVersion struct {
@@ -28,7 +28,7 @@ type mapVersion struct {
 
 func (m *versionedMap) current() int { return len(m.versions) }
 
-// visible is what there is to see now.
+// visible returns the current secrets.
 func (m *versionedMap) visible() map[string]string {
 	if n := m.current(); n > 0 && !m.versions[n-1].deleted {
 		return m.versions[n-1].data
@@ -87,8 +87,7 @@ func (m *versionedMap) write(ch keep.Change) (*versionedMap, string) {
 	return next, fmt.Sprint("written ", next.current())
 }
 
-// since is the delta of a stale write, if nobody else has changed its names to
-// something else.
+// since returns the changes of a stale write, unless they conflict with later changes.
 func (m *versionedMap) since(read int, to map[string]string) (set map[string]string, removed []string, ok bool) {
 	before, now := map[string]string{}, m.visible()
 	if read > 0 {
@@ -225,8 +224,7 @@ func (op *mapOp) versions() []uint64 {
 	return []uint64{uint64(op.version)}
 }
 
-// nextMapOp chooses what one caller does next; seen is a version that the
-// caller has read.
+// nextMapOp chooses a caller's next operation. seen is a version that the caller read.
 func nextMapOp(rng *rand.Rand, seen int, value string) *mapOp {
 	some := map[string]string{}
 	for _, name := range mapNames {
@@ -264,8 +262,8 @@ func nextMapOp(rng *rand.Rand, seen int, value string) *mapOp {
 	}
 }
 
-// TestLinearizable lets callers of both protocols write, delete and read the
-// secrets of a few organizations.
+// TestLinearizable checks concurrent writes, deletions and reads of the secrets of a few
+// organizations through both protocols.
 func TestLinearizable(t *testing.T) {
 	const workers, organizations, ops = 8, 3, 36
 	histories(t, func(t *testing.T, rng *rand.Rand, h *history) {
@@ -297,8 +295,7 @@ func TestLinearizable(t *testing.T) {
 	})
 }
 
-// TestHistoriesCanFail makes sure that a history that no order explains is
-// found.
+// TestHistoriesCanFail checks that a history that isn't linearizable is found.
 func TestHistoriesCanFail(t *testing.T) {
 	k := keeptest.New(t, nil)
 	h := &history{kit: k, start: time.Now()}
@@ -312,11 +309,11 @@ func TestHistoriesCanFail(t *testing.T) {
 	q := &quiet{TB: t}
 	h.check(q, mapLaw())
 	if !q.failed {
-		t.Error("a read that missed what was written before it passed")
+		t.Error("a read that missed an earlier write passed")
 	}
 }
 
-// quiet is a test that only notes whether it failed.
+// quiet is a testing.TB that only notes whether the test failed.
 type quiet struct {
 	testing.TB
 	failed bool

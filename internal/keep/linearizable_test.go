@@ -20,12 +20,12 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
 
-// The tests below let many callers work on one Keep at the same time, note when
-// each call began, when it ended and what it answered, and let porcupine look
-// for an order of all calls that explains the answers by a model. What failed
-// as unavailable may have happened at any later time, or never.
+// The tests below run many concurrent callers on one Keep, record when each call began
+// and ended and what it returned, and let porcupine look for an order of all calls in
+// which a model returns the same. A call that failed as unavailable may have taken
+// effect at any later time, or never.
 
-// storeUnder is a store that a history runs on. It fails while failing is true.
+// storeUnder is the store below a history. It fails while failing is true.
 type storeUnder struct {
 	name string
 	wrap func(seed uint64, failing *atomic.Bool, s store.Store) store.Store
@@ -44,7 +44,7 @@ func storesUnder() []storeUnder {
 	return []storeUnder{
 		{"pebble", func(_ uint64, _ *atomic.Bool, s store.Store) store.Store { return s }},
 		{"faulty", faulty},
-		// Without the caches that need a store of one's own.
+		// Without the caches that need an exclusive store.
 		{"faulty and shared", func(seed uint64, failing *atomic.Bool, s store.Store) store.Store {
 			return sharedStore{faulty(seed, failing, s)}
 		}},
@@ -52,8 +52,8 @@ func storesUnder() []storeUnder {
 	}
 }
 
-// retrying runs each function twice, as a store does that finds out late that
-// somebody else has changed what it read: of the first run nothing is left.
+// retrying runs each function twice and discards the first run, like a store that
+// notices only at the end that another process has changed what the function read.
 type retrying struct{ store.Store }
 
 func (r *retrying) Update(ctx context.Context, fn func(store.Tx) error) error {
@@ -72,21 +72,20 @@ func (r *retrying) Update(ctx context.Context, fn func(store.Tx) error) error {
 
 // operation is a call of a history.
 type operation interface {
-	// group is what the call is about; calls about different groups have
-	// nothing to do with each other.
+	// group partitions calls: those of different groups are independent.
 	group() int
-	// run returns what was answered.
+	// run returns the answer.
 	run(context.Context, *keeptest.Kit) (any, error)
 }
 
 // unknown is the result of a call that failed as unavailable.
 type unknown struct{}
 
-// law explains the results of operations by a state, which Step never
-// changes in place.
+// law is a model: it explains the results of operations by a state, which step never
+// modifies in place.
 type law struct {
 	start func() any
-	// step returns the state after an operation, and what it should answer.
+	// step returns the state after an operation, and its correct answer.
 	step  func(state any, op operation) (next, result any)
 	equal func(a, b any) bool
 }
@@ -123,14 +122,14 @@ func (m law) porcupine() porcupine.Model {
 	return nm.ToModel()
 }
 
-// history runs operations of many callers at once.
+// history runs operations of many concurrent callers.
 type history struct {
 	kit     *keeptest.Kit
 	start   time.Time
 	failing *atomic.Bool // whether the store fails
 	mu      sync.Mutex
 	all     []porcupine.Operation
-	lost    int // calls whose outcome is not known
+	lost    int // calls whose outcome is unknown
 }
 
 func (h *history) do(t *testing.T, client int, op operation) {
@@ -152,8 +151,8 @@ func (h *history) do(t *testing.T, client int, op operation) {
 	h.all = append(h.all, porcupine.Operation{ClientId: client, Input: op, Output: result, Call: call, Return: end})
 }
 
-// together runs work for each of so many callers at the same time, on a store
-// that fails meanwhile.
+// together runs work for the given number of concurrent callers, while the store fails
+// from time to time.
 func (h *history) together(rng *rand.Rand, callers int, work func(*rand.Rand, int)) {
 	h.failing.Store(true)
 	defer h.failing.Store(false)
@@ -171,12 +170,12 @@ func (h *history) check(t testing.TB, m law) {
 	case porcupine.Illegal:
 		t.Errorf("no order of the %d operations explains their answers", len(h.all))
 	case porcupine.Unknown:
-		t.Logf("%d operations were too many to be checked in a minute", len(h.all))
+		t.Logf("%d operations could not be checked within a minute", len(h.all))
 	}
 }
 
-// histories runs several histories on each store. A failure names the seed;
-// KEEP_SEED runs the one with that seed alone.
+// histories runs several histories on each store. A failure names the seed; KEEP_SEED
+// runs only the history with that seed.
 func histories(t *testing.T, each func(*testing.T, *rand.Rand, *history)) {
 	rounds := uint64(6)
 	if testing.Short() {
@@ -204,7 +203,7 @@ func histories(t *testing.T, each func(*testing.T, *rand.Rand, *history)) {
 			}
 			t.Logf("%d operations, %d of them with unknown outcome", operations, lost)
 			if strings.HasPrefix(s.name, "faulty") && lost == 0 {
-				t.Error("no fault was met")
+				t.Error("no fault occurred")
 			}
 		})
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// TestIDsAreNoNames: nobody can give an organization a name that is taken for
-// the ID of another, whether that other organization exists or not.
+// TestIDsAreNoNames checks that no organization can get a name that looks like the ID of
+// another, whether that organization exists or not.
 func TestIDsAreNoNames(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -41,8 +41,8 @@ func TestIDsAreNoNames(t *testing.T) {
 	}
 }
 
-// TestImportedNameLikeAnID: an organization that InfluxDB allowed such a name
-// keeps it, and only its own ID finds it.
+// TestImportedNameLikeAnID checks that an imported organization with such a name keeps
+// it, and is only found by its own ID.
 func TestImportedNameLikeAnID(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -72,14 +72,14 @@ func TestImportedNameLikeAnID(t *testing.T) {
 	if orgs, err := k.Organizations(ctx, op, keep.OrganizationFilter{Name: importOrg.String()}); err != nil || len(orgs) != 1 || orgs[0].Name != name {
 		t.Errorf("the ID finds %v, %v", orgs, err)
 	}
-	// It can be described, and renamed for good.
+	// It can get a description, and be renamed, but not renamed back.
 	description, better := "imported", "better"
 	if _, err := k.UpdateOrganization(ctx, op, importOrg, keep.OrganizationUpdate{Name: &name, Description: &description}); err != nil {
 		t.Error(err)
 	}
 	adopted := set("a", "1")
 	taken := keep.OrganizationUpdate{Name: &name}
-	if _, err := k.ChangeOrAdopt(ctx, op, unknown, adopted); err != nil { // names differ in case
+	if _, err := k.ChangeOrAdopt(ctx, op, unknown, adopted); err != nil { // names are case-sensitive
 		t.Error(err)
 	}
 	if _, err := k.UpdateOrganization(ctx, op, importOrg, keep.OrganizationUpdate{Name: &better}); err != nil {
@@ -90,8 +90,8 @@ func TestImportedNameLikeAnID(t *testing.T) {
 	}
 }
 
-// TestAdoptionIsNotIntercepted: what is written to an organization that is yet
-// to be adopted never reaches one that is named after its ID.
+// TestAdoptionIsNotIntercepted checks that writes to an organization that is not adopted
+// yet never reach one that is named after its ID.
 func TestAdoptionIsNotIntercepted(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -121,8 +121,8 @@ func TestAdoptionIsNotIntercepted(t *testing.T) {
 	}
 }
 
-// TestDotSegments: a name that HTTP clients change in a path can't be given to
-// anything, and an imported one gets in the way of nothing.
+// TestDotSegments checks that nothing can get a name that HTTP clients change in a path,
+// and that imported names of this kind cause no problems.
 func TestDotSegments(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
@@ -179,7 +179,7 @@ func TestDotSegments(t *testing.T) {
 	if err := change(op, set("..", "old")); keep.CodeOf(err) != keep.CodeInvalid {
 		t.Errorf("set to what it is: %v", err)
 	}
-	// Who may not read can't find out the value of such a secret.
+	// A caller without permission to read can't find out the value of such a secret.
 	write := acl.Permission{Action: acl.Write, Resource: acl.Resource{Type: acl.Secrets, OrgID: importOrg}}
 	writer := k.MustCaller(t, keep.Vault, k.MustToken(t, keep.NewToken{Org: importOrg, Permissions: acl.Set{write}}).Value)
 	if err := change(writer, keep.Change{Set: map[string]string{"..": "old"}, Replace: true}); keep.CodeOf(err) != keep.CodeInvalid {
@@ -193,7 +193,8 @@ func TestDotSegments(t *testing.T) {
 	}
 }
 
-// TestUserNames: a new name is one that can sign in; an imported one may stay.
+// TestUserNames checks that a new user name can be used to sign in, and that imported
+// names can stay.
 func TestUserNames(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()

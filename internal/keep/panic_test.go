@@ -11,8 +11,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// panicking is a store whose transactions panic, in the middle, with what the
-// context says.
+// panicking is a store whose transactions panic in the middle, with the context's value.
 type panicking struct{ store.Store }
 
 type panicKey struct{}
@@ -36,8 +35,8 @@ func (p *panicking) View(ctx context.Context, fn func(store.Reader) error) error
 	})
 }
 
-// TestPanics: a defect that ends a call in the middle changes nothing, holds
-// nothing up, and leaves nothing readable.
+// TestPanics checks that a panic in the middle of a call changes nothing, blocks nothing,
+// and leaves nothing readable.
 func TestPanics(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { return &panicking{s} }})
 	op := k.Operator(t, keep.InfluxDB)
@@ -75,7 +74,7 @@ func TestPanics(t *testing.T) {
 		t.Error("a record was changed")
 	}
 	if c := k.MustCaller(t, keep.Vault, token.Value); c.Permissions() == nil {
-		t.Error("the token does not work any more")
+		t.Error("the token doesn't work")
 	}
 	k.MustChange(t, set("b", "2"))
 	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"a": "1", "b": "2"}) {

@@ -13,11 +13,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// longestRefusal is more bytes than the record of any refusal has.
+// longestRefusal is the maximum size of a refusal's record.
 const longestRefusal = 10_000
 
-// TestRefusalsAreSmall checks that the record of a refusal has a bounded size,
-// whatever the request holds.
+// TestRefusalsAreSmall checks that the size of a refusal's record is bounded, whatever
+// the request contains.
 func TestRefusalsAreSmall(t *testing.T) {
 	many := keep.Change{Set: map[string]string{}}
 	for i := range 5000 {
@@ -45,9 +45,9 @@ func TestRefusalsAreSmall(t *testing.T) {
 	}
 }
 
-// TestRefusalsShareRecords checks that a flood of refusals, of callers without
-// a valid credential and of a token without the right, is counted exactly and
-// takes little space, and that the first ones have a record each.
+// TestRefusalsShareRecords checks that a flood of refusals, of strangers and of a token
+// without permission, is counted exactly and takes little space, and that the first ones
+// have their own records.
 func TestRefusalsShareRecords(t *testing.T) {
 	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) { c.SingleRefusals = 0 }})
 	switchedOff := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
@@ -78,7 +78,7 @@ func TestRefusalsShareRecords(t *testing.T) {
 		_, err = k.Change(t.Context(), read, k.Org, set("x", "y"))
 		refused(err)
 	}
-	k.Close(t) // records what is still counted
+	k.Close(t) // records the pending counts
 	records, to := k.AuditRecords(t, from)
 	var strangers, others, single uint64
 	for _, r := range records {
@@ -99,14 +99,14 @@ func TestRefusalsShareRecords(t *testing.T) {
 		t.Errorf("%d refusals of strangers are recorded, want %d; %d of a token, want %d", strangers, 3*times, others, times)
 	}
 	if single < 20 {
-		t.Errorf("%d refusals of a token have a record of their own", single)
+		t.Errorf("%d refusals of a token have their own records", single)
 	}
 	if bytes := to - from; bytes > 60_000 {
 		t.Errorf("%d bytes were written", bytes)
 	}
 }
 
-// brokenFS fails every write to the audit log as long as it is told to.
+// brokenFS fails every write to the audit log while it is broken.
 type brokenFS struct {
 	audit.FS
 	broken atomic.Bool
@@ -129,9 +129,8 @@ func (f brokenFile) Write(p []byte) (int, error) {
 	return f.File.Write(p)
 }
 
-// TestUnrecordedRequests checks that requests that were refused because the
-// audit log could not be written are counted in it later, and that it notices by
-// itself when it can be written again.
+// TestUnrecordedRequests checks that requests that were refused because the audit log
+// could not be written are counted later, and that recovery is noticed without a request.
 func TestUnrecordedRequests(t *testing.T) {
 	fs := &brokenFS{FS: audit.OS()}
 	k := keeptest.New(t, &keeptest.Options{AuditFS: fs})
@@ -146,7 +145,7 @@ func TestUnrecordedRequests(t *testing.T) {
 	fs.broken.Store(false)
 	for end := time.Now().Add(time.Minute); k.Writable() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("a minute after the disk was mended the audit log can't be written")
+			t.Fatal("a minute after the disk recovered, the audit log still can't be written")
 		}
 	}
 	k.Close(t)

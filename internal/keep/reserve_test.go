@@ -11,8 +11,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// TestAnswersAreReserved: a document takes no more memory than its request may
-// hold, however it is read.
+// TestAnswersAreReserved checks that a document takes no more memory than its request
+// may hold, however it is read.
 func TestAnswersAreReserved(t *testing.T) {
 	busy := errors.New("busy")
 	var held, limit int64 = 0, 1 << 40
@@ -54,8 +54,8 @@ func TestAnswersAreReserved(t *testing.T) {
 	}
 }
 
-// TestListsAreReserved checks that a list takes no more memory than its request
-// may hold, and neither does the first look at a large map.
+// TestListsAreReserved checks that a list, and the first read of a large map, take no
+// more memory than the request may hold.
 func TestListsAreReserved(t *testing.T) {
 	busy := errors.New("busy")
 	var held, limit int64 = 0, 1 << 40
@@ -106,7 +106,8 @@ func TestListsAreReserved(t *testing.T) {
 	}
 }
 
-// TestSessionPermissionsAreRemembered, and no longer than they are true.
+// TestSessionPermissionsAreRemembered checks that cached permissions are used exactly as
+// long as they are valid.
 func TestSessionPermissionsAreRemembered(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()

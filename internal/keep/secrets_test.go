@@ -23,7 +23,7 @@ func TestChangeMakesVersions(t *testing.T) {
 		t.Errorf("second version is %d", n)
 	}
 	if n := k.MustChange(t, set("b", "3")); n != 2 {
-		t.Errorf("writing what is there made version %d", n)
+		t.Errorf("writing an unchanged value made version %d", n)
 	}
 	remove := []string{"never", "a", "never", "a"}
 	if n := k.MustChange(t, keep.Change{Remove: remove}); n != 3 {
@@ -33,7 +33,7 @@ func TestChangeMakesVersions(t *testing.T) {
 		t.Errorf("a write changed its argument to %q", remove)
 	}
 	if n := k.MustChange(t, keep.Change{Remove: []string{"never"}}); n != 3 {
-		t.Errorf("removing what is not there made version %d", n)
+		t.Errorf("removing a missing secret made version %d", n)
 	}
 	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"b": "3"}) {
 		t.Errorf("values are %v", got)
@@ -211,7 +211,7 @@ func TestRollbackAndDropGuard(t *testing.T) {
 	if err != nil || w.Pinned != 1 {
 		t.Fatalf("a write that drops all: pinned %d, %v", w.Pinned, err)
 	}
-	for i := range 25 { // more than are kept
+	for i := range 25 { // more than max_versions
 		k.MustChange(t, set("endpoint", fmt.Sprint(i)))
 	}
 	d, err := k.Document(ctx, op, k.Org, 1)
@@ -266,18 +266,18 @@ func TestMerge(t *testing.T) {
 		t.Errorf("merged to %v", got)
 	}
 	if err := write(99, nil); !errors.Is(err, keep.ErrCASMismatch) {
-		t.Errorf("a version that is not yet: %v", err)
+		t.Errorf("a version that doesn't exist yet: %v", err)
 	}
 	for i := range 20 {
 		k.MustChange(t, set("c", fmt.Sprint("x", i)))
 	}
 	if err := write(1, map[string]string{"a": "9"}); !errors.Is(err, keep.ErrCASMismatch) {
-		t.Errorf("a version that is pruned: %v", err)
+		t.Errorf("a pruned version: %v", err)
 	}
 }
 
-// TestConcurrentMerges is influxd's habit, by 12 at once: read the document,
-// change one name, write it back.
+// TestConcurrentMerges writes as influxd does, with 12 writers at once: read the
+// document, change one name, write it back.
 func TestConcurrentMerges(t *testing.T) {
 	k := keeptest.New(t, nil)
 	influxd := k.Operator(t, keep.Influxd)

@@ -21,7 +21,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 )
 
-// tampered is a record that is removed, or that gets an earlier value back.
+// tampered is a record that is removed or reverted to an earlier value.
 type tampered struct {
 	key   string
 	value []byte // nil: removed
@@ -34,7 +34,7 @@ func (x tampered) String() string {
 	return keep.DescribeKey(x.key) + " put back"
 }
 
-// tampering is a stopped Keep with everything that its store has ever held.
+// tampering is a stopped Keep with everything that its store ever contained.
 type tampering struct {
 	*damageable
 	saved string // a copy of its folder
@@ -117,7 +117,7 @@ func newTampering(t *testing.T) *tampering {
 		t.Fatal(err)
 	}
 	now := d.stored(t, nil)
-	live := map[string]bool{} // the maps that there are
+	live := map[string]bool{} // the existing maps
 	for key := range now {
 		if key[0] == byte(record.TableVersion) {
 			live[key[1:9]] = true
@@ -130,7 +130,7 @@ func newTampering(t *testing.T) *tampering {
 	for _, s := range states {
 		for key, value := range s {
 			if strings.Contains("svc", key[:1]) && !live[key[1:9]] {
-				continue // of a deleted map, whose records nothing leads to
+				continue // of a deleted map, to whose records nothing refers
 			}
 			if id := key + string(value); !bytes.Equal(now[key], value) && !seen[id] {
 				seen[id] = true
@@ -142,7 +142,7 @@ func newTampering(t *testing.T) *tampering {
 	return d
 }
 
-// ended returns what is wrong if something that must not work does.
+// ended returns a problem if a credential works that must not.
 func ended(what string, err error) string {
 	if err == nil {
 		return what + " works again"
@@ -150,7 +150,7 @@ func ended(what string, err error) string {
 	return ""
 }
 
-// stored changes the stopped Keep's store, and returns what it holds.
+// stored changes the stopped Keep's store, and returns its records.
 func (d *tampering) stored(t *testing.T, ways []tampered) map[string][]byte {
 	t.Helper()
 	s, err := pebblestore.Open(filepath.Join(d.Dir, "store"), nil)
@@ -184,7 +184,7 @@ func (d *tampering) stored(t *testing.T, ways []tampered) map[string][]byte {
 	return all
 }
 
-// reset makes the folder what it was.
+// reset restores the folder.
 func (d *tampering) reset(t *testing.T) {
 	t.Helper()
 	d.Close(t)
@@ -196,7 +196,7 @@ func (d *tampering) reset(t *testing.T) {
 	}
 }
 
-// try tampers, starts the Keep, and compares what it answers.
+// try tampers, starts the Keep, and compares its answers.
 func (d *tampering) try(t *testing.T, ways ...tampered) {
 	t.Helper()
 	d.reset(t)
@@ -211,7 +211,7 @@ func (d *tampering) try(t *testing.T, ways ...tampered) {
 	}
 	errs := d.check(t, what)
 	if _, err := d.Authenticate(t.Context(), keeptest.Origin(keep.Vault), d.OperatorToken); err != nil {
-		return // nothing more can be asked
+		return // it doesn't start
 	}
 	for _, works := range d.old {
 		if problem := works(t); problem != "" {
@@ -223,12 +223,11 @@ func (d *tampering) try(t *testing.T, ways ...tampered) {
 	}
 }
 
-// TestTampering removes and puts back each record of a store, and pairs of them,
-// while the server is stopped. Nothing old is answered as true, and each is
-// noticed.
+// TestTampering removes and reverts each record of a store, and pairs of them, while the
+// server is stopped. No old value is ever returned as current, and each case is noticed.
 func TestTampering(t *testing.T) {
 	d := newTampering(t)
-	t.Logf("%d ways, of which %d are removals", len(d.ways), len(slices.Collect(maps.Keys(d.stored(t, nil)))))
+	t.Logf("%d cases, %d of them removals", len(d.ways), len(slices.Collect(maps.Keys(d.stored(t, nil)))))
 	random := rand.New(rand.NewPCG(1, 2))
 	pairs, single := 1000, 1
 	if testing.Short() {
@@ -300,7 +299,7 @@ func TestMissingSums(t *testing.T) {
 			t.Errorf("without tables %q: %v", tables, err)
 		}
 	}
-	// Everybody is removed, and the sums are still there.
+	// All users are removed, but the sums remain.
 	d.reset(t)
 	var removed []tampered
 	for key := range d.stored(t, nil) {

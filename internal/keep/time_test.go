@@ -9,8 +9,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
-// Expired credentials stay expired when the clock goes back, and those made in
-// a wrong future end with it, whether the server is restarted or not.
+// Expired credentials stay expired when the clock goes back, and those created in a
+// wrong future end with it, whether the server is restarted or not.
 func TestClockGoesBack(t *testing.T) {
 	origin := keep.Origin{Protocol: keep.InfluxDB}
 	for name, restart := range map[string]bool{"in one run": false, "after a restart": true} {
@@ -73,13 +73,13 @@ func TestClockGoesBack(t *testing.T) {
 			validSession("made in the future", false, future)
 			valid("made in the future", false, late)
 			if k.ClockErr() == nil {
-				t.Error("nothing is wrong with the clock")
+				t.Error("the clock reports no problem")
 			}
 			validSession("made now", true, signIn())
 			valid("made now", true, login())
 			valid("the operator's", true, k.OperatorToken)
 
-			set(-40 * 365 * 24 * time.Hour) // 1970 or so
+			set(-40 * 365 * 24 * time.Hour) // about 1970
 			valid("long ago", false, token)
 			validSession("long ago", false, session)
 			valid("long ago", true, k.OperatorToken)
@@ -87,7 +87,7 @@ func TestClockGoesBack(t *testing.T) {
 	}
 }
 
-// A clock that was years ahead for a moment leaves no trace.
+// A clock that was years ahead for a moment has no lasting effect.
 func TestClockOfYearsAhead(t *testing.T) {
 	k := keeptest.New(t, nil)
 	token := k.MustToken(t, keep.NewToken{Org: k.Org, Permissions: keeptest.ReadSecrets(k.Org), Expires: k.Clock.Now().Add(30 * 24 * time.Hour)}).Value

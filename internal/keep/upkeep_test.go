@@ -41,7 +41,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	for cut := 1; cut < file.Len(); cut += 1 + file.Len()/50 {
 		if _, err := keep.VerifyBackup(t.Context(), bytes.NewReader(file.Bytes()[:cut]), unlock); err == nil {
-			t.Fatalf("a backup cut after %d bytes is taken for whole", cut)
+			t.Fatalf("a backup cut after %d bytes is accepted as complete", cut)
 		}
 	}
 	other, _, err := seal.Create(t.Context(), mustKeyFile(t))
@@ -71,8 +71,8 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 }
 
-// TestBackupOfDamage: what could not be restored is not backed up, and the
-// refusal names what is damaged before a byte has left.
+// TestBackupOfDamage checks that a backup fails if it couldn't be restored, and that the
+// error names the damage before a byte is written.
 func TestBackupOfDamage(t *testing.T) {
 	d := newDamageable(t)
 	op := d.Operator(t, keep.Vault)
@@ -94,7 +94,7 @@ func TestBackupOfDamage(t *testing.T) {
 		write(t, d.Kit, key, good)
 	}
 	if err := d.Backup(t.Context(), op, io.Discard); err != nil {
-		t.Errorf("all mended: %v", err)
+		t.Errorf("after the repair: %v", err)
 	}
 	d.CheckAudit(t)
 	if got, want := outcomes(t, d.Kit, "backup"), append(slices.Repeat([]string{"failed"}, damaged), "allowed"); !slices.Equal(got, want) {
@@ -102,7 +102,7 @@ func TestBackupOfDamage(t *testing.T) {
 	}
 }
 
-// closedPipe takes some bytes and then no more.
+// closedPipe accepts some bytes and then fails.
 type closedPipe struct{ left int }
 
 func (c *closedPipe) Write(p []byte) (int, error) {
@@ -112,8 +112,8 @@ func (c *closedPipe) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestBackupBrokenOff: the audit log says of a backup that began that it was
-// not made.
+// TestBackupBrokenOff checks that the audit log records the failure of a backup that has
+// begun.
 func TestBackupBrokenOff(t *testing.T) {
 	var noKeyset error
 	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
@@ -149,7 +149,7 @@ func mustKeyFile(t *testing.T) *seal.KeyFile {
 	return k
 }
 
-// TestRotateKeys rotates under load, and ends with one key that opens all.
+// TestRotateKeys rotates under load, and ends with one key that opens everything.
 func TestRotateKeys(t *testing.T) {
 	var saved []*seal.Keys
 	var mu sync.Mutex
@@ -230,7 +230,7 @@ func TestRotateKeys(t *testing.T) {
 	}
 }
 
-// TestRotationResumes starts with a keyset of two keys, as a crash leaves it.
+// TestRotationResumes starts with a keyset of two keys, as after a crash.
 func TestRotationResumes(t *testing.T) {
 	var resumed *seal.Keys
 	var keys *seal.Keys
@@ -254,15 +254,15 @@ func TestRotationResumes(t *testing.T) {
 			t.Errorf("ended with %v", one.KeyInfos())
 		}
 	case <-time.After(time.Minute):
-		t.Fatal("the rotation did not go on")
+		t.Fatal("the rotation was not resumed")
 	}
 	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"a": "1", "b": "2"}) {
 		t.Errorf("values are %v", got)
 	}
 }
 
-// TestCompactLeavesNothingOld remembers the sealed bytes of values that are
-// then deleted, destroyed and pruned, and looks for them on the disk.
+// TestCompactLeavesNothingOld looks on the disk for the sealed bytes of values that have
+// been deleted, destroyed and pruned.
 func TestCompactLeavesNothingOld(t *testing.T) {
 	k := keeptest.New(t, nil)
 	op := k.Operator(t, keep.InfluxDB)
@@ -298,8 +298,8 @@ func TestCompactLeavesNothingOld(t *testing.T) {
 	k.CheckAbsent(t, secrets)
 }
 
-// TestBackupHoldsKeys: between the keyset and the snapshot of the store that it
-// is for, no key is added or dropped.
+// TestBackupHoldsKeys checks that no key is added or removed between reading the keyset
+// and taking the snapshot.
 func TestBackupHoldsKeys(t *testing.T) {
 	rotated := make(chan error, 1)
 	var rotate func()
@@ -311,7 +311,7 @@ func TestBackupHoldsKeys(t *testing.T) {
 			case <-rotated:
 				t.Error("the keys were changed after the keyset was read, before the store was")
 				rotated <- nil
-			case <-time.After(200 * time.Millisecond): // is not done, however long one waits
+			case <-time.After(200 * time.Millisecond): // the rotation must still be waiting
 			}
 			return []byte(`{}`), nil
 		}
@@ -331,8 +331,8 @@ func TestBackupHoldsKeys(t *testing.T) {
 	}
 }
 
-// TestBackupWhileKeysAreSaved checks that a service that hangs while it wraps
-// new keys holds no backup, and that a second rotation is refused meanwhile.
+// TestBackupWhileKeysAreSaved checks that a backup isn't delayed by a key service that
+// hangs while it wraps new keys, and that a second rotation is refused during that time.
 func TestBackupWhileKeysAreSaved(t *testing.T) {
 	saving, release := make(chan struct{}), make(chan struct{})
 	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {

@@ -28,18 +28,18 @@ import (
 // Faults sends requests to a protocol's handler while the store under the
 // domain fails at one operation after the other.
 //
-// Each request is first sent as it is, and then, each time on the state from
-// before it, once for every operation of the store that it needs, failing that
-// one: each transaction, and each read and write within one; a change that is
-// durable fails a second time by being reported as failed. What a request must
-// not do then is to change a part, to answer success falsely, or to be in the
-// audit log other than its change is in the store.
+// Each request is first sent without a fault, and then, from the same initial state,
+// once for every store operation that it needs, with that operation failing: each
+// transaction, and each read and write within one. A durable change fails a second time
+// by being reported as failed. In all cases, a request must not change only a part, must
+// not report success falsely, and must be in the audit log exactly as its change is in
+// the store.
 type Faults struct {
 	Kit *Kit
-	// Handler is the protocol's.
+	// Handler is the protocol's handler.
 	Handler http.Handler
-	// Refused says what is wrong with the form of an answer that should say, in
-	// the protocol's way, that the store can't be used now.
+	// Refused returns an error if an answer doesn't have the protocol's form for an
+	// unavailable store.
 	Refused func(Answer) error
 
 	plan     *plan // of the request that is sent
@@ -51,29 +51,29 @@ type Faults struct {
 	count    FaultCount
 }
 
-// FaultCount says what Faults did.
+// FaultCount counts the work of Faults.
 type FaultCount struct {
 	Requests int // without faults
 	Injected int // faults
-	Survived int // answered as without the fault, all the same
+	Survived int // answered as without the fault
 }
 
-// Answer is what a handler answered.
+// Answer is a handler's answer.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// trial is a request whose audit records are looked at in the end.
+// trial is a request whose audit records are checked at the end.
 type trial struct {
 	what    string
 	request string
 	change  string // the request without faults that made the change
-	made    bool   // whether this one made it too
+	made    bool   // whether this request made it too
 }
 
-// NewFaults makes a kit whose store fails as planned.
+// NewFaults returns a kit whose store fails as planned.
 func NewFaults(tb testing.TB, o *Options) *Faults {
 	tb.Helper()
 	with := Options{}
@@ -83,7 +83,7 @@ func NewFaults(tb testing.TB, o *Options) *Faults {
 	with.Wrap = func(s store.Store) store.Store { return &planned{storetest.Faulty(s, nil)} }
 	configure := with.Configure
 	with.Configure = func(c *keep.Config) {
-		c.CacheBytes = -2 // the state is put back to what it was, which is not done to a server
+		c.CacheBytes = -2 // caches would hide that the state is restored between requests
 		if configure != nil {
 			configure(c)
 		}
@@ -97,23 +97,23 @@ func NewFaults(tb testing.TB, o *Options) *Faults {
 	return f
 }
 
-// Count returns what was done so far.
+// Count returns the counts so far.
 func (f *Faults) Count() FaultCount { return f.count }
 
 // attempt is a path at which a password or a token may be guessed.
 var attempt = regexp.MustCompile(`/(signin|password|login)$`)
 
-// ServeHTTP is the Handler with what the server puts around it.
+// ServeHTTP is the Handler within the server's layers.
 func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if attempt.MatchString(r.URL.Path) {
-		f.Kit.Clock.Advance(10 * time.Second) // too many at once are refused
+		f.Kit.Clock.Advance(10 * time.Second) // attempts are limited
 	}
 	ctx := httpapi.WithOrigin(r.Context(), &httpapi.Origin{Remote: "192.0.2.1", Request: f.request})
 	f.Handler.ServeHTTP(w, r.WithContext(context.WithValue(ctx, planKey{}, f.plan)))
 }
 
-// Try sends a request without and with faults, and returns the answer without.
-// send sends it to f, once. The state afterwards is that without faults.
+// Try sends a request without and with faults, and returns the answer without faults.
+// send sends it to f once. Afterwards, the state is the one without faults.
 func (f *Faults) Try(tb testing.TB, what string, send func() Answer) Answer {
 	tb.Helper()
 	before := f.state(tb)
@@ -149,8 +149,8 @@ func (f *Faults) Try(tb testing.TB, what string, send func() Answer) Answer {
 	return right
 }
 
-// judge looks at the answer to a request with a fault, and at what it has
-// done. It reports whether it made the change that the request is for.
+// judge checks the answer to a request with a fault, and its effect. It reports whether
+// the request's change was made.
 func (f *Faults) judge(tb testing.TB, where string, got, right Answer) (made bool) {
 	tb.Helper()
 	now := f.state(tb)
@@ -174,7 +174,7 @@ func (f *Faults) judge(tb testing.TB, where string, got, right Answer) (made boo
 	return made
 }
 
-// Undo puts the state back to what it was before the last Try.
+// Undo restores the state before the last Try.
 func (f *Faults) Undo(tb testing.TB) {
 	tb.Helper()
 	f.restore(tb, f.state(tb), f.before)
@@ -193,10 +193,10 @@ func (f *Faults) Record(r *http.Request) Answer {
 	return Answer{w.Code, w.Header(), w.Body.String()}
 }
 
-// state is all that is stored, except what changes by itself.
+// state is the content of the store, except for records that change by themselves.
 type state struct {
 	raw   map[string]string
-	shape string // what the records say, without what is chosen by chance
+	shape string // the records' content without random parts
 }
 
 var byChance = regexp.MustCompile(`[0-9a-f]{16}|\d{4}-\d\d-\d\dT[0-9:.]+Z|"(hash|password|imported)":("[^"]*"|\[[^]]*\])|"rev":\d{12,}`)
@@ -224,7 +224,7 @@ func (f *Faults) state(tb testing.TB) state {
 	return s
 }
 
-// restore makes the store hold what it held before.
+// restore restores the store's content.
 func (f *Faults) restore(tb testing.TB, now, then state) {
 	tb.Helper()
 	if maps.Equal(now.raw, then.raw) {
@@ -256,7 +256,7 @@ func (f *Faults) restore(tb testing.TB, now, then state) {
 	}
 }
 
-// difference shows the lines that two texts do not share.
+// difference returns the lines in which two texts differ.
 func difference(want, got string) string {
 	count := map[string]int{}
 	for line := range strings.SplitSeq(want, "\n") {
@@ -274,9 +274,9 @@ func difference(want, got string) string {
 	return b.String()
 }
 
-// checkAudit closes the kit, and compares the records of the requests that
-// failed with those of the same requests without faults: the record of a change
-// is there exactly when the change was made, and once.
+// checkAudit closes the kit, and compares the audit records of the requests with faults
+// with those of the same requests without: a change has exactly one record if it was
+// made, and none otherwise.
 func (f *Faults) checkAudit(tb testing.TB) {
 	tb.Helper()
 	f.Kit.CheckAudit(tb)
@@ -300,7 +300,7 @@ func (f *Faults) checkAudit(tb testing.TB) {
 			tb.Errorf("%s: the audit log does not have it without the fault", t.what)
 			continue
 		}
-		// The others are of what was read on the way.
+		// The others are records of preparatory reads.
 		change := want[0]
 		for _, action := range want {
 			if !strings.HasSuffix(action, ".read") && !strings.HasSuffix(action, ".list") {
@@ -319,13 +319,13 @@ func (f *Faults) checkAudit(tb testing.TB) {
 	}
 }
 
-// plan says which operation of a request fails.
+// plan selects the operation of a request that fails.
 type plan struct {
 	at      int64 // from 1; 0 for none
-	applied bool  // the transaction is made, and reported as failed
+	applied bool  // the transaction is committed but reported as failed
 	done    atomic.Int64
 	hit     atomic.Bool
-	// transactions are the operations that can be made and fail.
+	// transactions are the operations that can be committed and reported as failed.
 	transactions []int64
 }
 
@@ -333,7 +333,7 @@ type planKey struct{}
 
 var errPlanned = fmt.Errorf("%w: disk sda1: planned by the test", store.ErrUnavailable)
 
-// fails counts an operation. transaction says that it can be made and fail.
+// fails counts an operation and reports whether it fails.
 func (p *plan) fails(transaction bool) bool {
 	n := p.done.Add(1)
 	if transaction {
@@ -346,8 +346,8 @@ func (p *plan) fails(transaction bool) bool {
 	return true
 }
 
-// planned is a store that fails as the plan in the context says. What has no
-// plan, such as work in the background, never fails.
+// planned is a store that fails according to the plan in the context. Operations without
+// a plan, such as background work, never fail.
 type planned struct{ store.Store }
 
 func (s *planned) View(ctx context.Context, fn func(store.Reader) error) error {
@@ -427,7 +427,7 @@ func (t *plannedTx) DeleteRange(from, to []byte) error {
 	return t.Tx.DeleteRange(from, to)
 }
 
-// plainRefusal says what is wrong with a refusal in any protocol.
+// plainRefusal checks the parts of a refusal that all protocols share.
 func plainRefusal(a Answer) error {
 	if a.Status != http.StatusServiceUnavailable {
 		return fmt.Errorf("status %d, want 503", a.Status)

@@ -1,8 +1,7 @@
-// Package keeptest is the test kit for everything above the domain: a real
-// keep.Keep on the embedded store in a folder of the test's own, set up with
-// a user, an organization and an operator token; and [Faults], which sends a
-// protocol's requests while that store fails at one step after the other.
-// Imported by tests only.
+// Package keeptest is the test kit for everything above the domain: a real keep.Keep on
+// the embedded store in a temporary folder, set up with a user, an organization and an
+// operator token; and [Faults], which sends a protocol's requests while each step of the
+// store fails in turn. Only tests import it.
 package keeptest
 
 import (
@@ -33,29 +32,29 @@ import (
 
 // Options of a Kit; nil is valid.
 type Options struct {
-	// Fresh leaves the server not set up.
+	// Fresh skips the setup.
 	Fresh bool
 	// Configure changes the domain's configuration before it starts.
 	Configure func(*keep.Config)
-	// Wrap puts something around the store, such as storetest's faults.
+	// Wrap wraps the store, for example in storetest's faults.
 	Wrap func(store.Store) store.Store
 	// AuditFS is the file system of the audit log.
 	AuditFS audit.FS
 }
 
-// Kit is a Keep with what belongs to it.
+// Kit is a Keep with its store, keys, clock and audit log.
 type Kit struct {
 	*keep.Keep
 	Clock *Clock
-	Log   *bytes.Buffer // what the domain logged; read it after Close only
+	Log   *bytes.Buffer // the domain's log; read it only after Close
 	Dir   string
 	Audit string // the audit log's file
 
-	// What the setup made, unless Options.Fresh.
+	// The result of the setup, unless Options.Fresh is set.
 	Org           keep.ID
 	Admin         keep.ID
 	OperatorToken string
-	Password      string // of the user, whose name is "admin"; the organization is "acme"
+	Password      string // of the user "admin"; the organization is "acme"
 
 	opts     Options
 	shares   bool // the store belongs to another Kit
@@ -67,7 +66,7 @@ type Kit struct {
 	once     *sync.Once
 }
 
-// New starts a Keep that ends with the test.
+// New starts a Keep that is closed when the test ends.
 func New(tb testing.TB, o *Options) *Kit {
 	tb.Helper()
 	k := &Kit{Clock: NewClock(), Dir: tb.TempDir(), Log: &bytes.Buffer{}, Password: "correct horse 1"}
@@ -104,7 +103,7 @@ func (k *Kit) open(tb testing.TB) {
 	c := keep.Config{
 		WrappedKeys: func(*seal.Keys) ([]byte, error) { return []byte(`{"wrapped":"keyset"}`), nil },
 		Store:       k.store, Keys: k.keys, Audit: k.log, Now: k.Clock.Now, Sleep: k.Clock.Sleep, PasswordCost: bcrypt.MinCost,
-		SingleRefusals: math.MaxInt, // tests find records by their request
+		SingleRefusals: math.MaxInt, // tests find records by request ID
 		Logger:         slog.New(slog.NewTextHandler(k.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if k.opts.Wrap != nil {
@@ -130,7 +129,7 @@ func (k *Kit) open(tb testing.TB) {
 	k.once = new(sync.Once)
 }
 
-// Close ends the Keep; a second call does nothing.
+// Close closes the Keep. A second call does nothing.
 func (k *Kit) Close(tb testing.TB) {
 	tb.Helper()
 	k.once.Do(func() {
@@ -155,8 +154,7 @@ func (k *Kit) Close(tb testing.TB) {
 // store directly.
 func (k *Kit) Tamper() { k.tampered = true }
 
-// verifySums checks that the store's sums match its records after whatever the test
-// did.
+// verifySums checks that the store's sums match its records at the end of a test.
 func (k *Kit) verifySums(tb testing.TB) {
 	tb.Helper()
 	ctx := context.Background()
@@ -172,7 +170,7 @@ func (k *Kit) verifySums(tb testing.TB) {
 	}
 }
 
-// Reopen closes the Keep and starts it again on the same data.
+// Reopen closes the Keep and opens it again with the same data.
 func (k *Kit) Reopen(tb testing.TB) {
 	tb.Helper()
 	k.Close(tb)
@@ -192,8 +190,8 @@ func (k *Kit) Beside(tb testing.TB, o *Options) *Kit {
 	return &b
 }
 
-// Clone closes the Kit and returns another on a copy of its data, for tests
-// that need the same beginning many times.
+// Clone closes the Kit and returns another with a copy of its data, for tests that need
+// the same initial state many times.
 func (k *Kit) Clone(tb testing.TB) *Kit {
 	tb.Helper()
 	k.Close(tb)
@@ -208,7 +206,8 @@ func (k *Kit) Clone(tb testing.TB) *Kit {
 	return &c
 }
 
-// Contents returns all that the store holds, except what changes by itself.
+// Contents returns the content of the store, except for records that change by
+// themselves.
 func (k *Kit) Contents(tb testing.TB) map[string]string {
 	tb.Helper()
 	all := map[string]string{}
@@ -226,8 +225,8 @@ func (k *Kit) Contents(tb testing.TB) map[string]string {
 	return all
 }
 
-// changesByItself reports whether a record of the store is there for the audit
-// log, or has sums of such records.
+// changesByItself reports whether a record belongs to the audit outbox, or has sums of
+// such records.
 func changesByItself(key []byte) bool {
 	switch record.TableOf(key) {
 	case record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableDirectory, record.TableRoot:
@@ -236,8 +235,8 @@ func changesByItself(key []byte) bool {
 	return false
 }
 
-// AuditRecords returns the records that the audit log has from a place on,
-// and the place where they end.
+// AuditRecords returns the records of the audit log from an offset on, and the offset of
+// their end.
 func (k *Kit) AuditRecords(tb testing.TB, from int64) ([]audit.Record, int64) {
 	tb.Helper()
 	f, err := os.Open(k.Audit)
@@ -264,10 +263,10 @@ func (k *Kit) AuditRecords(tb testing.TB, from int64) ([]audit.Record, int64) {
 	return records, from + int64(len(data))
 }
 
-// Store returns the store under the Keep, to look at it or to damage it.
+// Store returns the store below the Keep, to inspect or damage it.
 func (k *Kit) Store() store.Store { return k.store }
 
-// Keys returns what opens the store's records.
+// Keys returns the keys that open the store's records.
 func (k *Kit) Keys() *seal.Keys { return k.keys }
 
 func (k *Kit) setup(tb testing.TB) {
@@ -281,10 +280,10 @@ func (k *Kit) setup(tb testing.TB) {
 	k.Org, k.Admin, k.OperatorToken = r.Org.ID, r.User.ID, r.Token.Value
 }
 
-// Origin is where the kit's callers come from.
+// Origin is the origin of the kit's callers.
 func Origin(p keep.Protocol) keep.Origin { return keep.Origin{Protocol: p, Remote: "192.0.2.1"} }
 
-// MustCaller returns the caller behind a token.
+// MustCaller returns the caller with a token.
 func (k *Kit) MustCaller(tb testing.TB, p keep.Protocol, token string) keep.Caller {
 	tb.Helper()
 	c, err := k.Authenticate(tb.Context(), Origin(p), token)
@@ -294,14 +293,13 @@ func (k *Kit) MustCaller(tb testing.TB, p keep.Protocol, token string) keep.Call
 	return c
 }
 
-// Operator returns a caller who may do everything.
+// Operator returns a caller with all permissions.
 func (k *Kit) Operator(tb testing.TB, p keep.Protocol) keep.Caller {
 	tb.Helper()
 	return k.MustCaller(tb, p, k.OperatorToken)
 }
 
-// MustToken makes a token with the permissions for the kit's organization,
-// and returns it.
+// MustToken creates a token with the given permissions in the kit's organization.
 func (k *Kit) MustToken(tb testing.TB, n keep.NewToken) keep.Token {
 	tb.Helper()
 	if n.Org == 0 {
@@ -315,8 +313,8 @@ func (k *Kit) MustToken(tb testing.TB, n keep.NewToken) keep.Token {
 	return t
 }
 
-// ReadSecrets and WriteSecrets are what a token needs for an organization's
-// secrets on every protocol.
+// ReadSecrets and WriteSecrets are the permissions that a token needs for an
+// organization's secrets in every protocol.
 func ReadSecrets(org keep.ID) acl.Set {
 	return acl.Set{
 		{Action: acl.Read, Resource: acl.Resource{Type: acl.Orgs, ID: org}},
@@ -328,8 +326,8 @@ func WriteSecrets(org keep.ID) acl.Set {
 	return append(ReadSecrets(org), acl.Permission{Action: acl.Write, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}})
 }
 
-// Plant gives a stored token permissions that no token can be made with, such as
-// those of tokens from an InfluxDB.
+// Plant gives a stored token permissions that a new token can't have, such as those of
+// tokens imported from an InfluxDB.
 func (k *Kit) Plant(tb testing.TB, token keep.ID, permissions acl.Set) {
 	tb.Helper()
 	key := record.Key(record.TableToken, token)
@@ -366,7 +364,7 @@ func (k *Kit) MustChange(tb testing.TB, ch keep.Change) uint64 {
 	return w.Version.Number
 }
 
-// MustValues returns what the organization's secrets are now.
+// MustValues returns the organization's current secrets.
 func (k *Kit) MustValues(tb testing.TB) map[string]string {
 	tb.Helper()
 	d, err := k.Values(tb.Context(), k.Operator(tb, keep.InfluxDB), k.Org, nil, "")
@@ -376,7 +374,7 @@ func (k *Kit) MustValues(tb testing.TB) map[string]string {
 	return Map(d.Secrets)
 }
 
-// Map turns secrets into a map.
+// Map converts secrets to a map.
 func Map(secrets []keep.Secret) map[string]string {
 	m := make(map[string]string, len(secrets))
 	for _, s := range secrets {
@@ -385,9 +383,8 @@ func Map(secrets []keep.Secret) map[string]string {
 	return m
 }
 
-// CheckHidden closes the Keep and searches everything that it wrote for texts
-// that must not be found: values, tokens and passwords anywhere, names
-// anywhere but in the audit log.
+// CheckHidden closes the Keep and searches everything that it wrote for confidential
+// texts: values, tokens and passwords, and names outside the audit log.
 func (k *Kit) CheckHidden(tb testing.TB, secrets, names []string) {
 	tb.Helper()
 	k.Close(tb)
@@ -400,7 +397,7 @@ func (k *Kit) CheckHidden(tb testing.TB, secrets, names []string) {
 	}
 	k.eachFile(tb, func(path string, data []byte) {
 		search(path, data, secrets)
-		if filepath.Dir(path) != k.Dir { // the audit log and what it was rotated to
+		if filepath.Dir(path) != k.Dir { // the audit log and its rotated files
 			search(path, data, names)
 		}
 	})
@@ -428,8 +425,7 @@ func (k *Kit) eachFile(tb testing.TB, fn func(path string, data []byte)) {
 	}
 }
 
-// CheckAbsent closes the Keep and searches its files for bytes that must not be
-// there.
+// CheckAbsent closes the Keep and checks that its files don't contain the given bytes.
 func (k *Kit) CheckAbsent(tb testing.TB, texts [][]byte) {
 	tb.Helper()
 	k.Close(tb)
@@ -453,14 +449,14 @@ func (k *Kit) CheckAudit(tb testing.TB) audit.Report {
 	return r
 }
 
-// Clock is a clock that moves when told to, and by a microsecond each time it
-// is read.
+// Clock is a clock that moves only by Advance and Sleep, and by a microsecond each time
+// it is read.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock that starts at the present.
+// NewClock returns a clock that starts at the current time.
 func NewClock() *Clock { return &Clock{now: time.Now().UTC()} }
 
 func (c *Clock) Now() time.Time {
