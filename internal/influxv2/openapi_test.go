@@ -204,6 +204,7 @@ func ourRequests(t *testing.T, a *api) []request {
 	if w, err := a.Change(t.Context(), a.Operator(t, keep.Influxd), a.Org, keep.Change{Replace: true, Guard: true}); err != nil || w.Pinned != pinned {
 		t.Fatalf("pinned %d, %v; want %d", w.Pinned, err, pinned)
 	}
+	revocable := a.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(a.Org), Names: []string{"a*"}})
 	return []request{
 		{"PATCH", path + "/values", `{"a":"1","b":"2"}`, 200, nil},
 		{"PUT", path + "/values", `{"a":"1","c":"3"}`, 200, nil},
@@ -229,6 +230,9 @@ func ourRequests(t *testing.T, a *api) []request {
 		{"GET", "/api/v2/authorizations", "", 200, nil},
 		{"POST", "/api/v2/authorizations", fmt.Sprintf(`{"orgID":%q,"permissions":[{"action":"read","resource":{"type":"secrets"}}],"expiresAt":"soon"}`, a.Org), 400, nil},
 		{"GET", "/api/v2/config", "", 200, nil},
+		{"GET", "/api/v2/fluxkeep/self", "", 200, nil},
+		{"GET", "/api/v2/fluxkeep/self", "", 200, []string{"Authorization", "", "Cookie", cookie}},
+		{"DELETE", "/api/v2/fluxkeep/self", "", 204, []string{"Authorization", "Token " + revocable.Value}},
 		{"GET", "/api/v2/fluxkeep/backup", "", 200, nil},
 		{"GET", "/api/v2/fluxkeep/keys", "", 200, nil},
 		{"POST", "/api/v2/fluxkeep/keys/rotate", "", 202, nil},

@@ -80,6 +80,8 @@ func (h *Handler) routes() []httpapi.Route {
 	api(get, "/resources", (*call).listResources)
 	api(get, "/config", (*call).getConfig)
 	// Not in InfluxDB.
+	api(get, "/fluxkeep/self", (*call).self)
+	api(del, "/fluxkeep/self", (*call).revokeSelf)
 	api(get, "/fluxkeep/backup", (*call).backup)
 	api(get, "/fluxkeep/keys", (*call).keyStatus)
 	api(post, "/fluxkeep/keys/rotate", (*call).rotateKeys)

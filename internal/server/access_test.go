@@ -128,6 +128,9 @@ func influxAccess() []access {
 		{"GET /api/v2/resources", "", "401 200 403 200 200 200 200 200 200 200 200", true},
 
 		{"GET /api/v2/config", "", "401 401 403 401 401 401 401 401 401 401 200", false},
+		{"GET /api/v2/fluxkeep/self", "", "401 401 403 200 200 200 200 200 200 200 200", false},
+		{"DELETE /api/v2/fluxkeep/self (token)", "", "401 401 403 204 204 204 204 204 204 204 204", false},
+		{"DELETE /api/v2/fluxkeep/self (session)", "", "401 - 403 401 - - - - 401 401 401", false},
 		{"GET /api/v2/fluxkeep/backup", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"GET /api/v2/fluxkeep/keys", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"POST /api/v2/fluxkeep/keys/rotate", "", "401 401 403 401 401 401 401 401 401 401 202", false},
@@ -404,7 +407,7 @@ func (w *world) try(t *testing.T, row access, p *person, want int, empty bool) (
 		if !row.free && !slices.ContainsFunc(records, func(r audit.Record) bool { return r.Outcome == audit.Allowed }) {
 			report("allowed, and not in the audit log")
 		}
-		own := p.name == reachingOwner && strings.Contains(row.route, "/authorizations")
+		own := p.name == reachingOwner && (strings.Contains(row.route, "/authorizations") || strings.Contains(row.route, "/self"))
 		if (p.column == "stranger" || p.column == "inactive") && !row.free && !own {
 			for _, text := range []string{w.org.String(), w.user.String(), w.token.String(), "acme", worldValue} {
 				if strings.Contains(body, text) {
