@@ -25,6 +25,8 @@ type Profile struct {
 	// created for signing in.
 	Cookie string
 	Active bool
+	// Previous marks the profile that was active before, for "config -".
+	Previous bool
 }
 
 // File is a parsed configs file.
@@ -75,6 +77,7 @@ func parse(data []byte) (map[string]Profile, error) {
 		err := cmp.Or(
 			field(table, "url", &p.URL), field(table, "token", &p.Token), field(table, "org", &p.Org),
 			field(table, "cookie", &p.Cookie), field(table, "active", &p.Active),
+			field(table, "previous", &p.Previous),
 		)
 		if err != nil {
 			return nil, fmt.Errorf("profile %q: %w", name, err)

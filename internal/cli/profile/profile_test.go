@@ -204,6 +204,50 @@ func TestAddInactive(t *testing.T) {
 	}
 }
 
+func TestActivate(t *testing.T) {
+	for _, c := range []struct{ in, name, want string }{
+		{"[a]\n  url = \"x\" # mine\n  active = true\n\n[b]\n  url = \"y\"\n", "b", "[a]\n  url = \"x\" # mine\n  previous = true\n\n[b]\n  active = true\n  url = \"y\"\n"},
+		{"[a]\nactive = true\n[b]\nprevious = true\nactive = false\n", "b", "[a]\nprevious = true\n[b]\n  active = true\n"},
+		{"[a]\nactive = true\n[b]\n", "a", "[a]\n  active = true\n[b]\n"},
+		{"a = { active = true }\nb = { url = \"y\" }\n", "b", "[a]\n  previous = true\n\n[b]\n  active = true\n  url = \"y\"\n"},
+	} {
+		if got, err := activate([]byte(c.in), c.name); err != nil || string(got) != c.want {
+			t.Errorf("activate %s: got\n%s, %v\nwant\n%s", c.name, got, err, c.want)
+		}
+	}
+}
+
+func TestRemove(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "configs")
+	if err := os.WriteFile(path, []byte("# kept\n"+twoProfiles), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unknown *UnknownError
+	if err := Remove(path, "nope"); !errors.As(err, &unknown) {
+		t.Errorf("removing what is not there: %v", err)
+	}
+	for i, name := range f.Names() {
+		if err := Remove(path, name); err != nil {
+			t.Fatal(err)
+		}
+		after, err := Load(path)
+		if err != nil || len(after.Profiles) != len(f.Profiles)-i-1 {
+			t.Errorf("without %s there are %v, %v", name, after, err)
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || !strings.HasPrefix(string(text), "# kept\n") || strings.Contains(string(text), "token") {
+		t.Errorf("left %q, %v", text, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the mode is %v, %v", info.Mode(), err)
+	}
+}
+
 func TestDefaultPath(t *testing.T) {
 	t.Setenv("HOME", "/somewhere/else")
 	if got, err := DefaultPath(); err != nil || got != "/somewhere/else/.influxdbv2/configs" {
@@ -310,6 +354,40 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// FuzzActivate: the profile is the only active one, and all else is kept.
+func FuzzActivate(f *testing.F) {
+	for _, s := range []string{twoProfiles, "a = { active = true }\n[new]\n", "[new]\nx = '''\nactive = true\n[new]\n'''\n", "[new]\n[new.b]\nactive = true\n", "[\"new\"]\nurl='x'", "[new] # x\r\nactive = true\r\n[a]\nprevious = true"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, old []byte) {
+		before, err := parse(old)
+		if _, ok := before["new"]; err != nil || !ok {
+			return
+		}
+		text, err := activate(old, "new")
+		if err != nil {
+			t.Skip(err)
+		}
+		after, err := parse(text)
+		if err != nil {
+			t.Fatalf("%q became %q: %v", old, text, err)
+		}
+		for n, b := range before {
+			b.Previous, b.Active = b.Active && n != "new", n == "new"
+			if after[n] != b {
+				t.Errorf("profile %q was %+v and is %+v", n, b, after[n])
+			}
+		}
+		text, err = remove(text, "new")
+		if err != nil {
+			t.Skip(err)
+		}
+		if after, err = parse(text); err != nil || len(after) != len(before)-1 {
+			t.Errorf("removed: %v, %v", after, err)
+		}
+	})
+}
+
 // FuzzAdd: a profile that is added is there and the only one that is active,
 // and all that was there is kept.
 func FuzzAdd(f *testing.F) {
@@ -335,7 +413,7 @@ func FuzzAdd(f *testing.F) {
 		before[name] = p
 		for n, b := range before {
 			if n != name {
-				b.Active = false
+				b.Previous, b.Active = b.Active, false
 			}
 			if after[n] != b {
 				t.Errorf("profile %q was %+v and is %+v", n, b, after[n])

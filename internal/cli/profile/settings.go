@@ -41,6 +41,11 @@ func (f *Flags) AddServer(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Host, "host", "", "`URL` of the server (default "+DefaultHost+") [$INFLUX_HOST]")
 	fs.BoolVar(&f.SkipVerify, "skip-verify", false, "trust any TLS certificate: whoever answers gets the token [$INFLUX_SKIP_VERIFY]")
 	fs.StringVarP(&f.ActiveConfig, "active-config", "c", "", "`name` of the profile to use [$INFLUX_ACTIVE_CONFIG]")
+	f.AddConfigs(fs)
+}
+
+// AddConfigs adds only the flag for the configs file.
+func (f *Flags) AddConfigs(fs *pflag.FlagSet) {
 	fs.StringVar(&f.ConfigsPath, "configs-path", "", "`file` with the influx CLI's profiles (default ~/.influxdbv2/configs) [$INFLUX_CONFIGS_PATH]")
 	f.given = fs
 }

@@ -127,13 +127,38 @@ func add(text []byte, name string, p Profile, replace bool) ([]byte, error) {
 		return nil, errExists
 	}
 	for n, v := range want {
-		table, ok := v.(map[string]any)
-		if !ok {
+		if _, ok := v.(map[string]any); !ok {
 			return nil, fmt.Errorf("%q stands outside of a profile", n)
 		}
-		if !p.Active {
-			continue
-		}
+	}
+	only := ""
+	if p.Active {
+		only = name
+		deactivateOthers(want, name)
+	}
+	// As influx writes it.
+	table := map[string]any{"url": p.URL, "token": p.Token, "org": p.Org, "active": p.Active}
+	if p.Cookie != "" {
+		table["cookie"] = p.Cookie
+	}
+	want[name] = table
+	tail, err := encode(map[string]any{name: table})
+	if err != nil {
+		return nil, err
+	}
+	edited := without(text, name, only)
+	if len(edited) > 0 && !bytes.HasSuffix(edited, []byte("\n\n")) {
+		edited = append(bytes.TrimRight(edited, "\n"), "\n\n"...)
+	}
+	edited = append(edited, tail...)
+	return faithful(edited, want)
+}
+
+// deactivateOthers makes all profiles inactive but one, and marks the one that
+// was active as previous, as influx does.
+func deactivateOthers(tables map[string]any, name string) {
+	for n, v := range tables {
+		table := v.(map[string]any)
 		was := table["active"] == true
 		delete(table, "active")
 		delete(table, "previous")
@@ -141,25 +166,19 @@ func add(text []byte, name string, p Profile, replace bool) ([]byte, error) {
 			table["previous"] = true
 		}
 	}
-	// As influx writes it.
-	table := map[string]any{"url": p.URL, "token": p.Token, "org": p.Org, "active": p.Active}
-	want[name] = table
-	tail, err := encode(map[string]any{name: table})
-	if err != nil {
-		return nil, err
-	}
-	edited := without(text, name, p.Active)
-	if len(edited) > 0 && !bytes.HasSuffix(edited, []byte("\n\n")) {
-		edited = append(bytes.TrimRight(edited, "\n"), "\n\n"...)
-	}
-	edited = append(edited, tail...)
+}
+
+// faithful returns an edited text if it has the right profiles, and otherwise
+// encodes these: the text was laid out unusually.
+func faithful(edited []byte, want map[string]any) ([]byte, error) {
 	if means(edited, want) {
 		return edited, nil
 	}
-	if edited, err = encode(want); err == nil && !means(edited, want) {
+	text, err := encode(want)
+	if err == nil && !means(text, want) {
 		err = errors.New("TOML can't hold it")
 	}
-	return edited, err
+	return text, err
 }
 
 func means(text []byte, want map[string]any) bool {
@@ -181,20 +200,21 @@ var (
 	inactive = regexp.MustCompile(`^\s*(active\s*=\s*false|previous\s*=\s*(true|false))\s*$`)
 )
 
-// without removes a profile from a text. To deactivate the others, it marks the
-// active one as previous, as influx does.
-func without(text []byte, name string, deactivate bool) []byte {
+// without removes the profile drop from a text. Unless only is empty, it also
+// marks the active profile as previous, as influx does, if that isn't only.
+func without(text []byte, drop, only string) []byte {
 	var out bytes.Buffer
-	skip := false
+	name := ""
 	for line := range strings.Lines(string(text)) {
 		bare := strings.TrimRight(line, "\r\n")
 		if m := header.FindStringSubmatch(bare); m != nil {
-			skip = m[2] == name
+			name = m[2]
 		}
+		isActive := only != "" && active.MatchString(bare)
 		switch {
-		case skip, deactivate && inactive.MatchString(bare):
+		case drop != "" && name == drop, only != "" && inactive.MatchString(bare), isActive && name == only:
 			continue
-		case deactivate && active.MatchString(bare):
+		case isActive:
 			line = active.ReplaceAllString(line, "${1}previous${2}true")
 		}
 		out.WriteString(line)
