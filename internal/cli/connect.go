@@ -85,7 +85,7 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 	r.server = s // not before: a URL that is refused may hold a password
 	if s.Token == "" && s.User == "" {
 		return nil, withHint(errors.New("there is no token for the server"),
-			`set INFLUX_TOKEN, give --token, or run "fluxkeep setup" on a new server`)
+			`sign in with "fluxkeep login", set INFLUX_TOKEN, or run "fluxkeep setup" on a new server`)
 	}
 	if s.User != "" {
 		if err := c.SignIn(cmd.Context(), s.User, s.Password); err != nil {

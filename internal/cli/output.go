@@ -113,7 +113,7 @@ func (o *output) structured() bool { return o.format != formatTable }
 
 // table has a row for each of what a command lists.
 type table struct {
-	header []string
+	header []string // nil for a list of properties, which needs none
 	rows   [][]string
 	ids    []string // what --quiet prints, one for each row
 }
@@ -132,7 +132,9 @@ func (o *output) print(cmd *cobra.Command, value any, t *table) error {
 		return printLines(w, t.ids)
 	}
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, strings.Join(t.header, "\t"))
+	if t.header != nil {
+		fmt.Fprintln(tw, strings.Join(t.header, "\t"))
+	}
 	for _, row := range t.rows {
 		for i, cell := range row {
 			row[i] = printable(cell)

@@ -12,14 +12,9 @@ import (
 )
 
 type setupCommand struct {
-	output
-	flags    profile.Flags
+	newProfile
 	request  client.SetupRequest
 	password input
-	name     string
-	force    bool
-	activate bool
-	server   profile.Settings
 }
 
 func newSetupCommand() *cobra.Command {
@@ -59,12 +54,7 @@ reads the password from standard input.`,
 	fs.StringVarP(&s.request.Org, "org", "o", "", "`name` of the first organization")
 	fs.StringVarP(&s.request.Bucket, "bucket", "b", "default", "`name` of a bucket, which the protocol requires and Fluxkeep ignores")
 	fs.StringVarP(&s.request.Token, "token", "t", "", "operator `token` to create (default: a random one) [$INFLUX_TOKEN]")
-	fs.StringVarP(&s.name, "name", "n", "default", "`name` of the profile to write")
-	fs.BoolVarP(&s.force, "force", "f", false, "overwrite a profile of that name")
-	fs.BoolVar(&s.activate, "activate", false, "make the profile active, also for influx (default if no other is)")
-	s.flags.AddServer(fs)
-	s.output.addFlags(cmd, fs)
-	nameServer(cmd, &s.server)
+	s.newProfile.addFlags(cmd, fs)
 	cmd.MarkFlagsMutuallyExclusive("password", "password-file")
 	return cmd
 }
@@ -85,7 +75,7 @@ func (s *setupCommand) run(cmd *cobra.Command) error {
 	}
 	if !allowed {
 		return withHint(fmt.Errorf("the server at %s was set up before", settings.Host),
-			`use one of its tokens: "influx config create" makes a profile with it, or set INFLUX_TOKEN`)
+			`sign in with "fluxkeep login", or use one of its tokens: "fluxkeep config create" makes a profile with it`)
 	}
 	w, err := s.writer()
 	if err != nil {
@@ -108,36 +98,6 @@ func (s *setupCommand) run(cmd *cobra.Command) error {
 		return withHint(err, "the server is set up: keep the operator token printed above")
 	}
 	return s.report(cmd, result, w.Before())
-}
-
-// askActive decides whether the new profile becomes the active one: the tools
-// of another server's profile would talk to the new one from then on.
-func (s *setupCommand) askActive(cmd *cobra.Command, before profile.Profile) error {
-	switch {
-	case cmd.Flags().Changed("activate"):
-		return nil
-	case before.Name == "" || before.Name == s.name:
-		s.activate = true
-		return nil
-	case !interactive(cmd):
-		return nil
-	}
-	answer, err := ask(cmd, fmt.Sprintf("influx and fluxkeep use profile %q (%s) now. Use %q from now on? [y/N] ", before.Name, before.URL, s.name))
-	s.activate = isYes(answer)
-	return err
-}
-
-func (s *setupCommand) writer() (*profile.Writer, error) {
-	path, err := s.flags.Path(os.Getenv)
-	if err != nil {
-		return nil, err
-	}
-	w, err := profile.NewWriter(path, s.name, s.force)
-	var exists *profile.ExistsError
-	if errors.As(err, &exists) {
-		return nil, withHint(err, "give the new one another --name, or overwrite with --force")
-	}
-	return w, err
 }
 
 // ask completes the request.
@@ -180,10 +140,6 @@ func (s *setupCommand) report(cmd *cobra.Command, r client.SetupResult, before p
 	if err := s.print(cmd, value, &t); err != nil {
 		return err
 	}
-	if s.activate {
-		s.note(cmd, "The operator token is in the profile %q, which influx and fluxkeep use from now on; store secrets with: fluxkeep secret set NAME", s.name)
-	} else {
-		s.note(cmd, "The operator token is in the profile %q; influx and fluxkeep still use %q (%s). Store secrets with: fluxkeep secret set NAME --active-config %s", s.name, before.Name, before.URL, s.name)
-	}
+	s.noteActive(cmd, "The operator token", before)
 	return nil
 }
