@@ -25,11 +25,12 @@ var layers = map[string][]string{
 	"internal/cli/process":                 {},
 	"internal/cli/profile":                 {},
 	"internal/cli/secretfile":              {"internal/httpapi"},
-	"internal/server":                      with(slices.Concat(domain, pebblestore), "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/httpapi", "internal/otlphttp"),
+	"internal/server":                      with(slices.Concat(domain, pebblestore), "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/web", "internal/httpapi", "internal/otlphttp"),
 	"internal/config":                      {"internal/seal"},
 	"internal/datadir":                     with(slices.Concat(domain, pebblestore), "internal/config"),
 	"internal/influxv2":                    with(domain, "internal/httpapi"),
 	"internal/vaultkv":                     with(domain, "internal/httpapi"),
+	"internal/web":                         with(domain, "internal/httpapi"),
 	"internal/httpapi":                     {},
 	"internal/otlphttp":                    {},
 	"internal/keep":                        {"internal/clock", "internal/secretmap", "internal/directory", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"},
@@ -84,6 +85,7 @@ var direct = map[string][]string{
 	"internal/failpoint":                   {}, // except in a build with the tag failpoints
 	"internal/influxv2":                    {"internal/server"},
 	"internal/vaultkv":                     {"internal/server"},
+	"internal/web":                         {"internal/server"},
 	"internal/server":                      {"internal/cli"},
 	"internal/cli":                         {"cmd/fluxkeep"},
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/vaultkv"
+	"github.com/fluxkeep/fluxkeep/internal/web"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -35,6 +36,7 @@ type protocol interface {
 type handler struct {
 	influx  protocol
 	vault   protocol
+	web     protocol // nil for none
 	metrics http.Handler
 
 	logger       *slog.Logger
@@ -55,7 +57,7 @@ type handler struct {
 
 // newHandler returns a handler for the protocols. about describes the server for
 // InfluxDB's protocol; newHandler sets the fields that come from the configuration.
-func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config) *handler {
+func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config) (*handler, error) {
 	about.Version, about.Commit, about.Started = c.Version, c.Commit, time.Now()
 	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
 	h := &handler{
@@ -69,8 +71,17 @@ func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influ
 	if c.RateLimit > 0 {
 		h.limiter = newRateLimiter(c.RateLimit)
 	}
-	h.requests = newRequestMetrics(patterns(h.influx, h.vault), func() float64 { return float64(h.inFlight.Load()) })
-	return h
+	protocols := []protocol{h.influx, h.vault}
+	if c.Web != config.WebOff {
+		page, err := web.New(k, web.Config{Version: c.Version, Origin: c.WebOrigin, Base: c.WebBase, Secure: about.Secure})
+		if err != nil {
+			return nil, err
+		}
+		h.web = page
+		protocols = append(protocols, page)
+	}
+	h.requests = newRequestMetrics(patterns(protocols...), func() float64 { return float64(h.inFlight.Load()) })
+	return h, nil
 }
 
 // patterns lists the patterns of all routes.
@@ -146,7 +157,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r = r.WithContext(httpapi.WithExchange(ctx, &x.Exchange))
 
-	to := h.protocolOf(r.URL.Path)
+	to := h.protocolOf(r)
 	defer h.finish(x, r, to)
 	if h.refuse(x, r, to) {
 		return
@@ -178,9 +189,13 @@ func (h *handler) setHeaders(header http.Header, request string) {
 	}
 }
 
-func (h *handler) protocolOf(path string) protocol {
-	if strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/influxd/v1/") {
+func (h *handler) protocolOf(r *http.Request) protocol {
+	path := r.URL.Path
+	switch {
+	case strings.HasPrefix(path, "/v1/"), strings.HasPrefix(path, "/influxd/v1/"):
 		return h.vault
+	case h.web != nil && web.Wants(r):
+		return h.web
 	}
 	return h.influx
 }

@@ -352,7 +352,7 @@ func newUniverse(t *testing.T) *universe {
 		Configure: func(c *keep.Config) { c.Logger, c.SessionLength = logger, 100*365*24*time.Hour },
 		Wrap:      func(s store.Store) store.Store { u.dry = &dryStore{Store: s}; return u.dry },
 	})
-	u.serve()
+	u.serve(t)
 	ctx, op := t.Context(), u.Operator(t, keep.InfluxDB)
 	u.end = u.Clock.Now().Add(10 * 365 * 24 * time.Hour).Truncate(time.Second)
 	other, err := u.CreateOrganization(ctx, op, "other", "")

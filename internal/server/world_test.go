@@ -78,7 +78,7 @@ func newWorld(tb testing.TB) *world {
 	}
 	w.populate(tb)
 	w.hidden = append(w.hidden, worldValue, worldOther, worldPassword, w.Password)
-	w.serve()
+	w.serve(tb)
 	return w
 }
 
@@ -87,7 +87,7 @@ func (w *world) clone(tb testing.TB) *world {
 	tb.Helper()
 	c := *w
 	c.Kit = w.Kit.Clone(tb)
-	c.serve()
+	c.serve(tb)
 	return &c
 }
 
@@ -100,13 +100,18 @@ func (w *world) forget(tb testing.TB) {
 	}
 }
 
-func (w *world) serve() {
+func (w *world) serve(tb testing.TB) {
+	tb.Helper()
 	c := config.New()
 	c.Version, c.LogLevel = "1.2.3", -8
 	logger, _ := NewLogger(w.log, c)
-	w.handler = newHandler(c, w.Keep, logger, influxv2.Config{
+	var err error
+	w.handler, err = newHandler(c, w.Keep, logger, influxv2.Config{
 		Settings: func() map[string]any { return map[string]any{"data-dir": "data"} },
 	})
+	if err != nil {
+		tb.Fatal(err)
+	}
 	w.handler.metrics = metricsHandler(prometheus.NewRegistry())
 }
 

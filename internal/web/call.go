@@ -1,0 +1,121 @@
+package web
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// call is one request and its caller.
+type call struct {
+	*Handler
+	w      http.ResponseWriter
+	r      *http.Request
+	caller keep.Caller // anonymous if nobody is signed in
+	key    string      // of the session, "" if nobody is signed in
+	labels keep.Labels // names of the caller and of the organization
+	org    keep.ID     // from the path, 0 if it has none
+	form   form        // of a POST
+
+	location string // where the call redirected to
+}
+
+func (h *Handler) newCall(w http.ResponseWriter, r *http.Request) *call {
+	o := httpapi.OriginOf(r.Context())
+	return &call{Handler: h, w: w, r: r, caller: keep.Anonymous(keep.Origin{
+		Protocol: keep.Web, Remote: o.Remote, Network: o.Network, Request: o.Request, Trace: o.Trace,
+	})}
+}
+
+func (c *call) ctx() context.Context { return c.r.Context() }
+
+func (c *call) signedIn() bool { return c.key != "" }
+
+// handler returns an http.HandlerFunc for a route.
+func (h *Handler) handler(r route) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		c := h.newCall(w, req)
+		if err := c.run(r); err != nil {
+			c.fail(err)
+		}
+	}
+}
+
+// run finds the caller, then checks access to the organization, then reads the form,
+// and serves the route.
+func (c *call) run(r route) error {
+	if err := c.findCaller(r.open); err != nil {
+		return err
+	}
+	if !r.open && !c.signedIn() {
+		return c.askToSignIn(r)
+	}
+	if err := c.findOrganization(); err != nil {
+		return err
+	}
+	if r.method != http.MethodPost {
+		return r.serve(c)
+	}
+	if err := c.readForm(r); err != nil {
+		return err
+	}
+	if owner := c.form.get("user"); owner != "" && owner != c.identity() && !r.open {
+		return errOtherUser
+	}
+	return c.serveOnce(r)
+}
+
+// findOrganization checks access to the organization in the path, and finds the
+// names that every page shows.
+func (c *call) findOrganization() error {
+	if !c.signedIn() {
+		return nil
+	}
+	if text := c.r.PathValue("org"); text != "" {
+		id, err := acl.ParseID(text)
+		if err != nil {
+			return c.keepLabels(errMissing)
+		}
+		c.org = id
+	}
+	var err error
+	if c.labels, err = c.keep.Labels(c.ctx(), c.caller, c.org); err == nil || c.org == 0 {
+		return err
+	}
+	return c.keepLabels(err)
+}
+
+// keepLabels finds the names for an error page, which is the same as outside an
+// organization, and returns the error.
+func (c *call) keepLabels(err error) error {
+	c.org = 0
+	labels, lerr := c.keep.Labels(c.ctx(), c.caller, 0)
+	if lerr != nil {
+		return lerr
+	}
+	c.labels = labels
+	return err
+}
+
+// identity identifies who is signed in, so that a form is sent only by the user
+// whom it was made for.
+func (c *call) identity() string {
+	if !c.signedIn() {
+		return ""
+	}
+	id := c.caller.User.String()
+	if c.caller.Token != 0 {
+		id += "-" + c.caller.Token.String()
+	}
+	return id
+}
+
+// redirect answers a POST that succeeded. path begins with /ui.
+func (c *call) redirect(path string) error {
+	c.location = path
+	http.Redirect(c.w, c.r, c.config.Base+path, http.StatusSeeOther)
+	return nil
+}

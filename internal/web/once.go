@@ -1,0 +1,102 @@
+package web
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"sync"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+const (
+	onceTime  = 10 * time.Minute
+	onceLimit = 10_000
+)
+
+// onceResults remembers for each form that was sent where it led to, so that a form
+// that is sent twice with the same content acts once. It is limited to recent
+// forms.
+type onceResults struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	all   map[onceKey]*onceResult
+	order []*onceResult // oldest first
+}
+
+// onceKey identifies a form of one user at one path.
+type onceKey struct {
+	identity, path, id string
+	content            [sha256.Size]byte
+}
+
+type onceResult struct {
+	key      onceKey
+	started  time.Time
+	done     chan struct{} // closed when the first one has been answered
+	location string        // "" if it failed
+}
+
+func newOnceResults(now func() time.Time) *onceResults {
+	return &onceResults{now: now, all: make(map[onceKey]*onceResult)}
+}
+
+// begin returns the result for a form, and whether the caller is the first to send
+// it and must call end.
+func (o *onceResults) begin(k onceKey) (r *onceResult, first bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.now()
+	for len(o.order) > 0 && (len(o.order) >= onceLimit || now.Sub(o.order[0].started) > onceTime) {
+		if oldest := o.order[0]; o.all[oldest.key] == oldest {
+			delete(o.all, oldest.key)
+		}
+		o.order[0] = nil
+		o.order = o.order[1:]
+	}
+	if r, ok := o.all[k]; ok {
+		return r, false
+	}
+	r = &onceResult{key: k, started: now, done: make(chan struct{})}
+	o.all[k], o.order = r, append(o.order, r)
+	return r, true
+}
+
+// end sets the result. A form that failed can be sent again.
+func (o *onceResults) end(r *onceResult, location string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.location = location
+	if location == "" && o.all[r.key] == r {
+		delete(o.all, r.key)
+	}
+	close(r.done)
+}
+
+// newOnceID returns the ID of a form.
+func newOnceID() string { return rand.Text() }
+
+// serveOnce serves a POST. If its form was already sent, it redirects to where that
+// led.
+func (c *call) serveOnce(r route) error {
+	id := c.form.get("once")
+	if id == "" || !c.signedIn() {
+		return r.serve(c)
+	}
+	for {
+		result, first := c.once.begin(onceKey{c.identity(), c.r.URL.Path, id, c.form.digest()})
+		if first {
+			defer func() { c.once.end(result, c.location) }() // also after a panic
+			return r.serve(c)
+		}
+		select {
+		case <-result.done:
+		case <-c.ctx().Done():
+			return &keep.Error{Code: keep.CodeUnavailable, Message: "the request was given up"}
+		}
+		if result.location != "" {
+			return c.redirect(result.location)
+		}
+	}
+}
