@@ -357,6 +357,8 @@ func TestSessionRights(t *testing.T) {
 	has("a login token of a deleted token", false, false, true)
 }
 
+// TestExpiredAreRemoved checks that the records of ended sessions and login tokens are
+// removed, and all others remain.
 func TestExpiredAreRemoved(t *testing.T) {
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
