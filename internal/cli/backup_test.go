@@ -15,7 +15,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// someBackup is a backup of the form that a server sends.
+// someBackup returns a backup in the form that a server sends.
 func someBackup(t *testing.T) []byte {
 	t.Helper()
 	kek, err := seal.CreateKeyFile(filepath.Join(t.TempDir(), "key"))
@@ -42,8 +42,8 @@ func someBackup(t *testing.T) []byte {
 	return b.Bytes()
 }
 
-// TestBackupIsChecked: what was changed or cut on the way gets no name, and
-// the file that was there stays as it was.
+// TestBackupIsChecked checks that a backup that was changed or truncated in transit isn't
+// stored, and leaves an existing file unchanged.
 func TestBackupIsChecked(t *testing.T) {
 	whole := someBackup(t)
 	flipped := bytes.Clone(whole)
@@ -51,7 +51,7 @@ func TestBackupIsChecked(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		sent []byte
-		want string // of the error, "" for none
+		want string // the error, "" for none
 	}{
 		{"whole", whole, ""},
 		{"a bit flipped", flipped, "its checksum is wrong"},

@@ -29,21 +29,21 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// canary is part of every value and password in the scripts. It must not get
-// into a log.
+// canary is part of every value and password in the scripts. It must not appear in a
+// log.
 const canary = "s3cret"
 
-// TestScripts runs the scripts of testdata/script. Besides testscript's own
-// they have these commands:
+// TestScripts runs the scripts of testdata/script. In addition to testscript's commands,
+// they have these:
 //
-//	server [FLAG…]    starts a server; $SERVER is its URL, the same after a shutdown
+//	server [FLAG…]    starts a server; $SERVER is its URL, which stays the same after a shutdown
 //	setup             starts a server and sets it up: user admin, organization acme
-//	shutdown [SIGNAL] ends the server, with TERM unless said otherwise; stop,
-//	                  which is testscript's own, would end the script
-//	await FILE REGEXP waits until the file has text that fits
-//	influxd JSON      writes a whole document, as an influxd does
-//	influxdb          starts what answers as an InfluxDB at $INFLUXDB, and fails
-//	                  when it is asked to change something
+//	shutdown [SIGNAL] stops the server, by default with TERM; testscript's own command
+//	                  stop would end the script
+//	await FILE REGEXP waits until the file has matching text
+//	influxd JSON      writes a whole document as influxd does
+//	influxdb          starts a server at $INFLUXDB that answers as an InfluxDB, and
+//	                  fails the test if it receives a change
 //	damage FOLDER     changes a byte of every secret record of a data folder
 func TestScripts(t *testing.T) {
 	files, err := filepath.Abs(boltFiles)
@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("BOLTFILES", files)
-			// The default address may be in use, by another test too.
+			// The default address may be in use, for example by another test.
 			e.Setenv("FLUXKEEP_HTTP_BIND_ADDRESS", "127.0.0.1:0")
 			e.Setenv("INFLUX_CONFIGS_PATH", filepath.Join(e.WorkDir, "configs"))
 			s := &scriptServer{}
@@ -78,7 +78,7 @@ func TestScripts(t *testing.T) {
 
 type serverKey struct{}
 
-// scriptServer is a real server in a process of its own.
+// scriptServer is a real server in its own process.
 type scriptServer struct {
 	cmd     *exec.Cmd
 	address string
@@ -97,9 +97,8 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: server [flag…], once")
 	}
 	for range 20 {
-		// A port below those that systems give to connections, and to servers
-		// that ask for any port: one of these would take it as soon as the
-		// server has ended, which is to be started again.
+		// A port below the range from which systems choose ports: another process
+		// could get such a port while the server is stopped.
 		address := cmp.Or(s.address, fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
 		if s.start(ts, address, args) {
 			ts.Setenv("SERVER", "http://"+s.address)
@@ -109,8 +108,8 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the server did not start: %s", ts.ReadFile("server.log"))
 }
 
-// start starts the server and waits until it listens. It returns false when the
-// server ends before: another may have the port.
+// start starts the server and waits until it listens. It returns false if the server
+// exits before, because another process may use the port.
 func (s *scriptServer) start(ts *testscript.TestScript, address string, args []string) bool {
 	path, err := lookIn(ts.Getenv("PATH"), "fluxkeep")
 	ts.Check(err)
@@ -137,8 +136,8 @@ func (s *scriptServer) start(ts *testscript.TestScript, address string, args []s
 	return true
 }
 
-// copyLog copies the server's log, and sends the address that it listens on,
-// or nothing when it ends without one.
+// copyLog copies the server's log and sends the server's address, or nothing if the log
+// ends without one.
 func (s *scriptServer) copyLog(r io.Reader, found chan<- string) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -193,7 +192,7 @@ func cmdShutdown(ts *testscript.TestScript, neg bool, args []string) {
 	checkLog(ts, "data/audit.log")
 }
 
-// checkLog makes sure that no value and no password is in a log.
+// checkLog checks that a log contains no value and no password.
 func checkLog(ts *testscript.TestScript, name string) {
 	if strings.Contains(ts.ReadFile(name), canary) {
 		ts.Fatalf("%s has a value or a password in it:\n%s", name, ts.ReadFile(name))

@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// commands returns all commands, each of a new root.
+// commands returns all commands, each with a new root.
 func commands(t *testing.T) []*cobra.Command {
 	t.Helper()
 	var all []*cobra.Command
@@ -38,7 +38,7 @@ func commands(t *testing.T) []*cobra.Command {
 	return all
 }
 
-// TestEveryCommandIsDocumented: nobody needs a manual.
+// TestEveryCommandIsDocumented checks that every command has complete help.
 func TestEveryCommandIsDocumented(t *testing.T) {
 	for _, c := range commands(t) {
 		path := c.CommandPath()
@@ -68,8 +68,8 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 
 var call = regexp.MustCompile(`\bfluxkeep ([^|>)&;\n]*)`)
 
-// TestExamplesAreRight: every command line in help exists, with its flags and
-// as many arguments as it takes.
+// TestExamplesAreRight checks that the commands and flags of every command line in help
+// exist, and that the number of arguments is allowed.
 func TestExamplesAreRight(t *testing.T) {
 	found := 0
 	for _, c := range commands(t) {
@@ -165,7 +165,7 @@ func firstDifference(got, want string) string {
 	return "one is longer than the other"
 }
 
-// TestHelpKeepsTheOrder: flags stand as they were added, in each of the lists.
+// TestHelpKeepsTheOrder checks that help lists flags in the order of their definition.
 func TestHelpKeepsTheOrder(t *testing.T) {
 	for _, c := range []struct {
 		command string

@@ -17,13 +17,13 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/server"
 )
 
-// boltFiles are those of package influxbolt, which a real InfluxDB wrote, with
-// what is in them.
+// boltFiles returns package influxbolt's files, which a real InfluxDB wrote, with their
+// content.
 const boltFiles = "../influxbolt/testdata"
 
 func boltFile(variant string) string { return filepath.Join(boltFiles, variant+".bolt") }
 
-// boltListing is what the JSON file beside a bolt file says.
+// boltListing is the content of a bolt file, from the JSON file next to it.
 type boltListing struct {
 	Organizations []struct {
 		ID, Name, Description string
@@ -62,7 +62,7 @@ func (l boltListing) secrets() (n int) {
 	return n
 }
 
-// hidden lists what must never be shown.
+// hidden lists texts that must never be shown.
 func (l boltListing) hidden() (out []string) {
 	for _, o := range l.Organizations {
 		for _, v := range o.Secrets {
@@ -104,7 +104,7 @@ func runImport(t *testing.T, args ...string) (stdout, stderr string, err error) 
 	return out.String(), log.String(), err
 }
 
-// mustImport reads what the command prints with --json.
+// mustImport runs an import with --json and returns its report.
 func mustImport(t *testing.T, args ...string) (r importResult) {
 	t.Helper()
 	stdout, stderr, err := runImport(t, append(args, "--json")...)
@@ -117,7 +117,7 @@ func mustImport(t *testing.T, args ...string) (r importResult) {
 	return r
 }
 
-// notes lists what is said of the objects.
+// notes lists the notes on the objects.
 func (r importResult) notes() (out []string) {
 	for _, o := range r.Objects {
 		if o.Note != "" {
@@ -127,7 +127,7 @@ func (r importResult) notes() (out []string) {
 	return out
 }
 
-// folderBytes returns all files of a folder, none when there is no folder.
+// folderBytes returns all files of a folder, or none if it doesn't exist.
 func folderBytes(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}

@@ -17,8 +17,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// TestImportInfluxDB takes over files that a real InfluxDB wrote, and serves
-// what it took: with the tokens and the passwords that people have.
+// TestImportInfluxDB imports files that a real InfluxDB wrote and serves the data. The
+// old tokens and passwords work.
 func TestImportInfluxDB(t *testing.T) {
 	for _, variant := range []string{"hashed-tokens", "plain-tokens"} {
 		t.Run(variant, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestImportInfluxDB(t *testing.T) {
 	}
 }
 
-// checkTakenOver compares what a server has with what the bolt file holds.
+// checkTakenOver compares a server's data with the bolt file's.
 func checkTakenOver(t *testing.T, url string, l boltListing) {
 	t.Helper()
 	ctx := t.Context()
@@ -136,7 +136,7 @@ func checkTakenOver(t *testing.T, url string, l boltListing) {
 	}
 }
 
-// checkToken reads with a token what it may, and tries what it may not.
+// checkToken reads what a token may read, and tries what it may not.
 func checkToken(t *testing.T, c *client.Client, l boltListing, active bool, permissions []client.Permission) {
 	t.Helper()
 	for _, o := range l.Organizations {
@@ -147,8 +147,8 @@ func checkToken(t *testing.T, c *client.Client, l boltListing, active bool, perm
 	}
 }
 
-// TestImportInfluxDBRefuses gives files that can't be read. It says so in one
-// line, and nothing is written.
+// TestImportInfluxDBRefuses imports files that can't be read. The error has one line, and
+// nothing is written.
 func TestImportInfluxDBRefuses(t *testing.T) {
 	whole, err := os.ReadFile(boltFile("plain-tokens"))
 	if err != nil {
@@ -157,7 +157,7 @@ func TestImportInfluxDBRefuses(t *testing.T) {
 	l := mustBoltListing(t, "plain-tokens")
 	used := filepath.Join(t.TempDir(), "used")
 	if r := mustImport(t, "--bolt-path", boltFile("hashed-tokens"), "--data-dir", used, "--apply"); r.Counts["tokens"].New == 0 {
-		t.Fatal("nothing was taken over")
+		t.Fatal("nothing was imported")
 	}
 	before := folderBytes(t, used)
 	none := filepath.Join(t.TempDir(), "none")
@@ -220,7 +220,7 @@ func TestImportInfluxDBRefuses(t *testing.T) {
 	}
 }
 
-// TestImportInfluxDBIntoUsed shows what it names: what is taken here.
+// TestImportInfluxDBIntoUsed imports into a server that already uses some of the names.
 func TestImportInfluxDBIntoUsed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	args := []string{"--bolt-path", boltFile("plain-tokens"), "--data-dir", dir}
@@ -264,7 +264,7 @@ func TestImportInfluxDBIntoUsed(t *testing.T) {
 	if again.Counts["users"] != (importCounts{Unchanged: 4, Conflict: 1}) || again.total().New != 0 {
 		t.Errorf("a second time: %+v", again.Counts)
 	}
-	// Who was here stays, and who came signs in.
+	// Existing users remain, and imported ones can sign in.
 	url, stop = serveFolder(t, dir)
 	defer stop()
 	if me, err := clientFor(t, url, setUp.Auth.Token).Me(t.Context()); err != nil || me.Name != user.Name {
@@ -275,7 +275,7 @@ func TestImportInfluxDBIntoUsed(t *testing.T) {
 	}
 }
 
-// TestImportInfluxDBKeys gives other keys than the folder needs.
+// TestImportInfluxDBKeys imports with wrong keys for the folder.
 func TestImportInfluxDBKeys(t *testing.T) {
 	base := t.TempDir()
 	dir, pass := filepath.Join(base, "data"), filepath.Join(base, "pass")
@@ -307,8 +307,8 @@ func TestImportInfluxDBKeys(t *testing.T) {
 	}
 }
 
-// TestImportInfluxDBComparison: what was taken and is not what the file has
-// makes the command fail.
+// TestImportInfluxDBComparison checks that the command fails if imported data differs
+// from the file.
 func TestImportInfluxDBComparison(t *testing.T) {
 	counts := map[string]importCounts{"secrets": {New: 2, Unchanged: 3, Different: 4}}
 	for _, c := range []struct {

@@ -41,8 +41,7 @@ func runServe(ctx context.Context, w io.Writer, args ...string) error {
 	return root.ExecuteContext(ctx)
 }
 
-// The server runs with a data folder alone, says where it is, and ends without
-// an error when it is told to.
+// The server needs only a data folder, prints its address, and stops without an error.
 func TestServe(t *testing.T) {
 	t.Setenv("FLUXKEEP_AUDIT_FLIE", "misspelt-value")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -103,13 +102,13 @@ func TestServeErrors(t *testing.T) {
 				t.Errorf("error %v, want one with %s", err, tt.want)
 			}
 			if log.String() != "" {
-				t.Errorf("it wrote %q beside its error", log)
+				t.Errorf("it wrote %q in addition to its error", log)
 			}
 		})
 	}
 }
 
-// Every setting is a flag, and none is without a word about it.
+// Every setting is a flag with a description.
 func TestServeFlags(t *testing.T) {
 	cmd := newServeCommand()
 	config.New().Flags().VisitAll(func(f *pflag.Flag) {

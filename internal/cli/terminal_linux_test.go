@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo-terminal with a program at it.
+// terminal is a pseudo-terminal with a program.
 type terminal struct {
 	t     *testing.T
-	human *os.File // what is typed, and seen
+	human *os.File // the user's end: input and screen
 	tty   *os.File
 	cmd   *exec.Cmd
 
@@ -26,7 +26,7 @@ type terminal struct {
 	seen bytes.Buffer
 }
 
-// startAt runs this test's binary as fluxkeep at a terminal of its own.
+// startAt runs this test's binary as fluxkeep in a new terminal.
 func startAt(t *testing.T, env []string, args ...string) *terminal {
 	t.Helper()
 	human, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -90,7 +90,7 @@ func (x *terminal) await(what string, true func() bool) {
 	}
 }
 
-// sees waits until a text is on the screen for the nth time.
+// sees waits until a text appears on the screen for the nth time.
 func (x *terminal) sees(text string, n int) {
 	x.t.Helper()
 	x.await(text, func() bool { return strings.Count(x.text(), text) >= n })
@@ -124,8 +124,8 @@ func (x *terminal) ends(status int) {
 	}
 }
 
-// TestHiddenPrompt: what is typed can't be seen, and an interrupt leaves the
-// terminal as it was.
+// TestHiddenPrompt checks that typed text is invisible, and that an interrupt restores
+// the terminal.
 func TestHiddenPrompt(t *testing.T) {
 	env := []string{"INFLUX_HOST=http://127.0.0.1:1", "INFLUX_TOKEN=t", "INFLUX_ORG_ID=0000000000000001"}
 	x := startAt(t, env, "secret", "set", "db_password")
@@ -159,8 +159,8 @@ func TestHiddenPrompt(t *testing.T) {
 	}
 }
 
-// TestRunAtTerminal: a command that is watched over has the terminal: it
-// reads from it, Ctrl-C is for it alone, and Ctrl-Z stops both.
+// TestRunAtTerminal checks that the command of run has the terminal: it reads from it,
+// only it gets Ctrl-C, and Ctrl-Z stops both.
 func TestRunAtTerminal(t *testing.T) {
 	server := newValues(t, map[string]string{"a": "first"})
 	env := []string{"INFLUX_HOST=" + server.URL, "INFLUX_TOKEN=t", "INFLUX_ORG_ID=0000000000000001"}
@@ -207,6 +207,6 @@ func TestIsTerminal(t *testing.T) {
 	}
 	defer file.Close()
 	if isTerminal(file) || isTerminal(strings.NewReader("")) || isTerminal(nil) {
-		t.Error("what is no terminal is taken for one")
+		t.Error("a file that isn't a terminal is taken for one")
 	}
 }

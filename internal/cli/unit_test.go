@@ -46,7 +46,7 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-// FuzzMatches: a * stands for any text, and for nothing else.
+// FuzzMatches checks that a * matches any text, and that nothing else is special.
 func FuzzMatches(f *testing.F) {
 	f.Add("a", "b", "c")
 	f.Add("", "", "")
@@ -67,7 +67,7 @@ func FuzzMatches(f *testing.F) {
 	})
 }
 
-// TestFindByIDOrName: what looks like an ID is never taken for a name.
+// TestFindByIDOrName checks that anything that looks like an ID is never a name.
 func TestFindByIDOrName(t *testing.T) {
 	byID := func(context.Context, string) (string, error) { return "", client.ErrNotFound }
 	byName := func(_ context.Context, name string) (string, error) { return name, nil }
@@ -247,8 +247,8 @@ func TestReadLine(t *testing.T) {
 	}
 }
 
-// TestReadPassword: a password in a file does not get the line break that
-// editors and echo end files with.
+// TestReadPassword checks that the line break at the end of a file isn't part of a
+// password.
 func TestReadPassword(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pw")
 	if err := os.WriteFile(file, []byte("correct horse\n"), 0o600); err != nil {
@@ -263,7 +263,8 @@ func TestReadPassword(t *testing.T) {
 	}
 }
 
-// TestReport: a signal is named where it is the reason, and hides no other.
+// TestReport checks that an error names a signal that caused it, and hides no other
+// cause.
 func TestReport(t *testing.T) {
 	interrupted, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -335,7 +336,7 @@ func TestTokenStatus(t *testing.T) {
 	}
 }
 
-// TestYAMLIsJSON: both formats hold the same data, whatever the text.
+// TestYAMLIsJSON checks that both formats contain the same data, whatever the text.
 func TestYAMLIsJSON(t *testing.T) {
 	for _, value := range []any{
 		map[string]string{"a": "", "b": "null", "c": "0x1f", "d": "2020-01-01", "e": "- x: y", "f": "#", "g": "\u2028\U0001F600\x01\t", "~": "~", "<<": "<<"},

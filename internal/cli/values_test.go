@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// values is a server that has the values of secrets, and nothing else. What
-// the real one does is for the scripts.
+// values is a server with only the route for values. The scripts test the real one.
 type values struct {
 	*httptest.Server
 

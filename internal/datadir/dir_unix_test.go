@@ -61,7 +61,7 @@ func TestFolderOpenToOthers(t *testing.T) {
 	}
 }
 
-// The error for a folder in use says by whom.
+// The error for a folder in use names the process.
 func TestLockNamesItsHolder(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o700); err != nil {
@@ -111,8 +111,8 @@ func TestCommandName(t *testing.T) {
 	}
 }
 
-// Who can reach the files of a data folder doesn't depend on the umask. The
-// engine's own files do, in a folder that nobody else can enter.
+// Access to the files of a data folder doesn't depend on the umask. The modes of the
+// engine's files do, but they are in a folder that only the owner can enter.
 func TestUmask(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	defer syscall.Umask(syscall.Umask(0))

@@ -48,7 +48,7 @@ func newKit(t *testing.T, wrap func(store.Store) store.Store) *kit {
 
 func plain(s store.Store) store.Store { return s }
 
-// remote is a store whose revision takes a View to tell.
+// remote is a store that knows its revision only in a View.
 type remote struct{ store.Store }
 
 func (remote) Revision(...byte) uint64 { return 0 }
@@ -67,13 +67,13 @@ func (k *kit) view(t *testing.T, fn func(directory.Reader)) {
 	}
 }
 
-// answers is what the directory says about everything in the kit.
+// answers are the directory's answers about everything in the kit.
 type answers struct {
 	token, login, session, org string
 	member                     bool
 }
 
-// ask looks things up without a transaction first, as Fluxkeep does.
+// ask looks things up, first without a transaction, as Fluxkeep does.
 func (k *kit) ask(t *testing.T) (a answers) {
 	t.Helper()
 	identity := func(d directory.Reader, value string) string {
@@ -114,8 +114,8 @@ func describe(i *directory.Identity, err error) string {
 	return "in"
 }
 
-// TestChangesShowAtOnce makes each kind of change when everything that it
-// changes was looked up before.
+// TestChangesShowAtOnce makes each kind of change after everything that it affects was
+// looked up.
 func TestChangesShowAtOnce(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) { testChangesShowAtOnce(t, plain) })
 	t.Run("remote", func(t *testing.T) {
@@ -177,7 +177,7 @@ func testChangesShowAtOnce(t *testing.T, wrap func(store.Store) store.Store) {
 				if err := tt.change(k, d); err != nil {
 					return err
 				}
-				_, _ = d.TokenIdentity("token") // must not be remembered
+				_, _ = d.TokenIdentity("token") // must not be cached
 				_, _ = d.FindOrganization("org")
 				return failed
 			})
@@ -193,7 +193,7 @@ func testChangesShowAtOnce(t *testing.T, wrap func(store.Store) store.Store) {
 					if got := k.ask(t); got != tt.want {
 						t.Errorf("got %+v, want %+v", got, tt.want)
 					}
-					// What an old transaction reads must not be remembered either.
+					// Reads of an old transaction must not be cached either.
 					if got := describe(old.TokenIdentity("token")); got != "in" {
 						t.Errorf("an old transaction: %s", got)
 					}
@@ -254,14 +254,14 @@ func TestKnown(t *testing.T) {
 	})
 
 	k.Now = k.token.Expires
-	for _, value := range []string{"token", "login"} { // the login token is for longer
+	for _, value := range []string{"token", "login"} { // the login token is valid for longer
 		if _, ok := k.dir.KnownToken(value); ok {
 			t.Errorf("the %s is known after it has ended", value)
 		}
 	}
 }
 
-// TestExpired removes expired sessions and login tokens, and nothing else.
+// TestExpired checks that only expired sessions and login tokens are removed.
 func TestExpired(t *testing.T) {
 	k := newKit(t, plain)
 	left := directory.SessionHash(k.DB, "left")
@@ -276,7 +276,7 @@ func TestExpired(t *testing.T) {
 			t.Fatalf("empty: %t, %v", expired.Empty(), err)
 		}
 	})
-	for range 2 { // again is no error
+	for range 2 { // a second time is no error
 		k.update(t, func(w directory.Writer) error { return w.RemoveExpired(expired) })
 	}
 	k.view(t, func(d directory.Reader) {

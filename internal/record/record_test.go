@@ -68,7 +68,7 @@ func TestLoad(t *testing.T) {
 	}
 	for _, name := range []string{"first", "second"} {
 		put(t, k, key, name)
-		for range 2 { // decoded, and remembered
+		for range 2 { // decoded, then cached
 			if o, err := load(t, k, key); err != nil || o.Name != name {
 				t.Fatalf("got %v, %v, want %s", o, err, name)
 			}
@@ -76,8 +76,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestLoadFollowsTheStore: a remembered record is used only for the bytes that
-// it was decoded from.
+// TestLoadFollowsTheStore checks that a cached record is used only for the bytes from
+// which it was decoded.
 func TestLoadFollowsTheStore(t *testing.T) {
 	k := recordtest.New(t)
 	key, other := record.Key(record.TableUser, 1), record.Key(record.TableUser, 2)
@@ -169,8 +169,8 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// TestDropKeys: who still sees records from before a rotation can open them
-// until forget is called.
+// TestDropKeys checks that transactions that still see records from before a rotation
+// can open them until forget is called.
 func TestDropKeys(t *testing.T) {
 	k := recordtest.New(t)
 	key := record.Key(record.TableOrg, 1)
@@ -224,7 +224,7 @@ func TestNewID(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	// A key may be of any length in a store that somebody has changed.
+	// A key can have any length in a store that somebody has changed.
 	for table := range 256 {
 		for n := range 40 {
 			key := make([]byte, n)

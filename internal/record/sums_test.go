@@ -14,7 +14,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// head stands for what secretmap keeps in the head of a map.
+// head stands in for secretmap's head record.
 type head struct {
 	Sums record.MapSums `json:"sums"`
 	N    int            `json:"n"`
@@ -36,7 +36,7 @@ func putHead(w *record.Writer, org, m record.ID) error {
 	return w.PutJSON(key, h)
 }
 
-// sumHeads is what Prepare and Accept ask for, with map m of organization m.
+// sumHeads is the argument of Prepare and Accept, with map m of organization m.
 func sumHeads(w *record.Writer) error {
 	return w.ScanIDs(record.TableHead, func(org record.ID) error {
 		key := record.Key(record.TableHead, org)
@@ -52,7 +52,7 @@ func sumHeads(w *record.Writer) error {
 	})
 }
 
-// wrong lists what VerifySums and the sums of maps say is wrong.
+// wrong lists the damage that VerifySums and the sums of maps report.
 func wrong(t *testing.T, k *recordtest.Kit) (names []string) {
 	t.Helper()
 	view(t, k, func(r *record.Reader) error {
@@ -63,10 +63,10 @@ func wrong(t *testing.T, k *recordtest.Kit) (names []string) {
 		for org := range record.ID(4) {
 			h, err := record.Load[head](r, record.Key(record.TableHead, org))
 			if err != nil {
-				continue // VerifySums has said so
+				continue // VerifySums has reported it
 			}
 			if h == nil {
-				h = &head{} // of what was deleted nothing may be left
+				h = &head{} // nothing may be left of a deleted map
 			}
 			if sums, err := r.MapSums(org, org); err != nil || sums != h.Sums {
 				names = append(names, fmt.Sprint("map ", org))
@@ -77,7 +77,7 @@ func wrong(t *testing.T, k *recordtest.Kit) (names []string) {
 	return names
 }
 
-// raw returns all that the store has.
+// raw returns all records of the store.
 func raw(t *testing.T, k *recordtest.Kit) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{}
@@ -151,8 +151,7 @@ func change(w *record.Writer, random *rand.Rand) error {
 
 func binaryKey(table record.Table, n uint64) []byte { return record.Key(table, record.ID(n)) }
 
-// TestSumsFollowChanges: whatever is changed, the sums are those of the records
-// that there are.
+// TestSumsFollowChanges checks that the sums match the records after any change.
 func TestSumsFollowChanges(t *testing.T) {
 	for seed := range uint64(5) {
 		k := recordtest.New(t)
@@ -183,7 +182,7 @@ func TestSumsFollowChanges(t *testing.T) {
 	}
 }
 
-// TestReseal: encrypting a record again changes no sum.
+// TestReseal checks that encrypting a record again changes no sum.
 func TestReseal(t *testing.T) {
 	k := recordtest.New(t)
 	random := rand.New(rand.NewPCG(7, 7))
@@ -210,7 +209,8 @@ func TestReseal(t *testing.T) {
 	}
 }
 
-// TestForgottenSums: a change of a map without one of its head is refused.
+// TestForgottenSums checks that a change of a map without a change of its head is
+// refused.
 func TestForgottenSums(t *testing.T) {
 	k := recordtest.New(t)
 	for _, key := range [][]byte{record.SecretKey(1, record.Hash{}, 1), record.VersionKey(1, 1), record.Key(record.TableState, 1)} {
@@ -220,15 +220,14 @@ func TestForgottenSums(t *testing.T) {
 	}
 }
 
-// tampering is a way to put one record into a state that it is not in: it is
-// missing, or as it once was.
+// tampering removes one record, or reverts it to earlier content.
 type tampering struct {
 	key   string
 	value []byte // nil: missing
 }
 
-// TestTampering removes and puts back each record and each pair of records of a
-// small store, through the store itself.
+// TestTampering removes and reverts each record and pairs of records of a small store,
+// through the store itself.
 func TestTampering(t *testing.T) {
 	k := recordtest.New(t)
 	random := rand.New(rand.NewPCG(3, 3))
@@ -285,7 +284,7 @@ func TestTampering(t *testing.T) {
 	for i, a := range ways {
 		try(a)
 		for _, b := range ways[i+1:] {
-			// All pairs take minutes; the seed chooses the same ones each time.
+			// All pairs would take minutes. The seed chooses the same ones each time.
 			if a.key != b.key && (!testing.Short() || random.IntN(20) == 0) {
 				try(a, b)
 			}
@@ -300,7 +299,7 @@ func TestTampering(t *testing.T) {
 	}
 }
 
-// TestDistrust: what can't be trusted is refused, and nothing else.
+// TestDistrust checks that exactly the untrusted records are refused.
 func TestDistrust(t *testing.T) {
 	k := recordtest.New(t)
 	const users = 300
@@ -346,8 +345,8 @@ func TestDistrust(t *testing.T) {
 	}
 }
 
-// TestPrepare: a store from before there were sums gets them; one whose sums
-// were removed does not.
+// TestPrepare checks that a store from a version without sums gets them, and one whose
+// sums were removed doesn't.
 func TestPrepare(t *testing.T) {
 	k := recordtest.New(t)
 	random := rand.New(rand.NewPCG(5, 5))
@@ -410,8 +409,8 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
-// TestEveryTableHasSums: records of a table that nobody has thought of would
-// make all sums wrong.
+// TestEveryTableHasSums checks that every table has sums: records of an unknown table
+// would make all sums wrong.
 func TestEveryTableHasSums(t *testing.T) {
 	k := recordtest.New(t)
 	for table := range 256 {

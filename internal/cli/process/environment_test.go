@@ -49,8 +49,8 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// FuzzVariables: each of two secrets has a variable of its own that a shell
-// takes, or both are named in an error.
+// FuzzVariables checks that two secrets get different variables that a shell accepts, or
+// that an error names both.
 func FuzzVariables(f *testing.F) {
 	for _, s := range [][3]string{{"", "a", "b"}, {"", "a-b", "a_b"}, {"P_", "1", "_1"}, {"", "1", "_1"}, {"", "", "_"}, {"", "ü", "😀"}, {"9", "a", "b"}, {"", "\xff", "a"}} {
 		f.Add(s[0], s[1], s[2])
@@ -64,7 +64,7 @@ func FuzzVariables(f *testing.F) {
 		switch {
 		case errors.As(err, &clash):
 			if pair := []string{clash.First, clash.Second}; !slices.Contains(pair, a) || !slices.Contains(pair, b) {
-				t.Errorf("the clash of %q and %q is told as %v", a, b, err)
+				t.Errorf("the clash of %q and %q is reported as %v", a, b, err)
 			}
 			if variable(prefix, a) != variable(prefix, b) {
 				t.Errorf("%q and %q do not clash", a, b)

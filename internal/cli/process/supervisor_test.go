@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// The supervisor waits for all children of its process, so each test has one
-// in a process of its own: this test's binary, which runs what is in its
-// arguments and takes changes as lines on descriptor 3.
+// The supervisor waits for all children of its process, so each test runs one in its own
+// process: this test's binary, which runs the command in its arguments and reads changes
+// as lines from descriptor 3.
 const supervise = "FLUXKEEP_TEST_SUPERVISE"
 
 func TestMain(m *testing.M) {
@@ -72,7 +72,7 @@ type supervised struct {
 	errs    said
 }
 
-// said collects what the supervisor writes.
+// said collects the supervisor's output.
 type said struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -121,7 +121,7 @@ func start(t *testing.T, grace, script string) *supervised {
 	return s
 }
 
-// expect reads the next line of what the command prints.
+// expect reads the next line of the command's output.
 func (s *supervised) expect(want string) {
 	s.t.Helper()
 	got := s.line()
@@ -193,7 +193,7 @@ func TestSupervisorPassesSignals(t *testing.T) {
 		s.expect("got")
 		s.ends(7)
 	}
-	// A signal that the command does not catch ends it.
+	// A signal that the command doesn't catch ends it.
 	s := start(t, "1m", "echo ready; exec sleep 60")
 	s.expect("ready")
 	s.kill(syscall.SIGTERM)
@@ -206,7 +206,7 @@ func TestSupervisorRestarts(t *testing.T) {
 	s.change("second")
 	s.expect("stopped")
 	s.expect("second")
-	s.change("signal") // which the command does not catch
+	s.change("signal") // the command doesn't catch it
 	s.ends(128 + int(syscall.SIGHUP))
 }
 
@@ -233,7 +233,7 @@ func TestSupervisorKills(t *testing.T) {
 	}
 }
 
-// TestSupervisorStopIsFinal: a signal to end wins over starting again.
+// TestSupervisorStopIsFinal checks that a signal to stop wins over a restart.
 func TestSupervisorStopIsFinal(t *testing.T) {
 	s := start(t, "1m", `trap 'echo stopping' TERM; trap 'exit 4' INT; echo "$SECRET"; while :; do sleep 0.05; done`)
 	s.expect("first")
@@ -243,8 +243,8 @@ func TestSupervisorStopIsFinal(t *testing.T) {
 	s.ends(4)
 }
 
-// TestSupervisorLeavesNothing: what the command has started ends with it,
-// also when the supervisor is killed.
+// TestSupervisorLeavesNothing checks that the command's children end with it, even if the
+// supervisor is killed.
 func TestSupervisorLeavesNothing(t *testing.T) {
 	for name, end := range map[string]struct {
 		script string
@@ -272,8 +272,7 @@ func TestSupervisorLeavesNothing(t *testing.T) {
 	}
 }
 
-// alive reports whether a process runs; one that only waits to be noticed by
-// its parent does not.
+// alive reports whether a process runs. A zombie doesn't.
 func alive(pid int) bool {
 	if stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat")); err == nil {
 		_, rest, _ := strings.Cut(string(stat), ") ")

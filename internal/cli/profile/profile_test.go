@@ -26,8 +26,7 @@ const twoProfiles = `# servers of mine
   previous = true
 `
 
-// TestResolve: flags win over the environment, that over the file, and that
-// over the defaults, for each setting by itself.
+// TestResolve checks the precedence of each setting: flags, environment, file, defaults.
 func TestResolve(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -182,7 +181,7 @@ func TestAdd(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			if c.name == "text that looks like a key" {
-				// Rewritten, so compared by its meaning.
+				// Rewritten, so the parsed content is compared.
 				got, want := mustDecode(t, got), mustDecode(t, []byte(c.want))
 				if !reflect.DeepEqual(got, want) {
 					t.Errorf("got %v, want %v", got, want)
@@ -196,7 +195,7 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// TestAddInactive: the profile that was active stays so.
+// TestAddInactive checks that the active profile stays active.
 func TestAddInactive(t *testing.T) {
 	got, err := add([]byte(twoProfiles), "new", Profile{URL: "http://new", Token: "t", Org: "o"}, false)
 	if want := twoProfiles + "\n[new]\n  active = false\n  org = \"o\"\n  token = \"t\"\n  url = \"http://new\"\n"; err != nil || string(got) != want {
@@ -302,8 +301,7 @@ func TestWriter(t *testing.T) {
 		t.Errorf("before the first profile, %+v was active", p)
 	}
 
-	// A file behind a symbolic link stays behind it, and giving up leaves
-	// nothing.
+	// A symbolic link to the file is preserved, and an aborted write leaves nothing.
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
@@ -332,7 +330,7 @@ func TestWriter(t *testing.T) {
 	}
 }
 
-// FuzzParse: any file gives profiles or an error that shows nothing of it.
+// FuzzParse checks that any file yields profiles, or an error that repeats nothing of it.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"", twoProfiles, "[a]\ntoken = 1\n", "a = 1", "[a", "a.b.c = true", "[[a]]\n", "[a]\nactive = \"true\"\n", "\xff"} {
 		f.Add([]byte(s))
@@ -388,8 +386,8 @@ func FuzzActivate(f *testing.F) {
 	})
 }
 
-// FuzzAdd: a profile that is added is there and the only one that is active,
-// and all that was there is kept.
+// FuzzAdd checks that an added profile exists and is the only active one, and that all
+// others are preserved.
 func FuzzAdd(f *testing.F) {
 	for _, s := range []string{"", twoProfiles, "[new]\nactive=true\n", "a = { active = true }\n", "[a]\nx = '''\nactive = true\n[new]\n'''\n", "[a]\n[a.b]\nactive = true\n", "[\"a b\"]\nurl='x'", "# only a comment", "[a] # x\r\nactive = true\r\n", "[a]\nactive = true # yes\nprevious = true"} {
 		f.Add([]byte(s), "new", "token")
@@ -403,7 +401,7 @@ func FuzzAdd(f *testing.F) {
 		p := Profile{URL: "http://new", Token: token, Org: "o", Active: true}
 		text, err := add(old, name, p, true)
 		if err != nil {
-			t.Skip(err) // what TOML can't hold
+			t.Skip(err) // TOML can't represent it
 		}
 		after, err := parse(text)
 		if err != nil {

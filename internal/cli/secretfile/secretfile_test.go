@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// values are hard ones.
+// values are difficult values.
 var values = []string{
 	"", " ", "plain", "007", "1e3", "true", "null", "~", "yes", "0x10", "2026-03-01", "a b", " lead", "trail ", "tab\t",
 	"it's", `say "hi"`, `it's "both"`, `back\slash`, `\n`, `\\n`, `\`, `"`, "'", "`cmd`", "$HOME", "${HOME}", "$(id)", "!history", "#no comment", "a #b", "a#b",
@@ -67,8 +67,8 @@ func roundTrip(t *testing.T, f Format, secrets map[string]string) {
 	}
 }
 
-// TestShell: a shell that reads a dotenv file has the same values, except for
-// carriage returns, which it has no escape for, and NUL, which it can't hold.
+// TestShell checks that a shell reads the same values from a dotenv file, except for
+// carriage returns, which it can't escape, and NUL, which it can't represent.
 func TestShell(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -170,8 +170,7 @@ func TestFormatOf(t *testing.T) {
 	}
 }
 
-// FuzzRoundTrip: any name and value that a format takes come back as they
-// were.
+// FuzzRoundTrip checks that names and values survive writing and reading in each format.
 func FuzzRoundTrip(f *testing.F) {
 	for _, v := range values {
 		f.Add("NAME", v, v)
@@ -188,8 +187,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzParse: a file is read or refused, and what was read can be written and
-// read again without a change. (What refusals show is for TestParse.)
+// FuzzParse checks that a file is either refused, or can be written and read again
+// without a change. TestParse checks the errors.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"A=1\nB='x\ny'\n", "export A=\"\\n\\x\"", `{"a":"1"}`, "a: 1\nb: |\n  x\n", "a: &x 1\nb: *x\n", "? a\n: b\n", "{a: b, c}", "\ufeffA=1", "A=\r\n", "a: !!str 1", "a: *a", "<<: {a: b}"} {
 		f.Add([]byte(s))
