@@ -19,35 +19,50 @@ type backupCommand struct {
 	remote
 	file  string
 	force bool
+	dir   string
+	keep  int
 }
 
 func newBackupCommand() *cobra.Command {
 	var b backupCommand
 	cmd := &cobra.Command{
-		Use:   "backup --output FILE",
+		Use:   "backup {--output FILE | --to DIR}",
 		Short: "Back up a running server",
 		Long: `Back up a snapshot of a running server to a file, without interrupting it. This needs an
 operator token.
 
 The backup is encrypted like the data: nobody, including you, can read it without the
 server's key-encryption key, so keep a copy of that key somewhere else. The file is
-verified while it is written, and gets its final name only once it is complete.`,
+verified while it is written, and gets its final name only once it is complete.
+
+With --to, the file gets a name with the current time in a folder that other backups may
+be in. With --keep, the command then reads the backups in that folder again, from the
+newest to the oldest, until it has found that many that are complete, and deletes all
+older ones. A damaged backup doesn't count: it is reported, and the exit status is 1.`,
 		Example: `  fluxkeep backup --output fluxkeep.backup
-  fluxkeep backup --output - | ssh elsewhere 'cat > fluxkeep.backup'`,
+  fluxkeep backup --output - | ssh elsewhere 'cat > fluxkeep.backup'
+  fluxkeep backup --to /var/backups/fluxkeep --keep 14`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.run(cmd) },
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&b.file, "output", "", "`file` to write; \"-\" for standard output")
 	fs.BoolVar(&b.force, "force", false, "overwrite the file")
+	fs.StringVar(&b.dir, "to", "", "`folder` to write a file to that is named after the current time")
+	fs.IntVar(&b.keep, "keep", 0, "`number` of complete backups to keep in the folder (default all)")
+	cmd.MarkFlagsMutuallyExclusive("output", "to")
 	b.addToOperator(cmd)
 	return cmd
 }
 
 func (b *backupCommand) run(cmd *cobra.Command) error {
 	switch {
+	case b.keep < 0, b.keep > 0 && b.dir == "":
+		return usageError(cmd, errors.New("--keep needs a number of backups and --to"))
+	case b.dir != "":
+		return b.toFolder(cmd, time.Now())
 	case b.file == "":
-		return usageError(cmd, errors.New("--output is missing"))
+		return usageError(cmd, errors.New("--output or --to is missing"))
 	case b.file != "-":
 		return b.toFile(cmd)
 	case b.structured() || b.quiet:
@@ -65,18 +80,39 @@ func (b *backupCommand) run(cmd *cobra.Command) error {
 
 // toFile writes the complete file or none.
 func (b *backupCommand) toFile(cmd *cobra.Command) error {
-	if _, err := os.Lstat(b.file); err == nil && !b.force {
-		return withHint(fmt.Errorf("%s exists", b.file), "overwrite it with --force")
-	}
-	temp := b.file + ".tmp"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := durable.CreateFile(temp)
+	r, err := b.write(cmd)
 	if err != nil {
 		return err
 	}
-	r, err := b.receive(cmd, f)
+	return b.report(cmd, r)
+}
+
+func (b *backupCommand) report(cmd *cobra.Command, r backupReport) error {
+	switch {
+	case b.structured():
+		return b.printValue(cmd, r)
+	case b.quiet:
+		return printLines(cmd.OutOrStdout(), []string{r.File})
+	}
+	b.note(cmd, "Wrote %s to %s.", r, printable(r.File))
+	return nil
+}
+
+// write writes the file and gives it its name once it is complete.
+func (b *backupCommand) write(cmd *cobra.Command) (backupReport, error) {
+	var r backupReport
+	if _, err := os.Lstat(b.file); err == nil && !b.force {
+		return r, withHint(fmt.Errorf("%s exists", b.file), "overwrite it with --force")
+	}
+	temp := b.file + backupTemp
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	f, err := durable.CreateFile(temp)
+	if err != nil {
+		return r, err
+	}
+	r, err = b.receive(cmd, f)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -84,17 +120,10 @@ func (b *backupCommand) toFile(cmd *cobra.Command) error {
 		err = durable.Rename(temp, b.file)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(temp))
+		return r, errors.Join(err, os.Remove(temp))
 	}
 	r.File = b.file
-	switch {
-	case b.structured():
-		return b.printValue(cmd, r)
-	case b.quiet:
-		return printLines(cmd.OutOrStdout(), []string{b.file})
-	}
-	b.note(cmd, "Wrote %s to %s.", r, printable(b.file))
-	return nil
+	return r, nil
 }
 
 // backupReport describes a backup.
@@ -105,6 +134,9 @@ type backupReport struct {
 	Bytes     int64     `json:"bytes"`
 	Provider  string    `json:"keyProvider"` // of the key-encryption key
 	KeyID     string    `json:"keyID"`
+
+	Deleted []string `json:"deleted,omitempty"` // older backups, with --keep
+	Damaged []string `json:"damaged,omitempty"`
 }
 
 func (r backupReport) String() string {

@@ -19,12 +19,13 @@ func newKeyCommand() *cobra.Command {
 the key-encryption key, which is somewhere else: in a file, in a passphrase, or in a key
 management service.
 
-"rotate" replaces the data key while the server runs. "rewrap" replaces the
-key-encryption key while it is stopped.`,
+"create" makes a new key-encryption key in a file. "rotate" replaces the data key while
+the server runs. "rewrap" replaces the key-encryption key while it is stopped.`,
 		Example: `  fluxkeep key status
   fluxkeep key rotate --wait
   fluxkeep key rewrap --data-dir /var/lib/fluxkeep --key-file old.key --new-key-file new.key`,
 	},
+		newKeyCreateCommand(),
 		newKeyStatusCommand(),
 		newKeyRotateCommand(),
 		newKeyRewrapCommand(),

@@ -210,3 +210,20 @@ func TestIsTerminal(t *testing.T) {
 		t.Error("a file that isn't a terminal is taken for one")
 	}
 }
+
+// TestServeAtTerminal: a server tells a person where it is and what to do next.
+func TestServeAtTerminal(t *testing.T) {
+	home := t.TempDir()
+	data := home + "/data"
+	x := startAt(t, []string{"HOME=" + home}, "serve", "--http-bind-address", "127.0.0.1:0", "--data-dir", data)
+	x.sees("Press Ctrl+C to stop it.", 1)
+	for _, want := range []string{
+		"Fluxkeep is running at http://localhost:",
+		"Data: " + data + ". Key: " + data + "/key.",
+		"Next: set it up from another terminal: fluxkeep setup --host http://localhost:",
+	} {
+		x.sees(want, 1)
+	}
+	x.types("\x03")
+	x.ends(0)
+}

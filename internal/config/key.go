@@ -31,6 +31,17 @@ func (c *Config) KeyFile() string {
 	return filepath.Join(c.DataDir, "key")
 }
 
+// KeyPlace tells people where the key-encryption key is.
+func (c *Config) KeyPlace() string {
+	switch c.Key.Provider {
+	case seal.KindKeyFile:
+		return c.KeyFile()
+	case seal.KindPassphrase:
+		return "derived from the passphrase in " + c.Key.PassphraseFile
+	}
+	return c.Key.Provider
+}
+
 // NamedFiles returns the files that settings name. They may be in an otherwise
 // empty data folder.
 func (c *Config) NamedFiles() []string {

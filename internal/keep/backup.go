@@ -19,11 +19,12 @@ import (
 
 // inBackup reports whether backups include the table of a key. They exclude
 // sessions, which are bound to their server; records that belong to the audit
-// log's file; the latest clock time; and sums, which a restore recomputes.
+// log's file; the latest clock time; the time of the last backup; and sums, which a
+// restore recomputes.
 func inBackup(key []byte) bool {
 	switch record.TableOf(key) {
 	case record.TableSession, record.TableSessionOf, record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableClock,
-		record.TableDirectory, record.TableRoot:
+		record.TableBackup, record.TableDirectory, record.TableRoot:
 		return false
 	}
 	return true
@@ -73,6 +74,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	})
 	switch {
 	case err == nil:
+		k.saveLastBackup(context.WithoutCancel(ctx), k.now())
 		return nil
 	case !written:
 		return k.recordOutcome(rec, k.now(), domain(err))
@@ -81,6 +83,42 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	broken := c.record("backup", 0)
 	broken.Detail = "broken off"
 	return k.recordOutcome(broken, k.now(), domain(err))
+}
+
+// backupRecord is when the last backup was completed.
+type backupRecord struct {
+	Completed time.Time `json:"completed"`
+}
+
+// saveLastBackup stores when the last backup was completed, so that monitoring
+// doesn't forget it at a restart.
+func (k *Keep) saveLastBackup(ctx context.Context, at time.Time) {
+	k.lastBackup.Store(&at)
+	err := k.updateUnaudited(ctx, func(t *tx) error {
+		return t.w.PutJSON(record.Key(record.TableBackup), backupRecord{at})
+	})
+	if err != nil {
+		k.logger.Debug("the time of the backup can't be saved now", "error", err)
+	}
+}
+
+// resumeLastBackup reads the time of the last backup.
+func (k *Keep) resumeLastBackup(ctx context.Context) error {
+	return k.readUnaudited(ctx, func(v *view) error {
+		r, err := record.Load[backupRecord](v.Reader, record.Key(record.TableBackup))
+		if err == nil && r != nil {
+			k.lastBackup.Store(&r.Completed)
+		}
+		return err
+	})
+}
+
+// LastBackup returns when the last backup was completed, or the zero time.
+func (k *Keep) LastBackup() time.Time {
+	if at := k.lastBackup.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // verifySums returns the first damage that the sums reveal.

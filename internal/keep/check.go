@@ -133,7 +133,7 @@ func (c *checker) decode(k, plain []byte) error {
 		return err
 	}
 	switch record.TableOf(k) {
-	case record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableClock:
+	case record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableClock, record.TableBackup:
 		return json.Unmarshal(plain, new(json.RawMessage))
 	case record.TableImported:
 		return json.Unmarshal(plain, new(pastRecord))

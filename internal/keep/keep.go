@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
@@ -106,6 +107,7 @@ type Keep struct {
 	stats Stats
 
 	clockSaved time.Time // the latest time that is durable
+	lastBackup atomic.Pointer[time.Time]
 
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -186,6 +188,10 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 func (k *Keep) resume(ctx context.Context) error {
 	if err := k.resumeClock(ctx); err != nil {
 		return fmt.Errorf("read the latest time: %w", err)
+	}
+	if err := k.resumeLastBackup(ctx); err != nil {
+		// No reason not to start: only monitoring needs it.
+		k.logger.Warn("the time of the last backup can't be read", "error", err)
 	}
 	if err := k.recoverOutbox(ctx); err != nil {
 		return fmt.Errorf("bring the audit log up to date: %w", err)

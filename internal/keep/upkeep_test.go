@@ -140,6 +140,35 @@ func TestBackupBrokenOff(t *testing.T) {
 	}
 }
 
+// TestLastBackup: the time of the last complete backup outlives a restart.
+func TestLastBackup(t *testing.T) {
+	clock := keeptest.NewClock()
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
+		c.WrappedKeys = func(*seal.Keys) ([]byte, error) { return []byte(`{}`), nil }
+		c.Now = clock.Now
+	}})
+	backUp := func(w io.Writer) error { return k.Backup(t.Context(), k.Operator(t, keep.InfluxDB), w) }
+	k.MustChange(t, set("a", strings.Repeat("x", 200_000)))
+	if err := backUp(&closedPipe{100_000}); err == nil || !k.LastBackup().IsZero() {
+		t.Errorf("after one that was broken off (%v): %v", err, k.LastBackup())
+	}
+	if err := backUp(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	made := k.LastBackup()
+	if since := clock.Now().Sub(made); since < 0 || since > time.Minute {
+		t.Errorf("made at %v, at %v", made, clock.Now())
+	}
+	clock.Advance(time.Hour)
+	if err := backUp(&closedPipe{100_000}); err == nil || !k.LastBackup().Equal(made) {
+		t.Errorf("after one that was broken off (%v): %v, want %v", err, k.LastBackup(), made)
+	}
+	k.Reopen(t)
+	if got := k.LastBackup(); !got.Equal(made) {
+		t.Errorf("after a restart: %v, want %v", got, made)
+	}
+}
+
 func mustKeyFile(t *testing.T) *seal.KeyFile {
 	t.Helper()
 	k, err := seal.CreateKeyFile(filepath.Join(t.TempDir(), "key"))

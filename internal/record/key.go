@@ -40,6 +40,7 @@ const (
 	TableTaken      Table = 'k' // server, audit record: what another server took from its outbox
 	TableCheckpoint Table = 'z' // nothing; in a shared store, server
 	TableClock      Table = 'l' // nothing; the latest time that was seen
+	TableBackup     Table = 'w' // nothing; when the last backup was completed
 	TableSetUp      Table = 'i' // nothing; keeps setup closed when all users and organizations are deleted
 	TableImported   Table = 'p' // hash of the object; what the last import found of it
 	TableDirectory  Table = 'd' // nothing: the sums of the directory's records
@@ -181,6 +182,8 @@ func Describe(k []byte) string {
 		return "the audit checkpoint"
 	case TableClock:
 		return "the latest time"
+	case TableBackup:
+		return "the time of the last backup"
 	case TableSetUp:
 		return "the mark that the server was set up"
 	case TableImported:

@@ -80,7 +80,7 @@ func (c *changes) toggle(key []byte, element Sum) {
 		c.maps = change(c.maps, mustID(key), MapSums{History: element})
 	case TableState:
 		c.states = change(c.states, mustID(key), MapSums{History: element})
-	case TableHead, TableOutbox, TableTaken, TableCheckpoint, TableClock, TableDirectory:
+	case TableHead, TableOutbox, TableTaken, TableCheckpoint, TableClock, TableBackup, TableDirectory:
 		c.root = append(c.root, gridChange{placeInGrid(key), element})
 	case TableRoot: // no sums include it
 	default:
@@ -294,7 +294,7 @@ func (w *Writer) rebuildGrids() error {
 }
 
 var (
-	rootTables      = []Table{TableHead, TableOutbox, TableTaken, TableCheckpoint, TableClock, TableDirectory}
+	rootTables      = []Table{TableHead, TableOutbox, TableTaken, TableCheckpoint, TableClock, TableBackup, TableDirectory}
 	directoryTables = []Table{TableOrg, TableOrgName, TableUser, TableUserName, TableToken, TableTokenHash, TableSession, TableSessionOf, TableMember, TableMemberOf, TableSetUp, TableImported}
 )
 

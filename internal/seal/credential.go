@@ -57,7 +57,8 @@ func (Credential) LogValue() slog.Value { return slog.StringValue(hidden) }
 func (Credential) MarshalJSON() ([]byte, error) { return []byte(`"` + hidden + `"`), nil }
 
 // readPrivateFile reads a small regular file. It refuses one with any of the
-// forbidden permissions; change is the argument of chmod that removes them.
+// forbidden permissions; change is the argument of chmod that removes them. The
+// group may read root's files in any case, see privateTo.
 func readPrivateFile(path string, forbidden os.FileMode, change string, limit int64) ([]byte, error) {
 	// Check before opening: opening a pipe would wait for its other end.
 	if info, err := os.Stat(path); err != nil {
@@ -74,7 +75,7 @@ func readPrivateFile(path string, forbidden os.FileMode, change string, limit in
 	if err != nil {
 		return nil, err
 	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" { // which has no such modes
+	if mode := info.Mode().Perm(); mode&forbidden != 0 && !privateTo(info) && runtime.GOOS != "windows" { // which has no such modes
 		return nil, fmt.Errorf("read %s: %w (mode %04o): run chmod %s %s", path, errReadable, mode, change, path)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))

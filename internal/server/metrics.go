@@ -93,6 +93,12 @@ func domainMetrics(p *datadir.Data) []prometheus.Collector {
 		counter("fluxkeep_drop_guards_total", "Writes to the influxd address that removed so many names that the version before was pinned.", s.DropGuards.Load),
 		counter("fluxkeep_merges_total", "Stale writes to the influxd address that were merged.", s.Merges.Load),
 		counter("fluxkeep_merge_conflicts_total", "Stale writes to the influxd address that conflicted.", s.MergeConflicts.Load),
+		gauge("fluxkeep_backup_last_success_timestamp_seconds", "When the last backup was completed, in Unix time; 0 if none was.", func() float64 {
+			if at := p.Keep.LastBackup(); !at.IsZero() {
+				return float64(at.Unix())
+			}
+			return 0
+		}),
 		counter("fluxkeep_organizations_adopted_total", "Organizations that were made by a write by Vault's protocol.", s.Adopted.Load),
 	}
 }

@@ -40,6 +40,7 @@ func TestMetrics(t *testing.T) {
 		`fluxkeep_merge_conflicts_total 0`,
 		`fluxkeep_drop_guards_total 0`,
 		`fluxkeep_organizations_adopted_total 0`,
+		`fluxkeep_backup_last_success_timestamp_seconds 0`,
 		`go_goroutines `,
 		`process_start_time_seconds `,
 	} {

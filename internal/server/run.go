@@ -30,6 +30,10 @@ func Run(ctx context.Context, c *config.Config, w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if isTerminal(w) {
+		_, _ = io.WriteString(out, s.firstSteps(ctx)) // never fails
+	}
+	s.notifySystemd("READY=1")
 	for {
 		select {
 		case <-hangups:
@@ -43,6 +47,7 @@ func Run(ctx context.Context, c *config.Config, w io.Writer) error {
 	// From here on, a signal ends the process, as by default. That is always safe,
 	// because every acknowledged change is durable.
 	stop()
+	s.notifySystemd("STOPPING=1")
 	end, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
 	defer cancel()
 	if serr := s.Shutdown(end); err == nil {

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/term"
+)
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// firstSteps tells a person at a terminal what runs where, and what to do next.
+func (s *Server) firstSteps(ctx context.Context) string {
+	next := "store a secret with: fluxkeep secret set NAME"
+	if open, err := s.data.Keep.SetupAllowed(ctx); err == nil && open {
+		next = "set it up from another terminal: fluxkeep setup --host " + s.localURL()
+	}
+	return fmt.Sprintf("\nFluxkeep is running at %s. Press Ctrl+C to stop it.\nData: %s. Key: %s.\nNext: %s\n\n",
+		s.localURL(), s.data.Path(), s.config.KeyPlace(), next)
+}
+
+// localURL returns the server's URL for clients on this machine.
+func (s *Server) localURL() string {
+	scheme := "http"
+	if s.certificate != nil {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(s.Addr().String())
+	if err != nil {
+		return scheme + "://" + s.Addr().String()
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && (ip.IsUnspecified() || ip.IsLoopback()) {
+		host = "localhost"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
