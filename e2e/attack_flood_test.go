@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,13 +20,7 @@ import (
 // a multiple of its wait on an idle server, and the server's memory stays within
 // a bound.
 func TestAttackFloods(t *testing.T) {
-	program := program
-	if race { // the race detector's own memory would be counted
-		program = filepath.Join(t.TempDir(), "fluxkeep")
-		if err := build(program, false); err != nil {
-			t.Fatal(err)
-		}
-	}
+	program := unraced(t)
 	const mib = 1 << 20
 	for _, attack := range []struct {
 		name   string

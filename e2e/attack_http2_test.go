@@ -27,17 +27,11 @@ import (
 // of its own. During each flood, the server answers an honest client and its
 // memory stays within a bound. Afterwards, requests hold none of the budgets.
 func TestAttackHTTP2(t *testing.T) {
-	program := program
-	if race { // the race detector's own memory would be counted
-		program = filepath.Join(t.TempDir(), "fluxkeep")
-		if err := build(program, false); err != nil {
-			t.Fatal(err)
-		}
-	}
+	program := unraced(t)
 	const mib = 1 << 20
 	for _, attack := range []struct {
 		name   string
-		memory float64 // allowed growth, in addition to what Go leaves for later
+		memory float64 // allowed growth, in addition to garbage not yet collected
 		run    func(f *attacked)
 	}{
 		{"packed bodies at a time of a token that is switched off", 256 * mib, func(f *attacked) { f.streamBombs(f.off, 250, 250) }},

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,15 +37,7 @@ type flood struct {
 // checks each time that its memory stays within a bound and that an honest
 // client's writes and reads work, over new connections.
 func TestFlood(t *testing.T) {
-	program := program
-	if race {
-		// The race detector ends a process with more than 8128 goroutines, and its
-		// own memory would be counted.
-		program = filepath.Join(t.TempDir(), "fluxkeep")
-		if err := build(program, false); err != nil {
-			t.Fatal(err)
-		}
-	}
+	program := unraced(t)
 	startFlood := func(t *testing.T, args ...string) *flood {
 		t.Helper()
 		return startFlood(t, program, args...)

@@ -63,6 +63,20 @@ func build(path string, race bool) error {
 	return nil
 }
 
+// unraced returns the program without the race detector, which ends a process with more
+// than 8128 goroutines, and whose memory would count as the program's.
+func unraced(t *testing.T) string {
+	t.Helper()
+	if !race {
+		return program
+	}
+	path := filepath.Join(t.TempDir(), "fluxkeep")
+	if err := build(path, false); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // command prepares a program to run in an environment without settings for this
 // machine's InfluxDB, Vault or Fluxkeep. It is killed if the test takes too long.
 func command(t testing.TB, home string, name string, args ...string) *exec.Cmd {

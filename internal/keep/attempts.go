@@ -98,6 +98,7 @@ func (k *Keep) attempt(ctx context.Context, a attempt, what string) (*lane, erro
 	return l, domain(k.sleep(ctx, wait))
 }
 
+// sleep waits, or returns ctx's error.
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return nil

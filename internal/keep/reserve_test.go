@@ -11,20 +11,24 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 )
 
+var errBusy = errors.New("busy")
+
+// reservation is the memory that requests reserve, up to a limit of 0 for none.
+type reservation struct{ held, limit int64 }
+
+func (r *reservation) reserve(_ context.Context, bytes int64) error {
+	if r.limit > 0 && r.held+bytes > r.limit {
+		return errBusy
+	}
+	r.held += bytes
+	return nil
+}
+
 // TestAnswersAreReserved checks that a document takes no more memory than its request
 // may hold, however it is read.
 func TestAnswersAreReserved(t *testing.T) {
-	busy := errors.New("busy")
-	var held, limit int64 = 0, 1 << 40
-	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
-		c.Reserve = func(_ context.Context, bytes int64) error {
-			if held+bytes > limit {
-				return busy
-			}
-			held += bytes
-			return nil
-		}
-	}})
+	var memory reservation
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) { c.Reserve = memory.reserve }})
 	ch := keep.Change{Set: map[string]string{}}
 	var names []string
 	for i := range 30 {
@@ -42,12 +46,12 @@ func TestAnswersAreReserved(t *testing.T) {
 		"names":           func() (keep.Document, error) { return k.Values(t.Context(), op, k.Org, names, "") },
 		"a limited token": func() (keep.Document, error) { return k.Document(t.Context(), some, k.Org, 0) },
 	} {
-		held, limit = 0, 1<<40
+		memory = reservation{}
 		d, err := read()
-		if err != nil || len(d.Secrets) != 30 || held < 30*100<<10 {
-			t.Errorf("%s: %d secrets, %v, and %d bytes are held", name, len(d.Secrets), err, held)
+		if err != nil || len(d.Secrets) != 30 || memory.held < 30*100<<10 {
+			t.Errorf("%s: %d secrets, %v, and %d bytes are held", name, len(d.Secrets), err, memory.held)
 		}
-		held, limit = 0, 1<<20
+		memory = reservation{limit: 1 << 20}
 		if d, err := read(); err == nil || len(d.Secrets) != 0 {
 			t.Errorf("%s over the limit: %d secrets, %v", name, len(d.Secrets), err)
 		}
@@ -57,17 +61,8 @@ func TestAnswersAreReserved(t *testing.T) {
 // TestListsAreReserved checks that a list, and the first read of a large map, take no
 // more memory than the request may hold.
 func TestListsAreReserved(t *testing.T) {
-	busy := errors.New("busy")
-	var held, limit int64 = 0, 1 << 40
-	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) {
-		c.Reserve = func(_ context.Context, bytes int64) error {
-			if held+bytes > limit {
-				return busy
-			}
-			held += bytes
-			return nil
-		}
-	}})
+	var memory reservation
+	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) { c.Reserve = memory.reserve }})
 	ctx, op := t.Context(), k.Operator(t, keep.InfluxDB)
 	const items = 50
 	ch := keep.Change{Set: map[string]string{}}
@@ -94,13 +89,13 @@ func TestListsAreReserved(t *testing.T) {
 		"names":         func() (int, error) { l, err := k.SecretNames(ctx, op, k.Org); return len(l), err },
 	} {
 		k.DropCaches()
-		held, limit = 0, 1<<40
-		if n, err := list(); err != nil || n < items || held < items*900 {
-			t.Errorf("%s: %d items, %v, and %d bytes are held", name, n, err, held)
+		memory = reservation{}
+		if n, err := list(); err != nil || n < items || memory.held < items*900 {
+			t.Errorf("%s: %d items, %v, and %d bytes are held", name, n, err, memory.held)
 		}
 		k.DropCaches()
-		held, limit = 0, items*900/2
-		if n, err := list(); !errors.Is(err, busy) {
+		memory = reservation{limit: items * 900 / 2}
+		if n, err := list(); !errors.Is(err, errBusy) {
 			t.Errorf("%s over the limit: %d items, %v", name, n, err)
 		}
 	}

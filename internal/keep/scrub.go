@@ -90,22 +90,10 @@ func (k *Keep) scrubInBackground(p *pacer, tried func()) {
 			}
 		}
 		tried()
-		if pause(p.ctx, wait) != nil {
+		if sleep(p.ctx, wait) != nil {
 			return
 		}
 		p.began = time.Now()
-	}
-}
-
-// pause waits, or returns ctx's error.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }
 
@@ -130,7 +118,7 @@ func (p *pacer) step() error {
 	if p.began.Before(p.fast) {
 		p.began = p.fast
 	}
-	err := pause(p.ctx, (scrubShare-1)*now.Sub(p.began))
+	err := sleep(p.ctx, (scrubShare-1)*now.Sub(p.began))
 	p.began = time.Now()
 	return err
 }
