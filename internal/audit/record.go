@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/jsontext"
@@ -44,6 +45,7 @@ type Record struct {
 	Names   []string `json:"names,omitempty"`   // secrets read or set
 	Removed []string `json:"removed,omitempty"` // secrets deleted
 	Target  string   `json:"target,omitempty"`  // the ID of any other object
+	Called  string   `json:"called,omitempty"`  // the name of the object that was created or deleted
 	Count   uint64   `json:"count,omitempty"`   // number of equal accesses that share this record, if more than one
 	Detail  string   `json:"detail,omitempty"`
 
@@ -87,6 +89,7 @@ func (r *Record) Append(dst []byte) []byte {
 	dst = appendList(dst, `,"names":`, r.Names)
 	dst = appendList(dst, `,"removed":`, r.Removed)
 	dst = appendField(dst, `,"target":`, r.Target)
+	dst = appendField(dst, `,"called":`, r.Called)
 	if r.Count != 0 {
 		dst = append(dst, `,"count":`...)
 		dst = strconv.AppendUint(dst, r.Count, 10)
@@ -133,6 +136,23 @@ func cutFor(body []byte) (own []byte, taken bool) {
 	}
 	return append(bytes.Clone(body[:i]), '}'), true
 }
+
+// namesInAll ends the Detail of a record that does not have all names.
+const namesInAll = " names in all"
+
+// LimitNames removes names until each list has at most most, if there are more
+// altogether, and notes their number in Detail.
+func (r *Record) LimitNames(most int) {
+	n := len(r.Names) + len(r.Removed)
+	if n <= most {
+		return
+	}
+	r.Names, r.Removed = r.Names[:min(len(r.Names), most)], r.Removed[:min(len(r.Removed), most)]
+	r.Detail = strconv.Itoa(n) + namesInAll
+}
+
+// lacksNames reports whether LimitNames removed names.
+func (r *Record) lacksNames() bool { return strings.HasSuffix(r.Detail, namesInAll) }
 
 // appendTime writes UTC. RFC 3339 years have four digits; any other year means
 // a broken clock and is written as year 1.

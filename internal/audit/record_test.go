@@ -18,7 +18,7 @@ func fullRecord() Record {
 		ID: ID{0: 0x68, 1: 0xe3, 15: 0x01}, Time: testTime, Action: "secrets.write", Outcome: Failed, Code: "internal error",
 		Organization: "0a1b2c3d4e5f6071", User: "0b1b2c3d4e5f6071", Token: "0c1b2c3d4e5f6071", Session: "0d1b2c3d4e5f6071",
 		Protocol: "influxdb", Remote: "192.0.2.7:51234", Request: "req-1", Trace: "4bf92f3577b34da6a3ce929d0e0e4736",
-		Version: 17, Names: []string{"db-password", "s3"}, Removed: []string{"old"}, Target: "0e1b2c3d4e5f6071", Count: 3, Detail: "merged",
+		Version: 17, Names: []string{"db-password", "s3"}, Removed: []string{"old"}, Target: "0e1b2c3d4e5f6071", Called: "ann", Count: 3, Detail: "merged",
 		TakenOver: []ID{{15: 2}, {15: 3}}, For: "0f1b2c3d4e5f6071",
 	}
 }
@@ -34,7 +34,7 @@ func TestRecordAppend(t *testing.T) {
 		{"full", fullRecord(), `{"id":"68e30000000000000000000000000001","time":"2026-03-01T09:30:00.5Z","action":"secrets.write","outcome":"failed",` +
 			`"code":"internal error","organization":"0a1b2c3d4e5f6071","user":"0b1b2c3d4e5f6071","token":"0c1b2c3d4e5f6071","session":"0d1b2c3d4e5f6071",` +
 			`"protocol":"influxdb","remote":"192.0.2.7:51234","request":"req-1","trace":"4bf92f3577b34da6a3ce929d0e0e4736","version":17,` +
-			`"names":["db-password","s3"],"removed":["old"],"target":"0e1b2c3d4e5f6071","count":3,"detail":"merged",` +
+			`"names":["db-password","s3"],"removed":["old"],"target":"0e1b2c3d4e5f6071","called":"ann","count":3,"detail":"merged",` +
 			`"taken_over":["00000000000000000000000000000002","00000000000000000000000000000003"],"for":"0f1b2c3d4e5f6071"}`},
 		{"local time", Record{Time: testTime.In(time.FixedZone("", 3600))}, start + `"action":"","outcome":""}`},
 		{"time outside RFC 3339", Record{Time: time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC)},

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // segment is one file of a log, open for reading.
@@ -20,9 +21,10 @@ type segment struct {
 	name  string
 	file  *os.File
 	info  fs.FileInfo
-	gzip  bool   // compressed by the operator's rotation
-	first uint64 // the number of its first line; 0 if it has no whole line
-	err   error  // why first could not be read
+	gzip  bool      // compressed by the operator's rotation
+	first uint64    // the number of its first line; 0 if it has no whole line
+	start time.Time // when that line was written
+	err   error     // why first could not be read
 }
 
 // openSegments opens all non-empty files of the log at path, in the order of
@@ -152,6 +154,7 @@ func (s *segment) readFirst() (uint64, error) {
 	if err != nil {
 		return 0, &DamageError{s.name, 1, err}
 	}
+	s.start, _ = timeOf(line)
 	return h.seq, nil
 }
 
@@ -191,44 +194,68 @@ func (s *segment) section(off int64) *io.SectionReader {
 // locate finds the line numbered seq by binary search. It returns the offset
 // and the number of that line or one shortly before it.
 func (s *segment) locate(seq uint64) (off int64, at uint64, err error) {
-	const near = 64 << 10
-	low, at, high := int64(0), s.first, s.info.Size()
-	for high-low > near {
-		mid := low + (high-low)/2
-		start, n, err := s.lineAfter(mid, high)
-		switch {
-		case err != nil:
-			return 0, 0, err
-		case start < 0 || n > seq:
-			high = mid
-		default:
-			low, at = start, n
+	at = s.first
+	off, err = s.search(func(start int64, line []byte) (bool, error) {
+		n, _, ok := parseSeq(line)
+		if !ok {
+			return false, &DamageError{File: s.name, Err: fmt.Errorf("at byte %d: %w", start, errNotLine)}
 		}
-	}
-	return low, at, nil
+		if n > seq {
+			return true, nil
+		}
+		at = n
+		return false, nil
+	})
+	return off, at, err
 }
 
-// lineAfter returns the offset and the number of the first line that starts
+// lineStart is enough of a line for its header and its time.
+const lineStart = 256
+
+// search returns the offset of the last line that is not beyond what is
+// searched, or of one shortly before it. beyond gets the start of a line, which
+// is valid until it returns.
+func (s *segment) search(beyond func(start int64, line []byte) (bool, error)) (off int64, err error) {
+	const near = 64 << 10
+	low, high := int64(0), s.info.Size()
+	for high-low > near {
+		mid := low + (high-low)/2
+		start, line, err := s.lineAfter(mid, high)
+		if err != nil {
+			return 0, err
+		}
+		over := start < 0
+		if !over {
+			if over, err = beyond(start, line); err != nil {
+				return 0, err
+			}
+		}
+		if over {
+			high = mid
+		} else {
+			low = start
+		}
+	}
+	return low, nil
+}
+
+// lineAfter returns the offset and the start of the first line that starts
 // after off and before end, or a negative offset if there is none.
-func (s *segment) lineAfter(off, end int64) (start int64, seq uint64, err error) {
+func (s *segment) lineAfter(off, end int64) (start int64, line []byte, err error) {
 	r := bufio.NewReader(s.section(off))
 	for start = off; ; {
 		part, err := r.ReadSlice('\n')
 		start += int64(len(part))
 		if err == io.EOF || start >= end {
-			return -1, 0, nil
+			return -1, nil, nil
 		}
 		if err == nil {
 			break
 		}
 		if err != bufio.ErrBufferFull {
-			return 0, 0, fmt.Errorf("audit: read log: %w", err)
+			return 0, nil, fmt.Errorf("audit: read log: %w", err)
 		}
 	}
-	text, _ := r.Peek(len(seqStart) + 21)
-	seq, _, ok := parseSeq(text)
-	if !ok {
-		return 0, 0, &DamageError{File: s.name, Err: fmt.Errorf("at byte %d: %w", start, errNotLine)}
-	}
-	return start, seq, nil
+	line, _ = r.Peek(lineStart)
+	return start, line, nil
 }

@@ -384,14 +384,15 @@ func (k *Keep) redact(rec *audit.Record) {
 	if rec.Outcome != audit.Allowed {
 		names, text = refusedNames, refusedText
 	}
-	if n := len(rec.Names) + len(rec.Removed); n > names {
-		rec.Detail = fmt.Sprintf("%d names in all", n)
-		rec.Names = rec.Names[:min(len(rec.Names), names)]
-		rec.Removed = rec.Removed[:min(len(rec.Removed), names)]
-	}
+	rec.LimitNames(names)
 	if k.hashAuditNames {
-		hide := func(name string) string { return fmt.Sprintf("%x", k.records.Keys().Lookup("audit", []byte(name))) }
-		rec.Names, rec.Removed = replaceAll(rec.Names, hide), replaceAll(rec.Removed, hide)
+		rec.Names, rec.Removed = replaceAll(rec.Names, k.auditHash), replaceAll(rec.Removed, k.auditHash)
+		rec.Called = ""
 	}
 	cutTexts(rec, text)
+}
+
+// auditHash returns what stands for a secret's name in a log without names.
+func (k *Keep) auditHash(name string) string {
+	return fmt.Sprintf("%x", k.records.Keys().Lookup("audit", []byte(name)))
 }
