@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
 )
@@ -102,5 +103,22 @@ func TestScrub(t *testing.T) {
 	s, err := c.Scrub(t.Context())
 	if err != nil || !s.Running || s.Done != 1 || s.Total != 2 || !s.PassedAt.IsZero() || len(s.Damage) != 1 {
 		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestAuditLog(t *testing.T) {
+	asked := ""
+	c := upkeepClient(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.Path + "?" + r.URL.RawQuery
+		w.Write([]byte(`{"records":[{"number":7,"action":"secrets.read","token":"influxd","names":["db"]}],"next":7,"last":9}`))
+	})
+	page, err := c.AuditLog(t.Context(), client.AuditQuery{
+		Org: "acme", Secret: "a&b", Action: "secrets.*", Since: time.Date(2026, 1, 31, 13, 0, 0, 0, time.FixedZone("", 3600)), After: 3, Limit: 5, Wait: time.Minute,
+	})
+	if err != nil || page.Next != 7 || page.Last != 9 || len(page.Records) != 1 || page.Records[0].Token != "influxd" {
+		t.Errorf("%+v, %v", page, err)
+	}
+	if want := "/api/v2/fluxkeep/audit?action=secrets.%2A&after=3&limit=5&org=acme&secret=a%26b&since=2026-01-31T12%3A00%3A00Z&wait=1m0s"; asked != want {
+		t.Errorf("requested %s, want %s", asked, want)
 	}
 }

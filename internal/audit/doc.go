@@ -6,7 +6,8 @@
 //
 // A [Record] describes an access. A [Log] writes records, and continues the
 // chain across restarts and rotated files. [Verify] proves that no line of a
-// log was changed, removed or inserted. [Tail] reads the end of a log.
+// log was changed, removed or inserted. [Tail] reads the end of a log, and
+// [Find] selects lines.
 //
 // The domain is the only caller that writes. It decides what to record, when a
 // record is required, and what to do when the log cannot be written. This

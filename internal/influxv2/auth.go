@@ -52,7 +52,11 @@ func (h *Handler) handler(fn func(*call) error) http.HandlerFunc {
 
 func originOf(r *http.Request) keep.Origin {
 	o := httpapi.OriginOf(r.Context())
-	return keep.Origin{Protocol: keep.InfluxDB, Remote: o.Remote, Network: o.Network, Request: o.Request, Trace: o.Trace}
+	protocol := keep.InfluxDB
+	if strings.HasPrefix(r.UserAgent(), "fluxkeep/") {
+		protocol = keep.CLI
+	}
+	return keep.Origin{Protocol: protocol, Remote: o.Remote, Network: o.Network, Request: o.Request, Trace: o.Trace}
 }
 
 // authenticate finds the caller by the token in the header or, without one, by

@@ -85,6 +85,7 @@ func (h *Handler) routes() []httpapi.Route {
 	api(get, "/fluxkeep/backup", (*call).backup)
 	api(get, "/fluxkeep/keys", (*call).keyStatus)
 	api(post, "/fluxkeep/keys/rotate", (*call).rotateKeys)
+	api(get, "/fluxkeep/audit", (*call).auditLog)
 	api(get, "/fluxkeep/scrub", (*call).scrubStatus)
 	api(post, "/fluxkeep/compact", (*call).compact)
 	return table

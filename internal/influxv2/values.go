@@ -39,7 +39,8 @@ func (c *call) getValues() error {
 	}
 	d, err := c.keep.Values(c.ctx(), c.caller, org, q.names, known)
 	if err == nil && d.Tag == known && q.wait > 0 {
-		if err = c.wait(org, known, q.wait); err == nil {
+		err = c.waiting(q.wait, func(ctx context.Context) error { return c.keep.Wait(ctx, c.caller, org, known) })
+		if err == nil {
 			d, err = c.keep.Values(c.ctx(), c.caller, org, q.names, known)
 		}
 	}
@@ -66,16 +67,23 @@ func (c *call) valuesQuery() (out valuesQuery, err error) {
 	}
 	out.names = q["name"]
 	if v := q.Get("wait"); v != "" {
-		if out.wait, err = time.ParseDuration(v); err != nil || out.wait < 0 || out.wait > maxWait {
-			return out, invalid("wait must be a duration from 0s to 5m, such as 30s")
+		if out.wait, err = parseWait(v); err != nil {
+			return out, err
 		}
 	}
 	return out, nil
 }
 
-// wait returns when the organization's secrets no longer match the tag, the
-// time is up, or the server stops.
-func (c *call) wait(org keep.ID, tag string, d time.Duration) error {
+func parseWait(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > maxWait {
+		return 0, invalid("wait must be a duration from 0s to 5m, such as 30s")
+	}
+	return d, nil
+}
+
+// waiting runs fn, whose context ends when the time is up or the server stops.
+func (c *call) waiting(d time.Duration, fn func(context.Context) error) error {
 	done, err := httpapi.ExchangeOf(c.ctx()).Wait()
 	if err != nil {
 		return err
@@ -95,7 +103,7 @@ func (c *call) wait(org keep.ID, tag string, d time.Duration) error {
 			}
 		}()
 	}
-	return c.keep.Wait(ctx, c.caller, org, tag)
+	return fn(ctx)
 }
 
 // extend extends a request's deadlines beyond the server's defaults, if the

@@ -21,6 +21,7 @@ const (
 	Vault    Protocol = "vault"
 	Influxd  Protocol = "influxd" // the influxd address: Vault's protocol with merging
 	Web      Protocol = "web"     // the web page
+	CLI      Protocol = "cli"     // InfluxDB's, spoken by Fluxkeep's own command line
 	offline  Protocol = "offline" // a command on a data folder, see Offline
 )
 

@@ -105,6 +105,11 @@ func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
 		if err := c.maySelf(); err != nil {
 			return err
 		}
+		token, err := t.dir.Token(c.Token)
+		if err != nil {
+			return err
+		}
+		rec.Organization, rec.Called = token.Org.String(), token.Description
 		return t.dir.DeleteToken(c.Token)
 	})
 }

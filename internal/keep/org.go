@@ -217,7 +217,7 @@ func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, descripti
 		if out, err = t.createOrg(acl.NewID(), name, description); err != nil {
 			return err
 		}
-		rec.Organization = out.ID.String()
+		rec.Organization, rec.Called = out.ID.String(), out.Name
 		if c.User != 0 {
 			return t.dir.PutMember(out.ID, c.User, Owner)
 		}
@@ -270,10 +270,16 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 // DeleteOrganization removes an organization with its members and all versions of
 // its secrets. Needs write on it.
 func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
-	return k.update(ctx, c.record("organizations.delete", id), func(t *tx) error {
+	rec := c.record("organizations.delete", id)
+	return k.update(ctx, rec, func(t *tx) error {
 		if err := c.mayChangeOrg(id); err != nil {
 			return err
 		}
+		o, err := t.dir.Organization(id)
+		if err != nil {
+			return err
+		}
+		rec.Called = o.Name
 		if err := t.dir.DeleteOrganization(id); err != nil {
 			return err
 		}

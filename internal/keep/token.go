@@ -204,7 +204,7 @@ func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, er
 		if err != nil {
 			return err
 		}
-		rec.Target = id.String()
+		rec.Target, rec.Called = id.String(), n.Description
 		return t.dir.AddToken(out)
 	})
 	return out, err
@@ -270,6 +270,7 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 		if u.Wrong != nil {
 			return u.Wrong
 		}
+		rec.Organization = token.Org.String()
 		token.Updated = t.Now
 		if u.Active != nil {
 			token.Active = *u.Active
@@ -291,9 +292,11 @@ func (k *Keep) DeleteToken(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = id.String()
 	return k.update(ctx, rec, func(t *tx) error {
-		if _, err := t.ownToken(&c, acl.Write, id); err != nil {
+		token, err := t.ownToken(&c, acl.Write, id)
+		if err != nil {
 			return err
 		}
+		rec.Organization, rec.Called = token.Org.String(), token.Description
 		return t.dir.DeleteToken(id)
 	})
 }

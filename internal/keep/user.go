@@ -118,6 +118,7 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 		if err := checkNewUserName(name); err != nil {
 			return err
 		}
+		rec.Called = name
 		return t.dir.PutAccount(directory.Account{User: out})
 	})
 	return out, err
@@ -184,6 +185,11 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}
+		a, err := t.dir.Account(id)
+		if err != nil {
+			return err
+		}
+		rec.Called = a.Name
 		return t.dir.DeleteUser(id)
 	})
 }

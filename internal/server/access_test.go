@@ -134,6 +134,8 @@ func influxAccess() []access {
 		{"GET /api/v2/fluxkeep/backup", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"GET /api/v2/fluxkeep/keys", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"POST /api/v2/fluxkeep/keys/rotate", "", "401 401 403 401 401 401 401 401 401 401 202", false},
+		{"GET /api/v2/fluxkeep/audit", "", "401 401 403 200 401 401 401 401 401 200 200", false},
+		{"GET /api/v2/fluxkeep/audit (?orgID={orgID})", "", "401 401 403 404 401 401 401 401 401 200 200", false},
 		{"GET /api/v2/fluxkeep/scrub", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"POST /api/v2/fluxkeep/compact", "", "401 401 403 401 401 401 401 401 401 401 204", false},
 	}
@@ -365,6 +367,9 @@ func (a *access) skips(p *person) bool {
 // request returns a row's request as a caller sends it.
 func (a *access) request(w *world, p *person, replace *strings.Replacer) *http.Request {
 	method, pattern, _ := strings.Cut(a.name(), " ")
+	if query := a.variation(); strings.HasPrefix(query, "?") {
+		pattern += query
+	}
 	r := httptest.NewRequest(method, replace.Replace(pattern), strings.NewReader(replace.Replace(a.body)))
 	if method == http.MethodPatch && strings.Contains(pattern, "/v1/") {
 		r.Header.Set("Content-Type", "application/merge-patch+json")

@@ -1,0 +1,352 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
+)
+
+// AuditQuery selects records of the audit log. Zero fields select all.
+type AuditQuery struct {
+	Organization     ID
+	OrganizationName string
+	User             ID
+	UserName         string
+	Token            ID
+	Secret           string // a secret's name
+	Action           string // also a prefix that ends with a star, as in "secrets.*"
+	Outcome          string
+	Protocol         string
+	Since            time.Time
+	Until            time.Time // exclusive
+	// Before and After are positions: numbers of lines, both exclusive. With After,
+	// reads of the log are left out, because whoever follows it makes them.
+	Before, After uint64
+	Limit         int // 0: no limit
+}
+
+// AuditRecord is a record with the names of its objects, "" if they are unknown.
+// Called is the name of the record's Target too, if that is a user or a token.
+type AuditRecord struct {
+	audit.Entry
+	OrganizationName string
+	UserName         string
+	TokenName        string // its description
+}
+
+// AuditPage is a part of the audit log.
+type AuditPage struct {
+	Records []AuditRecord // newest first
+	// Next is the Before of the next page, 0 if there is none. A page that has few
+	// records or none can still be followed by others.
+	Next uint64
+	// Last is the position of the log's last line: the After of a query for what
+	// follows.
+	Last uint64
+	// For operators: the last line up to which the store vouches for the log, and
+	// what is wrong with the lines that were read.
+	Checkpoint string
+	Damage     []string
+}
+
+// errAuditStream says that the log's lines are elsewhere.
+var errAuditStream = errorf(CodeUnprocessable, "the audit log is written to a stream, and can't be read here")
+
+const auditRead = "audit.read"
+
+// AuditLog returns records of the audit log, newest first. An operator reads all,
+// and an organization's owner those of the organization. To others the log, and to
+// owners the other organizations, look missing.
+func (k *Keep) AuditLog(ctx context.Context, c Caller, q AuditQuery) (AuditPage, error) {
+	rec := c.record(auditRead, q.Organization)
+	if q.Secret != "" {
+		rec.Names = []string{q.Secret}
+	}
+	if q.User != 0 {
+		rec.Target = q.User.String()
+	}
+	var a *auditReader
+	var found audit.Page
+	err := k.readUnaudited(ctx, func(v *view) (err error) {
+		a, err = v.auditReader(&c, q)
+		return err
+	})
+	if err == nil {
+		found, err = k.findAudit(ctx, a.query)
+	}
+	if err != nil {
+		return AuditPage{}, k.recordOutcome(rec, k.now(), domain(err))
+	}
+	if len(a.query.Organizations) == 1 {
+		rec.Organization = a.query.Organizations[0]
+	}
+	out := AuditPage{Next: found.Next, Last: found.Last}
+	if c.Operator() {
+		out.Damage = found.Damage
+		if at := k.vouchedAudit(); at.Seq > 0 {
+			out.Checkpoint = at.String()
+		}
+	}
+	err = k.read(ctx, rec, func(v *view) error {
+		a.view, out.Records = v, make([]AuditRecord, 0, len(found.Entries))
+		for _, e := range found.Entries {
+			r := AuditRecord{Entry: e}
+			if err := a.addNames(&r, found.Called); err != nil {
+				return err
+			}
+			texts := 0
+			for _, name := range append(r.Names, r.Removed...) {
+				texts += len(name)
+			}
+			if err := v.reserveItem(texts); err != nil {
+				return err
+			}
+			out.Records = append(out.Records, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return AuditPage{}, err
+	}
+	return out, nil
+}
+
+// WaitAudit returns when a record after q.After matches, or when ctx ends. It isn't
+// recorded as an access: the caller reads afterwards.
+func (k *Keep) WaitAudit(ctx context.Context, c Caller, q AuditQuery) error {
+	const period = time.Second
+	var a *auditReader
+	err := k.readUnaudited(ctx, func(v *view) (err error) {
+		a, err = v.auditReader(&c, q)
+		return err
+	})
+	for err == nil {
+		if k.log.Head().Seq > a.query.After {
+			var found audit.Page
+			if found, err = k.findAudit(ctx, a.query); err != nil || len(found.Entries) > 0 || found.Next != 0 {
+				break
+			}
+			a.query.After = max(a.query.After, found.Last)
+		}
+		if k.sleep(ctx, period) != nil {
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return k.recordOutcome(c.record(auditRead, q.Organization), k.now(), domain(err))
+	}
+	return nil
+}
+
+func (k *Keep) findAudit(ctx context.Context, q audit.Query) (audit.Page, error) {
+	page, err := k.log.Find(ctx, q)
+	if errors.Is(err, audit.ErrStream) {
+		err = errAuditStream
+	}
+	return page, err
+}
+
+// vouchedAudit returns the checkpoint in the store.
+func (k *Keep) vouchedAudit() audit.Checkpoint {
+	k.outbox.flush.Lock()
+	defer k.outbox.flush.Unlock()
+	return k.outbox.stored
+}
+
+// auditReader is a caller's view of the audit log.
+type auditReader struct {
+	*view
+	c     *Caller
+	owned []ID // an owner's organizations; nil for an operator
+	query audit.Query
+	names map[auditObject]string
+}
+
+// auditObject is an object that a record names by its ID.
+type auditObject struct{ kind, id string }
+
+const (
+	auditOrganization = "organizations"
+	auditUser         = "users"
+	auditToken        = "tokens"
+)
+
+// auditReader authorizes a query and finds the objects that it names.
+func (v *view) auditReader(c *Caller, q AuditQuery) (*auditReader, error) {
+	a := &auditReader{view: v, c: c, names: map[auditObject]string{}}
+	if !c.Operator() {
+		if c.inactive {
+			return nil, ErrTokenInactive
+		}
+		if a.owned = c.owned(); len(a.owned) == 0 {
+			return nil, ErrNotOperator
+		}
+	}
+	org := q.Organization
+	if org == 0 && q.OrganizationName != "" {
+		var err error
+		if org, err = v.dir.FindOrganization(q.OrganizationName); err != nil {
+			return nil, err
+		}
+		if org == 0 || !a.reads(org) {
+			return nil, unknownOrgName(q.OrganizationName)
+		}
+	}
+	if org != 0 && !a.reads(org) {
+		return nil, ErrOrganizationNotFound
+	}
+	user := q.User
+	if user == 0 && q.UserName != "" {
+		var err error
+		if user, err = v.dir.UserNamed(q.UserName); err != nil {
+			return nil, err
+		}
+		if user != 0 {
+			visible, err := a.seesUser(user)
+			if err != nil {
+				return nil, err
+			}
+			if !visible {
+				user = 0
+			}
+		}
+		if user == 0 {
+			return nil, ErrUserNotFound
+		}
+	}
+	a.query = audit.Query{
+		Action: q.Action, Outcome: q.Outcome, Protocol: q.Protocol, Since: q.Since, Until: q.Until,
+		Before: q.Before, After: q.After, Limit: q.Limit,
+	}
+	if q.After != 0 {
+		a.query.Ignore = auditRead
+	}
+	if user != 0 {
+		a.query.User = user.String()
+	}
+	if q.Token != 0 {
+		a.query.Token = q.Token.String()
+	}
+	if q.Secret != "" {
+		// Each in the form that redact gives it.
+		hash := v.k.auditHash(q.Secret)
+		a.query.Secret = []string{q.Secret, shortened(q.Secret, refusedText), hash}
+	}
+	switch {
+	case org != 0:
+		a.query.Organizations = []string{org.String()}
+	default:
+		for _, id := range a.owned {
+			a.query.Organizations = append(a.query.Organizations, id.String())
+		}
+	}
+	return a, nil
+}
+
+// owned returns the organizations in which the caller has all permissions of an
+// owner.
+func (c *Caller) owned() []ID {
+	if c.Limited() {
+		return nil
+	}
+	var out []ID
+	for _, p := range c.Permissions() {
+		id := p.Resource.OrgID
+		if id != 0 && !slices.Contains(out, id) && c.Permissions().AllowsAll(acl.Owner(id)) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// reads reports whether the caller reads the records of an organization.
+func (a *auditReader) reads(org ID) bool { return a.owned == nil || slices.Contains(a.owned, org) }
+
+// seesUser reports whether the caller may know a user's name: everybody sees the
+// members of their own organizations.
+func (a *auditReader) seesUser(user ID) (bool, error) {
+	if a.c.mayUser(acl.Read, user) == nil {
+		return true, nil
+	}
+	for _, org := range a.owned {
+		role, err := a.dir.Role(org, user)
+		if err = a.dir.SkipDamaged(err); err != nil || role != "" {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// addNames adds the names of a record's objects. called has the names of deleted
+// objects, by their IDs.
+func (a *auditReader) addNames(r *AuditRecord, called map[string]string) error {
+	kind, _, _ := strings.Cut(r.Action, ".")
+	if kind == "members" {
+		kind = auditUser
+	}
+	for _, o := range []struct {
+		auditObject
+		to *string
+	}{
+		{auditObject{auditOrganization, r.Organization}, &r.OrganizationName},
+		{auditObject{auditUser, r.User}, &r.UserName},
+		{auditObject{auditToken, r.Token}, &r.TokenName},
+		{auditObject{kind, r.Target}, &r.Called},
+	} {
+		if *o.to != "" || o.id == "" {
+			continue
+		}
+		name, known := a.names[o.auditObject]
+		if !known {
+			var err error
+			if name, err = a.name(o.auditObject); err != nil {
+				return err
+			}
+			a.names[o.auditObject] = name
+		}
+		if name == "" && a.owned == nil {
+			name = called[o.id]
+		}
+		*o.to = name
+	}
+	return nil
+}
+
+// name returns the name of an object, "" if it is unknown to the caller.
+func (a *auditReader) name(o auditObject) (name string, err error) {
+	id, err := acl.ParseID(o.id)
+	if err != nil {
+		return "", nil
+	}
+	switch o.kind {
+	case auditOrganization:
+		var org Organization
+		org, err = a.dir.Organization(id)
+		name = org.Name
+	case auditUser:
+		visible, verr := a.seesUser(id)
+		if verr != nil || !visible {
+			return "", verr
+		}
+		var user User
+		user, err = a.dir.User(id)
+		name = user.Name
+	case auditToken:
+		var token Token
+		if token, err = a.dir.Token(id); err == nil && a.reads(token.Org) {
+			name = token.Description
+		}
+	}
+	if CodeOf(err) == CodeNotFound {
+		err = nil
+	}
+	return name, a.dir.SkipDamaged(err)
+}
