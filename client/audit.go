@@ -32,8 +32,8 @@ type AuditQuery struct {
 // AuditPage is a part of the audit log.
 type AuditPage struct {
 	Records []AuditRecord `json:"records"` // newest first
-	// Next is the Before of the next page, 0 if there is none. A page that has
-	// few records or none can still be followed by others.
+	// Next is the Before of the next page, 0 after the last page. A page with few records
+	// or none isn't necessarily the last.
 	Next uint64 `json:"next,omitempty"`
 	// Last is the number of the log's last record.
 	Last uint64 `json:"last"`

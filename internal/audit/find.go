@@ -55,8 +55,8 @@ type Query struct {
 // Page is the result of a query.
 type Page struct {
 	Entries []Entry // newest first
-	// Next is the Before of the query for the next page, 0 if there is none. A
-	// page may have few entries or none, and still be followed by others.
+	// Next is the Before of the query for the next page, 0 after the last page. A
+	// page with few entries or none isn't necessarily the last.
 	Next uint64
 	// Last is the number of the log's last line.
 	Last uint64

@@ -42,14 +42,15 @@ type AuditRecord struct {
 // AuditPage is a part of the audit log.
 type AuditPage struct {
 	Records []AuditRecord // newest first
-	// Next is the Before of the next page, 0 if there is none. A page that has few
-	// records or none can still be followed by others.
+	// Next is the Before of the next page, 0 after the last page. A page with
+	// few records or none isn't necessarily the last.
 	Next uint64
 	// Last is the position of the log's last line: the After of a query for what
 	// follows.
 	Last uint64
-	// For operators: the last line up to which the store vouches for the log, and
-	// what is wrong with the lines that were read.
+	// Checkpoint is the last line up to which the store vouches for the log, and
+	// Damage lists what is wrong with the lines that were read. Both are for
+	// operators.
 	Checkpoint string
 	Damage     []string
 }

@@ -37,8 +37,10 @@ func TestAuditLogNamesObjects(t *testing.T) {
 	if _, err := k.Change(t.Context(), writer, k.Org, set("db", "x")); err != nil {
 		t.Fatal(err)
 	}
-	for name, gone := range map[string]bool{"as they are": false, "and from the log, once they are deleted": true} {
+	for _, gone := range []bool{false, true} {
+		name := "from the directory"
 		if gone {
+			name = "from the log, once they are deleted"
 			if err := k.DeleteToken(t.Context(), op, token.ID); err != nil {
 				t.Fatal(err)
 			}
