@@ -2,7 +2,6 @@ package audit
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -60,8 +59,8 @@ type Page struct {
 	Next uint64
 	// Last is the number of the log's last line.
 	Last uint64
-	// Called has the names of objects in lines about their creation or deletion,
-	// selected or not, by the objects' IDs.
+	// Called has the sealed names of objects in lines about their creation or
+	// deletion, selected or not, by the objects' IDs.
 	Called map[string]string
 	// Damage says which of the lines read are not as they were written.
 	Damage []string
@@ -338,8 +337,7 @@ func (f *finder) name(line []byte) {
 	if f.page.Called == nil {
 		f.page.Called = make(map[string]string)
 	}
-	// The newest name counts, which is read first.
-	if id := cmp.Or(e.Target, e.Organization); f.page.Called[id] == "" {
+	if id := e.Object(); f.page.Called[id] == "" { // the newest, which is read first
 		f.page.Called[id] = e.Called
 	}
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -45,7 +46,7 @@ type Record struct {
 	Names   []string `json:"names,omitempty"`   // secrets read or set
 	Removed []string `json:"removed,omitempty"` // secrets deleted
 	Target  string   `json:"target,omitempty"`  // the ID of any other object
-	Called  string   `json:"called,omitempty"`  // the name of the object that was created or deleted
+	Called  string   `json:"called,omitempty"`  // the sealed name of the object that was created or deleted
 	Count   uint64   `json:"count,omitempty"`   // number of equal accesses that share this record, if more than one
 	Detail  string   `json:"detail,omitempty"`
 
@@ -136,6 +137,9 @@ func cutFor(body []byte) (own []byte, taken bool) {
 	}
 	return append(bytes.Clone(body[:i]), '}'), true
 }
+
+// Object returns the ID of the object that Called is the name of.
+func (r *Record) Object() string { return cmp.Or(r.Target, r.Organization) }
 
 // namesInAll ends the Detail of a record that does not have all names.
 const namesInAll = " names in all"

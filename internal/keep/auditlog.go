@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -289,6 +290,7 @@ func (a *auditReader) seesUser(user ID) (bool, error) {
 // addNames adds the names of a record's objects. called has the names of deleted
 // objects, by their IDs.
 func (a *auditReader) addNames(r *AuditRecord, called map[string]string) error {
+	r.Called = a.k.openCalled(r.Object(), r.Called)
 	kind, _, _ := strings.Cut(r.Action, ".")
 	if kind == "members" {
 		kind = auditUser
@@ -314,12 +316,42 @@ func (a *auditReader) addNames(r *AuditRecord, called map[string]string) error {
 			a.names[o.auditObject] = name
 		}
 		if name == "" && a.owned == nil {
-			name = called[o.id]
+			name = a.k.openCalled(o.id, called[o.id])
 		}
 		*o.to = name
 	}
 	return nil
 }
+
+// The log has the names of objects that were created or deleted, so that records
+// of a deleted one can be understood. Unlike the names of secrets, they are sealed,
+// and are lost when the data key that sealed them is removed after a rotation.
+
+// setCalled sets the name of a record's object.
+func (k *Keep) setCalled(rec *audit.Record, name string) error {
+	const most = 256 // bytes; a description has no limit
+	sealed, err := k.records.Keys().Seal([]byte(shortened(name, most)), calledPlace(rec.Object()))
+	rec.Called = base64.StdEncoding.EncodeToString(sealed)
+	return err
+}
+
+// openCalled returns the name that setCalled sealed, "" if there is none.
+func (k *Keep) openCalled(id, called string) string {
+	if called == "" {
+		return ""
+	}
+	sealed, err := base64.StdEncoding.DecodeString(called)
+	if err != nil {
+		return ""
+	}
+	name, err := k.records.Keys().Open(sealed, calledPlace(id))
+	if err != nil {
+		return ""
+	}
+	return string(name)
+}
+
+func calledPlace(id string) []byte { return []byte("audit-name\x00" + id) }
 
 // name returns the name of an object, "" if it is unknown to the caller.
 func (a *auditReader) name(o auditObject) (name string, err error) {

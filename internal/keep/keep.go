@@ -335,6 +335,7 @@ func (k *Keep) updateUnaudited(ctx context.Context, fn func(*tx) error) error {
 // If the record can't be written, it returns that error instead.
 func (k *Keep) recordOutcome(rec *audit.Record, now time.Time, err error) error {
 	rec.ID, rec.Time, rec.Outcome = k.ids.Next(), now, audit.Allowed
+	rec.Called = "" // nothing was created or deleted
 	if err != nil {
 		code := CodeOf(err)
 		rec.Code = string(code)
@@ -387,7 +388,6 @@ func (k *Keep) redact(rec *audit.Record) {
 	rec.LimitNames(names)
 	if k.hashAuditNames {
 		rec.Names, rec.Removed = replaceAll(rec.Names, k.auditHash), replaceAll(rec.Removed, k.auditHash)
-		rec.Called = ""
 	}
 	cutTexts(rec, text)
 }

@@ -109,7 +109,10 @@ func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
 		if err != nil {
 			return err
 		}
-		rec.Organization, rec.Called = token.Org.String(), token.Description
+		rec.Organization = token.Org.String()
+		if err := t.k.setCalled(rec, token.Description); err != nil {
+			return err
+		}
 		return t.dir.DeleteToken(c.Token)
 	})
 }

@@ -217,7 +217,10 @@ func (k *Keep) CreateOrganization(ctx context.Context, c Caller, name, descripti
 		if out, err = t.createOrg(acl.NewID(), name, description); err != nil {
 			return err
 		}
-		rec.Organization, rec.Called = out.ID.String(), out.Name
+		rec.Organization = out.ID.String()
+		if err := t.k.setCalled(rec, out.Name); err != nil {
+			return err
+		}
 		if c.User != 0 {
 			return t.dir.PutMember(out.ID, c.User, Owner)
 		}
@@ -279,7 +282,9 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 		if err != nil {
 			return err
 		}
-		rec.Called = o.Name
+		if err := t.k.setCalled(rec, o.Name); err != nil {
+			return err
+		}
 		if err := t.dir.DeleteOrganization(id); err != nil {
 			return err
 		}

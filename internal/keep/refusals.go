@@ -191,7 +191,7 @@ func (k *Keep) recordRefusals(all bool) error {
 func cutTexts(rec *audit.Record, most int) {
 	shorten := func(text string) string { return shortened(text, most) }
 	rec.Names, rec.Removed = replaceAll(rec.Names, shorten), replaceAll(rec.Removed, shorten)
-	for _, text := range []*string{&rec.Target, &rec.Called, &rec.Detail, &rec.Remote, &rec.Request, &rec.Trace} {
+	for _, text := range []*string{&rec.Target, &rec.Detail, &rec.Remote, &rec.Request, &rec.Trace} {
 		*text = shortened(*text, most)
 	}
 }

@@ -204,7 +204,10 @@ func (k *Keep) CreateToken(ctx context.Context, c Caller, n NewToken) (Token, er
 		if err != nil {
 			return err
 		}
-		rec.Target, rec.Called = id.String(), n.Description
+		rec.Target = id.String()
+		if err := t.k.setCalled(rec, n.Description); err != nil {
+			return err
+		}
 		return t.dir.AddToken(out)
 	})
 	return out, err
@@ -296,7 +299,10 @@ func (k *Keep) DeleteToken(ctx context.Context, c Caller, id ID) error {
 		if err != nil {
 			return err
 		}
-		rec.Organization, rec.Called = token.Org.String(), token.Description
+		rec.Organization = token.Org.String()
+		if err := t.k.setCalled(rec, token.Description); err != nil {
+			return err
+		}
 		return t.dir.DeleteToken(id)
 	})
 }

@@ -118,7 +118,9 @@ func (k *Keep) CreateUser(ctx context.Context, c Caller, name string, active boo
 		if err := checkNewUserName(name); err != nil {
 			return err
 		}
-		rec.Called = name
+		if err := t.k.setCalled(rec, name); err != nil {
+			return err
+		}
 		return t.dir.PutAccount(directory.Account{User: out})
 	})
 	return out, err
@@ -189,7 +191,9 @@ func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 		if err != nil {
 			return err
 		}
-		rec.Called = a.Name
+		if err := t.k.setCalled(rec, a.Name); err != nil {
+			return err
+		}
 		return t.dir.DeleteUser(id)
 	})
 }
