@@ -171,6 +171,23 @@ func TestRequests(t *testing.T) {
 			"GET /api/v2/orgs/2/secrets/history", 200, `{"versions":[{"version":7,"added":["a"],"count":3,"pinned":true,"rolledBackTo":5,"deletedAt":"2026-03-01T09:30:00Z"}]}`,
 			[]client.Version{{Number: 7, Added: []string{"a"}, Count: 3, Pinned: true, RolledBackTo: 5, DeletedAt: when}},
 		}, {
+			"readers",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.Readers(ctx, "2", "a", "b c") },
+			"GET /api/v2/orgs/2/secrets/readers?name=a&name=b+c", 200, `{"secrets":[{"name":"a","readers":[{"tokenID":"3","readAt":"2026-03-01T09:30:00Z","protocol":"vault","version":7,"outdated":true}]}]}`,
+			[]client.SecretReaders{{Name: "a", Readers: []client.SecretReader{{TokenID: "3", ReadAt: when, Protocol: "vault", Version: 7, Outdated: true}}}},
+		}, {
+			"uses of tokens",
+			func(ctx context.Context, c *client.Client) (any, error) {
+				return c.TokenUses(ctx, client.TokenFilter{OrgID: "2"})
+			},
+			"GET /api/v2/authorizations/uses?orgID=2", 200, `{"uses":[{"tokenID":"3","usedAt":"2026-03-01T09:30:00Z","protocol":"vault"}]}`,
+			[]client.TokenUse{{TokenID: "3", UsedAt: when, Protocol: "vault"}},
+		}, {
+			"last readers",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.Readers(ctx, "2") },
+			"GET /api/v2/orgs/2/secrets/readers", 200, `{"secrets":[]}`,
+			[]client.SecretReaders{},
+		}, {
 			"rollback",
 			func(ctx context.Context, c *client.Client) (any, error) { return c.Rollback(ctx, "2", 5) },
 			`POST /api/v2/orgs/2/secrets/rollback {"version":5}`, 200, `{"version":8,"changed":true}`, client.WriteResult{Version: 8, Changed: true},

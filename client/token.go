@@ -91,6 +91,23 @@ func (c *Client) Token(ctx context.Context, id string) (Token, error) {
 	return out, err
 }
 
+// TokenUse is the last use of a token.
+type TokenUse struct {
+	TokenID  string    `json:"tokenID"`
+	UsedAt   time.Time `json:"usedAt"` // up to a minute before the last use
+	Protocol string    `json:"protocol"`
+}
+
+// TokenUses returns the last use of each token that matches the filter, that the caller
+// may read, and that was used.
+func (c *Client) TokenUses(ctx context.Context, f TokenFilter) ([]TokenUse, error) {
+	var out struct {
+		Uses []TokenUse `json:"uses"`
+	}
+	err := c.get(ctx, &out, values("orgID", f.OrgID, "userID", f.UserID), "authorizations", "uses")
+	return out.Uses, err
+}
+
 // NewToken describes a token to create.
 type NewToken struct {
 	OrgID       string       `json:"orgID"`            // required

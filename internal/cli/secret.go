@@ -25,6 +25,7 @@ Values never appear on a terminal or in the shell's history unless you ask for i
 		newSecretGetCommand(r),
 		newSecretDeleteCommand(r),
 		newSecretHistoryCommand(r),
+		newSecretReadersCommand(r),
 		newSecretRollbackCommand(r),
 		newSecretUnpinCommand(r),
 		newSecretImportCommand(r),

@@ -3,6 +3,7 @@ package cli
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
@@ -18,8 +19,8 @@ func newSecretDeleteCommand(r *remote) *cobra.Command {
 nothing is an error; a name that doesn't exist is not. "fluxkeep secret rollback" brings
 deleted secrets back while an earlier version is still stored.
 
-The command asks for confirmation unless you give --yes; without a terminal, --yes is
-required.`,
+The command names those who read the secrets in the last 30 days, and asks for
+confirmation, unless you give --yes; without a terminal, --yes is required.`,
 		Example: `  fluxkeep secret delete db_password
   fluxkeep secret delete 'old_*' older_key --yes`,
 		Args:              arguments(1, -1),
@@ -32,6 +33,11 @@ required.`,
 			names, err := expand(cmd, s, org, patterns)
 			if err != nil {
 				return err
+			}
+			if !yes && interactive(cmd) {
+				for _, read := range recentReaders(cmd, s, org.ID, names, time.Now()) {
+					prompt(cmd, read+"\n")
+				}
 			}
 			if err := confirm(cmd, yes, "Delete %s of %s: %s?", count(len(names), "secret"), printable(org.Name), some(names, 10)); err != nil {
 				return err

@@ -34,11 +34,56 @@ to some names and to some time.`,
 }
 
 func (r *remote) printTokens(cmd *cobra.Command, value any, tokens ...client.Token) error {
-	t := table{header: []string{"ID", "DESCRIPTION", "USER", "ORGANIZATION", "MAY", "NAMES", "STATUS", "EXPIRES"}}
+	t := table{header: tokenHeader}
 	for _, k := range tokens {
-		t.add(k.ID, k.ID, k.Description, k.User, k.Org, permissionsOf(k), strings.Join(k.Names, " "), statusOf(k, time.Now()), formatTime(k.ExpiresAt))
+		t.add(k.ID, tokenCells(k)...)
 	}
 	return r.print(cmd, value, &t)
+}
+
+var tokenHeader = []string{"ID", "DESCRIPTION", "USER", "ORGANIZATION", "MAY", "NAMES", "STATUS", "EXPIRES"}
+
+func tokenCells(k client.Token) []string {
+	return []string{k.ID, k.Description, k.User, k.Org, permissionsOf(k), strings.Join(k.Names, " "), statusOf(k, time.Now()), formatTime(k.ExpiresAt)}
+}
+
+// listedToken is a token with its last use.
+type listedToken struct {
+	client.Token
+	LastUsedAt   time.Time `json:"lastUsedAt,omitzero"`
+	LastProtocol string    `json:"lastProtocol,omitempty"`
+}
+
+// listTokens prints tokens with their last uses; nil uses are unknown.
+func (r *remote) listTokens(cmd *cobra.Command, tokens []client.Token, uses map[string]client.TokenUse) error {
+	list := make([]listedToken, len(tokens))
+	t := table{header: append(slices.Clone(tokenHeader), "LAST USED")}
+	for i, k := range tokens {
+		use, used := uses[k.ID]
+		list[i] = listedToken{k, use.UsedAt, use.Protocol}
+		last := ""
+		switch {
+		case used:
+			last = formatTime(use.UsedAt.Truncate(time.Second)) + " (" + use.Protocol + ")"
+		case uses != nil:
+			last = "never"
+		}
+		t.add(k.ID, append(tokenCells(k), last)...)
+	}
+	return r.print(cmd, list, &t)
+}
+
+// lastUses returns the last uses of tokens by ID, nil if the server can't tell.
+func (s *session) lastUses(cmd *cobra.Command, f client.TokenFilter) map[string]client.TokenUse {
+	uses, err := s.TokenUses(cmd.Context(), f)
+	if err != nil {
+		return nil
+	}
+	byID := make(map[string]client.TokenUse, len(uses))
+	for _, u := range uses {
+		byID[u.TokenID] = u
+	}
+	return byID
 }
 
 // statusOf returns a token's status. The server reports an expired token as
@@ -109,7 +154,7 @@ them. --quiet prints their IDs.`,
 			if err != nil {
 				return err
 			}
-			return r.printTokens(cmd, orEmpty(tokens), tokens...)
+			return r.listTokens(cmd, tokens, s.lastUses(cmd, f))
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -14,6 +15,7 @@ import (
 type Identity struct {
 	User        ID
 	Token       ID // zero for a session
+	Org         ID // the token's
 	Parent      ID // for a login token, the token it represents; else zero
 	Inactive    bool
 	Permissions acl.Set
@@ -22,6 +24,9 @@ type Identity struct {
 	Wall        time.Time // the login token's, else zero
 	// The IDs as text, "" for zero, formatted once rather than on every request.
 	UserText, TokenText, ParentText string
+
+	// Noted is for the caller who remembers when the token was used.
+	Noted atomic.Uint64
 
 	until time.Time // when it must be looked up again; zero: never
 }
@@ -51,7 +56,7 @@ func (d Reader) identityOf(t Token) (*Identity, error) {
 		return nil, ErrUnauthenticated
 	}
 	i := &Identity{
-		User: t.User, Token: t.ID, Inactive: !t.Active,
+		User: t.User, Token: t.ID, Org: t.Org, Inactive: !t.Active,
 		Permissions: commonFirst(t.Permissions), Names: t.Names, Expires: t.Expires, Wall: t.Wall, until: t.Expires,
 		UserText: t.User.String(), TokenText: t.ID.String(),
 	}

@@ -64,16 +64,18 @@ func (h *Handler) routes() []httpapi.Route {
 	secret(patch, "/values", (*call).patchValues)
 	secret(put, "/values", (*call).putValues)
 	secret(get, "/history", (*call).history)
+	secret(get, "/readers", (*call).readers)
 	secret(post, "/rollback", (*call).rollback)
 	secret(post, "/dismiss", (*call).unpin)
 	// These words are also valid names of secrets. A longer pattern takes
 	// precedence over {secretID}.
-	for _, name := range []string{"delete", "values", "history", "rollback", "dismiss"} {
+	for _, name := range []string{"delete", "values", "history", "readers", "rollback", "dismiss"} {
 		secret(del, "/"+name, func(c *call) error { return c.deleteNamed(name) })
 	}
 
 	api(get, "/authorizations", (*call).listTokens)
 	api(post, "/authorizations", (*call).createToken)
+	api(get, "/authorizations/uses", (*call).tokenUses) // not in InfluxDB
 	api(get, "/authorizations/{authID}", (*call).getToken)
 	api(patch, "/authorizations/{authID}", (*call).updateToken)
 	api(del, "/authorizations/{authID}", (*call).deleteToken)

@@ -148,21 +148,54 @@ func (c *call) respondToken(status int, t *keep.Token) error {
 	return c.respond(status, answer)
 }
 
-func (c *call) listTokens() error {
+func (c *call) tokenFilter() (f keep.TokenFilter, err error) {
 	q, err := c.query()
 	if err != nil {
-		return err
+		return f, err
 	}
-	var f keep.TokenFilter
 	for _, p := range []struct {
 		name string
 		id   *keep.ID
 	}{{"userID", &f.User}, {"orgID", &f.Org}, {"id", &f.ID}} {
 		if *p.id, err = optionalID(q, p.name, ""); err != nil {
-			return err
+			return f, err
 		}
 	}
 	f.UserName, f.OrgName = q.Get("user"), q.Get("org")
+	return f, nil
+}
+
+type usesBody struct {
+	Uses []useBody `json:"uses"`
+}
+
+type useBody struct {
+	TokenID  keep.ID       `json:"tokenID"`
+	UsedAt   time.Time     `json:"usedAt"`
+	Protocol keep.Protocol `json:"protocol"`
+}
+
+func (c *call) tokenUses() error {
+	f, err := c.tokenFilter()
+	if err != nil {
+		return err
+	}
+	uses, err := c.keep.TokenUses(c.ctx(), c.caller, f)
+	if err != nil {
+		return err
+	}
+	out := usesBody{make([]useBody, len(uses))}
+	for i, u := range uses {
+		out.Uses[i] = useBody{u.Token, u.Time, u.Protocol}
+	}
+	return c.respondList(out)
+}
+
+func (c *call) listTokens() error {
+	f, err := c.tokenFilter()
+	if err != nil {
+		return err
+	}
 	tokens, err := c.keep.Tokens(c.ctx(), c.caller, f)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 func (k *Keep) Authenticate(ctx context.Context, o Origin, value string) (Caller, error) {
 	if k.log.Err() == nil {
 		if i, ok := k.directory.KnownToken(value); ok && !k.clock.After(i.Wall) {
+			k.activity.noteUse(i, o.Protocol, k.now)
 			return newCaller(o, i), nil
 		}
 	}
@@ -33,6 +34,7 @@ func (k *Keep) lookUp(ctx context.Context, o Origin, value string) (Caller, erro
 		if k.clock.After(i.Wall) {
 			return ErrUnauthenticated
 		}
+		k.activity.noteUse(i, o.Protocol, k.now)
 		c = newCaller(o, i)
 		return nil
 	})
@@ -78,6 +80,7 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 		renew = s.Due(v.Now)
 		c = newCaller(o, i)
 		c.session = h
+		k.activity.noteUse(i, o.Protocol, k.now)
 		if s.Token == 0 {
 			c.hasSession, c.expires = true, s.Expires
 		}

@@ -135,6 +135,8 @@ func (c *checker) decode(k, plain []byte) error {
 	switch record.TableOf(k) {
 	case record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableClock, record.TableBackup:
 		return json.Unmarshal(plain, new(json.RawMessage))
+	case record.TableActivity:
+		return json.Unmarshal(plain, new(activityRecord))
 	case record.TableImported:
 		return json.Unmarshal(plain, new(pastRecord))
 	case record.TableRoot, record.TableDirectory:

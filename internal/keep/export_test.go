@@ -23,6 +23,25 @@ func (k *Keep) DropCaches() {
 	k.maps.ClearCaches()
 }
 
+// SaveActivity does at once what k does once a minute.
+func (k *Keep) SaveActivity(ctx context.Context) error { return k.saveActivity(ctx) }
+
+// NoteReads is the part of a read that remembers the reader, n times.
+func (k *Keep) NoteReads(c Caller, org ID, n int, names ...string) {
+	read := lastRead{at: k.now()}
+	for range n {
+		k.activity.noteRead(&c, org, read, names)
+	}
+}
+
+// RecentReads returns how many reads are in memory.
+func (k *Keep) RecentReads() (n int) {
+	for _, s := range k.activity.recent {
+		n += len(s.reads)
+	}
+	return n
+}
+
 // ContainsNames reports whether a token for some patterns may create one for others.
 func ContainsNames(own, patterns []string) bool {
 	c := Caller{names: own}

@@ -91,6 +91,7 @@ type Keep struct {
 	refusals    *refusals
 	lineBuffers sync.Pool // of *[]byte, for audit records
 	watchers    watchers
+	activity    *activity
 
 	// These have caches; their DESIGN.md files say why no cache is ever stale.
 	maps      *secretmap.Maps
@@ -128,6 +129,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		limiter:        newAttemptLimiter(),
 		refusals:       newRefusals(c.SingleRefusals),
 		reserve:        c.Reserve,
+		activity:       newActivity(),
 	}
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
@@ -174,7 +176,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		return nil, err
 	}
 	k.done.Go(func() { k.drainOutbox(background) })
-	k.done.Go(func() { k.keepClock(background) })
+	k.done.Go(func() { k.saveRegularly(background) })
 	k.done.Go(func() { k.sweepExpired(background) })
 	k.done.Go(func() { k.rotate(background) })
 	k.done.Go(func() { k.warnMisplaced(background) })
@@ -204,9 +206,7 @@ func (k *Keep) resume(ctx context.Context) error {
 func (k *Keep) Close() error {
 	k.stop()
 	k.done.Wait()
-	if err := k.saveClock(context.Background(), 1); err != nil {
-		k.logger.Debug("the time can't be saved", "error", err)
-	}
+	k.save(context.Background(), 1)
 	err := k.recordRefusals(true)
 	if err != nil {
 		err = fmt.Errorf("record counted refusals: %w", err)

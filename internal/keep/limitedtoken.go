@@ -25,11 +25,14 @@ func (c *Caller) ends() bool { return !c.hasSession && !c.expires.IsZero() }
 
 // sees reports whether the caller's token includes this name. It doesn't check
 // permissions.
-func (c *Caller) sees(name string) bool {
-	if len(c.names) == 0 {
+func (c *Caller) sees(name string) bool { return fitsNames(c.names, name) }
+
+// fitsNames reports whether a token with these patterns includes a name.
+func fitsNames(patterns []string, name string) bool {
+	if len(patterns) == 0 {
 		return true
 	}
-	for _, p := range c.names {
+	for _, p := range patterns {
 		if matchName(p, name) {
 			return true
 		}

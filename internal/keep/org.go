@@ -7,6 +7,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/directory"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
 // Organization owns secrets.
@@ -286,6 +287,9 @@ func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 			return err
 		}
 		if err := t.dir.DeleteOrganization(id); err != nil {
+			return err
+		}
+		if err := t.w.Delete(record.Key(record.TableActivity, id)); err != nil {
 			return err
 		}
 		return t.k.maps.Delete(t.w, id)

@@ -76,6 +76,7 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) 
 // Needs read on the organization's secrets.
 func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (Document, error) {
 	var out Document
+	var read lastRead
 	rec := c.record("secrets.read", org)
 	err := k.read(ctx, rec, func(v *view) error {
 		m, err := v.readableMap(&c, org)
@@ -88,17 +89,23 @@ func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (
 		if rec.Version = version; version == 0 {
 			rec.Version = m.Map.Current()
 		}
+		read = lastRead{m.ID(), v.Now, rec.Version, c.Origin.Protocol}
 		return nil
 	})
+	if err == nil && len(out.Secrets) > 0 {
+		k.activity.noteRead(&c, org, read, nil)
+	}
 	return out, err
 }
 
 // Values returns the current values of the names, of all if names is nil; it omits
 // names that don't exist. If tag is current, nothing has changed, and Values
-// returns a Document with that Tag and no secrets. Needs read on the organization's
-// secrets.
+// returns a Document with that Tag and no secrets; this too counts as a read. Needs
+// read on the organization's secrets.
 func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag string) (Document, error) {
 	var out Document
+	var read lastRead
+	has := names
 	rec := c.record("secrets.read", org)
 	err := k.read(ctx, rec, func(v *view) error {
 		m, err := v.readableMap(&c, org)
@@ -107,11 +114,22 @@ func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag
 		}
 		rec.Version = m.Map.Current()
 		out = Document{Tag: m.Tag()}
-		if m.Empty() || out.Tag == tag {
+		if m.Empty() {
+			has = []string{}
+			return nil
+		}
+		read = lastRead{m.ID(), v.Now, rec.Version, c.Origin.Protocol}
+		if out.Tag == tag {
 			return nil
 		}
 		out, rec.Names, err = m.document(0, names)
+		if names != nil {
+			has = rec.Names
+		}
 		return err
 	})
+	if err == nil {
+		k.activity.noteRead(&c, org, read, has)
+	}
 	return out, err
 }

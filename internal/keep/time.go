@@ -7,10 +7,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
-// clockPeriod is the interval at which the latest time is saved, and so the most
-// that is lost if the process is killed.
-const clockPeriod = time.Minute
-
 // clockRecord is the latest time that the store has seen.
 type clockRecord struct {
 	Latest time.Time `json:"latest"`
@@ -43,21 +39,6 @@ func (k *Keep) saveClock(ctx context.Context, period time.Duration) error {
 		k.clockSaved = latest
 	}
 	return err
-}
-
-func (k *Keep) keepClock(ctx context.Context) {
-	tick := time.NewTicker(clockPeriod)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := k.saveClock(ctx, clockPeriod); err != nil && ctx.Err() == nil {
-			k.logger.Debug("the time can't be saved now", "error", err)
-		}
-	}
 }
 
 // Now returns the time for expiration.

@@ -3,6 +3,8 @@ package keep
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,32 +96,78 @@ const (
 // Tokens returns the tokens that match the filter and that the caller may read.
 func (k *Keep) Tokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, error) {
 	var out []Token
-	err := k.read(ctx, c.record("tokens.list", f.Org), func(v *view) error {
-		out = nil
-		f, found, err := v.resolve(&c, f)
-		if err != nil || !found {
+	err := k.read(ctx, c.record("tokens.list", f.Org), func(v *view) (err error) {
+		out, err = v.tokens(&c, f)
+		return err
+	})
+	return out, err
+}
+
+func (v *view) tokens(c *Caller, f TokenFilter) (out []Token, err error) {
+	f, found, err := v.resolve(c, f)
+	if err != nil || !found {
+		return nil, err
+	}
+	if f.ID != 0 { // as in InfluxDB, nothing else chooses then
+		err = v.addToken(c, f.ID, &out)
+		return out, err
+	}
+	err = v.dir.EachToken(func(t Token) error {
+		if t.Parent != 0 || (f.Org != 0 && t.Org != f.Org) || (f.User != 0 && t.User != f.User) {
+			return nil
+		}
+		if c.mayToken(acl.Read, &t) != nil {
+			return nil
+		}
+		t, err := v.dir.Describe(t)
+		if CodeOf(err) == CodeNotFound {
+			return nil // of a user or an organization that is gone
+		}
+		if err != nil {
 			return err
 		}
-		if f.ID != 0 { // as in InfluxDB, nothing else chooses then
-			return v.addToken(&c, f.ID, &out)
+		out = append(out, t)
+		return v.reserveItem(len(t.OrgName) + len(t.UserName) + len(t.Description) + permissionSize*len(t.Permissions) + nameSize*len(t.Names))
+	})
+	return out, err
+}
+
+// TokenUse is the last use of a token.
+type TokenUse struct {
+	Token    ID
+	Time     time.Time // up to a minute before the last use
+	Protocol Protocol
+}
+
+// TokenUses returns the last uses of the tokens that match the filter, that the caller
+// may read, and that were used.
+func (k *Keep) TokenUses(ctx context.Context, c Caller, f TokenFilter) ([]TokenUse, error) {
+	var out []TokenUse
+	err := k.read(ctx, c.record("tokens.uses", f.Org), func(v *view) error {
+		out = nil
+		tokens, err := v.tokens(&c, f)
+		if err != nil {
+			return err
 		}
-		return v.dir.EachToken(func(t Token) error {
-			if t.Parent != 0 || (f.Org != 0 && t.Org != f.Org) || (f.User != 0 && t.User != f.User) {
-				return nil
+		byOrg := map[ID]map[ID]bool{}
+		for _, t := range tokens {
+			if byOrg[t.Org] == nil {
+				byOrg[t.Org] = map[ID]bool{}
 			}
-			if c.mayToken(acl.Read, &t) != nil {
-				return nil
-			}
-			t, err := v.dir.Describe(t)
-			if CodeOf(err) == CodeNotFound {
-				return nil // of a user or an organization that is gone
-			}
-			if err != nil {
+			byOrg[t.Org][t.ID] = true
+		}
+		for _, org := range slices.Sorted(maps.Keys(byOrg)) {
+			stored, seen, err := v.activity(org)
+			if err = v.dir.SkipDamaged(err); err != nil {
 				return err
 			}
-			out = append(out, t)
-			return v.reserveItem(len(t.OrgName) + len(t.UserName) + len(t.Description) + permissionSize*len(t.Permissions) + nameSize*len(t.Names))
-		})
+			for _, use := range stored.mergeUses(seen, v.Now) {
+				if byOrg[org][use.Token] {
+					out = append(out, TokenUse{use.Token, time.UnixMicro(use.At).UTC(), use.Protocol})
+				}
+			}
+		}
+		return nil
 	})
 	return out, err
 }

@@ -41,6 +41,7 @@ const (
 	TableCheckpoint Table = 'z' // nothing; in a shared store, server
 	TableClock      Table = 'l' // nothing; the latest time that was seen
 	TableBackup     Table = 'w' // nothing; when the last backup was completed
+	TableActivity   Table = 'y' // organization; who read its secrets and used its tokens last
 	TableSetUp      Table = 'i' // nothing; keeps setup closed when all users and organizations are deleted
 	TableImported   Table = 'p' // hash of the object; what the last import found of it
 	TableDirectory  Table = 'd' // nothing: the sums of the directory's records
@@ -184,6 +185,8 @@ func Describe(k []byte) string {
 		return "the latest time"
 	case TableBackup:
 		return "the time of the last backup"
+	case TableActivity:
+		return "the last reads and uses in organization " + id(1)
 	case TableSetUp:
 		return "the mark that the server was set up"
 	case TableImported:

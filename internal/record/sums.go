@@ -12,7 +12,8 @@ import (
 // missing record and an older copy of one are found:
 //
 //	root       one record, written with each change: a grid over the heads, the
-//	           outbox, the checkpoint and the directory's sum record
+//	           outbox, the checkpoint, the clock, the last reads and uses, and the
+//	           directory's sum record
 //	directory  one record: a grid over organizations, users, tokens,
 //	           memberships, sessions, and the entries by which they are found
 //	head       of each map: the sums of the map's records (MapSums)
@@ -80,7 +81,7 @@ func (c *changes) toggle(key []byte, element Sum) {
 		c.maps = change(c.maps, mustID(key), MapSums{History: element})
 	case TableState:
 		c.states = change(c.states, mustID(key), MapSums{History: element})
-	case TableHead, TableOutbox, TableTaken, TableCheckpoint, TableClock, TableBackup, TableDirectory:
+	case TableHead, TableOutbox, TableTaken, TableCheckpoint, TableClock, TableBackup, TableActivity, TableDirectory:
 		c.root = append(c.root, gridChange{placeInGrid(key), element})
 	case TableRoot: // no sums include it
 	default:
@@ -294,7 +295,7 @@ func (w *Writer) rebuildGrids() error {
 }
 
 var (
-	rootTables      = []Table{TableHead, TableOutbox, TableTaken, TableCheckpoint, TableClock, TableBackup, TableDirectory}
+	rootTables      = []Table{TableHead, TableOutbox, TableTaken, TableCheckpoint, TableClock, TableBackup, TableActivity, TableDirectory}
 	directoryTables = []Table{TableOrg, TableOrgName, TableUser, TableUserName, TableToken, TableTokenHash, TableSession, TableSessionOf, TableMember, TableMemberOf, TableSetUp, TableImported}
 )
 

@@ -33,3 +33,54 @@ func (m *Map) LastChange(visible func(string) bool) (uint64, error) {
 	}
 	return last, nil
 }
+
+// EachWritten calls fn with each name in the current version, in byte order, and the
+// version that wrote its value.
+func (m *Map) EachWritten(fn func(name string, version uint64) error) error {
+	if m.Empty() {
+		return nil
+	}
+	s, err := m.snapshot(m.head.Current)
+	if err != nil {
+		return err
+	}
+	for i, name := range s.names {
+		if err := fn(name, s.written[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Written returns the version that wrote the current value of a name. ok is false if
+// the current version doesn't have the name.
+func (m *Map) Written(name string) (version uint64, ok bool, err error) {
+	if m.Empty() {
+		return 0, false, nil
+	}
+	e, _, ok, err := m.secret(m.head.Map, name, m.head.Current)
+	return e.version, ok, err
+}
+
+// Additions returns the last stored version that added each name for which visible
+// returns true. Names that were added earlier are left out.
+func (m *Map) Additions(visible func(string) bool) (map[string]uint64, error) {
+	added := map[string]uint64{}
+	memory := reservation{v: &m.view}
+	for _, n := range m.head.versions(m.state) {
+		changes, err := m.changes(m.head.Map, n)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range changes {
+			if c.Op != opAdd || !visible(c.Name) {
+				continue
+			}
+			if err := memory.add(2*nameSize + len(c.Name)); err != nil {
+				return nil, err
+			}
+			added[c.Name] = n
+		}
+	}
+	return added, memory.flush()
+}

@@ -60,6 +60,10 @@ func (m *Map) Exists() bool { return m.head.Map != 0 }
 // Current returns the number of the current version, or 0.
 func (m *Map) Current() uint64 { return m.head.Current }
 
+// ID identifies the map. An organization whose secrets are deleted with all their
+// versions gets another one.
+func (m *Map) ID() ID { return m.head.Map }
+
 // Created returns when the map was created.
 func (m *Map) Created() time.Time { return m.head.Created }
 

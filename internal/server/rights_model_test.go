@@ -226,6 +226,7 @@ func (u *universe) deeds() []deed {
 		add("GET "+org+"/secrets/values #hidden", "", func(p *rights) bool { return m.secrets(p, acl.Read, o) && !p.names })
 		all[len(all)-1].shows = worldValue
 		add("GET "+org+"/secrets/history", "", secrets(acl.Read))
+		add("GET "+org+"/secrets/readers", "", secrets(acl.Read))
 		add("PATCH "+org+"/secrets", `{"b1":"x"}`, secrets(acl.Write))
 		add("PATCH "+org+"/secrets #hidden", `{"a":"x"}`, whole)
 		add("PUT "+org+"/secrets/values", `{"b1":"x"}`, secrets(acl.Write))

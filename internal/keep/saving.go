@@ -1,0 +1,35 @@
+package keep
+
+import (
+	"context"
+	"time"
+)
+
+// savePeriod is the interval at which what isn't saved with each request is saved: the
+// latest time, and who read and used what last. It is the most that is lost if the
+// process is killed.
+const savePeriod = time.Minute
+
+func (k *Keep) saveRegularly(ctx context.Context) {
+	tick := time.NewTicker(savePeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		k.save(ctx, savePeriod)
+	}
+}
+
+// save saves the latest time if it is at least a period later than the saved one, and
+// the latest reads and uses. After a failure, the next call tries again.
+func (k *Keep) save(ctx context.Context, period time.Duration) {
+	if err := k.saveClock(ctx, period); err != nil && ctx.Err() == nil {
+		k.logger.Debug("the time can't be saved now", "error", err)
+	}
+	if err := k.saveActivity(ctx); err != nil && ctx.Err() == nil {
+		k.logger.Debug("the last reads and uses can't be saved now", "error", err)
+	}
+}
