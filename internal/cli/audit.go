@@ -17,15 +17,18 @@ func newAuditCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "audit",
 		Short: "Read and verify the audit log",
-		Long: `Read and verify the audit log of a server on this machine. Each line says who did
-what to which secrets, when, from where, by which protocol, and whether it was allowed.
-Lines never contain values. Each line includes the hash of the previous one.
+		Long: `Read and verify the audit log. Each line says who did what to which secrets, when, from
+where, by which protocol, and whether it was allowed. Lines never contain values. Each line
+includes the hash of the previous one.
 
-These commands need no server and no token, only permission to read the file. They read
-the server's settings from flags, FLUXKEEP_… variables and its configuration file.`,
-		Example: `  fluxkeep audit verify --data-dir /var/lib/fluxkeep
+"list" asks a running server. "verify" and "tail" need no server and no token, only
+permission to read the file. They read the server's settings from flags, FLUXKEEP_…
+variables and its configuration file.`,
+		Example: `  fluxkeep audit list --secret db_password --since 30d
+  fluxkeep audit verify --data-dir /var/lib/fluxkeep
   fluxkeep audit tail --data-dir /var/lib/fluxkeep --follow`,
 	},
+		newAuditListCommand(),
 		newAuditVerifyCommand(),
 		newAuditTailCommand(),
 	)

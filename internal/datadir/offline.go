@@ -73,3 +73,15 @@ func AuditCheckpoint(ctx context.Context, c *config.Config) (at audit.Checkpoint
 	defer func() { err = errors.Join(err, d.Close()) }()
 	return keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, 0)
 }
+
+// AuditLog returns a page of a stopped server's audit log, with the names that its
+// store has. The error is ErrLocked while a server has the folder open, and
+// fs.ErrNotExist if it has no data or its key file is missing.
+func AuditLog(ctx context.Context, c *config.Config, q keep.AuditQuery) (page keep.AuditPage, err error) {
+	d, err := openOffline(ctx, c)
+	if err != nil {
+		return page, err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return keep.AuditLogOffline(ctx, d.Store, d.keys.Keys, c.AuditLog, q)
+}

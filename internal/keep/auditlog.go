@@ -10,6 +10,10 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/directory"
+	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // AuditQuery selects records of the audit log. Zero fields select all.
@@ -94,28 +98,39 @@ func (k *Keep) AuditLog(ctx context.Context, c Caller, q AuditQuery) (AuditPage,
 			out.Checkpoint = at.String()
 		}
 	}
-	err = k.read(ctx, rec, func(v *view) error {
-		a.view, out.Records = v, make([]AuditRecord, 0, len(found.Entries))
-		for _, e := range found.Entries {
-			r := AuditRecord{Entry: e}
-			if err := a.addNames(&r, found.Called); err != nil {
-				return err
-			}
-			texts := 0
-			for _, name := range append(r.Names, r.Removed...) {
-				texts += len(name)
-			}
-			if err := v.reserveItem(texts); err != nil {
-				return err
-			}
-			out.Records = append(out.Records, r)
-		}
-		return nil
+	err = k.read(ctx, rec, func(v *view) (err error) {
+		a.view = v
+		out.Records, err = a.records(found)
+		return err
 	})
 	if err != nil {
 		return AuditPage{}, err
 	}
 	return out, nil
+}
+
+// AuditLogOffline is AuditLog for an operator, for a log at path and the store of a
+// stopped server. It leaves no record.
+func AuditLogOffline(ctx context.Context, s store.Store, keys *seal.Keys, path string, q AuditQuery) (AuditPage, error) {
+	k := &Keep{records: record.New(s, keys, time.Now)}
+	k.directory = directory.New(k.records)
+	k.directory.OnDamage(func(error) {}) // it has no name then
+	c := Offline()
+	var out AuditPage
+	err := k.readUnaudited(ctx, func(v *view) error {
+		a, err := v.auditReader(&c, q)
+		if err != nil {
+			return err
+		}
+		found, err := audit.Find(ctx, path, a.query)
+		if err != nil {
+			return err
+		}
+		out = AuditPage{Next: found.Next, Last: found.Last, Damage: found.Damage}
+		out.Records, err = a.records(found)
+		return err
+	})
+	return out, err
 }
 
 // WaitAudit returns when a record after q.After matches, or when ctx ends. It isn't
@@ -285,6 +300,28 @@ func (a *auditReader) seesUser(user ID) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// records returns a page's records with their names.
+func (a *auditReader) records(found audit.Page) ([]AuditRecord, error) {
+	out := make([]AuditRecord, 0, len(found.Entries))
+	for _, e := range found.Entries {
+		r := AuditRecord{Entry: e}
+		if err := a.addNames(&r, found.Called); err != nil {
+			return nil, err
+		}
+		texts := 0
+		for _, list := range [][]string{r.Names, r.Removed} {
+			for _, name := range list {
+				texts += len(name)
+			}
+		}
+		if err := a.reserveItem(texts); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 // addNames adds the names of a record's objects. called has the names of deleted
