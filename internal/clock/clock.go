@@ -6,6 +6,10 @@
 // clock that temporarily shows a time far in the future must not make everything
 // expire for good. So a jump of more than a day becomes permanent only if the clock
 // then runs steadily from there.
+//
+// Servers that share a store see the time of each other's changes. The clock that is
+// furthest ahead counts for all, so that what has expired at one has expired at all.
+// That is why a server whose clock is ahead of all others must not make changes.
 package clock
 
 import (
@@ -22,6 +26,9 @@ const (
 	believed = 24 * time.Hour
 	// settled is how long the clock must run steadily after a larger jump.
 	settled = time.Hour
+	// recent is how long the time of another server's change says something about
+	// this server's clock.
+	recent = 5 * time.Minute
 )
 
 // Clock is safe for concurrent use.
@@ -35,6 +42,8 @@ type Clock struct {
 	steady reading // since when the wall clock has not jumped
 	latest reading // the latest time that is believed
 	jump   time.Duration
+	others reading       // the time of other servers' changes that is furthest ahead
+	heard  time.Duration // when the last one came, as in reading.passed
 }
 
 // reading is what the wall clock showed after some time.
@@ -56,15 +65,48 @@ func (c *Clock) Resume(latest time.Time) {
 	c.latest = reading{latest, time.Since(c.start)}
 }
 
+// Observe takes the time of a change that another server has just made. From now
+// on, Now returns no earlier time.
+func (c *Clock) Observe(made time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := reading{made.Round(0), time.Since(c.start)}
+	if c.others.wall.IsZero() || r.ahead(c.others) > 0 {
+		c.others = r
+	}
+	c.heard = r.passed
+}
+
+// Skew returns by how much the system's clock is ahead of the other servers', or
+// behind if it is negative. known is false if none of them has made a change lately.
+func (c *Clock) Skew() (ahead time.Duration, known bool) {
+	now := reading{c.wall().Round(0), time.Since(c.start)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.others.wall.IsZero() || now.passed-c.heard > recent {
+		return 0, false
+	}
+	return now.ahead(c.others), true
+}
+
+// AheadErr returns an error if the system's clock is too far ahead of the other
+// servers' for this one to make changes.
+func (c *Clock) AheadErr() error {
+	if ahead, known := c.Skew(); known && ahead > tolerance {
+		return fmt.Errorf("the system's clock is %s ahead of the other servers'", ahead.Round(time.Second))
+	}
+	return nil
+}
+
 // Now returns the time for expiration.
 func (c *Clock) Now() time.Time {
-	now, _ := c.read()
+	now, _, _ := c.read()
 	return now
 }
 
-// Wall returns the system clock's time.
+// Wall returns the system clock's time, or the other servers' if that is later.
 func (c *Clock) Wall() time.Time {
-	_, wall := c.read()
+	_, wall, _ := c.read()
 	return wall
 }
 
@@ -75,17 +117,20 @@ func (c *Clock) Latest() time.Time {
 	return c.latest.wall
 }
 
-// After reports whether something was created later than the system clock's time,
-// which means that one of the two is wrong. It is false for the zero time.
+// After reports whether something was created later than Wall's time, which means
+// that one of the two is wrong. It is false for the zero time.
 func (c *Clock) After(made time.Time) bool {
 	return !made.IsZero() && made.Sub(c.Wall()) > tolerance
 }
 
 // Err returns an error if the system clock is wrong.
 func (c *Clock) Err() error {
-	now, wall := c.read()
-	if behind := now.Sub(wall); behind > tolerance {
-		return fmt.Errorf("the system's clock is %s behind the latest time it has shown, which counts until it gets there", behind.Round(time.Second))
+	now, _, own := c.read()
+	if behind := now.Sub(own); behind > tolerance {
+		return fmt.Errorf("the system's clock is %s behind the latest time that it or another server has shown, which counts until it gets there", behind.Round(time.Second))
+	}
+	if err := c.AheadErr(); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,23 +140,29 @@ func (c *Clock) Err() error {
 	return nil
 }
 
-func (c *Clock) read() (now, wall time.Time) {
+// read returns the time that counts, Wall's time and the system clock's.
+func (c *Clock) read() (now, wall, own time.Time) {
 	// Without the monotonic reading, which ignores changes of the clock and stops
 	// while the machine sleeps.
-	wall = c.wall().Round(0)
-	jump, latest := c.note(reading{wall, time.Since(c.start)})
+	own = c.wall().Round(0)
+	jump, latest, others := c.note(reading{own, time.Since(c.start)})
 	if jump != 0 && c.jumped != nil {
 		c.jumped(jump)
 	}
-	if wall.Before(latest) {
-		return latest, wall
-	}
-	return wall, wall
+	wall = later(own, others)
+	return later(wall, latest), wall, own
 }
 
-// note takes a reading, and returns by how much the clock has jumped and the
-// latest time that is believed.
-func (c *Clock) note(r reading) (jump time.Duration, latest time.Time) {
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// note takes a reading, and returns by how much the clock has jumped, the latest time
+// that is believed, and the time of the other servers.
+func (c *Clock) note(r reading) (jump time.Duration, latest, others time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last.wall.IsZero() {
@@ -124,7 +175,10 @@ func (c *Clock) note(r reading) (jump time.Duration, latest time.Time) {
 		(c.latest.wall.IsZero() || r.ahead(c.latest) <= believed || r.passed-c.steady.passed >= settled) {
 		c.latest = r
 	}
-	return jump, c.latest.wall
+	if !c.others.wall.IsZero() {
+		others = c.others.wall.Add(r.passed - c.others.passed) // time passes there as it does here
+	}
+	return jump, c.latest.wall, others
 }
 
 // ahead returns by how much more the wall clock has gone on since s than time

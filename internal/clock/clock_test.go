@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,5 +129,68 @@ func TestClock(t *testing.T) {
 		at(t, c, "for less than an hour", time.Now().Add(m.set))
 		m.set = 0
 		at(t, c, "back", time.Now())
+	})
+}
+
+func TestOtherServers(t *testing.T) {
+	run := func(name string, fn func(t *testing.T, m *machine)) {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { fn(t, new(machine)) }) })
+	}
+	skew := func(t *testing.T, c *Clock, want time.Duration) {
+		t.Helper()
+		if got, known := c.Skew(); !known || got != want {
+			t.Errorf("ahead by %v, known: %t; want %v", got, known, want)
+		}
+	}
+	run("behind the others", func(t *testing.T, m *machine) {
+		m.set = -10 * time.Minute
+		c := m.start(time.Time{})
+		c.Observe(time.Now())
+		time.Sleep(time.Minute)
+		if got := c.Now(); !got.Equal(time.Now()) {
+			t.Errorf("it is %v, want %v", got, time.Now())
+		}
+		skew(t, c, -10*time.Minute)
+		if c.Err() == nil || c.AheadErr() != nil {
+			t.Errorf("%v; %v", c.Err(), c.AheadErr())
+		}
+		c.Observe(time.Now().Add(-time.Hour)) // by one that is even further behind
+		if got := c.Now(); !got.Equal(time.Now()) {
+			t.Errorf("time went back to %v", got)
+		}
+	})
+	run("ahead of the others", func(t *testing.T, m *machine) {
+		m.set = 10 * time.Minute
+		c := m.start(time.Time{})
+		if _, known := c.Skew(); known || c.AheadErr() != nil {
+			t.Error("a skew is known without other servers")
+		}
+		c.Observe(time.Now())
+		time.Sleep(time.Minute)
+		skew(t, c, 10*time.Minute)
+		if c.AheadErr() == nil || c.Err() == nil {
+			t.Errorf("%v; %v", c.Err(), c.AheadErr())
+		}
+		time.Sleep(recent)
+		if _, known := c.Skew(); known || c.AheadErr() != nil {
+			t.Error("the time of a server that has gone still counts")
+		}
+	})
+	run("one of the others is behind", func(t *testing.T, m *machine) {
+		c := m.start(time.Time{})
+		c.Observe(time.Now())
+		c.Observe(time.Now().Add(-time.Hour))
+		skew(t, c, 0)
+		if err := c.AheadErr(); err != nil {
+			t.Error(err)
+		}
+	})
+	run("almost the same time", func(t *testing.T, m *machine) {
+		m.set = tolerance
+		c := m.start(time.Time{})
+		c.Observe(time.Now())
+		if err := errors.Join(c.AheadErr(), c.Err()); err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -41,7 +41,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	if !c.Operator() {
 		return k.recordOutcome(rec, k.now(), ErrNotOperator)
 	}
-	if k.wrappedKeys == nil {
+	if k.wrappedKeys == nil && k.cluster == nil {
 		return k.recordOutcome(rec, k.now(), errorf(CodeUnprocessable, "this server can't be backed up"))
 	}
 	// While the lock is held no key is added or dropped, so the keyset opens every
@@ -50,7 +50,11 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	k.keysChange.Lock()
 	defer unlock()
 	keys := k.records.Keys()
-	wrapped, err := k.wrappedKeys(keys)
+	var wrapped []byte
+	var err error
+	if k.wrappedKeys != nil {
+		wrapped, err = k.wrappedKeys(keys)
+	}
 	if err != nil {
 		return k.recordOutcome(rec, k.now(), domain(err))
 	}
@@ -58,7 +62,14 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	err = k.records.View(ctx, func(r *record.Reader) error {
 		unlock()
 		v := k.view(r)
-		err := v.eachInBackup(func(key, sealed []byte) error { return verifyRecord(keys, backup.Format, key, sealed) })
+		stored, shared, err := r.Wrapped()
+		if err != nil {
+			return err
+		}
+		if shared {
+			keys, wrapped = k.records.Keys(), stored
+		}
+		err = v.eachInBackup(func(key, sealed []byte) error { return verifyRecord(keys, backup.Format, key, sealed) })
 		if err == nil {
 			err = v.verifySums()
 		}

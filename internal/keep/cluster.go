@@ -2,11 +2,13 @@ package keep
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // Cluster is what a Keep needs to know of the servers that share its store.
@@ -18,6 +20,52 @@ type Cluster interface {
 	// Leads reports whether the work that one server does for all is this one's.
 	// It is only a hint: for a moment, several servers may do the work, or none.
 	Leads() bool
+	// Follow makes the store tell f what happens to it. It is called once, before
+	// the Keep makes a change.
+	Follow(f Follower)
+}
+
+// Follower is told what the servers that share a store do to it. Its functions don't
+// block.
+type Follower struct {
+	// Now returns the time for a change that this server makes.
+	Now func() time.Time
+	// Made is called with the time of each change that another server has just
+	// made, before a transaction shows it.
+	Made func(time.Time)
+	// Changed is called with the keys that servers change, this one included, once
+	// transactions show it; nil means that any key may have changed.
+	Changed func(key []byte)
+}
+
+// follow starts to follow what other servers do.
+func (k *Keep) follow() {
+	if k.cluster == nil {
+		return
+	}
+	k.cluster.Follow(Follower{Now: k.now, Made: k.clock.Observe, Changed: func(key []byte) {
+		switch record.TableOf(key) {
+		case record.TableHead:
+			if org, err := record.IDAt(key, 1); err == nil {
+				k.watchers.notify(org)
+			}
+		case 0:
+			k.watchers.notifyAll()
+		}
+	}})
+}
+
+// checkAhead refuses a change while this server's clock is far ahead of the others',
+// because its time would count for all of them.
+func (k *Keep) checkAhead() error {
+	err := k.clock.AheadErr()
+	if err == nil {
+		return nil
+	}
+	return &Error{
+		Code: CodeUnavailable, Message: "the server's clock is wrong, so it takes no changes",
+		Err: fmt.Errorf("%w: %w", store.ErrUnavailable, err),
+	}
 }
 
 // clusterPeriod is how often the server that leads looks for records to take over.

@@ -1,13 +1,16 @@
 package keep_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -17,10 +20,13 @@ import (
 
 // cluster is what the servers on one store know of each other.
 type cluster struct {
-	mu      sync.Mutex
-	running []keep.ID
-	leader  keep.ID
+	mu        sync.Mutex
+	running   []keep.ID
+	leader    keep.ID
+	followers map[keep.ID]keep.Follower
 }
+
+func newCluster() *cluster { return &cluster{followers: map[keep.ID]keep.Follower{}} }
 
 func (c *cluster) start(id keep.ID) {
 	c.mu.Lock()
@@ -32,6 +38,12 @@ func (c *cluster) stop(id keep.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running = slices.DeleteFunc(c.running, func(r keep.ID) bool { return r == id })
+}
+
+func (c *cluster) lead(id keep.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leader = id
 }
 
 // member is a server's part in a cluster.
@@ -54,11 +66,61 @@ func (m member) Leads() bool {
 	return m.leader == m.id
 }
 
-const serverA, serverB, serverC keep.ID = 0xa1, 0xb1, 0xc1
+func (m member) Follow(f keep.Follower) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.followers[m.id] = f
+}
+
+// published tells all servers about a change of one.
+func (m member) published(keys [][]byte) {
+	m.mu.Lock()
+	followers := maps.Clone(m.followers)
+	m.mu.Unlock()
+	for id, f := range followers {
+		if id != m.id {
+			f.Made(followers[m.id].Now())
+		}
+		for _, key := range keys {
+			f.Changed(key)
+		}
+	}
+}
+
+// memberStore is the store as one of the servers sees it.
+type memberStore struct {
+	sharedStore
+	member
+}
+
+func (s memberStore) Update(ctx context.Context, fn func(store.Tx) error) error {
+	var keys [][]byte
+	err := s.sharedStore.Update(ctx, func(tx store.Tx) error {
+		keys = nil
+		return fn(&notingTx{tx, &keys})
+	})
+	if err == nil {
+		s.published(keys)
+	}
+	return err
+}
+
+// notingTx notes which keys are set.
+type notingTx struct {
+	store.Tx
+	keys *[][]byte
+}
+
+func (t *notingTx) Set(key, value []byte) error {
+	*t.keys = append(*t.keys, bytes.Clone(key))
+	return t.Tx.Set(key, value)
+}
+
+const serverA, serverB keep.ID = 0xa1, 0xb1
 
 // twoServers starts two servers on one store. None of them leads.
 func twoServers(t *testing.T) (a, b *keeptest.Kit, c *cluster) {
-	c = &cluster{}
+	c = newCluster()
 	a = keeptest.New(t, c.options(serverA))
 	return a, a.Beside(t, c.options(serverB)), c
 }
@@ -66,8 +128,9 @@ func twoServers(t *testing.T) (a, b *keeptest.Kit, c *cluster) {
 func (c *cluster) options(id keep.ID) *keeptest.Options {
 	c.start(id)
 	return &keeptest.Options{
-		Wrap:      func(s store.Store) store.Store { return sharedStore{s} },
-		Configure: func(k *keep.Config) { k.Cluster = member{c, id} },
+		KeysInStore: true,
+		Wrap:        func(s store.Store) store.Store { return memberStore{sharedStore{s}, member{c, id}} },
+		Configure:   func(k *keep.Config) { k.Cluster = member{c, id} },
 	}
 }
 
@@ -128,7 +191,7 @@ func (l *lateView) View(ctx context.Context, fn func(store.Reader) error) error 
 // state, and put into a cache after another server has changed it, is never used
 // for the new state.
 func TestCacheFilledByAnOldView(t *testing.T) {
-	c := &cluster{}
+	c := newCluster()
 	a := keeptest.New(t, c.options(serverA))
 	late := &lateView{}
 	o := c.options(serverB)
@@ -187,7 +250,7 @@ func TestTakeOver(t *testing.T) {
 		{"not logged", false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := &cluster{}
+			c := newCluster()
 			a := keeptest.New(t, c.options(serverA))
 			under := &dying{}
 			o := c.options(serverB)
@@ -266,7 +329,7 @@ func TestTakeOver(t *testing.T) {
 // TestPausedServer takes over the records of a server that is not dead: it finds out
 // and explains the copies.
 func TestPausedServer(t *testing.T) {
-	c := &cluster{}
+	c := newCluster()
 	a := keeptest.New(t, c.options(serverA))
 	under := &dying{}
 	o := c.options(serverB)
@@ -287,5 +350,135 @@ func TestPausedServer(t *testing.T) {
 	report, err := audit.VerifyTogether(t.Context(), []audit.SharedLog{{Path: a.Audit}, {Path: b.Audit}})
 	if err != nil || report.Copies != 1 {
 		t.Errorf("%d copies, %v; want 1", report.Copies, err)
+	}
+}
+
+// TestWaitForOtherServers waits at one server for a change that another one makes.
+func TestWaitForOtherServers(t *testing.T) {
+	a, b, _ := twoServers(t)
+	a.MustChange(t, set("name", "1"))
+	op := b.Operator(t, keep.Vault)
+	d, err := b.Values(t.Context(), op, b.Org, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	woken := make(chan error)
+	go func() { woken <- b.Wait(t.Context(), op, b.Org, d.Tag) }()
+	// Another change wakes nobody for good.
+	if _, err := a.CreateUser(t.Context(), a.Operator(t, keep.InfluxDB), "someone", true); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-woken:
+		t.Fatalf("woken by another change: %v", err)
+	default:
+	}
+	a.MustChange(t, set("name", "2"))
+	select {
+	case err := <-woken:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("not woken")
+	}
+	if got := b.MustValues(t)["name"]; got != "2" {
+		t.Errorf("the secret is %q", got)
+	}
+}
+
+// TestClocksOfOtherServers checks that what has expired at one server has expired at
+// one whose clock is behind, and that one whose clock is ahead makes no changes.
+func TestClocksOfOtherServers(t *testing.T) {
+	a, b, _ := twoServers(t)
+	origin := keep.Origin{Protocol: keep.InfluxDB}
+	b.Clock.Advance(-10 * time.Minute)
+	token := a.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(a.Org), Expires: a.Clock.Now().Add(5 * time.Minute)})
+	session, err := a.SignIn(t.Context(), keep.Anonymous(origin), "admin", a.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AuthenticateSession(t.Context(), origin, session.Key); err != nil {
+		t.Errorf("a server whose clock is behind refuses a new session: %v", err)
+	}
+	a.Clock.Advance(6 * time.Minute)
+	a.MustChange(t, set("any", "change"))
+	for _, k := range []*keeptest.Kit{a, b} {
+		if _, err := k.Authenticate(t.Context(), origin, token.Value); !errors.Is(err, keep.ErrUnauthenticated) {
+			t.Errorf("an expired token: %v", err)
+		}
+	}
+	if ahead, known := b.ClockSkew(); !known || ahead > -9*time.Minute {
+		t.Errorf("ahead by %v, known: %t", ahead, known)
+	}
+	b.MustChange(t, set("behind", "1"))
+
+	b.Clock.Advance(time.Hour)
+	a.MustChange(t, set("any", "other change"))
+	op := b.Operator(t, keep.InfluxDB)
+	_, err = b.Change(t.Context(), op, b.Org, set("ahead", "1"))
+	if keep.CodeOf(err) != keep.CodeUnavailable || !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a server whose clock is ahead makes a change: %v", err)
+	}
+	if b.ClockErr() == nil {
+		t.Error("its clock is right")
+	}
+	want := map[string]string{"any": "other change", "behind": "1"}
+	if got := b.MustValues(t); !maps.Equal(got, want) {
+		t.Errorf("it shows %v", got)
+	}
+	b.Clock.Advance(-44 * time.Minute) // it is behind again
+	b.MustChange(t, set("right", "1"))
+}
+
+// TestRotationByOtherServers starts a rotation at one server while another does the
+// background work: each has the keys for what it reads, and in the end one key is left.
+func TestRotationByOtherServers(t *testing.T) {
+	a, b, c := twoServers(t)
+	a.MustChange(t, set("name", "1"))
+	first, err := a.KeyStatus(t.Context(), a.Operator(t, keep.InfluxDB))
+	if err != nil || len(first.Keys) != 1 {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	if err := a.RotateKeys(t.Context(), a.Operator(t, keep.InfluxDB)); err != nil {
+		t.Fatal(err)
+	}
+	b.MustChange(t, set("by b", "2"))
+	a.MustChange(t, set("by a", "3"))
+	want := map[string]string{"name": "1", "by b": "2", "by a": "3"}
+	for _, k := range []*keeptest.Kit{a, b} {
+		if got := k.MustValues(t); !maps.Equal(got, want) {
+			t.Errorf("it shows %v", got)
+		}
+		if err := k.RotateKeys(t.Context(), k.Operator(t, keep.InfluxDB)); keep.CodeOf(err) != keep.CodeConflict {
+			t.Errorf("a second rotation: %v", err)
+		}
+	}
+	c.lead(serverB)
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		s, err := a.KeyStatus(t.Context(), a.Operator(t, keep.InfluxDB))
+		if err != nil || s.Err != "" {
+			t.Fatal(err, s.Err)
+		}
+		if len(s.Keys) == 1 && !s.Rotating {
+			if s.Keys[0].ID == first.Keys[0].ID {
+				t.Error("the old key is left")
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still rotating: %+v", s)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	for _, k := range []*keeptest.Kit{a, b} {
+		if got := k.MustValues(t); !maps.Equal(got, want) {
+			t.Errorf("it shows %v", got)
+		}
+		var file bytes.Buffer
+		if err := k.Backup(t.Context(), k.Operator(t, keep.InfluxDB), &file); err != nil {
+			t.Errorf("backup: %v", err)
+		}
 	}
 }

@@ -17,6 +17,9 @@ func (k *Keep) sweepExpired(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if !k.leads() {
+			continue
+		}
 		if err := k.removeExpired(ctx); err != nil && ctx.Err() == nil {
 			k.logger.Warn("expired sessions could not be removed, will retry", "error", err)
 		}

@@ -14,6 +14,9 @@ import (
 // transact runs fn in a store transaction that writes. inDoubt reports that the
 // transaction failed but may have been committed.
 func (k *Keep) transact(ctx context.Context, fn func(*tx) error) (inDoubt bool, err error) {
+	if err := k.checkAhead(); err != nil {
+		return false, err
+	}
 	t := &tx{}
 	written := false
 	err = k.records.Update(ctx, func(w *record.Writer) error {

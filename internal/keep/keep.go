@@ -58,6 +58,10 @@ type Config struct {
 	// SaveKeys makes a changed keyset durable. Without it keys can't be
 	// rotated.
 	SaveKeys func(context.Context, *seal.Keys) error
+	// OpenKeys is set if the store holds the keyset, because servers share both. It
+	// unwraps what WrapKeys has wrapped, and SaveKeys and WrappedKeys aren't used.
+	OpenKeys func(ctx context.Context, wrapped []byte) (*seal.Keys, error)
+	WrapKeys func(context.Context, *seal.Keys) ([]byte, error)
 	// WrappedKeys returns the wrapped form of exactly the given keys, which are
 	// in use. Without it, backups are refused.
 	WrappedKeys func(*seal.Keys) ([]byte, error)
@@ -99,7 +103,7 @@ type Keep struct {
 
 	scrub       scrub
 	rotation    rotation
-	saveKeys    func(context.Context, *seal.Keys) error
+	saveKeys    func(context.Context, record.StoredKeyset, *seal.Keys) error
 	wrappedKeys func(*seal.Keys) ([]byte, error)
 	// keysChange is held while the keyset in use is replaced, and never while
 	// waiting for a service or a disk.
@@ -133,7 +137,6 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	}
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
-	k.saveKeys, k.wrappedKeys = c.SaveKeys, c.WrappedKeys
 	k.lineBuffers.New = func() any { return new([]byte) }
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)
@@ -146,6 +149,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	})
 	k.now = k.clock.Now
 	k.records = record.New(c.Store, c.Keys, k.now)
+	k.useKeys(c)
 	k.directory = directory.New(k.records)
 	k.directory.OnDamage(k.foundDamage)
 	if k.sleep == nil {
@@ -169,6 +173,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	k.stop = stop
+	k.follow()
 	k.startScrub(background)
 	if err := k.resume(ctx); err != nil {
 		stop()

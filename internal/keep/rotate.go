@@ -2,11 +2,13 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
@@ -43,6 +45,9 @@ func (k *Keep) KeyStatus(ctx context.Context, c Caller) (KeyStatus, error) {
 		Keys: k.records.Keys().KeyInfos(), Rotating: k.rotation.running.Load(),
 		Done: k.rotation.done.Load(), Total: k.rotation.total.Load(),
 	}
+	if k.cluster != nil { // another server may do it
+		s.Rotating = len(s.Keys) > 1
+	}
 	if e := k.rotation.err.Load(); e != nil {
 		s.Err = *e
 	}
@@ -65,14 +70,20 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 		return k.recordOutcome(rec, k.now(), underWay)
 	}
 	defer k.rotation.saving.Unlock()
-	now := k.records.Keys()
+	now, stored, err := k.records.Keyset(ctx)
+	if err != nil {
+		return k.recordOutcome(rec, k.now(), domain(err))
+	}
 	if len(now.KeyInfos()) > 1 {
 		return k.recordOutcome(rec, k.now(), underWay)
 	}
 	next, err := now.WithNewKey()
 	if err == nil {
 		// The key must be durable before anything is sealed with it.
-		err = k.saveKeys(ctx, next)
+		err = k.saveKeys(ctx, stored, next)
+	}
+	if errors.Is(err, record.ErrKeysetChanged) {
+		return k.recordOutcome(rec, k.now(), underWay)
 	}
 	if err != nil {
 		return k.recordOutcome(rec, k.now(), &Error{Code: CodeUnavailable, Message: "the new keyset can't be saved: see the server's log", Err: err})
@@ -88,10 +99,34 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 	return k.recordOutcome(rec, k.now(), nil)
 }
 
+// useKeys determines where the keyset is.
+func (k *Keep) useKeys(c Config) {
+	k.wrappedKeys = c.WrappedKeys
+	switch {
+	case c.OpenKeys != nil:
+		k.records.FollowKeyset(c.OpenKeys)
+		k.saveKeys = func(ctx context.Context, stored record.StoredKeyset, next *seal.Keys) error {
+			wrapped, err := c.WrapKeys(ctx, next)
+			if err != nil {
+				return err
+			}
+			return k.records.ReplaceKeyset(ctx, stored, record.StoredKeyset{Number: stored.Number + 1, Wrapped: wrapped})
+		}
+	case c.SaveKeys != nil:
+		k.saveKeys = func(ctx context.Context, _ record.StoredKeyset, next *seal.Keys) error { return c.SaveKeys(ctx, next) }
+	}
+}
+
 // rotate re-encrypts records whenever the keyset has more than one key.
 func (k *Keep) rotate(ctx context.Context) {
+	var others <-chan time.Time // other servers may start a rotation, or leave one
+	if k.cluster != nil {
+		tick := time.NewTicker(clusterPeriod)
+		defer tick.Stop()
+		others = tick.C
+	}
 	for {
-		if len(k.records.Keys().KeyInfos()) > 1 && k.saveKeys != nil {
+		if len(k.records.Keys().KeyInfos()) > 1 && k.saveKeys != nil && k.leads() {
 			k.rotation.running.Store(true)
 			err := k.reseal(ctx)
 			k.rotation.running.Store(false)
@@ -115,6 +150,7 @@ func (k *Keep) rotate(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-k.rotation.start:
+		case <-others:
 		}
 	}
 }
@@ -128,11 +164,15 @@ const (
 // reseal re-encrypts records until none needs an old key, and then drops the old
 // keys.
 func (k *Keep) reseal(ctx context.Context) error {
-	primary := k.records.Keys().PrimaryKeyID()
+	keys, stored, err := k.records.Keyset(ctx)
+	if err != nil {
+		return err
+	}
+	primary := keys.PrimaryKeyID()
 	k.rotation.done.Store(0)
 	k.rotation.total.Store(0)
 	var total int64
-	err := k.readUnaudited(ctx, func(v *view) error {
+	err = k.readUnaudited(ctx, func(v *view) error {
 		return v.Scan(nil, nil, func(_, _ []byte) (bool, error) { total++; return true, ctx.Err() })
 	})
 	if err != nil {
@@ -149,7 +189,12 @@ func (k *Keep) reseal(ctx context.Context) error {
 	}
 	k.rotation.saving.Lock()
 	defer k.rotation.saving.Unlock()
-	keys := k.records.Keys()
+	if keys, stored, err = k.records.Keyset(ctx); err != nil {
+		return err
+	}
+	if keys.PrimaryKeyID() != primary {
+		return record.ErrKeysetChanged
+	}
 	for _, info := range keys.KeyInfos() {
 		if info.Primary {
 			continue
@@ -158,7 +203,7 @@ func (k *Keep) reseal(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := k.saveKeys(ctx, keys); err != nil {
+	if err := k.saveKeys(ctx, stored, keys); err != nil {
 		return err
 	}
 	k.keysChange.Lock()

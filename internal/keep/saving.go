@@ -7,11 +7,16 @@ import (
 
 // savePeriod is the interval at which what isn't saved with each request is saved: the
 // latest time, and who read and used what last. It is the most that is lost if the
-// process is killed.
-const savePeriod = time.Minute
+// process is killed. Servers that share a store also learn from it what the time is at
+// the others, and so save more often.
+const savePeriod, sharedSavePeriod = time.Minute, 15 * time.Second
 
 func (k *Keep) saveRegularly(ctx context.Context) {
-	tick := time.NewTicker(savePeriod)
+	period := savePeriod
+	if k.cluster != nil {
+		period = sharedSavePeriod
+	}
+	tick := time.NewTicker(period)
 	defer tick.Stop()
 	for {
 		select {
@@ -19,7 +24,7 @@ func (k *Keep) saveRegularly(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		k.save(ctx, savePeriod)
+		k.save(ctx, period)
 	}
 }
 

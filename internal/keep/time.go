@@ -24,8 +24,8 @@ func (k *Keep) resumeClock(ctx context.Context) error {
 	})
 }
 
-// saveClock saves the latest time if it is at least a period later than the saved
-// one.
+// saveClock saves the latest time if it is at least a period later than the one that
+// this server saved last.
 func (k *Keep) saveClock(ctx context.Context, period time.Duration) error {
 	k.clock.Now()
 	latest := k.clock.Latest()
@@ -33,7 +33,15 @@ func (k *Keep) saveClock(ctx context.Context, period time.Duration) error {
 		return nil
 	}
 	err := k.updateUnaudited(ctx, func(t *tx) error {
-		return t.w.PutJSON(record.Key(record.TableClock), clockRecord{latest})
+		now := clockRecord{latest}
+		stored, err := record.Load[clockRecord](t.Reader, record.Key(record.TableClock))
+		if err != nil {
+			return err
+		}
+		if stored != nil && stored.Latest.After(latest) {
+			now = *stored
+		}
+		return t.w.PutJSON(record.Key(record.TableClock), now)
 	})
 	if err == nil {
 		k.clockSaved = latest
@@ -46,3 +54,8 @@ func (k *Keep) Now() time.Time { return k.now() }
 
 // ClockErr returns an error if the system clock is wrong.
 func (k *Keep) ClockErr() error { return k.clock.Err() }
+
+// ClockSkew returns by how much the system clock is ahead of the clocks of the other
+// servers that share the store. known is false if none of them has made a change
+// lately.
+func (k *Keep) ClockSkew() (ahead time.Duration, known bool) { return k.clock.Skew() }

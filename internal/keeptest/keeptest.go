@@ -38,6 +38,9 @@ type Options struct {
 	Configure func(*keep.Config)
 	// Wrap wraps the store, for example in storetest's faults.
 	Wrap func(store.Store) store.Store
+	// KeysInStore puts the keyset into the store, wrapped by the kit's key, as servers
+	// do that share a store.
+	KeysInStore bool
 	// AuditFS is the file system of the audit log.
 	AuditFS audit.FS
 }
@@ -60,6 +63,7 @@ type Kit struct {
 	shares   bool // the store belongs to another Kit
 	tampered bool
 	saved    *atomic.Pointer[seal.Keys] // after a rotation
+	kek      seal.Provider
 	keys     *seal.Keys
 	store    *pebblestore.Store
 	log      *audit.Log
@@ -74,11 +78,11 @@ func New(tb testing.TB, o *Options) *Kit {
 		k.opts = *o
 	}
 	k.Audit = filepath.Join(k.Dir, "audit.log")
-	kek, err := seal.CreateKeyFile(filepath.Join(tb.TempDir(), "key"))
-	if err != nil {
+	var err error
+	if k.kek, err = seal.CreateKeyFile(filepath.Join(tb.TempDir(), "key")); err != nil {
 		tb.Fatal(err)
 	}
-	if k.keys, _, err = seal.Create(tb.Context(), kek); err != nil {
+	if k.keys, _, err = seal.Create(tb.Context(), k.kek); err != nil {
 		tb.Fatal(err)
 	}
 	k.open(tb)
@@ -109,6 +113,9 @@ func (k *Kit) open(tb testing.TB) {
 	if k.opts.Wrap != nil {
 		c.Store = k.opts.Wrap(k.store)
 	}
+	if k.opts.KeysInStore {
+		k.shareKeys(tb, &c)
+	}
 	if k.opts.Configure != nil {
 		k.opts.Configure(&c)
 	}
@@ -127,6 +134,27 @@ func (k *Kit) open(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	k.once = new(sync.Once)
+}
+
+// shareKeys puts the keyset into the store, or takes it from there.
+func (k *Kit) shareKeys(tb testing.TB, c *keep.Config) {
+	tb.Helper()
+	c.WrappedKeys = nil
+	c.OpenKeys = func(ctx context.Context, wrapped []byte) (*seal.Keys, error) {
+		return seal.Load(ctx, wrapped, k.kek)
+	}
+	c.WrapKeys = func(ctx context.Context, keys *seal.Keys) ([]byte, error) { return keys.Wrap(ctx, k.kek) }
+	wrapped, err := c.WrapKeys(context.Background(), k.keys)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stored, err := record.CreateKeyset(context.Background(), k.store, wrapped)
+	if err == nil {
+		c.Keys, err = c.OpenKeys(context.Background(), stored.Wrapped)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // Close closes the Keep. A second call does nothing.
@@ -158,7 +186,11 @@ func (k *Kit) Tamper() { k.tampered = true }
 func (k *Kit) verifySums(tb testing.TB) {
 	tb.Helper()
 	ctx := context.Background()
-	err := record.New(k.store, k.saved.Load(), time.Now).View(ctx, func(r *record.Reader) error {
+	records := record.New(k.store, k.saved.Load(), time.Now)
+	if k.opts.KeysInStore {
+		records.FollowKeyset(func(ctx context.Context, wrapped []byte) (*seal.Keys, error) { return seal.Load(ctx, wrapped, k.kek) })
+	}
+	err := records.View(ctx, func(r *record.Reader) error {
 		_, err := r.VerifySums(func(d *record.DamageError) { tb.Errorf("after the test: %v", d) })
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ type DB struct {
 	// previous has the keys that the last rotation dropped, for reads that began
 	// before it ended. It is nil soon after.
 	previous atomic.Pointer[seal.Keys]
+	follower *follower // nil if the store doesn't hold the keyset
 	cache    *cache
 	suspects atomic.Pointer[Suspects]
 }
@@ -42,13 +43,24 @@ func (db *DB) Revision(tables ...Table) uint64 { return db.store.Revision(tables
 func (db *DB) Keys() *seal.Keys { return db.keys.Load() }
 
 // SetKeys replaces the keys. The new ones must open everything that the old ones
-// open.
-func (db *DB) SetKeys(keys *seal.Keys) { db.keys.Store(keys) }
+// open. It does nothing if the store holds the keyset: the next transaction uses that.
+func (db *DB) SetKeys(keys *seal.Keys) {
+	if db.follower == nil {
+		db.keys.Store(keys)
+	}
+}
 
 // DropKeys replaces the keys with fewer that still open every record in the store.
 // Transactions that see an earlier state can use the old ones until forget is
-// called.
+// called. Like SetKeys, it does nothing if the store holds the keyset.
 func (db *DB) DropKeys(keys *seal.Keys) (forget func()) {
+	if db.follower != nil {
+		return func() {}
+	}
+	return db.dropKeys(keys)
+}
+
+func (db *DB) dropKeys(keys *seal.Keys) (forget func()) {
 	before := db.keys.Load()
 	db.previous.Store(before)
 	db.keys.Store(keys)
@@ -70,6 +82,9 @@ func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 
 func (db *DB) view(r *Reader, fn func(*Reader) error) error {
 	return db.store.View(r.ctx, func(s store.Reader) error {
+		if err := db.follow(r.ctx, s); err != nil {
+			return err
+		}
 		r.Now, r.store = db.now(), s
 		return fn(r)
 	})
@@ -99,6 +114,9 @@ func (db *DB) Update(ctx context.Context, fn func(*Writer) error) error {
 func (db *DB) update(ctx context.Context, fn func(*Writer) error) error {
 	w := &Writer{Reader: Reader{ctx: ctx, db: db}}
 	return db.store.Update(ctx, func(tx store.Tx) error {
+		if err := db.follow(ctx, tx); err != nil {
+			return err
+		}
 		w.Now, w.store, w.tx = db.now(), tx, tx
 		w.changed.reset()
 		return fn(w)

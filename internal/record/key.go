@@ -195,6 +195,8 @@ func Describe(k []byte) string {
 		return "the sum record of organizations, users, tokens and sessions"
 	case TableRoot:
 		return "the sum record of the store"
+	case TableKeyset:
+		return "the keyset"
 	}
 	return fmt.Sprintf("a record of unknown table %q", TableOf(k))
 }

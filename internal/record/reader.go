@@ -104,6 +104,9 @@ func (r *Reader) RequireJSON(key []byte, into any) error {
 // then returns. The bytes are valid until fn returns. fn must not change the
 // scanned range.
 func (r *Reader) Scan(from, to []byte, fn func(key, sealed []byte) (more bool, err error)) error {
+	if to == nil {
+		to = keysetKey
+	}
 	return r.store.Scan(from, to, fn)
 }
 

@@ -1,0 +1,188 @@
+package record
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// A store that servers share also holds the keyset that opens its records, wrapped by
+// the key-encryption key. It is part of each state, so whoever sees a state can open
+// its records, whichever server has changed the keys.
+
+// TableKeyset has one entry, which is not a record: it isn't sealed, and no sums
+// include it. It comes after all records, so that Scan can leave it out.
+const TableKeyset Table = 0xff
+
+var keysetKey = Key(TableKeyset)
+
+// StoredKeyset is the wrapped keyset in a shared store.
+type StoredKeyset struct {
+	// Number grows with each change of the data keys. It stays the same when only
+	// the key-encryption key changes.
+	Number  uint64 `json:"number"`
+	Wrapped []byte `json:"wrapped"`
+}
+
+// ErrKeysetChanged says that somebody else has changed the keyset in the meantime.
+var ErrKeysetChanged = errors.New("the keyset was changed by another server")
+
+// previousKeys is how long keys stay in use that were dropped from the keyset, for
+// reads that began before. It is longer than any request.
+const previousKeys = 5 * time.Minute
+
+func storedKeyset(r store.Reader) (StoredKeyset, error) {
+	var k StoredKeyset
+	data, err := r.Get(keysetKey)
+	if err != nil {
+		return k, err
+	}
+	if err := json.Unmarshal(data, &k); err != nil || k.Number == 0 {
+		return k, Damaged(keysetKey, errors.New("it can't be read"))
+	}
+	return k, nil
+}
+
+func putKeyset(tx store.Tx, k StoredKeyset) error {
+	data, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	return tx.Set(keysetKey, data)
+}
+
+// LoadKeyset returns the keyset in a store, or store.ErrNotFound if the store is
+// empty.
+func LoadKeyset(ctx context.Context, s store.Store) (k StoredKeyset, err error) {
+	err = s.View(ctx, func(r store.Reader) error {
+		k, err = storedKeyset(r)
+		return lostKeyset(r, err)
+	})
+	return k, err
+}
+
+// CreateKeyset puts the first keyset into an empty store. If another server was
+// faster, it returns that one's.
+func CreateKeyset(ctx context.Context, s store.Store, wrapped []byte) (k StoredKeyset, err error) {
+	err = s.Update(ctx, func(tx store.Tx) error {
+		k, err = storedKeyset(tx)
+		if err = lostKeyset(tx, err); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		k = StoredKeyset{1, wrapped}
+		return putKeyset(tx, k)
+	})
+	return k, err
+}
+
+// lostKeyset returns an error that isn't store.ErrNotFound if the keyset is missing
+// in a store that has records.
+func lostKeyset(r store.Reader, err error) error {
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	lost := r.Scan([]byte{0}, keysetKey, func(key, _ []byte) (bool, error) {
+		return false, Damaged(keysetKey, fmt.Errorf("it is missing, and there is %s", Describe(key)))
+	})
+	if lost != nil {
+		return lost
+	}
+	return err
+}
+
+// ReplaceKeyset replaces the keyset old. If that is no longer the one in the store,
+// it returns ErrKeysetChanged.
+func ReplaceKeyset(ctx context.Context, s store.Store, old, k StoredKeyset) error {
+	return s.Update(ctx, func(tx store.Tx) error {
+		now, err := storedKeyset(tx)
+		if err != nil {
+			return err
+		}
+		if now.Number != old.Number || !bytes.Equal(now.Wrapped, old.Wrapped) {
+			return ErrKeysetChanged
+		}
+		return putKeyset(tx, k)
+	})
+}
+
+// follower keeps a DB's keys those of the store.
+type follower struct {
+	open func(context.Context, []byte) (*seal.Keys, error)
+	// seen is the revision of the newest keyset that was looked at.
+	seen    atomic.Uint64
+	mu      sync.Mutex
+	current StoredKeyset // that the keys in use come from
+}
+
+// FollowKeyset makes each transaction use the keyset in the store, which open
+// unwraps. Call it before anything else.
+func (db *DB) FollowKeyset(open func(ctx context.Context, wrapped []byte) (*seal.Keys, error)) {
+	db.follower = &follower{open: open}
+}
+
+// follow makes sure that the keys in use open the state that a transaction sees.
+func (db *DB) follow(ctx context.Context, r store.Reader) error {
+	f := db.follower
+	if f == nil {
+		return nil
+	}
+	revision := r.Revision(TableKeyset)
+	if revision != 0 && revision <= f.seen.Load() {
+		return nil
+	}
+	stored, err := storedKeyset(r)
+	if err != nil {
+		return fmt.Errorf("read the keyset: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if stored.Number > f.current.Number {
+		keys, err := f.open(ctx, stored.Wrapped)
+		if err != nil {
+			return fmt.Errorf("another server has changed the data keys: %w", err)
+		}
+		time.AfterFunc(previousKeys, db.dropKeys(keys))
+		f.current = stored
+	}
+	if revision > f.seen.Load() {
+		f.current = stored
+		f.seen.Store(revision)
+	}
+	return nil
+}
+
+// Keyset returns the newest keys and, if the store holds them, their keyset there.
+func (db *DB) Keyset(ctx context.Context) (*seal.Keys, StoredKeyset, error) {
+	if db.follower == nil {
+		return db.Keys(), StoredKeyset{}, nil
+	}
+	if err := db.View(ctx, func(*Reader) error { return nil }); err != nil {
+		return nil, StoredKeyset{}, err
+	}
+	db.follower.mu.Lock()
+	defer db.follower.mu.Unlock()
+	return db.Keys(), db.follower.current, nil
+}
+
+// ReplaceKeyset replaces the keyset in the store.
+func (db *DB) ReplaceKeyset(ctx context.Context, old, k StoredKeyset) error {
+	return ReplaceKeyset(ctx, db.store, old, k)
+}
+
+// Wrapped returns the wrapped keyset that opens the records of the transaction's
+// state. ok is false if the store doesn't hold it.
+func (r *Reader) Wrapped() (wrapped []byte, ok bool, err error) {
+	if r.db.follower == nil {
+		return nil, false, nil
+	}
+	k, err := storedKeyset(r.store)
+	return k.Wrapped, true, err
+}
