@@ -52,9 +52,16 @@ func (c *call) history() error {
 	return c.respondList(out)
 }
 
+// rollback goes back to an earlier version, with all secrets or with one.
 func (c *call) rollback() error {
-	return c.withVersion(func(org keep.ID, version uint64) error {
-		w, err := c.keep.Rollback(c.ctx(), c.caller, org, version)
+	return c.withVersion(func(org keep.ID, body versionRequest) error {
+		var w keep.ChangeResult
+		var err error
+		if body.Name != nil {
+			w, err = c.keep.RollbackSecret(c.ctx(), c.caller, org, *body.Name, body.Version)
+		} else {
+			w, err = c.keep.Rollback(c.ctx(), c.caller, org, body.Version)
+		}
 		if err != nil {
 			return err
 		}
@@ -65,28 +72,32 @@ func (c *call) rollback() error {
 // unpin unpins a version, which the drop guard pinned because the next one
 // may have dropped secrets by accident.
 func (c *call) unpin() error {
-	return c.withVersion(func(org keep.ID, version uint64) error {
-		if err := c.keep.Unpin(c.ctx(), c.caller, org, version); err != nil {
+	return c.withVersion(func(org keep.ID, body versionRequest) error {
+		if err := c.keep.Unpin(c.ctx(), c.caller, org, body.Version); err != nil {
 			return err
 		}
 		return c.noContent()
 	})
 }
 
+// versionRequest names a version and, to roll back one secret, the secret.
+type versionRequest struct {
+	Version uint64  `json:"version"`
+	Name    *string `json:"name"`
+}
+
 // withVersion reads a body that names a version and calls do.
-func (c *call) withVersion(do func(org keep.ID, version uint64) error) error {
+func (c *call) withVersion(do func(org keep.ID, body versionRequest) error) error {
 	org, err := c.organization()
 	if err != nil {
 		return err
 	}
-	var body struct {
-		Version uint64 `json:"version"`
-	}
+	var body versionRequest
 	if err := c.decode(&body, badJSON); err != nil {
 		return c.invalidRequest(org, err)
 	}
 	if body.Version == 0 {
 		return c.invalidRequest(org, invalid("version is missing"))
 	}
-	return hideOrganization(do(org, body.Version))
+	return hideOrganization(do(org, body))
 }

@@ -14,6 +14,7 @@ import (
 const (
 	defaultPageSize = 20
 	maxPageSize     = 100
+	maxChanges      = 1000 // in a list of changes, which InfluxDB doesn't have
 )
 
 // query reads the parameters of the request. A malformed query is an error:
@@ -31,7 +32,9 @@ func (c *call) query() (url.Values, error) {
 }
 
 // page reads which part of a list is requested.
-func page(q url.Values) (p keep.Page, err error) {
+func page(q url.Values) (keep.Page, error) { return pageUpTo(maxPageSize, q) }
+
+func pageUpTo(largest int, q url.Values) (p keep.Page, err error) {
 	p.Limit = defaultPageSize
 	if v := q.Get("offset"); v != "" {
 		if p.Offset, err = strconv.Atoi(v); err != nil {
@@ -45,8 +48,8 @@ func page(q url.Values) (p keep.Page, err error) {
 		if p.Limit, err = strconv.Atoi(v); err != nil {
 			return p, invalid("limit is invalid")
 		}
-		if p.Limit < 1 || p.Limit > maxPageSize {
-			return p, invalid(fmt.Sprintf("limit must be between 1 and %d", maxPageSize))
+		if p.Limit < 1 || p.Limit > largest {
+			return p, invalid(fmt.Sprintf("limit must be between 1 and %d", largest))
 		}
 	}
 	if v := q.Get("descending"); v != "" {

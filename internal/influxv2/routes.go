@@ -63,13 +63,14 @@ func (h *Handler) routes() []httpapi.Route {
 	secret(get, "/values", (*call).getValues)
 	secret(patch, "/values", (*call).patchValues)
 	secret(put, "/values", (*call).putValues)
+	secret(get, "/changes", (*call).secretChanges)
 	secret(get, "/history", (*call).history)
 	secret(get, "/readers", (*call).readers)
 	secret(post, "/rollback", (*call).rollback)
 	secret(post, "/dismiss", (*call).unpin)
 	// These words are also valid names of secrets. A longer pattern takes
 	// precedence over {secretID}.
-	for _, name := range []string{"delete", "values", "history", "readers", "rollback", "dismiss"} {
+	for _, name := range []string{"delete", "values", "changes", "history", "readers", "rollback", "dismiss"} {
 		secret(del, "/"+name, func(c *call) error { return c.deleteNamed(name) })
 	}
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,8 @@ const maxWait = 5 * time.Minute
 
 // getValues sends the secrets' values, all or those selected by the parameter
 // name. With If-None-Match it sends 304 if nothing has changed; with the
-// parameter wait it first waits for a change.
+// parameter wait it first waits for a change. With the parameter version it sends
+// the values of that version.
 func (c *call) getValues() error {
 	org, err := c.organization()
 	if err != nil {
@@ -31,6 +33,9 @@ func (c *call) getValues() error {
 	q, err := c.valuesQuery()
 	if err != nil {
 		return c.invalidRequest(org, err)
+	}
+	if q.version != 0 {
+		return c.getValuesAt(org, q)
 	}
 	view := c.view(q.names)
 	known, err := c.knownTag(org, view)
@@ -58,6 +63,8 @@ func (c *call) getValues() error {
 type valuesQuery struct {
 	names []string // nil for all
 	wait  time.Duration
+	// version is 0 for the current values.
+	version uint64
 }
 
 func (c *call) valuesQuery() (out valuesQuery, err error) {
@@ -71,7 +78,21 @@ func (c *call) valuesQuery() (out valuesQuery, err error) {
 			return out, err
 		}
 	}
+	if v := q.Get("version"); v != "" {
+		if out.version, err = strconv.ParseUint(v, 10, 64); err != nil || out.version == 0 || out.wait > 0 {
+			return out, invalid("version must be the number of a version, without wait")
+		}
+	}
 	return out, nil
+}
+
+// getValuesAt sends the values of a version.
+func (c *call) getValuesAt(org keep.ID, q valuesQuery) error {
+	secrets, err := c.keep.ValuesAt(c.ctx(), c.caller, org, q.names, q.version)
+	if err != nil {
+		return hideOrganization(err)
+	}
+	return c.respondBuffered(func(b []byte, send httpapi.Sender) []byte { return appendSecrets(b, send, secrets) })
 }
 
 func parseWait(text string) (time.Duration, error) {

@@ -1,6 +1,9 @@
 package keep
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
@@ -119,6 +122,31 @@ func (m *knownMap) shown(version uint64, only []string) (Document, []string, err
 	}
 	m.describe(&d.Version)
 	return d, names, nil
+}
+
+// valuesAt returns the values that the names had in a version, in byte order of the
+// names; it omits names without one.
+func (m *knownMap) valuesAt(names []string, version uint64) (secrets []Secret, found []string, err error) {
+	if m.Kept(version) {
+		if changed, err := m.changed(version); err != nil || !changed {
+			return nil, nil, err
+		}
+	}
+	names = slices.Sorted(slices.Values(names))
+	for _, name := range slices.Compact(names) {
+		if !m.c.sees(name) {
+			continue
+		}
+		s, err := m.ValueAt(name, version)
+		if errors.Is(err, ErrVersionNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		secrets, found = append(secrets, s), append(found, name)
+	}
+	return secrets, found, nil
 }
 
 // history returns the stored versions that exist for the caller.

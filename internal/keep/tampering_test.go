@@ -327,7 +327,7 @@ func TestDamagedObjectsAreLeftOut(t *testing.T) {
 	}{
 		{record.Key(record.TableToken, reader.ID), 1},
 		{record.Key(record.TableUser, bob), 1},
-		{record.Key(record.TableOrg, d.second), 6},
+		{record.Key(record.TableOrg, d.second), 9},
 	} {
 		key := x.key
 		good := raw(t, d.Kit)[string(key)]

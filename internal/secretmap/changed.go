@@ -58,8 +58,8 @@ func (m *Map) Written(name string) (version uint64, ok bool, err error) {
 	if m.Empty() {
 		return 0, false, nil
 	}
-	e, _, ok, err := m.secret(m.head.Map, name, m.head.Current)
-	return e.version, ok, err
+	s, err := m.secret(m.head.Map, name, m.head.Current)
+	return s.version, s.shown(), err
 }
 
 // Additions returns the last stored version that added each name for which visible

@@ -71,11 +71,11 @@ func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 }
 
 func (c *Checker) secret(key []byte, m ID, plain []byte) error {
-	_, name, _, err := decodeSecret(plain)
+	s, err := decodeSecret(plain)
 	if err != nil {
 		return err
 	}
-	if h, v, ok := record.ParseSecretKey(key); !ok || c.r.DB().SecretHash(m, name) != h || v == 0 {
+	if h, v, ok := record.ParseSecretKey(key); !ok || c.r.DB().SecretHash(m, s.name) != h || v == 0 {
 		return errors.New("its key belongs to another name")
 	}
 	return nil
@@ -154,7 +154,7 @@ func (m *Map) compareVersion(n uint64) error {
 		return fmt.Errorf("%d of its secret records are missing", missing)
 	}
 	shown := 0
-	err = m.scanVersion(id, n, func(entry, string) error { shown++; return nil })
+	err = m.scanVersion(id, n, func(secretRecord) error { shown++; return nil })
 	if err != nil {
 		return err
 	}

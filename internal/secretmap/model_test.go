@@ -23,10 +23,24 @@ type model struct {
 	after    time.Duration
 	settings int // number of changes to the settings
 
-	tags map[string]string // what was visible with each tag
+	secrets map[string][]*modelChange // all changes of each secret, oldest first
+	tags    map[string]string         // what was visible with each tag
+}
+
+// modelChange is a change of one secret.
+type modelChange struct {
+	version uint64
+	value   string
+	removed bool
+	// gone means that it must not be in the secret's history any more, and sure
+	// that it must be. Neither is set if that depends on how far pruning has come.
+	gone, sure bool
+	past       bool // the last version that showed it no longer exists
 }
 
 type modelVersion struct {
+	created                 time.Time
+	author                  Author
 	values                  map[string]modelValue
 	added, changed, removed []string
 	deleted                 time.Time // zero: not
@@ -40,7 +54,7 @@ type modelValue struct {
 }
 
 func newModel() *model {
-	return &model{oldest: 1, max: DefaultMaxVersions, tags: map[string]string{}}
+	return &model{oldest: 1, max: DefaultMaxVersions, secrets: map[string][]*modelChange{}, tags: map[string]string{}}
 }
 
 func (m *model) clone() *model {
@@ -49,6 +63,13 @@ func (m *model) clone() *model {
 	for i, v := range m.versions {
 		copied := *v
 		c.versions[i] = &copied
+	}
+	c.secrets = map[string][]*modelChange{}
+	for name, changes := range m.secrets {
+		for _, ch := range changes {
+			copied := *ch
+			c.secrets[name] = append(c.secrets[name], &copied)
+		}
 	}
 	return &c
 }
@@ -87,10 +108,18 @@ func plain(values map[string]modelValue) map[string]string {
 }
 
 // commit makes a version with these values.
-func (m *model) commit(values map[string]string, now time.Time) *modelVersion {
+func (m *model) commit(values map[string]string, a Author, now time.Time) *modelVersion {
 	before := m.shown(now)
 	n := m.current() + 1
-	v := &modelVersion{values: map[string]modelValue{}}
+	v := &modelVersion{created: now, author: a, values: map[string]modelValue{}}
+	for name, changes := range m.secrets {
+		// Also what a hidden version would show through is removed.
+		there := slices.DeleteFunc(slices.Clone(changes), func(c *modelChange) bool { return c.gone })
+		if _, stays := values[name]; stays || len(there) == 0 || there[len(there)-1].removed {
+			continue
+		}
+		m.secrets[name] = append(changes, &modelChange{version: n, removed: true, sure: there[len(there)-1].sure})
+	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		was, had := before[name]
 		if had && was.value == values[name] {
@@ -98,6 +127,7 @@ func (m *model) commit(values map[string]string, now time.Time) *modelVersion {
 			continue
 		}
 		v.values[name] = modelValue{values[name], n}
+		m.secrets[name] = append(m.secrets[name], &modelChange{version: n, value: values[name], sure: true})
 		if had {
 			v.changed = append(v.changed, name)
 		} else {
@@ -120,7 +150,7 @@ func (m *model) commit(values map[string]string, now time.Time) *modelVersion {
 // change does what Writer.Apply should do. unsure means that it may also be
 // refused as a mismatch, because it isn't specified how long writes can be
 // merged with a removed version.
-func (m *model) change(ch Change, visible func(string) bool, now time.Time) (out *modelVersion, pinned uint64, unsure bool, err error) {
+func (m *model) change(ch Change, visible func(string) bool, a Author, now time.Time) (out *modelVersion, pinned uint64, unsure bool, err error) {
 	sees := func(name string) bool { return visible == nil || visible(name) }
 	if ch.Exists && m.current() == 0 && m.settings == 0 {
 		return nil, 0, false, ErrVersionNotFound
@@ -183,7 +213,7 @@ func (m *model) change(ch Change, visible func(string) bool, now time.Time) (out
 		return nil, 0, unsure, ErrUnchanged
 	}
 	last := m.current()
-	out = m.commit(next, now)
+	out = m.commit(next, a, now)
 	out.merged = merged
 	accident := len(out.removed) > max(1, len(before)/2) || ch.CAS == nil && ch.Replace && len(out.removed)+len(out.changed) > 0
 	if ch.Guard && !hidden && accident {
@@ -207,6 +237,7 @@ type run struct {
 	db     *record.DB
 	maps   *Maps
 	models map[ID]*model
+	author Author
 	what   string // the current step
 }
 
@@ -233,7 +264,11 @@ func TestModel(t *testing.T) {
 			r.restart()
 			for step := range 300 {
 				org := ID(1 + r.IntN(2))
+				r.author = Author{User: ID(1 + r.IntN(3)), Token: ID(r.IntN(2)), Protocol: Protocol([]string{"influxdb", "vault"}[r.IntN(2)])}
 				r.step(org)
+				for _, m := range r.models {
+					m.age()
+				}
 				r.what = fmt.Sprintf("step %d, map %s, %s", step, org, r.what)
 				for org := range r.models {
 					r.compare(org)
@@ -281,10 +316,9 @@ var errGivenUp = errors.New("given up")
 // update runs fn in a transaction that sometimes fails at the end, after which
 // nothing may have changed. ok means that it succeeded.
 func (r *run) update(org ID, visible func(string) bool, fn func(*Writer) error) (ok bool, err error) {
-	author := Author{User: 7, Token: 8, Protocol: "test"}
 	giveUp := r.IntN(8) == 0
 	err = r.db.Update(r.Context(), func(tx *record.Writer) error {
-		w, err := r.maps.Write(tx, org, author, visible)
+		w, err := r.maps.Write(tx, org, r.author, visible)
 		if err != nil {
 			return err
 		}
@@ -355,6 +389,7 @@ func (r *run) step(org ID) {
 			if v := m.at(n); v != nil {
 				v.destroyed = true
 			}
+			m.destroySecrets(n)
 		})
 	case 11, 12:
 		r.rollback(org, version())
@@ -459,7 +494,7 @@ func (r *run) change(org ID) {
 		return err
 	})
 	next := m.clone()
-	v, pinned, unsure, want := next.change(ch, visible, r.kit.Now)
+	v, pinned, unsure, want := next.change(ch, visible, r.author, r.kit.Now)
 	if unsure && errors.Is(err, ErrCASMismatch) {
 		want, ok = ErrCASMismatch, false
 	}
@@ -497,7 +532,7 @@ func (r *run) rollback(org ID, n uint64) {
 	if v == nil || v.destroyed {
 		r.expect(err, ErrVersionNotFound)
 	} else if r.expect(err, nil); ok {
-		m.commit(plain(v.values), r.kit.Now).from = n
+		m.commit(plain(v.values), r.author, r.kit.Now).from = n
 	}
 }
 
@@ -559,6 +594,9 @@ func (r *run) compare(org ID) {
 			}
 		}
 		r.seen(org, m.Tag())
+		if err := r.compareSecrets(&m, model, now); err != nil {
+			return err
+		}
 		history, err := m.History(visible)
 		if err != nil {
 			return err
@@ -609,7 +647,7 @@ func compareVersion(m *Map, v *modelVersion, n uint64, visible func(string) bool
 	}
 	i := d.Version
 	if i.Hidden != v.hidden(m.r.Now) || i.Destroyed != v.destroyed || i.Pinned != v.pinned || !i.Deleted.Equal(v.deleted) ||
-		i.From != v.from || i.Merged != v.merged || i.Count != len(v.values) || i.User != 7 || i.Token != 8 || i.Protocol != "test" {
+		i.From != v.from || i.Merged != v.merged || i.Count != len(v.values) || (Author{i.User, i.Token, i.Protocol}) != v.author {
 		return fmt.Errorf("got %+v, want %+v", i, v)
 	}
 	return nil
@@ -636,8 +674,8 @@ func (r *run) check() {
 	}
 }
 
-// swept checks which secret records remain: those that a version shows, and
-// tombstones that hide an older record.
+// swept checks which secret records remain: those that a version shows, those of a
+// secret's own history, and tombstones that hide an older record.
 func (r *run) swept(org ID) {
 	r.Helper()
 	wanted := map[string]bool{}
@@ -659,19 +697,20 @@ func (r *run) swept(org ID) {
 		var gone string // the name whose newer record is a tombstone
 		return tx.ScanPrefix(record.Key(record.TableSecret, m.head.Map), func(k, sealed []byte) (bool, error) {
 			_, version, _ := record.ParseSecretKey(k)
-			kind, name, _, err := m.openSecret(k, sealed)
+			s, err := m.openSecret(k, sealed)
 			if err != nil {
 				return false, err
 			}
+			name := s.name
 			if gone != "" && gone != name {
 				return false, fmt.Errorf("%s has a tombstone and no other record", gone)
 			}
-			if gone = ""; kind != kindValue {
+			if gone = ""; !s.shown() {
 				gone = name
 				return true, nil
 			}
 			what := fmt.Sprint(name, " of version ", version)
-			if !wanted[what] {
+			if !wanted[what] && !model.mayHave(name, version) {
 				return false, fmt.Errorf("the record of %s is left", what)
 			}
 			delete(wanted, what)

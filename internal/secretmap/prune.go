@@ -9,7 +9,10 @@ import (
 
 // A secret record is visible from its own version up to, not including, the
 // version of the name's next record. It is needed while one of these versions
-// exists and isn't destroyed.
+// exists and isn't destroyed. After that, it belongs to the secret's own history,
+// as long as it is one of the name's last max_versions records, unless
+//   - the last version that showed it was deleted or destroyed, or
+//   - the secret was removed and no version shows it any more.
 
 const (
 	// maxPruned and sweptNames limit how much cleanup one write does for
@@ -26,6 +29,9 @@ const (
 	// than reading one.
 	pruneEvery = 16
 	fewChanges = 8
+	// A name's own history is pruned at every historyEvery-th change of it, or
+	// more rarely if it is long: finding its records costs a scan.
+	historyEvery = 8
 )
 
 // prune drops the oldest versions until no more than max_versions are left.
@@ -103,54 +109,76 @@ func (w *Writer) swept(n uint64) error {
 	return w.forget(n - 1)
 }
 
-// superseded removes the records that version n replaced when it changed these
-// names, except those visible in a pinned version.
+// superseded removes records of the names that version n changed: what the secrets'
+// own history doesn't keep and no pinned version shows.
 func (w *Writer) superseded(n uint64, changes []change) error {
+	ends := w.state.ends(n - 1)
+	limit := uint64(w.state.maxVersions())
+	every := max(historyEvery, limit/2)
 	for _, c := range changes {
 		h := c.hash
 		if h == (record.Hash{}) { // the record was read
 			h = w.hash(c.Name)
 		}
-		left := c.Before != 0 && w.pinnedIn(c.Before, n)
-		if c.Before != 0 && !left {
-			key := record.SecretKey(w.head.Map, h, c.Before)
-			var err error
-			if c.Op == opAdd {
-				err = w.tx.Delete(key) // a tombstone, which may have been removed with its own version
-			} else {
-				err = w.remove(key, c.Before)
-			}
-			if err != nil {
-				return err
-			}
+		var err error
+		switch key := record.SecretKey(w.head.Map, h, c.Before); {
+		case c.Op.kind() != kindValue:
+			err = w.removed(h, n)
+		case c.Before == 0 || !ends || w.pinnedIn(c.Before, n):
+		case c.Op == opAdd:
+			// In old versions this may be a tombstone, which was removed with
+			// its own version.
+			err = w.tx.Delete(key)
+		default:
+			err = w.remove(key, c.Before)
 		}
-		if c.Op.kind() == kindValue {
-			continue
+		// The hash spreads the work for a large version over as many versions.
+		if err == nil && c.Earlier >= limit && (c.Earlier+uint64(h[0]))%every == 0 {
+			err = w.pruneSecret(h, n)
 		}
-		// A tombstone is only needed to hide an older record.
-		if !left && len(w.state.Pinned) > 0 {
-			var err error
-			if left, err = w.olderThan(h, n); err != nil {
-				return err
-			}
-		}
-		if !left {
-			if err := w.remove(record.SecretKey(w.head.Map, h, n), n); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// olderThan reports whether a name has a record below version n.
-func (w *Writer) olderThan(h record.Hash, n uint64) (found bool, err error) {
-	m := w.head.Map
-	err = w.r.Scan(record.SecretKey(m, h, n-1), record.SecretKey(m, h, 0), func([]byte, []byte) (bool, error) {
-		found = true
-		return false, nil
+// pruneSecret removes the records below version n that are too old for a name's own
+// history.
+func (w *Writer) pruneSecret(h record.Hash, n uint64) error {
+	versions, err := w.secretVersions(h, w.head.Current)
+	for i := w.state.maxVersions(); i < len(versions) && err == nil; i++ {
+		if v, next := versions[i], versions[i-1]; next <= n && !w.pinnedIn(v, next) {
+			err = w.tx.Remove(record.SecretKey(w.head.Map, h, v))
+		}
+	}
+	return err
+}
+
+// secretVersions lists the versions of a name's records, from the one that a
+// version shows to the oldest.
+func (m *Map) secretVersions(h record.Hash, from uint64) (versions []uint64, err error) {
+	err = m.scanName(m.head.Map, h, from, func(k, _ []byte) (bool, error) {
+		_, n, _ := record.ParseSecretKey(k)
+		versions = append(versions, n)
+		return true, nil
 	})
-	return found, err
+	return versions, err
+}
+
+// removed removes the records of a name that version n removed, except those
+// visible in a pinned version. Only these still need a tombstone.
+func (w *Writer) removed(h record.Hash, n uint64) error {
+	versions, err := w.secretVersions(h, n)
+	left := false
+	for i, v := range slices.Backward(versions) {
+		if i > 0 && w.pinnedIn(v, versions[i-1]) || i == 0 && left {
+			left = true
+		} else if err == nil {
+			err = w.tx.Remove(record.SecretKey(w.head.Map, h, v))
+		}
+	}
+	return err
 }
 
 // pinnedIn reports whether a pinned version from from (inclusive) to to
@@ -186,37 +214,48 @@ func (w *Writer) sweepUnpinned() error {
 		return nil
 	}
 	w.head.Sparse = w.head.Current
+	if err := w.sweepMap(); err != nil {
+		return err
+	}
 	for _, n := range unpinned {
 		if err := w.forget(n); err != nil {
 			return err
 		}
 	}
-	return w.sweepMap()
+	return nil
 }
 
-// sweepMap removes all records of a map that no version needs, including those
-// that sweep hasn't reached yet. It reads all keys, so it is only for rare
-// operations: destroying and unpinning versions.
-func (w *Writer) sweepMap() error {
-	type secretRecord struct {
-		h    record.Hash
-		v    uint64
-		gone bool // a tombstone
+// sweepMap removes all records of a map that neither a version nor the secrets'
+// own history needs, including those that sweep hasn't reached yet. The latter
+// gives up what the destroyed versions showed. sweepMap reads the whole map, so it
+// is only for rare operations: destroying and unpinning versions.
+func (w *Writer) sweepMap(destroyed ...uint64) error {
+	type found struct {
+		h      record.Hash
+		v      uint64
+		gone   bool // a tombstone
+		needed bool
 	}
 	m := w.head.Map
 	w.head.Sparse = w.head.Current
-	var drop []secretRecord
-	var group []secretRecord // of one name, newest first
+	var drop []found
+	var group []found // of one name, newest first
 	decide := func() {
-		kept := false
-		for i, r := range slices.Backward(group) {
-			next := w.head.Current + 1
-			if i > 0 {
-				next = group[i-1].v
+		own := w.state.maxVersions() // records left for the secret's own history
+		next := w.head.Current + 1
+		for i := range group {
+			r := &group[i]
+			if r.gone && r.v <= w.head.Floor {
+				own = 0
 			}
+			r.needed = !r.gone && (w.neededIn(r.v, next) || own > 0 && !w.endsIn(r.v, next, destroyed))
+			own, next = own-1, r.v
+		}
+		older := false
+		for _, r := range slices.Backward(group) {
 			// A tombstone is only needed to hide an older record.
-			if r.gone && kept || !r.gone && w.neededIn(r.v, next) {
-				kept = true
+			if r.needed || r.gone && older {
+				older = true
 			} else {
 				drop = append(drop, r)
 			}
@@ -231,8 +270,8 @@ func (w *Writer) sweepMap() error {
 		if len(group) > 0 && group[0].h != h {
 			decide()
 		}
-		kind, _, _, err := w.openSecret(k, sealed)
-		group = append(group, secretRecord{h, v, err == nil && kind != kindValue})
+		s, err := w.openSecret(k, sealed)
+		group = append(group, found{h: h, v: v, gone: err == nil && !s.shown()})
 		return true, nil
 	})
 	if err == nil {
@@ -247,6 +286,18 @@ func (w *Writer) sweepMap() error {
 		err = w.swept(w.head.Swept + 1)
 	}
 	return err
+}
+
+// endsIn reports whether one of the versions from from (inclusive) to to
+// (exclusive) was destroyed or deleted, so that what only they show ends with them.
+func (w *Writer) endsIn(from, to uint64, destroyed []uint64) bool {
+	within := func(n uint64) bool { return from <= n && n < to }
+	for n := range w.state.Deleted {
+		if within(n) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(w.state.Destroyed, within) || slices.ContainsFunc(destroyed, within)
 }
 
 // neededIn reports whether a version from from (inclusive) to to (exclusive)

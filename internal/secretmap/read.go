@@ -107,8 +107,8 @@ func (m *Map) Value(name string) (value string, ok bool, err error) {
 	if m.Empty() {
 		return "", false, nil
 	}
-	_, value, ok, err = m.secret(m.head.Map, name, m.head.Current)
-	return value, ok, err
+	s, err := m.secret(m.head.Map, name, m.head.Current)
+	return s.value, s.shown(), err
 }
 
 // Document returns an existing version's secrets, limited to names for which
@@ -187,15 +187,15 @@ func (m *Map) choose(n uint64, visible func(string) bool, only []string, out *Do
 		if visible != nil && !visible(name) {
 			continue
 		}
-		e, value, ok, err := m.secret(m.head.Map, name, n)
+		s, err := m.secret(m.head.Map, name, n)
 		if err == nil {
-			err = memory.add(secretSize + len(value))
+			err = memory.add(secretSize + len(s.value))
 		}
 		if err != nil {
 			return err
 		}
-		if ok {
-			out.Secrets = append(out.Secrets, Secret{name, value, e.version})
+		if s.shown() {
+			out.Secrets = append(out.Secrets, Secret{name, s.value, s.version})
 		}
 	}
 	return memory.flush()

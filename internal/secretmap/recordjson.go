@@ -54,6 +54,7 @@ func (r *versionRecord) appendJSON(b []byte) []byte {
 			b = jsontext.AppendString(append(b, `{"n":`...), c.Name)
 			b = jsontext.AppendString(append(b, `,"o":`...), string(c.Op))
 			b = appendIfNotZero(b, `,"b":`, c.Before)
+			b = appendIfNotZero(b, `,"e":`, c.Earlier)
 			b = append(b, '}')
 		}
 		b = append(b, ']')

@@ -39,7 +39,7 @@ func TestRecordsAsJSON(t *testing.T) {
 			From: number(), Merged: number(), Count: int(number()), Chunks: uint32(number()),
 		}
 		for range r.IntN(4) {
-			v.Changes = append(v.Changes, change{names[r.IntN(len(names))], []op{opAdd, opChange, opRemove, opMask}[r.IntN(4)], number(), record.Hash{}})
+			v.Changes = append(v.Changes, change{Name: names[r.IntN(len(names))], Op: []op{opAdd, opChange, opRemove, opMask}[r.IntN(4)], Before: number(), Earlier: number()})
 		}
 		return compare(h.appendJSON(nil), &h) && compare(v.appendJSON(nil), &v)
 	}

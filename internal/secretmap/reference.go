@@ -32,14 +32,15 @@ func (m *Map) Referenced(reference string) (name string, ok bool, err error) {
 		return "", false, nil
 	}
 	err = m.r.ScanPrefix(append(record.Key(record.TableSecret, m.head.Map), h...), func(k, sealed []byte) (bool, error) {
-		if _, name, _, err = m.openSecret(k, sealed); err != nil {
+		s, err := m.openSecret(k, sealed)
+		if err != nil {
 			return false, err
 		}
 		hash, _, _ := record.ParseSecretKey(k)
-		if want := m.r.DB().SecretHash(m.head.Map, name); !bytes.Equal(hash[:], want[:]) {
+		if want := m.r.DB().SecretHash(m.head.Map, s.name); !bytes.Equal(hash[:], want[:]) {
 			return false, record.Damaged(k, errors.New("it belongs to another name"))
 		}
-		ok = true
+		name, ok = s.name, true
 		return false, nil
 	})
 	return name, ok, err

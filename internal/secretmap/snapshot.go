@@ -162,9 +162,9 @@ func (m *Map) wholeSnapshot(at uint64) (*snapshot, error) {
 	var entries []entry
 	var sum record.Sum
 	memory := reservation{v: &m.view}
-	err := m.scanSecrets(m.head.Map, at, func(key []byte) { m.r.Count(&sum, key) }, func(e entry, _ string) error {
-		entries = append(entries, e)
-		if err := memory.add(2*nameSize + len(e.name)); err != nil { // in entries, too
+	err := m.scanSecrets(m.head.Map, at, func(key []byte) { m.r.Count(&sum, key) }, func(s secretRecord) error {
+		entries = append(entries, entry{s.name, s.version})
+		if err := memory.add(2*nameSize + len(s.name)); err != nil { // in entries, too
 			return err
 		}
 		return m.r.Context().Err()

@@ -37,18 +37,22 @@ func (w *Writer) UndeleteVersions(versions ...uint64) error {
 	return w.save()
 }
 
-// DestroyVersions permanently removes values that only these versions show.
+// DestroyVersions permanently removes values that only these versions show, also
+// from the history of each secret. There, versions that no longer exist may still
+// have values.
 func (w *Writer) DestroyVersions(versions ...uint64) error {
 	if w.head.Current == 0 {
 		return ErrUnchanged
 	}
 	w.changeState()
+	// A write can't be merged with a version from which values may be missing.
+	w.head.Floor = max(w.head.Floor, w.head.Oldest)
 	for _, n := range versions {
 		if w.Kept(n) {
 			w.state.Destroyed = insert(w.state.Destroyed, n)
 		}
 	}
-	if err := w.sweepMap(); err != nil {
+	if err := w.sweepMap(versions...); err != nil {
 		return err
 	}
 	return w.save()
@@ -66,7 +70,8 @@ func (w *Writer) Unpin(version uint64) error {
 	return w.save()
 }
 
-// Sweep removes all records that no version needs, at once instead of in parts.
+// Sweep removes all records that neither a version nor the secrets' own history
+// needs, at once instead of in parts.
 func (w *Writer) Sweep() error {
 	if w.head.Current == 0 {
 		return ErrUnchanged

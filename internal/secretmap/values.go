@@ -86,22 +86,28 @@ func (m *Maps) sealAll(secrets []Secret, size int) *sealedValues {
 
 // value returns the value of the name at index i of a snapshot.
 func (v *view) value(s *snapshot, i int) (string, error) {
+	r, err := v.recordOf(s, i)
+	return r.value, err
+}
+
+// recordOf returns the record of the name at index i of a snapshot.
+func (v *view) recordOf(s *snapshot, i int) (secretRecord, error) {
 	v.key = record.AppendSecretKey(v.key[:0], s.m, v.r.DB().SecretHash(s.m, s.names[i]), s.written[i])
 	sealed, err := v.r.Sealed(v.key)
 	if errors.Is(err, store.ErrNotFound) {
-		return "", record.Damaged(v.key, err)
+		return secretRecord{}, record.Damaged(v.key, err)
 	}
 	if err != nil {
-		return "", err
+		return secretRecord{}, err
 	}
-	_, value, _, err := v.found(s.names[i], v.key, sealed)
-	return value, err
+	return v.found(s.names[i], v.key, sealed)
 }
 
 const (
 	secretSize      = 40       // of a Secret, without the text
 	nameSize        = 24       // of a name in a list, without the text
 	versionSize     = 256      // of a VersionInfo, without the names
+	changeSize      = 96       // of a SecretChange
 	reservationStep = 64 << 10 // memory is reserved in steps of this size
 )
 

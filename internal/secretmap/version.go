@@ -78,9 +78,11 @@ type versionRecord struct {
 type change struct {
 	Name string `json:"n"`
 	Op   op     `json:"o"`
-	// Before is the version of the name's record that this change supersedes.
-	// It is 0 if there is no record, or only a tombstone.
+	// Before is the version of the value that this change supersedes, or 0.
 	Before uint64 `json:"b,omitempty"`
+	// Earlier is how many records the name has had before, at most: some may be
+	// unknown or already removed.
+	Earlier uint64 `json:"e,omitempty"`
 	// hash is the cached hash of the name.
 	hash record.Hash
 }
@@ -121,6 +123,13 @@ func (s *stateRecord) maxVersions() int {
 func (s *stateRecord) hidden(v uint64, now time.Time) bool {
 	at, deleted := s.Deleted[v]
 	return s.destroyed(v) || (deleted && !now.Before(at))
+}
+
+// ends reports whether values end with a version: it is destroyed, deleted, or
+// will be deleted.
+func (s *stateRecord) ends(v uint64) bool {
+	_, deleted := s.Deleted[v]
+	return deleted || s.destroyed(v)
 }
 
 func (s *stateRecord) destroyed(v uint64) bool {

@@ -103,8 +103,8 @@ func (w *Writer) Rollback(version uint64) (Result, error) {
 		return Result{}, ErrVersionNotFound
 	}
 	ch := Change{Set: map[string]string{}, Replace: true}
-	err := w.scanVersion(w.head.Map, version, func(e entry, value string) error {
-		ch.Set[e.name] = value
+	err := w.scanVersion(w.head.Map, version, func(s secretRecord) error {
+		ch.Set[s.name] = s.value
 		return nil
 	})
 	if err != nil {
@@ -155,9 +155,9 @@ func (w *Writer) since(read uint64, set map[string]string) (Change, error) {
 		if (read < w.head.Floor && !w.state.pinned(read)) || w.state.destroyed(read) {
 			return Change{}, ErrCASMismatch
 		}
-		err := w.scanVersion(w.head.Map, read, func(e entry, value string) error {
-			if w.sees(e.name) {
-				before[e.name] = value
+		err := w.scanVersion(w.head.Map, read, func(s secretRecord) error {
+			if w.sees(s.name) {
+				before[s.name] = s.value
 			}
 			return nil
 		})
@@ -167,9 +167,9 @@ func (w *Writer) since(read uint64, set map[string]string) (Change, error) {
 	}
 	delta := Change{Set: map[string]string{}}
 	check := func(name, to string, present bool) error {
-		_, now, is, err := w.current(name, w.hash(name))
+		now, err := w.current(name, w.hash(name))
 		was, had := before[name]
-		if err == nil && (is != had || now != was) && (is != present || now != to) {
+		if err == nil && (now.shown() != had || now.value != was) && (now.shown() != present || now.value != to) {
 			err = ErrCASMismatch
 		}
 		return err
@@ -197,11 +197,11 @@ func (w *Writer) since(read uint64, set map[string]string) (Change, error) {
 
 func (w *Writer) hash(name string) record.Hash { return w.r.DB().SecretHash(w.head.Map, name) }
 
-// current returns the current value of a name; nothing exists if the current
-// version is hidden.
-func (w *Writer) current(name string, h record.Hash) (entry, string, bool, error) {
+// current returns a name's newest record; there is none if the current version is
+// hidden.
+func (w *Writer) current(name string, h record.Hash) (secretRecord, error) {
 	if w.hidden {
-		return entry{}, "", false, nil
+		return secretRecord{}, nil
 	}
 	m := w.head.Map
 	if !w.r.DB().Exclusive() {
@@ -211,16 +211,16 @@ func (w *Writer) current(name string, h record.Hash) (entry, string, bool, error
 	// records.
 	at := nameKey{m, h}
 	if n, known := w.maps.newest.Get(at); known {
-		e, value, ok, err := w.secretAt(m, name, h, n)
+		s, err := w.secretAt(m, name, h, n)
 		if !errors.Is(err, store.ErrNotFound) {
-			return e, value, ok, err
+			return s, err
 		}
 	}
-	e, value, ok, err := w.secret(m, name, w.head.Current)
-	if err == nil && e.version > 0 {
-		w.maps.newest.Put(at, e.version)
+	s, err := w.secret(m, name, w.head.Current)
+	if err == nil && s.version > 0 {
+		w.maps.newest.Put(at, s.version)
 	}
-	return e, value, ok, err
+	return s, err
 }
 
 // nameKey is a name in a map, given by its hash. Maps.newest caches, for such
@@ -236,18 +236,15 @@ type nameKey struct {
 func (w *Writer) diff(ch Change) (changes []change, err error) {
 	for name, value := range ch.Set {
 		h := w.hash(name)
-		e, now, ok, err := w.current(name, h)
-		if err != nil {
+		now, err := w.current(name, h)
+		switch {
+		case err != nil:
 			return nil, err
+		case !now.shown():
+			changes = append(changes, change{Name: name, Op: opAdd, Earlier: now.following(), hash: h})
+		case now.value != value:
+			changes = append(changes, superseding(opChange, &now, h))
 		}
-		if ok && now == value {
-			continue
-		}
-		o := opAdd
-		if ok {
-			o = opChange
-		}
-		changes = append(changes, change{name, o, e.version, h})
 	}
 	removed := slices.Clone(ch.Remove) // it belongs to the caller
 	if ch.Replace && !w.hidden {
@@ -258,12 +255,12 @@ func (w *Writer) diff(ch Change) (changes []change, err error) {
 	slices.Sort(removed)
 	for _, name := range slices.Compact(removed) {
 		h := w.hash(name)
-		e, _, ok, err := w.current(name, h)
+		now, err := w.current(name, h)
 		if err != nil {
 			return nil, err
 		}
-		if ok {
-			changes = append(changes, change{name, opRemove, e.version, h})
+		if now.shown() {
+			changes = append(changes, superseding(opRemove, &now, h))
 		}
 	}
 	slices.SortFunc(changes, compareNames)
@@ -348,7 +345,8 @@ func (w *Writer) commit(changes []change, values map[string]string, r versionRec
 			count--
 			out.Removed = append(out.Removed, c.Name)
 		}
-		if err := w.tx.Put(record.SecretKey(m, c.hash, n), encodeSecret(c.Op.kind(), c.Name, valueOf(values, c))); err != nil {
+		o := newOrigin(w.r.Now, w.author, c.Earlier)
+		if err := w.tx.Put(record.SecretKey(m, c.hash, n), encodeSecret(c.Op.kind(), o, c.Name, valueOf(values, c))); err != nil {
 			return Result{}, err
 		}
 		w.maps.newest.Put(nameKey{m, c.hash}, n)
@@ -379,6 +377,11 @@ func (w *Writer) commit(changes []change, values map[string]string, r versionRec
 	return out, w.save()
 }
 
+// superseding is a change of the name of a record, which has the hash h.
+func superseding(o op, s *secretRecord, h record.Hash) change {
+	return change{s.name, o, s.version, s.following(), h}
+}
+
 func compareNames(a, b change) int { return strings.Compare(a.Name, b.Name) }
 
 func valueOf(values map[string]string, c change) string {
@@ -398,11 +401,11 @@ func (w *Writer) mask(changes []change) ([]change, error) {
 	for i, c := range changes {
 		fresh[c.Name] = i
 	}
-	err := w.scanVersion(w.head.Map, w.head.Current, func(e entry, _ string) error {
-		if i, ok := fresh[e.name]; ok {
-			changes[i].Before = e.version
+	err := w.scanVersion(w.head.Map, w.head.Current, func(s secretRecord) error {
+		if i, ok := fresh[s.name]; ok {
+			changes[i] = superseding(opAdd, &s, changes[i].hash)
 		} else {
-			changes = append(changes, change{e.name, opMask, e.version, w.hash(e.name)})
+			changes = append(changes, superseding(opMask, &s, w.hash(s.name)))
 		}
 		return nil
 	})

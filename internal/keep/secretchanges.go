@@ -1,0 +1,216 @@
+package keep
+
+import (
+	"context"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/secretmap"
+)
+
+// SecretChange is a change of one secret, with the names of its author that the
+// caller may know.
+type SecretChange struct {
+	Name string
+	secretmap.SecretChange
+	UserName    string
+	Description string // the token's
+}
+
+// SecretFilter selects and orders secrets.
+type SecretFilter struct {
+	Pattern  string // in which * matches any text; empty: all
+	ByChange bool   // in the order of their last changes, else of their names
+	Page     Page   // without After
+}
+
+// SecretChanges returns the last change of each secret that exists, and the number
+// of secrets that match the filter. Needs read on the organization's secrets.
+func (k *Keep) SecretChanges(ctx context.Context, c Caller, org ID, f SecretFilter) (list []SecretChange, total int, err error) {
+	rec := c.record("secrets.list", org)
+	err = k.read(ctx, rec, func(v *view) error {
+		m, err := v.readableMap(&c, org)
+		if err != nil {
+			return err
+		}
+		rec.Version = m.Map.Current()
+		q := secretmap.ListQuery{ByChange: f.ByChange, Descending: f.Page.Descending, Offset: f.Page.Offset, Limit: f.Page.Limit}
+		if f.Pattern != "" || c.Limited() {
+			q.Match = func(name string) bool { return c.sees(name) && (f.Pattern == "" || matchName(f.Pattern, name)) }
+		}
+		var found []secretmap.ListedSecret
+		if found, total, err = m.List(q); err != nil {
+			return err
+		}
+		authors := authors{view: v, c: &c, org: org}
+		list = make([]SecretChange, len(found))
+		for i, s := range found {
+			if list[i], err = authors.describe(s.Name, s.SecretChange); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, total, err
+}
+
+// SecretHistory returns a secret's last changes, newest first: as many as an
+// organization has versions, however often other secrets changed. It returns
+// ErrSecretNotFound if nothing is known of the secret. Needs read on the
+// organization's secrets.
+func (k *Keep) SecretHistory(ctx context.Context, c Caller, org ID, name string) ([]SecretChange, error) {
+	var out []SecretChange
+	rec := c.record("secrets.history", org)
+	rec.Names = []string{name}
+	err := k.read(ctx, rec, func(v *view) error {
+		m, err := v.readableMap(&c, org)
+		if err != nil {
+			return err
+		}
+		if !c.sees(name) {
+			return ErrSecretNotFound
+		}
+		history, err := m.SecretHistory(name)
+		if err == nil && len(history) == 0 {
+			err = ErrSecretNotFound
+		}
+		authors := authors{view: v, c: &c, org: org}
+		out = make([]SecretChange, len(history))
+		for i, ch := range history {
+			if err == nil {
+				out[i], err = authors.describe(name, ch)
+			}
+		}
+		return err
+	})
+	return out, err
+}
+
+// ValuesAt returns the values that the names had in a version; it omits names
+// without one. A version that no longer exists still has the values that the
+// secrets' own histories got there. If names is nil, ValuesAt returns all secrets of
+// a version that exists. Needs read on the organization's secrets.
+func (k *Keep) ValuesAt(ctx context.Context, c Caller, org ID, names []string, version uint64) ([]Secret, error) {
+	if names == nil {
+		d, err := k.Document(ctx, c, org, version)
+		return d.Secrets, err
+	}
+	var out []Secret
+	rec := c.record("secrets.read", org)
+	rec.Version = version
+	err := k.read(ctx, rec, func(v *view) error {
+		m, err := v.readableMap(&c, org)
+		if err != nil {
+			return err
+		}
+		out, rec.Names, err = m.valuesAt(names, version)
+		return err
+	})
+	return out, err
+}
+
+// RollbackSecret gives a secret the value that it had in a version, in a new
+// version. Needs read and write on the organization's secrets.
+func (k *Keep) RollbackSecret(ctx context.Context, c Caller, org ID, name string, version uint64) (ChangeResult, error) {
+	var out ChangeResult
+	rec := c.record("secrets.rollback", org)
+	rec.Names = []string{name}
+	err := k.update(ctx, rec, func(t *tx) error {
+		out = ChangeResult{}
+		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
+			return err
+		}
+		if err := c.maySecrets(acl.Read, org); err != nil {
+			return err
+		}
+		ch := Change{Set: map[string]string{name: ""}}
+		if err := validate(ch, &c, org); err != nil {
+			return err
+		}
+		m, err := t.knownMap(&c, org)
+		if err != nil {
+			return err
+		}
+		had, _, err := m.valuesAt([]string{name}, version)
+		if err == nil && len(had) == 0 {
+			err = ErrVersionNotFound
+		}
+		if err != nil {
+			return err
+		}
+		current := m.Map.Current()
+		ch.Set[name], ch.CAS = had[0].Value, &current
+		out, err = t.apply(&c, org, ch, rec)
+		return err
+	})
+	if err != nil {
+		return ChangeResult{}, err
+	}
+	k.announceChange(org, out)
+	return out, nil
+}
+
+// authors finds the names of those who changed an organization's secrets.
+type authors struct {
+	*view
+	c     *Caller
+	org   ID
+	known map[ID]string // of users and tokens
+}
+
+// describe adds to a change what the caller may know of its author. A caller limited
+// to some names knows only its own changes, as in the history of versions.
+func (a *authors) describe(name string, ch secretmap.SecretChange) (SecretChange, error) {
+	out := SecretChange{Name: name, SecretChange: ch}
+	if a.c.Limited() && ch.Author.Token != a.c.actor() {
+		out.Author = secretmap.Author{}
+		return out, nil
+	}
+	var err error
+	if out.UserName, err = a.name(ch.Author.User, a.user); err == nil {
+		out.Description, err = a.name(ch.Author.Token, a.token)
+	}
+	return out, err
+}
+
+// name finds a name once.
+func (a *authors) name(id ID, find func(ID) (string, error)) (string, error) {
+	if id == 0 {
+		return "", nil
+	}
+	if name, ok := a.known[id]; ok {
+		return name, nil
+	}
+	name, err := find(id)
+	if err = a.dir.SkipDamaged(err); err != nil && CodeOf(err) != CodeNotFound {
+		return "", err
+	}
+	if a.known == nil {
+		a.known = make(map[ID]string)
+	}
+	a.known[id] = name
+	return name, nil
+}
+
+// user returns a user's name, if the caller may read the user or list the members
+// of the organization.
+func (a *authors) user(id ID) (string, error) {
+	if a.c.mayUser(acl.Read, id) != nil {
+		if a.c.mayOrg(acl.Read, a.org) != nil {
+			return "", nil
+		}
+		if role, err := a.dir.Role(a.org, id); err != nil || role == "" {
+			return "", err
+		}
+	}
+	u, err := a.dir.User(id)
+	return u.Name, err
+}
+
+// token returns a token's description, if the caller may read the token.
+func (a *authors) token(id ID) (string, error) {
+	t, err := a.dir.ListedToken(id)
+	if err != nil || a.c.mayToken(acl.Read, &t) != nil {
+		return "", err
+	}
+	return t.Description, nil
+}
