@@ -51,7 +51,8 @@ var layers = map[string][]string{
 	"internal/store":                       {},
 	"internal/store/arena":                 {},
 	"internal/store/group":                 {"internal/store", "internal/store/arena"},
-	"internal/store/pebblestore":           {"internal/store", "internal/store/arena", "internal/store/group", "internal/store/pebblestore/integrity"},
+	"internal/store/engine":                {"internal/store", "internal/store/arena", "internal/store/group", "internal/store/pebblestore/integrity"},
+	"internal/store/pebblestore":           {"internal/store", "internal/store/arena", "internal/store/group", "internal/store/engine", "internal/store/pebblestore/integrity"},
 	"internal/store/pebblestore/integrity": {"internal/store"},
 	"client":                               {},
 }
@@ -60,7 +61,7 @@ var layers = map[string][]string{
 var domain = []string{"internal/keep", "internal/clock", "internal/secretmap", "internal/directory", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
 
 // pebblestore lists the store on a local disk and what it consists of.
-var pebblestore = []string{"internal/store/pebblestore", "internal/store/pebblestore/integrity", "internal/store/group", "internal/store/arena"}
+var pebblestore = []string{"internal/store/pebblestore", "internal/store/pebblestore/integrity", "internal/store/engine", "internal/store/group", "internal/store/arena"}
 
 func with(packages []string, more ...string) []string { return append(more, packages...) }
 
@@ -73,11 +74,12 @@ var direct = map[string][]string{
 	"internal/secretmap":                   {"internal/keep"},
 	"internal/directory":                   {"internal/keep"},
 	"internal/record":                      {"internal/keep", "internal/secretmap", "internal/directory"},
-	"internal/store":                       {"internal/record", "internal/secretmap", "internal/keep", "internal/datadir", "internal/store/group", "internal/store/pebblestore", "internal/store/pebblestore/integrity"},
+	"internal/store":                       {"internal/record", "internal/secretmap", "internal/keep", "internal/datadir", "internal/store/group", "internal/store/engine", "internal/store/pebblestore", "internal/store/pebblestore/integrity"},
 	"internal/store/pebblestore":           {"internal/datadir", "internal/server"},
-	"internal/store/pebblestore/integrity": {"internal/store/pebblestore"},
-	"internal/store/group":                 {"internal/store/pebblestore"},
-	"internal/store/arena":                 {"internal/store/group", "internal/store/pebblestore"},
+	"internal/store/pebblestore/integrity": {"internal/store/pebblestore", "internal/store/engine"},
+	"internal/store/engine":                {"internal/store/pebblestore"},
+	"internal/store/group":                 {"internal/store/pebblestore", "internal/store/engine"},
+	"internal/store/arena":                 {"internal/store/group", "internal/store/engine"},
 	"internal/seal":                        {"internal/record", "internal/secretmap", "internal/keep", "internal/config", "internal/datadir", "internal/cli"},
 	"internal/audit":                       {"internal/keep", "internal/datadir", "internal/cli", "internal/failpoint"},
 	"internal/backup":                      {"internal/keep", "internal/cli", "internal/datadir"},

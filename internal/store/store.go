@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 )
 
 var (
@@ -47,6 +48,32 @@ func WithReserve(ctx context.Context) context.Context {
 // MayUseReserve reports whether ctx comes from WithReserve. It is for
 // implementations.
 func MayUseReserve(ctx context.Context) bool { return ctx.Value(reserveKey{}) != nil }
+
+type barrierKey struct{}
+
+// WithBarrier returns a context for the Views of one client request. Each of them
+// includes the changes that returned before the first of them was called, instead
+// of those that returned before it was called itself. So on a store that other
+// servers change, only the first View asks the network.
+func WithBarrier(ctx context.Context) context.Context {
+	return context.WithValue(ctx, barrierKey{}, new(Barrier))
+}
+
+// BarrierOf returns the Barrier of a context from WithBarrier, or nil. It is for
+// implementations.
+func BarrierOf(ctx context.Context) *Barrier {
+	b, _ := ctx.Value(barrierKey{}).(*Barrier)
+	return b
+}
+
+// Barrier records whether a View has made sure that the state is new enough.
+type Barrier struct{ passed atomic.Bool }
+
+// Passed reports whether Pass was called.
+func (b *Barrier) Passed() bool { return b.passed.Load() }
+
+// Pass records that later Views see a state that is new enough.
+func (b *Barrier) Pass() { b.passed.Store(true) }
 
 // Store is a set of ordered keys and values. It is safe for concurrent use.
 type Store interface {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store/engine"
 	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
@@ -55,7 +56,7 @@ type committer struct {
 	next     int              // index of the first request that has not run
 	closed   bool             // the queue is closed
 	group    group.Group      // the next group
-	base     reader           // what the group's functions read
+	base     engine.Reader    // what the group's functions read
 	revs     *group.Revisions // of the state below the group
 	free     space            // free space before the group
 	inflight bool             // a group is with the syncer
@@ -162,11 +163,11 @@ func (c *committer) run(r *group.Request) {
 		c.free = c.store.freeSpace()
 	}
 	if err := gen.disk.failure(); err != nil {
-		c.group.Refuse(r, unavailable(err))
+		c.group.Refuse(r, engine.Unavailable(err))
 		return
 	}
-	defer c.base.end()
-	c.base.src, c.base.revs = gen.db, c.revs
+	defer c.base.End()
+	c.base.Begin(gen.db, c.revs)
 	c.group.Run(r, &c.base)
 }
 
@@ -176,19 +177,19 @@ func (c *committer) commit() {
 	gen := c.store.gen.Load()
 	if err := gen.disk.failure(); err != nil {
 		// The functions may have seen a state that was lost.
-		c.drop(unavailable(err))
+		c.drop(engine.Unavailable(err))
 		return
 	}
-	c.base.src, c.base.revs = gen.db, c.revs
+	c.base.Begin(gen.db, c.revs)
 	err := c.group.Deferred(&c.base)
-	c.base.end()
+	c.base.End()
 	if err != nil || c.group.Empty() {
 		c.drop(err)
 		return
 	}
 	if err := c.apply(gen); err != nil {
 		if !integrity.IsStoreError(err) {
-			err = unavailable(err)
+			err = engine.Unavailable(err)
 		}
 		c.drop(err)
 		return
@@ -217,60 +218,13 @@ func (c *committer) apply(gen *generation) (err error) {
 		c.batch, c.batchGen = gen.db.NewBatch(), gen
 	}
 	c.batch.Reset()
-	if err := c.fill(c.batch, gen.db); err != nil {
+	if err := engine.Fill(c.batch, &c.group, gen.db); err != nil {
 		return err
 	}
 	if err := gen.waitForEngine(); err != nil {
 		return err
 	}
 	return gen.db.ApplyNoSyncWait(c.batch, pebble.Sync)
-}
-
-// fill writes the group to batch.
-func (c *committer) fill(batch *pebble.Batch, db pebble.Reader) error {
-	err := c.group.Ranges(func(from, to []byte) (err error) {
-		if to == nil {
-			// The engine can't delete up to the end of all keys.
-			if to, err = lastKeyAfter(db, from); err != nil || to == nil {
-				return err
-			}
-		}
-		if len(from) == 0 {
-			from = []byte{0} // the engine loses range tombstones with an empty start key
-		}
-		return batch.DeleteRange(from, to, nil)
-	})
-	if err != nil {
-		return err
-	}
-	err = c.group.Keys(func(key, value []byte, deleted bool) error {
-		if deleted {
-			return batch.Delete(key, nil)
-		}
-		return batch.Set(key, value, nil)
-	})
-	if err == nil && batch.Empty() {
-		// Only empty ranges were deleted; the group ends as usual.
-		err = batch.LogData(nil, nil)
-	}
-	return err
-}
-
-// lastKeyAfter returns the immediate successor of the last key at or after
-// from, or nil if there is none.
-func lastKeyAfter(src pebble.Reader, from []byte) ([]byte, error) {
-	if len(from) == 0 {
-		from = nil
-	}
-	it, err := src.NewIter(&pebble.IterOptions{LowerBound: from})
-	if err != nil {
-		return nil, readError(err)
-	}
-	var end []byte
-	if it.Last() {
-		end = append(append(end, it.Key()...), 0)
-	}
-	return end, closeIter(it, nil)
 }
 
 // waitForEngine waits while the engine is behind with background work.
@@ -311,7 +265,7 @@ func (c *committer) sync() {
 			c.store.publish(g.gen, g.revs)
 			g.gen.touched()
 		} else {
-			err = unavailable(err)
+			err = engine.Unavailable(err)
 		}
 		c.synced <- struct{}{}
 		group.Answer(g.requests, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/engine"
 	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
@@ -48,7 +49,7 @@ func (s *Store) Compact(ctx context.Context) error {
 	go func() {
 		select {
 		case <-gen.stop:
-			cancel(unavailable(gen.disk.failure()))
+			cancel(engine.Unavailable(gen.disk.failure()))
 		case <-s.stopping:
 			cancel(store.ErrClosed)
 		case <-ctx.Done():
@@ -58,7 +59,7 @@ func (s *Store) Compact(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return readError(err)
+		return engine.ReadError(err)
 	}
 	return nil
 }

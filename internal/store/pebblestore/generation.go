@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store/engine"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
@@ -102,7 +103,7 @@ func (s *Store) checkFolder() (*integrity.Ledger, error) {
 func (s *Store) newGeneration(g *integrity.Ledger) (*generation, error) {
 	files, err := newPresence(s.opts.FS, s.dir)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, engine.Unavailable(err)
 	}
 	gen := &generation{
 		store:    s,
@@ -143,7 +144,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 			return nil, err
 		}
 		if err := g.Open(); err != nil {
-			return nil, unavailable(err)
+			return nil, engine.Unavailable(err)
 		}
 	}
 	gen, err := s.newGeneration(g)
@@ -177,7 +178,7 @@ func (s *Store) openGeneration(fresh bool) (_ *generation, err error) {
 		if integrity.IsStoreError(err) {
 			return nil, err
 		}
-		return nil, unavailable(err)
+		return nil, engine.Unavailable(err)
 	}
 	compactions.start()
 	gen.rest = time.AfterFunc(restAfter, gen.atRest)

@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/engine"
 	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
@@ -42,7 +43,7 @@ type Store struct {
 	// published is the epoch that Views read; nil once the store is closed.
 	published atomic.Pointer[epoch]
 	live      liveEpochs
-	readers   sync.Pool // of *reader
+	readers   sync.Pool // of *engine.Reader
 
 	queue     *group.Queue
 	committer *committer
@@ -81,7 +82,7 @@ func Open(dir string, opts *Options) (_ *Store, err error) {
 		live:       liveEpochs{revs: map[uint64]struct{}{}},
 	}
 	s.log = s.opts.Logger
-	s.readers.New = func() any { return new(reader) }
+	s.readers.New = func() any { return new(engine.Reader) }
 
 	fresh, err := s.enter()
 	if err != nil {
@@ -182,10 +183,10 @@ func (s *Store) View(ctx context.Context, fn func(store.Reader) error) error {
 	if e == nil {
 		return store.ErrClosed
 	}
-	r := s.readers.Get().(*reader)
-	r.src, r.revs = e.snap, e.revs
+	r := s.readers.Get().(*engine.Reader)
+	r.Begin(e.snap, e.revs)
 	defer func() {
-		r.end()
+		r.End()
 		s.readers.Put(r)
 		e.release()
 	}()

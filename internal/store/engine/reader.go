@@ -1,4 +1,6 @@
-package pebblestore
+// Package engine has what the stores that use Pebble share: reading one state of
+// the engine, writing a group of changes to it, and its errors.
+package engine
 
 import (
 	"bytes"
@@ -16,17 +18,20 @@ import (
 // ends.
 const copyLimit = 4 << 10
 
-// reader is a store.Reader of one state of the engine. It is reused after its
-// transaction ends.
-type reader struct {
+// Reader is a store.Reader of one state of the engine. It can be reused after
+// End. The empty key is not visible.
+type Reader struct {
 	src   pebble.Reader    // nil outside of a transaction
 	revs  *group.Revisions // of that state
 	bytes arena.Arena
 	lent  []io.Closer
 }
 
+// Begin begins a transaction that reads src, whose revisions are revs.
+func (r *Reader) Begin(src pebble.Reader, revs *group.Revisions) { r.src, r.revs = src, revs }
+
 // Revision implements store.Reader.
-func (r *reader) Revision(tables ...byte) uint64 {
+func (r *Reader) Revision(tables ...byte) uint64 {
 	if r.src == nil {
 		return 0
 	}
@@ -34,7 +39,7 @@ func (r *reader) Revision(tables ...byte) uint64 {
 }
 
 // Get implements store.Reader.
-func (r *reader) Get(key []byte) ([]byte, error) {
+func (r *Reader) Get(key []byte) ([]byte, error) {
 	if r.src == nil {
 		return nil, group.ErrEnded
 	}
@@ -46,7 +51,7 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 		if errors.Is(err, pebble.ErrNotFound) {
 			return nil, store.ErrNotFound
 		}
-		return nil, readError(err)
+		return nil, ReadError(err)
 	}
 	if len(value) > copyLimit {
 		r.lent = append(r.lent, closer)
@@ -54,13 +59,13 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	}
 	value = r.bytes.Copy(value)
 	if err := closer.Close(); err != nil {
-		return nil, readError(err)
+		return nil, ReadError(err)
 	}
 	return value, nil
 }
 
 // Scan implements store.Reader.
-func (r *reader) Scan(from, to []byte, fn func(key, value []byte) (bool, error)) (err error) {
+func (r *Reader) Scan(from, to []byte, fn func(key, value []byte) (bool, error)) (err error) {
 	it, err := r.iterate(from, to)
 	if it == nil {
 		return err
@@ -69,7 +74,7 @@ func (r *reader) Scan(from, to []byte, fn func(key, value []byte) (bool, error))
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {
-			return readError(err)
+			return ReadError(err)
 		}
 		if more, err := fn(it.Key(), value); err != nil || !more {
 			return err
@@ -80,7 +85,7 @@ func (r *reader) Scan(from, to []byte, fn func(key, value []byte) (bool, error))
 
 // iterate returns an iterator over the engine's keys in [from, to), or nil if
 // the range is empty.
-func (r *reader) iterate(from, to []byte) (*pebble.Iterator, error) {
+func (r *Reader) iterate(from, to []byte) (*pebble.Iterator, error) {
 	if r.src == nil {
 		return nil, group.ErrEnded
 	}
@@ -88,23 +93,26 @@ func (r *reader) iterate(from, to []byte) (*pebble.Iterator, error) {
 		return nil, nil
 	}
 	if len(from) == 0 {
-		from = nil // the engine has no empty bounds
+		from = firstKey
 	}
 	it, err := r.src.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
-	return it, readError(err)
+	return it, ReadError(err)
 }
+
+// firstKey is the first key that is not empty.
+var firstKey = []byte{0}
 
 // closeIter closes it and returns err, or else the error of the iteration.
 func closeIter(it *pebble.Iterator, err error) error {
 	// Close also returns the error of the iteration.
 	if cerr := it.Close(); err == nil {
-		return readError(cerr)
+		return ReadError(cerr)
 	}
 	return err
 }
 
-// end releases the resources of the transaction.
-func (r *reader) end() {
+// End releases the resources of the transaction.
+func (r *Reader) End() {
 	r.src, r.revs = nil, nil
 	r.bytes.Reset()
 	for i, c := range r.lent {

@@ -1,4 +1,4 @@
-package pebblestore
+package engine
 
 import (
 	"errors"
@@ -10,16 +10,16 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
-// unavailable wraps cause in store.ErrUnavailable.
-func unavailable(cause error) error {
+// Unavailable wraps cause in store.ErrUnavailable.
+func Unavailable(cause error) error {
 	if errors.Is(cause, store.ErrUnavailable) {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, cause)
 }
 
-// readError translates an error of an engine read.
-func readError(err error) error {
+// ReadError translates an error of an engine read.
+func ReadError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -30,5 +30,5 @@ func readError(err error) error {
 		}
 		return integrity.Corrupt(what, err)
 	}
-	return unavailable(err)
+	return Unavailable(err)
 }
