@@ -25,9 +25,9 @@ var layers = map[string][]string{
 	"internal/cli/process":                 {},
 	"internal/cli/profile":                 {},
 	"internal/cli/secretfile":              {"internal/httpapi"},
-	"internal/server":                      with(slices.Concat(domain, pebblestore), "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/web", "internal/httpapi", "internal/otlphttp"),
+	"internal/server":                      with(slices.Concat(domain, stores), "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/web", "internal/httpapi", "internal/otlphttp"),
 	"internal/config":                      {"internal/seal"},
-	"internal/datadir":                     with(slices.Concat(domain, pebblestore), "internal/config"),
+	"internal/datadir":                     with(slices.Concat(domain, stores), "internal/config"),
 	"internal/influxv2":                    with(domain, "internal/httpapi"),
 	"internal/vaultkv":                     with(domain, "internal/httpapi"),
 	"internal/web":                         with(domain, "internal/httpapi"),
@@ -54,14 +54,15 @@ var layers = map[string][]string{
 	"internal/store/engine":                {"internal/store", "internal/store/arena", "internal/store/group", "internal/store/pebblestore/integrity"},
 	"internal/store/pebblestore":           {"internal/store", "internal/store/arena", "internal/store/group", "internal/store/engine", "internal/store/pebblestore/integrity"},
 	"internal/store/pebblestore/integrity": {"internal/store"},
+	"internal/store/etcdstore":             {"internal/store", "internal/store/arena", "internal/store/group", "internal/store/engine", "internal/store/pebblestore/integrity"},
 	"client":                               {},
 }
 
 // domain lists the packages that every user of the domain depends on.
 var domain = []string{"internal/keep", "internal/clock", "internal/secretmap", "internal/directory", "internal/record", "internal/errcode", "internal/gencache", "internal/acl", "internal/audit", "internal/backup", "internal/seal", "internal/store"}
 
-// pebblestore lists the store on a local disk and what it consists of.
-var pebblestore = []string{"internal/store/pebblestore", "internal/store/pebblestore/integrity", "internal/store/engine", "internal/store/group", "internal/store/arena"}
+// stores lists the stores and what they consist of.
+var stores = []string{"internal/store/pebblestore", "internal/store/etcdstore", "internal/store/pebblestore/integrity", "internal/store/engine", "internal/store/group", "internal/store/arena"}
 
 func with(packages []string, more ...string) []string { return append(more, packages...) }
 
@@ -74,11 +75,12 @@ var direct = map[string][]string{
 	"internal/secretmap":                   {"internal/keep"},
 	"internal/directory":                   {"internal/keep"},
 	"internal/record":                      {"internal/keep", "internal/secretmap", "internal/directory"},
-	"internal/store":                       {"internal/record", "internal/secretmap", "internal/keep", "internal/datadir", "internal/store/group", "internal/store/engine", "internal/store/pebblestore", "internal/store/pebblestore/integrity"},
+	"internal/store":                       {"internal/record", "internal/secretmap", "internal/keep", "internal/datadir", "internal/store/group", "internal/store/engine", "internal/store/pebblestore", "internal/store/pebblestore/integrity", "internal/store/etcdstore"},
 	"internal/store/pebblestore":           {"internal/datadir", "internal/server"},
 	"internal/store/pebblestore/integrity": {"internal/store/pebblestore", "internal/store/engine"},
-	"internal/store/engine":                {"internal/store/pebblestore"},
-	"internal/store/group":                 {"internal/store/pebblestore", "internal/store/engine"},
+	"internal/store/etcdstore":             {"internal/datadir", "internal/server"},
+	"internal/store/engine":                {"internal/store/pebblestore", "internal/store/etcdstore"},
+	"internal/store/group":                 {"internal/store/pebblestore", "internal/store/etcdstore", "internal/store/engine"},
 	"internal/store/arena":                 {"internal/store/group", "internal/store/engine"},
 	"internal/seal":                        {"internal/record", "internal/secretmap", "internal/keep", "internal/config", "internal/datadir", "internal/cli"},
 	"internal/audit":                       {"internal/keep", "internal/datadir", "internal/cli", "internal/failpoint"},
@@ -97,7 +99,7 @@ var direct = map[string][]string{
 var onlyFile = map[string]string{"internal/server": "internal/cli/serve.go"}
 
 // kits are the packages that only tests may import.
-var kits = []string{"internal/keeptest", "internal/record/recordtest", "internal/store/storetest"}
+var kits = []string{"internal/keeptest", "internal/record/recordtest", "internal/store/storetest", "internal/store/etcdstore/etcdtest"}
 
 type pkg struct {
 	ImportPath    string
@@ -179,12 +181,25 @@ func TestClientHasNoDependencies(t *testing.T) {
 	}
 }
 
-// TestNoGRPC keeps the program small: nothing in it uses gRPC, but many SDKs
-// depend on it.
-func TestNoGRPC(t *testing.T) {
+// TestOneUserOfGRPC keeps the program small: only the store on etcd uses gRPC, and
+// not etcd's own client, but many SDKs depend on them.
+func TestOneUserOfGRPC(t *testing.T) {
 	for _, p := range list(t) {
-		if p.ImportPath == module+"cmd/fluxkeep" && slices.Contains(p.Deps, "google.golang.org/grpc") {
-			t.Error("cmd/fluxkeep depends on google.golang.org/grpc")
+		name := strings.TrimPrefix(p.ImportPath, module)
+		for _, i := range p.Imports {
+			if strings.HasPrefix(i, "google.golang.org/grpc") && name != "internal/store/etcdstore" {
+				t.Errorf("%s imports %s", name, i)
+			}
+		}
+		if slices.Contains(p.Deps, "go.etcd.io/etcd/client/v3") {
+			t.Errorf("%s depends on etcd's client", name)
+		}
+		if name == "cmd/fluxkeep" {
+			for _, d := range p.Deps {
+				if strings.HasPrefix(d, "google.golang.org/grpc/xds") || d == "go.uber.org/zap" {
+					t.Errorf("%s depends on %s", name, d)
+				}
+			}
 		}
 	}
 }

@@ -1,0 +1,275 @@
+//go:build unix
+
+// Package etcdtest runs etcd clusters for tests: real members as processes on
+// loopback, each behind a proxy that can disturb its connections. It needs a
+// system with POSIX signals.
+//
+// The program is built from etcd's module once, and kept in the user's cache
+// folder. FLUXKEEP_ETCD names another one.
+package etcdtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Options are the options of a cluster.
+type Options struct {
+	// Members is the number of members. Default: 1.
+	Members int
+	// Args are more arguments for each member, such as
+	// "--quota-backend-bytes=16777216".
+	Args []string
+}
+
+// Cluster is a running cluster.
+type Cluster struct {
+	Members []*Member
+	token   string
+}
+
+// Member is a member of a cluster.
+type Member struct {
+	*Proxy
+	tb        testing.TB
+	cluster   *Cluster
+	name      string
+	dir       string
+	peer      string // address for other members
+	client    string // address for clients, behind the proxy
+	args      []string
+	cmd       *exec.Cmd
+	output    *output
+	exited    chan struct{}
+	restarted bool
+}
+
+// Start starts a cluster for a test, which stops it in the end. Without a
+// program for etcd, it skips the test.
+func Start(tb testing.TB, o Options) *Cluster {
+	tb.Helper()
+	program := find(tb)
+	c := &Cluster{token: fmt.Sprintf("test-%d", time.Now().UnixNano())}
+	for i := range max(o.Members, 1) {
+		m := &Member{tb: tb, cluster: c, name: fmt.Sprintf("m%d", i), dir: tb.TempDir(), args: o.Args}
+		m.peer, m.client = freeAddress(tb), freeAddress(tb)
+		m.Proxy = newProxy(tb, m.client)
+		c.Members = append(c.Members, m)
+	}
+	for _, m := range c.Members {
+		m.start(program)
+	}
+	for _, m := range c.Members {
+		m.awaitReady()
+	}
+	return c
+}
+
+// Endpoints returns the addresses of the members' proxies.
+func (c *Cluster) Endpoints() []string {
+	var all []string
+	for _, m := range c.Members {
+		all = append(all, m.Endpoint())
+	}
+	return all
+}
+
+func (m *Member) start(program string) {
+	m.tb.Helper()
+	var initial []string
+	for _, other := range m.cluster.Members {
+		initial = append(initial, other.name+"=http://"+other.peer)
+	}
+	state := "new"
+	if m.restarted {
+		state = "existing"
+	}
+	args := append([]string{
+		"--name", m.name, "--data-dir", filepath.Join(m.dir, "data"),
+		"--listen-peer-urls", "http://" + m.peer, "--initial-advertise-peer-urls", "http://" + m.peer,
+		"--listen-client-urls", "http://" + m.client, "--advertise-client-urls", "http://" + m.client,
+		"--initial-cluster", strings.Join(initial, ","), "--initial-cluster-token", m.cluster.token,
+		"--initial-cluster-state", state, "--log-level", "warn", "--unsafe-no-fsync",
+	}, m.args...)
+	m.output = &output{}
+	m.cmd = exec.Command(program, args...)
+	m.cmd.Stdout, m.cmd.Stderr = m.output, m.output
+	// If the test is killed, the member ends with it.
+	m.cmd.SysProcAttr = childAttributes()
+	if err := m.cmd.Start(); err != nil {
+		m.tb.Fatalf("start etcd: %v", err)
+	}
+	exited := make(chan struct{})
+	m.exited = exited
+	cmd := m.cmd
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+	m.tb.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-exited
+	})
+}
+
+// awaitReady waits until the member listens for clients.
+func (m *Member) awaitReady() {
+	m.tb.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", m.client)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-m.exited:
+			m.tb.Fatalf("etcd member %s has exited:\n%s", m.name, m.output)
+		default:
+		}
+		if time.Now().After(deadline) {
+			m.tb.Fatalf("etcd member %s does not start:\n%s", m.name, m.output)
+		}
+	}
+}
+
+// Kill ends the member's process at once.
+func (m *Member) Kill() {
+	_ = m.cmd.Process.Kill()
+	<-m.exited
+}
+
+// Restart starts the member again after Kill, with its data, and waits until it
+// listens.
+func (m *Member) Restart() {
+	m.tb.Helper()
+	m.restarted = true
+	m.start(find(m.tb))
+	m.awaitReady()
+}
+
+// Pause stops the member's process until Resume.
+func (m *Member) Pause() { m.signal(syscall.SIGSTOP) }
+
+// Resume lets the member's process go on after Pause.
+func (m *Member) Resume() { m.signal(syscall.SIGCONT) }
+
+func (m *Member) signal(s syscall.Signal) {
+	m.tb.Helper()
+	if err := m.cmd.Process.Signal(s); err != nil {
+		m.tb.Errorf("signal etcd member %s: %v", m.name, err)
+	}
+}
+
+// Dir returns the member's data folder.
+func (m *Member) Dir() string { return filepath.Join(m.dir, "data") }
+
+// Direct returns the member's own address, without its proxy.
+func (m *Member) Direct() string { return "http://" + m.client }
+
+// freeAddress returns an address that nothing listens on.
+func freeAddress(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// output is what a member has written last.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.buf.Len() > 1<<16 {
+		o.buf.Reset()
+	}
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+var building sync.Mutex
+
+// find returns the path of the program, and builds it if needed.
+func find(tb testing.TB) string {
+	tb.Helper()
+	if path := os.Getenv("FLUXKEEP_ETCD"); path != "" {
+		return path
+	}
+	building.Lock()
+	defer building.Unlock()
+	path, err := build()
+	if err != nil {
+		if os.Getenv("FLUXKEEP_E2E") == "require" {
+			tb.Fatalf("build etcd: %v", err)
+		}
+		tb.Skipf("etcd can't be built: %v", err)
+	}
+	return path
+}
+
+// build builds the version of etcd that the module e2e/etcd names.
+func build() (string, error) {
+	root, err := output1("go", "list", "-m", "-f", "{{.Dir}}", "github.com/fluxkeep/fluxkeep")
+	if err != nil {
+		return "", err
+	}
+	module := filepath.Join(root, "e2e", "etcd")
+	version, err := output1("go", "-C", module, "list", "-m", "-f", "{{.Version}}", "go.etcd.io/etcd/server/v3")
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "fluxkeep-e2e", "etcd-"+version)
+	path := filepath.Join(dir, "etcd")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if testing.Short() {
+		return "", errors.New("nothing is installed in short mode")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	// Another process may do the same now.
+	tmp := fmt.Sprintf("%s-%d", path, os.Getpid())
+	if _, err := output1("go", "-C", module, "build", "-trimpath", "-ldflags=-s -w", "-o", tmp, "go.etcd.io/etcd/server/v3"); err != nil {
+		return "", err
+	}
+	return path, os.Rename(tmp, path)
+}
+
+// output1 returns what a command prints.
+func output1(name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", cmd, err, stderr.String())
+	}
+	return strings.TrimSpace(string(out)), nil
+}

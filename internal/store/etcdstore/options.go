@@ -1,0 +1,89 @@
+package etcdstore
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+)
+
+// DefaultPrefix is the default prefix of all keys in etcd.
+const DefaultPrefix = "/fluxkeep/"
+
+const defaultCacheSize = 32 << 20
+
+// Options are the settings of a store.
+type Options struct {
+	// Endpoints are the addresses of the cluster's members: URLs with the
+	// scheme http or https. The store tries them in this order.
+	Endpoints []string
+
+	// TLS is the configuration for https endpoints. Default: the system's
+	// certificate authorities, and no client certificate.
+	TLS *tls.Config
+
+	// Username and Password authenticate to etcd, if Username is not empty.
+	Username, Password string
+
+	// Prefix is the prefix of all keys. Default: DefaultPrefix.
+	Prefix string
+
+	// Dir is the folder for the copy. It is created if it does not exist, and
+	// belongs to this store alone.
+	Dir string
+
+	// Server describes this server to the others.
+	Server Server
+
+	// Create, if not nil, writes the records that a new store begins with. It is
+	// called if there is nothing under the prefix yet. When two servers create
+	// the store at the same time, the records of one of them count.
+	Create func(store.Tx) error
+
+	// Logger gets messages for the operator. Default: nothing is logged.
+	Logger *slog.Logger
+
+	// CacheSize is the size in bytes of the cache for blocks of the copy.
+	// Default: 32 MiB.
+	CacheSize int64
+
+	timing timing // replaced by tests
+}
+
+// Server describes a server to the others.
+type Server struct {
+	// ID identifies the server, and is stored in its data folder. A second
+	// server with the same ID is refused while the first runs.
+	ID string `json:"id"`
+	// Name, Version and Address are for people.
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version,omitempty"`
+	Address string `json:"address,omitempty"`
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if len(o.Endpoints) == 0 {
+		return o, errors.New("no etcd endpoints")
+	}
+	if o.Dir == "" || o.Server.ID == "" {
+		return o, errors.New("a store on etcd needs a folder and a server ID")
+	}
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if !strings.HasSuffix(o.Prefix, "/") {
+		o.Prefix += "/"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CacheSize <= 0 {
+		o.CacheSize = defaultCacheSize
+	}
+	if o.timing == (timing{}) {
+		o.timing = defaultTiming
+	}
+	return o, nil
+}

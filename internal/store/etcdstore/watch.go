@@ -1,0 +1,286 @@
+package etcdstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/store/engine"
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// errReload means that the copy can't follow the commits and must be loaded.
+var errReload = errors.New("the copy must be loaded again")
+
+// errForeign means that something other than Fluxkeep writes under the prefix.
+var errForeign = errors.New("something other than Fluxkeep has changed keys under the etcd prefix: check it, then run `fluxkeep cluster accept-restored`")
+
+// watch keeps the copy up to date.
+func (s *Store) watch() {
+	for i := s.client.preferred.Load(); s.ctx.Err() == nil; i++ {
+		m := s.client.members[int(i)%len(s.client.members)]
+		err := s.watchAt(m)
+		switch {
+		case s.ctx.Err() != nil:
+			return
+		case errors.Is(err, errReload):
+			s.log.Warn("store: loading the copy again", "reason", err)
+			err = s.load(s.ctx)
+			i--
+		}
+		if errors.Is(err, ErrRestored) || errors.Is(err, errForeign) || errors.Is(err, ErrNewerFormat) || errors.Is(err, ErrNotAStore) {
+			s.stop(engine.Unavailable(err))
+			s.awaitAcceptance()
+		} else if err != nil && s.sleep(20*time.Millisecond) != nil {
+			return
+		}
+	}
+}
+
+// awaitAcceptance waits until an operator has accepted the state of etcd, and
+// loads it.
+func (s *Store) awaitAcceptance() {
+	for s.sleep(s.opts.timing.report/3) == nil {
+		h, err := s.readHead(s.ctx)
+		if err != nil || h.commit == nil || h.commit.Epoch <= s.newest.Load().head.Epoch {
+			continue
+		}
+		if err := s.load(s.ctx); err != nil {
+			continue
+		}
+		s.stopped.Store(nil)
+		s.log.Info("store: an operator has accepted the restored state")
+		return
+	}
+}
+
+// sleep waits for d. It returns an error if the store was closed.
+func (s *Store) sleep(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}
+
+// watchAt applies what m reports, until that fails or the watch is to go on at
+// another member.
+func (s *Store) watchAt(m *member) error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	select {
+	case <-s.rewatch: // meant for an earlier watch
+	default:
+	}
+	from, err := s.resume(m)
+	if err != nil {
+		return err
+	}
+	ctx, err = m.outgoing(ctx)
+	if err != nil {
+		return translate(err)
+	}
+	stream, err := m.watch.Watch(ctx)
+	if err != nil {
+		return translate(err)
+	}
+	go func() {
+		select {
+		case <-s.rewatch:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	key, end := s.keys.watched()
+	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
+		CreateRequest: &pb.WatchCreateRequest{Key: key, RangeEnd: end, StartRevision: from},
+	}}); err != nil {
+		return translate(err)
+	}
+	for {
+		resp, err := stream.Recv()
+		switch {
+		case err != nil:
+			if badToken(err) {
+				m.token.Store(nil)
+			}
+			return translate(err)
+		case resp.CompactRevision > 0:
+			return fmt.Errorf("%w: its next commits were compacted", errReload)
+		case resp.Canceled:
+			return engine.Unavailable(fmt.Errorf("etcd: watch canceled: %s", resp.CancelReason))
+		}
+		// A response never splits a revision.
+		for events := resp.Events; len(events) > 0; {
+			n := 1
+			for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
+				n++
+			}
+			if err := s.apply(ctx, events[:n]); err != nil {
+				return err
+			}
+			events = events[n:]
+		}
+	}
+}
+
+// resume returns the revision from which the copy needs the events. The member
+// answers for itself, so it is one that works.
+func (s *Store) resume(m *member) (int64, error) {
+	st := s.acquire()
+	defer st.release()
+	if st.copy.broken.Load() {
+		return 0, errReload
+	}
+	var h *head
+	one := &client{timing: s.client.timing, members: []*member{m}}
+	one.timing.patience = one.timing.attempt
+	h, err := s.readHeadFrom(s.ctx, one)
+	if err != nil {
+		return 0, err
+	}
+	if h.commit == nil {
+		return 0, ErrRestored
+	}
+	if err := s.compare(st.head, h.commit); err != nil {
+		return 0, err
+	}
+	if h.commit.Epoch > st.head.Epoch {
+		return 0, errReload
+	}
+	s.applying.Lock()
+	s.wants = h.wants
+	s.applying.Unlock()
+	if h.commit.ID == st.head.ID {
+		// Nothing was missed, even if the history has been compacted since.
+		return h.revision + 1, nil
+	}
+	return st.revision + 1, nil
+}
+
+// apply applies the events of one revision.
+func (s *Store) apply(ctx context.Context, events []*mvccpb.Event) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	var raw []byte
+	records := events[:0:0]
+	for _, e := range events {
+		isCommit, want, record := s.keys.split(e.Kv.Key)
+		switch {
+		case isCommit && e.Type == mvccpb.Event_DELETE:
+			return ErrRestored
+		case isCommit:
+			raw = e.Kv.Value
+		case want != "" && e.Type == mvccpb.Event_DELETE:
+			delete(s.wants, want)
+		case want != "":
+			s.wants[want] = true
+		case record != nil:
+			records = append(records, e)
+		}
+	}
+	if raw == nil {
+		if len(records) > 0 {
+			return errForeign
+		}
+		return nil
+	}
+	next, err := decodeCommit(raw)
+	if err != nil {
+		return err
+	}
+	cur := s.newest.Load()
+	switch {
+	case next.Epoch < cur.head.Epoch:
+		return nil
+	case next.Epoch > cur.head.Epoch:
+		return fmt.Errorf("%w: an operator has accepted a restored state", errReload)
+	case next.N <= cur.head.N:
+		// Usually a commit of this server, which it has published already.
+		if id := s.history.id(next.N); id != "" && id != next.ID {
+			return ErrRestored
+		}
+		return nil
+	case next.N == cur.head.N+1 && next.Prev != cur.head.ID:
+		return ErrRestored
+	case next.N > cur.head.N+1:
+		return fmt.Errorf("%w: etcd did not report commit %d", errReload, cur.head.N+1)
+	}
+	return s.follow(ctx, cur, next, raw, events[0].Kv.ModRevision, records)
+}
+
+// follow publishes the state of commit next, which follows cur. applying must be
+// held.
+func (s *Store) follow(ctx context.Context, cur *state, next *commit, raw []byte, revision int64, records []*mvccpb.Event) error {
+	batch := cur.copy.db.NewBatch()
+	defer batch.Close()
+	changed := group.TableSet{}
+	switch {
+	case cur.head.Large.moving():
+		// The copy has had these records since the change was committed.
+	case len(records) != next.Events:
+		return fmt.Errorf("%w: etcd reported %d of %d events of commit %d", errReload, len(records), next.Events, next.N)
+	default:
+		for _, e := range records {
+			_, _, key := s.keys.split(e.Kv.Key)
+			if len(key) == 0 {
+				return errForeign
+			}
+			changed.Add(key[0])
+			var err error
+			if e.Type == mvccpb.Event_DELETE {
+				err = batch.Delete(key, nil)
+			} else {
+				err = batch.Set(key, e.Kv.Value, nil)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if !cur.head.Large.moving() && next.Large.moving() {
+		err := s.eachChunk(ctx, next.Large, revision, func(w *writes) error {
+			w.tables(&changed)
+			return w.fill(batch, cur.copy.db)
+		})
+		if errors.Is(err, errCompacted) {
+			return fmt.Errorf("%w: %w", errReload, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := cur.copy.write(batch, s.keys.prefix, revision, raw); err != nil {
+		return fmt.Errorf("%w: %w", errReload, err)
+	}
+	s.publish(newState(cur.copy, next, raw, revision, cur.revs.Next(&changed)))
+	return nil
+}
+
+// publishOwn publishes the state of commit next, which this server has made on
+// top of base with the writes of g.
+func (s *Store) publishOwn(base *state, next *commit, raw []byte, revision int64, g *group.Group) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	if s.newest.Load() != base {
+		return nil // the watch was faster
+	}
+	batch := base.copy.db.NewBatch()
+	defer batch.Close()
+	var changed group.TableSet
+	if g != nil {
+		if err := engine.Fill(batch, g, base.snap); err != nil {
+			return err
+		}
+		changed = g.Changed
+	}
+	if err := base.copy.write(batch, s.keys.prefix, revision, raw); err != nil {
+		return err
+	}
+	s.publish(newState(base.copy, next, raw, revision, base.revs.Next(&changed)))
+	return nil
+}
