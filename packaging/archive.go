@@ -1,0 +1,123 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bufio"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// writeArchive writes a program with its documents: a .tar.gz, or a .zip for
+// Windows.
+func (r *release) writeArchive(dist string, p program, docs *documents) error {
+	content, err := os.ReadFile(p.path)
+	if err != nil {
+		return err
+	}
+	top := r.fileName(p.target.String())
+	files := []file{
+		{"fluxkeep" + p.suffix(), content, 0o755},
+		{"LICENSE", docs.license, 0o644},
+		{"README.md", docs.readme, 0o644},
+		{"CHANGELOG.md", docs.changelog, 0o644},
+		{"completions/fluxkeep.bash", docs.completions["bash"], 0o644},
+		{"completions/_fluxkeep", docs.completions["zsh"], 0o644},
+		{"completions/fluxkeep.fish", docs.completions["fish"], 0o644},
+		{"completions/fluxkeep.ps1", docs.completions["powershell"], 0o644},
+	}
+	for _, page := range docs.manuals {
+		page.name = "man/" + page.name
+		files = append(files, page)
+	}
+	for i := range files {
+		files[i].name = top + "/" + files[i].name
+	}
+	write, name := writeTarGz, top+".tar.gz"
+	if p.os == "windows" {
+		write, name = writeZip, top+".zip"
+	}
+	return createFile(filepath.Join(dist, name), func(w io.Writer) error { return write(w, files, r.time) })
+}
+
+func createFile(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriter(f)
+	err = write(b)
+	if err == nil {
+		err = b.Flush()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func writeTarGz(w io.Writer, files []file, at time.Time) error {
+	z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	if err := writeTar(z, files, at); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+func writeTar(w io.Writer, files []file, at time.Time) error {
+	t := tar.NewWriter(w)
+	for _, f := range files {
+		h := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: at, Format: tar.FormatPAX}
+		if err := t.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := t.Write(f.content); err != nil {
+			return err
+		}
+	}
+	return t.Close()
+}
+
+func writeZip(w io.Writer, files []file, at time.Time) error {
+	z := zip.NewWriter(w)
+	for _, f := range files {
+		h := &zip.FileHeader{Name: f.name, Method: zip.Deflate, Modified: at}
+		h.SetMode(os.FileMode(f.mode))
+		to, err := z.CreateHeader(h)
+		if err == nil {
+			_, err = to.Write(f.content)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return z.Close()
+}
+
+// checksums writes the sums of all other files in a file's folder, in the form of
+// sha256sum.
+func checksums(path string) error {
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir) // sorted
+	if err != nil {
+		return err
+	}
+	return createFile(path, func(w io.Writer) error {
+		for _, e := range entries {
+			b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			if err == nil {
+				_, err = fmt.Fprintf(w, "%x  %s\n", sha256.Sum256(b), e.Name())
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
