@@ -144,25 +144,13 @@ func checkSecret(name, value string) error {
 	return nil
 }
 
-// importPreview describes the effect of an import, without values.
-type importPreview struct {
-	Added     []string `json:"added"`
-	Changed   []string `json:"changed"`
-	Removed   []string `json:"removed"`
-	Unchanged int      `json:"unchanged"`
-
-	etag string
-}
-
-func (p *importPreview) empty() bool { return len(p.Added)+len(p.Changed)+len(p.Removed) == 0 }
-
 // maxChosen is the largest number of names to request by name. Above it,
 // requesting all secrets is cheaper.
 const maxChosen = 50
 
 // preview compares the file with the stored secrets. It is nil if the token may
 // not read them.
-func (im *secretImport) preview(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string) (*importPreview, error) {
+func (im *secretImport) preview(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string) (*secretChange, error) {
 	q := &client.ValuesQuery{}
 	if !im.replace && len(secrets) <= maxChosen {
 		q.Names = orEmpty(slices.Sorted(maps.Keys(secrets)))
@@ -174,25 +162,11 @@ func (im *secretImport) preview(cmd *cobra.Command, s *session, org client.Organ
 	case err != nil:
 		return nil, err
 	}
-	p := &importPreview{Added: []string{}, Changed: []string{}, Removed: []string{}, etag: v.ETag}
-	for _, name := range slices.Sorted(maps.Keys(secrets)) {
-		was, ok := v.Secrets[name]
-		switch {
-		case !ok:
-			p.Added = append(p.Added, name)
-		case was != secrets[name]:
-			p.Changed = append(p.Changed, name)
-		default:
-			p.Unchanged++
-		}
+	if !im.replace { // what is not in the file stays
+		maps.DeleteFunc(v.Secrets, func(name, _ string) bool { _, ok := secrets[name]; return !ok })
 	}
-	if im.replace {
-		for _, name := range slices.Sorted(maps.Keys(v.Secrets)) {
-			if _, ok := secrets[name]; !ok {
-				p.Removed = append(p.Removed, name)
-			}
-		}
-	}
+	p := compareSecrets(v.Secrets, secrets)
+	p.etag = v.ETag
 	return p, nil
 }
 
@@ -203,25 +177,8 @@ func isPermission(err error) bool {
 	return errors.As(err, &e) && e.Message != "unauthorized access"
 }
 
-func (p *importPreview) print(w io.Writer, most int) error {
-	for _, list := range []struct {
-		sign  string
-		names []string
-	}{{"+", p.Added}, {"~", p.Changed}, {"-", p.Removed}} {
-		for i, n := range list.names {
-			if i == most {
-				fmt.Fprintf(w, "%s … and %d more\n", list.sign, len(list.names)-most)
-				break
-			}
-			fmt.Fprintf(w, "%s %s\n", list.sign, printable(n))
-		}
-	}
-	_, err := fmt.Fprintf(w, "%d to add, %d to change, %d to remove, %d as they are\n", len(p.Added), len(p.Changed), len(p.Removed), p.Unchanged)
-	return err
-}
-
 // ask shows the preview and asks whether to continue.
-func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *importPreview) error {
+func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *secretChange) error {
 	if p == nil {
 		warn(cmd, "the token may not read, so the changes can't be shown")
 	} else if !im.r.structured() && !im.r.quiet {
@@ -235,23 +192,16 @@ func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *impo
 
 // write sends only the differences, on condition that the secrets haven't
 // changed since, or all secrets if there is no preview.
-func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string, p *importPreview) (client.WriteResult, error) {
+func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string, p *secretChange) (client.WriteResult, error) {
 	o := &client.WriteOptions{Progress: newProgress(cmd.ErrOrStderr(), im.r.structured() || im.r.quiet)}
 	if p == nil && im.replace {
 		return s.ReplaceValues(cmd.Context(), org.ID, secrets, o)
 	}
-	change := make(map[string]*string)
 	if p == nil {
-		p = &importPreview{Added: slices.Collect(maps.Keys(secrets))}
+		p = &secretChange{Added: slices.Collect(maps.Keys(secrets))}
 	}
 	o.IfMatch = p.etag
-	for _, name := range slices.Concat(p.Added, p.Changed) {
-		value := secrets[name]
-		change[name] = &value
-	}
-	for _, name := range p.Removed {
-		change[name] = nil
-	}
+	change := p.values(secrets)
 	w, err := s.WriteValues(cmd.Context(), org.ID, change, o)
 	if errors.Is(err, client.ErrChanged) {
 		err = withHint(errors.New("the secrets have changed since they were compared with the file"), "nothing was written: run the command again")

@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// editor lets the user edit a text in a file that only its owner can read, in
+// a folder of its own in memory. The folder also takes the swap and backup
+// files that editors put beside a file. close removes it, after any signal but
+// KILL too.
+type editor struct {
+	cmd  *cobra.Command
+	dir  string
+	stop []func()
+}
+
+// newEditor makes the folder. Where there is no file system in memory, onDisk
+// must be set.
+func newEditor(cmd *cobra.Command, onDisk bool) (*editor, error) {
+	e := &editor{cmd: cmd}
+	e.renewSignals() // before there is something to remove
+	place, err := memoryDir()
+	if err != nil && !onDisk {
+		e.close()
+		return nil, withHint(fmt.Errorf("there is no place in memory for the values: %w", err), "--on-disk edits them in a temporary file on disk, which is removed but may be recoverable")
+	}
+	if err != nil {
+		place = os.TempDir()
+	}
+	if e.dir, err = os.MkdirTemp(place, "fluxkeep-edit-"); err != nil {
+		e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// close removes the folder.
+func (e *editor) close() error {
+	var err error
+	if e.dir != "" {
+		err = os.RemoveAll(e.dir)
+	}
+	for _, stop := range e.stop {
+		stop()
+	}
+	return err
+}
+
+// renewSignals gives the command a context that the next signal ends. Ctrl-C in
+// the editor is for the editor, but has ended the context before. Earlier
+// handlers stay until the end, so no signal ends the process by default.
+func (e *editor) renewSignals() {
+	ctx, stop := signal.NotifyContext(context.WithoutCancel(e.cmd.Context()), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	e.stop = append(e.stop, stop)
+	e.cmd.SetContext(ctx)
+}
+
+// edit runs the editor on a text and returns the edited one.
+func (e *editor) edit(name, text string) (string, error) {
+	path := filepath.Join(e.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return "", err
+	}
+	if err := e.run(path); err != nil {
+		return "", err
+	}
+	data, err := os.ReadFile(path)
+	return string(data), err
+}
+
+// run runs the editor until it ends. An interrupt at the terminal is the
+// editor's; other signals end the editor and the command.
+func (e *editor) run(path string) error {
+	program := editorCommand()
+	child := exec.Command("sh", "-c", "exec "+program+` "$@"`, "sh", path)
+	if runtime.GOOS == "windows" {
+		words := strings.Fields(program)
+		child = exec.Command(words[0], append(words[1:], path)...)
+	}
+	child.Stdin, child.Stdout, child.Stderr = e.cmd.InOrStdin(), e.cmd.OutOrStdout(), e.cmd.ErrOrStderr()
+	if isTerminal(e.cmd.ErrOrStderr()) {
+		child.Stdout = e.cmd.ErrOrStderr() // standard output is for the result
+	}
+	ending := make(chan os.Signal, 4)
+	signal.Notify(ending, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	defer signal.Stop(ending)
+	if err := child.Start(); err != nil {
+		return fmt.Errorf("run the editor %s: %w", program, err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- child.Wait() }()
+	select {
+	case err := <-done:
+		e.renewSignals()
+		if err != nil {
+			return withHint(fmt.Errorf("the editor %s failed: %w; nothing was changed", program, err), "set $VISUAL or $EDITOR to another one")
+		}
+		return nil
+	case sig := <-ending:
+		_ = child.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+			_ = child.Process.Kill()
+			<-done
+		}
+		return fmt.Errorf("ended by a signal (%v); nothing was changed", sig)
+	}
+}
+
+// editorCommand returns the user's editor. Vim would copy registers and undone
+// text to files in the home folder.
+func editorCommand() string {
+	program := "vi"
+	for _, name := range []string{"EDITOR", "VISUAL"} {
+		if v := strings.TrimSpace(os.Getenv(name)); v != "" {
+			program = v
+		}
+	}
+	words := strings.Fields(program)
+	switch filepath.Base(words[0]) {
+	case "vim", "nvim", "gvim":
+		program += ` -n -i NONE -c "set noundofile nobackup"`
+	}
+	return program
+}
+
+var errNotInMemory = errors.New("this system has no file system in memory")
