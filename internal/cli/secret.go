@@ -24,6 +24,7 @@ Values never appear on a terminal or in the shell's history unless you ask for i
 		newSecretSetCommand(r),
 		newSecretGetCommand(r),
 		newSecretEditCommand(r),
+		newSecretDiffCommand(r),
 		newSecretGenerateCommand(r),
 		newSecretCopyCommand(r),
 		newSecretRenameCommand(r),
