@@ -14,9 +14,9 @@ import (
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/fluxkeep/fluxkeep/internal/cli/process"
 	"github.com/fluxkeep/fluxkeep/internal/cli/profile"
-	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/secretfile"
 )
 
 // hinted is an error with a hint for the user.

@@ -14,7 +14,7 @@ import (
 	"unicode"
 
 	"github.com/fluxkeep/fluxkeep/internal/cli/process"
-	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
+	"github.com/fluxkeep/fluxkeep/internal/secretfile"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"

@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/fluxkeep/fluxkeep/client"
-	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
 	"github.com/fluxkeep/fluxkeep/internal/durable"
+	"github.com/fluxkeep/fluxkeep/internal/secretfile"
 	"github.com/spf13/cobra"
 )
 

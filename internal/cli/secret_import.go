@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/fluxkeep/fluxkeep/client"
-	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/secretfile"
 	"github.com/spf13/cobra"
 )
 
