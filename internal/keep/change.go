@@ -81,16 +81,49 @@ func checkWritten(names []string) error {
 
 // Change writes secrets. Needs write on the organization's secrets.
 func (k *Keep) Change(ctx context.Context, c Caller, org ID, ch Change) (ChangeResult, error) {
-	return k.change(ctx, c, org, ch, false)
+	return k.change(ctx, c, org, ch, changeOptions{})
+}
+
+// ChangeSince is Change, but returns ErrSecretChanged if one of the names has been
+// changed, added or removed after a version that the caller saw, or exists if that is
+// 0. A caller without read permission saw none, so since doesn't count.
+func (k *Keep) ChangeSince(ctx context.Context, c Caller, org ID, ch Change, since uint64) (ChangeResult, error) {
+	return k.change(ctx, c, org, ch, changeOptions{since: &since})
+}
+
+// unchanged returns ErrSecretChanged if a name has been changed after a version.
+func (t *tx) unchanged(org ID, names []string, since uint64) error {
+	m, err := t.k.maps.Read(t.Reader, org)
+	if err != nil || m.Empty() {
+		return err
+	}
+	d, _, err := m.Document(m.Current(), nil, names)
+	if err != nil {
+		return err
+	}
+	if since > 0 && len(d.Secrets) < len(names) {
+		return ErrSecretChanged
+	}
+	for _, s := range d.Secrets {
+		if s.Version > since {
+			return ErrSecretChanged
+		}
+	}
+	return nil
 }
 
 // ChangeOrAdopt is Change, but creates an unknown organization if the caller may
 // write the secrets of all organizations.
 func (k *Keep) ChangeOrAdopt(ctx context.Context, c Caller, org ID, ch Change) (ChangeResult, error) {
-	return k.change(ctx, c, org, ch, true)
+	return k.change(ctx, c, org, ch, changeOptions{adopt: true})
 }
 
-func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bool) (ChangeResult, error) {
+type changeOptions struct {
+	adopt bool    // see ChangeOrAdopt
+	since *uint64 // see ChangeSince
+}
+
+func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, o changeOptions) (ChangeResult, error) {
 	var out ChangeResult
 	adopted := false
 	rec := c.record("secrets.write", org)
@@ -98,7 +131,7 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bo
 	err := k.update(ctx, rec, func(t *tx) error {
 		out, adopted = ChangeResult{}, false
 		err := t.allowSecrets(&c, acl.Write, org)
-		if errors.Is(err, ErrOrganizationNotFound) && adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {
+		if errors.Is(err, ErrOrganizationNotFound) && o.adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {
 			err = t.adopt(org)
 			adopted = true
 		}
@@ -107,6 +140,11 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, adopt bo
 		}
 		if err := validate(ch, &c, org); err != nil {
 			return err
+		}
+		if o.since != nil && c.ReadsSecrets(org) {
+			if err := t.unchanged(org, slices.AppendSeq(slices.Clone(ch.Remove), maps.Keys(ch.Set)), *o.since); err != nil {
+				return err
+			}
 		}
 		out, err = t.apply(&c, org, ch, rec)
 		return err

@@ -58,6 +58,8 @@ var (
 	ErrMetadataCASRequired = secretmap.ErrMetadataCASRequired
 	ErrVersionNotFound     = secretmap.ErrVersionNotFound
 	ErrSecretNotFound      = &Error{Code: CodeNotFound, Message: "secret not found"}
+	// ErrSecretChanged refuses a change because of one that the caller hasn't seen.
+	ErrSecretChanged = &Error{Code: CodeConflict, Message: "the secret has changed since"}
 )
 
 // domain converts an error from a lower layer to an Error. The client learns what

@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -24,6 +25,66 @@ func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, er
 		return err
 	})
 	return out, err
+}
+
+// Comparison lists the names that differ between two versions.
+type Comparison = secretmap.Comparison
+
+// Compare returns how an organization's secrets differ between two stored versions;
+// to 0 means the current one, whose number it returns. It reads no values. Needs read
+// on the organization's secrets.
+func (k *Keep) Compare(ctx context.Context, c Caller, org ID, from, to uint64) (out Comparison, version uint64, err error) {
+	err = k.read(ctx, c.record("secrets.history", org), func(v *view) error {
+		m, err := v.readableMap(&c, org)
+		if err != nil {
+			return err
+		}
+		stored := to
+		if version = to; to == 0 {
+			stored, version = m.Map.Current(), m.Current()
+		}
+		for _, n := range []uint64{from, to} {
+			if n == 0 {
+				continue
+			}
+			if changed, err := m.changed(n); err != nil || !changed {
+				return cmp.Or(err, error(ErrVersionNotFound))
+			}
+		}
+		out, err = m.Map.Compare(from, stored, c.visible())
+		return err
+	})
+	return out, version, err
+}
+
+// AuthorNames are the names of a version's author, as far as the caller may know.
+type AuthorNames struct {
+	User        string
+	Description string // the token's
+}
+
+// AuthorNames returns the names of the authors of versions. Needs read on the
+// organization's secrets. Only refusals are audited: call it after History.
+func (k *Keep) AuthorNames(ctx context.Context, c Caller, org ID, versions []VersionInfo) ([]AuthorNames, error) {
+	out := make([]AuthorNames, len(versions))
+	err := k.readUnaudited(ctx, func(v *view) error {
+		if err := v.allowSecrets(&c, acl.Read, org); err != nil {
+			return err
+		}
+		authors := authors{view: v, c: &c, org: org}
+		for i, version := range versions {
+			d, err := authors.describe("", secretmap.SecretChange{Author: secretmap.Author{User: version.User, Token: version.Token, Protocol: version.Protocol}})
+			if err != nil {
+				return err
+			}
+			out[i] = AuthorNames{d.UserName, d.Description}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, k.recordOutcome(c.record("secrets.history", org), k.now(), domain(err))
+	}
+	return out, nil
 }
 
 // updateVersions runs fn on an organization's map. It acts on whole versions, so
@@ -104,6 +165,16 @@ func (k *Keep) DeleteAll(ctx context.Context, c Caller, org ID) error {
 // Rollback creates a new version with the content of an earlier one. Needs read
 // and write on the organization's secrets.
 func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (ChangeResult, error) {
+	return k.rollback(ctx, c, org, version, nil)
+}
+
+// RollbackFrom is Rollback, but returns ErrCASMismatch unless the current version is
+// the one that the caller saw.
+func (k *Keep) RollbackFrom(ctx context.Context, c Caller, org ID, version, current uint64) (ChangeResult, error) {
+	return k.rollback(ctx, c, org, version, &current)
+}
+
+func (k *Keep) rollback(ctx context.Context, c Caller, org ID, version uint64, current *uint64) (ChangeResult, error) {
 	var out ChangeResult
 	rec := c.record("secrets.rollback", org)
 	err := k.update(ctx, rec, func(t *tx) error {
@@ -120,6 +191,9 @@ func (k *Keep) Rollback(ctx context.Context, c Caller, org ID, version uint64) (
 		w, err := t.writer(&c, org)
 		if err != nil {
 			return err
+		}
+		if current != nil && *current != w.Current() {
+			return ErrCASMismatch
 		}
 		out, err = w.Rollback(version)
 		recordResult(rec, out, err)

@@ -58,6 +58,19 @@ func (v *view) nameCaller(c *Caller, out *Labels) error {
 	return nil
 }
 
+// CheckWrite returns nil if the caller may change an organization's secrets, or some
+// of them. Only refusals are audited: the action that follows has its own record.
+func (k *Keep) CheckWrite(ctx context.Context, c Caller, org ID) error {
+	if err := k.requireAuditLog(&c, "secrets.write", org); err != nil {
+		return err
+	}
+	err := k.readUnaudited(ctx, func(v *view) error { return v.allowSecrets(&c, acl.Write, org) })
+	if err == nil {
+		return nil
+	}
+	return k.recordOutcome(c.record("secrets.write", org), k.now(), domain(err))
+}
+
 // ReadsSecrets reports whether the caller may read an organization's secrets, or
 // some of them.
 func (c *Caller) ReadsSecrets(org ID) bool { return c.maySecrets(acl.Read, org) == nil }

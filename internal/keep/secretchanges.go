@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
@@ -19,8 +20,13 @@ type SecretChange struct {
 // SecretFilter selects and orders secrets.
 type SecretFilter struct {
 	Pattern  string // in which * matches any text; empty: all
+	Contains string // a part of the name, in upper or lower case; empty: all
 	ByChange bool   // in the order of their last changes, else of their names
 	Page     Page   // without After
+}
+
+func (f *SecretFilter) matches(name string) bool {
+	return (f.Pattern == "" || matchName(f.Pattern, name)) && strings.Contains(strings.ToLower(name), strings.ToLower(f.Contains))
 }
 
 // SecretChanges returns the last change of each secret that exists, and the number
@@ -34,8 +40,8 @@ func (k *Keep) SecretChanges(ctx context.Context, c Caller, org ID, f SecretFilt
 		}
 		rec.Version = m.Map.Current()
 		q := secretmap.ListQuery{ByChange: f.ByChange, Descending: f.Page.Descending, Offset: f.Page.Offset, Limit: f.Page.Limit}
-		if f.Pattern != "" || c.Limited() {
-			q.Match = func(name string) bool { return c.sees(name) && (f.Pattern == "" || matchName(f.Pattern, name)) }
+		if f.Pattern != "" || f.Contains != "" || c.Limited() {
+			q.Match = func(name string) bool { return c.sees(name) && f.matches(name) }
 		}
 		var found []secretmap.ListedSecret
 		if found, total, err = m.List(q); err != nil {
