@@ -32,7 +32,9 @@ type view interface {
 func views() []view {
 	return []view{
 		&problemView{}, &reloadView{}, &signInView{}, &continueView{},
-		&organizationsView{}, &secretsView{},
+		&setupView{}, &setupDoneView{}, &organizationsView{},
+		&secretsView{}, &secretView{}, &editView{}, &deleteView{}, &snippetsView{}, &importView{},
+		&historyView{}, &versionView{}, &compareView{}, &restoreView{}, &helpView{},
 	}
 }
 
@@ -82,6 +84,7 @@ func (c *call) navigation() []navItem {
 	if c.org != 0 {
 		base := "/ui/orgs/" + c.org.String()
 		add(c.caller.ReadsSecrets(c.org) || c.caller.WritesSecrets(c.org), "Secrets", base+"/secrets", "s")
+		add(c.caller.ReadsSecrets(c.org), "History", base+"/history", "h")
 	}
 	return items
 }
@@ -136,6 +139,9 @@ func (h *Handler) functions() template.FuncMap {
 		"count":   count,
 		"plural":  plural,
 		"bytes":   formatBytes,
+		"list":    func(items ...any) []any { return items },
+		"inc":     func(n int) int { return n + 1 },
+		"dec":     func(n int) int { return n - 1 },
 	}
 }
 

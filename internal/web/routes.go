@@ -37,12 +37,33 @@ func routes() []route {
 
 	open(get, "", (*call).home)
 	open(get, "/assets/{hash}/{file}", (*call).serveAsset)
+	open(get, "/setup", (*call).setupPage)
+	open(post, "/setup", (*call).setup, "username", "password", "again", "org")
 	open(get, "/sign-in", (*call).signInPage)
 	open(post, "/sign-in", (*call).signIn, "username", "password", "token", "to", carried+"*").limit = largeForm
 	open(post, "/sign-out", (*call).signOut)
 
 	page(get, "/session", (*call).checkSession)
+	page(get, "/help", (*call).helpPage)
 	page(get, "/orgs", (*call).organizationsPage)
 	org(get, "/secrets", (*call).secretsPage)
+	org(post, "/secrets", (*call).filterSecrets, "filter", "sort", "order", "page")
+	org(get, "/secrets/new", (*call).newSecretPage)
+	org(post, "/secrets/new", (*call).newSecret, "name", "value", "crlf", "version", "anyway", "suggested").limit = largeForm
+	org(post, "/secrets/delete", (*call).deleteSecrets, "select*", "all", "filter", "confirm", "version", "count")
+	org(post, "/secrets/snippets", (*call).copySecrets, "select*", "all", "filter", "version")
+	org(get, "/secrets/import", (*call).importPage)
+	org(post, "/secrets/import", (*call).importSecrets, "content", "format", "mode", "tag", "digest", "apply").limit = largeForm
+	org(get, "/secrets/{ref}", (*call).secretPage)
+	org(post, "/secrets/{ref}/value", (*call).value, "version")
+	org(post, "/secrets/{ref}/restore", (*call).restoreSecret, "version")
+	org(get, "/secrets/{ref}/edit", (*call).editSecretPage)
+	org(post, "/secrets/{ref}/edit", (*call).editSecret, "value", "crlf", "version", "anyway").limit = largeForm
+
+	org(get, "/history", (*call).historyPage)
+	org(get, "/history/compare", (*call).comparePage)
+	org(get, "/history/{version}", (*call).versionPage)
+	org(get, "/history/{version}/restore", (*call).restorePage)
+	org(post, "/history/{version}/restore", (*call).restore, "current", "action")
 	return table
 }

@@ -66,7 +66,7 @@ func (c *call) askToSignIn(r route) error {
 	if fromScript(c.r) {
 		return c.respond(http.StatusUnauthorized, map[string]string{"error": "Your session has ended. Sign in again."})
 	}
-	v := &signInView{To: c.r.URL.RequestURI()}
+	v := &signInView{To: c.r.URL.RequestURI(), Exposed: c.exposed()}
 	if r.method != http.MethodPost {
 		if c.r.Header.Get("Sec-Fetch-Site") == "cross-site" && len(c.r.CookiesNamed(c.cookieName())) == 0 {
 			// Browsers don't send the cookie with a link from another site.
@@ -92,6 +92,7 @@ type signInView struct {
 	To       string // the path to open then
 	Username string
 	ByToken  bool
+	Exposed  bool           // what is typed crosses a network in clear
 	Ended    bool           // a form was sent without a session
 	Carried  []carriedField // of that form
 }
@@ -139,6 +140,13 @@ func (c *call) home() error {
 	if c.signedIn() {
 		return c.redirect("/ui/orgs")
 	}
+	allowed, err := c.keep.SetupAllowed(c.ctx())
+	if err != nil {
+		return err
+	}
+	if allowed {
+		return c.redirect("/ui/setup")
+	}
 	return c.redirect("/ui/sign-in")
 }
 
@@ -151,7 +159,9 @@ func (c *call) signInPage() error {
 	if c.signedIn() {
 		return c.redirect("/ui/")
 	}
-	return c.show(http.StatusOK, &signInView{})
+	v := &signInView{Exposed: c.exposed()}
+	v.Done = c.done(map[string]string{"signed-out": "You are signed out."})
+	return c.show(http.StatusOK, v)
 }
 
 // signIn makes a new session. It never continues the one that the request has.

@@ -1,0 +1,75 @@
+package web
+
+import (
+	"slices"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// orgPath returns the path of a page of the organization.
+func (c *call) orgPath(rest string) string { return "/ui/orgs/" + c.org.String() + rest }
+
+// done returns the sentence for the word in ?done=, "" for an unknown one.
+func (c *call) done(sentences map[string]string) string {
+	return sentences[c.r.URL.Query().Get("done")]
+}
+
+// author describes who made a change or a read.
+type author struct {
+	Name     string // "" if the caller may not know
+	Token    bool   // a token, not a user
+	Protocol keep.Protocol
+}
+
+// String is the author in one phrase.
+func (a author) String() string {
+	text := a.Name
+	switch {
+	case text == "" && a.Protocol == "":
+		return ""
+	case text == "" && a.Token:
+		text = "a token"
+	case text == "":
+		text = "somebody"
+	}
+	return text
+}
+
+func authorOf(ch keep.SecretChange) author {
+	return authorNamed(ch.Author.User, ch.Author.Token, ch.UserName, ch.Description, ch.Author.Protocol)
+}
+
+func readerOf(r keep.SecretReader) author {
+	return authorNamed(r.User, r.Token, r.UserName, r.Description, r.Protocol)
+}
+
+// authorNamed names a token by its description and a user by its name, and either by
+// its ID if that is unknown.
+func authorNamed(user, token keep.ID, userName, description string, p keep.Protocol) author {
+	a := author{Name: userName, Protocol: p}
+	switch {
+	case token != 0:
+		a.Token = true
+		if a.Name = description; a.Name == "" {
+			a.Name = token.String()
+		}
+	case user != 0 && a.Name == "":
+		a.Name = user.String()
+	}
+	return a
+}
+
+// names returns the names that references stand for, in byte order. Unknown ones are
+// ErrSecretNotFound.
+func (c *call) names(references []string) ([]string, error) {
+	var names []string
+	for _, ref := range references {
+		name, err := c.keep.SecretName(c.ctx(), c.caller, c.org, ref)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
