@@ -24,7 +24,7 @@ var layers = map[string][]string{
 	"internal/cli":                         {"..."},
 	"internal/cli/process":                 {},
 	"internal/cli/profile":                 {},
-	"internal/secretfile":              {"internal/httpapi"},
+	"internal/secretfile":                  {"internal/httpapi"},
 	"internal/server":                      with(slices.Concat(domain, stores), "internal/config", "internal/datadir", "internal/influxv2", "internal/vaultkv", "internal/web", "internal/secretfile", "internal/httpapi", "internal/otlphttp"),
 	"internal/config":                      {"internal/seal"},
 	"internal/datadir":                     with(slices.Concat(domain, stores), "internal/config"),

@@ -170,6 +170,10 @@ func (p *page) main() string {
 		for c := n.FirstChild; c != nil; c = c.NextSibling {
 			walk(c)
 		}
+		switch n.Data {
+		case "td", "th", "p", "li", "div", "button", "dt", "dd", "h1", "h2", "h3", "a", "label":
+			text.WriteByte(' ')
+		}
 	}
 	for _, n := range p.all("main") {
 		walk(n)

@@ -136,6 +136,7 @@ func (h *Handler) functions() template.FuncMap {
 		"once":    newOnceID,
 		"when":    func(t time.Time) moment { return momentOf(t, h.config.Now()) },
 		"visible": visible,
+		"plain":   plain,
 		"count":   count,
 		"plural":  plural,
 		"bytes":   formatBytes,

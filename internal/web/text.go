@@ -114,6 +114,17 @@ func visible(name string) []namePart {
 	return parts
 }
 
+// plain reports whether a name consists of visible ASCII, so that it can stand in a
+// line without an element of its own.
+func plain(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c < ' ' || c > '~' || c == ' ' && (i == 0 || i+1 == len(name) || name[i-1] == ' ') {
+			return false
+		}
+	}
+	return true
+}
+
 // invisible reports whether a character can't be seen by itself. That includes
 // spaces.
 func invisible(r rune) bool {
