@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/fluxkeep/fluxkeep/client"
-	"github.com/fluxkeep/fluxkeep/internal/cli/secretfile"
+	"github.com/fluxkeep/fluxkeep/internal/secretfile"
 	"github.com/spf13/cobra"
 )
 
