@@ -34,6 +34,22 @@ func find(t testing.TB, name string) string {
 	return path
 }
 
+// debianProgram finds a program of a Debian package, which root installs where it is
+// missing.
+func debianProgram(t testing.TB, name, from string) string {
+	t.Helper()
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Getuid() != 0 || testing.Short() {
+		unavailable(t, "%s is not installed", name)
+	}
+	if err := installer("", "sh", "-c", "apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "+from); err != nil {
+		unavailable(t, "%v", err)
+	}
+	return find(t, name)
+}
+
 // given returns the program that an environment variable names, or that is in PATH.
 // No package registry has it, so its absence is never a failure.
 func given(t testing.TB, variable, name string) string {
