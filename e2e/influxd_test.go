@@ -22,10 +22,18 @@ import (
 type influxd struct {
 	goClient
 	orgID, bucket string
+	url, token    string
 }
 
-// startInfluxd runs an influxd with a new data folder, and sets it up.
+// startInfluxd runs an influxd whose secrets are in a server, with a new data
+// folder, and sets it up.
 func startInfluxd(t *testing.T, s *server, path string) influxd {
+	t.Helper()
+	return startInfluxdWith(t, s, path, "--secret-store", "vault")
+}
+
+// startInfluxdWith runs an influxd with other flags.
+func startInfluxdWith(t *testing.T, s *server, path string, flags ...string) influxd {
 	t.Helper()
 	dir := t.TempDir()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -36,7 +44,7 @@ func startInfluxd(t *testing.T, s *server, path string) influxd {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(t, dir, path, "--secret-store", "vault", "--http-bind-address", address)
+	cmd := command(t, dir, path, append(flags, "--http-bind-address", address)...)
 	cmd.Env = append(cmd.Env, "VAULT_ADDR="+s.url+"/influxd", "VAULT_TOKEN="+s.token)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
@@ -68,7 +76,7 @@ func startInfluxd(t *testing.T, s *server, path string) influxd {
 		t.Fatal(err)
 	}
 	c := influxdb2.NewClientWithOptions("http://"+address, *setup.Auth.Token, influxdb2.DefaultOptions().SetHTTPRequestTimeout(60))
-	return influxd{goClient{c, s}, *setup.Org.Id, "metrics"}
+	return influxd{goClient{c, s}, *setup.Org.Id, "metrics", "http://" + address, *setup.Auth.Token}
 }
 
 // secretOf evaluates secrets.get in influxd.
@@ -134,6 +142,24 @@ func TestInfluxd(t *testing.T) {
 	i.deletedDocument(t, want)
 	i.notificationEndpoint(t, want)
 	i.massDeletion(t, want)
+}
+
+// TestExportToInfluxd takes secrets back to an influxd that stores them itself.
+func TestExportToInfluxd(t *testing.T) {
+	t.Parallel()
+	path := given(t, "FLUXKEEP_INFLUXD", "influxd")
+	s := startSetUp(t)
+	name, value := s.secretName("back"), s.private("home")
+	if err := s.client(s.token).SetSecrets(t.Context(), s.orgID, map[string]string{name: value}); err != nil {
+		t.Fatal(err)
+	}
+	i := startInfluxdWith(t, s, path)
+	cmd := command(t, t.TempDir(), program, "export", "influxdb", "--url", i.url, "--org-id", s.orgID, "--map", s.org+"=influxd's own", "--yes")
+	cmd.Env = append(cmd.Env, "INFLUX_HOST="+s.url, "INFLUX_TOKEN="+s.token, "INFLUXDB_TOKEN="+i.token)
+	output(t, cmd)
+	if got, err := i.secretOf(t, name); err != nil || got != value {
+		t.Errorf("secrets.get gives %q, %v", got, err)
+	}
 }
 
 // adoption checks that the organization is named after its ID until it is renamed,
