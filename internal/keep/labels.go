@@ -3,6 +3,7 @@ package keep
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
@@ -69,6 +70,12 @@ func (k *Keep) CheckWrite(ctx context.Context, c Caller, org ID) error {
 		return nil
 	}
 	return k.recordOutcome(c.record("secrets.write", org), k.now(), domain(err))
+}
+
+// ReadsAudit reports whether the caller may read the audit log of an organization or,
+// if org is zero, of the server.
+func (c *Caller) ReadsAudit(org ID) bool {
+	return c.Operator() || org != 0 && !c.inactive && slices.Contains(c.owned(), org)
 }
 
 // ReadsSecrets reports whether the caller may read an organization's secrets, or

@@ -57,7 +57,8 @@ type handler struct {
 
 // newHandler returns a handler for the protocols. about describes the server for
 // InfluxDB's protocol; newHandler sets the fields that come from the configuration.
-func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config) (*handler, error) {
+// info, which may be nil, describes it for the web page.
+func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config, info func() web.ServerInfo) (*handler, error) {
 	about.Version, about.Commit, about.Started = c.Version, c.Commit, time.Now()
 	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
 	h := &handler{
@@ -73,7 +74,7 @@ func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influ
 	}
 	protocols := []protocol{h.influx, h.vault}
 	if c.Web != config.WebOff {
-		page, err := web.New(k, web.Config{Version: c.Version, Origin: c.WebOrigin, Base: c.WebBase, Secure: about.Secure})
+		page, err := web.New(k, web.Config{Version: c.Version, Origin: c.WebOrigin, Base: c.WebBase, Secure: about.Secure, Started: about.Started, Server: info})
 		if err != nil {
 			return nil, err
 		}

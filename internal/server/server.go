@@ -151,7 +151,7 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 	h, err := newHandler(c, s.data.Keep, s.logger, influxv2.Config{
 		Ready: s.ready, Warnings: s.warnings, Done: s.stopping,
 		Settings: func() map[string]any { return *s.settings.Load() },
-	})
+	}, s.pageInfo)
 	if err != nil {
 		return err
 	}

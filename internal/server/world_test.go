@@ -108,7 +108,7 @@ func (w *world) serve(tb testing.TB) {
 	var err error
 	w.handler, err = newHandler(c, w.Keep, logger, influxv2.Config{
 		Settings: func() map[string]any { return map[string]any{"data-dir": "data"} },
-	})
+	}, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

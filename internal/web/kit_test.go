@@ -170,6 +170,9 @@ func (p *page) main() string {
 		for c := n.FirstChild; c != nil; c = c.NextSibling {
 			walk(c)
 		}
+		if n.Type != html.ElementNode {
+			return
+		}
 		switch n.Data {
 		case "td", "th", "p", "li", "div", "button", "dt", "dd", "h1", "h2", "h3", "a", "label":
 			text.WriteByte(' ')

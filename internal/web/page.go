@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -35,6 +36,8 @@ func views() []view {
 		&setupView{}, &setupDoneView{}, &organizationsView{},
 		&secretsView{}, &secretView{}, &editView{}, &deleteView{}, &snippetsView{}, &importView{},
 		&historyView{}, &versionView{}, &compareView{}, &restoreView{}, &helpView{},
+		&accessView{}, &tokenView{}, &newTokenView{}, &newTokenDoneView{}, &membersView{},
+		&auditView{}, &usersView{}, &userView{}, &serverView{}, &keysView{}, &backupView{}, &meView{},
 	}
 }
 
@@ -85,6 +88,14 @@ func (c *call) navigation() []navItem {
 		base := "/ui/orgs/" + c.org.String()
 		add(c.caller.ReadsSecrets(c.org) || c.caller.WritesSecrets(c.org), "Secrets", base+"/secrets", "s")
 		add(c.caller.ReadsSecrets(c.org), "History", base+"/history", "h")
+		add(c.readsTokens(), "Access", base+"/access", "a")
+		add(c.mayOrganization(acl.Read), "Members", base+"/members", "m")
+		add(c.caller.ReadsAudit(c.org), "Audit", base+"/audit", "u")
+	}
+	if c.caller.Operator() {
+		add(true, "Users", "/ui/users", "")
+		add(c.org == 0, "Audit", "/ui/audit", "u")
+		add(true, "Server", "/ui/server", "v")
 	}
 	return items
 }
@@ -139,6 +150,9 @@ func (h *Handler) functions() template.FuncMap {
 		"plain":   plain,
 		"count":   count,
 		"plural":  plural,
+		"count64": func(n any) string { return digits(fmt.Sprint(n)) },
+		"size":    formatSize,
+		"options": options,
 		"bytes":   formatBytes,
 		"list":    func(items ...any) []any { return items },
 		"inc":     func(n int) int { return n + 1 },

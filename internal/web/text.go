@@ -48,8 +48,9 @@ func relative(t, now time.Time) string {
 }
 
 // count formats a number with separators.
-func count(n int) string {
-	s := fmt.Sprint(n)
+func count(n int) string { return digits(fmt.Sprint(n)) }
+
+func digits(s string) string {
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
@@ -65,6 +66,24 @@ func plural(n int, thing string) string {
 }
 
 func formatBytes(n int) string { return plural(n, "byte") }
+
+// formatSize formats a size on the disk.
+func formatSize(n uint64) string {
+	const mega = 1 << 20
+	if n < 10*mega {
+		return fmt.Sprintf("%.1f MiB", float64(n)/mega)
+	}
+	return digits(fmt.Sprint(n/mega)) + " MiB"
+}
+
+// options are the choices of a select, one of which may be selected.
+func options(selected string, all ...string) []choice {
+	out := make([]choice, len(all))
+	for i, o := range all {
+		out[i] = choice{o, o, o == selected}
+	}
+	return out
+}
 
 // sentence turns an error's message into a sentence.
 func sentence(message string) string {

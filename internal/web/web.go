@@ -22,6 +22,10 @@ type Config struct {
 	// Secure reports whether the client's connection is encrypted. By default
 	// that is a request that came over TLS.
 	Secure func(*http.Request) bool
+	// Started is the server's start time.
+	Started time.Time
+	// Server describes the server for operators.
+	Server func() ServerInfo
 	// Now defaults to time.Now.
 	Now func() time.Time
 }

@@ -1,0 +1,219 @@
+package web
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
+)
+
+// tokenRow describes a token.
+type tokenRow struct {
+	keep.Token
+	May      []string // its permissions in words
+	Soon     bool     // it expires within a week
+	Over     bool     // it has expired
+	Used     time.Time
+	Protocol keep.Protocol
+}
+
+// Label is the token's description or, if it has none, its ID.
+func (t tokenRow) Label() string {
+	if t.Description != "" {
+		return t.Description
+	}
+	return t.ID.String()
+}
+
+const expiresSoon = 7 * 24 * time.Hour
+
+// tokenRows adds to tokens of an organization when they were last used.
+func (c *call) tokenRows(tokens []keep.Token, f keep.TokenFilter) ([]tokenRow, error) {
+	uses, err := c.keep.TokenUses(c.ctx(), c.caller, f)
+	if err != nil {
+		return nil, err
+	}
+	byToken := make(map[keep.ID]keep.TokenUse, len(uses))
+	for _, u := range uses {
+		byToken[u.Token] = u
+	}
+	now := c.config.Now()
+	rows := make([]tokenRow, len(tokens))
+	for i, t := range tokens {
+		use := byToken[t.ID]
+		over := t.Expired(now)
+		rows[i] = tokenRow{
+			Token: t, May: permissionWords(t.Permissions, t.Org), Used: use.Time, Protocol: use.Protocol,
+			Over: over, Soon: !over && !t.Expires.IsZero() && t.Expires.Sub(now) < expiresSoon,
+		}
+	}
+	return rows, nil
+}
+
+// permissionWords says what permissions allow to do with secrets, and how many others
+// there are.
+func permissionWords(set acl.Set, org keep.ID) []string {
+	covers := func(a acl.Action, t acl.Type, org keep.ID) bool {
+		return set.Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: t, OrgID: org}})
+	}
+	switch {
+	case set.AllowsAll(acl.Operator()):
+		return []string{"everything, in all organizations"}
+	case set.AllowsAll(acl.Owner(org)):
+		return []string{"everything in the organization"}
+	}
+	var words []string
+	for _, a := range acl.Actions() {
+		switch {
+		case covers(a, acl.Secrets, 0):
+			words = append(words, string(a)+" the secrets of all organizations")
+		case covers(a, acl.Secrets, org):
+			words = append(words, string(a)+" secrets")
+		}
+	}
+	others := 0
+	for _, p := range set {
+		read := p.Action == acl.Read && p.Resource.Type == acl.Orgs // every token needs it
+		if p.Resource.Type != acl.Secrets && !read {
+			others++
+		}
+	}
+	if others > 0 {
+		words = append(words, plural(others, "other permission"))
+	}
+	if len(words) == 0 {
+		words = append(words, "nothing")
+	}
+	return words
+}
+
+type accessView struct {
+	frame
+	Tokens []tokenRow
+	Change bool // the caller may create, deactivate and delete tokens
+}
+
+func (*accessView) page() string { return "access" }
+
+// readsTokens and writesTokens report whether the caller may list and change tokens of
+// the organization.
+func (c *call) readsTokens() bool  { return c.mayTokens(acl.Read) }
+func (c *call) writesTokens() bool { return c.mayTokens(acl.Write) }
+
+func (c *call) mayTokens(a acl.Action) bool {
+	return c.caller.Permissions().Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: acl.Authorizations, OrgID: c.org}})
+}
+
+func (c *call) accessPage() error {
+	if !c.readsTokens() {
+		return errMissing
+	}
+	f := keep.TokenFilter{Org: c.org}
+	tokens, err := c.keep.Tokens(c.ctx(), c.caller, f)
+	if err != nil {
+		return err
+	}
+	v := &accessView{Change: c.writesTokens()}
+	if v.Tokens, err = c.tokenRows(tokens, f); err != nil {
+		return err
+	}
+	slices.SortStableFunc(v.Tokens, func(a, b tokenRow) int {
+		return strings.Compare(strings.ToLower(a.Label()), strings.ToLower(b.Label()))
+	})
+	v.Done = c.done(map[string]string{"deleted": "The token was deleted."})
+	return c.show(http.StatusOK, v)
+}
+
+type tokenView struct {
+	frame
+	Token  tokenRow
+	Change bool
+	Delete bool // the page asks whether to delete the token
+}
+
+func (*tokenView) page() string { return "token" }
+
+// token returns the view of the token in the path.
+func (c *call) token() (*tokenView, error) {
+	id, err := acl.ParseID(c.r.PathValue("token"))
+	if err != nil {
+		return nil, errMissing
+	}
+	t, err := c.keep.Token(c.ctx(), c.caller, id)
+	if err != nil {
+		return nil, err
+	}
+	if t.Org != c.org {
+		return nil, errMissing
+	}
+	rows, err := c.tokenRows([]keep.Token{t}, keep.TokenFilter{ID: id})
+	if err != nil {
+		return nil, err
+	}
+	return &tokenView{Token: rows[0], Change: c.writesTokens()}, nil
+}
+
+func (c *call) tokenPage() error {
+	v, err := c.token()
+	if err != nil {
+		return err
+	}
+	v.Done = c.done(map[string]string{
+		"created":  "The token was created.",
+		"inactive": "The token is inactive. Programs that use it are refused.",
+		"active":   "The token is active.",
+	})
+	return c.show(http.StatusOK, v)
+}
+
+func (c *call) setTokenStatus() error {
+	v, err := c.token()
+	if err != nil {
+		return err
+	}
+	active := c.form.get("status") == "active"
+	if _, err := c.keep.UpdateToken(c.ctx(), c.caller, v.Token.ID, keep.TokenUpdate{Active: &active}); err != nil {
+		return c.tokenError(v, err)
+	}
+	done := "inactive"
+	if active {
+		done = "active"
+	}
+	return c.redirect(c.orgPath("/access/" + v.Token.ID.String() + "?done=" + done))
+}
+
+// tokenError shows the token's page with an error.
+func (c *call) tokenError(v *tokenView, err error) error {
+	message, status, err := c.inForm(err)
+	if err != nil {
+		return err
+	}
+	v.Errors = []fieldError{{"", message}}
+	return c.show(status, v)
+}
+
+func (c *call) deleteTokenPage() error {
+	v, err := c.token()
+	if err != nil {
+		return err
+	}
+	if !v.Change {
+		return errMissing
+	}
+	v.Delete = true
+	return c.show(http.StatusOK, v)
+}
+
+func (c *call) deleteToken() error {
+	v, err := c.token()
+	if err != nil {
+		return err
+	}
+	if err := c.keep.DeleteToken(c.ctx(), c.caller, v.Token.ID); err != nil {
+		return c.tokenError(v, err)
+	}
+	return c.redirect(c.orgPath("/access?done=deleted"))
+}
