@@ -81,7 +81,7 @@ func OpenProvider(ctx context.Context, c Config) (Provider, error) {
 	case KindTransit:
 		return provider(NewTransit(c.Transit))
 	case KindAWSKMS:
-		return provider(NewAWSKMS(ctx, c.AWSKMS))
+		return provider(NewAWSKMS(c.AWSKMS))
 	case KindGCPKMS:
 		return provider(NewGCPKMS(c.GCPKMS))
 	default:

@@ -21,7 +21,7 @@ func TestOpenProvider(t *testing.T) {
 		{Kind: seal.KindKeyFile, KeyFile: path},
 		{Kind: seal.KindPassphrase, Passphrase: seal.CredentialValue([]byte("correct horse battery staple"))},
 		{Kind: seal.KindTransit, Transit: transit.config("fluxkeep")},
-		{Kind: seal.KindAWSKMS, AWSKMS: seal.AWSKMSConfig{KeyARN: awsKey, Client: aws}},
+		{Kind: seal.KindAWSKMS, AWSKMS: aws.config(awsKey)},
 		{Kind: seal.KindGCPKMS, GCPKMS: gcp.config(gcpKey)},
 	} {
 		t.Run(c.Kind, func(t *testing.T) {
