@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"io"
+	"reflect"
 )
 
 // RenderAll renders every page with an empty view.
@@ -13,4 +14,20 @@ func RenderAll(h *Handler) error {
 		}
 	}
 	return nil
+}
+
+// Shadowed lists the fields of views that have the name of a field of the frame.
+func Shadowed() (list []string) {
+	inFrame := reflect.TypeFor[frame]()
+	for _, v := range views() {
+		t := reflect.TypeOf(v).Elem()
+		for i := range t.NumField() {
+			if f := t.Field(i); !f.Anonymous {
+				if _, ok := inFrame.FieldByName(f.Name); ok {
+					list = append(list, v.page()+"."+f.Name)
+				}
+			}
+		}
+	}
+	return list
 }

@@ -283,3 +283,11 @@ func TestSessionEnds(t *testing.T) {
 		t.Errorf("for the script: %d %v", status, answer)
 	}
 }
+
+// TestShadowing: no view has a field that hides one of the frame's, which the layout
+// would then show.
+func TestShadowing(t *testing.T) {
+	for _, field := range web.Shadowed() {
+		t.Errorf("%s hides a field of the frame", field)
+	}
+}

@@ -49,9 +49,9 @@ type frame struct {
 	Labels       keep.Labels
 	Org          keep.ID // 0 outside an organization
 	Navigation   []navItem
-	Look         string // "light" or "dark", "" for the system's
-	NoKeys       bool   // shortcuts are turned off
-	Version      string
+	Look         string       // "light" or "dark", "" for the system's
+	NoKeys       bool         // shortcuts are turned off
+	Release      string       // of the program
 	Done         string       // a sentence about what the last form did
 	Errors       []fieldError // of the page's form
 	uncompressed bool         // the page contains input, a value or a token
@@ -164,7 +164,7 @@ func (h *Handler) functions() template.FuncMap {
 func (c *call) show(status int, v view) error {
 	f := v.top()
 	f.SignedIn, f.Identity, f.ByToken = c.signedIn(), c.identity(), c.caller.Token != 0
-	f.Labels, f.Org, f.Version = c.labels, c.org, c.config.Version
+	f.Labels, f.Org, f.Release = c.labels, c.org, c.config.Version
 	f.Look, f.NoKeys = c.preference("look"), c.preference("keys") == "off"
 	if f.SignedIn {
 		f.Navigation = c.navigation()

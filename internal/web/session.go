@@ -91,7 +91,7 @@ type signInView struct {
 	frame
 	To       string // the path to open then
 	Username string
-	ByToken  bool
+	UseToken bool
 	Exposed  bool           // what is typed crosses a network in clear
 	Ended    bool           // a form was sent without a session
 	Carried  []carriedField // of that form
@@ -168,11 +168,11 @@ func (c *call) signInPage() error {
 func (c *call) signIn() error {
 	v := &signInView{To: c.form.get("to"), Username: c.form.get("username"), Carried: carriedForm(c.form)}
 	v.Ended = len(v.Carried) > 0
-	v.ByToken = v.Username == "" && c.form.get("token") != ""
+	v.UseToken = v.Username == "" && c.form.get("token") != ""
 	stranger := keep.Anonymous(c.caller.Origin)
 	var session keep.Session
 	var err error
-	if v.ByToken {
+	if v.UseToken {
 		session, err = c.keep.SignInToken(c.ctx(), stranger, strings.TrimSpace(c.form.get("token")))
 	} else {
 		session, err = c.keep.SignIn(c.ctx(), stranger, v.Username, c.form.get("password"))
@@ -201,7 +201,7 @@ func (c *call) refuseSignIn(v *signInView, err error) error {
 	p, retry := explain(err)
 	httpapi.SetRetryAfter(c.w.Header(), retry)
 	switch {
-	case errors.Is(err, keep.ErrUnauthenticated) && v.ByToken:
+	case errors.Is(err, keep.ErrUnauthenticated) && v.UseToken:
 		p = problem{status: http.StatusUnauthorized, message: "This token doesn't exist, has expired, or is inactive."}
 	case errors.Is(err, keep.ErrUnauthenticated):
 		p = problem{status: http.StatusUnauthorized, message: "The username or the password is wrong."}

@@ -34,7 +34,7 @@ func relative(t, now time.Time) string {
 	}
 	switch {
 	case d < 10*time.Second && form != "in %s":
-		return "now"
+		return "moments ago"
 	case d < time.Minute:
 		return fmt.Sprintf(form, plural(int(d/time.Second), "second"))
 	case d < time.Hour:
