@@ -42,7 +42,7 @@ func TestTokenByRecipe(t *testing.T) {
 	k := newKit(t, nil)
 	k.MustChange(t, keep.Change{Set: map[string]string{"telegraf_key": "s3cret", "other": "s3cret"}})
 	b := k.admin(t)
-	b.get(k.orgURL("/access")).wantText(t, "admin's Token", "everything, in all organizations", "now · influxdb", "Deactivate")
+	b.get(k.orgURL("/access")).wantText(t, "admin's Token", "everything, in all organizations", "moments ago · influxdb", "Deactivate")
 	b.get(k.orgURL("/access/new")).wantText(t, "influxd", "A CI job that writes", "Read-only for some names")
 	b.get(k.orgURL("/access/new?recipe=names")).wantText(t, "It may read secrets with names that match", "It can’t write secrets, manage tokens")
 
@@ -68,7 +68,7 @@ func TestTokenByRecipe(t *testing.T) {
 	if strings.Contains(again.body, value) || !strings.HasPrefix(again.path, path) {
 		t.Errorf("the form was sent twice, and then %s was shown", again.path)
 	}
-	again.wantText(t, "telegraf", "read secrets", "telegraf_*", "Expires in 6 days", "now · vault")
+	again.wantText(t, "telegraf", "read secrets", "telegraf_*", "Expires in 6 days", "moments ago · vault")
 	if tokens, err := k.Tokens(t.Context(), k.Operator(t, keep.InfluxDB), keep.TokenFilter{}); err != nil || len(tokens) != 2 {
 		t.Errorf("there are %d tokens, %v", len(tokens), err)
 	}
@@ -78,7 +78,7 @@ func TestTokenByRecipe(t *testing.T) {
 		t.Error("the token is active")
 	}
 	b.follow(b.post(path+"/status", "status", "active")).wantText(t, "The token is active")
-	b.get(path+"/delete").wantText(t, "Delete the token telegraf?", "It was last used now, through vault")
+	b.get(path+"/delete").wantText(t, "Delete the token telegraf?", "It was last used moments ago, through vault")
 	b.follow(b.post(path+"/delete")).wantText(t, "The token was deleted")
 	if p := b.get(path); p.status != http.StatusNotFound {
 		t.Errorf("the page of a deleted token: %d", p.status)
@@ -247,7 +247,7 @@ func TestServerPages(t *testing.T) {
 	if p.status != http.StatusOK || !strings.Contains(p.header.Get("Content-Disposition"), ".backup") || len(p.body) == 0 {
 		t.Errorf("a backup: %d %v", p.status, p.header)
 	}
-	b.get("/ui/server/backup").wantText(t, "Last backup: now")
+	b.get("/ui/server/backup").wantText(t, "Last backup: moments ago")
 	k.Clock.Advance(8 * 24 * time.Hour)
 	b = k.admin(t)
 	b.get("/ui/server").wantText(t, "The last backup is 8 days old.")
