@@ -147,12 +147,28 @@ func (w *Writer) superseded(n uint64, changes []change) error {
 // history.
 func (w *Writer) pruneSecret(h record.Hash, n uint64) error {
 	versions, err := w.secretVersions(h, w.head.Current)
-	for i := w.state.maxVersions(); i < len(versions) && err == nil; i++ {
-		if v, next := versions[i], versions[i-1]; next <= n && !w.pinnedIn(v, next) {
-			err = w.tx.Remove(record.SecretKey(w.head.Map, h, v))
+	left := false
+	for i := len(versions) - 1; i >= w.state.maxVersions() && err == nil; i-- {
+		v, next := versions[i], versions[i-1]
+		key := record.SecretKey(w.head.Map, h, v)
+		stays := next > n || w.pinnedIn(v, next)
+		if left && !stays { // a tombstone may hide what is left
+			stays, err = w.isTombstone(key)
+		}
+		if left = left || stays; !stays && err == nil {
+			err = w.tx.Remove(key)
 		}
 	}
 	return err
+}
+
+func (w *Writer) isTombstone(key []byte) (bool, error) {
+	sealed, err := w.r.Sealed(key)
+	if err != nil {
+		return false, err
+	}
+	s, err := w.openSecret(key, sealed)
+	return !s.shown(), err
 }
 
 // secretVersions lists the versions of a name's records, from the one that a

@@ -35,7 +35,9 @@ func (m *model) age() {
 		for i, c := range slices.Backward(changes) {
 			over = over || c.removed && c.version <= m.oldest
 			c.gone = c.gone || over
-			c.sure = c.sure && len(changes)-i <= m.max
+			// If the next change is gone, this one seems to have lasted longer, and
+			// may end with what was destroyed there.
+			c.sure = c.sure && len(changes)-i <= m.max && (i+1 == len(changes) || changes[i+1].sure && !changes[i+1].gone)
 			if c.removed {
 				continue
 			}
@@ -152,9 +154,7 @@ func (m *model) compareSecretHistory(got *Map, name string) error {
 		}
 		existing := m.existing(want, i)
 		visible := slices.ContainsFunc(existing, func(n uint64) bool { return !m.at(n).hidden(got.r.Now) })
-		// The change may seem to have lasted longer if the next one is gone.
-		sure := c.sure && (i+1 == len(want) || !want[i+1].gone)
-		if hidden := !c.removed && len(existing) > 0 && !visible; hidden && !is.Hidden || is.Hidden && !hidden && sure {
+		if hidden := !c.removed && len(existing) > 0 && !visible; hidden && !is.Hidden || is.Hidden && !hidden && c.sure {
 			return fmt.Errorf("%+v is hidden: %v", is, hidden)
 		}
 		if is.Hidden || is.Removed {
