@@ -104,6 +104,7 @@ func (a *api) bodyRoutes() map[string]string {
 		"PUT /api/v2/orgs/{orgID}/secrets/values":       `{"k":"v"}`,
 		"POST /api/v2/orgs/{orgID}/secrets/rollback":    `{"version":1}`,
 		"POST /api/v2/orgs/{orgID}/secrets/dismiss":     `{"version":1}`,
+		"PATCH /api/v2/orgs/{orgID}/secrets/settings":   `{"maxVersions":5}`,
 		"POST /api/v2/authorizations":                   `{"orgID":"` + org + `","permissions":[{"action":"read","resource":{"type":"secrets"}}]}`,
 		"PATCH /api/v2/authorizations/{authID}":         `{"status":"inactive"}`,
 		"PUT /api/v2/me/password (session)":             `{"password":"12345678"}`,

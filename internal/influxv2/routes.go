@@ -66,11 +66,13 @@ func (h *Handler) routes() []httpapi.Route {
 	secret(get, "/changes", (*call).secretChanges)
 	secret(get, "/history", (*call).history)
 	secret(get, "/readers", (*call).readers)
+	secret(get, "/settings", (*call).getSettings)
+	secret(patch, "/settings", (*call).patchSettings)
 	secret(post, "/rollback", (*call).rollback)
 	secret(post, "/dismiss", (*call).unpin)
 	// These words are also valid names of secrets. A longer pattern takes
 	// precedence over {secretID}.
-	for _, name := range []string{"delete", "values", "changes", "history", "readers", "rollback", "dismiss"} {
+	for _, name := range []string{"delete", "values", "changes", "history", "readers", "settings", "rollback", "dismiss"} {
 		secret(del, "/"+name, func(c *call) error { return c.deleteNamed(name) })
 	}
 

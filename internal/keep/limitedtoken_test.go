@@ -181,7 +181,14 @@ func observed(t *testing.T, k *keeptest.Kit, c keep.Caller) string {
 	add(k.Metadata(ctx, c, k.Org))
 	for version := range uint64(40) {
 		add(k.Document(ctx, c, k.Org, version))
+		add(k.ValuesAt(ctx, c, k.Org, []string{"a0", "a1", "b1"}, version+1))
 	}
+	for _, name := range []string{"a0", "a1", "a2", "b1"} {
+		add(k.SecretHistory(ctx, c, k.Org, name))
+	}
+	list, total, err := k.SecretChanges(ctx, c, k.Org, keep.SecretFilter{ByChange: true})
+	add(list, err)
+	add(total, nil)
 	b, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)

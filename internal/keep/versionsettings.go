@@ -32,6 +32,22 @@ func (k *Keep) Metadata(ctx context.Context, c Caller, org ID) (Metadata, error)
 	return out, err
 }
 
+// Settings returns how versions are stored. Needs read on the organization's secrets.
+func (k *Keep) Settings(ctx context.Context, c Caller, org ID) (Settings, error) {
+	var out Settings
+	err := k.read(ctx, c.record("secrets.metadata", org), func(v *view) error {
+		m, err := v.readableMap(&c, org)
+		if err == nil {
+			out = m.Settings()
+		}
+		return err
+	})
+	if out.MaxVersions == 0 {
+		out.MaxVersions = DefaultMaxVersions
+	}
+	return out, err
+}
+
 // UpdateSettings changes how versions are stored. Needs write on the organization's
 // secrets.
 func (k *Keep) UpdateSettings(ctx context.Context, c Caller, org ID, u SettingsUpdate) error {

@@ -1,7 +1,6 @@
 package secretmap
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -277,7 +276,7 @@ func (m *Map) Metadata() (Metadata, error) {
 		return Metadata{}, ErrVersionNotFound
 	}
 	out := Metadata{
-		Settings: Settings{s.MaxVersions, s.CASRequired, s.DeleteVersionAfter, maps.Clone(s.Custom), s.MetadataCASRequired},
+		Settings: m.Settings(),
 		Current:  h.Current, MetadataVersion: s.MetadataVersion, Created: h.Created, Updated: h.Updated,
 	}
 	if h.Full || h.Oldest > 1 {

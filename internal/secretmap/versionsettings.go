@@ -21,6 +21,12 @@ type Settings struct {
 	MetadataCASRequired bool
 }
 
+// Settings returns the settings of the map's versions.
+func (m *Map) Settings() Settings {
+	s := m.state
+	return Settings{s.MaxVersions, s.CASRequired, s.DeleteVersionAfter, maps.Clone(s.Custom), s.MetadataCASRequired}
+}
+
 // SettingsUpdate changes the settings whose fields are not nil.
 type SettingsUpdate struct {
 	MaxVersions         *int
