@@ -121,12 +121,8 @@ func parsePast(flag, text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+	if d, ok := parseDuration(text); ok {
 		return now.Add(-d), nil
-	}
-	days := map[byte]int{'d': 1, 'w': 7}[text[len(text)-1]]
-	if n, err := strconv.ParseUint(text[:len(text)-1], 10, 16); err == nil && days > 0 {
-		return now.AddDate(0, 0, -int(n)*days), nil
 	}
 	return time.Time{}, fmt.Errorf("%s must be a time such as 2h or 30d ago, 2026-01-31 or 2026-01-31T12:00:00Z", flag)
 }

@@ -11,14 +11,16 @@ func newSecretCommand() *cobra.Command {
 		Use:   "secret",
 		Short: "Manage secrets and their versions",
 		Long: `Manage an organization's secrets. Every change creates a new version of all of them. The
-server stores the last ten versions, so you can roll back to any of these.
+server stores the last ten versions, and the last ten changes of each secret, so you can
+roll back all secrets or one.
 
 Values never appear on a terminal or in the shell's history unless you ask for it.`,
 		Example: `  fluxkeep secret set db_password
   fluxkeep secret list
   fluxkeep secret get db_password | psql-login
   fluxkeep secret history
-  fluxkeep secret rollback 7`,
+  fluxkeep secret rollback 7
+  fluxkeep secret rollback db_password --to 7`,
 	},
 		newSecretListCommand(r),
 		newSecretSetCommand(r),
@@ -33,6 +35,7 @@ Values never appear on a terminal or in the shell's history unless you ask for i
 		newSecretReadersCommand(r),
 		newSecretRollbackCommand(r),
 		newSecretUnpinCommand(r),
+		newSecretSettingsCommand(r),
 		newSecretImportCommand(r),
 		newSecretExportCommand(r),
 	)

@@ -14,6 +14,7 @@ import (
 
 func newSecretGetCommand(r *remote) *cobra.Command {
 	var show bool
+	var version uint64
 	cmd := &cobra.Command{
 		Use:   "get NAME…",
 		Short: "Print the value of a secret",
@@ -21,12 +22,18 @@ func newSecretGetCommand(r *remote) *cobra.Command {
 needs --show. With --output json, yaml or env, print names and values, for one or more
 secrets; variables have the names that "fluxkeep run" gives them.
 
+--version prints the value that the secret had in an earlier version, as long as that
+version, or the secret's own history, has it: see "fluxkeep secret history NAME".
+
 If a secret doesn't exist, the command fails with exit status 1.`,
 		Example: `  # pass it to a program
   PGPASSWORD=$(fluxkeep secret get db_password) psql
 
   # show it
   fluxkeep secret get db_password --show
+
+  # what it was before version 7
+  fluxkeep secret get db_password --version 6 --show
 
   # several at once
   fluxkeep secret get db_user db_password --json | jq -r .db_user
@@ -47,21 +54,43 @@ If a secret doesn't exist, the command fails with exit status 1.`,
 			if err != nil {
 				return err
 			}
-			v, _, err := s.Values(cmd.Context(), org.ID, &client.ValuesQuery{Names: names})
+			secrets, err := getSecrets(cmd, s, org, names, version)
 			if err != nil {
 				return err
 			}
-			if missing := missingOf(names, v.Secrets); len(missing) > 0 {
-				return missingError(missing)
-			}
 			if r.structured() {
-				return r.printValue(cmd, v.Secrets)
+				return r.printValue(cmd, secrets)
 			}
-			return printValue(cmd.OutOrStdout(), v.Secrets[names[0]])
+			return printValue(cmd.OutOrStdout(), secrets[names[0]])
 		},
 	}
 	cmd.Flags().BoolVar(&show, "show", false, "print the value even on a terminal")
+	cmd.Flags().Uint64Var(&version, "version", 0, "`number` of the version to read (default: the current one)")
 	return cmd
+}
+
+// getSecrets reads secrets, which must exist, from a version; 0 is the current one.
+func getSecrets(cmd *cobra.Command, s *session, org client.Organization, names []string, version uint64) (map[string]string, error) {
+	if version > 0 {
+		secrets, err := s.ValuesAt(cmd.Context(), org.ID, version, names...)
+		if missing := missingOf(names, secrets); err == nil && len(missing) > 0 {
+			err = noValueError(missing[0], version)
+		}
+		return secrets, err
+	}
+	v, _, err := s.Values(cmd.Context(), org.ID, &client.ValuesQuery{Names: names})
+	if missing := missingOf(names, v.Secrets); err == nil && len(missing) > 0 {
+		err = missingError(missing)
+	}
+	return v.Secrets, err
+}
+
+func noValueError(name string, version uint64) error {
+	err := error(&client.Error{
+		Status: http.StatusNotFound, Code: client.ErrNotFound,
+		Message: fmt.Sprintf("version %d has no value of %s, or is no longer stored", version, printable(name)),
+	})
+	return withHint(err, `"fluxkeep secret history NAME" shows the versions in which a secret changed`)
 }
 
 func missingOf(names []string, secrets map[string]string) []string {

@@ -1,36 +1,48 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
 )
 
 func newSecretHistoryCommand(r *remote) *cobra.Command {
-	var names bool
+	var names, utc bool
 	cmd := &cobra.Command{
-		Use:     "history",
+		Use:     "history [NAME]",
 		Aliases: []string{"log"},
-		Short:   "Show the stored versions",
+		Short:   "Show the stored versions, or the changes of one secret",
 		Long: `Show the stored versions of an organization's secrets, newest first: when each was
 written, by whom, by which protocol, and which names it added (+), changed (~) and
 removed (-). Values are not shown.
+
+With a name, show the last changes of that secret, however often others changed. Each can
+be read with "fluxkeep secret get NAME --version N" and brought back with "fluxkeep secret
+rollback NAME --to N". The history of a secret that was removed ends when the versions
+that had it are no longer stored.
 
 The drop guard pins a version when the next one, written by an influxd or by "telegraf
 secrets set", may have dropped secrets by accident. A pinned version stays stored until
 you unpin it, even after a rollback to it.`,
 		Example: `  fluxkeep secret history
-  fluxkeep secret history --names
+  fluxkeep secret history db_password
+  fluxkeep secret history --names --utc
   fluxkeep secret history --json | jq '.[0].removed'`,
-		Args: arguments(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:              arguments(0, 1),
+		ValidArgsFunction: onlyFirst(r.completeSecrets),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			s, org, err := r.open(cmd)
 			if err != nil {
 				return err
+			}
+			if len(args) == 1 {
+				return r.printSecretHistory(cmd, s, org, args[0], utc)
 			}
 			history, err := s.History(cmd.Context(), org.ID)
 			if err != nil {
@@ -41,10 +53,11 @@ you unpin it, even after a rollback to it.`,
 			if names {
 				most = 1 << 30
 			}
+			now := time.Now()
 			t := table{header: []string{"VERSION", "CREATED", "BY", "VIA", "SECRETS", "CHANGES", "REMARKS"}}
 			for _, v := range history {
 				n := strconv.FormatUint(v.Number, 10)
-				t.add(n, n, formatTime(v.CreatedAt), printable(who.name(cmd, v.UserID)), v.Protocol,
+				t.add(n, n, formatPast(v.CreatedAt, now, utc), printable(who.name(cmd, v.UserID)), v.Protocol,
 					strconv.Itoa(v.Count), changesOf(v, most), remarks(v))
 			}
 			if err := r.print(cmd, orEmpty(history), &t); err != nil {
@@ -59,7 +72,35 @@ you unpin it, even after a rollback to it.`,
 		},
 	}
 	cmd.Flags().BoolVar(&names, "names", false, "show all names instead of the first few")
+	addUTC(cmd, &utc)
 	return cmd
+}
+
+// printSecretHistory shows the changes of one secret.
+func (r *remote) printSecretHistory(cmd *cobra.Command, s *session, org client.Organization, name string, utc bool) error {
+	history, err := s.SecretHistory(cmd.Context(), org.ID, name)
+	if errors.Is(err, client.ErrNotFound) {
+		return missingError([]string{name})
+	}
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	t := table{header: []string{"VERSION", "CHANGED", "BY", "VIA", "REMARKS"}}
+	for i, c := range history {
+		remark := ""
+		switch {
+		case c.Removed:
+			remark = "removed"
+		case c.Hidden:
+			remark = "hidden: its versions are deleted"
+		case i == 0:
+			remark = "the current value"
+		}
+		n := strconv.FormatUint(c.Version, 10)
+		t.add(n, n, formatPast(c.ChangedAt, now, utc), changedBy(c), c.Protocol, remark)
+	}
+	return r.print(cmd, orEmpty(history), &t)
 }
 
 // changesOf writes what a version changed: +added ~changed -removed.
@@ -98,4 +139,28 @@ func remarks(v client.Version) string {
 		out = append(out, "deleted "+formatTime(v.DeletedAt))
 	}
 	return strings.Join(out, ", ")
+}
+
+// actors looks up each user's name once. If the token may not read a user, the
+// name is the ID.
+type actors struct {
+	s     *session
+	names map[string]string
+}
+
+func newActors(s *session) *actors { return &actors{s, map[string]string{}} }
+
+func (a *actors) name(cmd *cobra.Command, id string) string {
+	if id == "" {
+		return ""
+	}
+	name, ok := a.names[id]
+	if !ok {
+		name = id
+		if u, err := a.s.User(cmd.Context(), id); err == nil {
+			name = u.Name
+		}
+		a.names[id] = name
+	}
+	return name
 }

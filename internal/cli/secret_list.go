@@ -1,118 +1,179 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
 )
 
+type secretList struct {
+	r      *remote
+	filter string
+	sort   listOrder
+	long   bool
+	utc    bool
+}
+
 func newSecretListCommand(r *remote) *cobra.Command {
-	var long bool
+	l := secretList{r: r, sort: byName}
 	cmd := &cobra.Command{
 		Use:     "list [PATTERN…]",
 		Aliases: []string{"ls"},
-		Short:   "List the names of secrets",
-		Long: `List the names of an organization's secrets in byte order. With patterns, list only
-names that match one of them. In a pattern, * matches any text. A pattern that matches
-nothing is an error.
+		Short:   "List secrets and their last changes",
+		Long: `List an organization's secrets: when and by whom each was last changed, and in which
+version. The server knows that as long as the secret exists, however often others
+change. Values are not shown.
 
---long adds the version in which each secret was last set, when, and by whom, if that
-version is still stored.`,
+With patterns, list only names that match one of them. In a pattern, * matches any text.
+A pattern that matches nothing is an error; a --filter that matches nothing is not.`,
 		Example: `  fluxkeep secret list
   fluxkeep secret list 'db_*'
-  fluxkeep secret list --long
+  fluxkeep secret list --sort changed
+  fluxkeep secret list --long --utc
   fluxkeep secret list --quiet | wc -l`,
 		Args:              arguments(0, -1),
 		ValidArgsFunction: r.completeSecrets,
-		RunE: func(cmd *cobra.Command, patterns []string) error {
-			s, org, err := r.open(cmd)
-			if err != nil {
-				return err
-			}
-			names, err := s.SecretNames(cmd.Context(), org.ID)
-			if err != nil {
-				return err
-			}
-			if missing := unmatched(patterns, slices.Values(names)); len(missing) > 0 {
-				return missingError(missing)
-			}
-			names = slices.DeleteFunc(names, func(n string) bool { return len(patterns) > 0 && !matchesAny(patterns, n) })
-			if long {
-				return r.listLong(cmd, s, org, names)
-			}
-			t := table{header: []string{"NAME"}}
-			for _, n := range names {
-				t.add(n, n)
-			}
-			return r.print(cmd, orEmpty(names), &t)
-		},
+		RunE:              l.run,
 	}
-	cmd.Flags().BoolVarP(&long, "long", "l", false, "show the last change of each secret")
+	fs := cmd.Flags()
+	fs.StringVar(&l.filter, "filter", "", "list only names that contain this `text`, or match it as a pattern")
+	fs.Var(&l.sort, "sort", "`order` of the list: name, changed (the latest first), by or version")
+	fs.BoolVarP(&l.long, "long", "l", false, "also show the protocol of the change, and the last reader")
+	addUTC(cmd, &l.utc)
+	_ = cmd.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions(
+		[]string{string(byName), string(byChange), string(byAuthor), string(byVersion)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// listedSecret is a name with its last known change.
-type listedSecret struct {
-	Name      string    `json:"name"`
-	Version   uint64    `json:"version,omitempty"`
-	ChangedAt time.Time `json:"changedAt,omitzero"`
-	ChangedBy string    `json:"changedBy,omitempty"`
+// listOrder is the order of a list of secrets.
+type listOrder string
+
+const (
+	byName    listOrder = "name"
+	byChange  listOrder = "changed"
+	byAuthor  listOrder = "by"
+	byVersion listOrder = "version"
+)
+
+func (o *listOrder) String() string { return string(*o) }
+func (o *listOrder) Type() string   { return "order" }
+
+// Set implements pflag.Value.
+func (o *listOrder) Set(s string) error {
+	switch v := listOrder(s); v {
+	case byName, byChange, byAuthor, byVersion:
+		*o = v
+		return nil
+	}
+	return errors.New("it is name, changed, by or version")
 }
 
-func (r *remote) listLong(cmd *cobra.Command, s *session, org client.Organization, names []string) error {
-	history, err := s.History(cmd.Context(), org.ID)
+// listedSecret is a secret with its last change.
+type listedSecret struct {
+	client.SecretChange
+	LastRead *client.SecretReader `json:"lastRead,omitempty"` // with --long
+}
+
+func (l *secretList) run(cmd *cobra.Command, patterns []string) error {
+	s, org, err := l.r.open(cmd)
 	if err != nil {
 		return err
 	}
-	last := make(map[string]*client.Version)
-	for i := range history { // newest first
-		for _, list := range [][]string{history[i].Added, history[i].Changed} {
-			for _, n := range list {
-				if last[n] == nil {
-					last[n] = &history[i]
-				}
+	list, err := l.find(cmd, s, org, patterns)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	t := table{header: []string{"NAME", "CHANGED", "BY", "VERSION"}}
+	if l.long {
+		t.header = append(t.header, "VIA", "READ", "BY")
+	}
+	for _, found := range list {
+		cells := []string{found.Name, formatPast(found.ChangedAt, now, l.utc), changedBy(found.SecretChange), strconv.FormatUint(found.Version, 10)}
+		if l.long {
+			cells = append(cells, found.Protocol)
+			if read := found.LastRead; read != nil {
+				cells = append(cells, formatPast(read.ReadAt, now, l.utc), readerName(*read))
+			}
+		}
+		t.add(found.Name, cells...)
+	}
+	return l.r.print(cmd, orEmpty(list), &t)
+}
+
+// find returns the secrets to list, in their order.
+func (l *secretList) find(cmd *cobra.Command, s *session, org client.Organization, patterns []string) ([]listedSecret, error) {
+	changes, _, err := s.SecretChanges(cmd.Context(), org.ID, nil)
+	if err != nil {
+		return nil, err
+	}
+	names := func(yield func(string) bool) {
+		for _, c := range changes {
+			if !yield(c.Name) {
+				return
 			}
 		}
 	}
-	who := newActors(s)
-	t := table{header: []string{"NAME", "VERSION", "CHANGED", "BY"}}
-	list := make([]listedSecret, 0, len(names))
-	for _, n := range names {
-		l := listedSecret{Name: n}
-		if v := last[n]; v != nil {
-			l.Version, l.ChangedAt, l.ChangedBy = v.Number, v.CreatedAt, who.name(cmd, v.UserID)
-			t.add(n, n, strconv.FormatUint(v.Number, 10), formatTime(v.CreatedAt), l.ChangedBy)
-		} else {
-			t.add(n, n, "", "earlier", "")
-		}
-		list = append(list, l)
+	if missing := unmatched(patterns, names); len(missing) > 0 {
+		return nil, missingError(missing)
 	}
-	return r.print(cmd, list, &t)
+	var list []listedSecret
+	for _, c := range changes {
+		if (len(patterns) == 0 || matchesAny(patterns, c.Name)) && (strings.Contains(c.Name, l.filter) || matches(l.filter, c.Name)) {
+			list = append(list, listedSecret{SecretChange: c})
+		}
+	}
+	if l.long {
+		if err := addReaders(cmd, s, org, list); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(list, func(a, b listedSecret) int {
+		switch l.sort {
+		case byChange:
+			return cmp.Compare(b.Version, a.Version)
+		case byVersion:
+			return cmp.Compare(a.Version, b.Version)
+		case byAuthor:
+			return cmp.Compare(changedBy(a.SecretChange), changedBy(b.SecretChange))
+		}
+		return 0 // as the server sorts them
+	})
+	return list, nil
 }
 
-// actors looks up each user's name once. If the token may not read a user, the
-// name is the ID.
-type actors struct {
-	s     *session
-	names map[string]string
+// addReaders adds the last reader of each secret.
+func addReaders(cmd *cobra.Command, s *session, org client.Organization, list []listedSecret) error {
+	readers, err := s.Readers(cmd.Context(), org.ID)
+	if err != nil {
+		return err
+	}
+	last := make(map[string]*client.SecretReader, len(readers))
+	for _, secret := range readers {
+		if len(secret.Readers) > 0 {
+			last[secret.Name] = &secret.Readers[0]
+		}
+	}
+	for i := range list {
+		list[i].LastRead = last[list[i].Name]
+	}
+	return nil
 }
 
-func newActors(s *session) *actors { return &actors{s, map[string]string{}} }
-
-func (a *actors) name(cmd *cobra.Command, id string) string {
-	if id == "" {
-		return ""
+// changedBy names the author of a change: a token by its description or ID, a user
+// by name.
+func changedBy(c client.SecretChange) string {
+	switch {
+	case c.Description != "":
+		return c.Description
+	case c.User != "":
+		return c.User
 	}
-	name, ok := a.names[id]
-	if !ok {
-		name = id
-		if u, err := a.s.User(cmd.Context(), id); err == nil {
-			name = u.Name
-		}
-		a.names[id] = name
-	}
-	return name
+	return cmp.Or(c.TokenID, c.UserID)
 }

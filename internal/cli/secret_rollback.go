@@ -1,63 +1,133 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
 )
 
+type secretRollback struct {
+	r   *remote
+	to  uint64
+	yes bool
+}
+
 func newSecretRollbackCommand(r *remote) *cobra.Command {
-	var yes bool
+	rb := secretRollback{r: r}
 	cmd := &cobra.Command{
-		Use:   "rollback VERSION",
-		Short: "Roll back to an earlier version",
+		Use:   "rollback VERSION | NAME --to VERSION",
+		Short: "Roll all secrets, or one, back to an earlier version",
 		Long: `Create a new version with exactly the content of an earlier one. Nothing is lost: the
 versions in between stay stored, and you can undo a rollback with another one.
 
-The command shows the names that have changed since and asks for confirmation unless you
-give --yes; without a terminal, --yes is required.`,
-		Example: `  fluxkeep secret history
-  fluxkeep secret rollback 7`,
+With a name and --to, give only that secret the value that it had in the version. All
+others stay as they are. The version may be one that is no longer stored, if "fluxkeep
+secret history NAME" shows it.
+
+The command shows what has changed since and asks for confirmation unless you give --yes;
+without a terminal, --yes is required.`,
+		Example: `  # all secrets
+  fluxkeep secret history
+  fluxkeep secret rollback 7
+
+  # one
+  fluxkeep secret history db_password
+  fluxkeep secret rollback db_password --to 7`,
 		Args:              arguments(1, 1),
-		ValidArgsFunction: onlyFirst(r.completeVersions),
+		ValidArgsFunction: onlyFirst(rb.complete),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, org, version, err := r.openVersion(cmd, args[0])
-			if err != nil {
-				return err
+			if cmd.Flags().Changed("to") {
+				return rb.one(cmd, args[0])
 			}
-			history, err := s.History(cmd.Context(), org.ID)
-			if err != nil {
-				return err
-			}
-			at := slices.IndexFunc(history, func(v client.Version) bool { return v.Number == version })
-			if at < 0 {
-				return &client.Error{Status: http.StatusNotFound, Code: client.ErrNotFound, Message: fmt.Sprintf("version %d is not kept", version)}
-			}
-			touched := touchedSince(history, version)
-			if err := confirm(cmd, yes, "Roll %s back to version %d of %s, with %s? Touched since: %s.", printable(org.Name), version,
-				formatTime(history[at].CreatedAt), count(history[at].Count, "secret"), some(touched, 10)); err != nil {
-				return err
-			}
-			w, err := s.Rollback(cmd.Context(), org.ID, version)
-			if err != nil {
-				return err
-			}
-			if err := r.written(cmd, org, w, fmt.Sprintf("Rolled back to version %d", version), "That is what there is"); err != nil {
-				return err
-			}
-			if history[at].Pinned {
-				r.note(cmd, "Version %d is still pinned; unpin it with: fluxkeep secret unpin %d", version, version)
-			}
-			return nil
+			return rb.all(cmd, args[0])
 		},
 	}
-	addYes(cmd, &yes)
+	cmd.Flags().Uint64Var(&rb.to, "to", 0, "`version` to roll the named secret back to")
+	addYes(cmd, &rb.yes)
+	_ = cmd.RegisterFlagCompletionFunc("to", r.completeVersions)
 	return cmd
+}
+
+func (rb *secretRollback) complete(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if cmd.Flags().Changed("to") {
+		return rb.r.completeSecrets(cmd, args, toComplete)
+	}
+	return rb.r.completeVersions(cmd, args, toComplete)
+}
+
+// one rolls one secret back.
+func (rb *secretRollback) one(cmd *cobra.Command, name string) error {
+	if rb.to == 0 {
+		return usageError(cmd, errors.New("0 is no version: --to needs a number from 1 on"))
+	}
+	s, org, err := rb.r.open(cmd)
+	if err != nil {
+		return err
+	}
+	history, err := s.SecretHistory(cmd.Context(), org.ID, name)
+	if errors.Is(err, client.ErrNotFound) {
+		return missingError([]string{name})
+	}
+	if err != nil {
+		return err
+	}
+	last := history[0]
+	what := "changed"
+	if last.Removed {
+		what = "removed"
+	}
+	if err := confirm(cmd, rb.yes, "Roll %s of %s back to version %d? It was last %s in version %d (%s, by %s).", printable(name), printable(org.Name), rb.to,
+		what, last.Version, formatPast(last.ChangedAt, time.Now(), false), cmp.Or(printable(changedBy(last)), "somebody else")); err != nil {
+		return err
+	}
+	w, err := s.RollbackSecret(cmd.Context(), org.ID, name, rb.to)
+	if errors.Is(err, client.ErrNotFound) {
+		err = noValueError(name, rb.to)
+	}
+	if err != nil {
+		return err
+	}
+	return rb.r.written(cmd, org, w, fmt.Sprintf("Rolled %s back to version %d", printable(name), rb.to), "That is its value")
+}
+
+// all rolls all secrets back.
+func (rb *secretRollback) all(cmd *cobra.Command, arg string) error {
+	s, org, version, err := rb.r.openVersion(cmd, arg)
+	if err != nil {
+		return err
+	}
+	history, err := s.History(cmd.Context(), org.ID)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(history, func(v client.Version) bool { return v.Number == version })
+	if at < 0 {
+		return &client.Error{Status: http.StatusNotFound, Code: client.ErrNotFound, Message: fmt.Sprintf("version %d is not kept", version)}
+	}
+	touched := touchedSince(history, version)
+	if err := confirm(cmd, rb.yes, "Roll %s back to version %d of %s, with %s? Touched since: %s.", printable(org.Name), version,
+		formatTime(history[at].CreatedAt), count(history[at].Count, "secret"), some(touched, 10)); err != nil {
+		return err
+	}
+	w, err := s.Rollback(cmd.Context(), org.ID, version)
+	if err != nil {
+		return err
+	}
+	if err := rb.r.written(cmd, org, w, fmt.Sprintf("Rolled back to version %d", version), "That is what there is"); err != nil {
+		return err
+	}
+	if history[at].Pinned {
+		rb.r.note(cmd, "Version %d is still pinned; unpin it with: fluxkeep secret unpin %d", version, version)
+	}
+	return nil
 }
 
 // touchedSince lists the names that versions after the one given have changed.
