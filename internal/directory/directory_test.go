@@ -34,13 +34,15 @@ func newKit(t *testing.T, wrap func(store.Store) store.Store) *kit {
 	}
 	k.session = directory.SessionHash(k.DB, "session")
 	k.update(t, func(w directory.Writer) error {
+		if err := w.AddToken(k.token); err != nil {
+			return err
+		}
 		var err error
-		k.login, err = w.AddLogin(4, "login", k.token, time.Time{})
+		k.login, err = w.AddLogin(k.token, directory.NewLogin{ID: 4, Value: "login", Length: directory.LoginLength})
 		return errors.Join(err,
 			w.PutOrganization(directory.Organization{ID: k.org, Name: "org"}),
 			w.PutAccount(directory.Account{User: directory.User{ID: k.user, Name: "user", Active: true}}),
 			w.PutMember(k.org, k.user, directory.Member),
-			w.AddToken(k.token),
 			w.AddSession(k.session, directory.Session{User: k.user, Expires: k.Now.Add(time.Hour)}))
 	})
 	return k

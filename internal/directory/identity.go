@@ -18,6 +18,7 @@ type Identity struct {
 	Org         ID // the token's
 	Parent      ID // for a login token, the token it represents; else zero
 	Inactive    bool
+	Fixed       bool // a login token that can't be renewed
 	Permissions acl.Set
 	Names       []string  // name patterns, for a token limited to some names
 	Expires     time.Time // zero: never
@@ -61,7 +62,8 @@ func (d Reader) identityOf(t Token) (*Identity, error) {
 		UserText: t.User.String(), TokenText: t.ID.String(),
 	}
 	if t.Parent != 0 {
-		if err := d.bindToParent(i, t.Parent); err != nil {
+		i.Fixed = t.Fixed
+		if err := d.bindToParent(i, t); err != nil {
 			return nil, err
 		}
 	}
@@ -70,23 +72,27 @@ func (d Reader) identityOf(t Token) (*Identity, error) {
 }
 
 // bindToParent gives a login token the current permissions of the token it
-// represents, and none if that one is deleted, inactive or expired.
-func (d Reader) bindToParent(i *Identity, parent ID) error {
-	t, err := d.Token(parent)
+// represents. It refuses one that depends on a token that is deleted, inactive or
+// expired.
+func (d Reader) bindToParent(i *Identity, login Token) error {
+	ancestors, err := d.Ancestors(login)
 	if errors.Is(err, ErrTokenNotFound) {
 		return ErrUnauthenticated
 	}
 	if err != nil {
 		return err
 	}
-	if !t.Active || t.Expired(d.r.Now) {
-		return ErrUnauthenticated
+	for _, t := range ancestors {
+		if !t.Active || t.Expired(d.r.Now) {
+			return ErrUnauthenticated
+		}
+		if !t.Expires.IsZero() && t.Expires.Before(i.until) {
+			i.until = t.Expires
+		}
 	}
+	t := ancestors[len(ancestors)-1]
 	i.Permissions, i.Names = commonFirst(t.Permissions), t.Names
-	i.Parent, i.ParentText = parent, parent.String()
-	if !t.Expires.IsZero() && t.Expires.Before(i.until) {
-		i.until = t.Expires
-	}
+	i.Parent, i.ParentText = t.ID, t.ID.String()
 	return nil
 }
 

@@ -43,8 +43,10 @@ type tokenRecord struct {
 	Updated     time.Time   `json:"updated"`
 	Expires     time.Time   `json:"expires,omitzero"`
 	Names       []string    `json:"names,omitempty"`
-	Parent      ID          `json:"parent,omitzero"` // login tokens only
-	Wall        time.Time   `json:"wall,omitzero"`   // login tokens only
+	// Login tokens only.
+	Parent ID        `json:"parent,omitzero"`
+	Wall   time.Time `json:"wall,omitzero"`
+	Fixed  bool      `json:"fixed,omitempty"`
 }
 
 // permissions is an acl.Set in its stored form.

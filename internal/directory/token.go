@@ -31,9 +31,11 @@ type Token struct {
 	Updated     time.Time
 	Expires     time.Time // zero: never
 	Names       []string  // patterns of the names it is limited to; none: all
-	Parent      ID        // for a login token, the token it represents; else zero
+	Parent      ID        // for a login token, the token it was made with; else zero
 	// Wall is the system clock when a login token was created or renewed.
 	Wall time.Time
+	// Fixed means that a login token can't be renewed.
+	Fixed bool
 	// Value is the token itself. It is set only in the response to its creation:
 	// only a keyed hash of it is stored.
 	Value string
@@ -99,7 +101,7 @@ func (d Reader) ImportedHashes(value, stored string) []Hash {
 func (r *tokenRecord) token(id ID) Token {
 	return Token{
 		ID: id, Org: r.Org, User: r.User, Active: !r.Inactive, Description: r.Description, Permissions: acl.Set(r.Permissions),
-		Created: r.Created, Updated: r.Updated, Expires: r.Expires, Names: r.Names, Parent: r.Parent, Wall: r.Wall,
+		Created: r.Created, Updated: r.Updated, Expires: r.Expires, Names: r.Names, Parent: r.Parent, Wall: r.Wall, Fixed: r.Fixed,
 	}
 }
 
@@ -257,7 +259,7 @@ func (d Writer) UpdateToken(t Token) error {
 func (d Writer) putToken(t Token, r tokenRecord) error {
 	r.Org, r.User, r.Inactive, r.Description = t.Org, t.User, !t.Active, t.Description
 	r.Permissions, r.Names, r.Parent = permissions(t.Permissions), t.Names, t.Parent
-	r.Created, r.Updated, r.Expires, r.Wall = t.Created, t.Updated, t.Expires, t.Wall
+	r.Created, r.Updated, r.Expires, r.Wall, r.Fixed = t.Created, t.Updated, t.Expires, t.Wall, t.Fixed
 	return d.put(record.TableTokenHash, r.Hash, record.TableToken, t.ID, r.Revision, r)
 }
 
@@ -271,14 +273,20 @@ func (d Writer) DeleteToken(id ID) error {
 	return d.delete(record.TableTokenHash, r.Hash, record.TableToken, id)
 }
 
-// A login token represents the token that it was created with, for an hour at a
-// time. It always has that token's current permissions and never outlives it.
+// A login token represents the token that it was created with, usually for an hour
+// at a time. It always has that token's current permissions and never outlives it.
+// A login token can be created with another one, which it depends on in the same
+// way: deleting one ends all that were made with it.
 
-const loginLength = time.Hour
+// LoginLength is how long a login token is usually valid.
+const LoginLength = time.Hour
+
+// maxAncestors limits the tokens that have to be read to authenticate one.
+const maxAncestors = 8
 
 // loginExpires returns when a login token for parent expires.
-func (d Reader) loginExpires(parent Token) time.Time {
-	end := d.r.Now.Add(loginLength)
+func (d Reader) loginExpires(parent Token, length time.Duration) time.Time {
+	end := d.r.Now.Add(length)
 	if !parent.Expires.IsZero() && parent.Expires.Before(end) {
 		end = parent.Expires
 	}
@@ -304,28 +312,65 @@ func (d Reader) LoginParent(role, secret string) (Token, error) {
 	return t, nil
 }
 
+// NewLogin describes a login token to create. Its length is a wish: it never
+// outlives the parent.
+type NewLogin struct {
+	ID          ID
+	Value       string
+	Length      time.Duration
+	Fixed       bool
+	Description string
+	Wall        time.Time
+}
+
 // AddLogin creates a login token for parent.
-func (d Writer) AddLogin(id ID, value string, parent Token, wall time.Time) (Token, error) {
+func (d Writer) AddLogin(parent Token, n NewLogin) (Token, error) {
 	t := Token{
-		ID: id, Org: parent.Org, User: parent.User, Active: true, Parent: parent.ID, Value: value,
-		Created: d.r.Now, Updated: d.r.Now, Expires: d.loginExpires(parent), Wall: wall,
+		ID: n.ID, Org: parent.Org, User: parent.User, Active: true, Parent: parent.ID, Value: n.Value, Description: n.Description,
+		Created: d.r.Now, Updated: d.r.Now, Expires: d.loginExpires(parent, n.Length), Wall: n.Wall, Fixed: n.Fixed,
+	}
+	if ancestors, err := d.Ancestors(t); err != nil {
+		return Token{}, err
+	} else if len(ancestors) >= maxAncestors {
+		return Token{}, errcode.Errorf(errcode.Invalid, "a token of a token of a token can't go on: at most %d", maxAncestors)
 	}
 	return t, d.AddToken(t)
 }
 
-// RenewLogin gives a login token another hour.
+// Ancestors returns the tokens that a login token depends on, from its parent to
+// the one that is no login token, or ErrTokenNotFound if one is missing. Others
+// have none.
+func (d Reader) Ancestors(t Token) ([]Token, error) {
+	var out []Token
+	for t.Parent != 0 {
+		if len(out) > maxAncestors { // can't happen
+			return nil, ErrTokenNotFound
+		}
+		parent, err := d.Token(t.Parent)
+		if err != nil {
+			return nil, err
+		}
+		out, t = append(out, parent), parent
+	}
+	return out, nil
+}
+
+// RenewLogin gives a login token another hour, unless it has more.
 func (d Writer) RenewLogin(id ID, wall time.Time) (Token, error) {
 	t, err := d.Token(id)
 	if err != nil {
 		return Token{}, err
 	}
-	if t.Parent == 0 {
+	if t.Parent == 0 || t.Fixed {
 		return Token{}, errcode.Errorf(errcode.Invalid, "lease is not renewable") // Vault's wording
 	}
 	parent, err := d.Token(t.Parent)
 	if err != nil {
 		return Token{}, err
 	}
-	t.Updated, t.Expires, t.Wall = d.r.Now, d.loginExpires(parent), wall
+	if expires := d.loginExpires(parent, LoginLength); expires.After(t.Expires) {
+		t.Expires = expires
+	}
+	t.Updated, t.Wall = d.r.Now, wall
 	return t, d.UpdateToken(t)
 }

@@ -52,7 +52,7 @@ func newCaller(o Origin, i *directory.Identity) Caller {
 		userText: i.UserText, tokenText: i.TokenText,
 	}
 	if i.Parent != 0 {
-		c.tokenText, c.loginText, c.renewable = i.ParentText, i.TokenText, true
+		c.tokenText, c.loginText, c.renewable = i.ParentText, i.TokenText, !i.Fixed
 	}
 	return c
 }

@@ -56,6 +56,9 @@ type Caller struct {
 	// missing, even to a caller who may read its secrets, as in InfluxDB.
 	OrganizationFirst bool
 
+	// ByID means that a request on Vault's protocol names the organization by its ID.
+	ByID bool
+
 	session     [16]byte // the session's lookup key, for signing out
 	hasSession  bool     // signed in as a user, not with a token
 	inactive    bool     // the token is inactive: known, but without permissions

@@ -215,7 +215,7 @@ func (t *tx) writer(c *Caller, org ID) (*secretmap.Writer, error) {
 
 // author is how the caller is named in the versions that it makes.
 func (c *Caller) author() secretmap.Author {
-	return secretmap.Author{User: c.User, Token: c.actor(), Protocol: c.Origin.Protocol}
+	return secretmap.Author{User: c.User, Token: c.actor(), Protocol: c.Origin.Protocol, ByID: c.ByID}
 }
 
 // recordResult sets the record's version and names to those that actually changed.

@@ -11,10 +11,11 @@ import (
 
 // Login is a login token, as returned by its creation or renewal.
 type Login struct {
-	ID      ID
-	Value   string // set at creation, and never shown again
-	Expires time.Time
-	Length  time.Duration // left now
+	ID        ID
+	Value     string // set at creation, and never shown again
+	Expires   time.Time
+	Length    time.Duration // left now
+	Renewable bool
 }
 
 // Login creates a login token from a token's ID and value. Every refusal is
@@ -35,21 +36,142 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 	if err != nil {
 		return Login{}, k.recordOutcome(rec, k.now(), domain(err))
 	}
-	out := Login{ID: acl.NewID(), Value: directory.NewTokenValue()}
+	n := directory.NewLogin{ID: acl.NewID(), Value: directory.NewTokenValue(), Length: directory.LoginLength, Wall: k.clock.Wall()}
+	var out Login
 	err = k.update(ctx, rec, func(t *tx) error {
 		parent, err := t.dir.LoginParent(role, secret)
 		if err != nil {
 			return err
 		}
-		rec.Token, rec.User, rec.Target = parent.ID.String(), parent.User.String(), out.ID.String()
-		login, err := t.dir.AddLogin(out.ID, out.Value, parent, k.clock.Wall())
-		out.Expires, out.Length = login.Expires, login.Expires.Sub(t.Now)
+		rec.Token, rec.User, rec.Target = parent.ID.String(), parent.User.String(), n.ID.String()
+		login, err := t.dir.AddLogin(parent, n)
+		out = newLogin(login, t.Now)
 		return err
 	})
 	if err != nil {
 		return Login{}, err
 	}
 	return out, nil
+}
+
+func newLogin(t Token, now time.Time) Login {
+	return Login{ID: t.ID, Value: t.Value, Expires: t.Expires, Length: t.Expires.Sub(now), Renewable: !t.Fixed}
+}
+
+// MaxChildLength is the longest that a child can be valid without renewal.
+const MaxChildLength = 24 * time.Hour
+
+// Child describes a login token to create with the caller's own token.
+type Child struct {
+	Length      time.Duration // 0: an hour
+	Fixed       bool          // it can't be renewed
+	Description string
+}
+
+// CreateChild creates a login token with the caller's own token. It has the
+// caller's permissions and limits, ends with the caller's token at the latest, and
+// like that one's with every token that it depends on.
+func (k *Keep) CreateChild(ctx context.Context, c Caller, child Child) (Login, error) {
+	n := directory.NewLogin{
+		ID: acl.NewID(), Value: directory.NewTokenValue(), Length: child.Length, Fixed: child.Fixed,
+		Description: shortened(child.Description, MaxName), Wall: k.clock.Wall(),
+	}
+	if n.Length <= 0 {
+		n.Length = directory.LoginLength
+	}
+	n.Length = min(n.Length, MaxChildLength)
+	var out Login
+	rec := c.record("tokens.create", 0)
+	rec.Target = n.ID.String()
+	err := k.update(ctx, rec, func(t *tx) error {
+		if err := c.maySelf(); err != nil {
+			return err
+		}
+		parent, err := t.dir.Token(c.Token)
+		if errors.Is(err, ErrTokenNotFound) {
+			return ErrUnauthenticated // deleted since the caller was found
+		}
+		if err != nil {
+			return err
+		}
+		if parent.Expired(t.Now) || !parent.Active {
+			return ErrUnauthenticated
+		}
+		login, err := t.dir.AddLogin(parent, n)
+		out = newLogin(login, t.Now)
+		return err
+	})
+	if err != nil {
+		return Login{}, err
+	}
+	return out, nil
+}
+
+// TokenByValue returns the token with a value, and TokenByID the one with an ID,
+// with its current names and permissions. They need read on the token that it
+// represents, unless it is the caller's own or was made with that. A missing or
+// expired token and one that the caller may not read are ErrTokenNotFound.
+func (k *Keep) TokenByValue(ctx context.Context, c Caller, value string) (Token, error) {
+	return k.lookUpToken(ctx, c, func(v *view) (ID, error) {
+		i, err := v.dir.TokenIdentity(value)
+		if err != nil {
+			return 0, err
+		}
+		return i.Token, nil
+	})
+}
+
+func (k *Keep) TokenByID(ctx context.Context, c Caller, id ID) (Token, error) {
+	return k.lookUpToken(ctx, c, func(*view) (ID, error) { return id, nil })
+}
+
+func (k *Keep) lookUpToken(ctx context.Context, c Caller, find func(*view) (ID, error)) (Token, error) {
+	var out Token
+	rec := c.record("tokens.read", 0)
+	err := k.read(ctx, rec, func(v *view) error {
+		if err := c.maySelf(); err != nil {
+			return err
+		}
+		id, err := find(v)
+		if err == nil {
+			out, err = v.relatedToken(&c, id)
+		}
+		switch CodeOf(err) {
+		case CodeUnauthorized, CodeForbidden, CodeNotFound:
+			return ErrTokenNotFound
+		}
+		rec.Target = id.String()
+		return err
+	})
+	return out, err
+}
+
+// relatedToken returns a token that is valid and that the caller may look up.
+func (v *view) relatedToken(c *Caller, id ID) (Token, error) {
+	t, err := v.dir.Token(id)
+	if err != nil {
+		return Token{}, err
+	}
+	line, err := v.dir.Ancestors(t)
+	if err != nil {
+		return Token{}, err
+	}
+	line = append([]Token{t}, line...)
+	own := false
+	for i := range line {
+		if line[i].Expired(v.Now) {
+			return Token{}, ErrTokenNotFound
+		}
+		own = own || line[i].ID == c.Token
+	}
+	source := &line[len(line)-1]
+	if !own {
+		if err := c.mayToken(acl.Read, source); err != nil {
+			return Token{}, err
+		}
+	}
+	t.Permissions, t.Names = source.Permissions, source.Names
+	return t, nil
 }
 
 // maySelf checks that the caller is an active token, which may act on itself. An
@@ -64,7 +186,8 @@ func (c *Caller) maySelf() error {
 	return nil
 }
 
-// RenewLogin extends the caller's login token by an hour.
+// RenewLogin extends the caller's login token, so that it is valid for an hour at
+// least.
 func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 	var out Login
 	err := k.update(ctx, c.record("tokens.renew", 0), func(t *tx) error {
@@ -72,7 +195,7 @@ func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 			return err
 		}
 		login, err := t.dir.RenewLogin(c.Token, k.clock.Wall())
-		out = Login{ID: login.ID, Expires: login.Expires, Length: login.Expires.Sub(t.Now)}
+		out = newLogin(login, t.Now)
 		return err
 	})
 	return out, err

@@ -44,7 +44,8 @@ func checkOrganizationName(name string) error {
 }
 
 // checkNewOrganizationName also refuses a name that can't be used in a path: one
-// that HTTP clients change, and one that looks like an ID. The organization's own
+// that HTTP clients change or that is a folder to Vault's, and one that looks like an
+// ID. The organization's own
 // ID is allowed: adopted organizations are named after it.
 func checkNewOrganizationName(id ID, name string) error {
 	if unique := directory.UniqueName(name); acl.LooksLikeID(unique) && !strings.EqualFold(unique, id.String()) {
@@ -52,6 +53,9 @@ func checkNewOrganizationName(id ID, name string) error {
 	}
 	if err := checkOrganizationName(name); err != nil {
 		return err
+	}
+	if strings.HasSuffix(directory.UniqueName(name), "/") {
+		return errorf(CodeInvalid, "organization name must not end with a slash")
 	}
 	return newName("organization name", name)
 }
@@ -176,6 +180,9 @@ func (v *view) orgIDs(c *Caller, user ID) ([]ID, error) {
 func (k *Keep) ResolveOrganization(ctx context.Context, c Caller, ref string) (ID, error) {
 	if id, err := acl.ParseID(ref); err == nil {
 		return id, nil
+	}
+	if ref != directory.UniqueName(ref) {
+		return k.resolve(ctx, c, "") // names are compared without spaces around them, paths are not
 	}
 	if id, ok := k.directory.KnownOrganization(ref); ok {
 		return id, nil

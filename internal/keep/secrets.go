@@ -49,9 +49,11 @@ func (k *Keep) SecretNames(ctx context.Context, c Caller, org ID) ([]string, err
 }
 
 // SecretOrganizations returns the organizations that have secret versions or
-// settings and whose secrets the caller may read, in the order of their IDs.
-func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) {
-	var out []ID
+// settings and whose secrets the caller may read, in the order of their IDs. They
+// have no Name if the caller may not read the organization itself, or if its secrets
+// were created under its ID: as in Vault, a document stays where it was created.
+func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]Organization, error) {
+	var out []Organization
 	err := k.read(ctx, c.record("secrets.organizations", 0), func(v *view) error {
 		out = nil
 		if c.inactive {
@@ -62,10 +64,19 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]ID, error) 
 				return nil
 			}
 			m, err := v.knownMap(&c, id)
-			if err == nil && m.Exists() {
-				out = append(out, id)
+			if err != nil || !m.Exists() {
+				return err
 			}
-			return err
+			org := Organization{ID: id}
+			if c.mayOrg(acl.Read, id) == nil && !m.ByID() {
+				org, err = v.dir.Organization(id)
+				if err = v.dir.SkipDamaged(err); err != nil && CodeOf(err) != CodeNotFound {
+					return err
+				}
+				org.ID = id
+			}
+			out = append(out, org)
+			return v.reserveItem(len(org.Name))
 		})
 	})
 	return out, err

@@ -20,6 +20,9 @@ type Author struct {
 	User     ID
 	Token    ID
 	Protocol Protocol
+	// ByID means that the author addressed the map by the organization's ID
+	// although names can be used.
+	ByID bool
 }
 
 // Options configure maps.
@@ -114,7 +117,7 @@ func (m *Map) Write(tx *record.Writer, a Author, visible func(name string) bool)
 	head := *m.head
 	w.head, w.tag = &head, m.Tag()
 	if w.head.Map == 0 {
-		*w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.r.Now}
+		*w.head = headRecord{Map: acl.NewID(), Oldest: 1, Floor: 1, Swept: 1, Created: w.r.Now, ByID: a.ByID}
 	}
 	w.hidden = w.Empty()
 	return w

@@ -66,6 +66,9 @@ func (m *Map) ID() ID { return m.head.Map }
 // Created returns when the map was created.
 func (m *Map) Created() time.Time { return m.head.Created }
 
+// ByID reports whether the write that created the map addressed it by ID.
+func (m *Map) ByID() bool { return m.head.ByID }
+
 // Kept reports whether a version still exists.
 func (m *Map) Kept(version uint64) bool { return m.head.kept(m.state, version) }
 

@@ -27,6 +27,9 @@ func (h *headRecord) appendJSON(b []byte) []byte {
 	b = appendIfNotZero(b, `,"state":`, h.StateRevision)
 	b = appendTime(append(b, `,"created":`...), h.Created)
 	b = appendTime(append(b, `,"updated":`...), h.Updated)
+	if h.ByID {
+		b = append(b, `,"by_id":true`...)
+	}
 	b = appendIfNotZero(b, `,"sparse":`, h.Sparse)
 	b = hex.AppendEncode(append(b, `,"sums":{"secrets":"`...), h.Sums.Secrets[:])
 	b = hex.AppendEncode(append(b, `","history":"`...), h.Sums.History[:])

@@ -31,7 +31,7 @@ func TestRecordsAsJSON(t *testing.T) {
 		number := func() uint64 { return []uint64{0, 1, 12, math.MaxUint64}[r.IntN(4)] }
 		h := headRecord{
 			Map: ID(number()), Current: number(), Oldest: number(), Full: r.IntN(2) == 0, Floor: number(), Swept: number(), SweptParts: uint32(number()),
-			Large: number(), Count: int(number()), StateRevision: number(), Sparse: number(), Created: times[r.IntN(3)], Updated: times[r.IntN(3)],
+			Large: number(), Count: int(number()), StateRevision: number(), Sparse: number(), Created: times[r.IntN(3)], Updated: times[r.IntN(3)], ByID: r.IntN(2) == 0,
 			Sums: record.MapSums{Secrets: record.Sum{byte(number())}, History: record.Sum{1, byte(number())}},
 		}
 		v := versionRecord{
@@ -47,7 +47,7 @@ func TestRecordsAsJSON(t *testing.T) {
 		t.Error(err)
 	}
 	// A new field must be encoded by hand too.
-	if n, m := reflect.TypeFor[headRecord]().NumField(), reflect.TypeFor[versionRecord]().NumField(); n != 14 || m != 9 {
+	if n, m := reflect.TypeFor[headRecord]().NumField(), reflect.TypeFor[versionRecord]().NumField(); n != 15 || m != 9 {
 		t.Errorf("the records have %d and %d fields", n, m)
 	}
 }

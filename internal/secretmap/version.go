@@ -42,6 +42,8 @@ type headRecord struct {
 	StateRevision uint64    `json:"state,omitempty"`
 	Created       time.Time `json:"created"`
 	Updated       time.Time `json:"updated"`
+	// ByID is the author's of the write that created the map.
+	ByID bool `json:"by_id,omitempty"`
 	// Sparse is the newest version for which records implied by the history
 	// may be missing, because a sweep of the whole map removed them.
 	Sparse uint64 `json:"sparse,omitempty"`

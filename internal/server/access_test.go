@@ -189,6 +189,13 @@ func vaultAccess() []access {
 
 		{"POST auth/approle/login", `{"role_id":"x","secret_id":"y"}`, "all 400", false},
 		{"PUT auth/approle/login", `{"role_id":"x","secret_id":"y"}`, "all 400", false},
+		{"POST auth/token/create", "", "403 403 403 200 200 200 200 200 200 200 200", false},
+		{"PUT auth/token/create", `{"ttl":"20m"}`, "403 403 403 200 200 200 200 200 200 200 200", false},
+		{"POST auth/token/lookup", "", "403 403 403 200 200 200 200 200 200 200 200", false},
+		{"PUT auth/token/lookup", `{"token":"x"}`, "all 403", false},
+		{"POST auth/token/lookup-accessor", `{"accessor":"{authID}"}`, "403 403 403 403 403 403 403 403 403 403 200", false},
+		{"PUT auth/token/lookup-accessor", `{"accessor":"{authID}"}`, "403 403 403 403 403 403 403 403 403 403 200", false},
+		{"PUT auth/token/lookup-accessor (own)", `{"accessor":"{authID}"}`, "403 403 403 200 200 200 200 200 200 200 200", false},
 		{"GET auth/token/lookup-self", "", "403 403 403 200 200 200 200 200 200 200 200", false},
 		{"POST auth/token/lookup-self", "", "403 403 403 200 200 200 200 200 200 200 200", false},
 		{"PUT auth/token/lookup-self", "", "403 403 403 200 200 200 200 200 200 200 200", false},
@@ -203,6 +210,9 @@ func vaultAccess() []access {
 		{"GET sys/init", "", "all 200", true},
 		{"GET sys/leader", "", "all 200", true},
 		{"GET sys/mounts", "", known, true},
+		{"GET sys/mounts/{path...}", "", known, true},
+		{"GET sys/auth", "", known, true},
+		{"GET sys/auth/{path...}", "", known, true},
 		{"GET sys/internal/ui/mounts", "", known, true},
 		{"GET sys/internal/ui/mounts/{path...}", "", known, true},
 		{"POST sys/capabilities-self", paths, known, true},
@@ -467,7 +477,7 @@ func (w *world) readsOrg(p *person) bool {
 // placeholders replaces the names in braces in paths and bodies.
 func (w *world) placeholders(org, user, token keep.ID) *strings.Replacer {
 	return strings.NewReplacer("{orgID}", org.String(), "{userID}", user.String(), "{authID}", token.String(),
-		"{secretID}", "a", "{org...}", org.String(), "{path...}", "secret/data/"+org.String())
+		"{secretID}", "a", "{org...}", org.String(), "sys/auth/{path...}", "sys/auth/token", "{path...}", "secret/data/"+org.String())
 }
 
 // TestOpenRoutesReadLittle checks that strangers can't make the server hold long

@@ -192,6 +192,9 @@ func (h *handler) setHeaders(header http.Header, request string) {
 
 func (h *handler) protocolOf(r *http.Request) protocol {
 	path := r.URL.Path
+	for strings.Contains(path, "//") { // Vault's clients are told the path without
+		path = strings.ReplaceAll(path, "//", "/")
+	}
 	switch {
 	case strings.HasPrefix(path, "/v1/"), strings.HasPrefix(path, "/influxd/v1/"):
 		return h.vault

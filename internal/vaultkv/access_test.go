@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -141,9 +142,15 @@ func TestRefusedForAll(t *testing.T) {
 			s.do(t, "FOO", path, token, `{}`).wantErrors(t, 405)
 		}
 	}
-	// An organization's name may end in what looks like a slash.
-	o, err := s.CreateOrganization(t.Context(), s.Operator(t, keep.InfluxDB), "a/", "")
-	if err != nil {
+	// An imported organization's name may end in what looks like a slash.
+	op := s.Operator(t, keep.InfluxDB)
+	for _, name := range []string{"a/", "a/ "} {
+		if _, err := s.CreateOrganization(t.Context(), op, name, ""); keep.CodeOf(err) != keep.CodeInvalid {
+			t.Errorf("creating %q: %v", name, err)
+		}
+	}
+	o := keep.Organization{ID: acl.NewID(), Name: "a/"}
+	if _, err := s.Import(t.Context(), op, keep.Import{Organizations: []keep.Organization{o}}); err != nil {
 		t.Fatal(err)
 	}
 	s.op(t, "PUT", "/v1/secret/data/a%2F", `{"data":{"a":"1"}}`).want(t, 200)

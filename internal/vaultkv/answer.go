@@ -73,6 +73,16 @@ func (c *call) respondBoth(data map[string]any, warnings []string) error {
 	return c.sendJSON(http.StatusOK, all)
 }
 
+// asMap converts a struct to the map that its JSON is.
+func asMap(v any) (map[string]any, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var m map[string]any
+	return m, json.Unmarshal(b, &m)
+}
+
 // sendJSON sends a response without an envelope.
 func (c *call) sendJSON(status int, v any) error {
 	b, err := json.Marshal(v)

@@ -78,9 +78,9 @@ func (f fields) paths() ([]string, error) {
 // ownCapability returns what every token may do to itself, "" at other paths.
 func ownCapability(path string) string {
 	switch path {
-	case "auth/token/lookup-self", "sys/mounts", "secret/config":
+	case "auth/token/lookup-self", "sys/mounts", "sys/auth", "secret/config":
 		return "read"
-	case "auth/token/renew-self", "auth/token/revoke-self", "sys/capabilities-self":
+	case "auth/token/create", "auth/token/lookup", "auth/token/lookup-accessor", "auth/token/renew-self", "auth/token/revoke-self", "sys/capabilities-self":
 		return "update"
 	case "secret/metadata":
 		return "list"

@@ -82,26 +82,28 @@ func TestRoutesWithFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	bodies := map[string]string{
-		"POST secret/data":           `{"data":{"a":"4","c":"5"},"options":{"cas":3}}`,
-		"PUT secret/data":            `{"data":{"a":"4","c":"5"}}`,
-		"PATCH secret/data":          `{"data":{"a":"4","b":null}}`,
-		"POST secret/delete":         `{"versions":[2,3]}`,
-		"PUT secret/delete":          `{"versions":[1]}`,
-		"POST secret/undelete":       `{"versions":[2]}`,
-		"PUT secret/undelete":        `{"versions":[3]}`,
-		"POST secret/destroy":        `{"versions":[1,2]}`,
-		"PUT secret/destroy":         `{"versions":[3]}`,
-		"POST secret/metadata":       `{"max_versions":5}`,
-		"PUT secret/metadata":        `{"cas_required":true}`,
-		"PATCH secret/metadata":      `{"custom_metadata":{"k":"v"}}`,
-		"POST auth/approle/login":    `{"role_id":"` + token.ID.String() + `","secret_id":"` + token.Value + `"}`,
-		"PUT auth/approle/login":     `{"role_id":"` + token.ID.String() + `","secret_id":"` + token.Value + `"}`,
-		"POST sys/capabilities-self": `{"paths":["secret/data/x"]}`,
-		"PUT sys/capabilities-self":  `{"paths":["secret/data/x"]}`,
+		"POST secret/data":                `{"data":{"a":"4","c":"5"},"options":{"cas":3}}`,
+		"PUT secret/data":                 `{"data":{"a":"4","c":"5"}}`,
+		"PATCH secret/data":               `{"data":{"a":"4","b":null}}`,
+		"POST secret/delete":              `{"versions":[2,3]}`,
+		"PUT secret/delete":               `{"versions":[1]}`,
+		"POST secret/undelete":            `{"versions":[2]}`,
+		"PUT secret/undelete":             `{"versions":[3]}`,
+		"POST secret/destroy":             `{"versions":[1,2]}`,
+		"PUT secret/destroy":              `{"versions":[3]}`,
+		"POST secret/metadata":            `{"max_versions":5}`,
+		"PUT secret/metadata":             `{"cas_required":true}`,
+		"PATCH secret/metadata":           `{"custom_metadata":{"k":"v"}}`,
+		"POST auth/approle/login":         `{"role_id":"` + token.ID.String() + `","secret_id":"` + token.Value + `"}`,
+		"PUT auth/approle/login":          `{"role_id":"` + token.ID.String() + `","secret_id":"` + token.Value + `"}`,
+		"POST auth/token/lookup-accessor": `{"accessor":"` + login.ID.String() + `"}`,
+		"PUT auth/token/lookup-accessor":  `{"accessor":"` + login.ID.String() + `"}`,
+		"POST sys/capabilities-self":      `{"paths":["secret/data/x"]}`,
+		"PUT sys/capabilities-self":       `{"paths":["secret/data/x"]}`,
 	}
 	routes := f.Handler.(*vaultkv.Handler).Routes()
 	for _, r := range routes {
-		target := strings.NewReplacer("{org...}", k.Org.String(), "{path...}", "secret/data/x").Replace(r.Pattern)
+		target := strings.NewReplacer("{org...}", k.Org.String(), "auth/{path...}", "auth/token", "{path...}", "secret/data/x").Replace(r.Pattern)
 		_, path, _ := strings.Cut(strings.TrimSuffix(r.Pattern, "/{org...}"), "/v1/")
 		got := f.Try(t, r.Method+" "+r.Pattern, func() keeptest.Answer {
 			q := httptest.NewRequest(r.Method, target, strings.NewReader(bodies[r.Method+" "+path]))

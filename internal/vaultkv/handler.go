@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
@@ -84,6 +85,10 @@ func (h *Handler) Routes() []httpapi.Route { return h.mux.Routes() }
 func (h *Handler) Pattern(r *http.Request) string { return h.mux.Pattern(r) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if path := r.URL.EscapedPath(); strings.Contains(path, "//") {
+		redirect(w, r, path)
+		return
+	}
 	if err := refused(r); err != nil {
 		h.writeErrors(w, err.status, err.message)
 		return
@@ -104,6 +109,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	h.mux.ServeHTTP(w, r)
+}
+
+// redirect sends a client that doubled a slash, usually after VAULT_ADDR, to the
+// path without, as Vault does, whoever it is.
+func redirect(w http.ResponseWriter, r *http.Request, path string) {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	if r.URL.RawQuery != "" {
+		path += "?" + r.URL.RawQuery
+	}
+	w.Header().Set("Location", path)
+	w.WriteHeader(http.StatusTemporaryRedirect)
 }
 
 // refused checks requests of any caller to any route, in Vault's order.
@@ -236,7 +254,9 @@ func tokenOf(r *http.Request) string {
 func (c *call) organization() (keep.ID, error) {
 	var err error
 	if c.org == 0 {
-		c.org, err = c.keep.ResolveOrganization(c.r.Context(), c.caller, c.r.PathValue("org"))
+		ref := c.r.PathValue("org")
+		c.org, err = c.keep.ResolveOrganization(c.r.Context(), c.caller, ref)
+		c.caller.ByID = !c.merging && acl.LooksLikeID(ref) // an influxd has only IDs
 	}
 	return c.org, err
 }

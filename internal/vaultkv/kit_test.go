@@ -3,9 +3,11 @@ package vaultkv_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,4 +203,9 @@ func isTime(v any) bool {
 	s, _ := v.(string)
 	_, err := time.Parse(time.RFC3339Nano, s)
 	return err == nil
+}
+
+// keysOf lists the keys of an object in order.
+func keysOf(object map[string]any) string {
+	return strings.Join(slices.Sorted(maps.Keys(object)), " ")
 }

@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/jsontext"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
@@ -112,8 +115,8 @@ func (c *call) readConfig() error {
 	}{DeleteVersionAfter: "0s"}, warnUnknown(c.r.URL.Query())...)
 }
 
-// listDocuments lists the IDs of organizations that have a document the caller
-// may read. No path is below another, so a scan finds the same as a list.
+// listDocuments lists the organizations that have a document the caller may read,
+// by name or, if the name can't stand in a path or is unknown, by ID. No path is below another, so a scan finds the same as a list.
 func (c *call) listDocuments() error {
 	query := c.r.URL.Query()
 	limit, err := parseNumber(query.Get("limit"))
@@ -124,13 +127,17 @@ func (c *call) listDocuments() error {
 	if c.r.Method == methodScan {
 		limit, after = 0, ""
 	}
-	ids, err := c.keep.SecretOrganizations(c.r.Context(), c.caller)
+	orgs, err := c.keep.SecretOrganizations(c.r.Context(), c.caller)
 	if err != nil {
 		return err
 	}
-	keys := make([]string, 0, len(ids))
-	for _, id := range ids {
-		if key := id.String(); key > after {
+	keys := make([]string, 0, len(orgs))
+	for _, o := range orgs {
+		key := o.ID.String()
+		if inPath(o.Name) {
+			key = o.Name
+		}
+		if key > after {
 			keys = append(keys, key)
 		}
 	}
@@ -139,6 +146,14 @@ func (c *call) listDocuments() error {
 		keys = keys[:limit]
 	}
 	return c.respondKeys(keys)
+}
+
+// inPath reports whether an organization's name stands for it in the path of every
+// client: also of those that don't escape it, and of those that take a slash for a
+// folder.
+func inPath(name string) bool {
+	return name != "" && name != "." && name != ".." && !acl.LooksLikeID(name) && name == strings.TrimSpace(name) &&
+		!strings.ContainsAny(name, "/\\?#%") && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // listBelow lists what is below a document, which is always nothing.

@@ -2,11 +2,13 @@ package vaultkv_test
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -317,7 +319,7 @@ func TestList(t *testing.T) {
 	if got := scan(s.at("metadata")); got != "map[]" {
 		t.Errorf("a scan of a document finds %s", got)
 	}
-	s.op(t, "PUT", "/v1/secret/data/other", `{"data":{"a":"1"}}`).want(t, 200)
+	s.op(t, "PUT", "/v1/secret/data/"+other.Org.String(), `{"data":{"a":"1"}}`).want(t, 200)
 	both := []string{s.Org.String(), other.Org.String()}
 	slices.Sort(both)
 	for _, c := range []struct {
@@ -342,4 +344,59 @@ func TestList(t *testing.T) {
 	s.op(t, "LIST", s.at("metadata")+"/", "").wantErrors(t, 404)
 	s.op(t, "LIST", "/v1/secret/metadata/nope", "").wantErrors(t, 404)
 	s.op(t, "GET", s.at("metadata")+"?list=true", "").wantErrors(t, 404)
+}
+
+// TestListNames lists organizations by name where clients can use it, and by ID
+// where the document was created under its ID, as in Vault.
+func TestListNames(t *testing.T) {
+	s := newServer(t, nil)
+	op := s.Operator(t, keep.InfluxDB)
+	names := map[string]string{} // by ID
+	for _, name := range []string{"plain", "with space", "Öl", "a/b", "50%", "q?", "h#", `b\\s`, "tab\t", "by ID", "by its influxd"} {
+		org, err := s.CreateOrganization(t.Context(), op, name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[org.ID.String()] = name
+		switch name {
+		case "by ID":
+			s.op(t, "PUT", "/v1/secret/data/"+org.ID.String(), `{"data":{"a":"1"}}`).want(t, 200)
+		case "by its influxd":
+			s.op(t, "PUT", "/influxd/v1/secret/data/"+org.ID.String(), `{"data":{"a":"1"}}`).want(t, 200)
+		default:
+			if _, err := s.Change(t.Context(), op, org.ID, keep.Change{Set: map[string]string{"a": "1"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var want []string
+	for id, name := range names {
+		switch name {
+		case "plain", "with space", "Öl", "by its influxd":
+			want = append(want, name)
+		default:
+			want = append(want, id)
+		}
+	}
+	slices.Sort(want)
+	listed := s.op(t, "LIST", "/v1/secret/metadata", "").want(t, 200).get(t, "data", "keys").([]any)
+	if got := fmt.Sprint(listed); got != fmt.Sprint(want) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for _, key := range listed {
+		s.op(t, "GET", "/v1/secret/data/"+url.PathEscape(key.(string)), "").want(t, 200)
+	}
+	// A token that may not read the organization itself doesn't learn its name.
+	for id, name := range names {
+		if name == "plain" {
+			org, err := acl.ParseID(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			secrets := s.MustToken(t, keep.NewToken{Org: org, Permissions: acl.Set{{Action: acl.Read, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}}}})
+			if got := fmt.Sprint(s.do(t, "LIST", "/v1/secret/metadata", secrets.Value, "").want(t, 200).get(t, "data", "keys")); got != "["+id+"]" {
+				t.Errorf("a token for its secrets alone lists %s", got)
+			}
+		}
+	}
 }

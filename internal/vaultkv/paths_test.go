@@ -47,15 +47,20 @@ func TestPaths(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/v1/secret/data/", "/v1/secret/data/nobody", "/v1/secret/data//acme", "/v1/secret/data/acme//",
+		"/v1/secret/data/", "/v1/secret/data/nobody", "/v1/secret/data/acme%20", "/v1/secret/data/%20acme",
+		"/v1/secret/data/%20" + s.Org.String(), "/v1/secret/data/" + s.Org.String() + "%20",
 		"/v1/secret/data/00000000deadbeef", "/v1/secret/data/%00", "/v1/secret/metadata/", "/v1/secret/subkeys/", "/influxd/v1/secret/data/",
 		"/v1/secret/data/" + strings.Repeat("x", 5000),
 	} {
 		s.op(t, "GET", path, "").wantErrors(t, 404)
 	}
 	// Clients' normalization of dot segments changes nothing.
-	for _, path := range []string{"data/acme/", "metadata/acme/", "metadata//acme", "metadata/acme//"} {
+	for _, path := range []string{"data/acme/", "metadata/acme/"} {
 		s.op(t, "DELETE", "/v1/secret/"+path, "").want(t, 404)
+	}
+	// And a space is part of a name.
+	for _, path := range []string{"acme%20", "%20acme", s.Org.String() + "%20"} {
+		s.op(t, "DELETE", "/v1/secret/metadata/"+path, "").want(t, 204) // as for any missing one
 	}
 	s.op(t, "GET", "/v1/secret/data/acme", "").want(t, 200)
 	for _, path := range []string{"/v1", "/v1/", "/v1/nope", "/v1/nope/data/acme", "/v1/secrets/data/acme",
@@ -66,6 +71,7 @@ func TestPaths(t *testing.T) {
 		}
 		s.do(t, "GET", path, "", "").wantErrors(t, 403, "permission denied")
 	}
+	s.op(t, "LIST", "/v1/nope/%2F", "").wantErrors(t, 404, `no handler for route "nope//". route entry not found.`)
 	s.op(t, "LIST", "/v1/nope", "").wantErrors(t, 404, `no handler for route "nope/". route entry not found.`)
 	s.op(t, "GET", "/v1/nope/x/", "").wantErrors(t, 404, `no handler for route "nope/x/". route entry not found.`)
 	s.op(t, "GET", "/v1/sys/nope", "").wantErrors(t, 404, "1 error occurred:\n\t* unsupported path\n\n")
@@ -88,6 +94,25 @@ func TestPaths(t *testing.T) {
 			a := s.op(t, method, "/v1/secret/"+root, `{"data":{}}`).want(t, 404)
 			if text := fmt.Sprint(a.get(t, "warnings")); text != "[Non-listing operations on the root of a K/V v2 mount are not supported.]" {
 				t.Errorf("%s %s: %s", method, root, text)
+			}
+		}
+	}
+}
+
+// TestDoubledSlash redirects everybody to the path without doubled slashes.
+func TestDoubledSlash(t *testing.T) {
+	s := newServer(t, nil)
+	for path, want := range map[string]string{
+		"/v1//secret/data/acme":         "/v1/secret/data/acme",
+		"/v1/secret///data/acme//?x=//": "/v1/secret/data/acme/?x=//",
+		"/v1/secret/data//a%2F%2Fb":     "/v1/secret/data/a%2F%2Fb",
+		"/influxd/v1//secret/data/acme": "/influxd/v1/secret/data/acme",
+		"//v1/secret/data/acme":         "/v1/secret/data/acme",
+	} {
+		for _, method := range []string{"GET", "PUT", "DELETE", "LIST"} {
+			a := s.do(t, method, path, "", "").want(t, 307)
+			if got := a.header.Get("Location"); got != want {
+				t.Errorf("%s %s goes to %s, want %s", method, path, got, want)
 			}
 		}
 	}

@@ -49,6 +49,9 @@ func (m *mount) routes() []httpapi.Route {
 	}
 
 	public("auth/approle/login", (*call).login, post, put)
+	route("auth/token/create", (*call).createToken, post, put)
+	route("auth/token/lookup", (*call).lookup, post, put)
+	route("auth/token/lookup-accessor", (*call).lookupAccessor, post, put)
 	route("auth/token/lookup-self", (*call).lookupSelf, get, post, put)
 	route("auth/token/renew-self", (*call).renewSelf, post, put)
 	route("auth/token/revoke-self", (*call).revokeSelf, post, put)
@@ -58,8 +61,11 @@ func (m *mount) routes() []httpapi.Route {
 	public("sys/init", (*call).initStatus, get)
 	public("sys/leader", (*call).leader, get)
 	route("sys/mounts", (*call).mounts, get)
+	route("sys/mounts/{path...}", (*call).readMount, get)
+	route("sys/auth", (*call).authMounts, get)
+	route("sys/auth/{path...}", (*call).readAuthMount, get)
 	route("sys/internal/ui/mounts", (*call).visibleMounts, get)
-	route("sys/internal/ui/mounts/{path...}", (*call).mountOf, get)
+	route("sys/internal/ui/mounts/{path...}", (*call).readMountOf, get)
 	route("sys/capabilities-self", (*call).capabilities, post, put)
 	return table
 }

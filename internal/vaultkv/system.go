@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -52,11 +51,17 @@ func (c *call) health() error {
 		ServerTime         int64  `json:"server_time_utc"`
 		Version            string `json:"version"`
 		ClusterName        string `json:"cluster_name"`
+		ClusterID          string `json:"cluster_id"`
 	}{
 		Initialized: initialized, PerformanceMode: "disabled", DRMode: "disabled",
-		ServerTime: c.keep.Now().Unix(), Version: c.config.Version, ClusterName: "fluxkeep",
+		ServerTime: c.keep.Now().Unix(), Version: c.config.Version, ClusterName: clusterName, ClusterID: c.clusterID(),
 	})
 }
+
+const clusterName = "fluxkeep"
+
+// clusterID identifies the server's data, to anyone.
+func (c *call) clusterID() string { return formatUUID(c.keep.InstanceID("cluster")) }
 
 // statusIn reads an HTTP status from the query.
 func statusIn(query url.Values, name string, otherwise int) (int, error) {
@@ -109,13 +114,15 @@ func (c *call) sealStatus() error {
 		Version      string    `json:"version"`
 		BuildDate    string    `json:"build_date"`
 		Migration    bool      `json:"migration"`
+		CommitDate   string    `json:"commit_date"` // OpenBao's, since 2.6
 		ClusterName  string    `json:"cluster_name"`
+		ClusterID    string    `json:"cluster_id"`
 		RecoverySeal bool      `json:"recovery_seal"`
 		StorageType  string    `json:"storage_type"`
 		Started      time.Time `json:"started"`
 	}{
 		Type: "envelope", Initialized: initialized, Threshold: 1, Shares: 1, Version: c.config.Version,
-		ClusterName: "fluxkeep", StorageType: "fluxkeep", Started: c.config.Started,
+		ClusterName: clusterName, ClusterID: c.clusterID(), StorageType: "fluxkeep", Started: c.config.Started,
 	})
 }
 
@@ -128,77 +135,4 @@ func (c *call) leader() error {
 		LeaderAddress        string    `json:"leader_address"`
 		LeaderClusterAddress string    `json:"leader_cluster_address"`
 	}{ActiveTime: c.config.Started})
-}
-
-// mountInfo describes one mount.
-type mountInfo struct {
-	Path        string            `json:"path,omitempty"`
-	Type        string            `json:"type"`
-	Description string            `json:"description"`
-	Accessor    string            `json:"accessor"`
-	Config      mountConfig       `json:"config"`
-	Local       bool              `json:"local"`
-	SealWrap    bool              `json:"seal_wrap"`
-	Options     map[string]string `json:"options"`
-}
-
-type mountConfig struct {
-	DefaultLeaseTTL int  `json:"default_lease_ttl"`
-	MaxLeaseTTL     int  `json:"max_lease_ttl"`
-	ForceNoCache    bool `json:"force_no_cache"`
-}
-
-func secretMount() mountInfo {
-	return mountInfo{
-		Type: "kv", Description: "secrets of organizations", Accessor: "kv_secret",
-		Options: map[string]string{"version": "2"},
-	}
-}
-
-func (c *call) mounts() error {
-	return c.respondBoth(map[string]any{"secret/": secretMount()}, nil)
-}
-
-func tokenMount() mountInfo {
-	return mountInfo{Type: "token", Description: "tokens", Accessor: "auth_token"}
-}
-
-func approleMount() mountInfo {
-	hour := int(time.Hour / time.Second)
-	return mountInfo{Type: "approle", Description: "a token's ID and the token", Accessor: "auth_approle", Config: mountConfig{hour, hour, false}}
-}
-
-func systemMount() mountInfo {
-	return mountInfo{Type: "system", Description: "what the server tells of itself", Accessor: "system"}
-}
-
-// visibleMounts lists the mounts.
-func (c *call) visibleMounts() error {
-	return c.respondJSON(map[string]any{
-		"secret": map[string]any{"secret/": secretMount()},
-		"auth":   map[string]any{"token/": tokenMount(), "approle/": approleMount()},
-	})
-}
-
-// mountOf returns the mount of a path, which the command-line tools request
-// first.
-func (c *call) mountOf() error {
-	path := c.r.PathValue("path") + "/"
-	for _, at := range []struct {
-		prefix, path string // the response has path without its "auth/" prefix
-		info         func() mountInfo
-	}{
-		{"secret/", "secret/", secretMount},
-		{"sys/", "sys/", systemMount},
-		{"auth/token/", "token/", tokenMount},
-		{"auth/approle/", "approle/", approleMount},
-	} {
-		if strings.HasPrefix(path, at.prefix) {
-			m := at.info()
-			m.Path = at.path
-			return c.respondJSON(m)
-		}
-	}
-	return &statusError{http.StatusForbidden,
-		"preflight capability check returned 403, please ensure client's policies grant access to path " + strconv.Quote(path)}
 }

@@ -1,11 +1,15 @@
 package vaultkv
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
@@ -17,14 +21,13 @@ func (c *call) login() error {
 	if err != nil {
 		return err
 	}
-	var role, secret string
-	for _, field := range []struct {
-		name string
-		to   *string
-	}{{"role_id", &role}, {"secret_id", &secret}} {
-		if raw, ok := f[field.name]; ok && json.Unmarshal(raw, field.to) != nil {
-			return invalid(`error converting input for field "` + field.name + `": a string is wanted`)
-		}
+	role, err := f.text("role_id")
+	if err != nil {
+		return err
+	}
+	secret, err := f.text("secret_id")
+	if err != nil {
+		return err
 	}
 	switch {
 	case role == "":
@@ -39,7 +42,7 @@ func (c *call) login() error {
 	if err != nil {
 		return err
 	}
-	return c.respondAuth(l, l.Value, warnUnknown(f, "role_id", "secret_id"))
+	return c.respondAuth(l, l.Value, []string{"default"}, warnUnknown(f, "role_id", "secret_id"))
 }
 
 // renewSelf extends a login token. In Vault, too, an increment is only a wish,
@@ -58,11 +61,11 @@ func (c *call) renewSelf() error {
 	if err != nil {
 		return err
 	}
-	return c.respondAuth(l, c.token, warnUnknown(f, "increment", "token"))
+	return c.respondAuth(l, c.token, []string{"default"}, warnUnknown(f, "increment", "token"))
 }
 
 // respondAuth sends a login token to the client.
-func (c *call) respondAuth(l keep.Login, token string, warnings []string) error {
+func (c *call) respondAuth(l keep.Login, token string, policies, warnings []string) error {
 	auth, err := json.Marshal(struct {
 		ClientToken    string            `json:"client_token"`
 		Accessor       string            `json:"accessor"`
@@ -77,13 +80,150 @@ func (c *call) respondAuth(l keep.Login, token string, warnings []string) error 
 		MFARequirement any               `json:"mfa_requirement"`
 		NumUses        int               `json:"num_uses"`
 	}{
-		ClientToken: token, Accessor: l.ID.String(), Policies: []string{"default"}, TokenPolicies: []string{"default"},
-		LeaseDuration: seconds(l.Length), Renewable: true, TokenType: "service",
+		ClientToken: token, Accessor: l.ID.String(), Policies: policies, TokenPolicies: policies,
+		LeaseDuration: seconds(l.Length), Renewable: l.Renewable, TokenType: "service",
 	})
 	if err != nil {
 		return err
 	}
 	return c.envelope(http.StatusOK, warnings, string(auth), func(b []byte, _ httpapi.Sender) []byte { return appendNull(b) })
+}
+
+// createToken creates a child of the caller's token, which has the same rights.
+// Parameters that ask for less than that, or for more, are refused: a client that
+// gets another token than it asked for might pass it on.
+func (c *call) createToken() error {
+	f, err := c.fields()
+	if err != nil {
+		return err
+	}
+	child, err := f.child(c.policies())
+	if err != nil {
+		return err
+	}
+	l, err := c.keep.CreateChild(c.r.Context(), c.caller, child)
+	if err != nil {
+		return err
+	}
+	warnings := warnUnknown(f, childParameters...)
+	if short := child.Length - l.Length; child.Length > 0 && short >= time.Second {
+		warnings = append(warnings, fmt.Sprintf("TTL of %q exceeded the effective max_ttl of %q; TTL value is capped accordingly", child.Length, l.Length))
+	}
+	return c.respondAuth(l, l.Value, c.policies(), warnings)
+}
+
+var childParameters = []string{
+	"ttl", "lease", "explicit_max_ttl", "renewable", "display_name", "policies", "type", "no_parent", "no_default_policy", "num_uses", "period", "entity_alias", "id",
+}
+
+// child reads the body of a request for a token.
+func (f fields) child(policies []string) (keep.Child, error) {
+	child := keep.Child{Description: "token"}
+	wrong := func(name string, err error) error {
+		return invalid(fmt.Sprintf("error converting input for field %q: %v", name, err))
+	}
+	length := func(name string) (time.Duration, error) {
+		raw, ok := f[name]
+		if !ok {
+			return 0, nil
+		}
+		d, err := parseDuration(raw)
+		if err != nil {
+			return 0, wrong(name, err)
+		}
+		return *d, nil
+	}
+	ttl, err := length("ttl")
+	if err == nil && ttl == 0 {
+		ttl, err = length("lease")
+	}
+	if err != nil {
+		return child, err
+	}
+	child.Length = ttl
+	most, err := length("explicit_max_ttl")
+	if err != nil {
+		return child, err
+	}
+	if most > 0 {
+		child.Fixed = true
+		if ttl == 0 || ttl > most {
+			child.Length = most
+		}
+	}
+	if period, err := length("period"); err != nil || period != 0 {
+		return child, cmp.Or(err, invalid("root or sudo privileges required to create periodic token"))
+	}
+	for _, flag := range []struct {
+		name    string
+		is      bool
+		because string
+	}{
+		{"renewable", true, ""},
+		{"no_parent", false, "root or sudo privileges required to create orphan token"},
+		{"no_default_policy", false, "a token without the default policy is not supported"},
+	} {
+		raw, ok := f[flag.name]
+		if !ok || isNull(raw) {
+			continue
+		}
+		on, err := parseBool(raw)
+		switch {
+		case err != nil:
+			return child, wrong(flag.name, err)
+		case flag.name == "renewable":
+			child.Fixed = child.Fixed || !*on
+		case *on != flag.is:
+			return child, invalid(flag.because)
+		}
+	}
+	for name, accepted := range map[string][]string{"type": {"", "default", "service"}, "entity_alias": {""}, "id": {""}} {
+		text, err := f.text(name)
+		if err != nil {
+			return child, err
+		}
+		if !slices.Contains(accepted, text) {
+			return child, invalid(fmt.Sprintf("this %s is not supported", name))
+		}
+	}
+	if raw, ok := f["num_uses"]; ok {
+		if n, err := parseInt(raw); err != nil {
+			return child, wrong("num_uses", err)
+		} else if n != 0 {
+			return child, invalid("a limited number of uses is not supported")
+		}
+	}
+	if raw, ok := f["policies"]; ok && !isNull(raw) {
+		var wanted []string
+		if json.Unmarshal(raw, &wanted) != nil {
+			return child, wrong("policies", errors.New("a list is wanted"))
+		}
+		slices.Sort(wanted)
+		if wanted = slices.Compact(wanted); len(wanted) > 0 && !slices.Equal(wanted, policies) {
+			return child, invalid("child policies must be those of the parent")
+		}
+	}
+	name, err := f.text("display_name")
+	if name != "" {
+		child.Description = "token-" + name
+	}
+	return child, err
+}
+
+// text reads a string field, "" if it is absent or null.
+func (f fields) text(name string) (text string, err error) {
+	if raw, ok := f[name]; ok && json.Unmarshal(raw, &text) != nil {
+		err = invalid(fmt.Sprintf("error converting input for field %q: a string is wanted", name))
+	}
+	return text, err
+}
+
+// policies names the caller's rights in Vault's terms.
+func (c *call) policies() []string {
+	if c.caller.Operator() {
+		return []string{"root"}
+	}
+	return []string{"default"}
 }
 
 func (c *call) lookupSelf() error {
@@ -94,6 +234,61 @@ func (c *call) lookupSelf() error {
 	if err != nil {
 		return err
 	}
+	return c.respondToken(t, c.token)
+}
+
+// lookup describes the token in the body, by default the caller's.
+func (c *call) lookup() error {
+	f, err := c.fields()
+	if err != nil {
+		return err
+	}
+	value, err := f.text("token")
+	if err != nil {
+		return err
+	}
+	if value == "" {
+		value = c.token
+	}
+	t, err := c.keep.TokenByValue(c.r.Context(), c.caller, value)
+	if errors.Is(err, keep.ErrTokenNotFound) {
+		return &statusError{http.StatusForbidden, "bad token"}
+	}
+	if err != nil {
+		return err
+	}
+	return c.respondToken(t, value, warnUnknown(f, "token")...)
+}
+
+// lookupAccessor describes the token with an ID, without the token itself.
+func (c *call) lookupAccessor() error {
+	f, err := c.fields()
+	if err != nil {
+		return err
+	}
+	accessor, err := f.text("accessor")
+	if err != nil {
+		return err
+	}
+	if accessor == "" {
+		return invalid("missing accessor")
+	}
+	id, err := acl.ParseID(accessor)
+	if err != nil {
+		id = 0 // of no token
+	}
+	t, err := c.keep.TokenByID(c.r.Context(), c.caller, id)
+	if errors.Is(err, keep.ErrTokenNotFound) {
+		return &statusError{http.StatusForbidden, "invalid accessor"}
+	}
+	if err != nil {
+		return err
+	}
+	return c.respondToken(t, "", warnUnknown(f, "accessor")...)
+}
+
+// respondToken describes a token to the client.
+func (c *call) respondToken(t keep.Token, value string, warnings ...string) error {
 	data := struct {
 		Accessor       string   `json:"accessor"`
 		CreationTime   int64    `json:"creation_time"`
@@ -113,18 +308,15 @@ func (c *call) lookupSelf() error {
 		TTL            int64    `json:"ttl"`
 		Type           string   `json:"type"`
 	}{
-		Accessor: t.ID.String(), CreationTime: t.Created.Unix(), DisplayName: t.Description, ID: c.token,
-		IssueTime: t.Created.UTC().Format(time.RFC3339Nano), Orphan: true, Path: "auth/token/create",
-		Policies: []string{"default"}, Renewable: c.caller.Renewable(), Type: "service",
+		Accessor: t.ID.String(), CreationTime: t.Created.Unix(), DisplayName: cmp.Or(t.Description, "token"), ID: value,
+		IssueTime: t.Created.UTC().Format(time.RFC3339Nano), Orphan: t.Parent == 0, Path: "auth/token/create",
+		Policies: []string{"default"}, Renewable: t.Parent != 0 && !t.Fixed, Type: "service",
 	}
-	if data.DisplayName == "" {
-		data.DisplayName = "token"
-	}
-	if c.caller.Operator() {
+	if t.Permissions.AllowsAll(acl.Operator()) && len(t.Names) == 0 {
 		data.Policies = []string{"root"}
 	}
-	if c.caller.Renewable() { // a login token
-		data.DisplayName, data.Path, data.Orphan = "approle", "auth/approle/login", false
+	if t.Parent != 0 && t.Description == "" { // from a login
+		data.DisplayName, data.Path = "approle", "auth/approle/login"
 	}
 	if !t.Expires.IsZero() {
 		ends := t.Expires.UTC().Format(time.RFC3339Nano)
@@ -132,7 +324,7 @@ func (c *call) lookupSelf() error {
 		data.CreationTTL = seconds(t.Expires.Sub(t.Updated))
 		data.TTL = max(0, seconds(t.Expires.Sub(c.keep.Now())))
 	}
-	return c.respondJSON(data)
+	return c.respondJSON(data, warnings...)
 }
 
 func (c *call) revokeSelf() error {

@@ -2,6 +2,7 @@ package vaultkv
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,10 +51,14 @@ func (c *call) noRoute() error {
 	return &statusError{http.StatusNotFound, "no handler for route " + strconv.Quote(path) + ". route entry not found."}
 }
 
-// path returns the request's path as Vault sees it: without the prefix, and
-// with a trailing slash for a list.
+// path returns the request's path as Vault sees it: as it was sent, without the
+// prefix, and with a trailing slash for a list.
 func (c *call) path() string {
-	path := strings.TrimPrefix(c.r.URL.Path, strings.TrimSuffix(c.prefix, "/"))
+	path := c.r.URL.Path
+	if u, err := url.ParseRequestURI(c.r.RequestURI); err == nil {
+		path = u.Path // routing has changed the other one
+	}
+	path = strings.TrimPrefix(path, strings.TrimSuffix(c.prefix, "/"))
 	path = strings.TrimPrefix(path, "/")
 	lists := c.r.Method == methodList || c.r.Method == methodScan
 	if (lists || endsInSlash(c.r)) && path != "" && !strings.HasSuffix(path, "/") {
