@@ -655,7 +655,7 @@ func compareVersion(m *Map, v *modelVersion, n uint64, visible func(string) bool
 	}
 	i := d.Version
 	if i.Hidden != v.hidden(m.r.Now) || i.Destroyed != v.destroyed || i.Pinned != v.pinned || !i.Deleted.Equal(v.deleted) ||
-		i.From != v.from || i.Merged != v.merged || i.Count != len(v.values) || (Author{i.User, i.Token, i.Protocol}) != v.author {
+		i.From != v.from || i.Merged != v.merged || i.Count != len(v.values) || (Author{User: i.User, Token: i.Token, Protocol: i.Protocol}) != v.author {
 		return fmt.Errorf("got %+v, want %+v", i, v)
 	}
 	return nil

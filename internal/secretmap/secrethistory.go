@@ -100,7 +100,7 @@ func (m *Map) change(s *secretRecord) (SecretChange, error) {
 		if err != nil {
 			return c, err
 		}
-		c.Time, c.Author = r.Time, Author{r.User, r.Token, r.Protocol}
+		c.Time, c.Author = r.Time, Author{User: r.User, Token: r.Token, Protocol: r.Protocol}
 	}
 	return c, nil
 }
