@@ -42,6 +42,7 @@ var layers = map[string][]string{
 	"internal/clock":                       {},
 	"internal/backup":                      {},
 	"internal/influxbolt":                  {"internal/acl"},
+	"internal/vaultsource":                 {},
 	"internal/durable":                     {},
 	"internal/jsontext":                    {},
 	"internal/failpoint":                   {"internal/audit", "internal/acl"},

@@ -3,30 +3,22 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
-	"github.com/fluxkeep/fluxkeep/internal/config"
-	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/influxbolt"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/spf13/cobra"
 )
 
 type importInfluxDB struct {
-	output
-	config *config.Config
-	bolt   string
-	apply  bool
-
-	only           []string
-	update         bool
-	restoreDeleted bool
+	dataImport
+	bolt string
+	only []string
 }
 
 func newImportInfluxDBCommand() *cobra.Command {
-	im := importInfluxDB{config: config.New()}
+	var im importInfluxDB
 	cmd := &cobra.Command{
 		Use:   "influxdb --bolt-path FILE --data-dir DIR",
 		Short: "Import an InfluxDB's organizations, users, tokens and secrets",
@@ -70,7 +62,7 @@ fails.`,
 			if im.bolt == "" {
 				return usageError(cmd, errors.New("--bolt-path is missing"))
 			}
-			if err := im.config.Load(os.Environ()); err != nil {
+			if err := im.load(); err != nil {
 				return err
 			}
 			return im.run(cmd)
@@ -78,13 +70,8 @@ fails.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&im.bolt, "bolt-path", "", "InfluxDB's bolt `file`, influxd.bolt")
-	fs.BoolVar(&im.apply, "apply", false, "import, instead of showing what would be imported")
 	fs.StringSliceVar(&im.only, "only", nil, "`kinds` to import: organizations, users, memberships, tokens, secrets (default all)")
-	fs.BoolVar(&im.update, "update", false, "apply what was changed or deleted in InfluxDB since the last import")
-	fs.BoolVar(&im.restoreDeleted, "restore-deleted", false, "import objects again that were deleted here")
-	im.addFormat(cmd, fs)
-	addLogFlags(fs, im.config)
-	addKeyFlags(fs, im.config)
+	im.addFlags(cmd, fs, "InfluxDB")
 	return cmd
 }
 
@@ -98,30 +85,10 @@ func (im *importInfluxDB) run(cmd *cobra.Command) error {
 		return boltHint(err)
 	}
 	source := importOf(contents)
-	source.Update, source.RestoreDeleted = im.update, im.restoreDeleted
 	limitImport(&source, kinds)
-	r := &importResult{
-		Bolt: im.bolt, DataDir: im.config.DataDir, Applied: im.apply,
-		NotTaken: orEmpty(contents.Others), Skipped: orEmpty(contents.Skipped),
-	}
-	if im.apply {
-		var done datadir.ImportResult
-		done, err = datadir.Import(cmd.Context(), im.config, source)
-		r.NewFolder, r.NewKey = done.NewFolder, done.NewKey
-		r.Compared = &importCompared{done.Compared.Equal, done.Compared.Different, done.Compared.Missing}
-		r.take(done.ImportReport)
-	} else {
-		var report keep.ImportReport
-		report, r.NewFolder, err = datadir.PlanImport(cmd.Context(), im.config, source)
-		r.take(report)
-	}
-	switch {
-	case errors.Is(err, datadir.ErrLocked):
-		return withHint(err, "stop the server first, or give another --data-dir")
-	case err != nil:
-		return err
-	}
-	return r.print(cmd, &im.output)
+	return im.dataImport.run(cmd, source, &importResult{
+		Bolt: im.bolt, what: "the file", NotTaken: contents.Others, Skipped: contents.Skipped,
+	})
 }
 
 func boltHint(err error) error {
@@ -199,16 +166,19 @@ func importOf(c *influxbolt.Contents) keep.Import {
 
 // importResult is the command's output. It contains no values and no tokens.
 type importResult struct {
-	Bolt      string                  `json:"bolt"`
+	Bolt      string                  `json:"bolt,omitempty"`
+	Source    string                  `json:"source,omitempty"`
 	DataDir   string                  `json:"dataDir"`
 	NewFolder bool                    `json:"newFolder"`
 	NewKey    string                  `json:"newKeyFile,omitempty"`
 	Applied   bool                    `json:"applied"`
 	Counts    map[string]importCounts `json:"counts"`
 	Objects   []importObject          `json:"objects"`
-	Skipped   []string                `json:"skipped"`  // problems in the file
+	Skipped   []string                `json:"skipped"`  // problems in the source
 	NotTaken  []string                `json:"notTaken"` // kinds of data that only InfluxDB has
 	Compared  *importCompared         `json:"compared,omitempty"`
+
+	what string // the source, for messages
 }
 
 type importCounts struct {
@@ -309,7 +279,7 @@ func (r *importResult) print(cmd *cobra.Command, o *output) error {
 	}
 	if !o.structured() {
 		for _, line := range r.Skipped {
-			warn(cmd, "in the file: %s", line)
+			warn(cmd, "in %s: %s", r.what, line)
 		}
 		r.conclude(cmd, o)
 	}
@@ -332,7 +302,7 @@ func (r *importResult) conclude(cmd *cobra.Command, o *output) {
 		o.note(cmd, "Not taken, since only InfluxDB has it: %s.", strings.Join(r.NotTaken, ", "))
 	}
 	if c := r.Compared; c != nil {
-		o.note(cmd, "Compared with the file by keyed hashes: %s equal, %d different, %d not here.", count(c.Equal, "secret"), c.Different, c.Missing)
+		o.note(cmd, "Compared with %s by keyed hashes: %s equal, %d different, %d not here.", r.what, count(c.Equal, "secret"), c.Different, c.Missing)
 	}
 	folder := printable(r.DataDir)
 	switch {
@@ -344,7 +314,7 @@ func (r *importResult) conclude(cmd *cobra.Command, o *output) {
 		o.note(cmd, "There is no data in %s yet: the folder would be created.", folder)
 	}
 	if n := all.Changed + all.Gone; n > 0 {
-		o.note(cmd, "In InfluxDB, %s changed or were deleted since the last import: the old ones still work here. To follow InfluxDB, add --update.", count(n, "object"))
+		o.note(cmd, "At the source, %s changed or were deleted since the last import, and stay here as they were. To follow the source, add --update.", count(n, "object"))
 	}
 	if all.Deleted > 0 {
 		o.note(cmd, "Deleted here since the last import, and left so: %s. To import them again, add --restore-deleted.", count(all.Deleted, "object"))
@@ -368,7 +338,7 @@ func (r *importResult) verify() error {
 	}
 	n := r.Counts["secrets"]
 	if want := n.New + n.Updated + n.Unchanged; r.Compared.Equal != want {
-		return fmt.Errorf("verification failed: %s should match the file, but only %d do", count(want, "secret"), r.Compared.Equal)
+		return fmt.Errorf("verification failed: %s should match the source, but only %d do", count(want, "secret"), r.Compared.Equal)
 	}
 	return nil
 }

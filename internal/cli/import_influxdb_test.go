@@ -317,8 +317,8 @@ func TestImportInfluxDBComparison(t *testing.T) {
 	}{
 		{nil, ""}, // a dry run
 		{&importCompared{Equal: 5, Different: 4}, ""},
-		{&importCompared{Equal: 4, Different: 5}, "verification failed: 5 secrets should match the file, but only 4 do"},
-		{&importCompared{Equal: 4, Different: 4, Missing: 1}, "verification failed: 5 secrets should match the file, but only 4 do"},
+		{&importCompared{Equal: 4, Different: 5}, "verification failed: 5 secrets should match the source, but only 4 do"},
+		{&importCompared{Equal: 4, Different: 4, Missing: 1}, "verification failed: 5 secrets should match the source, but only 4 do"},
 	} {
 		err := (&importResult{Counts: counts, Compared: c.compared}).verify()
 		if (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {

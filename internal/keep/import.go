@@ -25,6 +25,10 @@ type Import struct {
 	Tokens        []ImportToken
 	Secrets       map[ID]map[string]string // by organization
 
+	// Named are organizations with their secrets, by name.
+	Named   map[string]ImportNamed
+	earlier map[ID][]map[string]string // of Named
+
 	// Source is the source server's ID. Without it, earlier imports are unknown.
 	Source ID
 	// Kinds are the kinds of objects to import, all if empty.
@@ -124,7 +128,7 @@ func (r ImportReport) Applied() int {
 // applied completely or not at all. Objects that can't be imported don't prevent
 // the import of others.
 func (k *Keep) Import(ctx context.Context, c Caller, in Import) (ImportReport, error) {
-	i := &importer{k: k, c: &c, secrets: k.maps, in: in}
+	i := &importer{k: k, c: &c, secrets: k.maps, given: in}
 	rec := c.record("import", 0)
 	if !c.Operator() {
 		return i.report, k.recordOutcome(rec, k.now(), ErrNotOperator)
@@ -147,7 +151,7 @@ func PlanImport(ctx context.Context, s store.Store, keys *seal.Keys, in Import) 
 	if err != nil {
 		return ImportReport{}, err
 	}
-	i := &importer{secrets: secrets, in: in}
+	i := &importer{secrets: secrets, given: in}
 	err = record.New(s, keys, time.Now).View(ctx, func(r *record.Reader) error {
 		i.begin()
 		return i.each(&view{Reader: r, dir: directory.New(r.DB()).Read(r)}, func(planned) error { return nil }, func(*plannedSecrets) error { return nil })
@@ -159,7 +163,8 @@ type importer struct {
 	k       *Keep   // nil for a plan
 	c       *Caller // nil for a plan
 	secrets *secretmap.Maps
-	in      Import
+	given   Import
+	in      Import // given, with the IDs of named organizations
 	report  ImportReport
 	// Objects that a plan would have created by now. A transaction that writes
 	// also finds them in the store.
@@ -217,6 +222,9 @@ func (p planned) record(c *Caller) *audit.Record {
 // each plans all objects in order, and calls write or writeSecrets with each plan.
 // Later plans build on it.
 func (i *importer) each(v *view, write func(planned) error, writeSecrets func(*plannedSecrets) error) (err error) {
+	if i.in, err = i.given.resolve(v); err != nil {
+		return err
+	}
 	if i.past, err = readPast(v, i.in.Source); err != nil {
 		return err
 	}
@@ -344,19 +352,27 @@ func (i *importer) apply(ctx context.Context) error {
 			if len(p.add)+len(p.update)+len(p.remove) == 0 {
 				return nil
 			}
-			rec := i.c.record("import", p.org)
-			rec.Detail = ImportSecretKind
-			records = append(records, rec)
-			w, err := t.writer(i.c, p.org)
-			if err != nil {
-				return err
-			}
 			set := maps.Clone(p.add)
 			maps.Copy(set, p.update)
-			out, err := w.Apply(Change{Set: set, Remove: p.remove, CAS: &p.version})
-			recordResult(rec, out, err)
-			written[p.org] = out
-			return err
+			changes := append(p.earlier, Change{Set: set, Remove: p.remove, Replace: len(p.earlier) > 0})
+			for n, ch := range changes {
+				version := p.version + uint64(n)
+				ch.CAS, ch.Always = &version, n < len(p.earlier)
+				rec := i.c.record("import", p.org)
+				rec.Detail = ImportSecretKind
+				records = append(records, rec)
+				w, err := t.writer(i.c, p.org)
+				if err != nil {
+					return err
+				}
+				out, err := w.Apply(ch)
+				recordResult(rec, out, err)
+				if err != nil && !errors.Is(err, errUnchanged) {
+					return err
+				}
+				written[p.org] = out
+			}
+			return nil
 		})
 		return records, err
 	})

@@ -13,6 +13,7 @@ type plannedSecrets struct {
 	version   uint64 // the current one
 	add       map[string]string
 	update    map[string]string
+	earlier   []Change // to make first: the earlier versions
 	remove    []string
 	unchanged int
 	different int
@@ -62,7 +63,11 @@ func (i *importer) planSecrets(v *view, org ID, gone []pastRecord) (*plannedSecr
 	if err != nil {
 		return nil, err
 	}
-	p.version = now.Current()
+	if p.version = now.Current(); p.version == 0 {
+		for _, state := range i.in.earlier[org] {
+			p.earlier = append(p.earlier, Change{Set: importable(state), Replace: true})
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
 		value := secrets[name]
 		if err := errors.Join(validName("secret name", name), validValue(value)); err != nil {
@@ -117,6 +122,15 @@ func (i *importer) planSecrets(v *view, org ID, gone []pastRecord) (*plannedSecr
 	return p, nil
 }
 
+// importable returns the secrets that can be stored.
+func importable(secrets map[string]string) map[string]string {
+	out := maps.Clone(secrets)
+	maps.DeleteFunc(out, func(name, value string) bool {
+		return validName("secret name", name) != nil || validValue(value) != nil
+	})
+	return out
+}
+
 func (i *importer) noteSecrets(p *plannedSecrets) {
 	i.count(ImportSecretKind, ImportNew, len(p.add))
 	i.count(ImportSecretKind, ImportUnchanged, p.unchanged)
@@ -152,6 +166,9 @@ func (k *Keep) CompareSecrets(ctx context.Context, c Caller, in Import) (ImportC
 	var out ImportComparison
 	if !c.Operator() {
 		return out, k.recordOutcome(c.record("import", 0), k.now(), ErrNotOperator)
+	}
+	if err := k.readUnaudited(ctx, func(v *view) (err error) { in, err = in.resolve(v); return err }); err != nil {
+		return out, domain(err)
 	}
 	for _, org := range slices.Sorted(maps.Keys(in.Secrets)) {
 		rec := c.record("import", org)
