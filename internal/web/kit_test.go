@@ -26,11 +26,17 @@ type kit struct {
 func newKit(tb testing.TB, o *keeptest.Options) *kit {
 	tb.Helper()
 	k := &kit{Kit: keeptest.New(tb, o)}
-	var err error
-	if k.handler, err = web.New(k.Keep, web.Config{Version: "1.2.3", Now: k.Clock.Now}); err != nil {
+	k.handler = newHandler(tb, k.Kit)
+	return k
+}
+
+func newHandler(tb testing.TB, k *keeptest.Kit) *web.Handler {
+	tb.Helper()
+	h, err := web.New(k.Keep, web.Config{Version: "1.2.3", Now: k.Clock.Now})
+	if err != nil {
 		tb.Fatal(err)
 	}
-	return k
+	return h
 }
 
 // browser is a browser without script.

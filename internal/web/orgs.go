@@ -21,6 +21,16 @@ func (c *call) organizationsPage() error {
 	if err != nil {
 		return err
 	}
+	if len(list) == 0 && c.caller.Token != 0 {
+		// A token for secrets alone can't read its organization.
+		token, err := c.keep.TokenSelf(c.ctx(), c.caller)
+		if err != nil {
+			return err
+		}
+		if c.caller.ReadsSecrets(token.Org) || c.caller.WritesSecrets(token.Org) {
+			return c.redirect("/ui/orgs/" + token.Org.String() + "/secrets")
+		}
+	}
 	if len(list) == 1 && !c.r.URL.Query().Has("all") {
 		return c.redirect("/ui/orgs/" + list[0].ID.String() + "/secrets")
 	}

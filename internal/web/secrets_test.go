@@ -36,52 +36,57 @@ func (k *kit) secretPath(tb testing.TB, name, rest string) string {
 // would send them, with other values for some fields.
 func (p *page) filled(tb testing.TB, button string, change ...string) (action string, fields []string) {
 	tb.Helper()
-	for _, pressed := range p.all("button") {
-		form := p.formOf(pressed)
-		if strings.TrimSpace(text(pressed)) != button || form == nil {
-			continue
+	for _, b := range p.all("button") {
+		if strings.TrimSpace(text(b)) == button && p.formOf(b) != nil {
+			return p.filledBy(tb, b, change...)
 		}
-		values := map[string][]string{}
-		for n := range form.Descendants() {
-			name := attr(n, "name")
-			if n.Type != html.ElementNode || name == "" || hasAttr(n, "form") {
-				continue
-			}
-			switch {
-			case n.Data == "textarea":
-				values[name] = []string{strings.ReplaceAll(strings.TrimPrefix(text(n), "\n"), "\n", "\r\n")}
-			case n.Data == "select":
-				for o := range n.Descendants() {
-					if o.Data == "option" && (hasAttr(o, "selected") || values[name] == nil) {
-						values[name] = []string{attr(o, "value")}
-					}
-				}
-			case n.Data == "input" && (attr(n, "type") == "checkbox" || attr(n, "type") == "radio"):
-				if hasAttr(n, "checked") {
-					values[name] = []string{attr(n, "value")}
-				}
-			case n.Data == "input":
-				values[name] = append(values[name], attr(n, "value"))
-			}
-		}
-		for i := 0; i < len(change); i += 2 {
-			values[change[i]] = []string{change[i+1]}
-		}
-		if name := attr(pressed, "name"); name != "" {
-			values[name] = []string{attr(pressed, "value")}
-		}
-		for name, list := range values {
-			for _, v := range list {
-				fields = append(fields, name, v)
-			}
-		}
-		if action = attr(pressed, "formaction"); action == "" {
-			action = attr(form, "action")
-		}
-		return action, fields
 	}
 	tb.Fatalf("%s has no button %q: %s", p.path, button, p.main())
 	return "", nil
+}
+
+// filledBy is filled for a button.
+func (p *page) filledBy(tb testing.TB, pressed *html.Node, change ...string) (action string, fields []string) {
+	tb.Helper()
+	form := p.formOf(pressed)
+	values := map[string][]string{}
+	for n := range form.Descendants() {
+		name := attr(n, "name")
+		if n.Type != html.ElementNode || name == "" || hasAttr(n, "form") {
+			continue
+		}
+		switch {
+		case n.Data == "textarea":
+			values[name] = []string{strings.ReplaceAll(strings.TrimPrefix(text(n), "\n"), "\n", "\r\n")}
+		case n.Data == "select":
+			for o := range n.Descendants() {
+				if o.Data == "option" && (hasAttr(o, "selected") || values[name] == nil) {
+					values[name] = []string{attr(o, "value")}
+				}
+			}
+		case n.Data == "input" && (attr(n, "type") == "checkbox" || attr(n, "type") == "radio"):
+			if hasAttr(n, "checked") {
+				values[name] = []string{attr(n, "value")}
+			}
+		case n.Data == "input":
+			values[name] = append(values[name], attr(n, "value"))
+		}
+	}
+	for i := 0; i < len(change); i += 2 {
+		values[change[i]] = []string{change[i+1]}
+	}
+	if name := attr(pressed, "name"); name != "" {
+		values[name] = []string{attr(pressed, "value")}
+	}
+	for name, list := range values {
+		for _, v := range list {
+			fields = append(fields, name, v)
+		}
+	}
+	if action = attr(pressed, "formaction"); action == "" {
+		action = attr(form, "action")
+	}
+	return action, fields
 }
 
 // formOf returns the form of a button, nil if there is none.
