@@ -19,6 +19,7 @@ import (
 type barrier struct {
 	mu      sync.Mutex
 	running bool
+	sent    *shared // the read that is under way
 	next    *shared
 }
 
@@ -35,7 +36,7 @@ func (s *Store) confirm(ctx context.Context) (*commit, error) {
 	if err := s.refusal(); err != nil {
 		return nil, err
 	}
-	r := s.barrier.join(s.readCommits)
+	r := s.barrier.join(s.readCommits, s.opts.omit)
 	select {
 	case <-r.done:
 	case <-ctx.Done():
@@ -48,9 +49,12 @@ func (s *Store) confirm(ctx context.Context) (*commit, error) {
 }
 
 // join returns the next read, and starts run if it is not running.
-func (b *barrier) join(run func()) *shared {
+func (b *barrier) join(run func(), omit omissions) *shared {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if omit.next && b.running && b.sent != nil {
+		return b.sent
+	}
 	if b.next == nil {
 		b.next = &shared{done: make(chan struct{})}
 	}
@@ -66,7 +70,7 @@ func (s *Store) readCommits() {
 	for {
 		s.barrier.mu.Lock()
 		r := s.barrier.next
-		s.barrier.next = nil
+		s.barrier.next, s.barrier.sent = nil, r
 		if r == nil {
 			s.barrier.running = false
 			s.barrier.mu.Unlock()

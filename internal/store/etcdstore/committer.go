@@ -48,7 +48,7 @@ type committer struct {
 
 func newCommitter(s *Store) *committer {
 	c := &committer{s: s, took: 10 * time.Millisecond}
-	c.g.Few = 1
+	c.g.Few, c.g.MaxValue = 1, maxValue
 	c.g.Check = func(ctx context.Context) error {
 		if s.nearQuota.Load() && !store.MayUseReserve(ctx) {
 			return errNoSpace
@@ -116,7 +116,13 @@ func (c *committer) cycle() error {
 	c.take()
 	st := c.s.acquire()
 	defer st.release()
-	if st.head.Large != nil {
+	switch {
+	case st.copy.broken.Load():
+		if !c.s.changedWithin(st, c.s.opts.timing.patience) {
+			return engine.Unavailable(errors.New("the copy of etcd is being loaded"))
+		}
+		return nil
+	case st.head.Large != nil:
 		return c.settle(st)
 	}
 	limit := len(c.again) + len(c.todo)
@@ -138,7 +144,7 @@ func (c *committer) cycle() error {
 	case w.large():
 		c.retry()
 		return c.large(st)
-	case len(w.list) == 0:
+	case len(w.list) == 0 && !c.s.opts.omit.empty:
 		// What the functions have seen, and the errors that they return, must be
 		// true of etcd at some moment since they were called.
 		head, err := c.s.confirm(c.s.ctx)
@@ -149,7 +155,7 @@ func (c *committer) cycle() error {
 			c.retry()
 			return nil
 		}
-	default:
+	case len(w.list) > 0:
 		made, err := c.commit(st, c.successor(st), w, &c.g)
 		if err != nil {
 			return err
@@ -263,8 +269,12 @@ func (c *committer) commit(base *state, next *commit, w *writes, g *group.Group,
 // server was faster. The revision is 0 if it is not known.
 func (s *Store) transact(base *state, next *commit, raw []byte, ops []*pb.RequestOp) (made bool, revision int64, err error) {
 	id := s.opts.Server.ID
+	compare := []*pb.Compare{leaseIs(s.keys.server(id), s.registration.leaseID()), valueIs(s.keys.commit(), base.raw)}
+	if s.opts.omit.compare {
+		compare = compare[:1]
+	}
 	resp, err := s.client.txn(s.ctx, &pb.TxnRequest{
-		Compare: []*pb.Compare{valueIs(s.keys.commit(), base.raw), leaseIs(s.keys.server(id), s.registration.leaseID())},
+		Compare: compare,
 		Success: ops,
 		Failure: []*pb.RequestOp{get(s.keys.commit())},
 	})
@@ -300,10 +310,12 @@ func (s *Store) transact(base *state, next *commit, raw []byte, ops []*pb.Reques
 	if err := s.await(s.ctx, found); err != nil {
 		return false, 0, err
 	}
-	switch s.history.id(next.N) {
-	case next.ID:
+	switch id := s.history.id(next.N); {
+	case s.opts.omit.doubt:
+		return false, 0, nil
+	case id == next.ID:
 		return true, 0, nil
-	case "":
+	case id == "":
 		return false, 0, engine.Unavailable(errors.New("the history of etcd does not tell whether the change was made"))
 	}
 	return false, 0, nil
@@ -435,8 +447,8 @@ func (s *Store) changedWithin(st *state, d time.Duration) bool {
 		case <-changed:
 		case <-timer.C:
 			return s.newest.Load() != st
-		case <-s.ctx.Done():
-			return true
+		case <-s.closing:
+			return s.newest.Load() != st
 		}
 	}
 }

@@ -47,7 +47,7 @@ func unanswered(err error) bool {
 	case codes.ResourceExhausted:
 		return !isError(err, rpctypes.ErrGRPCNoSpace)
 	case codes.FailedPrecondition:
-		return isError(err, rpctypes.ErrGRPCNotLeader)
+		return isError(err, rpctypes.ErrGRPCNotLeader) || isError(err, rpctypes.ErrGRPCNotSupportedForLearner)
 	}
 	return false
 }

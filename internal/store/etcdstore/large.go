@@ -167,5 +167,10 @@ func (c *committer) stuck(st *state) (bool, error) {
 		if c.s.changedWithin(st, limit) {
 			return false, nil
 		}
+		select {
+		case <-c.s.closing:
+			return false, store.ErrClosed
+		default:
+		}
 	}
 }

@@ -18,7 +18,7 @@ func (s *Store) load(ctx context.Context) error {
 		if !errors.Is(err, errCompacted) {
 			return err
 		}
-		// The revision was compacted during the load.
+		// The revision was compacted during the load, or is not the newest.
 	}
 }
 
@@ -48,6 +48,11 @@ func (s *Store) loadOnce(ctx context.Context) error {
 	}
 	s.applying.Lock()
 	defer s.applying.Unlock()
+	if s.newest.Load() != known {
+		// A commit of this server was under way.
+		c.discard()
+		return errCompacted
+	}
 	s.wants = h.wants
 	s.publish(newState(c, h.commit, h.raw, h.revision, revs))
 	return nil

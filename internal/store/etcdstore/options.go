@@ -49,7 +49,19 @@ type Options struct {
 	// Default: 32 MiB.
 	CacheSize int64
 
-	timing timing // replaced by tests
+	// Tests set these.
+	timing timing
+	omit   omissions
+}
+
+// omissions are protections that a store does without, so that tests can show
+// what they are for.
+type omissions struct {
+	compare bool // of the commit key
+	empty   bool // confirming groups that change nothing
+	next    bool // a read of its own for a View that comes during another
+	doubt   bool // finding out about a change whose answer was lost
+	chunks  bool // showing a large change all at once
 }
 
 // Server describes a server to the others.

@@ -205,7 +205,7 @@ func (s *Store) outlives(value []byte, lease int64, seen *rival) error {
 		return nil
 	}
 	if time.Since(seen.since) > ttl+ttl/2 {
-		s.stop(engine.Unavailable(ErrDuplicateServer))
+		s.stop(ErrDuplicateServer)
 	}
 	return errRegistered
 }

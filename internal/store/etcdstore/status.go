@@ -272,8 +272,8 @@ func (s *Store) AcceptRestored(ctx context.Context) error {
 	if head.commit == nil {
 		return errors.New("there is no store in etcd: restore one first")
 	}
-	if s.refusal() == nil {
-		return errors.New("this server knows no newer state than the one in etcd")
+	if err := s.refusal(); !errors.Is(err, ErrRestored) && !errors.Is(err, errForeign) {
+		return errors.New("this server knows no other state than the one in etcd")
 	}
 	known := s.newest.Load().head
 	next := *head.commit

@@ -27,9 +27,11 @@ type Store struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	loops  sync.WaitGroup
-	users  users
-	queue  *group.Queue
-	reads  sync.Pool // of *engine.Reader
+
+	closing chan struct{} // closed when Close is called
+	users   users
+	queue   *group.Queue
+	reads   sync.Pool // of *engine.Reader
 
 	barrier      barrier
 	registration registration
@@ -62,6 +64,7 @@ func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 	s := &Store{
 		opts: opts, keys: keys{opts.Prefix}, log: opts.Logger,
 		queue:   group.NewQueue(),
+		closing: make(chan struct{}),
 		rewatch: make(chan struct{}, 1),
 		wants:   map[string]bool{},
 	}
@@ -96,7 +99,7 @@ func (s *Store) start(ctx context.Context) error {
 	head, err := s.readHead(ctx)
 	if err == nil && head.commit == nil {
 		if c != nil {
-			err = fmt.Errorf("%w: the prefix is empty", ErrRestored)
+			err = fmt.Errorf("%w: the prefix is empty (to begin anew, delete %s)", ErrRestored, s.opts.Dir)
 		} else if err = s.create(ctx); err == nil {
 			head, err = s.readHead(ctx)
 		}
@@ -195,6 +198,7 @@ func (s *Store) Close() error {
 	if !s.queue.Close() {
 		return store.ErrClosed
 	}
+	close(s.closing)
 	s.users.close()
 	s.committing.Wait()
 	s.cancel()
@@ -220,14 +224,19 @@ func (s *Store) acquire() *state {
 func (s *Store) publish(st *state) {
 	s.history.add(st.head)
 	old := s.newest.Swap(st)
-	next := make(chan struct{})
-	close(*s.changed.Swap(&next))
+	s.broadcast()
 	if old != nil {
 		if old.copy != st.copy {
 			old.copy.discard()
 		}
 		old.release()
 	}
+}
+
+// broadcast wakes everybody who waits for a newer state.
+func (s *Store) broadcast() {
+	next := make(chan struct{})
+	close(*s.changed.Swap(&next))
 }
 
 // checkRead gives the copy up if err shows that it is damaged.
@@ -248,8 +257,11 @@ func (s *Store) giveUp(c *localCopy, cause error) {
 
 // stop makes the store refuse all work until an operator acts.
 func (s *Store) stop(err error) {
+	err = engine.Unavailable(err)
 	if s.stopped.CompareAndSwap(nil, &err) {
-		s.log.Error("store: stopped", "error", err)
+		s.log.Error("store: refusing all work", "error", err)
+		s.watchAgain()
+		s.broadcast()
 	}
 }
 

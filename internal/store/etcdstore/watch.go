@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/engine"
 	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -16,28 +18,35 @@ import (
 var errReload = errors.New("the copy must be loaded again")
 
 // errForeign means that something other than Fluxkeep writes under the prefix.
-var errForeign = errors.New("something other than Fluxkeep has changed keys under the etcd prefix: check it, then run `fluxkeep cluster accept-restored`")
+var errForeign = fmt.Errorf("%w: something other than Fluxkeep has changed keys under the etcd prefix: check it, then run `fluxkeep cluster accept-restored`", store.ErrUnavailable)
 
 // watch keeps the copy up to date.
 func (s *Store) watch() {
 	for i := s.client.preferred.Load(); s.ctx.Err() == nil; i++ {
-		m := s.client.members[int(i)%len(s.client.members)]
-		err := s.watchAt(m)
-		switch {
-		case s.ctx.Err() != nil:
+		if s.refusal() != nil {
+			s.awaitAcceptance()
+			continue
+		}
+		err := s.watchAt(s.client.members[int(i)%len(s.client.members)])
+		if s.ctx.Err() != nil {
 			return
-		case errors.Is(err, errReload):
+		}
+		if errors.Is(err, errReload) {
 			s.log.Warn("store: loading the copy again", "reason", err)
 			err = s.load(s.ctx)
-			i--
 		}
-		if errors.Is(err, ErrRestored) || errors.Is(err, errForeign) || errors.Is(err, ErrNewerFormat) || errors.Is(err, ErrNotAStore) {
-			s.stop(engine.Unavailable(err))
-			s.awaitAcceptance()
-		} else if err != nil && s.sleep(20*time.Millisecond) != nil {
-			return
+		if fatal(err) {
+			s.stop(err)
+		} else if err != nil {
+			s.log.Debug("store: the watch has ended", "error", err)
+			_ = s.sleep(s.opts.timing.attempt / 20)
 		}
 	}
+}
+
+// fatal reports whether only an operator can deal with err.
+func fatal(err error) bool {
+	return slices.ContainsFunc([]error{ErrRestored, errForeign, ErrNewerFormat, ErrNotAStore}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // awaitAcceptance waits until an operator has accepted the state of etcd, and
@@ -220,9 +229,9 @@ func (s *Store) follow(ctx context.Context, cur *state, next *commit, raw []byte
 	defer batch.Close()
 	changed := group.TableSet{}
 	switch {
-	case cur.head.Large.moving():
+	case cur.head.Large.moving() && !s.opts.omit.chunks:
 		// The copy has had these records since the change was committed.
-	case len(records) != next.Events:
+	case len(records) != next.Events && !s.opts.omit.chunks && !s.opts.omit.compare:
 		return fmt.Errorf("%w: etcd reported %d of %d events of commit %d", errReload, len(records), next.Events, next.N)
 	default:
 		for _, e := range records {
@@ -242,7 +251,7 @@ func (s *Store) follow(ctx context.Context, cur *state, next *commit, raw []byte
 			}
 		}
 	}
-	if !cur.head.Large.moving() && next.Large.moving() {
+	if !cur.head.Large.moving() && next.Large.moving() && !s.opts.omit.chunks {
 		err := s.eachChunk(ctx, next.Large, revision, func(w *writes) error {
 			w.tables(&changed)
 			return w.fill(batch, cur.copy.db)

@@ -17,6 +17,7 @@ const (
 	// What one transaction of etcd may write. etcd accepts 1.5 MiB, and its
 	// apply loop does nothing else during a transaction.
 	maxBytes  = 1<<20 + 256<<10
+	maxValue  = maxBytes
 	maxWrites = 3000
 	maxEvents = 10_000
 

@@ -18,6 +18,9 @@ type Group struct {
 	// Few is the number of keys up to which a range is deleted key by key.
 	Few int
 
+	// MaxValue is the limit for the bytes of a key and its value. 0 is no limit.
+	MaxValue int
+
 	// Check, if not nil, is called after each function that has written. Its
 	// error fails the function.
 	Check func(ctx context.Context) error

@@ -129,7 +129,7 @@ func (t *Tx) Set(key, value []byte) error {
 	if len(key) == 0 {
 		return ErrEmptyKey
 	}
-	if t.g.Size()+len(key)+len(value) > maxChange {
+	if n := len(key) + len(value); t.g.Size()+n > maxChange || t.g.MaxValue > 0 && n > t.g.MaxValue {
 		return errTooLarge
 	}
 	t.g.Changed.Add(key[0])

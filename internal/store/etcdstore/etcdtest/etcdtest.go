@@ -77,9 +77,31 @@ func Start(tb testing.TB, o Options) *Cluster {
 
 // Endpoints returns the addresses of the members' proxies.
 func (c *Cluster) Endpoints() []string {
-	var all []string
+	var all Proxies
 	for _, m := range c.Members {
-		all = append(all, m.Endpoint())
+		all = append(all, m.Proxy)
+	}
+	return all.Endpoints()
+}
+
+// Proxies are proxies for each member, in order.
+type Proxies []*Proxy
+
+// Proxies returns proxies of their own for one client.
+func (c *Cluster) Proxies(tb testing.TB) Proxies {
+	tb.Helper()
+	var all Proxies
+	for _, m := range c.Members {
+		all = append(all, newProxy(tb, m.client))
+	}
+	return all
+}
+
+// Endpoints returns the addresses of the proxies.
+func (p Proxies) Endpoints() []string {
+	var all []string
+	for _, p := range p {
+		all = append(all, p.Endpoint())
 	}
 	return all
 }

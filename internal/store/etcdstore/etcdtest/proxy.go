@@ -17,9 +17,10 @@ type Proxy struct {
 	wake   *sync.Cond
 	conns  map[net.Conn]bool
 	cut    bool
-	lose   bool
-	hold   bool
+	lose   bool // replies
 	closed bool
+	holds  struct{ requests, replies bool }
+	held   int // transfers that wait
 }
 
 func newProxy(tb testing.TB, target string) *Proxy {
@@ -48,7 +49,19 @@ func (p *Proxy) Cut() { p.change(func() { p.cut = true; p.closeAll() }) }
 func (p *Proxy) LoseReplies() { p.change(func() { p.lose = true }) }
 
 // HoldRequests delays what is sent to the member until Mend.
-func (p *Proxy) HoldRequests() { p.change(func() { p.hold = true }) }
+func (p *Proxy) HoldRequests() { p.change(func() { p.holds.requests = true }) }
+
+// HoldReplies delays what the member sends until Mend.
+func (p *Proxy) HoldReplies() { p.change(func() { p.holds.replies = true }) }
+
+// AwaitHeld waits until something is held.
+func (p *Proxy) AwaitHeld() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.held == 0 && !p.closed {
+		p.wake.Wait()
+	}
+}
 
 // Mend ends all disturbances. Held requests are delivered; connections that have
 // lost something end.
@@ -57,7 +70,8 @@ func (p *Proxy) Mend() {
 		if p.lose {
 			p.closeAll()
 		}
-		p.cut, p.lose, p.hold = false, false, false
+		p.cut, p.lose = false, false
+		p.holds.requests, p.holds.replies = false, false
 	})
 }
 
@@ -101,8 +115,8 @@ func (p *Proxy) serve(client net.Conn) {
 	p.conns[client], p.conns[member] = true, true
 	p.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { p.pass(client, member, p.awaitHold) })
-	both.Go(func() { p.pass(member, client, p.losing) })
+	both.Go(func() { p.pass(client, member, &p.holds.requests, nil) })
+	both.Go(func() { p.pass(member, client, &p.holds.replies, &p.lose) })
 	both.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,36 +124,33 @@ func (p *Proxy) serve(client net.Conn) {
 	delete(p.conns, member)
 }
 
-// pass copies from one side to the other, except what drop says.
-func (p *Proxy) pass(from, to net.Conn, drop func() bool) {
+// pass copies from one side to the other, waits while *hold is set, and drops
+// what comes while *lose is set.
+func (p *Proxy) pass(from, to net.Conn, hold, lose *bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && !drop() {
+		if n > 0 && p.gate(hold, lose) {
 			if _, werr := to.Write(buf[:n]); werr != nil {
 				err = werr
 			}
 		}
 		if err != nil {
-			// A side whose other side is gone gets no more answers.
 			_, _ = from.Close(), to.Close()
 			return
 		}
 	}
 }
 
-func (p *Proxy) losing() bool {
+// gate waits while *hold is set, and reports whether the data goes on.
+func (p *Proxy) gate(hold, lose *bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lose
-}
-
-// awaitHold waits while requests are held.
-func (p *Proxy) awaitHold() (drop bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for p.hold && !p.closed {
+	for *hold && !p.closed {
+		p.held++
+		p.wake.Broadcast()
 		p.wake.Wait()
+		p.held--
 	}
-	return p.closed
+	return !p.closed && (lose == nil || !*lose)
 }

@@ -1,0 +1,454 @@
+//go:build unix
+
+package etcdstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// TestCreate starts two servers at once on an empty prefix: both must have the
+// records of one of them.
+func TestCreate(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	for range 5 {
+		prefix := newPrefix()
+		stores := make(chan *Store, 2)
+		for _, name := range []string{"a", "b"} {
+			o := options(t, c, prefix, name)
+			o.Create = func(tx store.Tx) error {
+				return errors.Join(tx.Set([]byte("keys"), []byte(name)), tx.Set([]byte("keys of "+name), []byte(name)))
+			}
+			go func() {
+				s, err := Open(context.Background(), o)
+				if err != nil {
+					t.Errorf("open: %v", err)
+				}
+				stores <- s
+			}()
+		}
+		a, b := <-stores, <-stores
+		if t.Failed() {
+			return
+		}
+		if x, y := valueOf(t, a, "keys"), valueOf(t, b, "keys"); x != y || x == "" {
+			t.Errorf("one server has %q, the other %q", x, y)
+		}
+		if n := count(t, a, ""); n != 2 {
+			t.Errorf("%d records, want 2", n)
+		}
+		must(t, errors.Join(a.Close(), b.Close()))
+	}
+}
+
+// putRaw writes a key to etcd, as another program would.
+func putRaw(t *testing.T, c *etcdtest.Cluster, key, value string) {
+	t.Helper()
+	o := options(t, c, "/", "x")
+	client, err := newClient(o)
+	must(t, err)
+	defer client.close()
+	_, err = client.txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{put([]byte(key), []byte(value))}})
+	must(t, err)
+}
+
+func TestForeignData(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	open := func(prefix string) error {
+		s, err := Open(t.Context(), options(t, c, prefix, "a"))
+		if err == nil {
+			err = s.Close()
+		}
+		return err
+	}
+	putRaw(t, c, "/other/x", "1")
+	if err := open("/other/"); !errors.Is(err, ErrNotAStore) {
+		t.Errorf("a prefix that contains something else: %v", err)
+	}
+	putRaw(t, c, "/text/c", "not a commit")
+	if err := open("/text/"); !errors.Is(err, ErrNotAStore) {
+		t.Errorf("a commit key that contains something else: %v", err)
+	}
+	putRaw(t, c, "/newer/c", `{"format":2}`)
+	if err := open("/newer/"); !errors.Is(err, ErrNewerFormat) {
+		t.Errorf("a newer format: %v", err)
+	}
+
+	s := mustOpen(t, options(t, c, newPrefix(), "a"))
+	must(t, appendTo(s, "k", "1"))
+	putRaw(t, c, s.opts.Prefix+"k/k", "foreign")
+	eventually(t, "the store stops", func() bool {
+		return errors.Is(s.View(t.Context(), func(store.Reader) error { return nil }), errForeign)
+	})
+}
+
+// TestDuplicate opens a second store with the same server ID.
+func TestDuplicate(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	o := options(t, c, newPrefix(), "a")
+	o.timing.lease = 3 * time.Second
+	a := mustOpen(t, o)
+	must(t, appendTo(a, "k", "1"))
+	o.Dir = t.TempDir()
+	clone := mustOpen(t, o)
+	eventually(t, "the clone stops", func() bool { return errors.Is(clone.refusal(), ErrDuplicateServer) })
+	must(t, appendTo(a, "k", "2"))
+}
+
+// TestLeaseLost ends a server's registration: it registers again, and its changes
+// go on.
+func TestLeaseLost(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a := mustOpen(t, options(t, c, newPrefix(), "a"))
+	must(t, appendTo(a, "k", "1"))
+	before := a.registration.incarnation()
+	a.revoke(t.Context(), a.registration.leaseID())
+	must(t, appendTo(a, "k", "2"))
+	if a.registration.incarnation() == before {
+		t.Error("a change was made without a registration")
+	}
+	if got := valueOf(t, a, "k"); got != "12" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestReopen opens a store again with its copy: one that is up to date, one that
+// is behind, one whose next commits were compacted, and a damaged one.
+func TestReopen(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	for _, test := range []struct {
+		name    string
+		away    func(t *testing.T, a Options, b *Store)
+		reloads bool
+	}{
+		{"up to date", func(*testing.T, Options, *Store) {}, false},
+		{"behind", func(t *testing.T, _ Options, b *Store) { must(t, appendTo(b, "k", "2")) }, false},
+		{"up to date and compacted", func(t *testing.T, _ Options, b *Store) { compactAll(t, b) }, false},
+		{"behind and compacted", func(t *testing.T, _ Options, b *Store) {
+			must(t, appendTo(b, "k", "2"))
+			compactAll(t, b)
+		}, true},
+		{"damaged", func(t *testing.T, a Options, _ *Store) {
+			entries, err := os.ReadDir(a.Dir)
+			must(t, err)
+			files, err := os.ReadDir(a.Dir + "/" + entries[0].Name())
+			must(t, err)
+			for _, f := range files {
+				must(t, os.WriteFile(a.Dir+"/"+entries[0].Name()+"/"+f.Name(), []byte("damaged"), 0o600))
+			}
+		}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			prefix := newPrefix()
+			o := options(t, c, prefix, "a")
+			a := mustOpen(t, o)
+			b := mustOpen(t, options(t, c, prefix, "b"))
+			must(t, appendTo(a, "k", "1"))
+			dir := a.newest.Load().copy.dir
+			must(t, a.Close())
+			test.away(t, o, b)
+			a = mustOpen(t, o)
+			if got, want := valueOf(t, a, "k"), valueOf(t, b, "k"); got != want || got == "" {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if got := a.newest.Load().copy.dir != dir; got != test.reloads {
+				t.Errorf("loaded again: %t", got)
+			}
+		})
+	}
+}
+
+func compactAll(t *testing.T, s *Store) {
+	t.Helper()
+	h, err := s.readHead(t.Context())
+	must(t, err)
+	must(t, s.client.call(t.Context(), func(ctx context.Context, m *member) error {
+		_, err := m.kv.Compact(ctx, &pb.CompactionRequest{Revision: h.revision, Physical: true})
+		return err
+	}))
+}
+
+// TestCompactedDuringLoad compacts the revision that a load reads.
+func TestCompactedDuringLoad(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a := mustOpen(t, options(t, c, newPrefix(), "a"))
+	must(t, appendTo(a, "k", "1"))
+	h, err := a.readHead(t.Context())
+	must(t, err)
+	must(t, appendTo(a, "k", "2"))
+	compactAll(t, a)
+	copied, err := newCopy(a.opts)
+	must(t, err)
+	defer copied.discard()
+	if err := a.fill(t.Context(), copied, h); !errors.Is(err, errCompacted) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestOtherStore opens a store with the copy of another one.
+func TestOtherStore(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	o := options(t, c, newPrefix(), "a")
+	a := mustOpen(t, o)
+	must(t, appendTo(a, "k", "1"))
+	must(t, a.Close())
+	from, to := a.keys.all()
+	client, err := newClient(o)
+	must(t, err)
+	defer client.close()
+	_, err = client.txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{remove(from, to)}})
+	must(t, err)
+	if _, err := Open(t.Context(), o); !errors.Is(err, ErrRestored) {
+		t.Errorf("an empty prefix: %v", err)
+	}
+	o2 := o
+	o2.Server.ID, o2.Dir = "b", t.TempDir()
+	mustOpen(t, o2)
+	if _, err := Open(t.Context(), o); !errors.Is(err, ErrOtherStore) {
+		t.Errorf("another store: %v", err)
+	}
+}
+
+// TestBarrier makes several Views of one request: only the first needs etcd.
+func TestBarrier(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, _, proxies := pair(t, c, func(o *Options) { o.timing.attempt, o.timing.patience = time.Second, 2*time.Second })
+	eventually(t, "a change", func() bool { return appendTo(a, "k", "1") == nil })
+	view := func(ctx context.Context) error { return a.View(ctx, func(store.Reader) error { return nil }) }
+	ctx, other := store.WithBarrier(t.Context()), store.WithBarrier(t.Context())
+	eventually(t, "a View", func() bool { return view(ctx) == nil })
+	proxies[0].Cut()
+	if err := view(ctx); err != nil {
+		t.Errorf("a second View of the request: %v", err)
+	}
+	for _, ctx := range []context.Context{t.Context(), other} {
+		if err := view(ctx); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("a View of another request: %v", err)
+		}
+	}
+	if err := appendTo(a, "k", "2"); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a change: %v", err)
+	}
+	proxies[0].Mend()
+	eventually(t, "Views again", func() bool { return view(t.Context()) == nil })
+}
+
+// TestStatus looks at the cluster, and checks that background work is taken over.
+func TestStatus(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	prefix := newPrefix()
+	open := func(name string) *Store {
+		o := options(t, c, prefix, name)
+		o.timing.report = 200 * time.Millisecond
+		return mustOpen(t, o)
+	}
+	a := open("a")
+	eventually(t, "a is elected", a.Elected)
+	b := open("b")
+	must(t, appendTo(b, "k", "1"))
+	c.Members[2].Kill()
+	var st *Status
+	eventually(t, "two servers report", func() bool {
+		var err error
+		st, err = b.Status(t.Context())
+		return err == nil && len(st.Servers) == 2 && st.Servers[0].Reported && st.Servers[1].Reported
+	})
+	if !st.Servers[0].Elected || st.Servers[0].Name != "a" || st.Servers[1].Elected {
+		t.Errorf("servers %+v", st.Servers)
+	}
+	leaders, failed := 0, 0
+	for _, m := range st.Members {
+		if m.Leader {
+			leaders++
+		}
+		if m.Err != nil {
+			failed++
+		} else if m.Version == "" || m.DBSize == 0 || m.Quota == 0 || m.Name == "" {
+			t.Errorf("member %+v", m)
+		}
+	}
+	if leaders != 1 || failed != 1 {
+		t.Errorf("%d leaders, %d failed, members %+v", leaders, failed, st.Members)
+	}
+	if a.Elected() && b.Elected() {
+		t.Error("both servers are elected")
+	}
+	must(t, a.Close())
+	eventually(t, "b is elected", b.Elected)
+	before := b.samples.before(time.Now())
+	must(t, b.Compact(t.Context(), time.Now()))
+	if before == 0 {
+		t.Error("no revision is known to compact to")
+	}
+}
+
+// TestNoSpace fills etcd up to its quota: reads go on, also on a server that
+// starts, and deleting works when there is room again.
+func TestNoSpace(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=8388608"}})
+	o := options(t, c, newPrefix(), "a")
+	o.timing.report = 50 * time.Millisecond
+	a := mustOpen(t, o)
+	must(t, appendTo(a, "k", "1"))
+	var err error
+	for i := 0; err == nil && i < 1000; i++ {
+		err = a.Update(t.Context(), func(tx store.Tx) error { return tx.Set(fmt.Appendf(nil, "f%d", i%10), make([]byte, 256<<10)) })
+	}
+	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "quota") {
+		t.Fatalf("a full etcd: %v", err)
+	}
+	if got := valueOf(t, a, "k"); got != "1" {
+		t.Errorf("a View: %q", got)
+	}
+	// Changes that may use the reserve fill it up.
+	ctx := store.WithReserve(t.Context())
+	err = nil
+	for i := 0; err == nil && i < 1000; i++ {
+		err = a.Update(ctx, func(tx store.Tx) error { return tx.Set(fmt.Appendf(nil, "f%d", i%10), make([]byte, 256<<10)) })
+	}
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("an etcd without any space: %v", err)
+	}
+	ob := options(t, c, o.Prefix, "b")
+	ob.timing.patience = 5 * time.Second
+	b := mustOpen(t, ob)
+	if got := valueOf(t, b, "k"); got != "1" {
+		t.Errorf("a View on a server without a registration: %q", got)
+	}
+	if err := appendTo(b, "k", "2"); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a change: %v", err)
+	}
+	compactAll(t, a)
+	must(t, a.client.call(t.Context(), func(ctx context.Context, m *member) error {
+		_, err := m.maintenance.Defragment(ctx, &pb.DefragmentRequest{})
+		return err
+	}))
+	must(t, a.client.call(t.Context(), func(ctx context.Context, m *member) error {
+		active, err := m.maintenance.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_GET})
+		for _, alarm := range active.GetAlarms() {
+			_, err2 := m.maintenance.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, MemberID: alarm.MemberID, Alarm: alarm.Alarm})
+			err = errors.Join(err, err2)
+		}
+		return err
+	}))
+	for _, s := range []*Store{a, b} {
+		eventually(t, "changes work again", func() bool { return appendTo(s, "k", "3") == nil })
+	}
+}
+
+// TestPassword uses an etcd with users.
+func TestPassword(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	o := options(t, c, newPrefix(), "a")
+	client, err := newClient(o)
+	must(t, err)
+	defer client.close()
+	must(t, client.call(t.Context(), func(ctx context.Context, m *member) error {
+		_, err1 := m.auth.UserAdd(ctx, &pb.AuthUserAddRequest{Name: "root", Password: "secret"})
+		_, err2 := m.auth.UserGrantRole(ctx, &pb.AuthUserGrantRoleRequest{User: "root", Role: "root"})
+		_, err3 := m.auth.AuthEnable(ctx, &pb.AuthEnableRequest{})
+		return errors.Join(err1, err2, err3)
+	}))
+	for _, login := range [][2]string{{"", ""}, {"root", "wrong"}, {"nobody", "secret"}} {
+		wrong := o
+		wrong.Username, wrong.Password = login[0], login[1]
+		if _, err := Open(t.Context(), wrong); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("login as %q: %v", login, err)
+		}
+	}
+	o.Username, o.Password = "root", "secret"
+	o.timing.attempt = time.Second
+	a := mustOpen(t, o)
+	must(t, appendTo(a, "k", "1"))
+	c.Members[0].Kill() // with its tokens
+	c.Members[0].Restart()
+	eventually(t, "changes", func() bool { return appendTo(a, "k", "2") == nil })
+	b := o
+	b.Server.ID, b.Dir = "b", t.TempDir()
+	other := mustOpen(t, b)
+	must(t, appendTo(other, "k", "3"))
+	eventually(t, "the watch goes on", func() bool { return strings.HasSuffix(valueOf(t, a, "k"), "3") })
+}
+
+func TestVersions(t *testing.T) {
+	for version, want := range map[string]bool{
+		"3.4.45": false, "3.5.0": false, "3.5.27": false, "3.5.28": true, "3.5.33": true, "3.6.0": false, "3.6.8": false, "3.6.9": true,
+		"3.6.14": true, "3.7.0": true, "3.7.0-rc.0": true, "3.8.0-alpha.0": true, "4.0.0": true, "2.3.8": false, "unknown": true,
+	} {
+		if got := recent(version); got != want {
+			t.Errorf("%s: %t", version, got)
+		}
+	}
+}
+
+// TestPages reads ranges with several distributions of keys, page by page.
+func TestPages(t *testing.T) {
+	const prefix = "/p/k/"
+	key := func(n uint64) string { return prefix + string(binary.BigEndian.AppendUint64([]byte("s"), n)) }
+	sets := map[string][]string{"empty": nil, "one": {prefix + "x"}, "first": {prefix}}
+	for i := range uint64(30_000) {
+		sets["hashes"] = append(sets["hashes"], key(i*0x9e3779b97f4a7c15))
+		sets["counters"] = append(sets["counters"], key(i))
+		sets["same 8 bytes"] = append(sets["same 8 bytes"], fmt.Sprintf("%ssamesame%06d", prefix, i))
+	}
+	sets["last"] = []string{prefix + "\xff\xff\xff\xff\xff\xff\xff\xff\xff", prefix + "\x00"}
+	for name, keys := range sets {
+		t.Run(name, func(t *testing.T) {
+			slices.Sort(keys)
+			var got []string
+			requests, counted := 0, 0
+			p := pages{next: []byte(prefix), end: []byte("/p/k0"), prefix: len(prefix)}
+			for ; !p.done(); requests++ {
+				r := p.request(1)
+				from, _ := slices.BinarySearch(keys, string(r.Key))
+				to, _ := slices.BinarySearch(keys, string(r.RangeEnd))
+				resp := &pb.RangeResponse{Count: int64(to - from), More: to-from > int(r.Limit)}
+				counted += to - from
+				for _, k := range keys[from:min(to, from+int(r.Limit))] {
+					resp.Kvs = append(resp.Kvs, &mvccpb.KeyValue{Key: []byte(k)})
+					got = append(got, k)
+				}
+				p.got(resp)
+			}
+			if !slices.Equal(got, keys) {
+				t.Errorf("%d keys, want %d", len(got), len(keys))
+			}
+			if requests > 200 || name == "hashes" && counted > 3*len(keys) {
+				t.Errorf("%d requests, and %d keys were counted", requests, counted)
+			}
+		})
+	}
+}
+
+// TestWrites checks the encoding of chunks.
+func TestWrites(t *testing.T) {
+	w := new(writes)
+	w.add(write{kind: setKey, key: []byte("a"), value: []byte("1")})
+	w.add(write{kind: deleteKey, key: []byte("b")})
+	w.add(write{kind: deleteRange, key: nil, value: nil})
+	w.add(write{kind: deleteRange, key: []byte("c"), value: []byte("d")})
+	b := w.encode()
+	got, err := decodeWrites(b)
+	must(t, err)
+	if !bytes.Equal(got.encode(), b) || len(got.list) != len(w.list) {
+		t.Errorf("got %v, want %v", got.list, w.list)
+	}
+	for n := range b {
+		if _, err := decodeWrites(b[:n]); err == nil && n != 0 && n != 5 && n != 9 && n != 12 {
+			t.Errorf("accepted the first %d bytes", n)
+		}
+	}
+}

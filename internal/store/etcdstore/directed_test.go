@@ -1,0 +1,494 @@
+//go:build unix
+
+package etcdstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
+	"github.com/fluxkeep/fluxkeep/internal/store/group"
+	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// pair opens two stores on one prefix, with proxies of their own.
+func pair(t *testing.T, c *etcdtest.Cluster, change func(*Options)) (a, b *Store, proxies etcdtest.Proxies) {
+	t.Helper()
+	prefix := newPrefix()
+	open := func(name string, p etcdtest.Proxies) *Store {
+		o := options(t, c, prefix, name)
+		o.Endpoints = p.Endpoints()
+		if change != nil {
+			change(&o)
+		}
+		return mustOpen(t, o)
+	}
+	proxies = c.Proxies(t)
+	return open("a", proxies), open("b", c.Proxies(t)), proxies
+}
+
+func appendTo(s store.Store, key, more string) error {
+	return s.Update(context.Background(), func(tx store.Tx) error {
+		v, err := tx.Get([]byte(key))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return tx.Set([]byte(key), append(bytes.Clone(v), more...))
+	})
+}
+
+func valueOf(t *testing.T, s store.Store, key string) string {
+	t.Helper()
+	var value string
+	storetest.MustView(t, s, func(r store.Reader) error {
+		v, err := r.Get([]byte(key))
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		value = string(v)
+		return err
+	})
+	return value
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for something that happens soon, or never.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// TestLostReply loses the reply to a change, on top of which another server makes
+// one before the request is sent again: the change must be made once.
+func TestLostReply(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, b, proxies := pair(t, c, func(o *Options) { o.timing.attempt = time.Second })
+	must(t, appendTo(a, "k", "1"))
+	proxies[0].LoseReplies()
+	done := make(chan error, 1)
+	go func() { done <- appendTo(a, "k", "2") }()
+	eventually(t, "the change arrives", func() bool { return valueOf(t, b, "k") == "12" })
+	must(t, appendTo(b, "k", "3"))
+	proxies[0].Mend()
+	must(t, <-done)
+	if got := valueOf(t, a, "k"); got != "123" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestHeldRequest delivers a change to etcd after its caller was told that it may
+// have failed, and another server has made one.
+func TestHeldRequest(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, b, proxies := pair(t, c, func(o *Options) {
+		o.timing.attempt, o.timing.patience = 300*time.Millisecond, time.Second
+	})
+	eventually(t, "a change", func() bool { return appendTo(a, "k", "1") == nil })
+	before := valueOf(t, b, "k")
+	proxies[0].HoldRequests()
+	if err := appendTo(a, "k", "never"); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("a change that is held: %v", err)
+	}
+	eventually(t, "a change by the other", func() bool { return appendTo(b, "k", "2") == nil })
+	proxies[0].Mend()
+	eventually(t, "a change", func() bool { return appendTo(a, "k", "3") == nil })
+	got := valueOf(t, b, "k")
+	if strings.Contains(got, "never") || !strings.HasPrefix(got, before+"2") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// viewDuringHeldRead begins a View while the answer to an earlier View's read is
+// on its way, and another server has made a change since. It returns what the
+// second View sees.
+func viewDuringHeldRead(t *testing.T, a, b *Store, proxies etcdtest.Proxies) string {
+	proxies[0].HoldReplies()
+	first := make(chan string, 1)
+	go func() { first <- valueOf(t, a, "k") }()
+	proxies[0].AwaitHeld()
+	must(t, appendTo(b, "k", "2"))
+	second := make(chan string, 1)
+	a.applying.Lock() // the copy stays as it is
+	go func() { second <- valueOf(t, a, "k") }()
+	time.Sleep(50 * time.Millisecond) // only the omission depends on it
+	proxies[0].Mend()
+	<-first
+	select {
+	case got := <-second:
+		a.applying.Unlock()
+		return got
+	case <-time.After(200 * time.Millisecond):
+		a.applying.Unlock()
+		return <-second
+	}
+}
+
+func TestViewDuringHeldRead(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	for _, omit := range []bool{false, true} {
+		t.Run(fmt.Sprintf("omit=%t", omit), func(t *testing.T) {
+			a, b, proxies := pair(t, c, func(o *Options) { o.omit.next = omit })
+			must(t, appendTo(a, "k", "1"))
+			must(t, appendTo(b, "other", "1"))
+			valueOf(t, a, "k")
+			got := viewDuringHeldRead(t, a, b, proxies)
+			if (got == "12") == omit {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// TestErrorFromStaleCopy calls Update with a function that fails because of a
+// state that another server has changed.
+func TestErrorFromStaleCopy(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	taken := errors.New("taken")
+	for _, omit := range []bool{false, true} {
+		t.Run(fmt.Sprintf("omit=%t", omit), func(t *testing.T) {
+			a, b, _ := pair(t, c, func(o *Options) { o.omit.empty = omit })
+			must(t, appendTo(a, "name", "x"))
+			valueOf(t, b, "name")
+			a.applying.Lock() // the copy stays as it is
+			must(t, b.Update(t.Context(), func(tx store.Tx) error { return tx.Delete([]byte("name")) }))
+			ran := make(chan bool, 100)
+			done := make(chan error, 1)
+			go func() {
+				done <- a.Update(context.Background(), func(tx store.Tx) error {
+					ran <- true
+					if _, err := tx.Get([]byte("name")); err == nil {
+						return taken
+					}
+					return nil
+				})
+			}()
+			// The turns are up to the committer, and need the lock too.
+			select {
+			case <-ran:
+			case <-time.After(time.Minute):
+			}
+			if omit {
+				if err := <-done; !errors.Is(err, taken) {
+					t.Errorf("got %v", err)
+				}
+				a.applying.Unlock()
+				return
+			}
+			a.applying.Unlock()
+			if err := <-done; err != nil {
+				t.Errorf("got %v for a name that was free", err)
+			}
+		})
+	}
+}
+
+// TestRestored puts an older state of etcd back, in which another server goes on
+// until the state looks newer than the lost one.
+func TestRestored(t *testing.T) {
+	for _, overtaken := range []bool{false, true} {
+		t.Run(fmt.Sprintf("overtaken=%t", overtaken), func(t *testing.T) {
+			c := etcdtest.Start(t, etcdtest.Options{})
+			m := c.Members[0]
+			oa := options(t, c, newPrefix(), "a")
+			proxies := c.Proxies(t)
+			oa.Endpoints = proxies.Endpoints()
+			oa.timing.attempt, oa.timing.patience = time.Second, 20*time.Second
+			a := mustOpen(t, oa)
+			must(t, appendTo(a, "k", "1"))
+			m.Kill()
+			saved := filepath.Join(t.TempDir(), "saved")
+			must(t, os.CopyFS(saved, os.DirFS(m.Dir())))
+			m.Restart()
+			eventually(t, "changes again", func() bool { return appendTo(a, "k", "2") == nil })
+			must(t, appendTo(a, "lost", "x"))
+			proxies[0].Cut()
+			m.Kill()
+			must(t, os.RemoveAll(m.Dir()))
+			must(t, os.CopyFS(m.Dir(), os.DirFS(saved)))
+			m.Restart()
+			ob := options(t, c, oa.Prefix, "b")
+			var b *Store
+			if overtaken {
+				b = mustOpen(t, ob)
+				for range 10 {
+					must(t, appendTo(b, "new", "y"))
+				}
+			}
+			proxies[0].Mend()
+			var err error
+			eventually(t, "the store stops", func() bool {
+				err = a.View(t.Context(), func(r store.Reader) error { return nil })
+				return errors.Is(err, ErrRestored)
+			})
+			if err := appendTo(a, "k", "never"); !errors.Is(err, ErrRestored) || !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("a change: %v", err)
+			}
+			// A restart does not help.
+			must(t, a.Close())
+			a = mustOpen(t, oa)
+			if err := a.View(t.Context(), func(store.Reader) error { return nil }); !errors.Is(err, ErrRestored) && !overtaken {
+				t.Errorf("a View after a restart: %v", err)
+			}
+			eventually(t, "the store stops again", func() bool { return errors.Is(a.refusal(), ErrRestored) })
+			must(t, a.AcceptRestored(t.Context()))
+			if got := valueOf(t, a, "lost"); got != "" {
+				t.Errorf("a lost record is still there: %q", got)
+			}
+			must(t, appendTo(a, "k", "3"))
+			if b == nil {
+				b = mustOpen(t, ob)
+			}
+			if got := valueOf(t, b, "k"); got != "13" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// fill writes n keys of 300 bytes each below a prefix.
+func fill(tx store.Tx, prefix string, n int) error {
+	for i := range n {
+		if err := tx.Set(fmt.Appendf(nil, "%s%06d", prefix, i), bytes.Repeat([]byte("v"), 300)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func count(t *testing.T, s store.Store, prefix string) (n int) {
+	t.Helper()
+	storetest.MustView(t, s, func(r store.Reader) error {
+		n = 0
+		return r.Scan([]byte(prefix), store.PrefixEnd([]byte(prefix)), func(_, _ []byte) (bool, error) { n++; return true, nil })
+	})
+	return n
+}
+
+// TestLargeChange makes a change that does not fit into a transaction, and looks
+// at it through servers that see the chunks only, or that start meanwhile.
+func TestLargeChange(t *testing.T) {
+	const n = 8000
+	c := etcdtest.Start(t, etcdtest.Options{})
+	hold := func(o *Options) { o.timing.lock, o.timing.help = time.Hour, time.Hour }
+	a, b, _ := pair(t, c, hold)
+	must(t, a.Update(t.Context(), func(tx store.Tx) error { return fill(tx, "old/", 100) }))
+	done := make(chan error, 1)
+	go func() {
+		done <- a.Update(context.Background(), func(tx store.Tx) error {
+			if err := tx.DeleteRange([]byte("old/"), []byte("old0")); err != nil {
+				return err
+			}
+			if err := tx.Set([]byte("old/kept"), []byte("v")); err != nil {
+				return err
+			}
+			return fill(tx, "new/", n)
+		})
+	}()
+	look := func(s store.Store, what string) {
+		t.Helper()
+		if got := count(t, s, "new/"); got != n {
+			t.Errorf("%s: %d new records, want %d", what, got, n)
+		}
+		if got := count(t, s, "old/"); got != 1 {
+			t.Errorf("%s: %d old records, want 1", what, got)
+		}
+	}
+	// The lock has come; without it, nothing shows that the change has begun.
+	eventually(t, "the change is committed", func() bool {
+		st := b.newest.Load()
+		if !st.head.Large.moving() {
+			if got := count(t, b, "new/"); got != 0 && got != n {
+				t.Errorf("%d new records before the change is committed", got)
+			}
+			return count(t, b, "new/") == n
+		}
+		return true
+	})
+	look(b, "another server")
+	o := options(t, c, b.opts.Prefix, "c")
+	hold(&o)
+	look(mustOpen(t, o), "a server that starts meanwhile")
+	must(t, <-done)
+	look(a, "the server that made it")
+	eventually(t, "all chunks are moved", func() bool { return b.newest.Load().head.Large == nil })
+	o = options(t, c, b.opts.Prefix, "d")
+	d := mustOpen(t, o)
+	look(d, "a server that starts later")
+	from, to := d.keys.allChunks()
+	resp, err := d.client.rangeOf(t.Context(), &pb.RangeRequest{Key: from, RangeEnd: to, CountOnly: true})
+	must(t, err)
+	if resp.Count != 0 {
+		t.Errorf("%d chunks are left", resp.Count)
+	}
+	must(t, appendTo(d, "k", "1"))
+}
+
+// TestChunks looks at a large change right after it was made, through another
+// server, with and without showing all of it at once.
+func TestChunks(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	for _, omit := range []bool{false, true} {
+		t.Run(fmt.Sprintf("omit=%t", omit), func(t *testing.T) {
+			o := options(t, c, newPrefix(), "a")
+			o.timing.lock, o.timing.help, o.omit.chunks = time.Hour, time.Hour, omit
+			a := mustOpen(t, o)
+			o.Server.ID, o.Dir = "b", t.TempDir()
+			b := mustOpen(t, o)
+			half(t, a, 0)
+			if got := count(t, b, "new/"); (got == 8000) == omit {
+				t.Errorf("%d records", got)
+			}
+		})
+	}
+}
+
+// half makes a large change and stops at a step: after the lock, or after a
+// number of moves. It does what the committer of s would do.
+func half(t *testing.T, s *Store, moves int) {
+	t.Helper()
+	must(t, s.awaitRegistration())
+	c := newCommitter(s)
+	st := s.acquire()
+	defer st.release()
+	lock := c.successor(st)
+	lock.Large = &large{ID: "half"}
+	// The store's own committer must not continue it.
+	lock.By = "dead"
+	if made, err := c.commit(st, lock, nil, nil); err != nil || !made {
+		t.Fatalf("lock: %t, %v", made, err)
+	}
+	if moves < 0 {
+		return
+	}
+	locked := s.acquire()
+	defer locked.release()
+	var g group.Group
+	must(t, g.Write(t.Context(), func(tx store.Tx) error { return fill(tx, "new/", 8000) }, locked.reader()))
+	w, err := collect(&g, locked.reader())
+	must(t, err)
+	parts := w.chunks()
+	for i, part := range parts {
+		if ok, err := c.upload(locked, i, part); err != nil || !ok {
+			t.Fatalf("upload: %t, %v", ok, err)
+		}
+	}
+	next := c.successor(locked)
+	next.By = "dead"
+	next.Large = &large{ID: "half", Chunks: len(parts)}
+	if made, err := c.commit(locked, next, nil, &g); err != nil || !made {
+		t.Fatalf("commit: %t, %v", made, err)
+	}
+	for range moves {
+		st := s.acquire()
+		must(t, c.move(st))
+		st.release()
+	}
+}
+
+// TestDeadLargeChange lets a server die in the middle of a large change: the
+// others go on, with all of it or nothing.
+func TestDeadLargeChange(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	for _, test := range []struct {
+		name  string
+		moves int
+		want  int
+	}{{"locked", -1, 0}, {"committed", 0, 8000}, {"moved in part", 1, 8000}} {
+		t.Run(test.name, func(t *testing.T) {
+			o := options(t, c, newPrefix(), "a")
+			o.timing.lock = time.Second
+			a := mustOpen(t, o)
+			half(t, a, test.moves)
+			o.Server.ID, o.Dir = "b", t.TempDir()
+			b := mustOpen(t, o)
+			if got := count(t, b, "new/"); got != test.want {
+				t.Errorf("%d records, want %d", got, test.want)
+			}
+			must(t, appendTo(b, "k", "1"))
+			if got := count(t, a, "new/"); got != test.want {
+				t.Errorf("%d records at the other, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+// TestLateMover repeats a step of a large change that was made already, after the
+// records were changed.
+func TestLateMover(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	o := options(t, c, newPrefix(), "a")
+	o.timing.lock, o.timing.help = time.Hour, time.Hour
+	a := mustOpen(t, o)
+	half(t, a, 0)
+	late := a.acquire()
+	defer late.release()
+	w, err := a.chunk(t.Context(), late.head.Large, 0, 0)
+	must(t, err)
+	o.Server.ID, o.Dir, o.timing = "b", t.TempDir(), patient
+	b := mustOpen(t, o)
+	must(t, b.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteRange([]byte("new/"), []byte("new0")) }))
+	co := newCommitter(a)
+	made, err := co.commit(late, co.successor(late), w, nil)
+	if err != nil || made {
+		t.Errorf("a late move: %t, %v", made, err)
+	}
+	if got := count(t, b, "new/"); got != 0 {
+		t.Errorf("%d deleted records are back", got)
+	}
+}
+
+// TestSizes makes changes around the limits of one transaction.
+func TestSizes(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, b, _ := pair(t, c, nil)
+	for _, n := range []int{nested, nested + 1, 126, 127, 128, 129, maxWrites, maxWrites + 1} {
+		must(t, a.Update(t.Context(), func(tx store.Tx) error { return fill(tx, fmt.Sprintf("n%d/", n), n) }))
+		if got := count(t, b, fmt.Sprintf("n%d/", n)); got != n {
+			t.Errorf("%d of %d records", got, n)
+		}
+		// Deleting a range around records that are set.
+		must(t, a.Update(t.Context(), func(tx store.Tx) error {
+			if err := tx.DeleteRange(fmt.Appendf(nil, "n%d/", n), fmt.Appendf(nil, "n%d0", n)); err != nil {
+				return err
+			}
+			return tx.Set(fmt.Appendf(nil, "n%d/%06d", n, n/2), []byte("kept"))
+		}))
+		if got := count(t, b, fmt.Sprintf("n%d/", n)); got != 1 {
+			t.Errorf("%d records left of %d, want 1", got, n)
+		}
+	}
+	for _, size := range []int{1 << 20, maxBytes - 1000} {
+		must(t, a.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("big"), make([]byte, size)) }))
+		if got := valueOf(t, b, "big"); len(got) != size {
+			t.Errorf("%d of %d bytes", len(got), size)
+		}
+	}
+	if err := a.Update(t.Context(), func(tx store.Tx) error { return tx.Set([]byte("big"), make([]byte, 2<<20)) }); err == nil || errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a value of 2 MiB: %v", err)
+	}
+	must(t, a.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(tx.Set([]byte("big1"), make([]byte, 1<<20)), tx.Set([]byte("big2"), make([]byte, 1<<20)))
+	}))
+	if got := count(t, b, "big"); got != 3 {
+		t.Errorf("%d big records", got)
+	}
+}

@@ -1,0 +1,270 @@
+//go:build unix
+
+package etcdstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
+	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
+)
+
+// anyOf is a store that makes each call on any one of several stores that share
+// their data: together, they must behave like one. It pauses before each call, so
+// that a history lasts long enough for several faults.
+type anyOf []*Store
+
+func (a anyOf) pick() *Store { return a[rand.IntN(len(a))] }
+
+func pause() { time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond) }
+
+func (a anyOf) View(ctx context.Context, fn func(store.Reader) error) error {
+	pause()
+	return a.pick().View(ctx, fn)
+}
+
+func (a anyOf) Update(ctx context.Context, fn func(store.Tx) error) error {
+	pause()
+	return a.pick().Update(ctx, fn)
+}
+
+func (a anyOf) Exclusive() bool         { return false }
+func (a anyOf) Revision(...byte) uint64 { return 0 }
+func (a anyOf) Close() error            { return nil }
+
+// A scene is three stores on a cluster, whose connections and members can be
+// disturbed.
+type scene struct {
+	cluster *etcdtest.Cluster
+	proxies []etcdtest.Proxies // of each store
+	stores  anyOf
+	rng     *rand.Rand
+}
+
+// A fault disturbs a scene for a while.
+type fault struct {
+	name string
+	// begin returns how to end the fault.
+	begin func(s *scene) (end func())
+}
+
+func (s *scene) member() *etcdtest.Member {
+	return s.cluster.Members[s.rng.IntN(len(s.cluster.Members))]
+}
+
+func (s *scene) proxy() *etcdtest.Proxy {
+	proxies := s.proxies[s.rng.IntN(len(s.proxies))]
+	return proxies[s.rng.IntN(len(proxies))]
+}
+
+var faults = []fault{
+	{"no fault", func(*scene) func() { return func() {} }},
+	{"member killed", func(s *scene) func() { m := s.member(); m.Kill(); return m.Restart }},
+	{"member paused", func(s *scene) func() { m := s.member(); m.Pause(); return m.Resume }},
+	{"connection cut", func(s *scene) func() { p := s.proxy(); p.Cut(); return p.Mend }},
+	{"requests held", func(s *scene) func() { p := s.proxy(); p.HoldRequests(); return p.Mend }},
+	{"replies lost", func(s *scene) func() { p := s.proxy(); p.LoseReplies(); return p.Mend }},
+	{"server cut off", func(s *scene) func() {
+		proxies := s.proxies[s.rng.IntN(len(s.proxies))]
+		for _, p := range proxies {
+			p.Cut()
+		}
+		return func() {
+			for _, p := range proxies {
+				p.Mend()
+			}
+		}
+	}},
+	{"history compacted", func(s *scene) func() {
+		st := s.stores.pick()
+		st.samples.add(sample{time.Now(), st.newest.Load().revision})
+		_ = st.Compact(context.Background(), time.Now())
+		return func() {}
+	}},
+	{"large change", func(s *scene) func() {
+		_ = s.stores.pick().Update(context.Background(), func(tx store.Tx) error {
+			for i := range maxWrites + 1 {
+				if err := tx.Set(fmt.Appendf(nil, "many/%05d", i), []byte("x")); err != nil {
+					return err
+				}
+			}
+			// Among the others, a key that the operations use, unchanged.
+			v, err := tx.Get([]byte("lin/1"))
+			if err != nil {
+				return nil
+			}
+			return tx.Set([]byte("lin/1"), v)
+		})
+		return func() {}
+	}},
+	{"copy lost", func(s *scene) func() {
+		st := s.stores.pick()
+		st.giveUp(st.newest.Load().copy, fmt.Errorf("test"))
+		return func() {}
+	}},
+}
+
+// quick are time limits that a few seconds of faults exceed.
+var quick = func() timing {
+	t := defaultTiming
+	t.attempt, t.patience, t.behind, t.lock = 300*time.Millisecond, 3*time.Second, 300*time.Millisecond, 2*time.Second
+	return t
+}()
+
+func newScene(t *testing.T, c *etcdtest.Cluster, omit omissions) *scene {
+	s := &scene{cluster: c, rng: rand.New(rand.NewPCG(rand.Uint64(), 0))}
+	prefix := newPrefix()
+	for i := range 3 {
+		o := options(t, c, prefix, fmt.Sprintf("s%d", i))
+		proxies := c.Proxies(t)
+		// Each store prefers another member.
+		o.Endpoints = append(proxies.Endpoints()[i:], proxies.Endpoints()[:i]...)
+		o.timing, o.omit = quick, omit
+		s.proxies = append(s.proxies, proxies)
+		s.stores = append(s.stores, mustOpen(t, o))
+	}
+	return s
+}
+
+// play disturbs the scene with faults until stop is closed.
+func (s *scene) play(faults []fault, stop <-chan struct{}) {
+	wait := func() bool {
+		select {
+		case <-stop:
+			return false
+		case <-time.After(time.Duration(50+s.rng.IntN(800)) * time.Millisecond):
+			return true
+		}
+	}
+	for wait() {
+		end := faults[s.rng.IntN(len(faults))].begin(s)
+		wait()
+		end()
+	}
+}
+
+// checkHistory checks one history with the given faults.
+func checkHistory(t *testing.T, c *etcdtest.Cluster, faults ...fault) {
+	s := newScene(t, c, omissions{})
+	s.perform(t, faults...)
+	s.checkCopies(t)
+}
+
+// perform checks a history while the scene is disturbed. It reports to tb.
+func (s *scene) perform(tb testing.TB, faults ...fault) {
+	stop := make(chan struct{})
+	var playing sync.WaitGroup
+	playing.Go(func() { s.play(faults, stop) })
+	storetest.CheckLinearizable(tb, s.stores, 8, 60)
+	close(stop)
+	playing.Wait()
+}
+
+// checkCopies checks that all stores agree in the end.
+func (s *scene) checkCopies(t *testing.T) {
+	t.Helper()
+	var first []storetest.Pair
+	for i, st := range s.stores {
+		var all []storetest.Pair
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			err := st.View(t.Context(), func(r store.Reader) error {
+				all = nil
+				return r.Scan(nil, nil, func(k, v []byte) (bool, error) {
+					all = append(all, storetest.Pair{Key: string(k), Value: string(v)})
+					return true, nil
+				})
+			})
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("store %d does not recover: %v", i, err)
+			}
+		}
+		if i == 0 {
+			first = all
+		} else if !slices.Equal(all, first) {
+			t.Errorf("store %d has %d records, and store 0 has %d", i, len(all), len(first))
+		}
+	}
+}
+
+// TestHistories checks histories of three stores with each fault alone, and with
+// all of them. FLUXKEEP_ETCD_HISTORIES is a duration to go on for.
+func TestHistories(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) { checkHistory(t, c, f) })
+	}
+	t.Run("mixed", func(t *testing.T) { checkHistory(t, c, faults...) })
+	if more := os.Getenv("FLUXKEEP_ETCD_HISTORIES"); more != "" {
+		d, err := time.ParseDuration(more)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end, i := time.Now().Add(d), 0; time.Now().Before(end) && !t.Failed(); i++ {
+			t.Run(fmt.Sprintf("more/%d", i), func(t *testing.T) { checkHistory(t, c, faults...) })
+		}
+	}
+}
+
+// observer notices errors without failing the test.
+type observer struct {
+	testing.TB
+	failed atomic.Bool
+}
+
+func (o *observer) Errorf(format string, args ...any) {
+	o.failed.Store(true)
+	o.Logf(format, args...)
+}
+
+// TestProtections takes one protection out at a time, and checks that histories
+// show what it is for. TestErrorFromStaleCopy, TestViewDuringHeldRead and
+// TestChunks do the same for those that histories rarely need.
+func TestProtections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long")
+	}
+	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	byName := map[string]fault{}
+	for _, f := range faults {
+		byName[f.name] = f
+	}
+	for _, test := range []struct {
+		name  string
+		omit  omissions
+		fault string
+	}{
+		{"compare the commit key", omissions{compare: true}, "no fault"},
+		{"find out about lost answers", omissions{doubt: true}, "replies lost"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for range 20 {
+				s := newScene(t, c, test.omit)
+				o := &observer{TB: t}
+				s.perform(o, byName[test.fault])
+				for _, st := range s.stores {
+					// A store that notices that the chain is broken stops.
+					if o.failed.Load() || errors.Is(st.refusal(), ErrRestored) {
+						return
+					}
+				}
+			}
+			t.Error("no history shows what the protection is for")
+		})
+	}
+}
