@@ -21,6 +21,9 @@ func (h *Handler) before(w http.ResponseWriter, r *http.Request, route *httpapi.
 	c := &call{Handler: h, w: w}
 	if route != nil && route.Open || route == nil && !isAPI(r) { // /ping and the like are open to every method
 		c.caller = keep.Anonymous(originOf(r))
+	} else if route != nil && route.Method == http.MethodPut && route.Pattern == ownPasswordPath && h.onlyPassword(r) {
+		// The old password itself authenticates a user who can't sign in with it.
+		c.caller = keep.Anonymous(originOf(r))
 	} else {
 		var err error
 		if c.caller, err = h.authenticate(r); err != nil {
@@ -65,22 +68,36 @@ func (h *Handler) authenticate(r *http.Request) (keep.Caller, error) {
 	if token, ok := tokenIn(r.Header.Get("Authorization")); ok {
 		return h.keep.Authenticate(r.Context(), originOf(r), token)
 	}
-	if session, ok := h.session(r); ok {
-		return h.keep.AuthenticateSession(r.Context(), originOf(r), session)
+	if keys := h.sessions(r); len(keys) > 0 {
+		return h.keep.AuthenticateSession(r.Context(), originOf(r), keys...)
 	}
 	// The empty token stands for none. Authenticating it records the refusal
 	// in the audit log.
 	return h.keep.Authenticate(r.Context(), originOf(r), "")
 }
 
-// session returns the session key in the cookie. It ignores the cookie of a
-// change that another site made the browser send.
-func (h *Handler) session(r *http.Request) (string, bool) {
-	cookie, err := r.Cookie(sessionCookie)
-	if err != nil || h.crossOrigin.Check(r) != nil {
-		return "", false
+// onlyPassword reports whether a request shows a password and no session.
+func (h *Handler) onlyPassword(r *http.Request) bool {
+	_, _, basic := r.BasicAuth()
+	return basic && len(h.sessions(r)) == 0
+}
+
+// maxSessions limits the cookies of one request that are tried.
+const maxSessions = 4
+
+// sessions returns the session keys in cookies: more than one if the browser has
+// cookies of the same name for several paths or domains, of which some may be
+// stale. It ignores those of a change that another site made the browser send.
+func (h *Handler) sessions(r *http.Request) []string {
+	cookies := r.CookiesNamed(sessionCookie)
+	if len(cookies) == 0 || h.crossOrigin.Check(r) != nil {
+		return nil
 	}
-	return cookie.Value, true
+	var keys []string
+	for _, c := range cookies[:min(len(cookies), maxSessions)] {
+		keys = append(keys, c.Value)
+	}
+	return keys
 }
 
 // tokenIn extracts the token from an Authorization header: everything after

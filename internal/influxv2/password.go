@@ -1,6 +1,8 @@
 package influxv2
 
 import (
+	"errors"
+
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -53,10 +55,33 @@ func (c *call) oldAndNew() (old, password string, err error) {
 
 func (c *call) changeOwnPassword() error {
 	old, password, err := c.oldAndNew()
+	if c.caller.User == 0 { // see before
+		return c.replaceOutdatedPassword(old, password, err)
+	}
 	if err != nil {
 		return err
 	}
 	return c.replacePassword(c.caller.User, old, password)
+}
+
+// replaceOutdatedPassword changes the password of a user who can't sign in with the
+// old one. err is that of the body, which nobody learns.
+func (c *call) replaceOutdatedPassword(old, password string, err error) error {
+	name, _, _ := c.r.BasicAuth()
+	if err != nil {
+		// Authenticating nothing records the refusal in the audit log.
+		_, err = c.keep.Authenticate(c.ctx(), c.caller.Origin, "")
+	} else {
+		err = c.keep.ReplaceOutdatedPassword(c.ctx(), c.caller, name, old, password)
+	}
+	switch {
+	case errors.Is(err, keep.ErrUnauthenticated):
+		c.refuse(c.w, c.r, err)
+		return nil
+	case err != nil:
+		return err
+	}
+	return c.noContent()
 }
 
 func (c *call) changePassword() error {

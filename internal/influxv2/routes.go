@@ -2,10 +2,13 @@ package influxv2
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
+
+const ownPasswordPath = apiPath + "/me/password"
 
 // routes is the routing table. A test compares it with openapi.json.
 func (h *Handler) routes() []httpapi.Route {
@@ -34,7 +37,7 @@ func (h *Handler) routes() []httpapi.Route {
 	public(post, apiPath+"/signout", (*call).signOut)
 
 	api(get, "/me", (*call).me)
-	api(put, "/me/password", (*call).changeOwnPassword)
+	api(put, strings.TrimPrefix(ownPasswordPath, apiPath), (*call).changeOwnPassword)
 	api(get, "/users", (*call).listUsers)
 	api(post, "/users", (*call).createUser)
 	api(get, "/users/{userID}", (*call).getUser)

@@ -23,8 +23,7 @@ func (c *call) signIn() error {
 
 // signOut ends a session. Its key is all the authentication needed.
 func (c *call) signOut() error {
-	key, _ := c.session(c.r) // "" is of no session
-	if err := c.keep.SignOut(c.ctx(), c.caller, key); err != nil {
+	if err := c.keep.SignOut(c.ctx(), c.caller, c.sessions(c.r)...); err != nil {
 		return err
 	}
 	return c.noContent()

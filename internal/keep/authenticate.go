@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
@@ -59,23 +60,18 @@ func newCaller(o Origin, i *directory.Identity) Caller {
 
 // AuthenticateSession finds the caller behind a session's key, and extends a
 // session that is about to expire.
-func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) (Caller, error) {
+//
+// With several keys, the first one of a session counts.
+func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, keys ...string) (Caller, error) {
 	c := Anonymous(o)
 	if err := k.requireAuditLog(&c, "authenticate", 0); err != nil {
 		return c, err
 	}
 	renew := false
 	err := k.readUnaudited(ctx, func(v *view) error {
-		if value == "" {
-			return ErrUnauthenticated
-		}
-		h := k.sessionHash(value)
-		s, i, err := v.dir.SessionIdentity(h)
+		h, s, i, err := v.firstSession(keys)
 		if err != nil {
 			return err
-		}
-		if k.clock.After(s.Wall) || k.clock.After(i.Wall) {
-			return ErrUnauthenticated
 		}
 		renew = s.Due(v.Now)
 		c = newCaller(o, i)
@@ -93,4 +89,22 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, value string) 
 		return Anonymous(o), k.recordOutcome(c.record("authenticate", 0), k.now(), domain(err))
 	}
 	return c, nil
+}
+
+// firstSession finds the first session that one of the keys belongs to.
+func (v *view) firstSession(keys []string) (directory.Hash, directory.Session, *directory.Identity, error) {
+	for _, key := range keys {
+		if key == "" {
+			continue
+		}
+		h := v.k.sessionHash(key)
+		s, i, err := v.dir.SessionIdentity(h)
+		if err == nil && (v.k.clock.After(s.Wall) || v.k.clock.After(i.Wall)) {
+			err = ErrUnauthenticated
+		}
+		if !errors.Is(err, ErrUnauthenticated) {
+			return h, s, i, err
+		}
+	}
+	return directory.Hash{}, directory.Session{}, nil, ErrUnauthenticated
 }

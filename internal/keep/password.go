@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -17,6 +18,43 @@ func (k *Keep) SetPassword(ctx context.Context, c Caller, id ID, password string
 // sessions except the caller's. Needs write on the user.
 func (k *Keep) ChangePassword(ctx context.Context, c Caller, id ID, old, password string) error {
 	return k.replacePassword(ctx, c, id, &old, password)
+}
+
+// ReplaceOutdatedPassword replaces the password of a user who can't sign in with it,
+// because it is right and not allowed any more: passwords that InfluxDB accepted
+// once, and that were imported. Otherwise it returns ErrUnauthenticated, also for a
+// right password that is allowed, since whoever has one signs in first.
+func (k *Keep) ReplaceOutdatedPassword(ctx context.Context, c Caller, name, old, password string) error {
+	rec := c.record("users.password", 0)
+	a, user, before, err := k.proveUser(ctx, c, name, old)
+	if err == nil && checkPassword(old) == nil {
+		err = ErrUnauthenticated
+	}
+	var hashed []byte
+	if err == nil {
+		hashed, err = k.passwords.hash(ctx, &k.passwords.strangers, password)
+	}
+	if err != nil {
+		return k.recordOutcome(rec, k.now(), domain(err))
+	}
+	err = k.update(ctx, rec, func(t *tx) error {
+		account, err := t.dir.Account(user)
+		if errors.Is(err, ErrUserNotFound) {
+			return ErrUnauthenticated
+		}
+		if err != nil {
+			return err
+		}
+		if !account.Active || !bytes.Equal(account.Password, before) {
+			return ErrUnauthenticated // or changed since it was compared
+		}
+		rec.User, rec.Target = user.String(), user.String()
+		return t.changePassword(account, hashed, directory.Hash{})
+	})
+	if err == nil {
+		k.limiter.succeeded(k.now(), a)
+	}
+	return err
 }
 
 // replacePassword checks permissions before it hashes a password, and again when it

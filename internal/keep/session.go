@@ -32,30 +32,9 @@ type Session struct {
 // and too many attempts are CodeTooMany.
 func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Session, error) {
 	rec := c.record("sessions.create", 0)
-	refuse := func(err error) (Session, error) { return Session{}, k.recordOutcome(rec, k.now(), domain(err)) }
-	a := attempt{k.records.Hash("limiter", name), c.Origin.network()}
-	lane, err := k.attempt(ctx, a, "sign in")
+	a, user, _, err := k.proveUser(ctx, c, name, password)
 	if err != nil {
-		return refuse(err)
-	}
-	var user ID
-	err = k.readUnaudited(ctx, func(v *view) (err error) {
-		user, err = v.dir.UserNamed(name)
-		return err
-	})
-	if err != nil {
-		return refuse(err)
-	}
-	hashed, err := k.passwordOf(ctx, user)
-	if err != nil {
-		return refuse(err)
-	}
-	right, err := k.passwords.match(ctx, lane, hashed, password)
-	if err != nil {
-		return refuse(err)
-	}
-	if !right {
-		return refuse(ErrUnauthenticated)
+		return Session{}, k.recordOutcome(rec, k.now(), domain(err))
 	}
 	s := Session{Key: directory.NewTokenValue()}
 	err = k.update(ctx, rec, func(t *tx) error {
@@ -77,6 +56,32 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 	}
 	k.limiter.succeeded(k.now(), a)
 	return s, nil
+}
+
+// proveUser finds the user with a name and a right password, or returns
+// ErrUnauthenticated, always in the same time. It also returns the attempt, which
+// has succeeded once the caller acts as the user, and the hash of the password.
+func (k *Keep) proveUser(ctx context.Context, c Caller, name, password string) (a attempt, user ID, hashed []byte, err error) {
+	a = attempt{k.records.Hash("limiter", name), c.Origin.network()}
+	lane, err := k.attempt(ctx, a, "sign in")
+	if err != nil {
+		return a, 0, nil, err
+	}
+	err = k.readUnaudited(ctx, func(v *view) (err error) {
+		user, err = v.dir.UserNamed(name)
+		return err
+	})
+	if err != nil {
+		return a, 0, nil, err
+	}
+	if hashed, err = k.passwordOf(ctx, user); err != nil {
+		return a, 0, nil, err
+	}
+	right, err := k.passwords.match(ctx, lane, hashed, password)
+	if err == nil && !right {
+		err = ErrUnauthenticated
+	}
+	return a, user, hashed, err
 }
 
 // SignInToken creates a session that stands for a token: it has the token's current
@@ -116,20 +121,30 @@ func (k *Keep) SignInToken(ctx context.Context, c Caller, token string) (Session
 	return s, nil
 }
 
-// SignOut ends a session.
-func (k *Keep) SignOut(ctx context.Context, c Caller, value string) error {
-	h := k.sessionHash(value)
+// SignOut ends the sessions with the keys, of which one at least must exist.
+func (k *Keep) SignOut(ctx context.Context, c Caller, keys ...string) error {
 	rec := c.record("sessions.delete", 0)
 	return k.update(ctx, rec, func(t *tx) error {
-		s, err := t.dir.Session(h)
-		if err != nil {
-			return err
+		var result error = ErrUnauthenticated
+		for _, key := range keys {
+			h := k.sessionHash(key)
+			s, err := t.dir.Session(h)
+			if errors.Is(err, ErrUnauthenticated) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if s.Token != 0 {
+				rec.Token = s.Token.String()
+			} else {
+				rec.User = s.User.String()
+			}
+			if err := t.dir.EndSession(h, s.Owner()); err != nil {
+				return err
+			}
+			result = nil
 		}
-		if s.Token != 0 {
-			rec.Token = s.Token.String()
-		} else {
-			rec.User = s.User.String()
-		}
-		return t.dir.EndSession(h, s.Owner())
+		return result
 	})
 }

@@ -50,7 +50,7 @@ func (c *call) mountInfos() []mountInfo {
 	login := int(time.Hour / time.Second)
 	list := []mountInfo{
 		{Path: "secret/", Type: "kv", Description: "secrets of organizations", Accessor: "kv_secret", Options: map[string]string{"version": "2"}},
-		{Path: "sys/", Type: "system", Description: "what the server tells of itself", Accessor: "system"},
+		{Path: "sys/", Type: "system", Description: "the server itself", Accessor: "system"},
 		{Path: "auth/token/", Type: "token", Description: "tokens", Accessor: "auth_token", Config: mountConfig{TokenType: "default-service"}},
 		{Path: "auth/approle/", Type: "approle", Description: "a token's ID and the token", Accessor: "auth_approle", Config: mountConfig{login, login, false, "default-service"}},
 	}
