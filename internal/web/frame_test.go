@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -282,5 +283,41 @@ func TestSessionEnds(t *testing.T) {
 func TestShadowing(t *testing.T) {
 	for _, field := range web.Shadowed() {
 		t.Errorf("%s hides a field of the frame", field)
+	}
+}
+
+// TestBase: behind a proxy that removes a prefix from the paths, every link, form,
+// asset, redirect and cookie has it.
+func TestBase(t *testing.T) {
+	k := newKit(t, nil)
+	h, err := web.New(k.Keep, web.Config{Base: "/keep", Secure: func(*http.Request) bool { return true }, Now: k.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := k.browser(t)
+	b.handler = h
+	p := b.post("/ui/sign-in", "username", "admin", "password", k.Password, "to", k.path("/secrets"))
+	if got, want := p.header.Get("Location"), "/keep"+k.path("/secrets"); got != want {
+		t.Errorf("redirected to %s, want %s", got, want)
+	}
+	if cookie := p.header.Get("Set-Cookie"); !regexp.MustCompile(`^__Host-fluxkeep-[0-9a-f]{8}=[^;]+; Path=/; HttpOnly; Secure; SameSite=Strict$`).MatchString(cookie) {
+		t.Errorf("the cookie is %s", cookie)
+	}
+	k.MustChange(t, keep.Change{Set: map[string]string{"a": "1"}})
+	for _, path := range []string{k.path("/secrets"), k.secretPath(t, "a", ""), k.path("/history"), "/ui/orgs?all", "/ui/me"} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", path, nil)
+		for name, value := range b.cookies {
+			r.AddCookie(&http.Cookie{Name: name, Value: value})
+		}
+		h.ServeHTTP(w, r)
+		for _, m := range regexp.MustCompile(`(?:href|src|action|formaction|data-value|data-ui)="(/[^"]*)"`).FindAllStringSubmatch(w.Body.String(), -1) {
+			if !strings.HasPrefix(m[1], "/keep/ui") {
+				t.Errorf("%s has %s", path, m[0])
+			}
+		}
+		if w.Code != 200 {
+			t.Errorf("%s: %d", path, w.Code)
+		}
 	}
 }
