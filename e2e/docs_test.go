@@ -125,7 +125,8 @@ func script(blocks []block, has func(program string) bool) (text string, skipped
 		case b.file != "":
 			fmt.Fprintf(&s, "cat > %s <<'END OF FILE'\n%s\nEND OF FILE\n", b.file, b.text)
 		case b.background:
-			fmt.Fprintf(&s, "{\n%s\n} </dev/null &\n", b.text)
+			// The subshell ends after what runs in it, so wait waits for that.
+			fmt.Fprintf(&s, "{\ntrap : TERM\n%s\n} </dev/null &\n", b.text)
 		default:
 			fmt.Fprintf(&s, "{\n%s\n} <<<%q\n", b.text, answer)
 		}
