@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +28,9 @@ import (
 type Options struct {
 	// Members is the number of members. Default: 1.
 	Members int
+	// Durable makes the members sync their disks. Otherwise, their data survives
+	// Kill, but not a crash of the machine.
+	Durable bool
 	// Args are more arguments for each member, such as
 	// "--quota-backend-bytes=16777216".
 	Args []string
@@ -61,7 +65,10 @@ func Start(tb testing.TB, o Options) *Cluster {
 	program := find(tb)
 	c := &Cluster{token: fmt.Sprintf("test-%d", time.Now().UnixNano())}
 	for i := range max(o.Members, 1) {
-		m := &Member{tb: tb, cluster: c, name: fmt.Sprintf("m%d", i), dir: tb.TempDir(), args: o.Args}
+		m := &Member{tb: tb, cluster: c, name: fmt.Sprintf("m%d", i), dir: tb.TempDir(), args: slices.Clone(o.Args)}
+		if !o.Durable {
+			m.args = append(m.args, "--unsafe-no-fsync")
+		}
 		m.peer, m.client = freeAddress(tb), freeAddress(tb)
 		m.Proxy = newProxy(tb, m.client)
 		c.Members = append(c.Members, m)
@@ -121,7 +128,7 @@ func (m *Member) start(program string) {
 		"--listen-peer-urls", "http://" + m.peer, "--initial-advertise-peer-urls", "http://" + m.peer,
 		"--listen-client-urls", "http://" + m.client, "--advertise-client-urls", "http://" + m.client,
 		"--initial-cluster", strings.Join(initial, ","), "--initial-cluster-token", m.cluster.token,
-		"--initial-cluster-state", state, "--log-level", "warn", "--unsafe-no-fsync",
+		"--initial-cluster-state", state, "--log-level", "warn",
 	}, m.args...)
 	m.output = &output{}
 	m.cmd = exec.Command(program, args...)
