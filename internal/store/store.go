@@ -1,8 +1,8 @@
 // Package store defines how Fluxkeep stores bytes: ordered keys and values,
 // changed in durable transactions.
 //
-// Implementations are in packages below it (pebblestore); storetest is the
-// test suite that each must pass. Stores don't interpret or encrypt anything:
+// Implementations are in packages below it (pebblestore, etcdstore); storetest is
+// the test suite that each must pass. Stores don't interpret or encrypt anything:
 // callers pass sealed values, and keys that reveal nothing.
 package store
 

@@ -11,9 +11,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -190,12 +194,58 @@ func TestCompactedDuringLoad(t *testing.T) {
 	must(t, err)
 	must(t, appendTo(a, "k", "2"))
 	compactAll(t, a)
-	copied, err := newCopy(a.opts)
+	copied, err := newCopy(a.opts, a.giveUp)
 	must(t, err)
 	defer copied.discard()
 	if err := a.fill(t.Context(), copied, h); !errors.Is(err, errCompacted) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestDiskFails lets the disk with the copy fail, at each kind of operation: the
+// store answers nothing wrong, and goes on when the disk works again.
+func TestDiskFails(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	var broken atomic.Bool
+	o := options(t, c, newPrefix(), "a")
+	o.timing.patience, o.timing.attempt = 2*time.Second, time.Second
+	o.fs = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	a := mustOpen(t, o)
+	want := ""
+	for round := range 3 {
+		eventually(t, "a change", func() bool {
+			err := appendTo(a, "k", "1")
+			if err != nil && !errors.Is(err, store.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
+		want = valueOf(t, a, "k")
+		broken.Store(true)
+		for range 3 {
+			err := a.Update(t.Context(), func(tx store.Tx) error { return fill(tx, "many/", 1000*(round+1)) })
+			if err != nil && !errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("a change on a broken disk: %v", err)
+			}
+		}
+		broken.Store(false)
+	}
+	b := mustOpen(t, options(t, c, o.Prefix, "b"))
+	if got := valueOf(t, b, "k"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	eventually(t, "the copy recovers", func() bool {
+		n := 0
+		err := a.View(t.Context(), func(r store.Reader) error {
+			return r.Scan([]byte("many/"), []byte("many0"), func(_, _ []byte) (bool, error) { n++; return true, nil })
+		})
+		return err == nil && n == count(t, b, "many/")
+	})
 }
 
 // TestOtherStore opens a store with the copy of another one.
@@ -370,7 +420,7 @@ func TestPassword(t *testing.T) {
 		}
 	}
 	o.Username, o.Password = "root", "secret"
-	o.timing.attempt = time.Second
+	o.timing.attempt = 5 * time.Second
 	a := mustOpen(t, o)
 	must(t, appendTo(a, "k", "1"))
 	c.Members[0].Kill() // with its tokens

@@ -40,7 +40,7 @@ var positionFrom, positionTo = []byte{0}, []byte{0, 0}
 const copyPrefix = "copy-"
 
 // openCopy opens the copy in dir, if there is one that is whole.
-func openCopy(o Options) (*localCopy, *position) {
+func openCopy(o Options, fail onFail) (*localCopy, *position) {
 	entries, err := os.ReadDir(o.Dir)
 	if err != nil {
 		return nil, nil
@@ -53,7 +53,7 @@ func openCopy(o Options) (*localCopy, *position) {
 		}
 		dir := filepath.Join(o.Dir, e.Name())
 		if found == nil {
-			if c, p, err := openOne(o, dir); err == nil {
+			if c, p, err := openOne(o, dir, fail); err == nil {
 				found, at = c, p
 				continue
 			}
@@ -63,23 +63,21 @@ func openCopy(o Options) (*localCopy, *position) {
 	return found, at
 }
 
-func openOne(o Options, dir string) (*localCopy, *position, error) {
-	db, err := openEngine(o, dir)
+func openOne(o Options, dir string, fail onFail) (*localCopy, *position, error) {
+	c, err := openEngine(o, dir, fail)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &localCopy{dir: dir, db: db}
-	c.refs.Store(1)
 	p, err := c.position()
 	if err != nil || p.Prefix != o.Prefix {
-		_ = db.Close()
+		_ = c.db.Close()
 		return nil, nil, fmt.Errorf("copy %s is not complete: %w", dir, err)
 	}
 	return c, p, nil
 }
 
 // newCopy creates an empty copy.
-func newCopy(o Options) (*localCopy, error) {
+func newCopy(o Options, fail onFail) (*localCopy, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -87,24 +85,34 @@ func newCopy(o Options) (*localCopy, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openEngine(o, dir)
+	c, err := openEngine(o, dir, fail)
 	if err != nil {
-		return nil, err
+		_ = os.RemoveAll(dir)
 	}
-	c := &localCopy{dir: dir, db: db}
-	c.refs.Store(1)
-	return c, nil
+	return c, err
 }
 
-func openEngine(o Options, dir string) (db *pebble.DB, err error) {
+// onFail is called when a copy can't be used any longer.
+type onFail func(*localCopy, error)
+
+func openEngine(o Options, dir string, fail onFail) (c *localCopy, err error) {
+	c = &localCopy{dir: dir}
+	c.refs.Store(1)
+	failed := func(err error) { fail(c, err) }
 	cache := pebble.NewCache(o.CacheSize)
 	defer cache.Unref()
 	opts := &pebble.Options{
+		FS:                 newCopyDisk(o.fs, failed),
 		Cache:              cache,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		MemTableSize:       8 << 20,
 		MaxOpenFiles:       512,
 		Logger:             quiet{},
+		EventListener: &pebble.EventListener{
+			// The default handler ends the process.
+			DataCorruption:  func(info pebble.DataCorruptionInfo) { failed(info.Details) },
+			BackgroundError: failed,
+		},
 	}
 	opts.Experimental.ReadSamplingMultiplier = -1
 	for i := range opts.Levels {
@@ -117,7 +125,8 @@ func openEngine(o Options, dir string) (db *pebble.DB, err error) {
 			err = fmt.Errorf("engine: %v", p)
 		}
 	}()
-	return pebble.Open(dir, opts)
+	c.db, err = pebble.Open(dir, opts)
+	return c, err
 }
 
 func (c *localCopy) position() (*position, error) {
@@ -201,7 +210,8 @@ func (st *state) release() {
 	}
 }
 
-// quiet is a logger for an engine whose failures are noticed by its users.
+// quiet is a logger for an engine whose failures its listener and its file system
+// report.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)  {}

@@ -431,6 +431,34 @@ func TestDeadLargeChange(t *testing.T) {
 	}
 }
 
+// TestReopenDuringMove opens a store with the copy that it had during a large
+// change: the copy has all of it, and is not loaded again.
+func TestReopenDuringMove(t *testing.T) {
+	c := etcdtest.Start(t, etcdtest.Options{})
+	o := options(t, c, newPrefix(), "a")
+	o.timing.lock, o.timing.help = time.Hour, time.Hour
+	a := mustOpen(t, o)
+	half(t, a, 1)
+	dir := a.newest.Load().copy.dir
+	must(t, a.Close())
+	o.timing = patient
+	a = mustOpen(t, o)
+	if a.newest.Load().copy.dir != dir {
+		t.Error("the copy was loaded again")
+	}
+	if got := count(t, a, "new/"); got != 8000 {
+		t.Errorf("%d records", got)
+	}
+	must(t, appendTo(a, "k", "1"))
+	if got := count(t, a, "new/"); got != 8000 {
+		t.Errorf("%d records after a change", got)
+	}
+	o.Server.ID, o.Dir = "b", t.TempDir()
+	if got := count(t, mustOpen(t, o), "new/"); got != 8000 {
+		t.Errorf("%d records on a new server", got)
+	}
+}
+
 // TestLateMover repeats a step of a large change that was made already, after the
 // records were changed.
 func TestLateMover(t *testing.T) {

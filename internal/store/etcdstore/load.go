@@ -7,6 +7,7 @@ import (
 	"math/bits"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/store/engine"
 	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
@@ -38,7 +39,7 @@ func (s *Store) loadOnce(ctx context.Context) error {
 		}
 		revs = known.revs.Next(&group.EveryTable)
 	}
-	c, err := newCopy(s.opts)
+	c, err := newCopy(s.opts, s.giveUp)
 	if err != nil {
 		return err
 	}
@@ -48,6 +49,10 @@ func (s *Store) loadOnce(ctx context.Context) error {
 	}
 	s.applying.Lock()
 	defer s.applying.Unlock()
+	if c.broken.Load() {
+		c.discard()
+		return engine.Unavailable(errors.New("the disk with the copy of etcd does not work"))
+	}
 	if s.newest.Load() != known {
 		// A commit of this server was under way.
 		c.discard()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -52,6 +53,7 @@ type Options struct {
 	// Tests set these.
 	timing timing
 	omit   omissions
+	fs     vfs.FS
 }
 
 // omissions are protections that a store does without, so that tests can show
@@ -93,6 +95,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.CacheSize <= 0 {
 		o.CacheSize = defaultCacheSize
+	}
+	if o.fs == nil {
+		o.fs = vfs.Default
 	}
 	if o.timing == (timing{}) {
 		o.timing = defaultTiming

@@ -95,7 +95,7 @@ func (s *Store) start(ctx context.Context) error {
 	if err := s.client.checkVersions(ctx); err != nil {
 		return err
 	}
-	c, at := openCopy(s.opts)
+	c, at := openCopy(s.opts, s.giveUp)
 	head, err := s.readHead(ctx)
 	if err == nil && head.commit == nil {
 		if c != nil {
@@ -134,7 +134,7 @@ func (s *Store) adopt(c *localCopy, at *position, head *head) error {
 		c.release()
 		return ErrOtherStore
 	}
-	if own.Epoch != head.commit.Epoch || own.Large != nil {
+	if own.Epoch != head.commit.Epoch {
 		return errUnusable
 	}
 	s.publish(newState(c, own, at.Commit, at.Revision, group.FirstRevisions()))
@@ -250,7 +250,7 @@ func (s *Store) checkRead(st *state, err error) {
 // giveUp makes the watch load the copy again.
 func (s *Store) giveUp(c *localCopy, cause error) {
 	if c.broken.CompareAndSwap(false, true) {
-		s.log.Error("store: the copy has failed and is loaded again", "error", cause)
+		s.log.Error("store: the copy has failed and will be loaded again", "error", cause.Error())
 	}
 	s.watchAgain()
 }
@@ -318,7 +318,7 @@ func (s *Store) compare(known, found *commit) error {
 
 // create writes the first commit, unless there is something under the prefix.
 func (s *Store) create(ctx context.Context) error {
-	c, err := newCopy(s.opts)
+	c, err := newCopy(s.opts, s.giveUp)
 	if err != nil {
 		return err
 	}

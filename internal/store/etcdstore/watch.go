@@ -33,7 +33,7 @@ func (s *Store) watch() {
 		}
 		if errors.Is(err, errReload) {
 			s.log.Warn("store: loading the copy again", "reason", err)
-			err = s.load(s.ctx)
+			err = s.loadAgain()
 		}
 		if fatal(err) {
 			s.stop(err)
@@ -41,6 +41,21 @@ func (s *Store) watch() {
 			s.log.Debug("store: the watch has ended", "error", err)
 			_ = s.sleep(s.opts.timing.attempt / 20)
 		}
+	}
+}
+
+// loadAgain loads the copy, and retries until that succeeds or only an operator
+// can help.
+func (s *Store) loadAgain() error {
+	for tries := 1; ; tries++ {
+		err := s.load(s.ctx)
+		if err == nil || fatal(err) || s.ctx.Err() != nil {
+			return err
+		}
+		if tries == 1 {
+			s.log.Warn("store: could not load the copy, retrying", "error", err.Error())
+		}
+		_ = s.sleep(s.opts.timing.attempt)
 	}
 }
 
