@@ -4,6 +4,8 @@ package seal
 
 import (
 	"io/fs"
+	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -25,5 +27,15 @@ func TestGroupMayRead(t *testing.T) {
 		if got := groupMayRead(tt.mode, tt.owner, tt.user); got != tt.want {
 			t.Errorf("mode %04o, owner %d, user %d: %t, want %t", tt.mode, tt.owner, tt.user, got, tt.want)
 		}
+	}
+}
+
+func TestOpenKeyFileRefusesPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenKeyFile(pipe); err == nil {
+		t.Error("opened a pipe")
 	}
 }

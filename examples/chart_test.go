@@ -1,0 +1,198 @@
+package examples
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
+	sigsyaml "sigs.k8s.io/yaml"
+)
+
+const chartFolder = "kubernetes/fluxkeep"
+
+func TestChartLint(t *testing.T) {
+	result := lint.All(chartFolder, nil, "default", true)
+	for _, m := range result.Messages {
+		if m.Severity >= support.WarningSev {
+			t.Errorf("%v", m)
+		}
+	}
+}
+
+// everything uses each part of the chart.
+const everything = `
+tls: {secret: fluxkeep-tls}
+settings: {log-level: debug, rate-limit: 100, hsts: true}
+storage: {size: 20Gi, className: fast}
+serviceAccount: {annotations: {eks.amazonaws.com/role-arn: "arn:aws:iam::1:role/fluxkeep"}}
+networkPolicy: {from: [{namespaceSelector: {matchLabels: {name: influxdb}}}]}
+serviceMonitor: {enabled: true, labels: {release: prometheus}}
+backup: {enabled: true}
+`
+
+// rendered returns the objects of the chart, decoded strictly with the types of
+// Kubernetes: an unknown or duplicate field is an error.
+func rendered(t *testing.T, values string) map[string]runtime.Object {
+	t.Helper()
+	c, err := loader.Load(chartFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifests, err := render(c, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
+	objects := map[string]runtime.Object{}
+	for name, text := range manifests {
+		documents := yaml.NewYAMLReader(newReader(text))
+		for {
+			document, err := documents.Read()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(bytes.TrimSpace(document)) == 0 {
+				continue
+			}
+			if bytes.Contains(document, []byte("kind: ServiceMonitor")) {
+				checkServiceMonitor(t, document)
+				objects["ServiceMonitor"] = nil
+				continue
+			}
+			object, kind, err := decoder.Decode(document, nil, nil)
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, document)
+			}
+			objects[kind.Kind] = object
+		}
+	}
+	return objects
+}
+
+func newReader(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }
+
+// render renders the chart's templates with values in YAML.
+func render(c *chart.Chart, values string) (map[string]string, error) {
+	var given map[string]any
+	if err := sigsyaml.Unmarshal([]byte(values), &given); err != nil {
+		return nil, err
+	}
+	options := chartutil.ReleaseOptions{Name: "fluxkeep", Namespace: "secrets", Revision: 1, IsInstall: true}
+	all, err := chartutil.ToRenderValues(c, given, options, chartutil.DefaultCapabilities)
+	if err != nil {
+		return nil, err
+	}
+	manifests, err := engine.Render(c, all)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(manifests, func(name, _ string) bool { return !strings.HasSuffix(name, ".yaml") })
+	return manifests, nil
+}
+
+// checkServiceMonitor decodes what the chart uses of the Prometheus Operator's type.
+func checkServiceMonitor(t *testing.T, document []byte) {
+	t.Helper()
+	var monitor struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+		Metadata   struct {
+			Name   string            `json:"name"`
+			Labels map[string]string `json:"labels"`
+		} `json:"metadata"`
+		Spec struct {
+			Selector  struct{ MatchLabels map[string]string } `json:"selector"`
+			Endpoints []struct {
+				Port      string `json:"port"`
+				Path      string `json:"path"`
+				Scheme    string `json:"scheme"`
+				TLSConfig struct {
+					ServerName string `json:"serverName"`
+				} `json:"tlsConfig"`
+			} `json:"endpoints"`
+		} `json:"spec"`
+	}
+	if err := sigsyaml.UnmarshalStrict(document, &monitor); err != nil {
+		t.Fatalf("%v\n%s", err, document)
+	}
+	if len(monitor.Spec.Endpoints) != 1 || monitor.Spec.Endpoints[0].Scheme != "https" || len(monitor.Spec.Selector.MatchLabels) != 2 || monitor.Metadata.Labels["release"] != "prometheus" {
+		t.Errorf("the ServiceMonitor is %+v", monitor)
+	}
+}
+
+func TestChart(t *testing.T) {
+	for _, tt := range []struct {
+		name, values string
+		kinds        []string
+	}{
+		{"defaults", "", []string{"NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount", "StatefulSet"}},
+		{"everything", everything, []string{"CronJob", "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget", "Service", "ServiceAccount", "ServiceMonitor", "StatefulSet"}},
+		{"key management service", "key: {secret: ''}\nsettings: {aws-kms-key: 'arn:aws:kms:x'}\nnetworkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}", []string{"Service", "ServiceAccount", "StatefulSet"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			objects := rendered(t, tt.values)
+			if kinds := slices.Sorted(maps.Keys(objects)); !slices.Equal(kinds, tt.kinds) {
+				t.Errorf("the objects are %q, want %q", kinds, tt.kinds)
+			}
+			set, ok := objects["StatefulSet"].(*appsv1.StatefulSet)
+			if !ok {
+				t.Fatal("there is no StatefulSet")
+			}
+			pod := set.Spec.Template.Spec
+			c := pod.Containers[0]
+			if !*pod.SecurityContext.RunAsNonRoot || !*c.SecurityContext.ReadOnlyRootFilesystem || *c.SecurityContext.AllowPrivilegeEscalation || c.SecurityContext.Capabilities.Drop[0] != "ALL" {
+				t.Errorf("the pod may do too much: %+v %+v", pod.SecurityContext, c.SecurityContext)
+			}
+			for name := range set.Spec.Selector.MatchLabels {
+				if set.Spec.Template.Labels[name] != set.Spec.Selector.MatchLabels[name] {
+					t.Errorf("the selector doesn't fit: %s", name)
+				}
+			}
+			settings := map[string]string{}
+			for _, v := range c.Env {
+				settings[v.Name] = v.Value
+			}
+			if strings.Contains(tt.values, "aws-kms-key") == (settings["FLUXKEEP_KEY_FILE"] != "") || settings["FLUXKEEP_DATA_DIR"] == "" {
+				t.Errorf("the settings are %v", settings)
+			}
+			if tt.values == everything && (settings["FLUXKEEP_RATE_LIMIT"] != "100" || settings["FLUXKEEP_HSTS"] != "true" || settings["FLUXKEEP_TLS_CERT"] == "") {
+				t.Errorf("the settings are %v", settings)
+			}
+		})
+	}
+}
+
+// TestChartRefuses: the schema refuses values that have no effect or can't work.
+func TestChartRefuses(t *testing.T) {
+	c, err := loader.Load(chartFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, values := range []string{
+		"replicas: 3", "settings: {data-dir: /elsewhere}", "settings: {LOG_LEVEL: debug}", "settings: {log-level: [debug]}",
+		"backup: {keep: 0}", "storage: {size: much}", "tls: true", "image: {repository: ''}",
+	} {
+		if _, err := render(c, values); err == nil {
+			t.Errorf("%s is accepted", values)
+		}
+	}
+}
