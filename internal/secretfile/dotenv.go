@@ -1,6 +1,7 @@
 package secretfile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -30,20 +31,30 @@ type dotenvParser struct {
 	line int
 }
 
+// maxErrors limits the errors about one file.
+const maxErrors = 20
+
+// parseDotenv returns all errors of the file, each with its line.
 func parseDotenv(text string) (map[string]string, error) {
 	p := dotenvParser{text: text, line: 1}
 	out := make(map[string]string)
 	lines := make(map[string]int)
-	for p.skipToName(); p.at < len(p.text); p.skipToName() {
+	var wrong []error
+	for p.skipToName(); p.at < len(p.text) && len(wrong) < maxErrors; p.skipToName() {
 		line := p.line
 		name, value, err := p.assignment()
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", line, err)
+		if first, ok := lines[name]; err == nil && ok {
+			err = fmt.Errorf("%s is already on line %d", name, first)
 		}
-		if first, ok := lines[name]; ok {
-			return nil, fmt.Errorf("line %d: %s stands on line %d already", line, name, first)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("line %d: %w", line, err))
+			p.toLineEnd()
+			continue
 		}
 		out[name], lines[name] = value, line
+	}
+	if len(wrong) > 0 {
+		return nil, errors.Join(wrong...)
 	}
 	return out, nil
 }
@@ -148,7 +159,7 @@ func (p *dotenvParser) quoted(quote byte) (string, error) {
 func (p *dotenvParser) lineEnds() error {
 	rest := strings.TrimSpace(p.toLineEnd())
 	if rest != "" && rest[0] != '#' {
-		return fmt.Errorf("there is text behind the closing quote")
+		return fmt.Errorf("there is text after the closing quote")
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func yamlMapping(root *yaml.Node) (map[string]string, error) {
 			return nil, fmt.Errorf("line %d: the value of %q %w", pair[1].Line, name, err)
 		}
 		if first, ok := lines[name]; ok {
-			return nil, fmt.Errorf("line %d: %q stands on line %d already", pair[0].Line, name, first)
+			return nil, fmt.Errorf("line %d: %q is already on line %d", pair[0].Line, name, first)
 		}
 		out[name], lines[name] = value, pair[0].Line
 	}

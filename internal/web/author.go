@@ -17,22 +17,15 @@ func (c *call) done(sentences map[string]string) string {
 // author describes who made a change or a read.
 type author struct {
 	Name     string // "" if the caller may not know
-	Token    bool   // a token, not a user
 	Protocol keep.Protocol
 }
 
-// String is the author in one phrase.
+// String returns the name, "" if nothing is known.
 func (a author) String() string {
-	text := a.Name
-	switch {
-	case text == "" && a.Protocol == "":
-		return ""
-	case text == "" && a.Token:
-		text = "a token"
-	case text == "":
-		text = "somebody"
+	if a.Name == "" && a.Protocol != "" {
+		return "somebody"
 	}
-	return text
+	return a.Name
 }
 
 func authorOf(ch keep.SecretChange) author {
@@ -49,7 +42,6 @@ func authorNamed(user, token keep.ID, userName, description string, p keep.Proto
 	a := author{Name: userName, Protocol: p}
 	switch {
 	case token != 0:
-		a.Token = true
 		if a.Name = description; a.Name == "" {
 			a.Name = token.String()
 		}

@@ -16,15 +16,14 @@ import (
 // it.
 type editView struct {
 	frame
-	New        bool
-	Name, Ref  string
-	Value      string // what was typed
-	CRLF       bool
-	Version    uint64 // of the secret when the form was opened, 0 for a new one
-	Warnings   []string
-	Conflict   *conflict
-	Suggestion string // a name for the list's "Add a secret named …"
-	Dirty      bool   // the form has input that isn't saved
+	New       bool
+	Name, Ref string
+	Value     string // what was typed
+	CRLF      bool
+	Version   uint64 // of the secret when the form was opened, 0 for a new one
+	Warnings  []string
+	Conflict  *conflict
+	Dirty     bool // the form has input that isn't saved
 }
 
 func (*editView) page() string { return "edit" }

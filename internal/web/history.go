@@ -14,9 +14,7 @@ type historyView struct {
 	frame
 	Versions []versionRow
 	Current  uint64
-	Writes   bool
 	Limited  bool
-	Settings int // how many versions are stored
 }
 
 func (*historyView) page() string { return "history" }
@@ -83,7 +81,7 @@ func (c *call) historyPage() error {
 	if err != nil {
 		return err
 	}
-	v := &historyView{Versions: rows, Writes: c.rollsBack(), Limited: c.caller.Limited()}
+	v := &historyView{Versions: rows, Limited: c.caller.Limited()}
 	if len(rows) > 0 {
 		v.Current = rows[0].Number
 	}

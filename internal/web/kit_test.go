@@ -45,7 +45,6 @@ type browser struct {
 	handler http.Handler
 	cookies map[string]string
 	header  http.Header // of the next requests
-	tls     bool
 }
 
 func (k *kit) browser(tb testing.TB) *browser {

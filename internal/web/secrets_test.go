@@ -530,8 +530,8 @@ func TestPaste(t *testing.T) {
 		t.Errorf("the secrets are %q", got)
 	}
 	for _, c := range []struct{ format, content, want string }{
-		{"dotenv", "A=1\r\nB=2\r\nA=s3cret", "Line 3: A stands on line 1 already."},
-		{"dotenv", "A='x's3cret", "Line 1: there is text behind the closing quote."},
+		{"dotenv", "A=1\r\nB=2\r\nA=s3cret", "Line 3: A is already on line 1."},
+		{"dotenv", "A='x's3cret", "Line 1: there is text after the closing quote."},
 		{"json", `{"a": 1}`, `The value of "a" must be a string.`},
 		{"yaml", "a:\r\n  b: s3cret", `Line 2: the value of "a" must be text.`},
 		{"dotenv", "# nothing", "There are no names in it."},

@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -79,7 +80,7 @@ func (c *call) askToSignIn(r route) error {
 		return err
 	}
 	v.To, v.Ended = c.r.URL.Path, true
-	v.carry(c.form)
+	v.Carried = carry(c.form, func(name string) string { return carried + name })
 	return c.show(http.StatusUnauthorized, v)
 }
 
@@ -112,27 +113,25 @@ func (f carriedField) Hidden() bool {
 	return f.Name == carried+"once" || f.Name == carried+"user" || f.Value == ""
 }
 
-// carry adds the fields of a form.
-func (v *signInView) carry(f form) {
-	for name, list := range f.values {
-		for _, value := range list {
-			v.Carried = append(v.Carried, carriedField{carried + name, value})
-		}
-	}
-	slices.SortStableFunc(v.Carried, func(a, b carriedField) int { return strings.Compare(a.Name, b.Name) })
-}
-
-// carriedForm returns the fields that a sign-in carries.
-func carriedForm(f form) (fields []carriedField) {
-	for name, list := range f.values {
-		if strings.HasPrefix(name, carried) {
-			for _, value := range list {
-				fields = append(fields, carriedField{name, value})
+// carry returns the fields of a form that a sign-in carries. rename returns a field's
+// name there, "" for none.
+func carry(f form, rename func(string) string) (fields []carriedField) {
+	for _, name := range slices.Sorted(maps.Keys(f.values)) {
+		if to := rename(name); to != "" {
+			for _, value := range f.values[name] {
+				fields = append(fields, carriedField{to, value})
 			}
 		}
 	}
-	slices.SortStableFunc(fields, func(a, b carriedField) int { return strings.Compare(a.Name, b.Name) })
 	return fields
+}
+
+// carriedAgain is a name for carry when a sign-in failed.
+func carriedAgain(name string) string {
+	if strings.HasPrefix(name, carried) {
+		return name
+	}
+	return ""
 }
 
 // home opens the page that somebody needs first.
@@ -166,7 +165,7 @@ func (c *call) signInPage() error {
 
 // signIn makes a new session. It never continues the one that the request has.
 func (c *call) signIn() error {
-	v := &signInView{To: c.form.get("to"), Username: c.form.get("username"), Carried: carriedForm(c.form)}
+	v := &signInView{To: c.form.get("to"), Username: c.form.get("username"), Carried: carry(c.form, carriedAgain)}
 	v.Ended = len(v.Carried) > 0
 	v.UseToken = v.Username == "" && c.form.get("token") != ""
 	stranger := keep.Anonymous(c.caller.Origin)

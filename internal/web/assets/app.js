@@ -229,11 +229,6 @@ const actions = {
     exactTimes(on);
   },
   close(button) { button.closest("dialog").close(); },
-  all(button) {
-    const form = button.closest("form");
-    all("tbody tr:not([hidden]) [name=select]", form).forEach(i => { i.checked = true; });
-    counted(form);
-  },
 };
 
 // random returns characters of the alphabet, each with the same probability.
