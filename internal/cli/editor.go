@@ -30,6 +30,9 @@ type editor struct {
 // must be set.
 func newEditor(cmd *cobra.Command, onDisk bool) (*editor, error) {
 	e := &editor{cmd: cmd}
+	if !interactive(cmd) && os.Getenv("VISUAL") == "" && os.Getenv("EDITOR") == "" {
+		return nil, withHint(errors.New("there is no terminal for an editor"), "set $EDITOR to a program that needs none")
+	}
 	e.renewSignals() // before there is something to remove
 	place, err := memoryDir()
 	if err != nil && !onDisk {

@@ -62,7 +62,7 @@ InfluxDB keeps no earlier values: the command asks for confirmation unless you g
 	fs.StringVar(&c.tokenFile, "url-token-file", "", "`file` with InfluxDB's token")
 	fs.StringVar(&c.toConfig, "to-config", "", "`name` of the profile of the InfluxDB")
 	fs.BoolVar(&c.all, "all", false, "export all organizations")
-	fs.StringArrayVar(&c.mapping, "map", nil, "`OURS=THEIRS`: an organization and its name or ID in InfluxDB; repeatable")
+	fs.StringArrayVar(&c.mapping, "map", nil, "`names` OURS=THEIRS: an organization and its name or ID in InfluxDB; repeatable")
 	fs.BoolVar(&c.dryRun, "dry-run", false, "show what would be written, without writing")
 	addYes(cmd, &c.yes)
 	c.addTo(cmd)

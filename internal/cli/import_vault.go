@@ -64,8 +64,8 @@ The import is atomic.`,
 	fs.StringVar(&im.tokenFile, "token-file", "", "`file` with the token (default: $VAULT_TOKEN)")
 	fs.StringVar(&im.source.Namespace, "namespace", "", "`namespace` of the engine [$VAULT_NAMESPACE]")
 	fs.StringVar(&im.source.Mount, "mount", "secret", "`path` of the secrets engine")
-	fs.StringArrayVar(&im.mapping, "map", nil, "`PATTERN=ORGANIZATION`: where documents go; repeatable, the first match counts")
-	fs.StringVar(&im.separator, "separator", "/", "`text` between what the * matched and the key")
+	fs.StringArrayVar(&im.mapping, "map", nil, "`rule` PATTERN=ORGANIZATION: where matching documents go; repeatable, the first match counts")
+	fs.StringVar(&im.separator, "separator", "/", "`text` between the matched text and the key")
 	fs.IntVar(&im.versions, "versions", 10, "`number` of versions to import, including the current one")
 	im.addFlags(cmd, fs, "Vault")
 	return cmd

@@ -37,7 +37,7 @@ func newLoginCommand() *cobra.Command {
 		Long: `Sign in to a server with a user name and a password, create a token with your rights in
 an organization, and store it as a profile in the influx CLI's configs file. The influx
 CLI can use the profile too. The password isn't stored. "fluxkeep logout" deletes the
-token and the profile.
+token and the profile. Without --host, the server is that of the active profile.
 
 A token that expires can't change users, organizations or members, so by default it
 doesn't expire.
@@ -72,10 +72,13 @@ func (l *loginCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return usageError(cmd, err)
 	}
-	settings, err := profile.ResolveServer(&l.flags, os.Getenv)
+	// Unlike setup, a login is for a server that is in use: by default, the
+	// active profile's.
+	settings, err := profile.Resolve(&l.flags, os.Getenv)
 	if err != nil {
 		return err
 	}
+	settings = profile.Settings{Host: settings.Host, SkipVerify: settings.SkipVerify, Profile: settings.Profile}
 	c, err := newClient(settings)
 	if err != nil {
 		return err
