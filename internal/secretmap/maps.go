@@ -47,6 +47,7 @@ type Maps struct {
 	heads     *gencache.Cache[ID, seenHead]
 	snapshots snapshotCache
 	newest    *gencache.Cache[nameKey, uint64]
+	oldest    *gencache.Cache[nameKey, uint64]            // see Writer.secretVersions
 	versions  *gencache.Cache[mapVersion, *versionRecord] // that were written here
 	memory    *seal.EphemeralKey                          // seals what is remembered of values
 }
@@ -67,6 +68,7 @@ func New(o Options) (*Maps, error) {
 		heads:     gencache.New[ID, seenHead](10_000),
 		snapshots: snapshotCache{limit: o.CacheBytes},
 		newest:    gencache.New[nameKey, uint64](50_000),
+		oldest:    gencache.New[nameKey, uint64](50_000),
 		versions:  gencache.New[mapVersion, *versionRecord](2_000),
 		memory:    memory,
 	}, nil
@@ -77,6 +79,7 @@ func (m *Maps) ClearCaches() {
 	m.heads.Clear()
 	m.snapshots.clear()
 	m.newest.Clear()
+	m.oldest.Clear()
 	m.versions.Clear()
 }
 

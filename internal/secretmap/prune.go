@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // A secret record is visible from its own version up to, not including, the
@@ -171,14 +172,25 @@ func (w *Writer) isTombstone(key []byte) (bool, error) {
 	return !s.shown(), err
 }
 
-// secretVersions lists the versions of a name's records, from the one that a
-// version shows to the oldest.
-func (m *Map) secretVersions(h record.Hash, from uint64) (versions []uint64, err error) {
-	err = m.scanName(m.head.Map, h, from, func(k, _ []byte) (bool, error) {
+// secretVersions lists the versions of a name's records, from the one that a version
+// shows to the oldest. If one process writes all versions, it doesn't look below the
+// oldest one that it found the last time: the store may take long to pass over
+// many removed records.
+func (w *Writer) secretVersions(h record.Hash, from uint64) (versions []uint64, err error) {
+	m, at := w.head.Map, nameKey{w.head.Map, h}
+	end := store.PrefixEnd(record.SecretPrefix(m, h))
+	exclusive := w.r.DB().Exclusive()
+	if oldest, known := w.maps.oldest.Get(at); known && exclusive {
+		end = record.SecretKey(m, h, oldest-1)
+	}
+	err = w.r.Scan(record.SecretKey(m, h, from), end, func(k, _ []byte) (bool, error) {
 		_, n, _ := record.ParseSecretKey(k)
 		versions = append(versions, n)
 		return true, nil
 	})
+	if err == nil && len(versions) > 0 && exclusive {
+		w.maps.oldest.Put(at, versions[len(versions)-1])
+	}
 	return versions, err
 }
 

@@ -3,6 +3,9 @@ package secretmap
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -181,5 +184,62 @@ func TestDestroyPinned(t *testing.T) {
 	k.write(t, func(w *Writer) error { return w.DestroyVersions(1) })
 	if n := k.count(t, record.TableSecret); n != 0 {
 		t.Errorf("%d records are left of the destroyed version", n)
+	}
+}
+
+// TestSecretHistoryStays changes some names more often than others. Each keeps its
+// last changes, however often the others change, and few records more. After a
+// removal, all records of the name are removed.
+func TestSecretHistoryStays(t *testing.T) {
+	for _, limit := range []int{1, 3, DefaultMaxVersions, 40} {
+		t.Run(fmt.Sprint("max_versions=", limit), func(t *testing.T) {
+			k := newKit(t)
+			k.write(t, func(w *Writer) error { return w.UpdateSettings(SettingsUpdate{MaxVersions: &limit}) })
+			random := rand.New(rand.NewPCG(1, uint64(limit)))
+			const names = 6
+			want := map[string][]uint64{} // newest first
+			for n := uint64(1); n <= 600; n++ {
+				// The first names change often, the last ones rarely.
+				name := fmt.Sprint("n", random.IntN(1+random.IntN(1+random.IntN(names))))
+				k.Now = k.Now.Add(time.Minute)
+				k.set(t, name)
+				want[name] = slices.Insert(want[name], 0, n)
+				want[name] = want[name][:min(limit, len(want[name]))]
+				if n%10 > 0 {
+					continue
+				}
+				for name, versions := range want {
+					var got []uint64
+					for _, c := range k.history(t, name) {
+						got = append(got, c.Version)
+					}
+					if !slices.Equal(got, versions) {
+						t.Fatalf("after %d changes, %s has the history %d, want %d", n, name, got, versions)
+					}
+				}
+				if n%50 == 0 {
+					k.maps.ClearCaches()
+				}
+			}
+			most := limit + max(historyEvery, limit/2) + 2 // some writes could still be merged
+			if records := k.count(t, record.TableSecret); records > names*most {
+				t.Errorf("%d records are left of %d names", records, names)
+			}
+			gone := slices.Collect(maps.Keys(want))
+			gone = slices.DeleteFunc(gone, func(name string) bool { return name == "n0" })
+			k.apply(t, Change{Remove: gone})
+			for range limit + 1 {
+				k.Now = k.Now.Add(time.Minute)
+				k.set(t, "n0")
+			}
+			for _, name := range gone {
+				if h := k.history(t, name); len(h) > 0 {
+					t.Errorf("%s was removed and has the history %+v", name, h)
+				}
+			}
+			if records := k.count(t, record.TableSecret); records > most {
+				t.Errorf("%d records are left of one name", records)
+			}
+		})
 	}
 }
