@@ -120,7 +120,7 @@ func TestVaultGoClient(t *testing.T) {
 	if got := fmt.Sprint(states); got != "[1 false false 2 true false 3 false true 4 false false]" {
 		t.Errorf("versions (deleted, destroyed): %s", got)
 	}
-	if list, err := c.Logical().List("secret/metadata"); err != nil || fmt.Sprint(list.Data["keys"]) != "["+s.orgID+"]" {
+	if list, err := c.Logical().List("secret/metadata"); err != nil || fmt.Sprint(list.Data["keys"]) != "["+s.org+"]" {
 		t.Errorf("list: %+v, %v", list, err)
 	}
 }
