@@ -47,6 +47,9 @@ func (h *Handler) handler(r route) http.HandlerFunc {
 // run finds the caller, then checks access to the organization, then reads the form,
 // and serves the route.
 func (c *call) run(r route) error {
+	if c.withoutCookie() {
+		return c.show(http.StatusOK, &reloadView{})
+	}
 	if err := c.findCaller(r.open); err != nil {
 		return err
 	}

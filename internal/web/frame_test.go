@@ -190,8 +190,10 @@ func TestLinkFromAnotherSite(t *testing.T) {
 	k := newKit(t, nil)
 	b := k.browser(t)
 	b.header.Set("Sec-Fetch-Site", "cross-site")
-	if p := b.get("/ui/orgs"); p.status != 200 || !strings.Contains(p.body, `<meta http-equiv="refresh" content="0">`) {
-		t.Errorf("without the cookie: %d %s", p.status, p.body)
+	for _, path := range []string{"/ui/orgs", "/ui/", "/ui/sign-in"} {
+		if p := b.get(path); p.status != 200 || !strings.Contains(p.body, `<meta http-equiv="refresh" content="0">`) {
+			t.Errorf("%s without the cookie: %d %s", path, p.status, p.body)
+		}
 	}
 	b.header.Set("Sec-Fetch-Site", "same-origin")
 	if p := b.get("/ui/orgs"); p.status != http.StatusUnauthorized {

@@ -61,6 +61,12 @@ func (c *call) findCaller(open bool) error {
 	return nil
 }
 
+// withoutCookie reports whether a browser followed a link from another site, and so
+// didn't send the cookie that it may have.
+func (c *call) withoutCookie() bool {
+	return c.r.Method == http.MethodGet && c.r.Header.Get("Sec-Fetch-Site") == "cross-site" && len(c.r.CookiesNamed(c.cookieName())) == 0
+}
+
 // askToSignIn answers a request without a session. What a form contains is carried
 // over the sign-in.
 func (c *call) askToSignIn(r route) error {
@@ -69,10 +75,6 @@ func (c *call) askToSignIn(r route) error {
 	}
 	v := &signInView{To: c.r.URL.RequestURI(), Exposed: c.exposed()}
 	if r.method != http.MethodPost {
-		if c.r.Header.Get("Sec-Fetch-Site") == "cross-site" && len(c.r.CookiesNamed(c.cookieName())) == 0 {
-			// Browsers don't send the cookie with a link from another site.
-			return c.show(http.StatusOK, &reloadView{})
-		}
 		return c.show(http.StatusUnauthorized, v)
 	}
 	r.limit = largeForm
@@ -84,6 +86,7 @@ func (c *call) askToSignIn(r route) error {
 	return c.show(http.StatusUnauthorized, v)
 }
 
+// reloadView is a page that opens itself again, this time from the page's own site.
 type reloadView struct{ frame }
 
 func (*reloadView) page() string { return "reload" }

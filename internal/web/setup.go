@@ -18,8 +18,7 @@ func (*setupView) page() string { return "setup" }
 type setupDoneView struct {
 	frame
 	Token   string
-	Address string
-	Name    string // of the organization
+	Command string // which asks for the token
 }
 
 func (*setupDoneView) page() string { return "setup-done" }
@@ -80,7 +79,7 @@ func (c *call) setup() error {
 	if len(v.Errors) > 0 {
 		return c.show(http.StatusUnprocessableEntity, v)
 	}
-	// The protocol wants a bucket, which isn't stored.
+	// Setup wants a bucket, as InfluxDB's does, and doesn't store it.
 	done, err := c.keep.Setup(c.ctx(), c.caller, keep.SetupRequest{User: v.Username, Password: password, Org: v.Organization, Bucket: "none"})
 	if err != nil {
 		message, status, err := c.inForm(err)
@@ -94,6 +93,7 @@ func (c *call) setup() error {
 	if err == nil {
 		c.setCookie(c.cookieName(), session.Key)
 	}
-	out := &setupDoneView{Token: done.Token.Value, Address: c.address(), Name: done.Org.Name}
+	out := &setupDoneView{Token: done.Token.Value}
+	out.Command = "fluxkeep config create --config-name fluxkeep --host-url " + shell(c.address()) + " --org " + shell(done.Org.Name)
 	return c.show(http.StatusOK, out)
 }
