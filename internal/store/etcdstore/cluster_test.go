@@ -5,9 +5,16 @@ package etcdstore
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -27,6 +34,7 @@ import (
 // TestCreate starts two servers at once on an empty prefix: both must have the
 // records of one of them.
 func TestCreate(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	for range 5 {
 		prefix := newPrefix()
@@ -70,6 +78,7 @@ func putRaw(t *testing.T, c *etcdtest.Cluster, key, value string) {
 }
 
 func TestForeignData(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	open := func(prefix string) error {
 		s, err := Open(t.Context(), options(t, c, prefix, "a"))
@@ -101,6 +110,7 @@ func TestForeignData(t *testing.T) {
 
 // TestDuplicate opens a second store with the same server ID.
 func TestDuplicate(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	o := options(t, c, newPrefix(), "a")
 	o.timing.lease = 3 * time.Second
@@ -115,6 +125,7 @@ func TestDuplicate(t *testing.T) {
 // TestLeaseLost ends a server's registration: it registers again, and its changes
 // go on.
 func TestLeaseLost(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	a := mustOpen(t, options(t, c, newPrefix(), "a"))
 	must(t, appendTo(a, "k", "1"))
@@ -132,6 +143,7 @@ func TestLeaseLost(t *testing.T) {
 // TestReopen opens a store again with its copy: one that is up to date, one that
 // is behind, one whose next commits were compacted, and a damaged one.
 func TestReopen(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	for _, test := range []struct {
 		name    string
@@ -187,6 +199,7 @@ func compactAll(t *testing.T, s *Store) {
 
 // TestCompactedDuringLoad compacts the revision that a load reads.
 func TestCompactedDuringLoad(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	a := mustOpen(t, options(t, c, newPrefix(), "a"))
 	must(t, appendTo(a, "k", "1"))
@@ -205,6 +218,7 @@ func TestCompactedDuringLoad(t *testing.T) {
 // TestDiskFails lets the disk with the copy fail, at each kind of operation: the
 // store answers nothing wrong, and goes on when the disk works again.
 func TestDiskFails(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	var broken atomic.Bool
 	o := options(t, c, newPrefix(), "a")
@@ -250,6 +264,7 @@ func TestDiskFails(t *testing.T) {
 
 // TestOtherStore opens a store with the copy of another one.
 func TestOtherStore(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	o := options(t, c, newPrefix(), "a")
 	a := mustOpen(t, o)
@@ -274,6 +289,7 @@ func TestOtherStore(t *testing.T) {
 
 // TestBarrier makes several Views of one request: only the first needs etcd.
 func TestBarrier(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	a, _, proxies := pair(t, c, func(o *Options) { o.timing.attempt, o.timing.patience = time.Second, 2*time.Second })
 	eventually(t, "a change", func() bool { return appendTo(a, "k", "1") == nil })
@@ -298,6 +314,7 @@ func TestBarrier(t *testing.T) {
 
 // TestStatus looks at the cluster, and checks that background work is taken over.
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	prefix := newPrefix()
 	open := func(name string) *Store {
@@ -348,6 +365,7 @@ func TestStatus(t *testing.T) {
 // TestNoSpace fills etcd up to its quota: reads go on, also on a server that
 // starts, and deleting works when there is room again.
 func TestNoSpace(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=8388608"}})
 	o := options(t, c, newPrefix(), "a")
 	o.timing.report = 50 * time.Millisecond
@@ -401,6 +419,7 @@ func TestNoSpace(t *testing.T) {
 
 // TestPassword uses an etcd with users.
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	o := options(t, c, newPrefix(), "a")
 	client, err := newClient(o)
@@ -431,6 +450,57 @@ func TestPassword(t *testing.T) {
 	other := mustOpen(t, b)
 	must(t, appendTo(other, "k", "3"))
 	eventually(t, "the watch goes on", func() bool { return strings.HasSuffix(valueOf(t, a, "k"), "3") })
+}
+
+// TestTLS uses an etcd that asks for certificates.
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	files := etcdtest.TLSFiles{Cert: dir + "/cert.pem", Key: dir + "/key.pem", CA: dir + "/cert.pem"}
+	pool := writeCertificate(t, files)
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	must(t, err)
+	c := etcdtest.Start(t, etcdtest.Options{TLS: &files})
+	o := options(t, c, newPrefix(), "a")
+	o.timing.attempt, o.timing.patience = time.Second, 2*time.Second
+	for _, wrong := range []*tls.Config{nil, {RootCAs: pool}, {Certificates: []tls.Certificate{pair}}} {
+		o.TLS = wrong
+		if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "tls") {
+			t.Errorf("TLS with %+v: %v", wrong, err)
+		}
+	}
+	o.timing = patient
+	o.TLS = &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}
+	a := mustOpen(t, o)
+	must(t, appendTo(a, "k", "1"))
+	if got := valueOf(t, a, "k"); got != "1" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// writeCertificate writes a certificate that is its own authority.
+func writeCertificate(t *testing.T, files etcdtest.TLSFiles) *x509.CertPool {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "etcd"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	cert, err := x509.CreateCertificate(nil, template, template, public, private)
+	must(t, err)
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	must(t, err)
+	must(t, os.WriteFile(files.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600))
+	must(t, os.WriteFile(files.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
+	pool := x509.NewCertPool()
+	parsed, err := x509.ParseCertificate(cert)
+	must(t, err)
+	pool.AddCert(parsed)
+	return pool
 }
 
 func TestVersions(t *testing.T) {

@@ -80,6 +80,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // TestLostReply loses the reply to a change, on top of which another server makes
 // one before the request is sent again: the change must be made once.
 func TestLostReply(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	a, b, proxies := pair(t, c, func(o *Options) { o.timing.attempt = time.Second })
 	must(t, appendTo(a, "k", "1"))
@@ -98,6 +99,7 @@ func TestLostReply(t *testing.T) {
 // TestHeldRequest delivers a change to etcd after its caller was told that it may
 // have failed, and another server has made one.
 func TestHeldRequest(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	a, b, proxies := pair(t, c, func(o *Options) {
 		o.timing.attempt, o.timing.patience = 300*time.Millisecond, time.Second
@@ -143,6 +145,7 @@ func viewDuringHeldRead(t *testing.T, a, b *Store, proxies etcdtest.Proxies) str
 }
 
 func TestViewDuringHeldRead(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	for _, omit := range []bool{false, true} {
 		t.Run(fmt.Sprintf("omit=%t", omit), func(t *testing.T) {
@@ -161,6 +164,7 @@ func TestViewDuringHeldRead(t *testing.T) {
 // TestErrorFromStaleCopy calls Update with a function that fails because of a
 // state that another server has changed.
 func TestErrorFromStaleCopy(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	taken := errors.New("taken")
 	for _, omit := range []bool{false, true} {
@@ -204,6 +208,7 @@ func TestErrorFromStaleCopy(t *testing.T) {
 // TestRestored puts an older state of etcd back, in which another server goes on
 // until the state looks newer than the lost one.
 func TestRestored(t *testing.T) {
+	t.Parallel()
 	for _, overtaken := range []bool{false, true} {
 		t.Run(fmt.Sprintf("overtaken=%t", overtaken), func(t *testing.T) {
 			c := etcdtest.Start(t, etcdtest.Options{})
@@ -286,6 +291,7 @@ func count(t *testing.T, s store.Store, prefix string) (n int) {
 // TestLargeChange makes a change that does not fit into a transaction, and looks
 // at it through servers that see the chunks only, or that start meanwhile.
 func TestLargeChange(t *testing.T) {
+	t.Parallel()
 	const n = 8000
 	c := etcdtest.Start(t, etcdtest.Options{})
 	hold := func(o *Options) { o.timing.lock, o.timing.help = time.Hour, time.Hour }
@@ -345,6 +351,7 @@ func TestLargeChange(t *testing.T) {
 // TestChunks looks at a large change right after it was made, through another
 // server, with and without showing all of it at once.
 func TestChunks(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	for _, omit := range []bool{false, true} {
 		t.Run(fmt.Sprintf("omit=%t", omit), func(t *testing.T) {
@@ -407,6 +414,7 @@ func half(t *testing.T, s *Store, moves int) {
 // TestDeadLargeChange lets a server die in the middle of a large change: the
 // others go on, with all of it or nothing.
 func TestDeadLargeChange(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	for _, test := range []struct {
 		name  string
@@ -434,6 +442,7 @@ func TestDeadLargeChange(t *testing.T) {
 // TestReopenDuringMove opens a store with the copy that it had during a large
 // change: the copy has all of it, and is not loaded again.
 func TestReopenDuringMove(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	o := options(t, c, newPrefix(), "a")
 	o.timing.lock, o.timing.help = time.Hour, time.Hour
@@ -462,6 +471,7 @@ func TestReopenDuringMove(t *testing.T) {
 // TestLateMover repeats a step of a large change that was made already, after the
 // records were changed.
 func TestLateMover(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	o := options(t, c, newPrefix(), "a")
 	o.timing.lock, o.timing.help = time.Hour, time.Hour
@@ -486,6 +496,7 @@ func TestLateMover(t *testing.T) {
 
 // TestSizes makes changes around the limits of one transaction.
 func TestSizes(t *testing.T) {
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	a, b, _ := pair(t, c, nil)
 	for _, n := range []int{nested, nested + 1, 126, 127, 128, 129, maxWrites, maxWrites + 1} {

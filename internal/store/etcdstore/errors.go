@@ -17,7 +17,7 @@ var (
 	ErrRestored = fmt.Errorf("%w: etcd was restored to an older state: check it, then run `fluxkeep cluster accept-restored`", store.ErrUnavailable)
 
 	// ErrNotAStore means that there is something else under the prefix.
-	ErrNotAStore = errors.New("the etcd prefix contains something else than a Fluxkeep store: choose another prefix")
+	ErrNotAStore = errors.New("the etcd prefix contains something other than a Fluxkeep store: choose another prefix")
 
 	// ErrNewerFormat means that a newer Fluxkeep has written the store.
 	ErrNewerFormat = errors.New("the store in etcd was written by a newer version of Fluxkeep: upgrade this server")

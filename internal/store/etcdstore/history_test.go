@@ -29,8 +29,14 @@ func (a anyOf) pick() *Store { return a[rand.IntN(len(a))] }
 func pause() { time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond) }
 
 func (a anyOf) View(ctx context.Context, fn func(store.Reader) error) error {
-	pause()
-	return a.pick().View(ctx, fn)
+	for {
+		pause()
+		// The checker takes a View that fails for an error.
+		err := a.pick().View(ctx, fn)
+		if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, ErrRestored) {
+			return err
+		}
+	}
 }
 
 func (a anyOf) Update(ctx context.Context, fn func(store.Tx) error) error {
@@ -205,6 +211,7 @@ func TestHistories(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) { checkHistory(t, c, f) })
@@ -239,6 +246,7 @@ func TestProtections(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long")
 	}
+	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
 	byName := map[string]fault{}
 	for _, f := range faults {

@@ -184,8 +184,8 @@ func (s *Store) register(seen *rival) (int64, error) {
 	return grant.ID, nil
 }
 
-// outlives returns nil if the process with the given registration has stopped to
-// refresh its lease. It stops the store if the other process has been refreshing
+// outlives returns nil if the process with the given registration has stopped
+// refreshing its lease. It stops the store if the other process has been refreshing
 // the lease for so long that it must be running.
 func (s *Store) outlives(value []byte, lease int64, seen *rival) error {
 	var other registered
@@ -201,8 +201,8 @@ func (s *Store) outlives(value []byte, lease int64, seen *rival) error {
 		return err
 	}
 	ttl := s.opts.timing.lease
-	if time.Duration(left.TTL)*time.Second < ttl/2 {
-		return nil
+	if time.Duration(left.TTL+1)*time.Second < ttl*7/10 { // etcd rounds down
+		return nil // it has missed several refreshes
 	}
 	if time.Since(seen.since) > ttl+ttl/2 {
 		s.stop(ErrDuplicateServer)

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +32,7 @@ type ServerStatus struct {
 	Elected  bool          // does background work
 	Reported bool          // whether the rest is known
 	Behind   uint64        // commits that its copy lacked when it last reported
-	Skew     time.Duration // about how far its clock was ahead of this server's
+	Skew     time.Duration // how far its clock is ahead of this server's, within a few seconds
 }
 
 // MemberStatus is the state of an etcd member.
@@ -149,11 +151,7 @@ func (s *Store) members(ctx context.Context) ([]MemberStatus, []string) {
 		})
 	}
 	wg.Wait()
-	var list []string
-	for a := range alarms {
-		list = append(list, a)
-	}
-	return all, list
+	return all, slices.Sorted(maps.Keys(alarms))
 }
 
 // Elected reports whether this server does the background work. Another server

@@ -59,6 +59,7 @@ func mustOpen(tb testing.TB, o Options) *Store {
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel()
 	for _, members := range []int{1, 3} {
 		t.Run(fmt.Sprintf("members=%d", members), func(t *testing.T) {
 			c := etcdtest.Start(t, etcdtest.Options{Members: members})

@@ -31,10 +31,16 @@ type Options struct {
 	// Durable makes the members sync their disks. Otherwise, their data survives
 	// Kill, but not a crash of the machine.
 	Durable bool
+	// TLS are the files of the members' certificate, its key and its authority.
+	// Without them, the members speak HTTP.
+	TLS *TLSFiles
 	// Args are more arguments for each member, such as
 	// "--quota-backend-bytes=16777216".
 	Args []string
 }
+
+// TLSFiles are the paths of PEM files.
+type TLSFiles struct{ Cert, Key, CA string }
 
 // Cluster is a running cluster.
 type Cluster struct {
@@ -51,6 +57,7 @@ type Member struct {
 	dir       string
 	peer      string // address for other members
 	client    string // address for clients, behind the proxy
+	scheme    string // for clients
 	args      []string
 	cmd       *exec.Cmd
 	output    *output
@@ -70,7 +77,13 @@ func Start(tb testing.TB, o Options) *Cluster {
 			m.args = append(m.args, "--unsafe-no-fsync")
 		}
 		m.peer, m.client = freeAddress(tb), freeAddress(tb)
-		m.Proxy = newProxy(tb, m.client)
+		scheme := "http"
+		if o.TLS != nil {
+			scheme = "https"
+			m.args = append(m.args, "--cert-file", o.TLS.Cert, "--key-file", o.TLS.Key, "--trusted-ca-file", o.TLS.CA, "--client-cert-auth")
+		}
+		m.scheme = scheme
+		m.Proxy = newProxy(tb, scheme, m.client)
 		c.Members = append(c.Members, m)
 	}
 	for _, m := range c.Members {
@@ -99,7 +112,7 @@ func (c *Cluster) Proxies(tb testing.TB) Proxies {
 	tb.Helper()
 	var all Proxies
 	for _, m := range c.Members {
-		all = append(all, newProxy(tb, m.client))
+		all = append(all, newProxy(tb, m.scheme, m.client))
 	}
 	return all
 }
@@ -126,7 +139,7 @@ func (m *Member) start(program string) {
 	args := append([]string{
 		"--name", m.name, "--data-dir", filepath.Join(m.dir, "data"),
 		"--listen-peer-urls", "http://" + m.peer, "--initial-advertise-peer-urls", "http://" + m.peer,
-		"--listen-client-urls", "http://" + m.client, "--advertise-client-urls", "http://" + m.client,
+		"--listen-client-urls", m.Direct(), "--advertise-client-urls", m.Direct(),
 		"--initial-cluster", strings.Join(initial, ","), "--initial-cluster-token", m.cluster.token,
 		"--initial-cluster-state", state, "--log-level", "warn",
 	}, m.args...)
@@ -203,7 +216,7 @@ func (m *Member) signal(s syscall.Signal) {
 func (m *Member) Dir() string { return filepath.Join(m.dir, "data") }
 
 // Direct returns the member's own address, without its proxy.
-func (m *Member) Direct() string { return "http://" + m.client }
+func (m *Member) Direct() string { return m.scheme + "://" + m.client }
 
 // freeAddress returns an address that nothing listens on.
 func freeAddress(tb testing.TB) string {

@@ -11,6 +11,7 @@ import (
 // Proxy passes connections on to a member, and can disturb them.
 type Proxy struct {
 	listener net.Listener
+	scheme   string
 	target   string
 
 	mu     sync.Mutex
@@ -23,13 +24,13 @@ type Proxy struct {
 	held   int // transfers that wait
 }
 
-func newProxy(tb testing.TB, target string) *Proxy {
+func newProxy(tb testing.TB, scheme, target string) *Proxy {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p := &Proxy{listener: l, target: target, conns: map[net.Conn]bool{}}
+	p := &Proxy{listener: l, scheme: scheme, target: target, conns: map[net.Conn]bool{}}
 	p.wake = sync.NewCond(&p.mu)
 	go p.accept()
 	tb.Cleanup(func() {
@@ -40,7 +41,7 @@ func newProxy(tb testing.TB, target string) *Proxy {
 }
 
 // Endpoint returns the proxy's URL.
-func (p *Proxy) Endpoint() string { return "http://" + p.listener.Addr().String() }
+func (p *Proxy) Endpoint() string { return p.scheme + "://" + p.listener.Addr().String() }
 
 // Cut ends all connections and refuses new ones.
 func (p *Proxy) Cut() { p.change(func() { p.cut = true; p.closeAll() }) }
