@@ -67,6 +67,24 @@ func TestRequests(t *testing.T) {
 			func(ctx context.Context, c *client.Client) (any, error) { return c.Me(ctx) },
 			"GET /api/v2/me", 200, `{"id":"1","name":"admin","status":"active"}`, client.User{ID: "1", Name: "admin", Status: client.Active},
 		}, {
+			"self",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.Self(ctx) },
+			"GET /api/v2/fluxkeep/self", 200,
+			`{"userID":"1","tokenID":"3","operator":false,"permissions":[{"action":"read","resource":{"type":"secrets","orgID":"2"}}],"names":["db_*"],"expiresAt":"2026-03-01T09:30:00Z"}`,
+			client.Self{
+				UserID: "1", TokenID: "3", Names: []string{"db_*"}, ExpiresAt: when,
+				Permissions: []client.Permission{{Action: client.Read, Resource: client.Resource{Type: "secrets", OrgID: "2"}}},
+			},
+		}, {
+			"revoke self",
+			func(ctx context.Context, c *client.Client) (any, error) { return nil, c.RevokeSelf(ctx) },
+			"DELETE /api/v2/fluxkeep/self", 204, "", nil,
+		}, {
+			"health of a server that can't work",
+			func(ctx context.Context, c *client.Client) (any, error) { return c.Health(ctx) },
+			"GET /health", 503, `{"name":"fluxkeep","status":"fail","message":"full","version":"1"}`,
+			client.Health{Name: "fluxkeep", Status: "fail", Message: "full", Version: "1"},
+		}, {
 			"organization by name",
 			func(ctx context.Context, c *client.Client) (any, error) { return c.OrganizationByName(ctx, "a&b c") },
 			"GET /api/v2/orgs?org=a%26b+c", 200, `{"orgs":[{"id":"2","name":"a&b c"}]}`, client.Organization{ID: "2", Name: "a&b c"},

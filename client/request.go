@@ -122,16 +122,13 @@ func (c *Client) try(ctx context.Context, r *call, body []byte) (answer, error) 
 	}
 	defer resp.Body.Close()
 	a := answer{resp.StatusCode, resp.Header, resp.Cookies()}
-	if resp.StatusCode == r.accept && r.accept != 0 {
-		return a, nil
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	if resp.StatusCode != r.accept && (resp.StatusCode < 200 || resp.StatusCode > 299) {
 		return a, c.refusal(resp)
 	}
 	if r.to != nil {
 		return a, c.copy(r.to, resp.Body)
 	}
-	if r.out == nil || resp.StatusCode == http.StatusNoContent {
+	if r.out == nil || resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
 		_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBody)) // so that the connection can be reused
 		return a, nil
 	}
