@@ -1,0 +1,447 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+var pictures = flag.Bool("pictures", false, "make the pictures of docs/web.md")
+
+// TestMain sets these for all tests.
+var (
+	program  string // the path of the program
+	chromium string // the browser's, "" if there is none
+	noChrome string // why there is none
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	status, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e/web:", err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+func run(m *testing.M) (int, error) {
+	if testing.Short() {
+		noChrome = "no browser is started in short mode"
+		return m.Run(), nil
+	}
+	dir, err := os.MkdirTemp("", "fluxkeep-e2e-web-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "fluxkeep")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, "./cmd/fluxkeep")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		noChrome = "there is no Chromium: install Debian's package chromium"
+		return m.Run(), nil
+	}
+	chromium = path
+	return m.Run(), nil
+}
+
+// server is the program, with its own data folder.
+type server struct {
+	t                    testing.TB
+	url                  string
+	org, token           string // after setUp
+	cmd                  *exec.Cmd
+	log                  *bytes.Buffer
+	user, password, name string // the first user's, and the organization's name
+}
+
+// start runs a server that isn't set up.
+func start(t testing.TB, args ...string) *server {
+	t.Helper()
+	if chromium == "" {
+		if os.Getenv("FLUXKEEP_E2E") == "require" && !testing.Short() {
+			t.Fatal(noChrome)
+		}
+		t.Skip(noChrome)
+	}
+	s := &server{t: t, user: "admin", password: "correct horse 1", name: "acme"}
+	for range 20 {
+		if s.serve(args...) {
+			return s
+		}
+	}
+	t.Fatalf("the server doesn't start:\n%s", s.log)
+	return nil
+}
+
+func (s *server) serve(args ...string) bool {
+	// Below the range from which systems choose ports.
+	address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+	dir := s.t.TempDir()
+	s.url, s.log = "http://"+address, &bytes.Buffer{}
+	s.cmd = exec.Command(program, append([]string{"serve", "--http-bind-address", address, "--data-dir", filepath.Join(dir, "data")}, args...)...)
+	s.cmd.Env = append(os.Environ(), "HOME="+dir)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { _ = s.cmd.Wait(); close(exited) }()
+	s.t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(os.Interrupt)
+		<-exited
+	})
+	for {
+		select {
+		case <-exited:
+			return false
+		case <-time.After(20 * time.Millisecond):
+		}
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			return true
+		}
+	}
+}
+
+// setUp sets the server up, with secrets.
+func (s *server) setUp(secrets map[string]string) {
+	s.t.Helper()
+	var done struct {
+		Org  struct{ ID string }
+		Auth struct{ Token string }
+	}
+	s.api("POST", "/api/v2/setup", map[string]string{"username": s.user, "password": s.password, "org": s.name, "bucket": "b"}, &done)
+	s.org, s.token = done.Org.ID, done.Auth.Token
+	if secrets != nil {
+		s.set(secrets)
+	}
+}
+
+func (s *server) set(secrets map[string]string) {
+	s.t.Helper()
+	s.api("PATCH", "/api/v2/orgs/"+s.org+"/secrets/values", secrets, nil)
+}
+
+func (s *server) values() map[string]string {
+	s.t.Helper()
+	var out map[string]string
+	s.api("GET", "/api/v2/orgs/"+s.org+"/secrets/values", nil, &out)
+	return out
+}
+
+// api calls the server's API as the operator.
+func (s *server) api(method, path string, in, out any) {
+	s.t.Helper()
+	body, err := json.Marshal(in)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.token != "" {
+		r.Header.Set("Authorization", "Token "+s.token)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		s.t.Fatalf("%s %s: %s", method, path, answer.Status)
+	}
+	if out != nil {
+		if err := json.NewDecoder(answer.Body).Decode(out); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// tab is a tab of its own browser. When the test ends, errors in the
+// console, violations of the page's policy and requests to other hosts fail it.
+type tab struct {
+	t   testing.TB
+	s   *server
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string
+	loaded   []string // URLs
+}
+
+// patience is how long something may take on a busy machine.
+const patience = 90 * time.Second
+
+// open opens a tab of a new browser.
+func (s *server) open(path string) *tab {
+	s.t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(chromium), chromedp.UserDataDir(s.t.TempDir()), chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience),
+		chromedp.Flag("disable-features", "Translate,OptimizationHints,MediaRouter"), chromedp.Flag("font-render-hinting", "none"))
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, end := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {})) // events that are newer than the driver
+	b := &tab{t: s.t, s: s, ctx: ctx}
+	s.t.Cleanup(func() {
+		b.mu.Lock()
+		for _, p := range b.problems {
+			s.t.Error(p)
+		}
+		b.mu.Unlock()
+		end()
+		stop()
+	})
+	// The first action starts the browser, which ends with its context.
+	if err := chromedp.Run(ctx); err != nil {
+		s.t.Fatal(err)
+	}
+	chromedp.ListenTarget(ctx, b.watch)
+	b.do(network.Enable(), runtime.Enable(), cdplog.Enable(),
+		browser.GrantPermissions([]browser.PermissionType{browser.PermissionTypeClipboardReadWrite, browser.PermissionTypeClipboardSanitizedWrite}).WithOrigin(s.url))
+	b.goTo(path)
+	return b
+}
+
+func (b *tab) watch(event any) {
+	problem := ""
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		problem = "the script failed: " + e.ExceptionDetails.Error()
+	case *runtime.EventConsoleAPICalled:
+		problem = fmt.Sprintf("console.%s was called", e.Type)
+	case *cdplog.EventEntryAdded:
+		// The network's are such as a form that is refused.
+		if e.Entry.Source != cdplog.SourceNetwork && e.Entry.Level == cdplog.LevelError {
+			problem = fmt.Sprintf("the console shows: %s %s", e.Entry.Source, e.Entry.Text)
+		}
+	case *network.EventRequestWillBeSent:
+		u, err := url.Parse(e.Request.URL)
+		if err != nil || u.Scheme != "blob" && u.Scheme != "data" && u.Scheme+"://"+u.Host != b.s.url {
+			problem = "a request goes to " + e.Request.URL
+		}
+		b.mu.Lock()
+		b.loaded = append(b.loaded, e.Request.URL)
+		b.mu.Unlock()
+	}
+	if problem != "" {
+		b.mu.Lock()
+		b.problems = append(b.problems, problem)
+		b.mu.Unlock()
+	}
+}
+
+// do runs actions, and fails the test if they don't succeed in time.
+func (b *tab) do(actions ...chromedp.Action) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Run(ctx, actions...); err != nil {
+		var where, text string
+		last, cancel := context.WithTimeout(b.ctx, 5*time.Second)
+		defer cancel()
+		_ = chromedp.Run(last, chromedp.Location(&where), chromedp.Text("body", &text))
+		b.t.Fatalf("%v\nat %s:\n%s", err, where, text)
+	}
+}
+
+func (b *tab) goTo(path string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(b.s.url + path))
+}
+
+// phone makes the window 360 pixels wide.
+func (b *tab) phone() {
+	b.t.Helper()
+	b.do(emulation.SetDeviceMetricsOverride(360, 740, 1, true), emulation.SetTouchEmulationEnabled(true))
+}
+
+// withoutScript turns JavaScript off.
+func (b *tab) withoutScript() {
+	b.t.Helper()
+	b.do(emulation.SetScriptExecutionDisabled(true))
+}
+
+// fill replaces what is in a field.
+func (b *tab) fill(field, text string) {
+	b.t.Helper()
+	b.click(field)
+	b.do(chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q).select()", field), nil), chromedp.SendKeys(field, text, chromedp.ByQuery))
+}
+
+// click clicks an element with the mouse.
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	b.do(chromedp.WaitVisible(selector, chromedp.ByQuery), chromedp.ScrollIntoView(selector, chromedp.ByQuery), chromedp.Click(selector, chromedp.ByQuery))
+}
+
+// button clicks the visible button or link with a text.
+func (b *tab) button(text string) {
+	b.t.Helper()
+	b.do(chromedp.Click(buttonPath(text), chromedp.BySearch, chromedp.NodeVisible))
+}
+
+func buttonPath(text string) string {
+	return fmt.Sprintf(`//*[self::button or self::a or self::summary][normalize-space()=%q and not(ancestor::dialog)]`, text)
+}
+
+// press sends keys to the page.
+func (b *tab) press(keys string) {
+	b.t.Helper()
+	b.do(chromedp.KeyEvent(keys))
+}
+
+// tabTo presses Tab until the element has the focus.
+func (b *tab) tabTo(selector string) {
+	b.t.Helper()
+	for range 80 {
+		var there bool
+		b.do(chromedp.KeyEvent(kb.Tab), chromedp.Evaluate(fmt.Sprintf("document.activeElement?.matches(%q)", selector), &there))
+		if there {
+			return
+		}
+	}
+	b.t.Fatalf("Tab doesn't reach %s", selector)
+}
+
+// await waits until the page's text contains each of the parts.
+func (b *tab) await(parts ...string) {
+	b.t.Helper()
+	for _, part := range parts {
+		b.until(fmt.Sprintf("%q", part), func() bool { return strings.Contains(b.text(), part) })
+	}
+}
+
+// text returns the visible text of the page, and the values of its visible fields.
+func (b *tab) text() string {
+	b.t.Helper()
+	return eval[string](b, `(document.body?.innerText ?? "") + "\n" + [...document.querySelectorAll("input, textarea")].filter(f => f.type !== "hidden" && f.checkVisibility()).map(f => f.value).join("\n")`)
+}
+
+func (b *tab) until(what string, ok func() bool) {
+	b.t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.t.Fatalf("no %s at %s:\n%s", what, b.path(), b.text())
+		}
+	}
+}
+
+// paste presses Ctrl+V.
+func (b *tab) paste() {
+	b.t.Helper()
+	b.do(input.DispatchKeyEvent(input.KeyDown).WithKey("v").WithModifiers(input.ModifierCtrl).WithCommands([]string{"paste"}),
+		input.DispatchKeyEvent(input.KeyUp).WithKey("v").WithModifiers(input.ModifierCtrl))
+}
+
+// back goes back in the browser's history.
+func (b *tab) back() {
+	b.t.Helper()
+	b.do(chromedp.Evaluate("history.back()", nil))
+}
+
+// path returns the path of the page, with its query.
+func (b *tab) path() string {
+	b.t.Helper()
+	return strings.TrimPrefix(eval[string](b, "location.href"), b.s.url)
+}
+
+// eval evaluates an expression, in the next page if the tab is on its way there.
+func eval[T any](b *tab, expression string) (out T) {
+	b.t.Helper()
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		for {
+			err := chromedp.Evaluate(expression, &out).Do(ctx)
+			if err == nil || !strings.Contains(err.Error(), "navigated or closed") && !strings.Contains(err.Error(), "context") {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}))
+	return out
+}
+
+// signIn signs the first user in.
+func (b *tab) signIn() {
+	b.t.Helper()
+	b.fill("#username", b.s.user)
+	b.fill("#password", b.s.password)
+	b.do(chromedp.Submit("#password", chromedp.ByQuery))
+	b.until("session", func() bool { return !strings.Contains(b.path(), "/sign-in") })
+}
+
+// signedIn opens a page of the organization as the first user.
+func (s *server) signedIn(rest string) *tab {
+	s.t.Helper()
+	b := s.open("/ui/sign-in")
+	b.signIn()
+	b.goTo(s.orgPath(rest))
+	return b
+}
+
+func (s *server) orgPath(rest string) string { return "/ui/orgs/" + s.org + rest }
+
+// axeCore returns axe-core's script, which npm installs into the user's cache.
+func axeCore(t testing.TB) string {
+	t.Helper()
+	const version = "4.10.3"
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(cache, "fluxkeep-e2e", "axe-core-"+version)
+	script := filepath.Join(dir, "node_modules", "axe-core", "axe.min.js")
+	if _, err := os.Stat(script); errors.Is(err, os.ErrNotExist) {
+		err := os.MkdirAll(dir, 0o700)
+		if err == nil {
+			cmd := exec.Command("npm", "install", "--prefix", dir, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error", "axe-core@"+version)
+			var out []byte
+			if out, err = cmd.CombinedOutput(); err != nil {
+				err = fmt.Errorf("%w\n%s", err, out)
+			}
+		}
+		if err != nil {
+			if os.Getenv("FLUXKEEP_E2E") == "require" {
+				t.Fatalf("install axe-core: %v", err)
+			}
+			t.Skipf("install axe-core: %v", err)
+		}
+	}
+	b, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
