@@ -84,7 +84,7 @@ func (c *committer) take() {
 	c.todo = append(c.todo, more...)
 }
 
-// fail answers all requests with err, also those that have come during the
+// fail answers all requests with err, including those that arrived during the
 // failed attempt.
 func (c *committer) fail(err error) {
 	c.take()
@@ -145,8 +145,8 @@ func (c *committer) cycle() error {
 		c.retry()
 		return c.large(st)
 	case len(w.list) == 0 && !c.s.opts.omit.empty:
-		// What the functions have seen, and the errors that they return, must be
-		// true of etcd at some moment since they were called.
+		// The functions, and the errors that they return, must have seen a state
+		// that was the newest at some moment since they were called.
 		head, err := c.s.confirm(c.s.ctx)
 		if err != nil {
 			return err
@@ -316,7 +316,7 @@ func (s *Store) transact(base *state, next *commit, raw []byte, ops []*pb.Reques
 	case id == next.ID:
 		return true, 0, nil
 	case id == "":
-		return false, 0, engine.Unavailable(errors.New("the history of etcd does not tell whether the change was made"))
+		return false, 0, engine.Unavailable(errors.New("the copy was loaded again before it showed whether the change was made"))
 	}
 	return false, 0, nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +204,55 @@ func TestErrorFromStaleCopy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStoppedMember pauses the member that a server uses for its watch.
+func TestStoppedMember(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	prefix := newPrefix()
+	open := func(name string, first int) *Store {
+		o := options(t, c, prefix, name)
+		o.Endpoints = append(o.Endpoints[first:], o.Endpoints[:first]...)
+		o.timing.attempt, o.timing.behind = time.Second, time.Second
+		return mustOpen(t, o)
+	}
+	a, b := open("a", 0), open("b", 1)
+	must(t, appendTo(a, "k", "1"))
+	c.Members[0].Pause()
+	defer c.Members[0].Resume()
+	eventually(t, "a change", func() bool { return appendTo(b, "k", "2") == nil })
+	if got, want := valueOf(t, a, "k"), valueOf(t, b, "k"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestDeadTurn gives the turn to a server that has died.
+func TestDeadTurn(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, b, _ := pair(t, c, nil)
+	must(t, appendTo(a, "k", "1"))
+	for done := false; !done; {
+		st := a.acquire()
+		co := newCommitter(a)
+		next := co.successor(st)
+		next.Wait = []string{"dead"}
+		raw := next.encode()
+		var err error
+		done, _, err = a.transact(st, next, raw, []*pb.RequestOp{put(a.keys.commit(), raw)})
+		must(t, err)
+		st.release()
+	}
+	must(t, appendTo(b, "k", "2"))
+	must(t, appendTo(a, "k", "3"))
+	if got := valueOf(t, b, "k"); got != "123" {
+		t.Errorf("got %q", got)
+	}
+	eventually(t, "the dead server leaves the round", func() bool {
+		must(t, appendTo(b, "other", "1"))
+		return !slices.Contains(b.newest.Load().head.Wait, "dead")
+	})
 }
 
 // TestRestored puts an older state of etcd back, in which another server goes on

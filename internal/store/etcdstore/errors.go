@@ -34,7 +34,6 @@ var (
 
 var (
 	errCompacted = errors.New("etcd: history has been compacted")
-	errFuture    = errors.New("etcd: revision in the future")
 	errNoSpace   = fmt.Errorf("%w: etcd has reached its space quota: compact and defragment it, or raise the quota, and disarm the alarm", store.ErrUnavailable)
 )
 
@@ -69,8 +68,6 @@ func translate(err error) error {
 		return nil
 	case isError(err, rpctypes.ErrGRPCCompacted):
 		return errCompacted
-	case isError(err, rpctypes.ErrGRPCFutureRev):
-		return errFuture
 	case isError(err, rpctypes.ErrGRPCNoSpace):
 		return errNoSpace
 	}

@@ -56,13 +56,12 @@ type Options struct {
 	fs     vfs.FS
 }
 
-// omissions are protections that a store does without, so that tests can show
-// what they are for.
+// omissions are protections that tests disable to show that they are needed.
 type omissions struct {
 	compare bool // of the commit key
 	empty   bool // confirming groups that change nothing
-	next    bool // a read of its own for a View that comes during another
-	doubt   bool // finding out about a change whose answer was lost
+	next    bool // the next read, instead of the one under way, for a View
+	doubt   bool // looking up a change whose answer was lost
 	chunks  bool // showing a large change all at once
 }
 

@@ -99,7 +99,7 @@ func (s *Store) start(ctx context.Context) error {
 	head, err := s.readHead(ctx)
 	if err == nil && head.commit == nil {
 		if c != nil {
-			err = fmt.Errorf("%w: the prefix is empty (to begin anew, delete %s)", ErrRestored, s.opts.Dir)
+			err = fmt.Errorf("%w: the prefix is empty (to create a new store, delete %s)", ErrRestored, s.opts.Dir)
 		} else if err = s.create(ctx); err == nil {
 			head, err = s.readHead(ctx)
 		}
