@@ -21,6 +21,7 @@ const module = "github.com/fluxkeep/fluxkeep/"
 // name that ends with ... matches all packages below it.
 var layers = map[string][]string{
 	"cmd/fluxkeep":                         {"..."},
+	"cmd/documents":                        {"..."},
 	"internal/cli":                         {"..."},
 	"internal/cli/process":                 {},
 	"internal/cli/profile":                 {},
@@ -92,7 +93,7 @@ var direct = map[string][]string{
 	"internal/vaultkv":                     {"internal/server"},
 	"internal/web":                         {"internal/server"},
 	"internal/server":                      {"internal/cli"},
-	"internal/cli":                         {"cmd/fluxkeep"},
+	"internal/cli":                         {"cmd/fluxkeep", "cmd/documents"},
 }
 
 // onlyFile names the single file that may import a package: all other commands

@@ -27,15 +27,15 @@ func (r *release) writeArchive(dist string, p program, docs *documents) error {
 		{"LICENSE", docs.license, 0o644},
 		{"README.md", docs.readme, 0o644},
 		{"CHANGELOG.md", docs.changelog, 0o644},
-		{"completions/fluxkeep.bash", docs.completions["bash"], 0o644},
-		{"completions/_fluxkeep", docs.completions["zsh"], 0o644},
-		{"completions/fluxkeep.fish", docs.completions["fish"], 0o644},
-		{"completions/fluxkeep.ps1", docs.completions["powershell"], 0o644},
 	}
-	for _, page := range docs.manuals {
-		page.name = "man/" + page.name
-		files = append(files, page)
+	add := func(folder string, list []file) {
+		for _, f := range list {
+			f.name = folder + "/" + f.name
+			files = append(files, f)
+		}
 	}
+	add("completions", docs.completions)
+	add("man", docs.manuals)
 	for i := range files {
 		files[i].name = top + "/" + files[i].name
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -90,7 +91,7 @@ func pack(dist, version string) error {
 		return err
 	}
 	r := testRelease(version)
-	docs, err := r.documents("..")
+	docs, err := r.documents(context.Background(), "..")
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func (r *release) make(ctx context.Context, dist string, chosen []target, w io.W
 	if err := r.clone(ctx, clone); err != nil {
 		return err
 	}
-	docs, err := r.documents(clone)
+	docs, err := r.documents(ctx, clone)
 	if err != nil {
 		return err
 	}

@@ -105,11 +105,13 @@ func (r *release) packageFiles(format string, docs *documents) ([]packageFile, e
 	if format == "deb" {
 		zsh = "/usr/share/zsh/vendor-completions/_fluxkeep"
 	}
+	completions := map[string]string{
+		"fluxkeep.bash": "/usr/share/bash-completion/completions/fluxkeep",
+		"_fluxkeep":     zsh,
+		"fluxkeep.fish": "/usr/share/fish/vendor_completions.d/fluxkeep.fish",
+	}
 	list := []packageFile{
 		{path: "/etc/fluxkeep/fluxkeep.toml", content: docs.settings, mode: 0o644, config: true},
-		{path: "/usr/share/bash-completion/completions/fluxkeep", content: docs.completions["bash"], mode: 0o644},
-		{path: zsh, content: docs.completions["zsh"], mode: 0o644},
-		{path: "/usr/share/fish/vendor_completions.d/fluxkeep.fish", content: docs.completions["fish"], mode: 0o644},
 		{path: "/usr/share/doc/fluxkeep/copyright", content: docs.license, mode: 0o644},
 		{path: "/usr/share/doc/fluxkeep/README.md", content: docs.readme, mode: 0o644},
 		{path: "/usr/share/doc/fluxkeep/CHANGELOG.md", content: docs.changelog, mode: 0o644},
@@ -124,6 +126,11 @@ func (r *release) packageFiles(format string, docs *documents) ([]packageFile, e
 		}
 		f.content = content
 		list = append(list, f)
+	}
+	for _, script := range docs.completions {
+		if path := completions[script.name]; path != "" {
+			list = append(list, packageFile{path: path, content: script.content, mode: 0o644})
+		}
 	}
 	for _, page := range docs.manuals {
 		var b bytes.Buffer
