@@ -231,8 +231,9 @@ func planExport(ctx context.Context, s, influx *session, org client.Organization
 	if err != nil {
 		return e, influxError(influx, err)
 	}
+	slices.Sort(there)
 	for _, name := range slices.Sorted(maps.Keys(e.values.Secrets)) {
-		if slices.Contains(there, name) {
+		if _, ok := slices.BinarySearch(there, name); ok {
 			e.Overwritten = append(e.Overwritten, name)
 		} else {
 			e.New = append(e.New, name)
@@ -296,7 +297,11 @@ func (e *exported) write(ctx context.Context, s, influx *session) error {
 	if err != nil {
 		return influxError(influx, err)
 	}
-	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(e.values.Secrets)), func(n string) bool { return slices.Contains(there, n) })
+	slices.Sort(there)
+	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(e.values.Secrets)), func(n string) bool {
+		_, ok := slices.BinarySearch(there, n)
+		return ok
+	})
 	if len(missing) > 0 {
 		return fmt.Errorf("InfluxDB accepted the secrets but doesn't list %s", some(missing, 10))
 	}
