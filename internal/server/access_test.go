@@ -274,7 +274,7 @@ func rows() []access {
 }
 
 // TestAccessIsComplete checks that every route of every protocol has a row, and every
-// row a route.
+// row a route. The web page has a table of its own, in its package.
 func TestAccessIsComplete(t *testing.T) {
 	w := newWorld(t)
 	routes := map[string]bool{"GET " + metricsPath: true} // belongs to no protocol
