@@ -19,7 +19,7 @@ import (
 // activity remembers the last reads of secrets and the last uses of tokens. A read only
 // changes a map in memory. Once a minute, the changes are merged into one record for each
 // organization. Other servers may have changed that record too: the later time counts. So
-// a crash loses at most a minute, and memory holds no more than the reads of a minute.
+// a crash loses at most a minute, and memory holds no more than the reads of two minutes.
 type activity struct {
 	// period counts the saves. An Identity that has been noted in this period isn't
 	// noted again, so the time of a token's last use may be up to a minute early.
@@ -28,7 +28,9 @@ type activity struct {
 	mu     sync.Mutex
 	recent map[ID]*seen // by organization, since the last save
 	size   int          // reads of single secrets in recent
-	saving map[ID]*seen // being saved
+	// taken is what the last save took. It stays until the next one, for transactions
+	// that don't see that save.
+	taken map[ID]*seen
 }
 
 const (
@@ -127,44 +129,41 @@ func (a *activity) add(s *seen, by reading, r lastRead) {
 
 var everything = []string{""}
 
-// take returns what is to be saved. Until saved is called, it is in saving.
+// take returns what is to be saved.
 func (a *activity) take() map[ID]*seen {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.saving, a.recent, a.size = a.recent, nil, 0
+	a.taken, a.recent, a.size = a.recent, nil, 0
 	a.period.Add(1)
-	return a.saving
+	return a.taken
 }
 
-// saved ends a save. After a failure, what was taken is saved again next time, as far
-// as nothing newer was seen.
-func (a *activity) saved(ok bool) {
+// putBack takes back what can't be saved, as far as nothing newer was seen, so that the
+// next save has it.
+func (a *activity) putBack() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !ok {
-		for id, old := range a.saving {
-			s := a.org(id)
-			for by, r := range old.reads {
-				if _, newer := s.reads[by]; !newer {
-					a.add(s, by, r)
-				}
+	for id, old := range a.taken {
+		s := a.org(id)
+		for by, r := range old.reads {
+			if _, newer := s.reads[by]; !newer {
+				a.add(s, by, r)
 			}
-			for token, u := range old.uses {
-				if _, newer := s.uses[token]; !newer {
-					s.uses[token] = u
-				}
+		}
+		for token, u := range old.uses {
+			if _, newer := s.uses[token]; !newer {
+				s.uses[token] = u
 			}
 		}
 	}
-	a.saving = nil
 }
 
-// of returns a copy of what isn't saved yet of an organization.
+// of returns a copy of what was seen in an organization and may not be saved yet.
 func (a *activity) of(org ID) seen {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out := seen{map[reading]lastRead{}, map[ID]lastUse{}}
-	for _, from := range []*seen{a.saving[org], a.recent[org]} {
+	for _, from := range []*seen{a.taken[org], a.recent[org]} {
 		if from != nil {
 			maps.Copy(out.reads, from.reads)
 			maps.Copy(out.uses, from.uses)
@@ -289,10 +288,10 @@ func (k *Keep) saveActivity(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
+			k.activity.putBack()
 			break
 		}
 	}
-	k.activity.saved(err == nil)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -417,4 +418,51 @@ func BenchmarkNoteRead(b *testing.B) {
 	}
 	b.ReportMetric(float64(reading.Nanoseconds())/float64(b.N*turn), "ns/read")
 	b.ReportMetric(float64(noting.Nanoseconds())/float64(b.N*turn), "ns/note")
+}
+
+// Reads, saves and questions at the same time: no read is lost.
+func TestReadersWhileSaving(t *testing.T) {
+	k := keeptest.New(t, nil)
+	op := k.Operator(t, keep.InfluxDB)
+	k.MustChange(t, set("a", "1", "b", "1"))
+	var callers []keep.Caller
+	for i := range 4 {
+		callers = append(callers, readerToken(t, k, keep.InfluxDB, fmt.Sprint("reader ", i)))
+	}
+	done, saved := make(chan struct{}), make(chan error, 1)
+	go func() {
+		var err error
+		for running := true; running && err == nil; {
+			select {
+			case <-done:
+				running = false
+			default:
+			}
+			err = k.SaveActivity(context.WithoutCancel(t.Context()))
+		}
+		saved <- err
+	}()
+	var wg sync.WaitGroup
+	for i, c := range callers {
+		wg.Go(func() {
+			names := []string{"a", "b"}
+			for n := range 20 {
+				if _, err := k.Values(t.Context(), c, k.Org, names[:1+(i+n)%2], ""); err != nil {
+					t.Error(err)
+				}
+				all, err := k.Readers(t.Context(), op, k.Org, []string{"a"})
+				if err != nil || len(all) != 1 || !slices.ContainsFunc(all[0].Readers, func(r keep.SecretReader) bool { return r.Token == c.Token }) {
+					t.Errorf("reader %d isn't among %v, %v", i, all, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(done)
+	if err := <-saved; err != nil {
+		t.Fatal(err)
+	}
+	if got := reads(t, k.Keep, op, k.Org, "b"); len(got) != 4 {
+		t.Errorf("the readers of b are %q", got)
+	}
 }
