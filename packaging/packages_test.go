@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,52 @@ func TestProgramSize(t *testing.T) {
 	t.Logf("the program has %.1f MiB", float64(info.Size())/(1<<20))
 	if info.Size() > maxProgram {
 		t.Errorf("the program has %d bytes, more than %d; go tool nm -size -sort size shows what is large", info.Size(), maxProgram)
+	}
+}
+
+// TestArchive: the archive has the program and its documents, in one folder.
+func TestArchive(t *testing.T) {
+	archive := one(t, packed(t, "1.2.3"), "*-"+host.String()+".tar.gz")
+	dir := t.TempDir()
+	must(t, "tar", "-C", dir, "-xf", archive)
+	top := one(t, dir, "*")
+	if want := "fluxkeep-1.2.3-" + host.String(); filepath.Base(top) != want {
+		t.Errorf("the folder is %s, want %s", filepath.Base(top), want)
+	}
+	for _, name := range []string{
+		"LICENSE", "README.md", "CHANGELOG.md", "man/fluxkeep.1", "man/fluxkeep-secret-set.1",
+		"completions/fluxkeep.bash", "completions/_fluxkeep", "completions/fluxkeep.fish", "completions/fluxkeep.ps1",
+	} {
+		if info, err := os.Stat(filepath.Join(top, name)); err != nil || info.Size() < 500 || info.Mode().Perm() != 0o644 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if out := must(t, filepath.Join(top, "fluxkeep"), "version"); !strings.HasPrefix(out, "fluxkeep ") {
+		t.Errorf("the program says %q", out)
+	}
+}
+
+// TestParts: the list of parts names the modules that the program is made of.
+func TestParts(t *testing.T) {
+	b, err := os.ReadFile(one(t, packed(t, "1.2.3"), "*-cdx.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bom struct {
+		BOMFormat  string
+		Metadata   struct{ Component struct{ Version string } }
+		Components []struct{ Name, Version, PURL string }
+	}
+	if err := json.Unmarshal(b, &bom); err != nil {
+		t.Fatal(err)
+	}
+	if bom.BOMFormat != "CycloneDX" || bom.Metadata.Component.Version != "v1.2.3" || len(bom.Components) < 20 {
+		t.Errorf("it has %d parts: %+v", len(bom.Components), bom.Metadata)
+	}
+	for _, c := range bom.Components {
+		if c.PURL != "pkg:golang/"+c.Name+"@"+c.Version || c.Version == "" {
+			t.Errorf("%+v is no module", c)
+		}
 	}
 }
 
