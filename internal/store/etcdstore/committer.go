@@ -24,6 +24,9 @@ const (
 	// How long a server waits for its turn: a multiple of the time that a
 	// commit takes, within these limits.
 	minTurn, maxTurn = 25 * time.Millisecond, 500 * time.Millisecond
+
+	// maxTurns limits the wait for a turn while others commit.
+	maxTurns = 20
 )
 
 // The committer makes changes in groups: it runs all waiting requests one after
@@ -40,7 +43,7 @@ type committer struct {
 	single  bool             // the next group takes only one request
 
 	took   time.Duration // smoothed duration of a commit
-	asked  bool          // this server has asked for a turn
+	asked  int64         // revision in which this server asked for a turn, or 0
 	lost   bool          // another server was faster
 	skip   string        // the server that has let its turn pass
 	worked bool          // something was committed since the last idle turn
@@ -255,7 +258,7 @@ func (c *committer) commit(base *state, next *commit, w *writes, g *group.Group,
 		return false, nil
 	}
 	c.took += (time.Since(begin) - c.took) / 8
-	c.asked, c.skip = false, ""
+	c.asked, c.skip = 0, ""
 	if revision > 0 {
 		if err := c.s.publishOwn(base, next, raw, revision, g); err != nil {
 			// The change is made; the copy is not to be trusted.
@@ -358,21 +361,23 @@ func (c *committer) round(base *state, next *commit) (wants []string) {
 }
 
 // awaitTurn waits while it is another server's turn, for a limited time: turns
-// only prevent work that is done for nothing.
+// only avoid transactions that are refused.
 func (c *committer) awaitTurn() error {
 	me := c.me()
 	limit := min(max(4*c.took, minTurn), maxTurn)
-	for {
+	for end := time.Now().Add(maxTurns * limit); time.Now().Before(end); {
 		st := c.s.newest.Load()
 		round := st.head.Wait
 		if len(round) == 0 && !c.lost || len(round) > 0 && round[0] == me {
 			return nil
 		}
-		if !c.asked && !slices.Contains(round, me) {
-			if _, err := c.s.client.txn(c.s.ctx, &pb.TxnRequest{Success: []*pb.RequestOp{put(c.s.keys.want(me), nil)}}); err != nil {
+		// A server that was skipped must ask again.
+		if !slices.Contains(round, me) && (c.asked == 0 || st.revision >= c.asked && !c.s.wantsTurn(me)) {
+			resp, err := c.s.client.txn(c.s.ctx, &pb.TxnRequest{Success: []*pb.RequestOp{put(c.s.keys.want(me), nil)}})
+			if err != nil {
 				return err
 			}
-			c.asked = true
+			c.asked = resp.Header.Revision
 		}
 		c.lost = false
 		if !c.s.changedWithin(st, limit) {
@@ -382,6 +387,15 @@ func (c *committer) awaitTurn() error {
 			return nil
 		}
 	}
+	return nil
+}
+
+// wantsTurn reports whether a server has asked for a turn and is not in the round
+// yet.
+func (s *Store) wantsTurn(who string) bool {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	return s.wants[who]
 }
 
 // idle waits for work.

@@ -255,6 +255,38 @@ func TestDeadTurn(t *testing.T) {
 	})
 }
 
+// TestSkipped lets a server wait that was dropped from the round, while another
+// one makes changes all the time: it must get a turn.
+func TestSkipped(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, b, _ := pair(t, c, nil)
+	must(t, appendTo(a, "k", "1"))
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := appendTo(b, "other", ""); err != nil {
+					t.Errorf("change: %v", err)
+				}
+			}
+		}
+	}()
+	// What a's committer would be like.
+	co := newCommitter(a)
+	co.asked, co.lost, co.took = 1, true, time.Hour
+	must(t, co.awaitTurn())
+	if co.asked == 1 {
+		t.Error("the server has not asked again")
+	}
+	close(stop)
+	<-stopped
+}
+
 // TestRestored puts an older state of etcd back, in which another server goes on
 // until the state looks newer than the lost one.
 func TestRestored(t *testing.T) {
