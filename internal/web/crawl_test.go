@@ -14,9 +14,10 @@ import (
 	"golang.org/x/net/html"
 )
 
-// TestCrawl signs in as each kind of caller, follows every link, and sends every form
-// as it is and without input: no link is dead, no form has a field or an address that
-// the route table lacks, and nothing is an internal error.
+// TestCrawl signs in as each kind of caller and follows every link. Those who see
+// different forms send each of them, as it is and without input. No link is dead, no
+// form has a field or an address that the route table lacks, and nothing is an internal
+// error.
 func TestCrawl(t *testing.T) {
 	beginning := newCast(t)
 	pages, forms := 0, 0
@@ -45,6 +46,9 @@ func TestCrawl(t *testing.T) {
 					queue = append(queue, resolve(t, path, href))
 				}
 			}
+		}
+		if !slices.Contains([]string{"nobody", "limited", "blind", "member", "operator"}, kind) {
+			continue
 		}
 		for _, path := range sortedKeys(seen) {
 			for _, form := range seen[path].all("form") {
