@@ -220,7 +220,8 @@ func TestServeAtTerminal(t *testing.T) {
 	for _, want := range []string{
 		"Fluxkeep is running at http://localhost:",
 		"Data: " + data + ". Key: " + data + "/key.",
-		"Next: set it up from another terminal: fluxkeep setup --host http://localhost:",
+		"Next: set it up at http://localhost:",
+		"/ui, or from another terminal: fluxkeep setup --host http://localhost:",
 	} {
 		x.sees(want, 1)
 	}

@@ -182,15 +182,19 @@ func TestAWSKMSAnswers(t *testing.T) {
 		want   error // one of our own
 		says   string
 	}{
-		"throttled":           {fail("ThrottlingException"), nil, "too many requests"},
-		"disabled":            {fail("DisabledException"), nil, "disabled"},
-		"not found":           {fail("NotFoundException"), nil, "does not exist"},
-		"not allowed":         {fail("AccessDeniedException"), nil, "lack kms:"},
-		"incorrect key":       {fail("IncorrectKeyException"), seal.ErrWrongKey, ""},
-		"another context":     {fail("InvalidCiphertextException"), seal.ErrDamaged, ""},
-		"unknown":             {fail("NewException"), nil, "status 400"},
-		"a proxy's error":     {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "marker-secret-key", 502) }, nil, "status 502"},
-		"a redirect":          {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://example.com", 307) }, nil, "example.com"},
+		"throttled":       {fail("ThrottlingException"), nil, "too many requests"},
+		"disabled":        {fail("DisabledException"), nil, "disabled"},
+		"not found":       {fail("NotFoundException"), nil, "does not exist"},
+		"not allowed":     {fail("AccessDeniedException"), nil, "lack kms:"},
+		"incorrect key":   {fail("IncorrectKeyException"), seal.ErrWrongKey, ""},
+		"another context": {fail("InvalidCiphertextException"), seal.ErrDamaged, ""},
+		"unknown":         {fail("NewException"), nil, "status 400"},
+		"a proxy's error": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "marker-secret-key", http.StatusBadGateway)
+		}, nil, "status 502"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://example.com", http.StatusTemporaryRedirect)
+		}, nil, "example.com"},
 		"not JSON":            {write("<html>"), nil, "malformed"},
 		"nothing":             {write("{}"), nil, "the response has no"},
 		"an endless answer":   {write(strings.Repeat(" ", 1<<21)), nil, "too large"},

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"golang.org/x/term"
 )
 
@@ -21,6 +22,9 @@ func (s *Server) firstSteps(ctx context.Context) string {
 	next := "store a secret with: fluxkeep secret set NAME"
 	if open, err := s.data.Keep.SetupAllowed(ctx); err == nil && open {
 		next = "set it up from another terminal: fluxkeep setup --host " + s.localURL()
+		if s.config.Web == config.WebOn {
+			next = "set it up at " + s.localURL() + "/ui, or from another terminal: fluxkeep setup --host " + s.localURL()
+		}
 	}
 	return fmt.Sprintf("\nFluxkeep is running at %s. Press Ctrl+C to stop it.\nData: %s. Key: %s.\nNext: %s\n\n",
 		s.localURL(), s.data.Path(), s.config.KeyPlace(), next)
