@@ -110,6 +110,9 @@ func influxAccess() []access {
 		{"GET /api/v2/orgs/{orgID}/secrets/history", "", "401 404 403 404 200 200 200 200 200 200 200", false},
 		{"GET /api/v2/authorizations/uses", "", "401 200 403 200 200 200 200 200 200 200 200", false},
 		{"GET /api/v2/orgs/{orgID}/secrets/readers", "", "401 404 403 404 200 200 200 200 200 200 200", false},
+		{"GET /api/v2/orgs/{orgID}/secrets/changes", "", "401 404 403 404 200 200 200 200 200 200 200", false},
+		{"GET /api/v2/orgs/{orgID}/secrets/settings", "", "401 404 403 404 200 200 200 200 200 200 200", false},
+		{"PATCH /api/v2/orgs/{orgID}/secrets/settings", `{"maxVersions":5}`, "401 404 403 404 401 403 204 204 401 204 204", false},
 		{"POST /api/v2/orgs/{orgID}/secrets/rollback", version, "401 404 403 404 401 403 200 200 401 200 200", false},
 		{"POST /api/v2/orgs/{orgID}/secrets/dismiss", version, "401 404 403 404 401 403 204 204 401 204 204", false},
 		// Secrets with the names of the routes above.
@@ -117,6 +120,8 @@ func influxAccess() []access {
 		{"DELETE /api/v2/orgs/{orgID}/secrets/values", "", "401 404 403 404 401 403 204 204 401 204 204", false},
 		{"DELETE /api/v2/orgs/{orgID}/secrets/history", "", "401 404 403 404 401 403 204 204 401 204 204", false},
 		{"DELETE /api/v2/orgs/{orgID}/secrets/readers", "", "401 404 403 404 401 403 204 204 401 204 204", false},
+		{"DELETE /api/v2/orgs/{orgID}/secrets/changes", "", "401 404 403 404 401 403 204 204 401 204 204", false},
+		{"DELETE /api/v2/orgs/{orgID}/secrets/settings", "", "401 404 403 404 401 403 204 204 401 204 204", false},
 		{"DELETE /api/v2/orgs/{orgID}/secrets/rollback", "", "401 404 403 404 401 403 204 204 401 204 204", false},
 		{"DELETE /api/v2/orgs/{orgID}/secrets/dismiss", "", "401 404 403 404 401 403 204 204 401 204 204", false},
 
