@@ -66,6 +66,49 @@ func (c *Client) Scrub(ctx context.Context) (Scrub, error) {
 	return out, err
 }
 
+// Cluster is the state of servers that share their data, and of the etcd cluster
+// that holds it. It is empty for a server with data of its own.
+type Cluster struct {
+	Changes uint64          `json:"changes"` // groups of changes that were ever made
+	Servers []ClusterServer `json:"servers"`
+	Members []EtcdMember    `json:"members"`
+	Alarms  []string        `json:"alarms"` // of etcd
+}
+
+// ClusterServer is a server that is running.
+type ClusterServer struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"` // of its machine
+	Version string    `json:"version"`
+	Address string    `json:"address"` // where it listens
+	Since   time.Time `json:"since"`
+	Leads   bool      `json:"leads"` // does the background work for all
+	// Behind is the number of groups of changes that it had not seen when it last
+	// reported, and ClockSkew by how many seconds its clock is ahead of the other
+	// servers'. Both are nil until it has reported.
+	Behind    *uint64  `json:"behind,omitempty"`
+	ClockSkew *float64 `json:"clockSkewSeconds,omitempty"`
+}
+
+// EtcdMember is a member of the etcd cluster.
+type EtcdMember struct {
+	Endpoint string `json:"endpoint"`
+	Name     string `json:"name,omitempty"`
+	Version  string `json:"version,omitempty"`
+	Leader   bool   `json:"leader"`
+	Size     int64  `json:"sizeBytes"`
+	Quota    int64  `json:"quotaBytes"`      // at which it takes no more changes; 0 if unknown
+	Error    string `json:"error,omitempty"` // why it didn't answer
+}
+
+// Cluster returns the servers that share the server's data, and the etcd members
+// that hold it.
+func (c *Client) Cluster(ctx context.Context) (Cluster, error) {
+	var out Cluster
+	err := c.get(ctx, &out, nil, "fluxkeep", "cluster")
+	return out, err
+}
+
 // Compact purges deleted data from the server's disk.
 func (c *Client) Compact(ctx context.Context) error {
 	return c.send(ctx, call{method: http.MethodPost}, "fluxkeep", "compact")

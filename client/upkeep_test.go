@@ -106,6 +106,19 @@ func TestScrub(t *testing.T) {
 	}
 }
 
+func TestCluster(t *testing.T) {
+	c := upkeepClient(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method+r.URL.Path != "GET/api/v2/fluxkeep/cluster" {
+			t.Errorf("asked for %s %s", r.Method, r.URL)
+		}
+		w.Write([]byte(`{"changes":7,"servers":[{"id":"00000000000000a1","leads":true,"behind":2}],"members":[{"endpoint":"https://a:2379","leader":true,"sizeBytes":8}],"alarms":[]}`))
+	})
+	s, err := c.Cluster(t.Context())
+	if err != nil || s.Changes != 7 || len(s.Servers) != 1 || *s.Servers[0].Behind != 2 || s.Servers[0].ClockSkew != nil || len(s.Members) != 1 || s.Members[0].Size != 8 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 func TestAuditLog(t *testing.T) {
 	asked := ""
 	c := upkeepClient(t, func(w http.ResponseWriter, r *http.Request) {

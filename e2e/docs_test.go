@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
 )
 
 // A comment before a code block of a document says that the block is run here:
@@ -215,8 +217,11 @@ func programsIn(t *testing.T, bin string) func(string) bool {
 			return there
 		}
 		path := map[string]string{"influx": os.Getenv("FLUXKEEP_INFLUX_CLI"), "influxd": os.Getenv("FLUXKEEP_INFLUXD")}[name]
-		if name == "telegraf" {
+		switch name {
+		case "telegraf":
 			path = telegraf(t)
+		case "etcd":
+			path = etcdtest.Program(t)
 		}
 		if path != "" {
 			link(name, path)

@@ -80,6 +80,7 @@ The exit status is 0 if the log is unchanged, and 1 if it isn't.`,
 	o.addQuiet(cmd, fs, "print only the checkpoint")
 	addLogFlags(fs, c)
 	addKeyFlags(fs, c)
+	addStoreFlags(fs, c)
 	return cmd
 }
 

@@ -72,6 +72,7 @@ A search through a long log can take a while; --since limits it.`,
 	l.addToOperator(cmd)
 	addLogFlags(fs, l.config)
 	addKeyFlags(fs, l.config)
+	addStoreFlags(fs, l.config)
 	return cmd
 }
 

@@ -46,6 +46,7 @@ func (im *dataImport) addFlags(cmd *cobra.Command, fs *pflag.FlagSet, from strin
 	im.addFormat(cmd, fs)
 	addLogFlags(fs, im.config)
 	addKeyFlags(fs, im.config)
+	addStoreFlags(fs, im.config)
 }
 
 // load completes the settings, as a server would.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"os"
+	"slices"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 	o.output.addFlags(cmd, fs)
 	addServerFlags(fs, o.config, "config", "data-dir")
 	addKeyFlags(fs, o.config)
+	addStoreFlags(fs, o.config)
 	return fs
 }
 
@@ -39,6 +41,11 @@ func addLogFlags(fs *pflag.FlagSet, c *config.Config) {
 func addKeyFlags(fs *pflag.FlagSet, c *config.Config) {
 	addServerFlags(fs, c, "key-provider", "key-file", "passphrase-file", "transit-address", "transit-token-file",
 		"transit-key", "transit-mount", "transit-namespace", "aws-kms-key", "gcp-kms-key")
+}
+
+// addStoreFlags adds the server's flags that say where the data is.
+func addStoreFlags(fs *pflag.FlagSet, c *config.Config) {
+	addServerFlags(fs, c, slices.DeleteFunc(slices.Clone(config.StoreFlags), func(name string) bool { return name == "etcd-compact" })...)
 }
 
 func addServerFlags(fs *pflag.FlagSet, c *config.Config, names ...string) {

@@ -37,6 +37,7 @@ recorded in the audit log with the protocol "offline".`,
 	r.output.addFlags(cmd, pf)
 	addLogFlags(pf, r.config)
 	addKeyFlags(pf, r.config)
+	addStoreFlags(pf, r.config)
 	return cmd
 }
 

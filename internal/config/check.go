@@ -15,7 +15,7 @@ import (
 // check validates what the type of a single setting can't.
 func (c *Config) check() error {
 	for _, check := range []func() error{
-		c.checkAddresses, c.checkTLS, c.checkWeb, c.checkLimits, c.checkTracing, c.checkKey,
+		c.checkAddresses, c.checkTLS, c.checkWeb, c.checkLimits, c.checkTracing, c.checkKey, c.checkStore,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -32,6 +32,9 @@ type Config struct {
 	DataDir string
 	Key     Key
 
+	Store string
+	Etcd  Etcd
+
 	AuditLog     string // "" for audit.log in the data folder, "-" for standard output
 	AuditNames   string
 	AuditMaxSize int64 // 0 for no rotation by size
@@ -134,6 +137,8 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Key.TransitNamespace, "transit-namespace", "", "`namespace` of the transit engine")
 	fs.StringVar(&c.Key.AWSKMSKey, "aws-kms-key", "", "`ARN` of the key-encryption key in AWS KMS")
 	fs.StringVar(&c.Key.GCPKMSKey, "gcp-kms-key", "", "resource `name` of the key-encryption key in Google Cloud KMS")
+
+	c.addStoreFlags(fs)
 
 	fs.StringVar(&c.AuditLog, "audit-log", "", "`file` for the audit log, \"-\" for standard output (default DATA-DIR/audit.log)")
 	fs.Var(newChoice(&c.AuditNames, NamesPlain, NamesPlain, NamesHashed), "audit-names", "`how` the audit log names secrets: plain or hashed")

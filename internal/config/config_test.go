@@ -92,6 +92,17 @@ func TestConfigPrecedence(t *testing.T) {
 		},
 		"AWS": {"aws-kms-key": {`"a"`, "a", "b", "c"}},
 		"GCP": {"gcp-kms-key": {`"a"`, "a", "b", "c"}},
+		"etcd": {
+			"store":              {`"etcd"`, "etcd", "etcd", "etcd"},
+			"etcd-endpoints":     {`["https://a:1", "https://b:1"]`, "https://a:1,https://b:1", "https://c:1", "https://d:1"},
+			"etcd-prefix":        {`"/a/"`, "/a/", "/b/", "/c/"},
+			"etcd-ca":            {`"/a"`, "/a", "/b", "/c"},
+			"etcd-cert":          {`"/a"`, "/a", "/b", "/c"},
+			"etcd-key":           {`"/a"`, "/a", "/b", "/c"},
+			"etcd-username":      {`"a"`, "a", "b", "c"},
+			"etcd-password-file": {`"/a"`, "/a", "/b", "/c"},
+			"etcd-compact":       {`"off"`, "off", "on", "off"},
+		},
 	}
 	for name, v := range tests {
 		together[name] = map[string]values{name: v}
@@ -227,6 +238,15 @@ func TestConfigErrors(t *testing.T) {
 		{name: "two keys, explicit kind", args: "--key-provider=aws-kms --key-file=a", want: "--key-file is for a key-encryption key of kind key-file, but another setting selects aws-kms"},
 		{name: "kind without its key", args: "--key-provider=passphrase", want: "--passphrase-file is required"},
 		{name: "half a transit", args: "--transit-mount=a", want: "--transit-address is required"},
+		{name: "etcd without endpoints", args: "--store=etcd", want: "--etcd-endpoints is required with --store etcd"},
+		{name: "endpoints without etcd", args: "--etcd-endpoints=http://a:1", want: "--etcd-endpoints is only for --store etcd"},
+		{name: "endpoint without a scheme", args: "--store=etcd --etcd-endpoints=a:1", want: `invalid argument "a:1" for "--etcd-endpoints" flag: must be URLs`},
+		{name: "endpoint with a password", args: "--store=etcd --etcd-endpoints=http://u:p@a:1", want: `invalid argument "http://u:p@a:1" for "--etcd-endpoints" flag: must not contain a user`},
+		{name: "endpoints with and without TLS", args: "--store=etcd --etcd-endpoints=https://a:1,http://b:1", want: "--etcd-endpoints must be all https or all http"},
+		{name: "authority without TLS", args: "--store=etcd --etcd-endpoints=http://a:1 --etcd-ca=x", want: "--etcd-ca is only for endpoints that start with https://"},
+		{name: "half a client certificate", args: "--store=etcd --etcd-endpoints=https://a:1 --etcd-cert=x", want: "--etcd-key is required with --etcd-cert"},
+		{name: "etcd user without password", args: "--store=etcd --etcd-endpoints=https://a:1 --etcd-username=x", want: "--etcd-password-file is required with --etcd-username"},
+		{name: "no prefix", args: "--store=etcd --etcd-endpoints=https://a:1 --etcd-prefix=/", want: "--etcd-prefix must not be empty"},
 		{name: "unknown kind", args: "--key-provider=pkcs11", want: "--key-provider must be key-file,"},
 	}
 	for _, tt := range tests {

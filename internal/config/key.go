@@ -45,5 +45,6 @@ func (c *Config) KeyPlace() string {
 // NamedFiles returns the files that settings name. They may be in an otherwise
 // empty data folder.
 func (c *Config) NamedFiles() []string {
-	return []string{c.File, c.TLSCert, c.TLSKey, c.Key.File, c.Key.PassphraseFile, c.Key.TransitTokenFile}
+	return []string{c.File, c.TLSCert, c.TLSKey, c.Key.File, c.Key.PassphraseFile, c.Key.TransitTokenFile,
+		c.Etcd.CA, c.Etcd.Cert, c.Etcd.Key, c.Etcd.PasswordFile}
 }

@@ -18,7 +18,7 @@ func Accept(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := d.accept(ctx); err != nil {
+	if err := d.accept(ctx, c); err != nil {
 		return errors.Join(err, d.Close())
 	}
 	// This moves the audit record to the log.
@@ -28,11 +28,15 @@ func Accept(ctx context.Context, c *config.Config) error {
 	return d.Close()
 }
 
-func (d *Data) accept(ctx context.Context) error {
-	if err := d.openStore(discardLog()); err != nil {
+func (d *Data) accept(ctx context.Context, c *config.Config) error {
+	open := func() error { return d.openStore(discardLog()) }
+	if c.Store == config.StoreEtcd {
+		open = func() error { return d.openServer(ctx, c, discardLog()) }
+	}
+	if err := open(); err != nil {
 		return err
 	}
-	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys, 0)
+	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys, d.dir.server)
 	s := d.Store
 	d.Store = nil
 	return errors.Join(err, s.Close())

@@ -31,6 +31,9 @@ func Check(ctx context.Context, c *config.Config, found func(keep.Damage)) (done
 	}
 	d := new(Data)
 	defer func() { err = errors.Join(err, d.Close()) }()
+	if c.Store == config.StoreEtcd {
+		return done, d.checkEtcd(ctx, c, &done, tell, found)
+	}
 	if d.dir, err = lockWhole(c); err != nil {
 		return done, err
 	}
@@ -64,16 +67,39 @@ func (d *Data) checkStoreRecords(ctx context.Context, c *config.Config, done *Ch
 		tell(corrupt.What, corrupt.Err)
 		return nil, nil
 	}
+	return d.checkRecords(ctx, 0, done, found)
+}
+
+func (d *Data) checkRecords(ctx context.Context, server keep.ID, done *CheckResult, found func(keep.Damage)) (*audit.Checkpoint, error) {
 	report, err := keep.Check(ctx, d.Store, d.keys.Keys, found)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	done.CheckReport = report
-	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, 0)
+	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, server)
 	if err != nil {
 		return nil, nil // Check has reported it
 	}
 	return &at, nil
+}
+
+// checkEtcd checks the data in etcd, and the audit log of the server that the folder
+// belongs to, if any. Servers may be running.
+func (d *Data) checkEtcd(ctx context.Context, c *config.Config, done *CheckResult, tell func(string, error), found func(keep.Damage)) error {
+	server, err := serverOf(c)
+	if err != nil {
+		return err
+	}
+	reader, err := openReader(ctx, c)
+	if err != nil {
+		return err
+	}
+	*d = *reader
+	checkpoint, err := d.checkRecords(ctx, server, done, found)
+	if err != nil || server == 0 {
+		return err
+	}
+	return checkAudit(ctx, c, done, checkpoint, tell)
 }
 
 // keysetDamaged reports whether the keyset is damaged or lost, rather than the key

@@ -12,14 +12,19 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 )
 
 // Data is an open data folder and everything in it.
 type Data struct {
-	Store *pebblestore.Store
-	Audit *audit.Log
-	Keep  *keep.Keep
+	Store store.Store
+	// Embedded or Etcd is Store, depending on the settings; the other is nil.
+	Embedded *pebblestore.Store
+	Etcd     *etcdstore.Store
+	Audit    *audit.Log
+	Keep     *keep.Keep
 	// Reserve is keep.Config's. It is set before Open.
 	Reserve func(ctx context.Context, bytes int64) error
 
@@ -27,8 +32,10 @@ type Data struct {
 	keys    *openedKeys // as they were opened
 	newKeys *newKeys    // for a new folder, nil otherwise
 	saved   *savedKeys
-	newLog  bool   // created by this start
-	faults  faults // none except in tests
+	newLog  bool // created by this start
+	// temporary is a folder that Close removes, "" for none.
+	temporary string
+	faults    faults // none except in tests
 }
 
 // Unlock locks the data folder and opens its data keys; on a first start it creates
@@ -46,6 +53,9 @@ func Unlock(ctx context.Context, c *config.Config) (*Data, error) {
 // the folder.
 func unlockDir(ctx context.Context, dir *dataDir, c *config.Config) (*Data, error) {
 	d := &Data{dir: dir, faults: newFaults()}
+	if c.Store == config.StoreEtcd {
+		return d, nil // the keys are in etcd
+	}
 	err := d.dir.checkStore()
 	if err == nil && dir.state == stateWhole {
 		d.keys, err = openKeys(ctx, dir, c)
@@ -71,37 +81,77 @@ func (d *Data) Open(ctx context.Context, c *config.Config, logger *slog.Logger) 
 			d.undo(c)
 		}
 	}()
-	if d.newKeys != nil {
-		if d.keys, err = d.newKeys.write(ctx, d.dir, c); err != nil {
-			return err
-		}
-	}
-	d.saved = saveKeysIn(d.dir, d.keys, logger)
-	if err := d.openAudit(c, logger); err != nil {
-		return err
-	}
-	if err := d.openStore(logger); err != nil {
-		return err
-	}
-	d.Keep, err = keep.Open(ctx, keep.Config{
-		Store: d.Store, Keys: d.keys.Keys, Audit: d.Audit, Logger: logger,
-		SaveKeys: d.saved.save, WrappedKeys: d.saved.wrapped,
+	kc := keep.Config{
+		Logger:         logger,
 		HashAuditNames: c.AuditNames == config.NamesHashed,
 		DropGuard:      c.DropGuard,
 		SessionLength:  c.SessionLength,
 		PasswordCost:   c.PasswordCost,
 		Reserve:        d.Reserve,
-	})
-	if err != nil {
+	}
+	if c.Store == config.StoreEtcd {
+		err = d.openShared(ctx, c, kc)
+	} else {
+		err = d.openOwn(ctx, c, kc)
+	}
+	if err == nil {
+		d.dir.nameHolder()
+	}
+	return err
+}
+
+// openOwn opens a folder that holds the data.
+func (d *Data) openOwn(ctx context.Context, c *config.Config, kc keep.Config) (err error) {
+	if d.newKeys != nil {
+		if d.keys, err = d.newKeys.write(ctx, d.dir, c); err != nil {
+			return err
+		}
+	}
+	d.saved = saveKeysIn(d.dir, d.keys, kc.Logger)
+	if err := d.openAudit(c, kc.Logger); err != nil {
+		return err
+	}
+	if err := d.openStore(kc.Logger); err != nil {
+		return err
+	}
+	kc.SaveKeys, kc.WrappedKeys = d.saved.save, d.saved.wrapped
+	if err := d.openKeep(ctx, kc); err != nil {
 		return err
 	}
 	if d.newKeys != nil {
-		err = d.dir.finish()
-	} else if rerr := os.Remove(d.dir.file(previousName)); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-		// The keyset has been opened, so the previous one is no longer needed.
-		logger.Warn("the previous keyset can't be deleted", "error", rerr)
+		return d.dir.finish()
 	}
-	d.dir.nameHolder()
+	if err := os.Remove(d.dir.file(previousName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// The keyset has been opened, so the previous one is no longer needed.
+		kc.Logger.Warn("the previous keyset can't be deleted", "error", err)
+	}
+	return nil
+}
+
+// openShared opens the folder of a server whose data is in etcd.
+func (d *Data) openShared(ctx context.Context, c *config.Config, kc keep.Config) error {
+	if err := d.openServer(ctx, c, kc.Logger); err != nil {
+		return err
+	}
+	d.saved = saveKeysIn(d.dir, d.keys, kc.Logger)
+	d.saved.shared = d.Store
+	if err := d.openAudit(c, kc.Logger); err != nil {
+		return err
+	}
+	kc.OpenKeys, kc.WrapKeys = d.saved.open, d.saved.wrap
+	kc.Cluster = member{d.dir.server, d.Etcd}
+	if err := d.openKeep(ctx, kc); err != nil {
+		return err
+	}
+	if d.dir.state == stateWhole {
+		return nil
+	}
+	return d.dir.finish()
+}
+
+func (d *Data) openKeep(ctx context.Context, kc keep.Config) (err error) {
+	kc.Store, kc.Keys, kc.Audit = d.Store, d.keys.Keys, d.Audit
+	d.Keep, err = keep.Open(ctx, kc)
 	return err
 }
 
@@ -129,16 +179,22 @@ func (d *Data) openAudit(c *config.Config, logger *slog.Logger) (err error) {
 	return err
 }
 
-func (d *Data) openStore(logger *slog.Logger) (err error) {
-	d.Store, err = pebblestore.Open(d.dir.file(storeName), &pebblestore.Options{Logger: logger, FS: d.faults.store()})
-	return err
+func (d *Data) openStore(logger *slog.Logger) error {
+	return d.openEmbedded(&pebblestore.Options{Logger: logger, FS: d.faults.store()})
+}
+
+func (d *Data) openEmbedded(o *pebblestore.Options) (err error) {
+	if d.Embedded, err = pebblestore.Open(d.dir.file(storeName), o); err != nil {
+		return err
+	}
+	d.Store = d.Embedded
+	return nil
 }
 
 // readStore opens the store for a tool that only reads. It writes nothing, so
 // it works on a full disk.
-func (d *Data) readStore() (err error) {
-	d.Store, err = pebblestore.Open(d.dir.file(storeName), &pebblestore.Options{ReadOnly: true})
-	return err
+func (d *Data) readStore() error {
+	return d.openEmbedded(&pebblestore.Options{ReadOnly: true})
 }
 
 // undo closes everything that a failed start has opened. It ignores errors, since
@@ -166,6 +222,9 @@ func (d *Data) Close() error {
 	}
 	if d.dir != nil {
 		errs = append(errs, d.dir.close())
+	}
+	if d.temporary != "" {
+		errs = append(errs, os.RemoveAll(d.temporary))
 	}
 	return errors.Join(errs...)
 }

@@ -10,12 +10,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/durable"
+	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 )
 
-// The data folder contains these files of Fluxkeep, and no others:
+// The data folder of a server with a store of its own contains these files of
+// Fluxkeep, and no others:
 //
 //	format                one line that identifies the folder
 //	keyset.json           the data keys, wrapped by the key-encryption key
@@ -24,6 +27,9 @@ import (
 //	audit.log             the audit log and its rotated files, unless it is elsewhere
 //	key                   the key-encryption key, unless it is elsewhere
 //	lock                  the process that has the folder open
+//
+// The folder of a server whose store is in etcd has the server's ID in its format, and
+// instead of the keyset and the store a copy of what is in etcd, in copy/.
 //
 // format is created first. Until all other files exist, and so until the first
 // request is answered, it says that the folder is incomplete: the next start
@@ -34,12 +40,14 @@ const (
 	keysetName   = "keyset.json"
 	previousName = keysetName + ".previous"
 	storeName    = "store"
+	copyName     = "copy"
 	lockName     = "lock"
 )
 
 const (
 	formatNumber = 1
 	formatStart  = "fluxkeep data folder, format "
+	formatServer = ", of server " // and the server's ID
 	formatMaking = ", being made"
 	// formatRestoring marks a folder during a restore, so that it isn't used
 	// before it is complete.
@@ -66,6 +74,7 @@ type dataDir struct {
 	path    string
 	allowed []string // other files that may be in it
 	state   dirState
+	server  keep.ID  // of a server whose store is in etcd, else 0
 	lock    *os.File // nil until the folder exists
 	named   bool     // the file lockName names this process
 }
@@ -100,6 +109,10 @@ func lockDir(c *config.Config, others ...string) (*dataDir, error) {
 		d.close()
 		return nil, fmt.Errorf("open the data folder: %w", err)
 	}
+	if err := d.checkKind(c); err != nil {
+		d.close()
+		return nil, err
+	}
 	return d, nil
 }
 
@@ -116,7 +129,9 @@ func (d *dataDir) enter() error {
 func (d *dataDir) inspect() (dirState, error) {
 	text, err := os.ReadFile(d.file(formatName))
 	if err == nil {
-		return parseFormat(string(text))
+		state, server, err := parseFormat(string(text))
+		d.server = server
+		return state, err
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
@@ -128,7 +143,7 @@ func (d *dataDir) inspect() (dirState, error) {
 	foreign := false
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case name == keysetName, name == previousName, name == storeName:
+		case name == keysetName, name == previousName, name == storeName, name == copyName:
 			return 0, fmt.Errorf("%s has data and no file %s, which says of which format: it is damaged", d.path, formatName)
 		case name == "lost+found", name == lockName, name == formatName+durable.TempSuffix, slices.Contains(d.allowed, d.file(name)):
 		default:
@@ -141,23 +156,36 @@ func (d *dataDir) inspect() (dirState, error) {
 	return stateEmpty, nil
 }
 
-func parseFormat(text string) (dirState, error) {
+func parseFormat(text string) (state dirState, server keep.ID, err error) {
 	rest, known := strings.CutPrefix(text, formatStart)
 	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
 	n, err := strconv.ParseUint(digits, 10, 32)
+	rest = strings.TrimPrefix(rest, digits)
+	if of, is := strings.CutPrefix(rest, formatServer); is && err == nil {
+		const idLength = 16
+		if len(of) < idLength {
+			return 0, 0, errFormat
+		}
+		if server, err = acl.ParseID(of[:idLength]); err == nil {
+			rest = of[idLength:]
+		}
+	}
 	switch {
 	case !known || err != nil:
 	case n > formatNumber:
-		return 0, fmt.Errorf("it has format %d and was written by a newer version of Fluxkeep: this one knows format %d", n, formatNumber)
-	case rest == strconv.Itoa(formatNumber)+"\n":
-		return stateWhole, nil
-	case rest == strconv.Itoa(formatNumber)+formatMaking+"\n":
-		return stateMaking, nil
-	case rest == strconv.Itoa(formatNumber)+formatRestoring+"\n":
-		return 0, errRestoring
+		return 0, 0, fmt.Errorf("it has format %d and was written by a newer version of Fluxkeep: this one knows format %d", n, formatNumber)
+	case digits != strconv.Itoa(formatNumber):
+	case rest == "\n":
+		return stateWhole, server, nil
+	case rest == formatMaking+"\n":
+		return stateMaking, server, nil
+	case rest == formatRestoring+"\n":
+		return 0, 0, errRestoring
 	}
-	return 0, fmt.Errorf("its file %s is damaged", formatName)
+	return 0, 0, errFormat
 }
+
+var errFormat = fmt.Errorf("its file %s is damaged", formatName)
 
 // begin creates the folder and marks it as incomplete.
 func (d *dataDir) begin() error {
@@ -189,13 +217,32 @@ func (d *dataDir) finish() error {
 }
 
 func (d *dataDir) writeFormat(state string) error {
-	return durable.ReplaceFile(d.file(formatName), []byte(formatStart+strconv.Itoa(formatNumber)+state+"\n"))
+	return durable.ReplaceFile(d.file(formatName), []byte(formatStart+strconv.Itoa(formatNumber)+d.ofServer()+state+"\n"))
+}
+
+func (d *dataDir) ofServer() string {
+	if d.server == 0 {
+		return ""
+	}
+	return formatServer + d.server.String()
+}
+
+// checkKind makes sure that the folder belongs to the kind of store that c names.
+func (d *dataDir) checkKind(c *config.Config) error {
+	switch {
+	case d.state == stateEmpty:
+	case d.server != 0 && c.Store != config.StoreEtcd:
+		return fmt.Errorf("open the data folder: %s belongs to a server whose data is in etcd: give --store etcd", d.path)
+	case d.server == 0 && c.Store == config.StoreEtcd:
+		return fmt.Errorf("open the data folder: %s holds data of its own: choose another folder for a server whose data is in etcd, and move the data with backup and restore", d.path)
+	}
+	return nil
 }
 
 // checkStore makes sure that a complete folder's store wasn't lost, since opening
 // it would create an empty one.
 func (d *dataDir) checkStore() error {
-	if d.state != stateWhole {
+	if d.state != stateWhole || d.server != 0 {
 		return nil
 	}
 	entries, err := os.ReadDir(d.file(storeName))

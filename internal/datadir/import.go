@@ -40,7 +40,8 @@ func Import(ctx context.Context, c *config.Config, in keep.Import) (done ImportR
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	done.NewFolder = d.newKeys != nil
-	if done.NewFolder && c.Key.Provider == seal.KindKeyFile && errors.Is(missing, fs.ErrNotExist) {
+	_, made := os.Stat(c.KeyFile())
+	if made == nil && c.Key.Provider == seal.KindKeyFile && errors.Is(missing, fs.ErrNotExist) {
 		done.NewKey = c.KeyFile()
 	}
 	if done.ImportReport, err = d.Keep.Import(ctx, keep.Offline(), in); err != nil {

@@ -32,6 +32,9 @@ func unlockOffline(ctx context.Context, c *config.Config) (*Data, error) {
 	if c.AuditLog == "-" {
 		return nil, errAuditStream
 	}
+	if c.Store == config.StoreEtcd {
+		return Unlock(ctx, c) // on the first start of its server, too
+	}
 	dir, err := lockWhole(c)
 	if err != nil {
 		return nil, err
@@ -42,6 +45,9 @@ func unlockOffline(ctx context.Context, c *config.Config) (*Data, error) {
 // openOffline opens a stopped server's folder, keys and store for reading, but
 // neither the audit log nor the Keep.
 func openOffline(ctx context.Context, c *config.Config) (d *Data, err error) {
+	if c.Store == config.StoreEtcd {
+		return openReader(ctx, c)
+	}
 	d = new(Data)
 	defer func() {
 		if err != nil {
@@ -71,7 +77,11 @@ func AuditCheckpoint(ctx context.Context, c *config.Config) (at audit.Checkpoint
 		return at, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	return keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, 0)
+	server, err := serverOf(c)
+	if err != nil {
+		return at, err
+	}
+	return keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, server)
 }
 
 // AuditLog returns a page of a stopped server's audit log, with the names that its

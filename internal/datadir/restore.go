@@ -24,18 +24,20 @@ type RestoreResult struct {
 	Key     seal.Info // the key-encryption key that it needs
 }
 
-// Restore puts a backup into a data folder that is empty or not there. It
-// first reads the whole backup and opens every record of it, before it writes
+// Restore puts a backup into a data folder that is empty or not there, or into an
+// empty store in etcd. It first reads the whole backup and opens every record of it, before it writes
 // anything; when it fails, nothing has changed.
 func Restore(ctx context.Context, c *config.Config, file io.ReadSeeker) (done RestoreResult, err error) {
 	d := new(Data)
 	defer func() { err = errors.Join(err, d.Close()) }()
-	// The key may lie there already, where a server looks for it.
-	if d.dir, err = lockDir(c, c.KeyFile()); err != nil {
-		return done, err
-	}
-	if d.dir.state != stateEmpty {
-		return done, fmt.Errorf("%s is not empty: a backup is restored into a folder of its own", d.dir.path)
+	if c.Store != config.StoreEtcd {
+		// The key may lie there already, where a server looks for it.
+		if d.dir, err = lockDir(c, c.KeyFile()); err != nil {
+			return done, err
+		}
+		if d.dir.state != stateEmpty {
+			return done, fmt.Errorf("%s is not empty: a backup is restored into a folder of its own", d.dir.path)
+		}
 	}
 	var keyset []byte
 	done.Records, err = keep.VerifyBackup(ctx, file, func(h backup.Header) (*seal.Keys, error) {
@@ -54,6 +56,9 @@ func Restore(ctx context.Context, c *config.Config, file io.ReadSeeker) (done Re
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return done, fmt.Errorf("read the backup again: %w", err)
+	}
+	if c.Store == config.StoreEtcd {
+		return done, restoreEtcd(ctx, c, d.keys.Keys, keyset, file)
 	}
 	return done, d.restore(ctx, keyset, file)
 }

@@ -17,11 +17,14 @@ type RewrapResult struct {
 	NewKeyFile    string // the file that was created, "" for none
 }
 
-// Rewrap wraps the data keys of a stopped server's data folder with the
+// Rewrap wraps the data keys of a stopped server's data folder, or of a store in etcd, with the
 // key-encryption key that to names. The data doesn't change. A missing key file is
 // created. The previous keyset is kept until a server has started with the new one.
 // If Rewrap fails, the folder is unchanged.
 func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err error) {
+	if c.Store == config.StoreEtcd {
+		return rewrapEtcd(ctx, c, to)
+	}
 	dir, err := lockWhole(c)
 	if err != nil {
 		return done, err
@@ -31,25 +34,32 @@ func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err e
 	if err != nil {
 		return done, err
 	}
-	if done.Before, err = seal.Describe(keys.wrapped); err != nil {
-		return done, err
-	}
-	if done.NewKeyFile, err = makeMissingKey(ctx, to); err != nil {
-		return done, err
-	}
 	defer func() {
 		if err != nil && done.NewKeyFile != "" && dir.checkKeyset(keys.wrapped) == nil {
 			_ = os.Remove(done.NewKeyFile) // nothing is wrapped with it
 		}
 	}()
-	wrapped, err := wrapFor(ctx, keys.Keys, to)
+	wrapped, err := done.wrap(ctx, keys, to)
 	if err != nil {
 		return done, err
 	}
-	if done.After, err = seal.Describe(wrapped); err != nil {
-		return done, err
-	}
 	return done, dir.replaceKeyset(keys.wrapped, wrapped)
+}
+
+// wrap returns the data keys wrapped with the key-encryption key that to names, which
+// it creates if it is a missing file.
+func (r *RewrapResult) wrap(ctx context.Context, keys *openedKeys, to *config.Config) (wrapped []byte, err error) {
+	if r.Before, err = seal.Describe(keys.wrapped); err != nil {
+		return nil, err
+	}
+	if r.NewKeyFile, err = makeMissingKey(ctx, to); err != nil {
+		return nil, err
+	}
+	if wrapped, err = wrapFor(ctx, keys.Keys, to); err != nil {
+		return nil, err
+	}
+	r.After, err = seal.Describe(wrapped)
+	return wrapped, err
 }
 
 // makeMissingKey creates the key file that c names, if it is missing, and returns

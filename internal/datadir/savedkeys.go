@@ -8,13 +8,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // savedKeys are the data keys of a running server and their wrapped forms. Each was
 // unwrapped and compared before it was saved.
 type savedKeys struct {
 	dir    *dataDir
+	shared store.Store // that holds the keyset instead of dir; nil if dir does
 	logger *slog.Logger
 	health atomic.Pointer[KeyHealth]
 
@@ -77,9 +80,17 @@ func (s *savedKeys) wrapped(keys *seal.Keys) ([]byte, error) {
 // it may wait for a service.
 func (s *savedKeys) check(ctx context.Context) {
 	now := s.latest()
-	again, err := unlock(ctx, now.wrapped, now.config)
-	if err == nil && !again.Equal(now.Keys) {
-		err = errors.New("the key-encryption key unwraps other data keys than those in use")
+	var err error
+	if s.shared != nil {
+		err = s.checkShared(ctx, now)
+		if errors.Is(err, store.ErrUnavailable) {
+			return // that is reported elsewhere
+		}
+	} else {
+		var again *openedKeys
+		if again, err = unlock(ctx, now.wrapped, now.config); err == nil && !again.Equal(now.Keys) {
+			err = errors.New("the key-encryption key unwraps other data keys than those in use")
+		}
 	}
 	if ctx.Err() != nil && context.Cause(ctx) == context.Canceled {
 		return // the server is shutting down
@@ -87,8 +98,50 @@ func (s *savedKeys) check(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report(func(h *KeyHealth) {
-		h.Provider, h.File, h.Checked = err, s.dir.checkKeyset(s.last.wrapped), time.Now()
+		h.Provider, h.Checked = err, time.Now()
+		if s.shared == nil {
+			h.File = s.dir.checkKeyset(s.last.wrapped)
+		}
 	})
+}
+
+// checkShared checks whether the next start can open the keyset in the store.
+func (s *savedKeys) checkShared(ctx context.Context, now *openedKeys) error {
+	stored, err := keep.LoadKeyset(ctx, s.shared)
+	if err == nil {
+		_, err = unlock(ctx, stored.Wrapped, now.config)
+	}
+	return err
+}
+
+// open unwraps a keyset in the store.
+func (s *savedKeys) open(ctx context.Context, wrapped []byte) (*seal.Keys, error) {
+	keys, err := unlock(ctx, wrapped, s.latest().config)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Keys, nil
+}
+
+// wrap wraps changed data keys for the store. All servers must be able to open them.
+func (s *savedKeys) wrap(ctx context.Context, keys *seal.Keys) ([]byte, error) {
+	stored, err := keep.LoadKeyset(ctx, s.shared)
+	if err != nil {
+		return nil, err
+	}
+	needed, err := seal.Describe(stored.Wrapped)
+	if err != nil {
+		return nil, err
+	}
+	provider := s.latest().provider
+	wrapped, err := keys.Wrap(ctx, provider)
+	if err != nil {
+		return nil, providerError(provider, err)
+	}
+	if has, err := seal.Describe(wrapped); err != nil || has != needed {
+		return nil, errors.Join(errors.New("the keyset was wrapped with another key-encryption key since this server started: restart it with that key"), err)
+	}
+	return wrapped, nil
 }
 
 // report updates the health and logs changes.

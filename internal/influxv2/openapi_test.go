@@ -260,6 +260,7 @@ func ourRequests(t *testing.T, a *api) []request {
 		{"GET", "/api/v2/fluxkeep/audit?limit=0", "", 400, nil},
 		{"GET", "/api/v2/fluxkeep/audit?user=nobody", "", 404, nil},
 		{"GET", "/api/v2/fluxkeep/scrub", "", 200, nil},
+		{"GET", "/api/v2/fluxkeep/cluster", "", 200, nil},
 		{"POST", "/api/v2/fluxkeep/compact", "", 204, nil},
 		{"GET", "/api/v2/swagger.json", "", 200, nil},
 		{"OPTIONS", "/ping", "", 200, nil},

@@ -95,6 +95,7 @@ func (h *Handler) routes() []httpapi.Route {
 	api(post, "/fluxkeep/keys/rotate", (*call).rotateKeys)
 	api(get, "/fluxkeep/audit", (*call).auditLog)
 	api(get, "/fluxkeep/scrub", (*call).scrubStatus)
+	api(get, "/fluxkeep/cluster", (*call).clusterStatus)
 	api(post, "/fluxkeep/compact", (*call).compact)
 	return table
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
 // The routes for operating a running server are below /api/v2/fluxkeep, where
@@ -92,6 +94,62 @@ func (c *call) scrubStatus() error {
 	body := scrubBody{Running: s.Running, Done: s.Done, Total: s.Total, Damage: append([]string{}, s.Damage...)}
 	if !s.Passed.IsZero() {
 		body.PassedAt = &s.Passed
+	}
+	return c.respond(http.StatusOK, body)
+}
+
+type clusterBody struct {
+	Changes uint64       `json:"changes"`
+	Servers []serverBody `json:"servers"`
+	Members []memberBody `json:"members"`
+	Alarms  []string     `json:"alarms"`
+}
+
+type serverBody struct {
+	ID      keep.ID   `json:"id"`
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Address string    `json:"address"`
+	Since   time.Time `json:"since"`
+	Leads   bool      `json:"leads"`
+	// Behind and ClockSkew are absent until the server has reported them.
+	Behind    *uint64  `json:"behind,omitempty"`
+	ClockSkew *float64 `json:"clockSkewSeconds,omitempty"`
+}
+
+type memberBody struct {
+	Endpoint string `json:"endpoint"`
+	Name     string `json:"name,omitempty"`
+	Version  string `json:"version,omitempty"`
+	Leader   bool   `json:"leader"`
+	Size     int64  `json:"sizeBytes"`
+	Quota    int64  `json:"quotaBytes"`
+	Error    string `json:"error,omitempty"`
+}
+
+func (c *call) clusterStatus() error {
+	s, err := c.keep.ClusterStatus(c.ctx(), c.caller)
+	if err != nil {
+		return err
+	}
+	body := clusterBody{
+		Changes: s.Changes, Alarms: append([]string{}, s.Alarms...),
+		Servers: make([]serverBody, len(s.Servers)), Members: make([]memberBody, len(s.Members)),
+	}
+	for i, v := range s.Servers {
+		b := serverBody{ID: v.ID, Name: v.Name, Version: v.Version, Address: v.Address, Since: v.Since, Leads: v.Leads}
+		if v.Reported {
+			skew := v.Skew.Seconds()
+			b.Behind, b.ClockSkew = &v.Behind, &skew
+		}
+		body.Servers[i] = b
+	}
+	for i, m := range s.Members {
+		b := memberBody{Endpoint: m.Endpoint, Name: m.Name, Version: m.Version, Leader: m.Leader, Size: m.Size, Quota: m.Quota}
+		if m.Err != nil {
+			b.Error = m.Err.Error()
+		}
+		body.Members[i] = b
 	}
 	return c.respond(http.StatusOK, body)
 }

@@ -195,8 +195,9 @@ func (r *receiver) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// restoreBatch is the number of bytes per transaction.
-const restoreBatch = 4 << 20
+// restoreBatch is the number of bytes per transaction. A store on other machines takes
+// only so many records at once.
+const restoreBatch, sharedBatch = 4 << 20, 100
 
 // verifyRecord checks that a record belongs in a backup of this format and can be
 // opened.
@@ -259,7 +260,8 @@ func Restore(ctx context.Context, r io.Reader, s store.Store, keys *seal.Keys) e
 		return backupMAC(keys), nil
 	}, func(key, sealed []byte) error {
 		batch = append(batch, sealedRecord{append([]byte(nil), key...), append([]byte(nil), sealed...)})
-		if size += len(key) + len(sealed); size < restoreBatch {
+		size += len(key) + len(sealed)
+		if size < restoreBatch && (s.Exclusive() || len(batch) < sharedBatch) {
 			return nil
 		}
 		return flush()

@@ -20,6 +20,8 @@ type Cluster interface {
 	// Leads reports whether the work that one server does for all is this one's.
 	// It is only a hint: for a moment, several servers may do the work, or none.
 	Leads() bool
+	// Status returns the state of the cluster, for operators.
+	Status(ctx context.Context) (ClusterStatus, error)
 	// Follow makes the store tell f what happens to it. It is called once, before
 	// the Keep makes a change.
 	Follow(f Follower)
@@ -36,6 +38,8 @@ type Follower struct {
 	// Changed is called with the keys that servers change, this one included, once
 	// transactions show it; nil means that any key may have changed.
 	Changed func(key []byte)
+	// Skew is Keep.ClockSkew.
+	Skew func() (ahead time.Duration, known bool)
 }
 
 // follow starts to follow what other servers do.
@@ -43,7 +47,7 @@ func (k *Keep) follow() {
 	if k.cluster == nil {
 		return
 	}
-	k.cluster.Follow(Follower{Now: k.now, Made: k.clock.Observe, Changed: func(key []byte) {
+	k.cluster.Follow(Follower{Now: k.now, Made: k.clock.Observe, Skew: k.ClockSkew, Changed: func(key []byte) {
 		switch record.TableOf(key) {
 		case record.TableHead:
 			if org, err := record.IDAt(key, 1); err == nil {
@@ -70,6 +74,15 @@ func (k *Keep) checkAhead() error {
 
 // clusterPeriod is how often the server that leads looks for records to take over.
 const clusterPeriod = 5 * time.Second
+
+// RequestContext returns the context for a client's request, in which several
+// transactions ask only once how new the state must be.
+func (k *Keep) RequestContext(ctx context.Context) context.Context {
+	if k.store.Exclusive() {
+		return ctx
+	}
+	return store.WithBarrier(ctx)
+}
 
 // leads reports whether background work for all servers is this one's.
 func (k *Keep) leads() bool { return k.cluster == nil || k.cluster.Leads() }

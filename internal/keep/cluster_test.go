@@ -66,6 +66,8 @@ func (m member) Leads() bool {
 	return m.leader == m.id
 }
 
+func (member) Status(context.Context) (keep.ClusterStatus, error) { return keep.ClusterStatus{}, nil }
+
 func (m member) Follow(f keep.Follower) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -479,6 +481,36 @@ func TestRotationByOtherServers(t *testing.T) {
 		var file bytes.Buffer
 		if err := k.Backup(t.Context(), k.Operator(t, keep.InfluxDB), &file); err != nil {
 			t.Errorf("backup: %v", err)
+		}
+	}
+}
+
+// TestStorePutBack puts the store back to an older state, as an operator can do with
+// the etcd that servers share. What follows is not confused with what was lost.
+func TestStorePutBack(t *testing.T) {
+	a, b, _ := twoServers(t)
+	a.MustChange(t, set("kept", "1"))
+	before := raw(t, a)
+	a.MustChange(t, set("lost", "2"))
+	want := map[string]string{"kept": "1", "lost": "2"}
+	if got := b.MustValues(t); !maps.Equal(got, want) {
+		t.Fatalf("it shows %v", got)
+	}
+	a.Tamper()
+	b.Tamper()
+	for key := range raw(t, a) {
+		if _, ok := before[key]; !ok {
+			write(t, a, key, nil)
+		}
+	}
+	for key, value := range before {
+		write(t, a, key, value)
+	}
+	a.MustChange(t, set("after", "3"))
+	want = map[string]string{"kept": "1", "after": "3"}
+	for _, k := range []*keeptest.Kit{a, b} {
+		if got := k.MustValues(t); !maps.Equal(got, want) {
+			t.Errorf("it shows %v", got)
 		}
 	}
 }

@@ -30,10 +30,15 @@ type StoredKeyset struct {
 	// the key-encryption key changes.
 	Number  uint64 `json:"number"`
 	Wrapped []byte `json:"wrapped"`
+	// Restoring says that the records of a backup are being written.
+	Restoring bool `json:"restoring,omitempty"`
 }
 
 // ErrKeysetChanged says that somebody else has changed the keyset in the meantime.
 var ErrKeysetChanged = errors.New("the keyset was changed by another server")
+
+// errRestoring says that a restore was interrupted.
+var errRestoring = errors.New("a restore into the store has not ended: if it was interrupted, remove everything in the store and restore again")
 
 // previousKeys is how long keys stay in use that were dropped from the keyset, for
 // reads that began before. It is longer than any request.
@@ -47,6 +52,9 @@ func storedKeyset(r store.Reader) (StoredKeyset, error) {
 	}
 	if err := json.Unmarshal(data, &k); err != nil || k.Number == 0 {
 		return k, Damaged(keysetKey, errors.New("it can't be read"))
+	}
+	if k.Restoring {
+		return k, errRestoring
 	}
 	return k, nil
 }
@@ -77,7 +85,7 @@ func CreateKeyset(ctx context.Context, s store.Store, wrapped []byte) (k StoredK
 		if err = lostKeyset(tx, err); !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		k = StoredKeyset{1, wrapped}
+		k = StoredKeyset{Number: 1, Wrapped: wrapped}
 		return putKeyset(tx, k)
 	})
 	return k, err
@@ -96,6 +104,33 @@ func lostKeyset(r store.Reader, err error) error {
 		return lost
 	}
 	return err
+}
+
+// RestoreKeyset puts the keyset of a backup into an empty store. No server uses the
+// store until EndRestore.
+func RestoreKeyset(ctx context.Context, s store.Store, wrapped []byte) error {
+	return s.Update(ctx, func(tx store.Tx) error {
+		_, err := storedKeyset(tx)
+		if err = lostKeyset(tx, err); !errors.Is(err, store.ErrNotFound) {
+			return errors.Join(ErrNotEmpty, err)
+		}
+		return putKeyset(tx, StoredKeyset{Number: 1, Wrapped: wrapped, Restoring: true})
+	})
+}
+
+// ErrNotEmpty says that a store already has data.
+var ErrNotEmpty = errors.New("the store is not empty")
+
+// EndRestore ends what RestoreKeyset began.
+func EndRestore(ctx context.Context, s store.Store) error {
+	return s.Update(ctx, func(tx store.Tx) error {
+		k, err := storedKeyset(tx)
+		if !errors.Is(err, errRestoring) {
+			return errors.Join(errors.New("the restore was ended by something else"), err)
+		}
+		k.Restoring = false
+		return putKeyset(tx, k)
+	})
 }
 
 // ReplaceKeyset replaces the keyset old. If that is no longer the one in the store,

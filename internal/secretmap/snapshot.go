@@ -52,8 +52,9 @@ func (v *view) complete(s *snapshot) (*snapshot, error) {
 // snapshotCache is an LRU cache of the newest snapshots, with a limit in
 // bytes. A snapshot is identified by map and version. Neither a version's
 // content nor a map's ID ever changes its meaning, so a cached snapshot is
-// never wrong; the head record, read each time, says which is current. Only
-// durable reads are cached.
+// never wrong, unless a store that servers share is put back to an older state;
+// see cached. The head record, read each time, says which is current. Only durable
+// reads are cached.
 type snapshotCache struct {
 	mu    sync.Mutex
 	limit int64
@@ -78,7 +79,7 @@ func (c *snapshotCache) put(s *snapshot) {
 	defer c.mu.Unlock()
 	if e, ok := c.maps[s.m]; ok {
 		old := e.Value.(*snapshot)
-		if old.version >= s.version {
+		if old.version > s.version {
 			return
 		}
 		c.drop(e)
@@ -124,11 +125,31 @@ func (c *snapshotCache) drop(e *list.Element) {
 	c.bytes -= s.bytes
 }
 
+// cached returns the cached snapshot of the map, or nil. If the store is not this
+// process's own, an operator may have put back an older state, after which a version
+// can exist with another content. So the version must be the one that was read.
+func (m *Map) cached() (*snapshot, error) {
+	s := m.maps.snapshots.get(m.head.Map)
+	if s == nil || m.r.DB().Exclusive() {
+		return s, nil
+	}
+	k := record.VersionKey(s.m, s.version)
+	if has, err := m.r.Has(k); err != nil || !has {
+		return nil, err
+	}
+	is, err := m.versionInfo(s.m, s.version)
+	if err != nil || !is.Time.Equal(s.record.Time) || is.User != s.record.User || is.Token != s.record.Token || is.Count != s.record.Count {
+		return nil, err
+	}
+	return s, nil
+}
+
 // snapshot returns the content of a version.
 func (m *Map) snapshot(at uint64) (*snapshot, error) {
-	s := m.maps.snapshots.get(m.head.Map)
-	var err error
+	s, err := m.cached()
 	switch {
+	case err != nil:
+		return nil, err
 	case s != nil && s.version == at:
 		return s, nil
 	case s != nil && s.version < at && leads(m.head, m.state, s.version, at):

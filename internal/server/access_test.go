@@ -145,6 +145,7 @@ func influxAccess() []access {
 		{"GET /api/v2/fluxkeep/audit", "", "401 401 403 200 401 401 401 401 401 200 200", false},
 		{"GET /api/v2/fluxkeep/audit (?orgID={orgID})", "", "401 401 403 404 401 401 401 401 401 200 200", false},
 		{"GET /api/v2/fluxkeep/scrub", "", "401 401 403 401 401 401 401 401 401 401 200", false},
+		{"GET /api/v2/fluxkeep/cluster", "", "401 401 403 401 401 401 401 401 401 401 200", false},
 		{"POST /api/v2/fluxkeep/compact", "", "401 401 403 401 401 401 401 401 401 401 204", false},
 	}
 }

@@ -468,3 +468,32 @@ func empty(t testing.TB, dir string, but ...string) {
 		}
 	}
 }
+
+// TestFolderOfAnotherKind starts a server with the folder of one whose data is
+// elsewhere. It says what to do, and changes nothing.
+func TestFolderOfAnotherKind(t *testing.T) {
+	etcd := []string{"--store=etcd", "--etcd-endpoints=http://127.0.0.1:1"}
+	for _, tt := range []struct {
+		name, format string
+		args         []string
+		want         string
+	}{
+		{"of a server with etcd", "fluxkeep data folder, format 1, of server 00000000000000a1\n", nil, "give --store etcd"},
+		{"of a server with etcd, being made", "fluxkeep data folder, format 1, of server 00000000000000a1, being made\n", nil, "give --store etcd"},
+		{"with data of its own", "fluxkeep data folder, format 1\n", etcd, "holds data of its own"},
+		{"of no server", "fluxkeep data folder, format 1, of server 0\n", etcd, "file format is damaged"},
+		{"newer", "fluxkeep data folder, format 2, of server 00000000000000a1\n", etcd, "newer version"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir+"/format", tt.format)
+			_, err := tryStart(t, testConfig(t, dir, tt.args...))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want one with %q", err, tt.want)
+			}
+			if got, err := os.ReadFile(dir + "/format"); err != nil || string(got) != tt.format {
+				t.Errorf("the folder was changed: %q, %v", got, err)
+			}
+		})
+	}
+}

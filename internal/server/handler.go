@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -39,6 +40,9 @@ type handler struct {
 	web     protocol // nil for none
 	metrics http.Handler
 
+	// requestContext returns the context for a request's transactions; it may be nil.
+	requestContext func(context.Context) context.Context
+
 	logger       *slog.Logger
 	ids          *requestIDs
 	requests     *requestMetrics
@@ -62,7 +66,8 @@ func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influ
 	about.Version, about.Commit, about.Started = c.Version, c.Commit, time.Now()
 	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
 	h := &handler{
-		logger: logger, ids: newRequestIDs(), trusted: c.TrustedProxies,
+		requestContext: k.RequestContext,
+		logger:         logger, ids: newRequestIDs(), trusted: c.TrustedProxies,
 		readTimeout: c.ReadTimeout, writeTimeout: c.WriteTimeout, hsts: c.HSTS && c.TLSCert != "",
 		version: []string{influxv2.VersionHeader(c.Version)},
 		influx:  influxv2.New(k, about),
@@ -155,6 +160,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.tracing != nil {
 		ctx, x.span = h.tracing.start(r, incoming)
 		x.Origin.Trace = x.span.SpanContext().TraceID().String()
+	}
+	if h.requestContext != nil {
+		ctx = h.requestContext(ctx)
 	}
 	r = r.WithContext(httpapi.WithExchange(ctx, &x.Exchange))
 

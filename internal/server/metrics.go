@@ -21,7 +21,11 @@ func newRegistry(s *Server) (*prometheus.Registry, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(s.config),
-		newStoreCollector(s.data.Store.Metrics),
+	}
+	if s.cluster != nil {
+		all = append(all, newClusterCollector(s.cluster, s.data.Keep))
+	} else {
+		all = append(all, newStoreCollector(s.data.Embedded.Metrics))
 	}
 	all = append(all, s.handler.requests.collectors()...)
 	all = append(all, connectionMetrics(s.listener)...)

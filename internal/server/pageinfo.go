@@ -11,7 +11,7 @@ const nearlyFull = 256 << 20
 
 // pageInfo describes the server to operators who use the web page.
 func (s *Server) pageInfo() web.ServerInfo {
-	info := web.ServerInfo{StoreBytes: s.data.Store.Metrics().DiskBytes}
+	info := web.ServerInfo{StoreBytes: s.storeBytes()}
 	warn := func(text, remedy string) {
 		info.Warnings = append(info.Warnings, web.Warning{Text: text, Remedy: remedy})
 	}
@@ -35,6 +35,20 @@ func (s *Server) pageInfo() web.ServerInfo {
 			"Move the key to another disk, keep a copy, and name it with --key-file.")
 	}
 	return info
+}
+
+// storeBytes returns the size of the store's files, 0 if it is unknown.
+func (s *Server) storeBytes() uint64 {
+	if s.cluster == nil {
+		return s.data.Embedded.Metrics().DiskBytes
+	}
+	size := uint64(0)
+	if status := s.cluster.status.Load(); status != nil {
+		for _, m := range status.Members {
+			size = max(size, uint64(m.DBSize))
+		}
+	}
+	return size
 }
 
 // problemOf returns what a failed check says as a sentence, "" if it passed.

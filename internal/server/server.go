@@ -45,6 +45,7 @@ type Server struct {
 	level       *slog.LevelVar
 	output      *output // what logger writes to, if it may drop lines
 	data        *datadir.Data
+	cluster     *cluster // nil if the store is in the data folder
 	listener    *listener
 	certificate *certificate // nil without TLS
 	tracing     *tracing     // nil for none
@@ -124,6 +125,9 @@ func (s *Server) open(ctx context.Context) (err error) {
 	s.data.Reserve = reserveMemory
 	if err := s.data.Open(ctx, c, s.logger); err != nil {
 		return err
+	}
+	if s.data.Etcd != nil {
+		s.cluster = &cluster{store: s.data.Etcd}
 	}
 	return s.assemble(ctx)
 }
@@ -206,6 +210,9 @@ func (s *Server) serve() {
 		s.loops.Go(func() { s.certificate.watch(ctx, certificatePoll) })
 	}
 	s.loops.Go(func() { s.watchKeys(ctx) })
+	if s.cluster != nil {
+		s.loops.Go(func() { s.watchCluster(ctx) })
+	}
 	s.loops.Go(func() {
 		s.serveUntilClosed("HTTP", func() error {
 			if s.certificate != nil {
@@ -260,7 +267,13 @@ func (s *Server) ready() error {
 	if err := s.data.Keep.Writable(); err != nil {
 		return err
 	}
-	if !s.data.Store.Metrics().Available {
+	if s.cluster != nil {
+		if err := s.cluster.available(); err != nil {
+			return errNoEtcd(err)
+		}
+		return nil
+	}
+	if !s.data.Embedded.Metrics().Available {
 		return &keep.Error{Code: keep.CodeUnavailable, Message: "the store can't be written now"}
 	}
 	return nil

@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -37,8 +38,13 @@ func (s *Store) confirm(ctx context.Context) (*commit, error) {
 		return nil, err
 	}
 	r := s.barrier.join(s.readCommits, s.opts.omit)
+	// The read may have to wait for another one, which takes as long as this one.
+	patience := time.NewTimer(s.opts.timing.patience)
+	defer patience.Stop()
 	select {
 	case <-r.done:
+	case <-patience.C:
+		return nil, engine.Unavailable(errors.New("etcd does not answer"))
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -232,7 +232,7 @@ func (c *committer) successor(st *state) *commit {
 	h := st.head
 	return &commit{
 		Format: format, Store: h.Store, Epoch: h.Epoch, N: h.N + 1,
-		ID: rand.Text(), Prev: h.ID, By: c.me(), Time: max(time.Now().UnixMilli(), h.Time),
+		ID: rand.Text(), Prev: h.ID, By: c.me(), Time: max(c.s.now().UnixMilli(), h.Time),
 	}
 }
 

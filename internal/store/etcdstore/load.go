@@ -60,6 +60,7 @@ func (s *Store) loadOnce(ctx context.Context) error {
 	}
 	s.wants = h.wants
 	s.publish(newState(c, h.commit, h.raw, h.revision, revs))
+	s.tellChanged(nil, true)
 	return nil
 }
 

@@ -37,7 +37,7 @@ type registered struct {
 // report is what a server reports about itself from time to time.
 type report struct {
 	Commit uint64 `json:"commit"` // that its copy includes
-	Time   int64  `json:"time"`   // Unix milliseconds, by its clock
+	Skew   int64  `json:"skew"`   // milliseconds by which its clock is ahead of the others'
 }
 
 // noLease is the lease of a server that is not registered. No key has it.

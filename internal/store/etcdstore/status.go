@@ -32,7 +32,7 @@ type ServerStatus struct {
 	Elected  bool          // does background work
 	Reported bool          // whether the rest is known
 	Behind   uint64        // commits that its copy lacked when it last reported
-	Skew     time.Duration // how far its clock is ahead of this server's, within a few seconds
+	Skew     time.Duration // by which its clock was ahead of the other servers', 0 if unknown
 }
 
 // MemberStatus is the state of an etcd member.
@@ -86,7 +86,6 @@ func (s *Store) servers(ctx context.Context) ([]ServerStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
 	byKey := map[string]report{}
 	for _, kv := range reports.Kvs {
 		var r report
@@ -104,7 +103,7 @@ func (s *Store) servers(ctx context.Context) ([]ServerStatus, error) {
 		if last, ok := byKey[string(s.keys.report(r.ID))]; ok {
 			server.Reported = true
 			server.Behind = last.Commit
-			server.Skew = time.UnixMilli(last.Time).Sub(now)
+			server.Skew = time.Duration(last.Skew) * time.Millisecond
 		}
 		all = append(all, server)
 	}
@@ -230,7 +229,7 @@ const quotaShare = 0.9
 
 // periodic reports this server's state and looks at the cluster's.
 func (s *Store) periodic(lease int64) {
-	value, err := json.Marshal(report{Commit: s.newest.Load().head.N, Time: time.Now().UnixMilli()})
+	value, err := json.Marshal(report{Commit: s.newest.Load().head.N, Skew: s.skew().Milliseconds()})
 	if err != nil {
 		return
 	}

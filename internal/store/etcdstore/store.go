@@ -49,6 +49,7 @@ type Store struct {
 	stopped atomic.Pointer[error]
 
 	samples   samples
+	follower  atomic.Pointer[Follower]
 	elected   atomic.Bool
 	nearQuota atomic.Bool
 }

@@ -281,7 +281,9 @@ func (s *Store) follow(ctx context.Context, cur *state, next *commit, raw []byte
 	if err := cur.copy.write(batch, s.keys.prefix, revision, raw); err != nil {
 		return fmt.Errorf("%w: %w", errReload, err)
 	}
+	s.tellMade(next)
 	s.publish(newState(cur.copy, next, raw, revision, cur.revs.Next(&changed)))
+	s.tellChanged(records, next.Large != nil || cur.head.Large != nil)
 	return nil
 }
 

@@ -1,0 +1,429 @@
+//go:build unix
+
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
+)
+
+// servers are servers that share the data of an etcd cluster.
+type servers struct {
+	t    testing.TB
+	etcd *etcdtest.Cluster
+	args []string
+	all  []*server
+}
+
+// startServers starts n servers at the same time, and sets them up through one.
+func startServers(t testing.TB, members, n int) *servers {
+	t.Helper()
+	s := &servers{t: t, etcd: etcdtest.Start(t, etcdtest.Options{Members: members})}
+	s.args = []string{"--store", "etcd", "--etcd-endpoints", strings.Join(s.etcd.Endpoints(), ","), "--key-file", filepath.Join(t.TempDir(), "key")}
+	s.all = make([]*server, n)
+	together(n, func(i int) { s.all[i] = start(t, s.args...) })
+	first := s.all[0]
+	first.setUp()
+	for _, other := range s.all[1:] {
+		other.shares(first)
+	}
+	return s
+}
+
+// shares makes a server use what is known of the data that it shares with another.
+func (s *server) shares(other *server) {
+	s.user, s.password, s.org, s.orgID = other.user, other.password, other.org, other.orgID
+	s.secrets.name, s.secrets.other = other.secrets.name, other.secrets.other
+	s.token = s.confide(other.token)
+}
+
+// logs returns the files of the audit logs.
+func logs(of []*server) (files []string) {
+	for _, server := range of {
+		files = append(files, filepath.Join(server.dir, "audit.log"))
+	}
+	return files
+}
+
+// offline runs a command with the settings of the servers' store.
+func (s *servers) offline(args ...string) string {
+	s.t.Helper()
+	cmd := command(s.t, s.all[0].home, program, append(args, s.args...)...)
+	cmd.Stdin = strings.NewReader("")
+	return output(s.t, cmd)
+}
+
+// TestCluster checks what users of several servers are promised, through failures of
+// servers and of etcd.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	s := startServers(t, 3, 3)
+	want := map[string]string{}
+	write := func(by *server, name, value string) {
+		t.Helper()
+		name, value = by.secretName(name), by.private(value)
+		by.set(map[string]string{name: value})
+		want[name] = value
+	}
+
+	t.Run("the next answer of every server shows a change", func(t *testing.T) {
+		for round := range 10 {
+			for i, by := range s.all {
+				write(by, fmt.Sprint("n", i), fmt.Sprint("round", round))
+				for _, other := range s.all {
+					other.wantValues(want)
+				}
+			}
+		}
+	})
+
+	t.Run("access", func(t *testing.T) {
+		for i, by := range s.all {
+			token := by.newToken(client.Read)
+			letIn := func(token string, headers ...string) (in []bool) {
+				for _, server := range s.all {
+					status := server.ask("GET", "/api/v2/orgs/"+server.orgID+"/secrets", token, nil, headers...).status
+					in = append(in, status == 200)
+					if status != 200 && status != 401 && status != 404 {
+						t.Errorf("status %d", status)
+					}
+				}
+				return in
+			}
+			for _, active := range []bool{true, false, true} {
+				status := map[bool]client.Status{true: client.Active, false: client.Inactive}[active]
+				if _, err := by.operator().UpdateToken(t.Context(), token.ID, client.TokenUpdate{Status: &status}); err != nil {
+					t.Fatal(err)
+				}
+				if in := letIn(token.Token); slices.Contains(in, !active) {
+					t.Errorf("the token is active: %t, and the servers let it in: %t", active, in)
+				}
+			}
+			session := by.signIn(by.user, by.password)
+			if in := letIn("", "Cookie", session); slices.Contains(in, false) {
+				t.Errorf("a session is let in: %t", in)
+			}
+			if a := s.all[(i+1)%len(s.all)].ask("POST", "/api/v2/signout", "", nil, "Cookie", session); a.status != 204 {
+				t.Fatal(a)
+			}
+			if in := letIn("", "Cookie", session); slices.Contains(in, true) {
+				t.Errorf("a session that has ended is let in: %t", in)
+			}
+		}
+	})
+
+	t.Run("waiting for a change", func(t *testing.T) {
+		at := s.all[1]
+		now, _, err := at.operator().Values(t.Context(), at.orgID, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		woken := make(chan error, 1)
+		go func() {
+			got, changed, err := at.operator().Values(t.Context(), at.orgID, &client.ValuesQuery{ETag: now.ETag, Wait: 2 * time.Minute})
+			if err == nil && (!changed || got.Secrets[at.secretName("waited")] == "") {
+				err = fmt.Errorf("changed: %t, with %d secrets", changed, len(got.Secrets))
+			}
+			woken <- err
+		}()
+		write(s.all[2], "waited", "for")
+		select {
+		case err := <-woken:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("a change through another server wakes nobody")
+		}
+	})
+
+	leads := func(by *server) string {
+		status, err := by.operator().Cluster(t.Context())
+		if err != nil {
+			return ""
+		}
+		for _, v := range status.Servers {
+			if v.Leads {
+				return v.Address
+			}
+		}
+		return ""
+	}
+	t.Run("a server dies", func(t *testing.T) {
+		at := slices.IndexFunc(s.all, func(x *server) bool { return x.address() == leads(x) })
+		if at < 0 {
+			t.Fatal("no server leads")
+		}
+		dead, others := s.all[at], slices.Delete(slices.Clone(s.all), at, at+1)
+		write(dead, "last", "words")
+		dead.kill()
+		died := time.Now()
+		for _, other := range others {
+			other.wantValues(want)
+			write(other, "after", other.address())
+		}
+		eventually(t, "change of the server that leads", func() bool {
+			now := leads(others[0])
+			return now != "" && now != dead.address()
+		})
+		// What the dead server had not settled is in another log. It is unlikely that it
+		// had just settled everything.
+		last := dead.secretName("last")
+		settled := strings.Contains(readLogs(t, logs(s.all)), last)
+		eventually(t, "record of the dead server's last change", func() bool {
+			return strings.Contains(readLogs(t, logs(others)), last) || settled && time.Since(died) > 20*time.Second
+		})
+		dead.again()
+		dead.wantValues(want)
+		out := dead.fluxkeep("", append([]string{"audit", "verify"}, logs(s.all)...)...)
+		if !strings.Contains(out, "together they have") {
+			t.Errorf("audit verify says %q", out)
+		}
+	})
+
+	t.Run("the leader of etcd dies", func(t *testing.T) {
+		for _, x := range s.all {
+			x.troubled = true
+		}
+		leader := -1
+		status, err := s.all[0].operator().Cluster(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range status.Members {
+			if m.Leader {
+				leader = i
+			}
+		}
+		if leader < 0 {
+			t.Fatalf("no member leads: %+v", status.Members)
+		}
+		s.etcd.Members[leader].Kill()
+		for _, by := range s.all {
+			name, value := by.secretName("election"), by.private(by.address())
+			eventually(t, "success of a change", func() bool {
+				_, err := by.operator().WriteValues(t.Context(), by.orgID, map[string]*string{name: &value}, nil)
+				return err == nil
+			})
+			want[name] = value
+		}
+		for _, by := range s.all {
+			by.wantValues(want)
+		}
+		s.etcd.Members[leader].Restart()
+	})
+
+	t.Run("etcd out of reach", func(t *testing.T) {
+		for _, m := range s.etcd.Members {
+			m.Cut()
+		}
+		for _, by := range s.all {
+			begin := time.Now()
+			a := by.ask("GET", "/api/v2/orgs/"+by.orgID+"/secrets", by.token, nil)
+			if a.status != 503 {
+				t.Errorf("without etcd: %v", a)
+			}
+			if took := time.Since(begin); took > 30*time.Second {
+				t.Errorf("the refusal took %v", took)
+			}
+			a = by.ask("PATCH", "/api/v2/orgs/"+by.orgID+"/secrets", by.token, object{by.secretName("refused"): "x"})
+			if a.status != 503 {
+				t.Errorf("a change without etcd: %v", a)
+			}
+		}
+		for _, m := range s.etcd.Members {
+			m.Mend()
+		}
+		for _, by := range s.all {
+			eventually(t, "server that is ready again", func() bool { return by.ask("GET", "/ready", "", nil).status == 200 })
+			got := by.values()
+			delete(got, by.secretName("refused")) // it may have been made
+			if !maps.Equal(got, want) {
+				t.Errorf("the secrets are %q, want %q", got, want)
+			}
+		}
+	})
+
+	t.Run("metrics", func(t *testing.T) {
+		served := map[string]bool{}
+		for line := range strings.Lines(s.all[0].ask("GET", "/metrics", "", nil).body) {
+			if words := strings.Fields(line); len(words) > 3 && words[1] == "TYPE" {
+				served[words[2]] = true
+			}
+		}
+		documented := map[string]bool{}
+		for _, name := range metricsIn(readText(t, "../docs/monitoring.md")) {
+			documented[name] = true
+		}
+		for name := range served {
+			if strings.HasPrefix(name, "fluxkeep_") && !documented[name] {
+				t.Errorf("docs/monitoring.md lacks %s", name)
+			}
+		}
+		for name := range documented {
+			if clusterMetric.MatchString(name) && !served[name] {
+				t.Errorf("docs/monitoring.md has %s, which the server doesn't have", name)
+			}
+		}
+	})
+
+	t.Run("a copied folder", func(t *testing.T) {
+		copied := filepath.Join(t.TempDir(), "data")
+		if err := os.CopyFS(copied, os.DirFS(s.all[0].dir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(copied, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		// One of the two ends: usually the second, unless the first had lost its
+		// registration just then.
+		const refusal = "another server with a copy of this data folder is running"
+		first := s.all[0]
+		second := command(t, first.home, program, append([]string{"serve", "--http-bind-address", "127.0.0.1:0", "--data-dir", copied}, s.args...)...)
+		var out bytes.Buffer
+		second.Stdout, second.Stderr = &out, &out
+		if err := second.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- second.Wait() }()
+		select {
+		case err := <-ended:
+			if err == nil || !strings.Contains(out.String(), refusal) {
+				t.Errorf("a second server with the same folder: %v\n%s", err, out.String())
+			}
+		case err := <-first.exited:
+			if first.cmd = nil; err == nil || !strings.Contains(first.log(), refusal) {
+				t.Errorf("the first server with the same folder: %v", err)
+			}
+			_ = second.Process.Kill()
+			<-ended
+			first.again()
+		case <-time.After(2 * time.Minute):
+			_ = second.Process.Kill()
+			t.Errorf("two servers with the same folder:\n%s", out.String())
+		}
+	})
+
+	t.Run("doctor", func(t *testing.T) {
+		if out := s.offline("doctor", "--json"); !strings.Contains(out, `"damage": []`) {
+			t.Errorf("doctor says %s", out)
+		}
+	})
+
+	t.Run("backup and restore", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "backup")
+		s.all[1].fluxkeep("", "backup", "--output", file)
+		moved := &servers{t: t, etcd: s.etcd, args: append(slices.Clone(s.args), "--etcd-prefix", "/moved/"), all: s.all[:1]}
+		moved.offline("restore", file)
+		cmd := command(t, s.all[0].home, program, append([]string{"restore", file}, moved.args...)...)
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "has data") {
+			t.Errorf("a second restore: %v\n%s", err, out)
+		}
+		there := start(t, moved.args...)
+		there.shares(s.all[0])
+		got := there.values()
+		delete(got, there.secretName("refused"))
+		if !maps.Equal(got, want) {
+			t.Errorf("the restored secrets are %q, want %q", got, want)
+		}
+	})
+
+	t.Run("rewrap", func(t *testing.T) {
+		key := filepath.Join(t.TempDir(), "new")
+		s.offline("key", "rewrap", "--new-key-file", key)
+		for _, by := range s.all {
+			by.wantServed(t)
+		}
+		one := s.all[0]
+		one.stop()
+		one.args[slices.Index(one.args, "--key-file")+1] = key
+		one.again()
+		one.wantServed(t)
+	})
+}
+
+// wantServed checks that the server answers with secrets.
+func (s *server) wantServed(t *testing.T) {
+	t.Helper()
+	if len(s.values()) == 0 {
+		t.Error("there are no secrets")
+	}
+}
+
+// TestRestoredEtcd puts etcd back to an earlier state. No server serves it before an
+// operator has accepted it.
+func TestRestoredEtcd(t *testing.T) {
+	t.Parallel()
+	s := startServers(t, 1, 2)
+	for _, x := range s.all {
+		x.troubled = true
+	}
+	a, b, member := s.all[0], s.all[1], s.etcd.Members[0]
+	kept, lost := a.secretName("kept"), a.secretName("lost")
+	a.set(map[string]string{kept: a.private("1")})
+	member.Kill()
+	earlier := filepath.Join(t.TempDir(), "earlier")
+	if err := os.CopyFS(earlier, os.DirFS(member.Dir())); err != nil {
+		t.Fatal(err)
+	}
+	member.Restart()
+	eventually(t, "success of a change", func() bool {
+		value := a.private("2")
+		_, err := a.operator().WriteValues(t.Context(), a.orgID, map[string]*string{lost: &value}, nil)
+		return err == nil
+	})
+	eventually(t, "change at the other server", func() bool {
+		v, _, err := b.operator().Values(t.Context(), b.orgID, nil)
+		return err == nil && v.Secrets[lost] != ""
+	})
+	member.Kill()
+	if err := errors.Join(os.RemoveAll(member.Dir()), os.CopyFS(member.Dir(), os.DirFS(earlier))); err != nil {
+		t.Fatal(err)
+	}
+	member.Restart()
+	for _, x := range s.all {
+		eventually(t, "line in the log about the older state", func() bool { return strings.Contains(x.log(), "restored to an older state") })
+		if r := x.ask("GET", "/api/v2/orgs/"+x.orgID+"/secrets", x.token, nil); r.status != 503 {
+			t.Errorf("an older state is served: %v", r)
+		}
+	}
+	a.stop()
+	accept := command(t, a.home, program, append([]string{"cluster", "accept-restored", "--yes", "--data-dir", a.dir}, s.args[2:4]...)...)
+	output(t, accept)
+	a.again()
+	for _, x := range s.all {
+		eventually(t, "server that goes on", func() bool { return x.ask("GET", "/ready", "", nil).status == 200 })
+		x.wantValues(map[string]string{kept: x.private("1")})
+	}
+	// A version has the number of one that was lost.
+	b.set(map[string]string{a.secretName("after"): a.private("3")})
+	for _, x := range s.all {
+		x.wantValues(map[string]string{kept: x.private("1"), x.secretName("after"): x.private("3")})
+	}
+}
+
+// readLogs returns the content of audit logs.
+func readLogs(t *testing.T, files []string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(b)
+	}
+	return all.String()
+}
