@@ -2,6 +2,9 @@ package web
 
 import (
 	"crypto/sha256"
+	"fmt"
+	"io"
+	"maps"
 	"mime"
 	"net/url"
 	"slices"
@@ -30,8 +33,40 @@ func (f form) get(name string) string { return f.values.Get(name) }
 // all returns the fields with a name.
 func (f form) all(name string) []string { return f.values[name] }
 
-// digest is of the form's content.
-func (f form) digest() [sha256.Size]byte { return sha256.Sum256([]byte(f.values.Encode())) }
+// key returns the key of a user's form at a path. The content includes once.
+func (f form) key(identity, path string) (k onceKey) {
+	h := sha256.New()
+	add := func(texts ...string) {
+		fmt.Fprintf(h, "%d ", len(texts))
+		for _, t := range texts {
+			fmt.Fprintf(h, "%d ", len(t))
+			io.WriteString(h, t)
+		}
+	}
+	add(identity, path)
+	for _, name := range slices.Sorted(maps.Keys(f.values)) {
+		add(name)
+		add(f.values[name]...)
+	}
+	h.Sum(k[:0])
+	return k
+}
+
+// shownSize is the size of the form's content on a page, with all its characters
+// escaped that must be.
+func (f form) shownSize() (size int64) {
+	for _, list := range f.values {
+		for _, text := range list {
+			size += int64(len(text))
+			for i := range len(text) {
+				if strings.IndexByte("\"'&<>+\x00", text[i]) >= 0 {
+					size += int64(len("&#34;") - 1)
+				}
+			}
+		}
+	}
+	return size
+}
 
 // has reports whether the form has the field.
 func (f form) has(name string) bool { return f.values.Has(name) }
@@ -75,7 +110,12 @@ func (c *call) readForm(r route) error {
 		}
 	}
 	c.form = form{values}
-	return nil
+	if limit <= smallForm {
+		return nil
+	}
+	// A page that shows the fields again has them escaped, and is put together in a
+	// buffer. This is reserved before anything is changed.
+	return httpapi.ExchangeOf(c.ctx()).Reserve(2 * c.form.shownSize())
 }
 
 func allowed(fields []string, name string, count int) bool {

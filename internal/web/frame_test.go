@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 	"github.com/fluxkeep/fluxkeep/internal/web"
@@ -321,5 +323,54 @@ func TestBase(t *testing.T) {
 		if w.Code != 200 {
 			t.Errorf("%s: %d", path, w.Code)
 		}
+	}
+}
+
+// TestOnceHoldsNoForm checks that what is remembered of a form doesn't hold its memory.
+func TestOnceHoldsNoForm(t *testing.T) {
+	k := newKit(t, nil)
+	b := k.admin(t)
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const forms, size = 16, 2 << 20
+	before := heap()
+	for i := range forms {
+		b.post("/ui/sign-in", "username", "nobody", "password", "wrong", "once", strings.Repeat(string(rune('a'+i)), size))
+	}
+	if after := heap(); after > before+forms*size/2 {
+		t.Errorf("%d forms of %d bytes hold %d bytes", forms, size, after-before)
+	}
+	runtime.KeepAlive(b)
+}
+
+// TestMemoryOfStrangers checks that the page that a form without a session leads to is
+// part of the sender's share of the memory.
+func TestMemoryOfStrangers(t *testing.T) {
+	k := newKit(t, nil)
+	b := k.browser(t)
+	limits := &httpapi.Limits{Memory: httpapi.NewBudget(512<<20, 0)}
+	b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &httpapi.Exchange{Limits: limits}
+		defer x.Release()
+		k.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
+	})
+	path := k.path("/secrets/new")
+	if p := b.do("POST", path, "value="+strings.Repeat("x", keep.MaxValue)); p.status != 401 {
+		t.Error("the largest value is answered with", p.status)
+	}
+	if p := b.do("POST", path, "value="+strings.Repeat(`"`, 4<<20-6)); p.status != 429 || limits.Memory.Used() > 0 {
+		t.Error("a page of 20 MiB is answered with", p.status)
+	}
+}
+
+func TestLongTarget(t *testing.T) {
+	k := newKit(t, nil)
+	p := k.browser(t).post("/ui/sign-in", "username", "admin", "password", k.Password, "to", "/ui/orgs?"+strings.Repeat("x", 1<<20))
+	if to := p.header.Get("Location"); to != "/ui/" {
+		t.Errorf("the sign-in leads to %.20s…, %d bytes", to, len(to))
 	}
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,11 +26,9 @@ type onceResults struct {
 	order []*onceResult // oldest first
 }
 
-// onceKey identifies a form of one user at one path.
-type onceKey struct {
-	identity, path, id string
-	content            [sha256.Size]byte
-}
+// onceKey identifies a form of one user at one path, with its content. It is a hash,
+// because what is remembered must not hold the memory of a request.
+type onceKey [sha256.Size]byte
 
 type onceResult struct {
 	key      onceKey
@@ -67,7 +66,7 @@ func (o *onceResults) begin(k onceKey) (r *onceResult, first bool) {
 func (o *onceResults) end(r *onceResult, location string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r.location = location
+	r.location = strings.Clone(location)
 	if location == "" && o.all[r.key] == r {
 		delete(o.all, r.key)
 	}
@@ -80,12 +79,12 @@ func newOnceID() string { return rand.Text() }
 // serveOnce serves a POST. If its form was already sent, it redirects to where that
 // led.
 func (c *call) serveOnce(r route) error {
-	id := c.form.get("once")
-	if id == "" || !c.signedIn() {
+	if c.form.get("once") == "" || !c.signedIn() {
 		return r.serve(c)
 	}
+	key := c.form.key(c.identity(), c.r.URL.Path)
 	for {
-		result, first := c.once.begin(onceKey{c.identity(), c.r.URL.Path, id, c.form.digest()})
+		result, first := c.once.begin(key)
 		if first {
 			defer func() { c.once.end(result, c.location) }() // also after a panic
 			return r.serve(c)

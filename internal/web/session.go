@@ -249,11 +249,14 @@ func (c *call) continueAt(v *signInView) error {
 	return c.redirect(to)
 }
 
+// maxTarget is the longest path to open after a sign-in, which is sent in a header.
+const maxTarget = 2048
+
 // target returns the path to open after a sign-in: one of the page's own, else the
 // page's first.
 func (c *call) target(to string) (path string, known bool) {
 	u, err := url.Parse(to)
-	if err != nil || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/ui/") {
+	if err != nil || len(to) > maxTarget || u.Host != "" || u.Scheme != "" || !strings.HasPrefix(to, "/ui/") {
 		return "/ui/", false
 	}
 	if c.Pattern(&http.Request{Method: http.MethodGet, URL: u}) == "" {
