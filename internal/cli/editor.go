@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -123,8 +124,8 @@ func (e *editor) run(path string) error {
 	}
 }
 
-// editorCommand returns the user's editor. Vim would copy registers and undone
-// text to files in the home folder.
+// editorCommand returns the user's editor. Vim, which is often installed as vi, would
+// copy registers, undone text and backups to files in the home folder.
 func editorCommand() string {
 	program := "vi"
 	for _, name := range []string{"EDITOR", "VISUAL"} {
@@ -133,11 +134,22 @@ func editorCommand() string {
 		}
 	}
 	words := strings.Fields(program)
-	switch filepath.Base(words[0]) {
-	case "vim", "nvim", "gvim":
-		program += ` -n -i NONE -c "set noundofile nobackup"`
+	if isVim(words[0]) {
+		program += ` -n -i NONE -c "set noundofile nobackup nowritebackup"`
 	}
 	return program
+}
+
+// isVim reports whether a program is Vim or Neovim, under whatever name.
+func isVim(program string) bool {
+	if path, err := exec.LookPath(program); err == nil {
+		if path, err = filepath.EvalSymlinks(path); err == nil {
+			program = path
+		}
+	}
+	// Such as vim.basic.
+	name, _, _ := strings.Cut(filepath.Base(program), ".")
+	return slices.Contains([]string{"vim", "nvim", "gvim"}, name)
 }
 
 var errNotInMemory = errors.New("this system has no file system in memory")

@@ -360,3 +360,27 @@ func TestYAMLIsJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestEditorCommand checks that Vim is told not to copy the values to the disk, also
+// where it is installed as vi.
+func TestEditorCommand(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"vim.basic", "ed"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"vi": "vim.basic", "vimlike": "ed"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Skip("symbolic links don't work here:", err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	for editor, told := range map[string]bool{"": true, "vi": true, "vim": true, "vim.basic -R": true, "/opt/bin/nvim": true, "ed": false, "vimlike": false} {
+		t.Setenv("VISUAL", "")
+		t.Setenv("EDITOR", editor)
+		if got := editorCommand(); strings.Contains(got, "-i NONE") != told || !strings.HasPrefix(got, editor) {
+			t.Errorf("the command for the editor %q is %q", editor, got)
+		}
+	}
+}
