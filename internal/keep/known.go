@@ -149,6 +149,23 @@ func (m *knownMap) valuesAt(names []string, version uint64) (secrets []Secret, f
 	return secrets, found, nil
 }
 
+// stillCurrent returns the names of secrets that still have these values, which may
+// come from an earlier version. Only who reads those is a reader: reading an old value
+// must not replace, and so hide, the read of a newer one.
+func (m *knownMap) stillCurrent(secrets []Secret) ([]string, error) {
+	names := []string{}
+	for _, s := range secrets {
+		written, ok, err := m.Written(s.Name)
+		if err != nil {
+			return nil, err
+		}
+		if ok && written == s.Version {
+			names = append(names, s.Name)
+		}
+	}
+	return names, nil
+}
+
 // history returns the stored versions that exist for the caller.
 func (m *knownMap) history() ([]VersionInfo, error) {
 	versions, err := m.History(m.c.visible())

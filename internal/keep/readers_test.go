@@ -132,12 +132,12 @@ func TestReaders(t *testing.T) {
 	if _, err := k.Document(t.Context(), k.MustCaller(t, keep.Vault, login.Value), k.Org, 1); err != nil {
 		t.Fatal(err)
 	}
-	wantReads(t, "a session and a login token", reads(t, k.Keep, op, k.Org, "c"), "c: admin's Token vault 1", "c: user admin influxdb 2", "c: telegraf vault 2")
+	wantReads(t, "a session and a login token", reads(t, k.Keep, op, k.Org, "c"), "c: admin's Token vault 2", "c: user admin influxdb 2", "c: telegraf vault 2")
 
 	if err := k.DeleteToken(t.Context(), op, telegraf.Token); err != nil {
 		t.Fatal(err)
 	}
-	wantReads(t, "after a token is deleted", reads(t, k.Keep, op, k.Org, "c"), "c: admin's Token vault 1", "c: user admin influxdb 2")
+	wantReads(t, "after a token is deleted", reads(t, k.Keep, op, k.Org, "c"), "c: admin's Token vault 2", "c: user admin influxdb 2")
 }
 
 // Reads don't count for a secret that was deleted and added again, or that was added
@@ -168,6 +168,37 @@ func TestReadersOfNewSecrets(t *testing.T) {
 // A token that is limited to some names learns only of tokens for these, and not how
 // often other secrets change. To see other readers' names and IDs,
 // a caller must be allowed to read tokens and users.
+// TestReadersOfEarlierVersions checks that whoever reads a current value is a reader,
+// through whichever version, and that reading an old value doesn't hide that.
+func TestReadersOfEarlierVersions(t *testing.T) {
+	k := keeptest.New(t, nil)
+	op := k.Operator(t, keep.InfluxDB)
+	k.MustChange(t, set("a", "1", "b", "1"))
+	k.MustChange(t, keep.Change{Remove: []string{"b"}})
+	k.MustChange(t, set("b", "2"))
+	hidden, all := readerToken(t, k, keep.Vault, "hidden"), readerToken(t, k, keep.Vault, "all")
+	at := func(c keep.Caller, version uint64, names ...string) {
+		t.Helper()
+		if _, err := k.ValuesAt(t.Context(), c, k.Org, names, version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at(hidden, 1, "b")
+	wantReads(t, "after a read of an old value", reads(t, k.Keep, op, k.Org))
+	at(hidden, 3, "b")
+	at(hidden, 1, "a")
+	want := []string{"a: hidden vault 3", "b: hidden vault 3"}
+	wantReads(t, "after reads of current values", reads(t, k.Keep, op, k.Org), want...)
+	at(hidden, 1, "b")
+	at(hidden, 1)
+	wantReads(t, "after more reads of old values", reads(t, k.Keep, op, k.Org), want...)
+
+	readAll(t, k.Keep, all, k.Org)
+	k.Clock.Advance(time.Minute)
+	at(all, 1) // a is still the same
+	wantReads(t, "after reading the first version", reads(t, k.Keep, op, k.Org), "a: all vault 3", "b: all vault 3")
+}
+
 func TestReadersNeedRights(t *testing.T) {
 	k := keeptest.New(t, nil)
 	op := k.Operator(t, keep.InfluxDB)

@@ -101,6 +101,8 @@ func (k *Keep) ValuesAt(ctx context.Context, c Caller, org ID, names []string, v
 		return d.Secrets, err
 	}
 	var out []Secret
+	var read lastRead
+	var has []string
 	rec := c.record("secrets.read", org)
 	rec.Version = version
 	err := k.read(ctx, rec, func(v *view) error {
@@ -108,9 +110,16 @@ func (k *Keep) ValuesAt(ctx context.Context, c Caller, org ID, names []string, v
 		if err != nil {
 			return err
 		}
-		out, rec.Names, err = m.valuesAt(names, version)
+		if out, rec.Names, err = m.valuesAt(names, version); err != nil {
+			return err
+		}
+		read = lastRead{m.ID(), v.Now, m.Map.Current(), c.Origin.Protocol}
+		has, err = m.stillCurrent(out)
 		return err
 	})
+	if err == nil {
+		k.activity.noteRead(&c, org, read, has)
+	}
 	return out, err
 }
 

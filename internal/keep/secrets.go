@@ -88,6 +88,7 @@ func (k *Keep) SecretOrganizations(ctx context.Context, c Caller) ([]Organizatio
 func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (Document, error) {
 	var out Document
 	var read lastRead
+	var has []string // nil: all
 	rec := c.record("secrets.read", org)
 	err := k.read(ctx, rec, func(v *view) error {
 		m, err := v.readableMap(&c, org)
@@ -97,14 +98,18 @@ func (k *Keep) Document(ctx context.Context, c Caller, org ID, version uint64) (
 		if out, rec.Names, err = m.document(version, nil); err != nil {
 			return err
 		}
+		current := m.Map.Current()
+		read = lastRead{m.ID(), v.Now, current, c.Origin.Protocol}
 		if rec.Version = version; version == 0 {
-			rec.Version = m.Map.Current()
+			rec.Version = current
 		}
-		read = lastRead{m.ID(), v.Now, rec.Version, c.Origin.Protocol}
-		return nil
+		if has = nil; rec.Version != current {
+			has, err = m.stillCurrent(out.Secrets)
+		}
+		return err
 	})
 	if err == nil && len(out.Secrets) > 0 {
-		k.activity.noteRead(&c, org, read, nil)
+		k.activity.noteRead(&c, org, read, has)
 	}
 	return out, err
 }
