@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
@@ -19,6 +20,9 @@ import (
 
 // maxHealth limits the response that is read.
 const maxHealth = 1 << 20
+
+// healthSettings says where the command looks for the server: it knows no profile.
+const healthSettings = "give the settings that the server has: --config, --http-bind-address or --health-address"
 
 func newHealthCommand() *cobra.Command {
 	c := config.New()
@@ -97,6 +101,9 @@ func checkHealth(ctx context.Context, w io.Writer, url string) error {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	res, err := web.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return withHint(err, "is the server running? if so, %s", healthSettings)
+	}
 	if err != nil {
 		return err
 	}
@@ -106,7 +113,7 @@ func checkHealth(ctx context.Context, w io.Writer, url string) error {
 	switch {
 	case err != nil || health.Name != "fluxkeep":
 		return withHint(fmt.Errorf("%s is not a Fluxkeep server (status %d)", url, res.StatusCode),
-			"give the settings that the server has: --config, --http-bind-address or --health-address")
+			"%s", healthSettings)
 	case res.StatusCode != http.StatusOK:
 		return errors.New("the server is not ready: " + health.Message)
 	}
