@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/fluxkeep/fluxkeep/internal/cli/profile"
@@ -168,8 +169,10 @@ func (c *configCommand) activate(cmd *cobra.Command, name string) error {
 		}
 		name = f.Names()[i]
 	}
-	if err := profile.Activate(f.Path, name); err != nil {
-		return err
+	if !f.Profiles[name].Active { // or "config -" would forget which one was active before
+		if err := profile.Activate(f.Path, name); err != nil {
+			return err
+		}
 	}
 	c.note(cmd, "influx and fluxkeep use %q from now on.", name)
 	return c.show(cmd, name)
@@ -203,9 +206,26 @@ A token that is stored nowhere else is lost with its profile.`,
 				}
 				c.note(cmd, "Removed the profile %q.", name)
 			}
-			return nil
+			return noteLeft(cmd, &c.output, f.Path)
 		},
 	}
+}
+
+// noteLeft says which profile commands use after others were removed, if that is
+// no longer one that somebody made active.
+func noteLeft(cmd *cobra.Command, o *output, path string) error {
+	f, err := profile.Load(path)
+	if err != nil {
+		return err
+	}
+	p, ok, err := f.Active()
+	switch {
+	case err != nil:
+		o.note(cmd, "No profile is active now; to choose one of %s: fluxkeep config NAME", strings.Join(f.Names(), ", "))
+	case ok && !p.Active:
+		o.note(cmd, "fluxkeep now uses the only profile that is left, %q (%s).", p.Name, p.URL)
+	}
+	return nil
 }
 
 func (c *configCommand) completeNames(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -139,7 +139,7 @@ func (l *loginCommand) signIn(cmd *cobra.Command, c *client.Client) (password st
 	}
 	err = c.SignIn(cmd.Context(), l.user, password)
 	if errors.Is(err, client.ErrUnauthorized) {
-		err = withHint(errors.New("the server refused the user name or the password"), `an owner of the server can set another with "fluxkeep user password NAME"`)
+		err = withHint(errors.New("the server refused the user name or the password"), `an operator can set another password with "fluxkeep user password NAME"`)
 	}
 	return password, err
 }
@@ -277,7 +277,7 @@ func logout(cmd *cobra.Command, r *remote) error {
 		return err
 	}
 	r.note(cmd, "Logged out of %s and removed the profile %q.", settings.Host, settings.Profile)
-	return nil
+	return noteLeft(cmd, &r.output, path)
 }
 
 // revokeLogin deletes the profile's token, if login created it.
