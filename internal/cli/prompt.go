@@ -54,6 +54,9 @@ func isYes(answer string) bool {
 	return answer == "y" || answer == "yes"
 }
 
+// yesToRemove describes --yes where only removing something needs it.
+const yesToRemove = "don't ask for confirmation; required to remove secrets without a terminal"
+
 func addYes(cmd *cobra.Command, yes *bool) {
 	cmd.Flags().BoolVarP(yes, "yes", "y", false, "don't ask for confirmation; required without a terminal")
 }

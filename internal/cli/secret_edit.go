@@ -59,6 +59,7 @@ both changed the same secret, nothing is written, and on a terminal you can edit
 	fs.BoolVar(&c.onDisk, "on-disk", false, "edit in a file on disk if there is no file system in memory")
 	fs.BoolVar(&c.allowEmpty, "allow-empty", false, "set an empty value")
 	addYes(cmd, &c.yes)
+	fs.Lookup("yes").Usage = yesToRemove
 	return cmd
 }
 

@@ -56,6 +56,7 @@ input.`,
 	fs.BoolVar(&im.replace, "replace", false, "remove secrets that are not in the file")
 	fs.BoolVar(&im.dryRun, "dry-run", false, "show what would change, without changing anything")
 	addYes(cmd, &im.yes)
+	fs.Lookup("yes").Usage = yesToRemove
 	registerFormats(cmd)
 	return cmd
 }
