@@ -74,7 +74,7 @@ func (b *backupCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return withHint(err, "the output is not a usable backup")
 	}
-	b.note(cmd, "Wrote %s.", r)
+	b.note(cmd, "Wrote %s", r)
 	return nil
 }
 
@@ -94,7 +94,7 @@ func (b *backupCommand) report(cmd *cobra.Command, r backupReport) error {
 	case b.quiet:
 		return printLines(cmd.OutOrStdout(), []string{r.File})
 	}
-	b.note(cmd, "Wrote %s to %s.", r, printable(r.File))
+	b.note(cmd, "Wrote %s: %s", printable(r.File), r)
 	return nil
 }
 
@@ -140,7 +140,7 @@ type backupReport struct {
 }
 
 func (r backupReport) String() string {
-	return fmt.Sprintf("%s, %.1f KiB, which need the %s key %s", count(r.Records, "record"), float64(r.Bytes)/(1<<10), r.Provider, r.KeyID)
+	return fmt.Sprintf("%s, %.1f KiB. To restore it, you need the %s key %s.", count(r.Records, "record"), float64(r.Bytes)/(1<<10), r.Provider, r.KeyID)
 }
 
 // receive copies the backup from the server and verifies it on the way.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/spf13/cobra"
@@ -86,7 +87,11 @@ func (c *secretDiff) run(cmd *cobra.Command, patterns []string) error {
 		not := func(name, _ string) bool { return !matchesAny(patterns, name) }
 		names := slices.Concat(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
 		if missing := unmatched(patterns, slices.Values(names)); len(missing) > 0 {
-			return missingError(missing)
+			err := missingError(missing)
+			if _, notNumber := strconv.ParseUint(missing[0], 10, 64); notNumber == nil {
+				err = withHint(err, "to compare versions, give their numbers to --from and --to")
+			}
+			return err
 		}
 		maps.DeleteFunc(before, not)
 		maps.DeleteFunc(after, not)

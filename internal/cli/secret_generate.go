@@ -118,7 +118,11 @@ func (c *secretGenerate) run(cmd *cobra.Command, names []string) error {
 			return err
 		}
 	}
-	return c.r.written(cmd, org, w, fmt.Sprintf("Generated %s, %s each (%.0f bits)", some(names, 10), count(c.length, "character"), bits), "They have these values already")
+	length := count(c.length, "character")
+	if len(names) > 1 {
+		length += " each"
+	}
+	return c.r.written(cmd, org, w, fmt.Sprintf("Generated %s, %s (%.0f bits)", some(names, 10), length, bits), "They have these values already")
 }
 
 // set returns the characters to choose from, each once.
