@@ -164,7 +164,7 @@ const (
 // reseal re-encrypts records until none needs an old key, and then drops the old
 // keys.
 func (k *Keep) reseal(ctx context.Context) error {
-	keys, stored, err := k.records.Keyset(ctx)
+	keys, _, err := k.records.Keyset(ctx)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,8 @@ func (k *Keep) reseal(ctx context.Context) error {
 	}
 	k.rotation.saving.Lock()
 	defer k.rotation.saving.Unlock()
-	if keys, stored, err = k.records.Keyset(ctx); err != nil {
+	keys, stored, err := k.records.Keyset(ctx)
+	if err != nil {
 		return err
 	}
 	if keys.PrimaryKeyID() != primary {
