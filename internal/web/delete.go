@@ -136,10 +136,16 @@ type snippetsView struct {
 
 func (*snippetsView) page() string { return "snippets" }
 
+// maxSnippets is the most secrets that a page has snippets for.
+const maxSnippets = 1000
+
 func (c *call) copySecrets() error {
 	names, err := c.selected()
 	if err != nil {
 		return err
+	}
+	if len(names) > maxSnippets {
+		return errSnippets
 	}
 	if len(names) == 0 {
 		return c.redirect(c.orgPath("/secrets"))

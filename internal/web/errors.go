@@ -18,6 +18,7 @@ var (
 	errOtherUser  = &problem{http.StatusConflict, "Another user's form", "Somebody else opened this form before you signed in. Nothing was changed."}
 	errForm       = &problem{http.StatusBadRequest, "Invalid form", "The form has a field that isn't expected here, or isn't encoded as a form. Nothing was changed."}
 	errMediaType  = &problem{http.StatusUnsupportedMediaType, "Invalid form", "A form must be URL-encoded. Nothing was changed."}
+	errSnippets   = &problem{http.StatusUnprocessableEntity, "Too many secrets", "There are snippets for up to 1,000 secrets at a time. Select fewer."}
 	errFormSize   = &problem{http.StatusRequestEntityTooLarge, "Form too large", "What you sent is too large. Nothing was changed."}
 )
 

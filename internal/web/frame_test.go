@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -364,6 +365,32 @@ func TestMemoryOfStrangers(t *testing.T) {
 	}
 	if p := b.do("POST", path, "value="+strings.Repeat(`"`, 4<<20-6)); p.status != 429 || limits.Memory.Used() > 0 {
 		t.Error("a page of 20 MiB is answered with", p.status)
+	}
+}
+
+// TestMemoryOfPages checks that large pages are part of the sender's share of the
+// memory, and that what can't be limited in this way has a limit of its own.
+func TestMemoryOfPages(t *testing.T) {
+	k := newKit(t, nil)
+	ch := keep.Change{Set: map[string]string{}}
+	for i := range 1001 {
+		ch.Set[fmt.Sprintf("%0300d", i)] = "x"
+	}
+	k.MustChange(t, ch)
+	b := k.admin(t)
+	b.get(k.path("/secrets")).has(t, 200)
+	b.post(k.path("/secrets/snippets"), "all", "1").has(t, 422, "up to 1,000 secrets")
+	b.post(k.path("/secrets/snippets"), "all", "1", "filter", "99").has(t, 200)
+	limits := &httpapi.Limits{Memory: httpapi.NewBudget(1<<20, 0)}
+	b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &httpapi.Exchange{Limits: limits}
+		defer x.Release()
+		k.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
+	})
+	b.get(k.path("/secrets")).has(t, 429, "Too many requests")
+	b.get(k.path("/history")).has(t, 200)
+	if n := limits.Memory.Used(); n > 0 {
+		t.Errorf("%d bytes stay reserved", n)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -169,7 +170,7 @@ func (c *call) show(status int, v view) error {
 	if f.SignedIn {
 		f.Navigation = c.navigation()
 	}
-	var b bytes.Buffer
+	b := pageBuffer{exchange: httpapi.ExchangeOf(c.ctx())}
 	if err := c.pages[v.page()].ExecuteTemplate(&b, "layout", v); err != nil {
 		return fmt.Errorf("render page %s: %w", v.page(), err)
 	}
@@ -188,6 +189,26 @@ func (c *call) show(status int, v view) error {
 	c.w.Write(body) // fails if the connection is broken, so there is nobody to tell
 	clear(b.Bytes())
 	return nil
+}
+
+// pageBuffer is a page that is put together. The memory of a large one is part of the
+// sender's share, so that a few of them can't take what all requests need.
+type pageBuffer struct {
+	bytes.Buffer
+	exchange *httpapi.Exchange
+}
+
+// freePage is the size of a page that takes nothing of the share: an error can always
+// be shown, and the result of a change.
+const freePage = 64 << 10
+
+func (b *pageBuffer) Write(p []byte) (int, error) {
+	if size := b.Len() + len(p); size > freePage && size > b.Cap() { // it grows to twice its size
+		if err := b.exchange.Reserve(int64(2*b.Cap() + len(p))); err != nil {
+			return 0, err
+		}
+	}
+	return b.Buffer.Write(p)
 }
 
 func acceptsGzip(r *http.Request) bool {
