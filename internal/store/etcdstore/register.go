@@ -64,6 +64,10 @@ func (r *registration) set(id string, lease int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.id, r.lease = id, lease
+	select {
+	case <-r.lost: // an earlier registration, whose end was noticed in another way
+	default:
+	}
 	close(r.changed)
 }
 
