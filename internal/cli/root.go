@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -22,7 +23,7 @@ func Main() int {
 	context.AfterFunc(ctx, stop)
 
 	cmd, err := NewRootCommand().ExecuteContextC(ctx)
-	return report(ctx, cmd.ErrOrStderr(), err)
+	return report(ctx, cmd.ErrOrStderr(), flagGroupError(cmd, err))
 }
 
 // report prints a command's error and returns its exit status.
@@ -171,4 +172,23 @@ func arguments(least, most int) cobra.PositionalArgs {
 // usageError points to a command's help.
 func usageError(cmd *cobra.Command, err error) error {
 	return withHint(err, "usage: %s; more with --help", cmd.UseLine())
+}
+
+// flagGroup matches cobra's errors about flags that exclude each other, or of which
+// one is required.
+var flagGroup = regexp.MustCompile(`^(?:at least one of the flags|if any flags) in the group \[(.*)\] (?:is required|are set none of the others can be; \[(.*)\] were all set)$`)
+
+// flagGroupError says what cobra's error means, in terms of what was typed.
+func flagGroupError(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	m := flagGroup.FindStringSubmatch(err.Error())
+	switch {
+	case m == nil:
+		return err
+	case m[2] == "":
+		return usageError(cmd, fmt.Errorf("at least one of --%s is required", strings.ReplaceAll(m[1], " ", ", --")))
+	}
+	return usageError(cmd, fmt.Errorf("--%s can't be given together", strings.ReplaceAll(m[2], " ", " and --")))
 }

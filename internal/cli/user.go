@@ -98,6 +98,9 @@ func (u *userCreate) run(cmd *cobra.Command, name string) error {
 	if role != "" && role != client.RoleMember && role != client.RoleOwner {
 		return usageError(cmd, fmt.Errorf("there is no role %q: it is member or owner", u.role))
 	}
+	if role == "" && (cmd.Flags().Changed("org") || cmd.Flags().Changed("org-id")) {
+		return usageError(cmd, errors.New("a user belongs to an organization only with --role: member or owner"))
+	}
 	s, err := u.r.connect(cmd)
 	if err != nil {
 		return err
