@@ -206,7 +206,7 @@ func (r auditReport) print(cmd *cobra.Command, o *output, torn int64) error {
 	w := cmd.OutOrStdout()
 	fmt.Fprintf(w, "%s is whole: %s in %s", printable(r.Log), count(int(r.Lines), "line"), count(r.Files, "file"))
 	if r.Lines > 0 {
-		fmt.Fprintf(w, ", number %d of %s to number %d of %s", r.First, formatTime(r.From), r.First+r.Lines-1, formatTime(r.To))
+		fmt.Fprintf(w, ", from line %d (%s) to line %d (%s)", r.First, formatTime(r.From), r.First+r.Lines-1, formatTime(r.To))
 	}
 	fmt.Fprintf(w, "\ncheckpoint %s\n", r.Checkpoint)
 	if r.Vouched != "" {

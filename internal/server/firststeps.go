@@ -19,7 +19,11 @@ func isTerminal(w io.Writer) bool {
 
 // firstSteps tells a person at a terminal what runs where, and what to do next.
 func (s *Server) firstSteps(ctx context.Context) string {
-	next := "store a secret with: fluxkeep secret set NAME"
+	// Not "secret set": the active profile may be one of another server.
+	next := "check that your profile is for this server: fluxkeep status"
+	if s.config.Web == config.WebOn {
+		next = "sign in at " + s.localURL() + "/ui, or " + next
+	}
 	if open, err := s.data.Keep.SetupAllowed(ctx); err == nil && open {
 		next = "set it up from another terminal: fluxkeep setup --host " + s.localURL()
 		if s.config.Web == config.WebOn {
