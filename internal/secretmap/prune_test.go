@@ -221,14 +221,16 @@ func TestSecretHistoryStays(t *testing.T) {
 					k.maps.ClearCaches()
 				}
 			}
-			most := limit + max(historyEvery, limit/2) + 2 // some writes could still be merged
+			every := max(historyEvery, limit/2)
+			most := limit + every + 2 // some writes could still be merged
 			if records := k.count(t, record.TableSecret); records > names*most {
 				t.Errorf("%d records are left of %d names", records, names)
 			}
 			gone := slices.Collect(maps.Keys(want))
 			gone = slices.DeleteFunc(gone, func(name string) bool { return name == "n0" })
 			k.apply(t, Change{Remove: gone})
-			for range limit + 1 {
+			// Until all versions that are swept are of this name.
+			for range 2*limit + 2*every {
 				k.Now = k.Now.Add(time.Minute)
 				k.set(t, "n0")
 			}
