@@ -78,10 +78,10 @@ func (r *remote) printCluster(cmd *cobra.Command, s client.Cluster) error {
 	silent := 0
 	members := table{header: []string{"ETCD MEMBER", "ENDPOINT", "VERSION", "SIZE", "QUOTA", "STATE"}}
 	for _, m := range s.Members {
-		state, quota := "follows", "?"
+		state, size, quota := "follows", megabytes(m.Size), "?"
 		switch {
 		case m.Error != "":
-			state = m.Error
+			state, size = m.Error, "?"
 			silent++
 		case m.Leader:
 			state = "leads"
@@ -89,7 +89,7 @@ func (r *remote) printCluster(cmd *cobra.Command, s client.Cluster) error {
 		if m.Quota > 0 {
 			quota = megabytes(m.Quota)
 		}
-		members.add(m.Endpoint, m.Name, m.Endpoint, m.Version, megabytes(m.Size), quota, state)
+		members.add(m.Endpoint, m.Name, m.Endpoint, m.Version, size, quota, state)
 	}
 	if !r.structured() && !r.quiet {
 		fmt.Fprintln(cmd.OutOrStdout())

@@ -74,10 +74,10 @@ InfluxDB's client libraries work with it unchanged, and Vault's API, so influxd,
 Telegraf and Vault's tools can read from it.
 
 "fluxkeep serve" runs the server. The commands audit verify, audit tail, doctor, restore,
-recover, import, key create and key rewrap work on its files. All others talk to a
-server. They find its address and the token where the influx CLI does: in flags, in
-INFLUX_… variables, or in the active profile of ~/.influxdbv2/configs. Only health has
-the server's own settings.`,
+recover, import, key create, key rewrap and cluster accept-restored work on its files.
+All others talk to a server. They find its address and the token where the influx CLI
+does: in flags, in INFLUX_… variables, or in the active profile of
+~/.influxdbv2/configs. Only health has the server's own settings.`,
 		Example: `  # run a server, then set it up in another terminal
   fluxkeep serve
   fluxkeep setup --username admin --org acme
