@@ -36,7 +36,7 @@ func TestFolder(t *testing.T) {
 	if text, _ := os.ReadFile(filepath.Join(dir, "format")); string(text) != "fluxkeep data folder, format 1\n" {
 		t.Errorf("the format file contains %q", text)
 	}
-	if !strings.Contains(ts.log.String(), "lies beside the data") {
+	if !strings.Contains(ts.log.String(), "is in the data folder") {
 		t.Errorf("no warning of a key beside the data: %s", ts.log)
 	}
 
@@ -51,7 +51,7 @@ func TestFolder(t *testing.T) {
 func TestFolderKeyElsewhere(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "the.key")
 	dir, ts := wholeFolder(t, "--key-file="+key)
-	if strings.Contains(ts.log.String(), "lies beside the data") {
+	if strings.Contains(ts.log.String(), "is in the data folder") {
 		t.Error("a warning of a key beside the data")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "key")); !os.IsNotExist(err) {

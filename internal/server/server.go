@@ -246,7 +246,7 @@ func (s *Server) announce() {
 		s.logger.Warn("TLS is off, and the address can be reached from other machines: tokens and secrets cross the network in clear; use --tls-cert and --tls-key, or a proxy that speaks TLS")
 	}
 	if s.data.HoldsKey(c) {
-		s.logger.Warn("the key-encryption key lies beside the data that it protects: move it to another disk, keep a copy, and name it with --key-file", "file", c.KeyFile())
+		s.logger.Warn("the key-encryption key is in the data folder: move it to another disk, keep a copy, and name it with --key-file", "file", c.KeyFile())
 	}
 	for _, name := range c.UnknownVars {
 		s.logger.Warn("unknown environment variable (no such setting)", "variable", name)
