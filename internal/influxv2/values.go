@@ -103,7 +103,8 @@ func parseWait(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// waiting runs fn, whose context ends when the time is up or the server stops.
+// waiting runs fn, whose context ends when the time is up or the server stops. Then it
+// finds the caller again, who may have lost its rights in the meantime.
 func (c *call) waiting(d time.Duration, fn func(context.Context) error) error {
 	done, err := httpapi.ExchangeOf(c.ctx()).Wait()
 	if err != nil {
@@ -124,7 +125,16 @@ func (c *call) waiting(d time.Duration, fn func(context.Context) error) error {
 			}
 		}()
 	}
-	return fn(ctx)
+	if err := fn(ctx); err != nil {
+		return err
+	}
+	caller, err := c.authenticate(c.r)
+	if err != nil {
+		return err
+	}
+	caller.OrganizationFirst = c.caller.OrganizationFirst
+	c.caller = caller
+	return nil
 }
 
 // extend extends a request's deadlines beyond the server's defaults, if the

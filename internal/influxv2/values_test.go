@@ -405,6 +405,49 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// TestWaitOfRevokedToken checks that who loses its rights while it waits doesn't get
+// what it waits for.
+func TestWaitOfRevokedToken(t *testing.T) {
+	a := newAPI(t, nil)
+	op := a.Operator(t, keep.InfluxDB)
+	inactive := false
+	deactivate := func(token keep.Token) error {
+		_, err := a.UpdateToken(t.Context(), op, token.ID, keep.TokenUpdate{Active: &inactive})
+		return err
+	}
+	remove := func(token keep.Token) error { return a.DeleteToken(t.Context(), op, token.ID) }
+	for what, revoke := range map[string]func(keep.Token) error{"an inactive token": deactivate, "a deleted token": remove} {
+		token := a.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(a.Org)})
+		a.MustChange(t, keep.Change{Set: map[string]string{"a": "before"}})
+		tag := a.do(t, "GET", a.secrets("/values"), "", "Authorization", "Token "+token.Value).Header().Get("ETag")
+		x := &httpapi.Exchange{Limits: &httpapi.Limits{Memory: httpapi.NewBudget(1<<30, 0), Waiting: httpapi.NewBudget(8, 0)}}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r := httptest.NewRequest("GET", a.secrets("/values?wait=5m"), nil)
+			r.Header.Set("Authorization", "Token "+token.Value)
+			r.Header.Set("If-None-Match", tag)
+			w := httptest.NewRecorder()
+			a.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
+			if w.Code/100 != 4 || strings.Contains(w.Body.String(), "after") {
+				t.Errorf("%s: %d %s", what, w.Code, w.Body)
+			}
+		}()
+		for ended := false; !ended && x.Limits.Waiting.Used() == 0; {
+			select {
+			case <-done:
+				ended = true
+			case <-time.After(time.Millisecond):
+			}
+		}
+		if err := revoke(token); err != nil {
+			t.Fatal(err)
+		}
+		a.MustChange(t, keep.Change{Set: map[string]string{"a": "after"}})
+		<-done
+	}
+}
+
 // TestWaitEndsWithTheServer checks that a stopping server doesn't wait for a
 // change.
 func TestWaitEndsWithTheServer(t *testing.T) {
