@@ -164,7 +164,7 @@ func (c *secretCopy) across(cmd *cobra.Command, s *session, from, to client.Orga
 	if !c.rename {
 		return c.r.written(cmd, to, w, "Copied "+some(names, 10)+" from "+printable(from.Name), printable(to.Name)+" has all of this already")
 	}
-	_, err = s.update(cmd.Context(), from.ID, names, func(now map[string]string) (map[string]*string, error) {
+	removed, err := s.update(cmd.Context(), from.ID, names, func(now map[string]string) (map[string]*string, error) {
 		change := make(map[string]*string, len(names))
 		for _, n := range names {
 			if value, ok := now[n]; ok && value != secrets[n] {
@@ -178,5 +178,9 @@ func (c *secretCopy) across(cmd *cobra.Command, s *session, from, to client.Orga
 		return withHint(fmt.Errorf("the secrets are in %s now, and still in %s too: %w", printable(to.Name), printable(from.Name), err),
 			"compare them, then remove the originals with: fluxkeep secret delete")
 	}
-	return c.r.written(cmd, to, w, "Moved "+some(names, 10)+" from "+printable(from.Name), printable(to.Name)+" had all of this already, and "+printable(from.Name)+" no longer has")
+	if !w.Changed && !c.r.structured() { // but the originals are gone
+		had := printable(to.Name) + " had the same values already"
+		return c.r.written(cmd, from, removed, had+"; removed "+some(names, 10), had+", and "+printable(from.Name)+" no longer has them")
+	}
+	return c.r.written(cmd, to, w, "Moved "+some(names, 10)+" from "+printable(from.Name), "")
 }
