@@ -117,7 +117,7 @@ func refusalHint(e *client.Error) string {
 		return `the token lacks the permission: "fluxkeep token create", with a token that has it, creates another`
 	case e.Code == client.ErrForbidden && strings.Contains(e.Message, "inactive"):
 		return `the token's user is inactive, or was deleted: "fluxkeep user activate NAME", with another user's token, helps only in the first case`
-	case e.Code == client.ErrNotFound && e.Message == "path not found":
+	case e.Code == client.ErrNotFound && (e.Message == "path not found" || strings.HasPrefix(e.Message, "the server returned ")): // Fluxkeep says what was not found
 		return "is a Fluxkeep server at that address? --host, INFLUX_HOST or the profile says where it is"
 	case e.Code == client.ErrInvalid && strings.Contains(e.Message, "length of 16 bytes"):
 		return `"fluxkeep org list", "user list" and "token list" show the IDs`

@@ -304,6 +304,7 @@ func TestHints(t *testing.T) {
 		{client.ErrForbidden, "User is inactive", "was deleted"},
 		{client.ErrNotFound, "404 page not found", "org list"},
 		{client.ErrNotFound, "path not found", "--host"},
+		{client.ErrNotFound, "the server returned 404 Not Found", "is a Fluxkeep server at that address"},
 		{client.ErrInvalid, "id must have a length of 16 bytes", "token list"},
 		{client.ErrNotFound, "version not found", "secret history"},
 		{client.ErrTooManyRequests, "", "wait"},
