@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
@@ -104,11 +104,8 @@ func (b *backupCommand) write(cmd *cobra.Command) (backupReport, error) {
 	if _, err := os.Lstat(b.file); err == nil && !b.force {
 		return r, withHint(fmt.Errorf("%s exists", b.file), "overwrite it with --force")
 	}
-	temp := b.file + backupTemp
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return r, err
-	}
-	f, err := durable.CreateFile(temp)
+	// Each run has its own file, since two may write the same backup.
+	f, err := durable.CreateTemp(filepath.Dir(b.file), filepath.Base(b.file)+".*"+backupTemp)
 	if err != nil {
 		return r, err
 	}
@@ -117,10 +114,10 @@ func (b *backupCommand) write(cmd *cobra.Command) (backupReport, error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = durable.Rename(temp, b.file)
+		err = durable.Rename(f.Name(), b.file)
 	}
 	if err != nil {
-		return r, errors.Join(err, os.Remove(temp))
+		return r, errors.Join(err, os.Remove(f.Name()))
 	}
 	r.File = b.file
 	return r, nil

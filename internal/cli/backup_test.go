@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
@@ -87,5 +88,51 @@ func TestBackupIsChecked(t *testing.T) {
 				t.Errorf("it left %v", left)
 			}
 		})
+	}
+}
+
+// TestOverlappingBackups writes the same file twice at the same time: neither run takes
+// the other's partial file for its own.
+func TestOverlappingBackups(t *testing.T) {
+	whole := someBackup(t)
+	first, second := make(chan struct{}), make(chan struct{})
+	var requests atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) == 2 {
+			w.Write(whole)
+			return
+		}
+		w.Write(whole[:len(whole)/2])
+		http.NewResponseController(w).Flush()
+		close(first)
+		<-second
+		w.Write(whole[len(whole)/2:])
+	}))
+	defer srv.Close()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "all.backup")
+	run := func() error {
+		root := NewRootCommand()
+		root.SetArgs([]string{"backup", "--output", file, "--force", "--host", srv.URL, "--token", "t",
+			"--configs-path", filepath.Join(dir, "configs")})
+		root.SetOut(io.Discard)
+		root.SetErr(io.Discard)
+		return root.ExecuteContext(t.Context())
+	}
+	slow := make(chan error)
+	go func() { slow <- run() }()
+	<-first
+	if err := run(); err != nil {
+		t.Error(err)
+	}
+	close(second)
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, whole) {
+		t.Errorf("%d bytes of %d, %v", len(got), len(whole), err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
 	}
 }

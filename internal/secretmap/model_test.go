@@ -250,9 +250,9 @@ func (shared) Exclusive() bool { return false }
 // TestModel changes two maps and their models at random, and compares
 // everything readable after each step.
 func TestModel(t *testing.T) {
-	seeds := uint64(40)
+	seeds := uint64(16)
 	if testing.Short() {
-		seeds = 10
+		seeds = 8
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
