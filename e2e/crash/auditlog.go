@@ -65,20 +65,17 @@ func newAuditLog(path string) *auditLog {
 }
 
 // read returns the records added since the last call. The server must not be
-// writing.
+// writing to the log, but may rotate it.
 func (l *auditLog) read() ([]*record, error) {
-	names, err := filepath.Glob(l.path + "-*")
+	opened, err := l.open()
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(names) // the names contain the time
-	if _, err := os.Stat(l.path); !errors.Is(err, fs.ErrNotExist) {
-		names = append(names, l.path)
-	}
+	defer closeAll(opened)
 	var all []*record
 	var files []*logFile
-	for _, name := range names {
-		info, err := os.Stat(name)
+	for _, file := range opened {
+		info, err := file.Stat()
 		if err != nil {
 			return nil, err
 		}
@@ -88,16 +85,69 @@ func (l *auditLog) read() ([]*record, error) {
 				f = known
 			}
 		}
-		f.name = name
+		f.name = file.Name()
 		files = append(files, f)
-		records, err := l.readFile(f)
+		records, err := l.readFile(f, file)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", f.name, err)
 		}
 		all = append(all, records...)
 	}
 	l.files = files
 	return all, nil
+}
+
+// open opens the log's files, oldest first. If the server rotates the log in the
+// meantime, it opens them again.
+func (l *auditLog) open() ([]*os.File, error) {
+	for {
+		names, err := l.names()
+		if err != nil {
+			return nil, err
+		}
+		var opened []*os.File
+		same := true
+		for _, name := range names {
+			file, err := os.Open(name)
+			if errors.Is(err, fs.ErrNotExist) {
+				same = false
+				break
+			}
+			if err != nil {
+				closeAll(opened)
+				return nil, err
+			}
+			opened = append(opened, file)
+		}
+		again, err := l.names()
+		if err != nil {
+			closeAll(opened)
+			return nil, err
+		}
+		if same && slices.Equal(names, again) {
+			return opened, nil
+		}
+		closeAll(opened)
+	}
+}
+
+// names returns the paths of the log's files, oldest first.
+func (l *auditLog) names() ([]string, error) {
+	names, err := filepath.Glob(l.path + "-*")
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names) // the names contain the time
+	if _, err := os.Stat(l.path); !errors.Is(err, fs.ErrNotExist) {
+		names = append(names, l.path)
+	}
+	return names, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // only read
+	}
 }
 
 // next ends a check. It removes files that have been complete for two checks,
@@ -118,12 +168,7 @@ func (l *auditLog) next() error {
 	return nil
 }
 
-func (l *auditLog) readFile(f *logFile) ([]*record, error) {
-	file, err := os.Open(f.name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
+func (l *auditLog) readFile(f *logFile, file *os.File) ([]*record, error) {
 	if _, err := file.Seek(f.offset, io.SeekStart); err != nil {
 		return nil, err
 	}

@@ -100,8 +100,8 @@ func (c *call) auditQuery() (q keep.AuditQuery, wait time.Duration, err error) {
 			return q, 0, err
 		}
 	}
-	if wait > 0 && q.After == 0 {
-		return q, 0, invalid("wait needs after")
+	if q.After == 0 {
+		wait = 0 // there is nothing to wait for
 	}
 	return q, wait, nil
 }
