@@ -252,11 +252,26 @@ func (c *call) findPinned(v *secretsView) error {
 		return err
 	}
 	for i, h := range history {
-		if h.Pinned && i > 0 {
+		if h.Pinned && i > 0 && anyMissing(history[:i]) {
 			v.Pinned = append(v.Pinned, pinned{h.Number, history[i-1].Number, len(history[i-1].Removed)})
 		}
 	}
 	return nil
+}
+
+// anyMissing reports whether a name that the oldest of the versions removed has not been
+// added since. The versions are newest first.
+func anyMissing(versions []keep.VersionInfo) bool {
+	missing := make(map[string]bool)
+	for _, n := range versions[len(versions)-1].Removed {
+		missing[n] = true
+	}
+	for _, v := range slices.Backward(versions[:len(versions)-1]) {
+		for _, n := range v.Added {
+			delete(missing, n)
+		}
+	}
+	return len(missing) > 0
 }
 
 // value answers the script with the value of one secret. It is a read like any

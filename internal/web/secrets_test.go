@@ -602,11 +602,21 @@ func TestPinned(t *testing.T) {
 	if got := k.MustValues(t); len(got) != 4 || got["a"] != "2" {
 		t.Errorf("the secrets are %v", got)
 	}
-	p = b.get(k.path("/history/1/restore"))
-	b.follow(b.press(p, "Deletion was intended")).has(t, 200, "The version is no longer pinned.")
-	if p := b.get(k.path("/secrets")); strings.Contains(p.main(), "disappeared") {
-		t.Error("still pinned")
+	gone := func() {
+		t.Helper()
+		if p := b.get(k.path("/secrets")); strings.Contains(p.main(), "disappeared") {
+			t.Error("the list still warns")
+		}
 	}
+	gone()
+	p = b.get(k.path("/history/1/restore"))
+	b.follow(b.press(p, "Unpin version 1")).has(t, 200, "The version is no longer pinned.")
+	gone()
+	drop()
+	b.get(k.path("/secrets")).has(t, 200, "3 names disappeared with version 5.")
+	p = b.get(k.path("/history/4/restore"))
+	b.follow(b.press(p, "Deletion was intended")).has(t, 200, "The version is no longer pinned.")
+	gone()
 }
 
 // TestLess: those who may do less see only what they may do.
