@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // world has something on every page.
@@ -55,8 +56,9 @@ func (b *tab) size(width, height int64) {
 	b.do(emulation.SetDeviceMetricsOverride(width, height, 1, width < 640))
 }
 
-// TestAccessible runs axe-core's rules for WCAG 2.2 AA on every page, in light colours
-// on a desktop and in dark ones on a phone. Nothing may be wider than the window.
+// TestAccessible runs axe-core's rules for WCAG 2.2 AA on every page, in light and dark
+// colours, on a desktop and on a phone. Nothing may be wider than the window, no target
+// smaller than 24 pixels, and the focus is always visible.
 func TestAccessible(t *testing.T) {
 	t.Parallel()
 	s, pages := world(t)
@@ -64,25 +66,20 @@ func TestAccessible(t *testing.T) {
 	b := s.open("/ui/sign-in")
 	check := func(name string) {
 		t.Helper()
-		b.do(chromedp.Evaluate(script, nil))
-		for scheme, width := range map[string]int64{"light": 1280, "dark": 360} {
-			b.look(scheme)
+		for _, width := range []int64{phoneWidth, 1280} {
 			b.size(width, 800)
-			where := fmt.Sprintf("%s, %s, %d pixels", name, scheme, width)
-			if wide := eval[int64](b, "document.documentElement.scrollWidth"); wide > width {
-				t.Errorf("%s: the page is %d pixels wide", where, wide)
+			b.fits(width)
+			for _, problem := range eval[[]string](b, smallTargets) {
+				t.Errorf("%s, %d pixels: a target is small: %s", name, width, problem)
 			}
-			var found []struct {
-				ID, Help string
-				Nodes    []struct{ HTML, FailureSummary string }
-			}
-			if err := json.Unmarshal([]byte(b.axe()), &found); err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range found {
-				for _, n := range f.Nodes {
-					t.Errorf("%s: %s (%s): %s\n%s", where, f.Help, f.ID, n.HTML, n.FailureSummary)
-				}
+		}
+		b.checkFocus(name)
+		b.do(chromedp.Evaluate(script, nil))
+		for _, scheme := range []string{"light", "dark"} {
+			b.look(scheme)
+			for _, width := range []int64{phoneWidth, 1280} {
+				b.size(width, 800)
+				b.checkRules(fmt.Sprintf("%s, %s, %d pixels", name, scheme, width))
 			}
 		}
 	}
@@ -100,6 +97,81 @@ func TestAccessible(t *testing.T) {
 	b.click("[data-do=show]")
 	b.await("Keep showing")
 	check("secret with its value")
+	b.click("[data-key=e]")
+	b.await("New value")
+	check("change")
+	b.button("Cancel")
+	b.await("Read by")
+	b.button("Delete…")
+	b.await("Delete 1 secret?")
+	check("delete")
+}
+
+// smallTargets returns buttons and fields below 24 pixels, and smaller links, outside
+// sentences, and boxes that don't have a square of 24 pixels to themselves.
+const smallTargets = `(() => {
+	const all = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary")].filter(e => e.checkVisibility() && !e.closest(".away"));
+	const rect = e => {
+		const list = [e, ...(e.labels ?? [])].map(x => x.getBoundingClientRect()), of = (f, name) => f(...list.map(r => r[name]));
+		return {left: of(Math.min, "left"), right: of(Math.max, "right"), top: of(Math.min, "top"), bottom: of(Math.max, "bottom")};
+	};
+	const rects = new Map(all.map(e => [e, rect(e)]));
+	return all.filter(e => {
+		const r = rects.get(e), x = (r.left + r.right) / 2, y = (r.top + r.bottom) / 2;
+		if (r.right - r.left >= 24 && r.bottom - r.top >= 24) return false;
+		if (e.matches("button, .button, summary, select, textarea")) return true;
+		if (getComputedStyle(e).display === "inline" && e.closest("p, li, dd, td")) return false;
+		return all.some(o => { const q = rects.get(o); return o !== e && q.left < x + 12 && q.right > x - 12 && q.top < y + 12 && q.bottom > y - 12; });
+	}).map(e => e.outerHTML.slice(0, 150));
+})()`
+
+// focusProblem returns what is wrong with how the focus is shown, "" if nothing is, and
+// "end" if the focus has been there before.
+const focusProblem = `(() => {
+	const e = document.activeElement, seen = window.focusSeen;
+	if (!e || e === document.body || seen.has(e)) return "end";
+	seen.add(e);
+	const style = getComputedStyle(e), r = e.getClientRects()[0];
+	const at = document.elementFromPoint(r.left + r.width / 2, r.top + r.height / 2);
+	if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2) return "no outline: " + e.outerHTML.slice(0, 150);
+	if (!at || !(at.contains(e) || e.contains(at) || [...(e.labels ?? [])].some(l => l.contains(at)))) return "covered: " + e.outerHTML.slice(0, 150);
+	return "";
+})()`
+
+// checkFocus presses Tab through the page, from its first link on.
+func (b *tab) checkFocus(name string) {
+	b.t.Helper()
+	b.do(chromedp.Evaluate(`window.focusSeen = new Set(); document.querySelector(".skip").focus()`, nil))
+	for count := 0; ; count++ {
+		b.press(kb.Tab)
+		problem := eval[string](b, focusProblem)
+		if problem == "end" {
+			if count < 3 {
+				b.t.Errorf("%s: Tab reaches only %d elements", name, count)
+			}
+			return
+		}
+		if problem != "" {
+			b.t.Errorf("%s: the focus isn't visible: %s", name, problem)
+		}
+	}
+}
+
+// checkRules runs axe-core, which has been loaded.
+func (b *tab) checkRules(where string) {
+	b.t.Helper()
+	var found []struct {
+		ID, Help string
+		Nodes    []struct{ HTML, FailureSummary string }
+	}
+	if err := json.Unmarshal([]byte(b.axe()), &found); err != nil {
+		b.t.Fatal(err)
+	}
+	for _, f := range found {
+		for _, n := range f.Nodes {
+			b.t.Errorf("%s: %s (%s): %s\n%s", where, f.Help, f.ID, n.HTML, n.FailureSummary)
+		}
+	}
 }
 
 // axe runs axe-core, which has been loaded, and returns what it finds as JSON.

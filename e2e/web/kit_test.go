@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -24,6 +25,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -158,6 +160,14 @@ func (s *server) values() map[string]string {
 	return out
 }
 
+// history returns the number of versions.
+func (s *server) history() int {
+	s.t.Helper()
+	var out struct{ Versions []struct{ Number int } }
+	s.api("GET", "/api/v2/orgs/"+s.org+"/secrets/history", nil, &out)
+	return len(out.Versions)
+}
+
 // api calls the server's API as the operator.
 func (s *server) api(method, path string, in, out any) {
 	s.t.Helper()
@@ -170,7 +180,7 @@ func (s *server) api(method, path string, in, out any) {
 		s.t.Fatal(err)
 	}
 	if s.token != "" {
-		r.Header.Set("Authorization", "Token "+s.token)
+		r.Header.Set("Authorization", "Bearer "+s.token) // both APIs accept it
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -193,11 +203,25 @@ type tab struct {
 	t   testing.TB
 	s   *server
 	ctx context.Context
+	way way
 
 	mu       sync.Mutex
 	problems []string
-	loaded   []string // URLs
+	sent     []sentForm
 }
+
+// way is how somebody uses the page.
+type way string
+
+const (
+	byMouse       way = "by mouse"
+	byKeyboard    way = "by keyboard alone"
+	onPhone       way = "at 360 pixels"
+	withoutScript way = "without script"
+)
+
+// sentForm is a form that the tab sent.
+type sentForm struct{ url, body string }
 
 // patience is how long something may take on a busy machine.
 const patience = 90 * time.Second
@@ -206,21 +230,39 @@ const patience = 90 * time.Second
 func (s *server) open(path string) *tab {
 	s.t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium), chromedp.UserDataDir(s.t.TempDir()), chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience),
+		chromedp.ExecPath(chromium), chromedp.UserDataDir(s.t.TempDir()), chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience), chromedp.WindowSize(1280, 800),
 		chromedp.Flag("disable-features", "Translate,OptimizationHints,MediaRouter"), chromedp.Flag("font-render-hinting", "none"))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, end := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {})) // events that are newer than the driver
-	b := &tab{t: s.t, s: s, ctx: ctx}
+	s.t.Cleanup(func() { end(); stop() })
+	return s.tab(ctx, path)
+}
+
+// another opens another tab of the same browser.
+func (b *tab) another(path string) *tab {
+	b.t.Helper()
+	ctx, end := chromedp.NewContext(b.ctx)
+	b.t.Cleanup(end)
+	return b.s.tab(ctx, path)
+}
+
+// front brings the tab to the front.
+func (b *tab) front() {
+	b.t.Helper()
+	b.do(page.BringToFront())
+}
+
+func (s *server) tab(ctx context.Context, path string) *tab {
+	s.t.Helper()
+	b := &tab{t: s.t, s: s, ctx: ctx, way: byMouse}
 	s.t.Cleanup(func() {
 		b.mu.Lock()
+		defer b.mu.Unlock()
 		for _, p := range b.problems {
 			s.t.Error(p)
 		}
-		b.mu.Unlock()
-		end()
-		stop()
 	})
-	// The first action starts the browser, which ends with its context.
+	// The first action starts the browser, which ends with its first context.
 	if err := chromedp.Run(ctx); err != nil {
 		s.t.Fatal(err)
 	}
@@ -249,7 +291,14 @@ func (b *tab) watch(event any) {
 			problem = "a request goes to " + e.Request.URL
 		}
 		b.mu.Lock()
-		b.loaded = append(b.loaded, e.Request.URL)
+		if e.Request.Method == http.MethodPost && e.Type == network.ResourceTypeDocument {
+			body := ""
+			for _, part := range e.Request.PostDataEntries {
+				text, _ := base64.StdEncoding.DecodeString(part.Bytes)
+				body += string(text)
+			}
+			b.sent = append(b.sent, sentForm{e.Request.URL, body})
+		}
 		b.mu.Unlock()
 	}
 	if problem != "" {
@@ -278,34 +327,51 @@ func (b *tab) goTo(path string) {
 	b.do(chromedp.Navigate(b.s.url + path))
 }
 
-// phone makes the window 360 pixels wide.
-func (b *tab) phone() {
+// use uses the page in another way from now on. Without script, that begins with
+// the next page.
+func (b *tab) use(w way) {
 	b.t.Helper()
-	b.do(emulation.SetDeviceMetricsOverride(360, 740, 1, true), emulation.SetTouchEmulationEnabled(true))
+	switch b.way = w; w {
+	case onPhone:
+		b.do(emulation.SetDeviceMetricsOverride(phoneWidth, 740, 1, true), emulation.SetTouchEmulationEnabled(true))
+	case withoutScript:
+		b.do(emulation.SetScriptExecutionDisabled(true))
+	}
 }
 
-// withoutScript turns JavaScript off.
-func (b *tab) withoutScript() {
-	b.t.Helper()
-	b.do(emulation.SetScriptExecutionDisabled(true))
-}
+const phoneWidth = 360
 
 // fill replaces what is in a field.
 func (b *tab) fill(field, text string) {
 	b.t.Helper()
+	if b.way == byKeyboard {
+		b.tabTo(field)
+		b.do(chromedp.Evaluate("document.activeElement.select()", nil), chromedp.KeyEvent(text))
+		return
+	}
 	b.click(field)
 	b.do(chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q).select()", field), nil), chromedp.SendKeys(field, text, chromedp.ByQuery))
 }
 
-// click clicks an element with the mouse.
+// click clicks an element, or presses Enter on it.
 func (b *tab) click(selector string) {
 	b.t.Helper()
+	if b.way == byKeyboard {
+		b.tabTo(selector)
+		b.press(kb.Enter)
+		return
+	}
 	b.do(chromedp.WaitVisible(selector, chromedp.ByQuery), chromedp.ScrollIntoView(selector, chromedp.ByQuery), chromedp.Click(selector, chromedp.ByQuery))
 }
 
-// button clicks the visible button or link with a text.
+// button clicks the visible button or link with a text, or presses Enter on it.
 func (b *tab) button(text string) {
 	b.t.Helper()
+	if b.way == byKeyboard {
+		b.tabUntil(text, fmt.Sprintf(`e.matches("button, a, summary") && e.textContent.trim().replace(/\s+/g, " ") === %q`, text))
+		b.press(kb.Enter)
+		return
+	}
 	b.do(chromedp.Click(buttonPath(text), chromedp.BySearch, chromedp.NodeVisible))
 }
 
@@ -322,21 +388,58 @@ func (b *tab) press(keys string) {
 // tabTo presses Tab until the element has the focus.
 func (b *tab) tabTo(selector string) {
 	b.t.Helper()
-	for range 80 {
-		var there bool
-		b.do(chromedp.KeyEvent(kb.Tab), chromedp.Evaluate(fmt.Sprintf("document.activeElement?.matches(%q)", selector), &there))
-		if there {
-			return
-		}
-	}
-	b.t.Fatalf("Tab doesn't reach %s", selector)
+	b.tabUntil(selector, fmt.Sprintf("e.matches(%q)", selector))
 }
 
-// await waits until the page's text contains each of the parts.
+// tabUntil presses Tab until the condition holds for the focused element e.
+func (b *tab) tabUntil(what, condition string) {
+	b.t.Helper()
+	condition = fmt.Sprintf("(e => !!e && %s)(document.activeElement)", condition)
+	for range 100 {
+		if eval[bool](b, condition) {
+			return
+		}
+		b.press(kb.Tab)
+	}
+	b.t.Fatalf("Tab doesn't reach %s at %s", what, b.path())
+}
+
+// navigate opens a page of the organization through the page's navigation.
+func (b *tab) navigate(rest string) {
+	b.t.Helper()
+	link := fmt.Sprintf("a[href=%q]", b.s.orgPath(rest))
+	if b.way == onPhone {
+		b.click("details.narrow > summary")
+		b.click("details.narrow " + link)
+		return
+	}
+	b.click("nav.wide " + link)
+}
+
+// names returns the names in the visible rows.
+func (b *tab) names() string {
+	b.t.Helper()
+	return eval[string](b, `[...document.querySelectorAll("tbody tr:not([hidden]) th a")].map(a => a.textContent).join(" ")`)
+}
+
+// await waits until the page is complete and its text contains each of the parts. On a
+// phone, nothing may scroll sideways.
 func (b *tab) await(parts ...string) {
 	b.t.Helper()
 	for _, part := range parts {
 		b.until(fmt.Sprintf("%q", part), func() bool { return strings.Contains(b.text(), part) })
+	}
+	b.until("whole page", func() bool { return eval[string](b, "document.readyState") == "complete" })
+	if b.way == onPhone {
+		b.fits(phoneWidth)
+	}
+}
+
+// fits checks that the page isn't wider than the window.
+func (b *tab) fits(width int64) {
+	b.t.Helper()
+	if wide := eval[int64](b, "document.documentElement.scrollWidth"); wide > width {
+		b.t.Errorf("%s is %d pixels wide", b.path(), wide)
 	}
 }
 
@@ -366,6 +469,51 @@ func (b *tab) paste() {
 func (b *tab) back() {
 	b.t.Helper()
 	b.do(chromedp.Evaluate("history.back()", nil))
+}
+
+// sendAgain sends each form that the tab sent to the organization a second time, and
+// checks that it isn't refused and changes nothing.
+func (b *tab) sendAgain() {
+	b.t.Helper()
+	var cookies []*network.Cookie
+	b.do(chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		cookies, err = network.GetCookies().Do(ctx)
+		return err
+	}))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	before, count := b.s.history(), 0
+	for _, f := range b.sent {
+		if !strings.HasPrefix(f.url, b.s.url+b.s.orgPath("/")) {
+			continue
+		}
+		r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, f.url, strings.NewReader(f.body))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for _, c := range cookies {
+			r.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode >= 400 {
+			b.t.Errorf("the second time, the form at %s is answered with %s", f.url, answer.Status)
+		}
+		if answer.StatusCode == http.StatusSeeOther {
+			count++
+		}
+	}
+	if count == 0 {
+		b.t.Error("no form that changes something was sent")
+	}
+	if after := b.s.history(); after != before {
+		b.t.Errorf("forms that are sent twice make %d versions more", after-before)
+	}
 }
 
 // path returns the path of the page, with its query.
@@ -398,7 +546,7 @@ func (b *tab) signIn() {
 	b.t.Helper()
 	b.fill("#username", b.s.user)
 	b.fill("#password", b.s.password)
-	b.do(chromedp.Submit("#password", chromedp.ByQuery))
+	b.button("Sign in")
 	b.until("session", func() bool { return !strings.Contains(b.path(), "/sign-in") })
 }
 

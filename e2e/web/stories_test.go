@@ -1,9 +1,11 @@
 package web
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -36,73 +38,166 @@ func TestFirstStart(t *testing.T) {
 	b.until("page without the token", func() bool { return !strings.Contains(b.text(), s.token) })
 }
 
-func TestAddByMouse(t *testing.T)       { t.Parallel(); add(t, false, false) }
-func TestAddOnPhone(t *testing.T)       { t.Parallel(); add(t, true, false) }
-func TestAddWithoutScript(t *testing.T) { t.Parallel(); add(t, false, true) }
-
-func add(t *testing.T, phone, noScript bool) {
-	s := start(t)
-	s.setUp(nil)
-	b := s.open("/ui/sign-in")
-	if phone {
-		b.phone()
+// What people do every day, in each way. Each form is then sent a second time.
+func TestEveryDay(t *testing.T) {
+	t.Parallel()
+	for _, w := range []way{byMouse, byKeyboard, onPhone, withoutScript} {
+		t.Run(string(w), func(t *testing.T) {
+			t.Parallel()
+			s := start(t)
+			s.setUp(map[string]string{"db_password": "1", "mqtt_token": "1"})
+			b := s.open("/ui/sign-in")
+			b.use(w)
+			b.goTo("/ui/sign-in")
+			b.signIn()
+			b.await("db_password", "mqtt_token", "2 secrets")
+			everyDay(t, s, b)
+		})
 	}
-	b.signIn()
-	if noScript {
-		b.withoutScript()
-		b.goTo(s.orgPath("/secrets"))
-	}
-	b.button("Add a secret")
-	b.fill("#name", "db_password")
-	b.fill("#value", "first line\nsecond line\n")
-	b.click("main form button.main")
-	b.await("Saved as version 1")
-	if got := s.values()["db_password"]; got != "first line\nsecond line\n" {
-		t.Errorf("the value is %q", got)
-	}
-	b.goTo(s.orgPath("/secrets"))
-	b.await("db_password")
-	if strings.Contains(eval[string](b, "document.documentElement.outerHTML"), "first line") && !noScript {
-		t.Error("the list contains the value")
-	}
-	b.click("tbody th a")
-	b.await("Read by")
-	b.click("[data-key=e]")
-	b.fill("#value", "new")
-	b.click("main form button.main")
-	b.until("changed secret", func() bool { return s.values()["db_password"] == "new" })
 }
 
-func TestAddByKeyboard(t *testing.T) {
+func everyDay(t *testing.T, s *server, b *tab) {
+	is := func(name, want string) {
+		t.Helper()
+		if got := s.values()[name]; got != want {
+			t.Fatalf("%s is %q, want %q", name, got, want)
+		}
+	}
+	// Filter, and open what is found.
+	b.fill("#filter", "mqtt")
+	if b.way == withoutScript {
+		b.button("Filter")
+	}
+	b.until("filtered list", func() bool { return b.names() == "mqtt_token" })
+	if strings.Contains(b.path(), "mqtt") {
+		t.Errorf("the filter is in the address: %s", b.path())
+	}
+	b.button("mqtt_token")
+	b.await("Read by", "Versions")
+
+	b.button("Change")
+	b.await("New value")
+	b.fill("#value", "changed")
+	b.button("Save the new value")
+	b.await("Saved as version 2.")
+	is("mqtt_token", "changed")
+
+	b.button("Delete…")
+	b.await("Delete 1 secret?", "mqtt_token", "Type 1 to confirm")
+	is("mqtt_token", "changed")
+	b.fill("#count", "1")
+	b.button("Delete 1 secret")
+	b.await("Deleted. The values stay in the history for now.")
+	is("mqtt_token", "")
+
+	b.navigate("/history")
+	b.await("current")
+	b.button("Compare")
+	b.await("Version 2 and version 3", "− removed", "not there")
+	b.navigate("/history")
+	b.await("current")
+	b.click(`a[href$="/history/2/restore"]`)
+	b.await("Restore version 2?", "+ added")
+	b.button("Restore as version 4")
+	b.await("Restored as version 4.")
+	is("mqtt_token", "changed")
+
+	b.navigate("/secrets")
+	b.await("2 secrets")
+	b.button("Paste .env")
+	b.await("Names and values")
+	b.fill("#content", "pasted='three words here'\nmqtt_token=2\n")
+	b.button("Preview")
+	b.await("1 added", "1 changed", "Nothing has been written yet")
+	is("pasted", "")
+	b.button("Apply as one version")
+	b.await("Applied.")
+	is("pasted", "three words here")
+	is("mqtt_token", "2")
+
+	b.button("Add a secret")
+	b.await("Windows line endings")
+	b.fill("#name", "certificate")
+	b.fill("#value", "first line\nsecond line\n")
+	b.button("Add the secret")
+	b.await("Added. Saved as version 6.")
+	is("certificate", "first line\nsecond line\n")
+	b.navigate("/secrets")
+	b.await("certificate", "4 secrets")
+	if strings.Contains(eval[string](b, "document.documentElement.outerHTML"), "first line") {
+		t.Error("the list contains the value")
+	}
+
+	b.sendAgain()
+	b.click("details.menu:not(.narrow) > summary")
+	b.button("Sign out")
+	b.await("You are signed out.")
+}
+
+// Single keys filter, move, show, copy, open, change and select, and write nothing.
+func TestKeys(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.setUp(map[string]string{"a": "1", "b": "2"})
+	s.setUp(map[string]string{"alpha": "first value", "beta": "second value"})
 	b := s.signedIn("/secrets")
-	b.press("n")
-	b.until("form", func() bool { return strings.HasSuffix(b.path(), "/new") })
-	b.tabTo("#value")
-	b.press("s3cret")
-	b.do(chromedp.Focus("#name", chromedp.ByQuery))
-	b.press("typed" + kb.Enter)
-	b.await("Saved as version 2")
-	if got := s.values()["typed"]; got != "s3cret" {
+	b.use(byKeyboard)
+	// The driver's own keys type even what the page prevents.
+	b.do(input.DispatchKeyEvent(input.KeyDown).WithKey("/").WithText("/"), input.DispatchKeyEvent(input.KeyUp).WithKey("/"))
+	b.press("bet")
+	b.until("filtered list", func() bool { return b.names() == "beta" })
+	b.press(kb.Escape)
+	b.until("whole list", func() bool { return b.names() == "alpha beta" })
+	b.press(kb.Escape) // leaves the field
+
+	hidden := func() bool { return !eval[bool](b, `!!document.querySelector(".shown")`) }
+	b.press("jjs")
+	b.await("second value", "Hidden again in")
+	b.press(kb.Escape)
+	b.until("hidden value", hidden)
+	b.press("ks")
+	b.await("first value")
+	b.button("Hide")
+	b.until("hidden value", hidden)
+	b.press("c")
+	b.await("It stays in the clipboard until you copy something else")
+
+	b.press("k" + kb.Enter)
+	b.await("Read by")
+	b.press("e")
+	b.await("New value")
+	b.fill("#value", "changed")
+	b.do(chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(input.ModifierCtrl)))
+	b.await("Saved as version 2.")
+	if got := s.values()["alpha"]; got != "changed" {
 		t.Errorf("the value is %q", got)
 	}
 
-	// j and k move between rows, s shows, Escape hides.
-	b.goTo(s.orgPath("/secrets"))
-	b.press("j")
-	b.press("j")
-	b.press("s")
-	b.until("shown value", func() bool {
-		return strings.Contains(b.text(), "2") && eval[bool](b, `!!document.querySelector(".shown textarea")`)
-	})
-	b.press(kb.Escape)
-	b.until("hidden value", func() bool { return !eval[bool](b, `!!document.querySelector(".shown textarea")`) })
+	b.navigate("/secrets")
+	b.await("2 secrets")
+	b.press("jxjx")
+	b.await("2 selected")
+	b.press("x")
+	b.await("1 selected")
+	b.press("x")
+	b.await("2 selected")
+	b.button("Delete…")
+	b.await("Delete 2 secrets?")
+	b.button("Cancel")
+	b.await("Add a secret")
+	b.press("n")
+	b.await("Windows line endings")
+	b.fill("#name", "typed")
+	b.press(kb.Tab)
+	b.press("s3cret")
+	b.button("Add the secret")
+	b.await("Saved as version 3.")
+	if got := s.values(); len(got) != 3 || got["typed"] != "s3cret" {
+		t.Errorf("the secrets are %v", got)
+	}
 	b.press("?")
-	b.until("help", func() bool {
-		return eval[bool](b, `!!document.querySelector("dialog[open]") || location.pathname.endsWith("/help")`)
-	})
+	b.until("help", func() bool { return eval[bool](b, `!!document.querySelector("#keys[open]")`) })
+	b.press(kb.Escape)
+	b.until("closed help", func() bool { return eval[bool](b, `!document.querySelector("#keys[open]")`) })
 }
 
 func TestGenerate(t *testing.T) {
@@ -220,7 +315,7 @@ func TestTokenByRecipe(t *testing.T) {
 			s.setUp(map[string]string{"telegraf_key": "1", "other": "2"})
 			b := s.signedIn("/access")
 			if phone {
-				b.phone()
+				b.use(onPhone)
 				b.goTo(s.orgPath("/access"))
 			}
 			b.button("New token")
@@ -318,6 +413,84 @@ func TestSignOut(t *testing.T) {
 	}
 }
 
+// Signing out in one tab ends the others' session. They ask, and go on.
+func TestSignOutInAnotherTab(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.setUp(map[string]string{"db_password": "hunter2"})
+	b := s.signedIn("/secrets")
+	b.await("db_password")
+	b.click("[data-do=show]")
+	b.await("hunter2")
+	other := b.another(s.orgPath("/history"))
+	other.front()
+	other.await("History")
+	other.click("details.menu:not(.narrow) > summary")
+	other.button("Sign out")
+	other.await("You are signed out.")
+	other.back()
+	other.await("Sign in")
+	if strings.Contains(other.text(), "db_password") {
+		t.Error("Back shows the history")
+	}
+
+	b.front()
+	b.click("[data-do=copy]")
+	b.await("Your session has ended")
+	if strings.Contains(b.text(), "hunter2") {
+		t.Error("the value is still shown")
+	}
+	b.fill("#again-password", s.password)
+	b.click("#again button.main")
+	b.until("closed dialog", func() bool { return !eval[bool](b, `!!document.querySelector("#again[open]")`) })
+	b.goTo(s.orgPath("/history"))
+	b.await("current")
+}
+
+// A write as influxd's removes most names. The version before it is pinned until
+// somebody restores them, or says that it was intended.
+func TestPinnedVersions(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	all := map[string]string{"a": "1", "b": "1", "c": "1", "d": "1"}
+	s.setUp(all)
+	drop := func(version int) {
+		t.Helper()
+		s.api("PUT", "/influxd/v1/secret/data/"+s.org, map[string]any{"data": map[string]string{"a": "1"}, "options": map[string]int{"cas": version}}, nil)
+	}
+	drop(1)
+	b := s.signedIn("/secrets")
+	b.await("3 names disappeared with version 2.")
+	b.button("See what is missing")
+	b.await("Version 1 is pinned")
+	b.button("Deletion was intended")
+	b.await("The version is no longer pinned.")
+	b.navigate("/secrets")
+	b.await("1 secret")
+	if strings.Contains(b.text(), "disappeared") || len(s.values()) != 1 {
+		t.Errorf("after \"Deletion was intended\" there are %d secrets, and the page shows\n%s", len(s.values()), b.text())
+	}
+
+	s.set(all)
+	drop(3)
+	s.set(map[string]string{"a": "2"})
+	b.goTo(s.orgPath("/secrets"))
+	b.await("3 names disappeared with version 4.")
+	b.button("See what is missing")
+	b.await("Version 3 is pinned")
+	b.button("Restore the missing names")
+	b.await("Restored as version 6.")
+	if v := s.values(); len(v) != 4 || v["a"] != "2" {
+		t.Errorf("the restored secrets are %v", v)
+	}
+	b.navigate("/secrets")
+	b.await("4 secrets")
+	if strings.Contains(b.text(), "disappeared") {
+		t.Error("the list still warns")
+	}
+	b.sendAgain()
+}
+
 // A form that is sent after the session has ended keeps what was typed.
 func TestSessionEndsInForm(t *testing.T) {
 	t.Parallel()
@@ -331,7 +504,7 @@ func TestSessionEndsInForm(t *testing.T) {
 			b.do(chromedp.SetValue("#value", value, chromedp.ByQuery))
 			b.do(storage.ClearCookies())
 			if noScript {
-				b.withoutScript()
+				b.use(withoutScript)
 			}
 			b.click("main form button.main")
 			b.await("Your session has ended")
@@ -350,21 +523,42 @@ func TestSessionEndsInForm(t *testing.T) {
 	}
 }
 
-// Two people change one secret: the second one is asked, and loses nothing.
+// Two people change one secret: the second one is asked each time that somebody was
+// faster, and loses nothing.
 func TestConflict(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.setUp(map[string]string{"a": "1"})
-	b := s.signedIn("/secrets")
-	b.click("tbody th a")
-	b.click("[data-key=e]")
-	b.fill("#value", "mine")
-	s.set(map[string]string{"a": "theirs"})
-	b.click("main form button.main")
-	b.await("changed this secret", "What you typed is still here")
-	if s.values()["a"] != "theirs" {
-		t.Fatal("a change was overwritten")
+	edit := func() *tab {
+		b := s.signedIn("/secrets")
+		b.button("a")
+		b.await("Read by")
+		b.button("Change")
+		b.fill("#value", "mine")
+		return b
 	}
-	b.click("main form button.main")
-	b.until("saved secret", func() bool { return s.values()["a"] == "mine" })
+	mine, theirs := edit(), edit()
+	theirs.fill("#value", "theirs")
+	theirs.button("Save the new value")
+	theirs.await("Saved as version 2.")
+	asked := func(version int) {
+		t.Helper()
+		mine.await(fmt.Sprintf("Version %d changed this secret", version), "What you typed is still here")
+		if typed := eval[string](mine, `document.querySelector("#value").value`); typed != "mine" {
+			t.Errorf("the field has %q", typed)
+		}
+		if s.values()["a"] == "mine" {
+			t.Fatal("a change was overwritten")
+		}
+	}
+	mine.button("Save the new value")
+	asked(2)
+	s.set(map[string]string{"a": "newest"})
+	mine.button("Save mine as version 3")
+	asked(3)
+	mine.button("Save mine as version 4")
+	mine.await("Saved as version 4.")
+	if got := s.values()["a"]; got != "mine" {
+		t.Errorf("the value is %q", got)
+	}
 }
