@@ -1,6 +1,8 @@
 package influxv2
 
 import (
+	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -57,8 +59,8 @@ func (c *call) rollback() error {
 	return c.withVersion(func(org keep.ID, body versionRequest) error {
 		var w keep.ChangeResult
 		var err error
-		if body.Name != nil {
-			w, err = c.keep.RollbackSecret(c.ctx(), c.caller, org, *body.Name, body.Version)
+		if body.Name.text != nil {
+			w, err = c.keep.RollbackSecret(c.ctx(), c.caller, org, *body.Name.text, body.Version)
 		} else {
 			w, err = c.keep.Rollback(c.ctx(), c.caller, org, body.Version)
 		}
@@ -82,8 +84,19 @@ func (c *call) unpin() error {
 
 // versionRequest names a version and, to roll back one secret, the secret.
 type versionRequest struct {
-	Version uint64  `json:"version"`
-	Name    *string `json:"name"`
+	Version uint64       `json:"version"`
+	Name    optionalName `json:"name"`
+}
+
+// optionalName is a name that may be left out. null is refused: it would mean all
+// secrets.
+type optionalName struct{ text *string }
+
+func (n *optionalName) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return errors.New("name must not be null")
+	}
+	return json.Unmarshal(b, &n.text)
 }
 
 // withVersion reads a body that names a version and calls do.

@@ -79,9 +79,10 @@ func (c *call) valuesQuery() (out valuesQuery, err error) {
 		}
 	}
 	if v := q.Get("version"); v != "" {
-		if out.version, err = strconv.ParseUint(v, 10, 64); err != nil || out.version == 0 || out.wait > 0 {
-			return out, invalid("version must be the number of a version, without wait")
+		if out.version, err = strconv.ParseUint(v, 10, 64); err != nil || out.version == 0 {
+			return out, invalid("version must be the number of a version")
 		}
+		out.wait = 0 // a version doesn't change
 	}
 	return out, nil
 }
