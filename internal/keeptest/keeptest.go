@@ -257,11 +257,11 @@ func (k *Kit) Contents(tb testing.TB) map[string]string {
 	return all
 }
 
-// changesByItself reports whether a record belongs to the audit outbox, to monitoring
+// changesByItself reports whether a record belongs to the audit outbox, the clock, monitoring
 // or to what is remembered of readers, or has sums of such records.
 func changesByItself(key []byte) bool {
 	switch record.TableOf(key) {
-	case record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableBackup, record.TableActivity, record.TableDirectory, record.TableRoot:
+	case record.TableOutbox, record.TableTaken, record.TableCheckpoint, record.TableClock, record.TableBackup, record.TableActivity, record.TableDirectory, record.TableRoot:
 		return true
 	}
 	return false
