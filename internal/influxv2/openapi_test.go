@@ -236,6 +236,8 @@ func ourRequests(t *testing.T, a *api) []request {
 		{"GET", path + "/settings", "", 200, nil},
 		{"PATCH", path + "/settings", `{"maxVersions":12,"deleteVersionAfter":"720h"}`, 204, nil},
 		{"PATCH", path + "/settings", `{"maxVersions":-1}`, 400, nil},
+		{"PATCH", path + "/settings", `null`, 400, nil},
+		{"POST", path + "/rollback", `{"version":1,"name":null}`, 400, nil},
 		{"PATCH", path + "/settings", `{"deleteVersionAfter":"-1s"}`, 400, nil},
 		{"DELETE", path + "/settings", "", 204, nil},
 		{"DELETE", path + "/changes", "", 204, nil},

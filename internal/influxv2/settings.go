@@ -33,9 +33,12 @@ func (c *call) patchSettings() error {
 	if err != nil {
 		return err
 	}
-	var body settingsBody
+	var body *settingsBody
 	if err := c.decode(&body, badJSON); err != nil {
 		return c.invalidRequest(org, err)
+	}
+	if body == nil {
+		return c.invalidRequest(org, invalid("the body must be an object"))
 	}
 	u := keep.SettingsUpdate{MaxVersions: body.MaxVersions, CASRequired: body.CASRequired}
 	if body.DeleteVersionAfter != nil {
