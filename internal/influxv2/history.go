@@ -75,6 +75,9 @@ func (c *call) rollback() error {
 // may have dropped secrets by accident.
 func (c *call) unpin() error {
 	return c.withVersion(func(org keep.ID, body versionRequest) error {
+		if body.Name.text != nil {
+			return invalid("one secret can't be unpinned")
+		}
 		if err := c.keep.Unpin(c.ctx(), c.caller, org, body.Version); err != nil {
 			return err
 		}
@@ -106,7 +109,8 @@ func (c *call) withVersion(do func(org keep.ID, body versionRequest) error) erro
 		return err
 	}
 	var body versionRequest
-	if err := c.decode(&body, badJSON); err != nil {
+	// A misspelled name would mean all secrets.
+	if err := c.decodeKnown(&body, badJSON); err != nil {
 		return c.invalidRequest(org, err)
 	}
 	if body.Version == 0 {

@@ -238,6 +238,8 @@ func ourRequests(t *testing.T, a *api) []request {
 		{"PATCH", path + "/settings", `{"maxVersions":-1}`, 400, nil},
 		{"PATCH", path + "/settings", `null`, 400, nil},
 		{"POST", path + "/rollback", `{"version":1,"name":null}`, 400, nil},
+		{"POST", path + "/rollback", `{"version":1,"nam":"a"}`, 400, nil},
+		{"POST", path + "/dismiss", `{"version":1,"name":"a"}`, 400, nil},
 		{"PATCH", path + "/settings", `{"deleteVersionAfter":"-1s"}`, 400, nil},
 		{"DELETE", path + "/settings", "", 204, nil},
 		{"DELETE", path + "/changes", "", 204, nil},

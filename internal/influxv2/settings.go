@@ -34,7 +34,7 @@ func (c *call) patchSettings() error {
 		return err
 	}
 	var body *settingsBody
-	if err := c.decode(&body, badJSON); err != nil {
+	if err := c.decodeKnown(&body, badJSON); err != nil {
 		return c.invalidRequest(org, err)
 	}
 	if body == nil {
