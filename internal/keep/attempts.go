@@ -98,21 +98,6 @@ func (k *Keep) attempt(ctx context.Context, a attempt, what string) (*lane, erro
 	return l, domain(k.sleep(ctx, wait))
 }
 
-// sleep waits, or returns ctx's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
 func limiterFor[K comparable](m map[K]*rate.Limiter, k K, now time.Time, pace time.Duration, burst int) *rate.Limiter {
 	if l, ok := m[k]; ok {
 		return l

@@ -119,21 +119,14 @@ func takenKey(server ID, first audit.ID) []byte {
 
 // watchCluster takes over the records of servers that have died.
 func (k *Keep) watchCluster(ctx context.Context) {
-	tick := time.NewTicker(clusterPeriod)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, clusterPeriod, func() {
 		if !k.leads() || k.log.Err() != nil {
-			continue
+			return
 		}
 		if err := k.takeOver(ctx); err != nil && ctx.Err() == nil {
 			k.logger.Warn("the audit records of a server that is gone can't be taken over; retrying", "error", err)
 		}
-	}
+	})
 }
 
 // takeOver moves the outboxes of servers that don't run to this server's.

@@ -9,21 +9,14 @@ import (
 
 // sweepExpired periodically removes expired sessions and login tokens.
 func (k *Keep) sweepExpired(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, 10*time.Minute, func() {
 		if !k.leads() {
-			continue
+			return
 		}
 		if err := k.removeExpired(ctx); err != nil && ctx.Err() == nil {
 			k.logger.Warn("expired sessions could not be removed, will retry", "error", err)
 		}
-	}
+	})
 }
 
 // removeExpired removes expired sessions and login tokens.

@@ -16,16 +16,7 @@ func (k *Keep) saveRegularly(ctx context.Context) {
 	if k.cluster != nil {
 		period = sharedSavePeriod
 	}
-	tick := time.NewTicker(period)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		k.save(ctx, period)
-	}
+	every(ctx, period, func() { k.save(ctx, period) })
 }
 
 // save saves the latest time if it is at least a period later than the saved one, and

@@ -59,3 +59,32 @@ func (k *Keep) ClockErr() error { return k.clock.Err() }
 // servers that share the store. known is false if none of them has made a change
 // lately.
 func (k *Keep) ClockSkew() (ahead time.Duration, known bool) { return k.clock.Skew() }
+
+// sleep waits, or returns ctx's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// every calls do after each period until ctx ends.
+func every(ctx context.Context, period time.Duration, do func()) {
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
+}
