@@ -3,30 +3,14 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const fs = require('node:fs')
 const { InfluxDB, HttpError } = require('@influxdata/influxdb-client')
 const {
   AuthorizationsAPI, HealthAPI, MeAPI, OrgsAPI, PingAPI, ReadyAPI, ResourcesAPI, RootAPI, SetupAPI, SigninAPI,
   SignoutAPI, UsersAPI,
 } = require('@influxdata/influxdb-client-apis')
+const { name, secret, confide, step } = require('./steps')
 
 const url = process.env.E2E_URL
-// A secret's name, which the audit log alone may show.
-const name = (prefix) => `${prefix}_${process.env.E2E_NAME}`
-// A text that may be seen nowhere: a value, a password, a user.
-const secret = (prefix) => `${prefix}-${process.env.E2E_PRIVATE}`
-
-// confide tells the test of a token, for which it then searches the disk.
-function confide(token) {
-  fs.appendFileSync(process.env.E2E_TOKENS, token + '\n')
-  return token
-}
-
-// step does a step, and prints its title when it is done.
-async function step(title, fn) {
-  await fn()
-  console.log('ok', title)
-}
 
 // refused wants an error with an HTTP status.
 async function refused(status, promise) {

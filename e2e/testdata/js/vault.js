@@ -3,22 +3,10 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const fs = require('node:fs')
+const { name, secret, confide, step } = require('./steps')
 
 const { E2E_URL: endpoint, E2E_ORG: org, E2E_ORG_NAME: orgName } = process.env
 const client = (token) => require('node-vault')({ endpoint, token })
-const name = (prefix) => `${prefix}_${process.env.E2E_NAME}`
-const secret = (prefix) => `${prefix}-${process.env.E2E_PRIVATE}`
-
-function confide(token) {
-  fs.appendFileSync(process.env.E2E_TOKENS, token + '\n')
-  return token
-}
-
-async function step(title, fn) {
-  await fn()
-  console.log('ok', title)
-}
 
 async function refused(status, promise) {
   await assert.rejects(promise, (e) => {
