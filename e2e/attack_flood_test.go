@@ -76,26 +76,37 @@ func TestAttackFloods(t *testing.T) {
 	} {
 		t.Run(attack.name, func(t *testing.T) {
 			f := startAttacked(t, program)
-			quiet := f.honestWait()
-			base := f.memory()
-			ctx, cancel := context.WithCancel(t.Context())
-			var honest sync.WaitGroup
-			var waits []time.Duration
-			honest.Go(func() {
-				for ctx.Err() == nil {
-					waits = append(waits, f.honestWait())
+			f.endure(attack.memory, func() {
+				attack.run(f)
+				for range 3 { // during the flood
+					f.healthy()
 				}
 			})
-			attack.run(f)
-			for range 3 { // during the flood
-				f.healthy()
-			}
-			cancel()
-			honest.Wait()
-			f.waited(quiet, waits)
-			f.bounded(base, attack.memory)
 		})
 	}
+}
+
+// endure runs an attack while an honest client writes and reads. It checks the client's
+// waits, and that the server's memory has grown by no more than growth, and returns the
+// memory from before.
+func (f *attacked) endure(growth float64, attack func()) (base float64) {
+	f.t.Helper()
+	quiet := f.honestWait()
+	base = f.memory()
+	ctx, cancel := context.WithCancel(f.t.Context())
+	var honest sync.WaitGroup
+	var waits []time.Duration
+	honest.Go(func() {
+		for ctx.Err() == nil {
+			waits = append(waits, f.honestWait())
+		}
+	})
+	attack()
+	cancel()
+	honest.Wait()
+	f.waited(quiet, waits)
+	f.bounded(base, growth)
+	return base
 }
 
 // attacked is a server under attack.

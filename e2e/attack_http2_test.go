@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -47,22 +46,10 @@ func TestAttackHTTP2(t *testing.T) {
 	} {
 		t.Run(attack.name, func(t *testing.T) {
 			f := startAttacked(t, program, serverCertificate(t)...)
-			quiet := f.honestWait()
-			base := f.memory()
-			ctx, cancel := context.WithCancel(t.Context())
-			var honest sync.WaitGroup
-			var waits []time.Duration
-			honest.Go(func() {
-				for ctx.Err() == nil {
-					waits = append(waits, f.honestWait())
-				}
+			base := f.endure(attack.memory, func() {
+				attack.run(f)
+				f.settle()
 			})
-			attack.run(f)
-			f.settle()
-			cancel()
-			honest.Wait()
-			f.waited(quiet, waits)
-			f.bounded(base, attack.memory)
 			f.hangUp()
 			eventually(t, "release of the memory that requests held", func() bool { return f.metric("fluxkeep_http_request_memory_bytes") == 0 })
 			f.bounded(base, attack.memory)
