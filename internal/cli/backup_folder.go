@@ -23,7 +23,7 @@ const (
 	backupPatience = 24 * time.Hour
 )
 
-var backupName = regexp.MustCompile(`^fluxkeep-\d{8}T\d{6}\.\d{3}Z\.backup(\.tmp)?$`)
+var backupName = regexp.MustCompile(`^fluxkeep-\d{8}T\d{6}\.\d{3}Z\.backup(\.\d+\.tmp)?$`)
 
 // toFolder writes a backup named after the current time, and then deletes older
 // ones.

@@ -43,8 +43,8 @@ func TestBackupToFolder(t *testing.T) {
 		{"other files", whole, map[string][]byte{foreign: whole, "notes.txt": nil}, 1, []string{foreign, "notes.txt"}, ""},
 		{
 			"left behind", whole,
-			map[string][]byte{"fluxkeep-20261101T030000.000Z.backup.tmp": cut, "fluxkeep-20991101T030000.000Z.backup.tmp": cut}, 1,
-			[]string{"fluxkeep-20991101T030000.000Z.backup.tmp"}, "",
+			map[string][]byte{"fluxkeep-20261101T030000.000Z.backup.3141592653.tmp": cut, "fluxkeep-20991101T030000.000Z.backup.2718281828.tmp": cut}, 1,
+			[]string{"fluxkeep-20991101T030000.000Z.backup.2718281828.tmp"}, "",
 		},
 		{"newer by its name", whole, map[string][]byte{"fluxkeep-20991101T030000.000Z.backup": whole}, 1, nil, ""},
 	} {
