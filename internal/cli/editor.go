@@ -66,7 +66,8 @@ func (e *editor) close() error {
 // the editor is for the editor, but has ended the context before. Earlier
 // handlers stay until the end, so no signal ends the process by default.
 func (e *editor) renewSignals() {
-	ctx, stop := signal.NotifyContext(context.WithoutCancel(e.cmd.Context()), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.WithoutCancel(e.cmd.Context()),
+		os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	e.stop = append(e.stop, stop)
 	e.cmd.SetContext(ctx)
 }
