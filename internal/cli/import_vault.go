@@ -194,11 +194,10 @@ func (im *importVault) read(ctx context.Context, rules []documentRule) (keep.Imp
 	}
 	source := keep.Import{Source: sourceID("vault", cluster+" "+im.source.Namespace+" "+im.source.Mount), Named: make(map[string]keep.ImportNamed)}
 	for org, list := range documents {
-		states, err := statesOf(list)
+		states, err := statesOf(list, im.versions)
 		if err != nil {
 			return keep.Import{}, nil, fmt.Errorf("organization %s: %w", printable(org), err)
 		}
-		states = states[max(0, len(states)-im.versions):]
 		last := len(states) - 1
 		source.Named[org] = keep.ImportNamed{Secrets: states[last], Earlier: states[:last]}
 	}
@@ -209,13 +208,17 @@ func (im *importVault) read(ctx context.Context, rules []documentRule) (keep.Imp
 }
 
 // statesOf returns an organization's secrets after each version of one of its
-// documents, in the order in which the versions were made.
-func statesOf(list []sourceDocument) ([]map[string]string, error) {
+// documents, in the order in which the versions were made: the last ones, most of
+// them at most.
+func statesOf(list []sourceDocument, most int) ([]map[string]string, error) {
 	slices.SortStableFunc(list, func(a, b sourceDocument) int { return a.Created.Compare(b.Created) })
 	current := make(map[string]map[string]string) // by path
 	var states []map[string]string
 	for i, d := range list {
 		current[d.path] = d.Secrets
+		if i < len(list)-most {
+			continue
+		}
 		state := make(map[string]string)
 		for _, path := range slices.Sorted(maps.Keys(current)) {
 			for name, value := range current[path] {

@@ -49,14 +49,35 @@ func TestStates(t *testing.T) {
 		}
 		return d
 	}
-	got, err := statesOf([]sourceDocument{doc("b", 2, "b"), doc("b", 5), doc("a", 1, "a", "x"), doc("a", 3, "a"), doc("b", 6, "b")})
+	list := []sourceDocument{doc("b", 2, "b"), doc("b", 5), doc("a", 1, "a", "x"), doc("a", 3, "a"), doc("b", 6, "b")}
+	got, err := statesOf(list, 10)
 	want := []map[string]string{
 		{"a": "1", "x": "1"}, {"a": "1", "x": "1", "b": "2"}, {"a": "3", "b": "2"}, {"a": "3"}, {"a": "3", "b": "6"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := statesOf([]sourceDocument{doc("a", 1, "x"), doc("b", 2, "x")}); err == nil {
+	if got, err := statesOf(list, 2); err != nil || !reflect.DeepEqual(got, want[3:]) {
+		t.Errorf("the last two: %v, %v", got, err)
+	}
+	if _, err := statesOf([]sourceDocument{doc("a", 1, "x"), doc("b", 2, "x")}, 10); err == nil {
 		t.Error("two documents with the same secret are accepted")
+	}
+}
+
+// TestStatesOfMany checks that the versions of many documents in one organization don't
+// each take the memory of all its secrets.
+func TestStatesOfMany(t *testing.T) {
+	var list []sourceDocument
+	for i := range 4000 {
+		for minute := range 10 {
+			list = append(list, sourceDocument{fmt.Sprint(i), vaultsource.Document{
+				Created: time.Unix(int64(60*minute), 0), Secrets: map[string]string{fmt.Sprint(i): fmt.Sprint(minute)},
+			}})
+		}
+	}
+	got, err := statesOf(list, 10)
+	if err != nil || len(got) != 10 || len(got[9]) != 4000 {
+		t.Errorf("%d states, %v", len(got), err)
 	}
 }

@@ -7,6 +7,7 @@ package vaultsource
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,11 +41,18 @@ type Document struct {
 	Encoded []string
 }
 
-// maxAnswer limits the size of an answer.
-const maxAnswer = 64 << 20
+const (
+	// maxAnswer limits the size of an answer.
+	maxAnswer = 64 << 20
+	// maxPaths and maxPath limit the documents and folders, and the length of their
+	// paths. A server could list folders in folders without end.
+	maxPaths = 1 << 20
+	maxPath  = 4 << 10
+)
 
 var (
 	errNotFound = errors.New("not found")
+	errTooMany  = fmt.Errorf("the engine has more than %d documents and folders, or paths of more than %d bytes", maxPaths, maxPath)
 	// ErrDenied means that the token lacks a permission, or is unknown.
 	ErrDenied = errors.New("permission denied")
 )
@@ -53,9 +61,8 @@ var (
 func (s *Source) Paths(ctx context.Context) ([]string, error) {
 	var out []string
 	folders := []string{""}
-	for len(folders) > 0 {
-		folder := folders[0]
-		folders = folders[1:]
+	for i := 0; i < len(folders); i++ {
+		folder := folders[i]
 		var answer struct {
 			Data struct {
 				Keys []string `json:"keys"`
@@ -74,6 +81,9 @@ func (s *Source) Paths(ctx context.Context) ([]string, error) {
 			} else {
 				out = append(out, join(folder, key))
 			}
+			if len(folders)+len(out) > maxPaths || len(folder)+len(key) > maxPath {
+				return nil, errTooMany
+			}
 		}
 	}
 	slices.Sort(out)
@@ -87,9 +97,7 @@ func (s *Source) Read(ctx context.Context, path string, most int) ([]Document, e
 	var answer struct {
 		Data struct {
 			Versions map[string]struct {
-				Created   time.Time `json:"created_time"`
-				Deleted   string    `json:"deletion_time"`
-				Destroyed bool      `json:"destroyed"`
+				Created time.Time `json:"created_time"`
 			} `json:"versions"`
 		} `json:"data"`
 	}
@@ -105,7 +113,7 @@ func (s *Source) Read(ctx context.Context, path string, most int) ([]Document, e
 		}
 		out = append(out, Document{Version: n, Created: v.Created})
 	}
-	slices.SortFunc(out, func(a, b Document) int { return int(a.Version) - int(b.Version) })
+	slices.SortFunc(out, func(a, b Document) int { return cmp.Compare(a.Version, b.Version) })
 	out = out[max(0, len(out)-most):]
 	for i := range out {
 		if err := s.readVersion(ctx, path, &out[i]); err != nil {

@@ -95,3 +95,33 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestEndlessLists checks that a server can't list folders or documents without end.
+func TestEndlessLists(t *testing.T) {
+	many := `{"data":{"keys":["a"` + strings.Repeat(`,"a"`, 1<<20) + `]}}`
+	for name, answer := range map[string]string{"deep": `{"data":{"keys":["a/"]}}`, "wide": many} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(answer)) }))
+			defer s.Close()
+			source := vaultsource.Source{Address: s.URL, Token: "token", Mount: "secret", HTTP: s.Client()}
+			if paths, err := source.Paths(t.Context()); err == nil || !strings.Contains(err.Error(), "more than") {
+				t.Errorf("%d paths, %v", len(paths), err)
+			}
+		})
+	}
+}
+
+// TestRedirect checks that a redirect isn't followed: it would take the token to another
+// host.
+func TestRedirect(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s %s with the token %q", r.Method, r.URL, r.Header.Get("X-Vault-Token"))
+	}))
+	defer other.Close()
+	s := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	defer s.Close()
+	source := vaultsource.Source{Address: s.URL, Token: "token", Mount: "secret", HTTP: http.DefaultClient}
+	if _, err := source.Paths(t.Context()); err == nil || !strings.Contains(err.Error(), "307") {
+		t.Errorf("redirected: %v", err)
+	}
+}
