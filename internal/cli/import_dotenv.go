@@ -63,11 +63,14 @@ func readDotenvFolder(dir string) (keep.Import, *importResult, error) {
 	for _, e := range entries {
 		file := filepath.Join(path, e.Name())
 		org, ok := strings.CutSuffix(e.Name(), ".env")
-		info, err := os.Stat(file) // follows links
-		if err != nil {
-			return keep.Import{}, nil, err
+		if ok && org != "" {
+			info, err := os.Stat(file) // follows links
+			if err != nil {
+				return keep.Import{}, nil, err
+			}
+			ok = info.Mode().IsRegular()
 		}
-		if !ok || org == "" || !info.Mode().IsRegular() {
+		if !ok || org == "" {
 			r.Skipped = append(r.Skipped, e.Name()+" is not a file named ORGANIZATION.env")
 			continue
 		}
