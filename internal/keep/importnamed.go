@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -29,6 +30,7 @@ func (in Import) resolve(v *view) (Import, error) {
 		in.Secrets = make(map[ID]map[string]string)
 	}
 	in.earlier = make(map[ID][]map[string]string)
+	names := make(map[ID]string)
 	for _, name := range slices.Sorted(maps.Keys(in.Named)) {
 		o := Organization{ID: namedID(in.Source, name), Name: name}
 		has, err := v.dir.OrganizationNamed(name)
@@ -45,6 +47,10 @@ func (in Import) resolve(v *view) (Import, error) {
 		case !errors.Is(err, ErrOrganizationNotFound):
 			return in, err
 		}
+		if other, ok := names[o.ID]; ok {
+			return in, &Error{Code: CodeConflict, Message: fmt.Sprintf("%q and %q of the source are the same organization here", other, name)}
+		}
+		names[o.ID] = name
 		in.Organizations = append(in.Organizations, o)
 		in.Secrets[o.ID], in.earlier[o.ID] = in.Named[name].Secrets, in.Named[name].Earlier
 	}

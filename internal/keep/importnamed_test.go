@@ -2,6 +2,8 @@ package keep_test
 
 import (
 	"maps"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -65,5 +67,21 @@ func TestImportNamed(t *testing.T) {
 	}
 	if r := mustImport(t, k, in); r.Applied() != 0 {
 		t.Errorf("a second import did %+v", r.Remarks)
+	}
+}
+
+// TestImportNamedTwice checks that an import refuses two names of one organization: the
+// secrets of one of them would be lost.
+func TestImportNamedTwice(t *testing.T) {
+	k := keeptest.New(t, nil)
+	for _, other := range []string{k.Org.String(), " acme"} {
+		in := keep.Import{Source: 7, Kinds: []string{keep.ImportOrganizationKind, keep.ImportSecretKind}, Named: map[string]keep.ImportNamed{
+			"acme": {Secrets: map[string]string{"a": "1"}},
+			other:  {Secrets: map[string]string{"b": "2"}},
+		}}
+		r, err := keep.PlanImport(t.Context(), k.Store(), k.Keys(), in)
+		if err == nil || !strings.Contains(err.Error(), `"acme"`) || !strings.Contains(err.Error(), strconv.Quote(other)) {
+			t.Errorf("acme and %q: %v, %v", other, r.Counts, err)
+		}
 	}
 }
