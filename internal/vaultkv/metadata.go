@@ -116,7 +116,8 @@ func (c *call) readConfig() error {
 }
 
 // listDocuments lists the organizations that have a document the caller may read,
-// by name or, if the name can't stand in a path or is unknown, by ID. No path is below another, so a scan finds the same as a list.
+// by name or, if the name can't stand in a path or is unknown, by ID. No path is
+// below another, so a scan finds the same as a list.
 func (c *call) listDocuments() error {
 	query := c.r.URL.Query()
 	limit, err := parseNumber(query.Get("limit"))

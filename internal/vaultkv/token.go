@@ -154,27 +154,28 @@ func (f fields) child(policies []string) (keep.Child, error) {
 	if period, err := length("period"); err != nil || period != 0 {
 		return child, cmp.Or(err, invalid("root or sudo privileges required to create periodic token"))
 	}
-	for _, flag := range []struct {
-		name    string
-		is      bool
-		because string
-	}{
-		{"renewable", true, ""},
-		{"no_parent", false, "root or sudo privileges required to create orphan token"},
-		{"no_default_policy", false, "a token without the default policy is not supported"},
-	} {
-		raw, ok := f[flag.name]
+	flag := func(name string, otherwise bool) (bool, error) {
+		raw, ok := f[name]
 		if !ok || isNull(raw) {
-			continue
+			return otherwise, nil
 		}
 		on, err := parseBool(raw)
-		switch {
-		case err != nil:
-			return child, wrong(flag.name, err)
-		case flag.name == "renewable":
-			child.Fixed = child.Fixed || !*on
-		case *on != flag.is:
-			return child, invalid(flag.because)
+		if err != nil {
+			return false, wrong(name, err)
+		}
+		return *on, nil
+	}
+	renewable, err := flag("renewable", true)
+	if err != nil {
+		return child, err
+	}
+	child.Fixed = child.Fixed || !renewable
+	for _, refused := range []struct{ name, because string }{
+		{"no_parent", "root or sudo privileges required to create orphan token"},
+		{"no_default_policy", "a token without the default policy is not supported"},
+	} {
+		if on, err := flag(refused.name, false); err != nil || on {
+			return child, cmp.Or(err, invalid(refused.because))
 		}
 	}
 	for name, accepted := range map[string][]string{"type": {"", "default", "service"}, "entity_alias": {""}, "id": {""}} {
