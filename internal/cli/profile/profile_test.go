@@ -203,6 +203,29 @@ func TestAddInactive(t *testing.T) {
 	}
 }
 
+// TestReplacePrevious checks that a profile with a new token is still the previous one.
+func TestReplacePrevious(t *testing.T) {
+	const old = "[a]\nactive = true\n\n[b]\nurl = \"y\"\ntoken = \"old\"\nprevious = true\n"
+	p := mustParse(t, old)["b"]
+	p.Token = "fresh"
+	got, err := add([]byte(old), "b", p, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := mustParse(t, string(got)); after["b"] != p || !after["a"].Active {
+		t.Errorf("the profiles are %+v", after)
+	}
+}
+
+func mustParse(t *testing.T, text string) map[string]Profile {
+	t.Helper()
+	all, err := parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 func TestActivate(t *testing.T) {
 	for _, c := range []struct{ in, name, want string }{
 		{"[a]\n  url = \"x\" # mine\n  active = true\n\n[b]\n  url = \"y\"\n", "b", "[a]\n  url = \"x\" # mine\n  previous = true\n\n[b]\n  active = true\n  url = \"y\"\n"},

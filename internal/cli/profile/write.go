@@ -141,6 +141,9 @@ func add(text []byte, name string, p Profile, replace bool) ([]byte, error) {
 	if p.Cookie != "" {
 		table["cookie"] = p.Cookie
 	}
+	if p.Previous {
+		table["previous"] = true
+	}
 	want[name] = table
 	tail, err := encode(map[string]any{name: table})
 	if err != nil {
