@@ -23,10 +23,10 @@ func (r *release) writeArchive(dist string, p program, docs *documents) error {
 	}
 	top := r.fileName(p.target.String())
 	files := []file{
-		{"fluxkeep" + p.suffix(), content, 0o755},
-		{"LICENSE", docs.license, 0o644},
-		{"README.md", docs.readme, 0o644},
-		{"CHANGELOG.md", docs.changelog, 0o644},
+		{"fluxkeep" + p.suffix(), content, 0o755, 0},
+		{"LICENSE", docs.license, 0o644, 0},
+		{"README.md", docs.readme, 0o644, 0},
+		{"CHANGELOG.md", docs.changelog, 0o644, 0},
 	}
 	add := func(folder string, list []file) {
 		for _, f := range list {
@@ -70,10 +70,11 @@ func writeTarGz(w io.Writer, files []file, at time.Time) error {
 	return z.Close()
 }
 
+// writeTar writes files, and folders for names that end with a slash.
 func writeTar(w io.Writer, files []file, at time.Time) error {
 	t := tar.NewWriter(w)
 	for _, f := range files {
-		h := &tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: at, Format: tar.FormatPAX}
+		h := &tar.Header{Name: f.name, Mode: f.mode, Uid: f.owner, Gid: f.owner, Size: int64(len(f.content)), ModTime: at, Format: tar.FormatPAX}
 		if err := t.WriteHeader(h); err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ type file struct {
 	name    string
 	content []byte
 	mode    int64
+	owner   int // user and group
 }
 
 // documents makes the documents of the sources in a folder, with the sources' own
@@ -67,7 +68,7 @@ func filesIn(dir string) ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, file{e.Name(), content, 0o644})
+		files = append(files, file{name: e.Name(), content: content, mode: 0o644})
 	}
 	return files, nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"encoding/pem"
 	"io"
@@ -116,40 +115,18 @@ func (r *release) writeRoot(w io.Writer, program []byte) error {
 			return err
 		}
 	}
-	t := tar.NewWriter(w)
-	add := func(name string, mode int64, owner int, content []byte) error {
-		h := &tar.Header{Name: name, Mode: mode, Uid: owner, Gid: owner, Size: int64(len(content)), ModTime: r.time, Typeflag: tar.TypeReg, Format: tar.FormatPAX}
-		if content == nil {
-			h.Typeflag = tar.TypeDir
-		}
-		if err := t.WriteHeader(h); err != nil {
-			return err
-		}
-		_, err := t.Write(content)
-		return err
-	}
-	for _, f := range []struct {
-		name    string
-		mode    int64
-		owner   int
-		content []byte
-	}{
-		{"data/", 0o700, imageUser, nil},
-		{"etc/", 0o755, 0, nil},
-		{"etc/group", 0o644, 0, []byte("root:x:0:\nfluxkeep:x:65532:\n")},
-		{"etc/passwd", 0o644, 0, []byte("root:x:0:0:root:/root:/sbin/nologin\nfluxkeep:x:65532:65532:Fluxkeep:/data:/sbin/nologin\n")},
-		{"etc/ssl/", 0o755, 0, nil},
-		{"etc/ssl/certs/", 0o755, 0, nil},
-		{"etc/ssl/certs/ca-certificates.crt", 0o644, 0, roots.Bytes()},
-		{"usr/", 0o755, 0, nil},
-		{"usr/bin/", 0o755, 0, nil},
-		{"usr/bin/fluxkeep", 0o755, 0, program},
-	} {
-		if err := add(f.name, f.mode, f.owner, f.content); err != nil {
-			return err
-		}
-	}
-	return t.Close()
+	return writeTar(w, []file{
+		{"data/", nil, 0o700, imageUser},
+		{"etc/", nil, 0o755, 0},
+		{"etc/group", []byte("root:x:0:\nfluxkeep:x:65532:\n"), 0o644, 0},
+		{"etc/passwd", []byte("root:x:0:0:root:/root:/sbin/nologin\nfluxkeep:x:65532:65532:Fluxkeep:/data:/sbin/nologin\n"), 0o644, 0},
+		{"etc/ssl/", nil, 0o755, 0},
+		{"etc/ssl/certs/", nil, 0o755, 0},
+		{"etc/ssl/certs/ca-certificates.crt", roots.Bytes(), 0o644, 0},
+		{"usr/", nil, 0o755, 0},
+		{"usr/bin/", nil, 0o755, 0},
+		{"usr/bin/fluxkeep", program, 0o755, 0},
+	}, r.time)
 }
 
 // tarFolder writes all files of a folder, in the order of their names.
@@ -164,7 +141,7 @@ func (r *release) tarFolder(w io.Writer, dir string) error {
 			return err
 		}
 		name, err := filepath.Rel(dir, path)
-		list = append(list, file{filepath.ToSlash(name), content, 0o644})
+		list = append(list, file{name: filepath.ToSlash(name), content: content, mode: 0o644})
 		return err
 	})
 	if err != nil {
