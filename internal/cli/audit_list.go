@@ -351,19 +351,9 @@ func auditWho(r client.AuditRecord) string {
 
 // auditAbout names what a request was about.
 func auditAbout(r client.AuditRecord) string {
-	const most = 3
 	var parts []string
-	for _, list := range []struct {
-		sign  string
-		names []string
-	}{{"+", r.Names}, {"-", r.Removed}} {
-		for i, name := range list.names {
-			if i == most {
-				parts = append(parts, fmt.Sprintf("%s%d more", list.sign, len(list.names)-most))
-				break
-			}
-			parts = append(parts, list.sign+printable(name))
-		}
+	if names := changesOf(client.Version{Added: r.Names, Removed: r.Removed}, 3); names != "" {
+		parts = append(parts, names)
 	}
 	if target := cmp.Or(r.Target, r.TargetID); target != "" {
 		parts = append(parts, printable(target))
