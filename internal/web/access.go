@@ -176,23 +176,13 @@ func (c *call) setTokenStatus() error {
 	}
 	active := c.form.get("status") == "active"
 	if _, err := c.keep.UpdateToken(c.ctx(), c.caller, v.Token.ID, keep.TokenUpdate{Active: &active}); err != nil {
-		return c.tokenError(v, err)
+		return c.showError(v, "", "", err)
 	}
 	done := "inactive"
 	if active {
 		done = "active"
 	}
 	return c.redirect(c.orgPath("/access/" + v.Token.ID.String() + "?done=" + done))
-}
-
-// tokenError shows the token's page with an error.
-func (c *call) tokenError(v *tokenView, err error) error {
-	message, status, err := c.inForm(err)
-	if err != nil {
-		return err
-	}
-	v.Errors = []fieldError{{"", message}}
-	return c.show(status, v)
 }
 
 func (c *call) deleteTokenPage() error {
@@ -213,7 +203,7 @@ func (c *call) deleteToken() error {
 		return err
 	}
 	if err := c.keep.DeleteToken(c.ctx(), c.caller, v.Token.ID); err != nil {
-		return c.tokenError(v, err)
+		return c.showError(v, "", "", err)
 	}
 	return c.redirect(c.orgPath("/access?done=deleted"))
 }

@@ -67,16 +67,11 @@ func (c *call) deleteSecrets() error {
 		return c.show(http.StatusUnprocessableEntity, v)
 	}
 	_, err = c.keep.ChangeSince(c.ctx(), c.caller, c.org, keep.Change{Remove: names}, since)
+	if errors.Is(err, keep.ErrSecretChanged) {
+		err = &problem{status: http.StatusConflict, message: "a secret was changed after you opened this page. Check the list again."}
+	}
 	if err != nil {
-		message, status, rest := c.inForm(err)
-		if rest != nil {
-			return rest
-		}
-		v.Errors = []fieldError{{"", "Not deleted: " + message}}
-		if errors.Is(err, keep.ErrSecretChanged) {
-			v.Errors[0].Message = "Not deleted: a secret was changed after you opened this page. Check the list again."
-		}
-		return c.show(status, v)
+		return c.showError(v, "", "Not deleted: ", err)
 	}
 	return c.redirect(c.orgPath("/secrets?done=deleted"))
 }

@@ -126,12 +126,7 @@ func (c *call) saveSecret(v *editView) error {
 		return c.showConflict(v)
 	}
 	if err != nil {
-		message, status, err := c.inForm(err)
-		if err != nil {
-			return err
-		}
-		v.Errors = []fieldError{{"", "Not saved: " + message}}
-		return c.show(status, v)
+		return c.showError(v, "", "Not saved: ", err)
 	}
 	if !c.caller.ReadsSecrets(c.org) {
 		return c.redirect(c.orgPath("/secrets?done=set"))

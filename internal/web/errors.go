@@ -78,6 +78,17 @@ func (c *call) inForm(err error) (message string, status int, _ error) {
 	return p.message, p.status, nil
 }
 
+// showError shows a form again with an error in a field, "" for the whole form, or
+// returns the error if the form must not be shown again.
+func (c *call) showError(v view, field, before string, err error) error {
+	message, status, err := c.inForm(err)
+	if err != nil {
+		return err
+	}
+	v.top().Errors = []fieldError{{field, before + message}}
+	return c.show(status, v)
+}
+
 type problemView struct {
 	frame
 	Heading, Message string

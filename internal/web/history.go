@@ -293,16 +293,11 @@ func (c *call) restore() error {
 	default:
 		return errForm
 	}
+	if errors.Is(err, keep.ErrCASMismatch) || errors.Is(err, keep.ErrSecretChanged) {
+		err = &problem{status: http.StatusConflict, message: "the secrets were changed after you opened this page. Check the list again."}
+	}
 	if err != nil {
-		message, status, rest := c.inForm(err)
-		if rest != nil {
-			return rest
-		}
-		v.Errors = []fieldError{{"", "Not restored: " + message}}
-		if errors.Is(err, keep.ErrCASMismatch) || errors.Is(err, keep.ErrSecretChanged) {
-			status, v.Errors[0].Message = http.StatusConflict, "Not restored: the secrets were changed after you opened this page. Check the list again."
-		}
-		return c.show(status, v)
+		return c.showError(v, "", "Not restored: ", err)
 	}
 	return c.redirect(c.orgPath("/history?done=" + word))
 }

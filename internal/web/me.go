@@ -2,6 +2,8 @@ package web
 
 import (
 	"net/http"
+
+	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
 type meView struct {
@@ -33,16 +35,10 @@ func (c *call) changePassword() error {
 		return c.show(http.StatusUnprocessableEntity, v)
 	}
 	if err := c.keep.ChangePassword(c.ctx(), c.caller, c.caller.User, c.form.get("old"), password); err != nil {
-		message, status, err := c.inForm(err)
-		if err != nil {
-			return err
+		if keep.CodeOf(err) == keep.CodeForbidden {
+			return c.showError(v, "old", "", &problem{status: http.StatusForbidden, message: "The current password is wrong."})
 		}
-		field := "password"
-		if status == http.StatusForbidden {
-			field, message = "old", "The current password is wrong."
-		}
-		v.Errors = []fieldError{{field, message}}
-		return c.show(status, v)
+		return c.showError(v, "password", "", err)
 	}
 	return c.redirect("/ui/me?done=password")
 }

@@ -71,12 +71,7 @@ func (c *call) addMember() error {
 		return err
 	}
 	if _, err := c.keep.AddMember(c.ctx(), c.caller, c.org, users[0].ID, role); err != nil {
-		message, status, err := c.inForm(err)
-		if err != nil {
-			return err
-		}
-		v.Errors = []fieldError{{"name", message}}
-		return c.show(status, v)
+		return c.showError(v, "name", "", err)
 	}
 	return c.redirect(c.orgPath("/members?done=added"))
 }

@@ -170,12 +170,7 @@ func (c *call) newToken() error {
 	}
 	t, err := c.keep.CreateToken(c.ctx(), c.caller, n)
 	if err != nil {
-		message, status, err := c.inForm(err)
-		if err != nil {
-			return err
-		}
-		v.Errors = []fieldError{{"", "Not created: " + message}}
-		return c.show(status, v)
+		return c.showError(v, "", "Not created: ", err)
 	}
 	c.location = c.orgPath("/access/" + t.ID.String() + "?done=created")
 	out := &newTokenDoneView{Token: t, Recipe: *v.Recipe, Snippets: c.recipeSnippets(*v.Recipe, t)}

@@ -104,12 +104,7 @@ func (c *call) importSecrets() error {
 		return c.previewAgain(v)
 	}
 	if err != nil {
-		message, status, err := c.inForm(err)
-		if err != nil {
-			return err
-		}
-		v.Errors = []fieldError{{"", "Nothing was applied: " + message}}
-		return c.show(status, v)
+		return c.showError(v, "", "Nothing was applied: ", err)
 	}
 	return c.redirect(c.orgPath("/secrets?done=applied"))
 }

@@ -82,12 +82,7 @@ func (c *call) setup() error {
 	// Setup wants a bucket, as InfluxDB's does, and doesn't store it.
 	done, err := c.keep.Setup(c.ctx(), c.caller, keep.SetupRequest{User: v.Username, Password: password, Org: v.Organization, Bucket: "none"})
 	if err != nil {
-		message, status, err := c.inForm(err)
-		if err != nil {
-			return err
-		}
-		v.Errors = []fieldError{{"", message}}
-		return c.show(status, v)
+		return c.showError(v, "", "", err)
 	}
 	session, err := c.keep.SignIn(c.ctx(), c.caller, v.Username, password)
 	if err == nil {

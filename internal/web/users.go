@@ -53,12 +53,7 @@ func (c *call) newUser() error {
 	}
 	u, err := c.keep.CreateUser(c.ctx(), c.caller, v.Name, true)
 	if err != nil {
-		message, status, err := c.inForm(err)
-		if err != nil {
-			return err
-		}
-		v.Errors = []fieldError{{"name", message}}
-		return c.show(status, v)
+		return c.showError(v, "name", "", err)
 	}
 	return c.redirect("/ui/users/" + u.ID.String() + "?done=created")
 }
@@ -101,16 +96,6 @@ func (c *call) userPage() error {
 	return c.show(http.StatusOK, v)
 }
 
-// userError shows the user's page with an error.
-func (c *call) userError(v *userView, field string, err error) error {
-	message, status, err := c.inForm(err)
-	if err != nil {
-		return err
-	}
-	v.Errors = []fieldError{{field, message}}
-	return c.show(status, v)
-}
-
 func (c *call) userDone(v *userView, done string) error {
 	return c.redirect("/ui/users/" + v.User.ID.String() + "?done=" + done)
 }
@@ -125,7 +110,7 @@ func (c *call) setUserStatus() error {
 		done = "active"
 	}
 	if _, err := c.keep.UpdateUser(c.ctx(), c.caller, v.User.ID, keep.UserUpdate{Active: &active}); err != nil {
-		return c.userError(v, "", err)
+		return c.showError(v, "", "", err)
 	}
 	return c.userDone(v, done)
 }
@@ -141,7 +126,7 @@ func (c *call) setUserPassword() error {
 		return c.show(http.StatusUnprocessableEntity, v)
 	}
 	if err := c.keep.SetPassword(c.ctx(), c.caller, v.User.ID, password); err != nil {
-		return c.userError(v, "password", err)
+		return c.showError(v, "password", "", err)
 	}
 	return c.userDone(v, "password")
 }
@@ -161,7 +146,7 @@ func (c *call) deleteUser() error {
 		return err
 	}
 	if err := c.keep.DeleteUser(c.ctx(), c.caller, v.User.ID); err != nil {
-		return c.userError(v, "", err)
+		return c.showError(v, "", "", err)
 	}
 	return c.redirect("/ui/users?done=deleted")
 }
