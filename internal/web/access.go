@@ -98,17 +98,13 @@ type accessView struct {
 
 func (*accessView) page() string { return "access" }
 
-// readsTokens and writesTokens report whether the caller may list and change tokens of
-// the organization.
-func (c *call) readsTokens() bool  { return c.mayTokens(acl.Read) }
-func (c *call) writesTokens() bool { return c.mayTokens(acl.Write) }
-
+// mayTokens reports whether the caller may read or change tokens of the organization.
 func (c *call) mayTokens(a acl.Action) bool {
-	return c.caller.Permissions().Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: acl.Authorizations, OrgID: c.org}})
+	return c.may(a, acl.Resource{Type: acl.Authorizations, OrgID: c.org})
 }
 
 func (c *call) accessPage() error {
-	if !c.readsTokens() {
+	if !c.mayTokens(acl.Read) {
 		return errMissing
 	}
 	f := keep.TokenFilter{Org: c.org}
@@ -116,7 +112,7 @@ func (c *call) accessPage() error {
 	if err != nil {
 		return err
 	}
-	v := &accessView{Change: c.writesTokens()}
+	v := &accessView{Change: c.mayTokens(acl.Write)}
 	if v.Tokens, err = c.tokenRows(tokens, f); err != nil {
 		return err
 	}
@@ -153,7 +149,7 @@ func (c *call) token() (*tokenView, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tokenView{Token: rows[0], Change: c.writesTokens()}, nil
+	return &tokenView{Token: rows[0], Change: c.mayTokens(acl.Write)}, nil
 }
 
 func (c *call) tokenPage() error {

@@ -34,6 +34,11 @@ func (c *call) ctx() context.Context { return c.r.Context() }
 
 func (c *call) signedIn() bool { return c.key != "" }
 
+// may reports whether the caller's permissions allow an action.
+func (c *call) may(a acl.Action, r acl.Resource) bool {
+	return c.caller.Permissions().Allows(acl.Permission{Action: a, Resource: r})
+}
+
 // handler returns an http.HandlerFunc for a route.
 func (h *Handler) handler(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {

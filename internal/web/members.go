@@ -24,7 +24,7 @@ type member struct {
 
 // mayOrganization reports whether the caller may read or change the organization.
 func (c *call) mayOrganization(a acl.Action) bool {
-	return c.caller.Permissions().Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: acl.Orgs, ID: c.org}})
+	return c.may(a, acl.Resource{Type: acl.Orgs, ID: c.org})
 }
 
 func (c *call) members() (*membersView, error) {

@@ -113,7 +113,7 @@ func (c *call) newTokenView(id string) *newTokenView {
 }
 
 func (c *call) newTokenPage() error {
-	if !c.writesTokens() {
+	if !c.mayTokens(acl.Write) {
 		return errMissing
 	}
 	return c.show(http.StatusOK, c.newTokenView(c.r.URL.Query().Get("recipe")))
@@ -131,7 +131,7 @@ func (*newTokenDoneView) page() string { return "new-token-done" }
 // newToken creates a token and shows it. The form leads to the token's page if it is
 // sent again.
 func (c *call) newToken() error {
-	if !c.writesTokens() {
+	if !c.mayTokens(acl.Write) {
 		return errMissing
 	}
 	v := c.newTokenView(c.form.get("recipe"))

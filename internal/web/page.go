@@ -89,7 +89,7 @@ func (c *call) navigation() []navItem {
 		base := "/ui/orgs/" + c.org.String()
 		add(c.caller.ReadsSecrets(c.org) || c.caller.WritesSecrets(c.org), "Secrets", base+"/secrets", "s")
 		add(c.caller.ReadsSecrets(c.org), "History", base+"/history", "h")
-		add(c.readsTokens(), "Access", base+"/access", "a")
+		add(c.mayTokens(acl.Read), "Access", base+"/access", "a")
 		add(c.mayOrganization(acl.Read), "Members", base+"/members", "m")
 		add(c.caller.ReadsAudit(c.org), "Audit", base+"/audit", "u")
 	}

@@ -17,13 +17,11 @@ type usersView struct {
 
 func (*usersView) page() string { return "users" }
 
-// mayUsers reports whether the caller may read or change all users.
-func (c *call) mayUsers(a acl.Action) bool {
-	return c.caller.Permissions().Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: acl.Users}})
-}
+// writesUsers reports whether the caller may change all users.
+func (c *call) writesUsers() bool { return c.may(acl.Write, acl.Resource{Type: acl.Users}) }
 
 func (c *call) users() (*usersView, error) {
-	if !c.mayUsers(acl.Write) {
+	if !c.writesUsers() {
 		return nil, errMissing
 	}
 	list, err := c.keep.Users(c.ctx(), c.caller, keep.UserFilter{})
@@ -71,7 +69,7 @@ func (*userView) page() string { return "user" }
 // user returns the view of the user in the path.
 func (c *call) user() (*userView, error) {
 	id, err := acl.ParseID(c.r.PathValue("user"))
-	if err != nil || !c.mayUsers(acl.Write) {
+	if err != nil || !c.writesUsers() {
 		return nil, errMissing
 	}
 	u, err := c.keep.User(c.ctx(), c.caller, id)
