@@ -92,7 +92,6 @@ func (c *call) historyPage() error {
 	}
 	v.Done = c.done(map[string]string{
 		"restored": fmt.Sprintf("Restored as version %d.", v.Current), "dismissed": "The version is no longer pinned.",
-		"same": "There was nothing to restore.",
 	})
 	return c.show(http.StatusOK, v)
 }

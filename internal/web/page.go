@@ -154,7 +154,6 @@ func (h *Handler) functions() template.FuncMap {
 		"count64": func(n any) string { return digits(fmt.Sprint(n)) },
 		"size":    formatSize,
 		"options": options,
-		"bytes":   formatBytes,
 		"list":    func(items ...any) []any { return items },
 		"inc":     func(n int) int { return n + 1 },
 		"dec":     func(n int) int { return n - 1 },

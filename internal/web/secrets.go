@@ -35,7 +35,6 @@ type secretsView struct {
 	Previous      string // a link; "" if there is none
 	Next          string
 	Pinned        []pinned
-	Filtered      bool // the page answers a filter
 	Whole         bool // all secrets are on the page, so that the script can filter
 }
 
@@ -90,9 +89,8 @@ func (c *call) filterSecrets() error {
 func (c *call) listSecrets(filter, by string, desc bool, page int) error {
 	v := &secretsView{
 		Reads: c.caller.ReadsSecrets(c.org), Writes: c.caller.WritesSecrets(c.org),
-		Filter: filter, Filtered: c.r.Method == http.MethodPost, Sort: by, Descending: desc,
+		Filter: filter, Sort: by, Descending: desc,
 	}
-	v.uncompressed = v.Filtered
 	v.Done = c.done(map[string]string{
 		"deleted": "Deleted. The values stay in the history for now.", "set": "Saved.", "applied": "Applied.",
 	})
@@ -145,16 +143,13 @@ func (v *secretsView) link(by string, desc bool, page int) string {
 
 // findSecrets finds the page's rows.
 func (c *call) findSecrets(v *secretsView, page int) error {
-	f := keep.SecretFilter{}
+	f := keep.SecretFilter{Contains: v.Filter}
 	switch v.Sort {
 	case "changed", "version":
 		f.ByChange = true
 	case "by", "read":
 	default:
 		v.Sort = "name"
-	}
-	if v.Filter != "" {
-		f.Contains = v.Filter
 	}
 	f.Page.Descending = v.Descending
 	f.Page.Limit = firstRows
@@ -176,13 +171,13 @@ func (c *call) findSecrets(v *secretsView, page int) error {
 			return err
 		}
 	}
-	rows, at := firstRows, 0
+	rows := firstRows
 	if v.Whole = total <= firstRows; !v.Whole {
 		rows = pageRows
 	}
 	v.Pages = max(1, (total+rows-1)/rows)
 	v.Page = min(max(page, 1), v.Pages)
-	at = (v.Page - 1) * rows
+	at := (v.Page - 1) * rows
 	switch {
 	case sorted:
 		slices.SortStableFunc(list, func(a, b keep.SecretChange) int {
@@ -304,15 +299,14 @@ func (c *call) value() error {
 
 type secretView struct {
 	frame
-	Name, Ref     string
-	Exists        bool
-	Last          keep.SecretChange
-	By            author
-	History       []historyRow
-	Readers       []readerRow
-	Snippets      []snippet
-	Reads, Writes bool
-	Rolls         bool // the caller may roll back
+	Name, Ref string
+	Exists    bool
+	Last      keep.SecretChange
+	By        author
+	History   []historyRow
+	Readers   []readerRow
+	Snippets  []snippet
+	Writes    bool
 }
 
 func (*secretView) page() string { return "secret" }
@@ -343,7 +337,6 @@ func (c *call) secretPage() error {
 		Exists: !history[0].Removed && !history[0].Hidden,
 		Writes: c.caller.WritesSecrets(c.org), Snippets: c.snippets(name),
 	}
-	v.Rolls = v.Writes
 	for i, h := range history {
 		v.History = append(v.History, historyRow{h, authorOf(h), i == 0})
 	}
