@@ -116,7 +116,6 @@ func (c *call) auditPage() error {
 		}
 		q.Before, v.First = before, false
 	}
-	v.uncompressed = v.Filter.Any()
 	if len(v.Errors) > 0 {
 		return c.show(http.StatusUnprocessableEntity, v)
 	}

@@ -44,7 +44,6 @@ func (c *call) deleteSecrets() error {
 		return err
 	}
 	v := &deleteView{All: c.form.has("all"), Filter: c.form.get("filter")}
-	v.uncompressed = true
 	names, err := c.selected()
 	if err != nil {
 		return err
@@ -146,6 +145,5 @@ func (c *call) copySecrets() error {
 		return c.redirect(c.orgPath("/secrets"))
 	}
 	v := &snippetsView{Names: names, Snippets: c.snippets(names...)}
-	v.uncompressed = true
 	return c.show(http.StatusOK, v)
 }

@@ -92,7 +92,7 @@ func (c *call) editView() (*editView, error) {
 // saveSecret saves what was typed, or shows the form again with what is wrong.
 func (c *call) saveSecret(v *editView) error {
 	v.Value, v.CRLF = c.form.get("value"), c.form.has("crlf")
-	v.uncompressed, v.Dirty = true, true
+	v.Dirty = true
 	value := v.Value
 	if v.CRLF {
 		value = strings.ReplaceAll(value, "\n", "\r\n")

@@ -60,7 +60,6 @@ func (c *call) addMember() error {
 		role = keep.Owner
 	}
 	v.Name = c.form.get("name")
-	v.uncompressed = true
 	const unknown = "There is no such user, or you don't have access to it."
 	users, err := c.keep.Users(c.ctx(), c.caller, keep.UserFilter{Name: v.Name})
 	if v.Name == "" || keep.CodeOf(err) == keep.CodeNotFound && err != nil || err == nil && len(users) == 0 {

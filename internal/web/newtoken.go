@@ -164,7 +164,6 @@ func (c *call) newToken() error {
 	if v.Recipe.Names && len(n.Names) == 0 {
 		v.Errors = append(v.Errors, fieldError{"names", "Enter at least one pattern, such as db_*."})
 	}
-	v.uncompressed = true
 	if len(v.Errors) > 0 {
 		return c.show(http.StatusUnprocessableEntity, v)
 	}
@@ -174,6 +173,5 @@ func (c *call) newToken() error {
 	}
 	c.location = c.orgPath("/access/" + t.ID.String() + "?done=created")
 	out := &newTokenDoneView{Token: t, Recipe: *v.Recipe, Snippets: c.recipeSnippets(*v.Recipe, t)}
-	out.uncompressed = true
 	return c.show(http.StatusOK, out)
 }

@@ -44,18 +44,17 @@ func views() []view {
 
 // frame is what every page has. call.show fills it in.
 type frame struct {
-	SignedIn     bool
-	Identity     string // call.identity
-	ByToken      bool
-	Labels       keep.Labels
-	Org          keep.ID // 0 outside an organization
-	Navigation   []navItem
-	Look         string       // "light" or "dark", "" for the system's
-	NoKeys       bool         // shortcuts are turned off
-	Release      string       // of the program
-	Done         string       // a sentence about what the last form did
-	Errors       []fieldError // of the page's form
-	uncompressed bool         // the page contains input, a value or a token
+	SignedIn   bool
+	Identity   string // call.identity
+	ByToken    bool
+	Labels     keep.Labels
+	Org        keep.ID // 0 outside an organization
+	Navigation []navItem
+	Look       string       // "light" or "dark", "" for the system's
+	NoKeys     bool         // shortcuts are turned off
+	Release    string       // of the program
+	Done       string       // a sentence about what the last form did
+	Errors     []fieldError // of the page's form
 }
 
 func (f *frame) top() *frame { return f }
@@ -176,7 +175,7 @@ func (c *call) show(status int, v view) error {
 	header := c.w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	body := b.Bytes()
-	if c.r.Method == http.MethodGet && !f.uncompressed {
+	if c.r.Method == http.MethodGet { // only answers to forms contain input or a token
 		header.Set("Vary", "Accept-Encoding")
 		if acceptsGzip(c.r) {
 			header.Set("Content-Encoding", "gzip")

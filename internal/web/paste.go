@@ -63,7 +63,7 @@ func (c *call) importSecrets() error {
 	if err != nil {
 		return err
 	}
-	v.uncompressed, v.Dirty = true, true
+	v.Dirty = true
 	v.Content, v.Replace = c.form.get("content"), c.form.get("mode") == "replace"
 	if v.Format, err = secretfile.ParseFormat(c.form.get("format")); err != nil {
 		return errForm

@@ -44,7 +44,6 @@ func (c *call) newUser() error {
 		return err
 	}
 	v.Name = c.form.get("name")
-	v.uncompressed = true
 	if v.Name == "" {
 		v.Errors = []fieldError{{"name", "Enter a name."}}
 		return c.show(http.StatusUnprocessableEntity, v)
