@@ -286,7 +286,7 @@ func (c *call) restore() error {
 	case "all":
 		_, err = c.keep.RollbackFrom(c.ctx(), c.caller, c.org, v.Version, seen)
 	case "missing":
-		err = c.restoreMissing(v)
+		err = c.restoreMissing(v, seen)
 	case "dismiss":
 		word, err = "dismissed", c.keep.Unpin(c.ctx(), c.caller, c.org, v.Version)
 	default:
@@ -301,8 +301,12 @@ func (c *call) restore() error {
 	return c.redirect(c.orgPath("/history?done=" + word))
 }
 
-// restoreMissing restores the names that only the earlier version has.
-func (c *call) restoreMissing(v *restoreView) error {
+// restoreMissing restores the names that only the earlier version has, if the current
+// one is still the one that the caller saw.
+func (c *call) restoreMissing(v *restoreView, seen uint64) error {
+	if seen != v.Current {
+		return keep.ErrSecretChanged
+	}
 	names := make([]string, len(v.Missing))
 	for i, m := range v.Missing {
 		names[i] = m.Name

@@ -619,6 +619,25 @@ func TestPinned(t *testing.T) {
 	gone()
 }
 
+// TestMissingAsShown: a name that was deleted after the preview isn't restored with the
+// names that it showed.
+func TestMissingAsShown(t *testing.T) {
+	k := newKit(t, nil)
+	k.MustChange(t, keep.Change{Set: map[string]string{"a": "1", "b": "1", "c": "1", "d": "1"}})
+	if _, err := k.Change(t.Context(), k.Operator(t, keep.Influxd), k.Org, keep.Change{Set: map[string]string{"a": "1"}, Replace: true, Guard: true}); err != nil {
+		t.Fatal(err)
+	}
+	b := k.admin(t)
+	p := b.get(k.path("/history/1/restore"))
+	k.MustChange(t, keep.Change{Remove: []string{"a"}})
+	p = b.press(p, "Restore the missing names")
+	p.has(t, 409, "the secrets were changed after you opened this page", "4 names")
+	if got := k.MustValues(t); len(got) != 0 {
+		t.Errorf("the secrets are %v", got)
+	}
+	b.follow(b.press(p, "Restore the missing names")).has(t, 200, "Restored as version 4.")
+}
+
 // TestLess: those who may do less see only what they may do.
 func TestLess(t *testing.T) {
 	k := newKit(t, nil)
