@@ -170,15 +170,14 @@ func (c *call) setTokenStatus() error {
 	if err != nil {
 		return err
 	}
-	active := c.form.get("status") == "active"
+	active, err := c.form.active()
+	if err != nil {
+		return err
+	}
 	if _, err := c.keep.UpdateToken(c.ctx(), c.caller, v.Token.ID, keep.TokenUpdate{Active: &active}); err != nil {
 		return c.showError(v, "", "", err)
 	}
-	done := "inactive"
-	if active {
-		done = "active"
-	}
-	return c.redirect(c.orgPath("/access/" + v.Token.ID.String() + "?done=" + done))
+	return c.redirect(c.orgPath("/access/" + v.Token.ID.String() + "?done=" + c.form.get("status")))
 }
 
 func (c *call) deleteTokenPage() error {

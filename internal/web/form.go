@@ -71,6 +71,17 @@ func (f form) shownSize() (size int64) {
 // has reports whether the form has the field.
 func (f form) has(name string) bool { return f.values.Has(name) }
 
+// active returns the status that a form asks for.
+func (f form) active() (bool, error) {
+	switch f.get("status") {
+	case "active":
+		return true, nil
+	case "inactive":
+		return false, nil
+	}
+	return false, errForm
+}
+
 // readForm decodes the form of a POST. It accepts only the route's fields, and
 // every form's: once and user.
 func (c *call) readForm(r route) error {

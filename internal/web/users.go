@@ -102,14 +102,14 @@ func (c *call) setUserStatus() error {
 	if err != nil {
 		return err
 	}
-	active, done := c.form.get("status") == "active", "inactive"
-	if active {
-		done = "active"
+	active, err := c.form.active()
+	if err != nil {
+		return err
 	}
 	if _, err := c.keep.UpdateUser(c.ctx(), c.caller, v.User.ID, keep.UserUpdate{Active: &active}); err != nil {
 		return c.showError(v, "", "", err)
 	}
-	return c.userDone(v, done)
+	return c.userDone(v, c.form.get("status"))
 }
 
 func (c *call) setUserPassword() error {
