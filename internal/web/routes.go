@@ -47,7 +47,7 @@ func routes() []route {
 	page(get, "/help", (*call).helpPage)
 	page(get, "/orgs", (*call).organizationsPage)
 	org(get, "/secrets", (*call).secretsPage)
-	org(post, "/secrets", (*call).filterSecrets, "filter", "sort", "order", "page")
+	org(post, "/secrets", (*call).filterSecrets, "filter", "sort", "page")
 	org(get, "/secrets/new", (*call).newSecretPage)
 	org(post, "/secrets/new", (*call).newSecret, "name", "value", "crlf", "version", "anyway", "suggested").limit = largeForm
 	org(post, "/secrets/delete", (*call).deleteSecrets, "select*", "all", "filter", "confirm", "version", "count")

@@ -79,10 +79,7 @@ func (c *call) filterSecrets() error {
 	if err != nil {
 		page = 1
 	}
-	by, desc := c.form.get("sort"), c.form.get("order") == "desc"
-	if to, ok := strings.CutPrefix(by, "-"); ok {
-		by, desc = to, true
-	}
+	by, desc := strings.CutPrefix(c.form.get("sort"), "-")
 	return c.listSecrets(c.form.get("filter"), by, desc, page)
 }
 

@@ -413,6 +413,14 @@ func TestList(t *testing.T) {
 	if names := order(p); len(names) != 100 || names[0] != "name-1199" {
 		t.Errorf("filtered and sorted: %d rows from %s", len(names), names[0])
 	}
+	p = b.press(b.get(k.path("/secrets")), "Filter", "filter", "name")
+	p = b.press(b.press(p, "Name"), "Next")
+	if names := order(p); len(names) != 500 || names[0] != "name-0699" {
+		t.Errorf("the next page, filtered and sorted: %d rows from %s", len(names), names[0])
+	}
+	if names := order(b.press(p, "Previous")); names[0] != "name-1199" {
+		t.Errorf("the previous page, filtered and sorted, begins with %s", names[0])
+	}
 	p = b.press(p, "Filter", "filter", "<b>&\u202e")
 	p.has(t, 200, "No name contains “<b>&U+202E”", "Add a secret with this name")
 	b.press(p, "Add a secret with this name").has(t, 200, "Add a secret")
