@@ -394,6 +394,31 @@ func TestMemoryOfPages(t *testing.T) {
 	}
 }
 
+// TestMemoryOfImports checks that the names in a file are part of the sender's share of
+// the memory: parsed, they take far more than their text.
+func TestMemoryOfImports(t *testing.T) {
+	k := newKit(t, nil)
+	b := k.admin(t)
+	limits := &httpapi.Limits{Memory: httpapi.NewBudget(16<<20, 0)}
+	b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &httpapi.Exchange{Limits: limits}
+		defer x.Release()
+		k.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
+	})
+	paste := func(content string) *page {
+		return b.post(k.path("/secrets/import"), "mode", "merge", "format", "yaml", "content", content)
+	}
+	if p := paste("a: " + strings.Repeat("x", 512<<10)); p.status != 200 {
+		t.Error("a large value is answered with", p.status)
+	}
+	if p := paste(strings.Repeat("a:\n", 170<<10)); p.status != 429 {
+		t.Error("170,000 names are answered with", p.status)
+	}
+	if n := limits.Memory.Used(); n > 0 {
+		t.Errorf("%d bytes stay reserved", n)
+	}
+}
+
 func TestLongTarget(t *testing.T) {
 	k := newKit(t, nil)
 	p := k.browser(t).post("/ui/sign-in", "username", "admin", "password", k.Password, "to", "/ui/orgs?"+strings.Repeat("x", 1<<20))

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/secretfile"
 )
@@ -56,6 +57,10 @@ func (c *call) importPage() error {
 	return c.show(http.StatusOK, v)
 }
 
+// partMemory is the memory that a parsed name or value takes besides its text: most in
+// YAML, for a node of its tree.
+const partMemory = 256
+
 // importSecrets shows a preview and, if it was confirmed and nothing has changed
 // since, writes the secrets in one version.
 func (c *call) importSecrets() error {
@@ -67,6 +72,10 @@ func (c *call) importSecrets() error {
 	v.Content, v.Replace = c.form.get("content"), c.form.get("mode") == "replace"
 	if v.Format, err = secretfile.ParseFormat(c.form.get("format")); err != nil {
 		return errForm
+	}
+	parts := strings.Count(v.Content, "\n") + strings.Count(v.Content, ":") + strings.Count(v.Content, ",")
+	if err := httpapi.ExchangeOf(c.ctx()).Reserve(partMemory * int64(parts)); err != nil {
+		return err
 	}
 	secrets, err := secretfile.Parse(v.Format, []byte(v.Content))
 	if err != nil {
