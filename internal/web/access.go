@@ -56,8 +56,8 @@ func (c *call) tokenRows(tokens []keep.Token, f keep.TokenFilter) ([]tokenRow, e
 // permissionWords says what permissions allow to do with secrets, and how many others
 // there are.
 func permissionWords(set acl.Set, org keep.ID) []string {
-	covers := func(a acl.Action, t acl.Type, org keep.ID) bool {
-		return set.Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: t, OrgID: org}})
+	covers := func(a acl.Action, org keep.ID) bool {
+		return set.Allows(acl.Permission{Action: a, Resource: acl.Resource{Type: acl.Secrets, OrgID: org}})
 	}
 	switch {
 	case set.AllowsAll(acl.Operator()):
@@ -68,9 +68,9 @@ func permissionWords(set acl.Set, org keep.ID) []string {
 	var words []string
 	for _, a := range acl.Actions() {
 		switch {
-		case covers(a, acl.Secrets, 0):
+		case covers(a, 0):
 			words = append(words, string(a)+" the secrets of all organizations")
-		case covers(a, acl.Secrets, org):
+		case covers(a, org):
 			words = append(words, string(a)+" secrets")
 		}
 	}
