@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fluxkeep/fluxkeep/internal/cli/process"
 	"github.com/spf13/cobra"
 )
 
@@ -90,6 +91,11 @@ func (c *secretGenerate) run(cmd *cobra.Command, names []string) error {
 	secrets := make(map[string]string, len(names))
 	for _, name := range names {
 		if secrets[name], err = randomText(set, c.length); err != nil {
+			return err
+		}
+	}
+	if c.r.format == formatEnv { // before anything is set
+		if _, err := process.Variables("", secrets); err != nil {
 			return err
 		}
 	}
