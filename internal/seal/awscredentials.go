@@ -2,6 +2,7 @@ package seal
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
-	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 )
 
@@ -121,14 +121,32 @@ func (c awsCredentials) container(ctx context.Context, endpoint string) (aws.Cre
 			}
 		}
 	}
-	return endpointcreds.New(endpoint, func(o *endpointcreds.Options) {
-		o.HTTPClient = c.http
-		o.AuthorizationToken = os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-		if file := os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); file != "" {
-			o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
-				token, err := os.ReadFile(file)
-				return strings.TrimSpace(string(token)), err
-			})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	token := os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+	if file := os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return aws.Credentials{}, err
 		}
-	}).Retrieve(ctx)
+		token = strings.TrimSpace(string(text))
+	}
+	if token != "" {
+		req.Header.Set("Authorization", token)
+	}
+	resp, text, err := exchange(c.http, req)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	defer clear(text)
+	if resp.StatusCode != http.StatusOK {
+		return aws.Credentials{}, fmt.Errorf("the container's agent at %s gives no credentials (status %d)", u.Host, resp.StatusCode)
+	}
+	var a struct{ AccessKeyID, SecretAccessKey, Token string }
+	if err := json.Unmarshal(text, &a); err != nil || a.AccessKeyID == "" || a.SecretAccessKey == "" {
+		return aws.Credentials{}, fmt.Errorf("the response of the container's agent at %s has no credentials", u.Host)
+	}
+	return aws.Credentials{AccessKeyID: a.AccessKeyID, SecretAccessKey: a.SecretAccessKey, SessionToken: a.Token}, nil
 }

@@ -258,6 +258,17 @@ func TestAWSCredentials(t *testing.T) {
 		}
 		io.WriteString(w, identity)
 	})
+	for path, answer := range map[string]string{"null": "null", "half": identity[:len(identity)/2]} {
+		mux.HandleFunc("GET /"+path, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, answer) })
+	}
+	mux.HandleFunc("GET /elsewhere", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/container", http.StatusTemporaryRedirect)
+	})
+	mux.HandleFunc("GET /refuses", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		io.WriteString(w, "null")
+	})
 	mux.HandleFunc("PUT /latest/api/token", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "21600")
 		io.WriteString(w, "session")
@@ -285,6 +296,12 @@ func TestAWSCredentials(t *testing.T) {
 		"container":                 {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": file}, ""},
 		"container, token":          {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "marker-token"}, ""},
 		"container far away":        {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://192.0.2.1/container"}, "this machine or an agent"},
+		"container, other token":    {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "other"}, "(status 403)"},
+		"container, no answer":      {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/null"}, "no credentials"},
+		"container, half an answer": {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/half"}, "no credentials"},
+		"container, refusal":        {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/refuses"}, "(status 403)"},
+		"container, redirect":       {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/elsewhere", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "marker-token"}, "(status 307)"},
+		"container, token in lines": {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "marker\ntoken"}, "invalid header"},
 		"instance":                  {env{"AWS_EC2_METADATA_SERVICE_ENDPOINT": server.URL}, ""},
 		"nothing, on no instance":   {env{"AWS_EC2_METADATA_DISABLED": "true"}, "find the credentials"},
 		"a token file that is gone": {env{"AWS_WEB_IDENTITY_TOKEN_FILE": file + "2", "AWS_ROLE_ARN": "arn:role"}, "no such file"},
