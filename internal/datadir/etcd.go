@@ -2,7 +2,6 @@ package datadir
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/config"
-	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
@@ -127,7 +125,7 @@ func createKeyset(ctx context.Context, s store.Store, c *config.Config) (keep.St
 	sc := c.SealConfig()
 	provider, err := seal.OpenProvider(ctx, sc)
 	if sc.Kind == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
-		provider, err = makeSharedKeyFile(c.KeyFile())
+		provider, _, err = makeKeyFile(c.KeyFile())
 	}
 	if err != nil {
 		return keep.StoredKeyset{}, err
@@ -137,23 +135,6 @@ func createKeyset(ctx context.Context, s store.Store, c *config.Config) (keep.St
 		return keep.StoredKeyset{}, err
 	}
 	return keep.CreateKeyset(ctx, s, keys.wrapped)
-}
-
-// makeSharedKeyFile is makeKeyFile for servers that may make the same file at the
-// same time: it opens the one that was faster.
-func makeSharedKeyFile(path string) (seal.Provider, error) {
-	temp := path + durable.TempSuffix + rand.Text()
-	if _, err := seal.CreateKeyFile(temp); err != nil {
-		return nil, err
-	}
-	defer os.Remove(temp)
-	if err := os.Link(temp, path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("make the key file: %w", err)
-	}
-	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("make the key file: %w", err)
-	}
-	return seal.OpenKeyFile(path)
 }
 
 // openVisitor opens the store in etcd for a tool, with a copy in a temporary folder.

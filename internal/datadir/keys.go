@@ -3,10 +3,12 @@ package datadir
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/durable"
@@ -197,7 +199,7 @@ func (n *newKeys) write(ctx context.Context, dir *dataDir, c *config.Config) (*o
 	}
 	keys := n.openedKeys
 	if keys == nil {
-		provider, err := makeKeyFile(c.KeyFile())
+		provider, _, err := makeKeyFile(c.KeyFile())
 		if err != nil {
 			return nil, err
 		}
@@ -211,18 +213,27 @@ func (n *newKeys) write(ctx context.Context, dir *dataDir, c *config.Config) (*o
 	return keys, nil
 }
 
-// makeKeyFile atomically creates a key file and opens it. A crash can leave a
-// temporary file.
-func makeKeyFile(path string) (seal.Provider, error) {
-	temp := path + durable.TempSuffix
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("make the key file: %w", err)
-	}
+// makeKeyFile atomically creates a key file and opens it. If another process was
+// faster, it opens that one's. A crash can leave a temporary file.
+func makeKeyFile(path string) (p seal.Provider, made bool, err error) {
+	temp := path + durable.TempSuffix + rand.Text()
 	if _, err := seal.CreateKeyFile(temp); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if err := durable.Rename(temp, path); err != nil {
-		return nil, fmt.Errorf("make the key file: %w", err)
+	defer os.Remove(temp)
+	// A rename would replace the key that another process has made meanwhile. Not
+	// every file system has links.
+	err = os.Link(temp, path)
+	faster := errors.Is(err, fs.ErrExist)
+	if err != nil && !faster {
+		err = os.Rename(temp, path)
 	}
-	return seal.OpenKeyFile(path)
+	if err == nil || faster {
+		err = durable.SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("make the key file: %w", err)
+	}
+	p, err = seal.OpenKeyFile(path)
+	return p, !faster, err
 }

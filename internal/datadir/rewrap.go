@@ -72,7 +72,7 @@ func makeMissingKey(ctx context.Context, c *config.Config) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	if _, err := makeKeyFile(c.KeyFile()); err != nil {
+	if _, made, err := makeKeyFile(c.KeyFile()); err != nil || !made {
 		return "", err
 	}
 	return c.KeyFile(), nil
