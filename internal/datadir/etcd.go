@@ -71,12 +71,14 @@ func etcdTLS(e *config.Etcd) (*tls.Config, error) {
 	return t, nil
 }
 
-// openEtcd connects to etcd as the server with the given ID, whose copy is in dir.
-func (d *Data) openEtcd(ctx context.Context, c *config.Config, server keep.ID, dir string, logger *slog.Logger) error {
+// openEtcd connects to etcd as the server with the given ID, whose copy is in dir. If
+// existing is set, it doesn't create the store.
+func (d *Data) openEtcd(ctx context.Context, c *config.Config, server keep.ID, dir string, existing bool, logger *slog.Logger) error {
 	o, err := etcdOptions(c, server, dir, logger)
 	if err != nil {
 		return err
 	}
+	o.Existing = existing
 	if d.Etcd, err = etcdstore.Open(ctx, o); err != nil {
 		return fmt.Errorf("use etcd at %s: %w", strings.Join(hosts(c.Etcd.Endpoints), ", "), err)
 	}
@@ -105,15 +107,16 @@ func (d *Data) openServer(ctx context.Context, c *config.Config, logger *slog.Lo
 			return err
 		}
 	}
-	if err := d.openEtcd(ctx, c, d.dir.server, d.dir.file(copyName), logger); err != nil {
+	whole := d.dir.state == stateWhole
+	if err := d.openEtcd(ctx, c, d.dir.server, d.dir.file(copyName), whole, logger); err != nil {
 		return err
 	}
 	stored, err := keep.LoadKeyset(ctx, d.Store)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) && !whole {
 		stored, err = createKeyset(ctx, d.Store, c)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("load the keyset from etcd: %w", err)
 	}
 	d.keys, err = unlock(ctx, stored.Wrapped, c.SealConfig())
 	return err
@@ -139,14 +142,14 @@ func createKeyset(ctx context.Context, s store.Store, c *config.Config) (keep.St
 
 // openVisitor opens the store in etcd for a tool, with a copy in a temporary folder.
 // Servers may be running. The tool changes the store as a server of its own, if at
-// all.
-func openVisitor(ctx context.Context, c *config.Config) (d *Data, err error) {
+// all. If existing is set, it doesn't create the store.
+func openVisitor(ctx context.Context, c *config.Config, existing bool) (d *Data, err error) {
 	dir, err := os.MkdirTemp("", "fluxkeep-etcd-")
 	if err != nil {
 		return nil, err
 	}
 	d = &Data{temporary: dir}
-	if err := d.openEtcd(ctx, c, acl.NewID(), filepath.Join(dir, copyName), discardLog()); err != nil {
+	if err := d.openEtcd(ctx, c, acl.NewID(), filepath.Join(dir, copyName), existing, discardLog()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -155,7 +158,11 @@ func openVisitor(ctx context.Context, c *config.Config) (d *Data, err error) {
 // openReader is openVisitor for a tool that reads records. The error is
 // fs.ErrNotExist if there are none.
 func openReader(ctx context.Context, c *config.Config) (d *Data, err error) {
-	if d, err = openVisitor(ctx, c); err != nil {
+	d, err = openVisitor(ctx, c, true)
+	if errors.Is(err, etcdstore.ErrNoStore) {
+		err = fmt.Errorf("etcd %w", errNoData)
+	}
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -191,7 +198,7 @@ func serverOf(c *config.Config) (keep.ID, error) {
 
 // restoreEtcd writes a verified backup into an empty store in etcd.
 func restoreEtcd(ctx context.Context, c *config.Config, keys *seal.Keys, wrapped []byte, file io.Reader) (err error) {
-	d, err := openVisitor(ctx, c)
+	d, err := openVisitor(ctx, c, false)
 	if err != nil {
 		return err
 	}
@@ -235,7 +242,7 @@ func AcceptRestored(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	d := &Data{dir: dir}
-	if err := d.openEtcd(ctx, c, dir.server, dir.file(copyName), discardLog()); err != nil {
+	if err := d.openEtcd(ctx, c, dir.server, dir.file(copyName), true, discardLog()); err != nil {
 		return errors.Join(err, d.Close())
 	}
 	return errors.Join(d.Etcd.AcceptRestored(ctx), d.Close())

@@ -31,8 +31,8 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// TestCreate starts two servers at once on an empty prefix: both must have the
-// records of one of them.
+// TestCreate starts two servers at once on an empty prefix: they must have one store,
+// in which the first records are those of one of them.
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
@@ -41,11 +41,16 @@ func TestCreate(t *testing.T) {
 		stores := make(chan *Store, 2)
 		for _, name := range []string{"a", "b"} {
 			o := options(t, c, prefix, name)
-			o.Create = func(tx store.Tx) error {
-				return errors.Join(tx.Set([]byte("keys"), []byte(name)), tx.Set([]byte("keys of "+name), []byte(name)))
-			}
 			go func() {
 				s, err := Open(context.Background(), o)
+				if err == nil {
+					err = s.Update(context.Background(), func(tx store.Tx) error {
+						if _, err := tx.Get([]byte("keys")); !errors.Is(err, store.ErrNotFound) {
+							return err
+						}
+						return errors.Join(tx.Set([]byte("keys"), []byte(name)), tx.Set([]byte("keys of "+name), []byte(name)))
+					})
+				}
 				if err != nil {
 					t.Errorf("open: %v", err)
 				}
@@ -281,9 +286,27 @@ func TestOtherStore(t *testing.T) {
 	}
 	o2 := o
 	o2.Server.ID, o2.Dir = "b", t.TempDir()
-	mustOpen(t, o2)
+	o2.Existing = true
+	if _, err := Open(t.Context(), o2); !errors.Is(err, ErrNoStore) {
+		t.Errorf("an empty prefix without a copy: %v", err)
+	}
+	o2.Existing = false
+	b := mustOpen(t, o2)
 	if _, err := Open(t.Context(), o); !errors.Is(err, ErrOtherStore) {
 		t.Errorf("another store: %v", err)
+	}
+
+	// The folder of b, and a wrong prefix.
+	must(t, b.Close())
+	o2.Prefix = newPrefix()
+	if _, err := Open(t.Context(), o2); !errors.Is(err, ErrOtherStore) {
+		t.Errorf("an empty prefix other than the copy's: %v", err)
+	}
+	o3 := o2
+	o3.Server.ID, o3.Dir = "c", t.TempDir()
+	mustOpen(t, o3)
+	if _, err := Open(t.Context(), o2); !errors.Is(err, ErrOtherStore) {
+		t.Errorf("another store under another prefix: %v", err)
 	}
 }
 

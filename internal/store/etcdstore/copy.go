@@ -39,6 +39,9 @@ var positionFrom, positionTo = []byte{0}, []byte{0, 0}
 
 const copyPrefix = "copy-"
 
+// cacheSize is the size in bytes of the cache for blocks of the copy.
+const cacheSize = 32 << 20
+
 // openCopy opens the copy in dir, if there is one that is whole.
 func openCopy(o Options, fail onFail) (*localCopy, *position) {
 	entries, err := os.ReadDir(o.Dir)
@@ -69,7 +72,7 @@ func openOne(o Options, dir string, fail onFail) (*localCopy, *position, error) 
 		return nil, nil, err
 	}
 	p, err := c.position()
-	if err != nil || p.Prefix != o.Prefix {
+	if err != nil {
 		_ = c.db.Close()
 		return nil, nil, fmt.Errorf("copy %s is not complete: %w", dir, err)
 	}
@@ -99,7 +102,7 @@ func openEngine(o Options, dir string, fail onFail) (c *localCopy, err error) {
 	c = &localCopy{dir: dir}
 	c.refs.Store(1)
 	failed := func(err error) { fail(c, err) }
-	cache := pebble.NewCache(o.CacheSize)
+	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
 	opts := &pebble.Options{
 		FS:                 newCopyDisk(o.fs, failed),

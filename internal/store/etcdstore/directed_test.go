@@ -476,9 +476,12 @@ func half(t *testing.T, s *Store, moves int) {
 	}
 	locked := s.acquire()
 	defer locked.release()
-	var g group.Group
-	must(t, g.Write(t.Context(), func(tx store.Tx) error { return fill(tx, "new/", 8000) }, locked.reader()))
-	w, err := collect(&g, locked.reader())
+	q := group.NewQueue()
+	go func() { _ = q.Update(t.Context(), func(tx store.Tx) error { return fill(tx, "new/", 8000) }) }()
+	<-q.Wake()
+	c.todo, _ = q.Take(nil)
+	c.runAll(locked, 1)
+	w, err := c.collect(locked)
 	must(t, err)
 	parts := w.chunks()
 	for i, part := range parts {
@@ -489,9 +492,10 @@ func half(t *testing.T, s *Store, moves int) {
 	next := c.successor(locked)
 	next.By = "dead"
 	next.Large = &large{ID: "half", Chunks: len(parts)}
-	if made, err := c.commit(locked, next, nil, &g); err != nil || !made {
+	if made, err := c.commit(locked, next, nil, &c.g); err != nil || !made {
 		t.Fatalf("commit: %t, %v", made, err)
 	}
+	group.Answer(c.g.Take(), c.outcome)
 	for range moves {
 		st := s.acquire()
 		must(t, c.move(st))

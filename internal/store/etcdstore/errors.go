@@ -19,6 +19,9 @@ var (
 	// ErrNotAStore means that there is something else under the prefix.
 	ErrNotAStore = errors.New("the etcd prefix contains something other than a Fluxkeep store: choose another prefix")
 
+	// ErrNoStore means that there is nothing under the prefix.
+	ErrNoStore = errors.New("there is no store under the etcd prefix: check the etcd endpoints and prefix, or use a new data folder for a new store")
+
 	// ErrNewerFormat means that a newer Fluxkeep has written the store.
 	ErrNewerFormat = errors.New("the store in etcd was written by a newer version of Fluxkeep: upgrade this server")
 

@@ -7,13 +7,7 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
-
-// DefaultPrefix is the default prefix of all keys in etcd.
-const DefaultPrefix = "/fluxkeep/"
-
-const defaultCacheSize = 32 << 20
 
 // Options are the settings of a store.
 type Options struct {
@@ -28,7 +22,7 @@ type Options struct {
 	// Username and Password authenticate to etcd, if Username is not empty.
 	Username, Password string
 
-	// Prefix is the prefix of all keys. Default: DefaultPrefix.
+	// Prefix is the prefix of all keys.
 	Prefix string
 
 	// Dir is the folder for the copy. It is created if it does not exist, and
@@ -38,17 +32,12 @@ type Options struct {
 	// Server describes this server to the others.
 	Server Server
 
-	// Create, if not nil, writes the records that a new store begins with. It is
-	// called if there is nothing under the prefix yet. When two servers create
-	// the store at the same time, the records of one of them count.
-	Create func(store.Tx) error
+	// Existing refuses to create the store: Open returns ErrNoStore if there is
+	// nothing under the prefix.
+	Existing bool
 
 	// Logger gets messages for the operator. Default: nothing is logged.
 	Logger *slog.Logger
-
-	// CacheSize is the size in bytes of the cache for blocks of the copy.
-	// Default: 32 MiB.
-	CacheSize int64
 
 	// Tests set these.
 	timing timing
@@ -80,20 +69,14 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Endpoints) == 0 {
 		return o, errors.New("no etcd endpoints")
 	}
-	if o.Dir == "" || o.Server.ID == "" {
-		return o, errors.New("a store on etcd needs a folder and a server ID")
-	}
-	if o.Prefix == "" {
-		o.Prefix = DefaultPrefix
+	if o.Prefix == "" || o.Dir == "" || o.Server.ID == "" {
+		return o, errors.New("a store on etcd needs a prefix, a folder and a server ID")
 	}
 	if !strings.HasSuffix(o.Prefix, "/") {
 		o.Prefix += "/"
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.CacheSize <= 0 {
-		o.CacheSize = defaultCacheSize
 	}
 	if o.fs == nil {
 		o.fs = vfs.Default

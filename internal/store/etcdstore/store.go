@@ -56,7 +56,8 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Open opens the store, and creates it if there is nothing under the prefix.
+// Open opens the store. If there is nothing under the prefix, it creates the store
+// unless Options.Existing is set.
 func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 	opts, err = opts.withDefaults()
 	if err != nil {
@@ -99,10 +100,17 @@ func (s *Store) start(ctx context.Context) error {
 	c, at := openCopy(s.opts, s.giveUp)
 	head, err := s.readHead(ctx)
 	if err == nil && head.commit == nil {
-		if c != nil {
-			err = fmt.Errorf("%w: the prefix is empty (to create a new store, delete %s)", ErrRestored, s.opts.Dir)
-		} else if err = s.create(ctx); err == nil {
-			head, err = s.readHead(ctx)
+		switch {
+		case c != nil && at.Prefix != s.keys.prefix:
+			err = ErrOtherStore
+		case c != nil:
+			err = fmt.Errorf("%w: the prefix is empty (to create a new store, use a new data folder)", ErrRestored)
+		case s.opts.Existing:
+			err = ErrNoStore
+		default:
+			if err = s.create(ctx); err == nil {
+				head, err = s.readHead(ctx)
+			}
 		}
 	}
 	if err == nil && head.commit == nil {
@@ -135,7 +143,7 @@ func (s *Store) adopt(c *localCopy, at *position, head *head) error {
 		c.release()
 		return ErrOtherStore
 	}
-	if own.Epoch != head.commit.Epoch {
+	if own.Epoch != head.commit.Epoch || at.Prefix != s.keys.prefix {
 		return errUnusable
 	}
 	s.publish(newState(c, own, at.Commit, at.Revision, group.FirstRevisions()))
@@ -319,33 +327,14 @@ func (s *Store) compare(known, found *commit) error {
 
 // create writes the first commit, unless there is something under the prefix.
 func (s *Store) create(ctx context.Context) error {
-	c, err := newCopy(s.opts, s.giveUp)
-	if err != nil {
-		return err
-	}
-	c.gone.Store(true)
-	defer c.release()
 	first := &commit{Format: format, Store: rand.Text(), N: 1, ID: rand.Text(), By: s.opts.Server.ID, Time: time.Now().UnixMilli()}
-	st := newState(c, first, nil, 0, group.FirstRevisions())
-	defer st.release()
-	var w *writes
-	if s.opts.Create != nil {
-		var g group.Group
-		if err := g.Write(ctx, s.opts.Create, st.reader()); err != nil {
-			return err
-		}
-		if w, err = collect(&g, st.reader()); err != nil {
-			return err
-		}
-		first.Events = w.events
-	}
 	from, to := s.keys.all()
 	resp, err := s.client.txn(ctx, &pb.TxnRequest{
 		Compare: []*pb.Compare{{
 			Key: from, RangeEnd: to,
 			Target: pb.Compare_CREATE, Result: pb.Compare_EQUAL, TargetUnion: &pb.Compare_CreateRevision{CreateRevision: 0},
 		}},
-		Success: append(s.operations(w), put(s.keys.commit(), first.encode())),
+		Success: []*pb.RequestOp{put(s.keys.commit(), first.encode())},
 	})
 	if err != nil {
 		return err

@@ -89,19 +89,6 @@ func (g *Group) Run(r *Request, base store.Reader) {
 	returned = true
 }
 
-// Write runs fn on base as the only function of the group, with its deferred
-// work.
-func (g *Group) Write(ctx context.Context, fn func(store.Tx) error, base store.Reader) error {
-	r := &Request{ctx: ctx, fn: fn}
-	if g.Run(r, base); r.panicked != nil {
-		panic(r.panicked)
-	}
-	if r.err != nil {
-		return r.err
-	}
-	return g.Deferred(base)
-}
-
 // Undo takes the last request that has run out of the group, with its writes,
 // and returns it.
 func (g *Group) Undo() *Request {
