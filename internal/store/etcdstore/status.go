@@ -17,12 +17,10 @@ import (
 
 // Status is the state of the cluster, for operators.
 type Status struct {
-	Commit     uint64 // number of the last commit
-	CommitTime time.Time
-	Revision   int64 // of etcd
-	Servers    []ServerStatus
-	Members    []MemberStatus
-	Alarms     []string // active alarms, such as "NOSPACE"
+	Commit  uint64 // number of the last commit
+	Servers []ServerStatus
+	Members []MemberStatus
+	Alarms  []string // active alarms, such as "NOSPACE"
 }
 
 // ServerStatus is the state of a server that is registered.
@@ -59,7 +57,7 @@ func (s *Store) Status(ctx context.Context) (*Status, error) {
 	if head.commit == nil {
 		return nil, ErrRestored
 	}
-	st := &Status{Commit: head.commit.N, CommitTime: head.commit.time(), Revision: head.revision}
+	st := &Status{Commit: head.commit.N}
 	if st.Servers, err = s.servers(ctx); err != nil {
 		return nil, err
 	}
