@@ -111,6 +111,14 @@ func TestForeignData(t *testing.T) {
 	eventually(t, "the store stops", func() bool {
 		return errors.Is(s.View(t.Context(), func(store.Reader) error { return nil }), errForeign)
 	})
+
+	// The next start notices it, too, and an operator can accept it.
+	must(t, s.Close())
+	s = mustOpen(t, s.opts)
+	must(t, s.AcceptRestored(t.Context()))
+	if got := valueOf(t, s, "k"); got != "foreign" {
+		t.Errorf("accepted, and the value is %q", got)
+	}
 }
 
 // TestDuplicate opens a second store with the same server ID.

@@ -267,7 +267,7 @@ func (s *Store) AcceptRestored(ctx context.Context) error {
 	if head.commit == nil {
 		return errors.New("there is no store in etcd: restore one first")
 	}
-	if err := s.refusal(); !errors.Is(err, ErrRestored) && !errors.Is(err, errForeign) {
+	if err := s.awaitRefusal(ctx); !errors.Is(err, ErrRestored) && !errors.Is(err, errForeign) {
 		return errors.New("this server knows no other state than the one in etcd")
 	}
 	known := s.newest.Load().head
@@ -295,4 +295,24 @@ func (s *Store) AcceptRestored(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// awaitRefusal returns why the store refuses to work. A store that was just opened
+// may learn it from the watch.
+func (s *Store) awaitRefusal(ctx context.Context) error {
+	timer := time.NewTimer(s.opts.timing.report)
+	defer timer.Stop()
+	for {
+		changed := *s.changed.Load()
+		if err := s.refusal(); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

@@ -160,7 +160,6 @@ func (s *Store) resume(m *member) (int64, error) {
 	if st.copy.broken.Load() {
 		return 0, errReload
 	}
-	var h *head
 	one := &client{timing: s.client.timing, members: []*member{m}}
 	one.timing.patience = one.timing.attempt
 	h, err := s.readHeadFrom(s.ctx, one)
@@ -180,8 +179,15 @@ func (s *Store) resume(m *member) (int64, error) {
 	s.wants = h.wants
 	s.applying.Unlock()
 	if h.commit.ID == st.head.ID {
-		// Nothing was missed, even if the history has been compacted since.
-		return h.revision + 1, nil
+		// No commit was missed, so the copy survives compaction. Other programs
+		// may have written meanwhile, which the events show if they are still there.
+		_, err := one.rangeOf(s.ctx, &pb.RangeRequest{Key: s.keys.commit(), Revision: st.revision, CountOnly: true})
+		if errors.Is(err, errCompacted) {
+			return h.revision + 1, nil
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
 	return st.revision + 1, nil
 }
