@@ -78,6 +78,10 @@ func (c *Config) checkStore() error {
 	}
 	secure := strings.HasPrefix(e.Endpoints[0], "https:")
 	for _, endpoint := range e.Endpoints {
+		// Not in Set, whose errors show the value.
+		if u, err := url.Parse(endpoint); err != nil || u.User != nil {
+			return c.wrong("etcd-endpoints", "must not contain a user or a password")
+		}
 		if strings.HasPrefix(endpoint, "https:") != secure {
 			return c.wrong("etcd-endpoints", "must be all https or all http")
 		}
@@ -106,9 +110,6 @@ func (e *endpoints) Set(s string) error {
 		u, err := url.Parse(text)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || u.RawQuery != "" {
 			return errors.New("must be URLs such as https://10.0.0.1:2379, separated by commas")
-		}
-		if u.User != nil {
-			return errors.New("must not contain a user or a password")
 		}
 		read = append(read, text)
 	}
