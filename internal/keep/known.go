@@ -166,6 +166,24 @@ func (m *knownMap) stillCurrent(secrets []Secret) ([]string, error) {
 	return names, nil
 }
 
+// present returns those of the names that the caller sees and the current version has.
+func (m *knownMap) present(names []string) ([]string, error) {
+	out := []string{}
+	for _, name := range names {
+		if !m.c.sees(name) {
+			continue
+		}
+		_, ok, err := m.Written(name)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
 // history returns the stored versions that exist for the caller.
 func (m *knownMap) history() ([]VersionInfo, error) {
 	versions, err := m.History(m.c.visible())

@@ -383,6 +383,33 @@ func TestReadersAreBounded(t *testing.T) {
 	wantReads(t, "among many", reads(t, k.Keep, k.Operator(t, keep.InfluxDB), k.Org), "a: reader influxdb 1")
 }
 
+// TestReadersOfUnknownNames asks whether anything has changed, for names that the
+// caller doesn't see: they don't take the place of secrets that are read.
+func TestReadersOfUnknownNames(t *testing.T) {
+	k := keeptest.New(t, nil)
+	k.MustChange(t, set("a", "1", "b", "1"))
+	for _, tt := range []struct {
+		c    keep.Caller
+		want int
+	}{
+		{readerToken(t, k, keep.Vault, "all"), 2},
+		{readerToken(t, k, keep.Vault, "limited", "a"), 1},
+	} {
+		names := []string{"a", "b", "missing"}
+		d, err := k.Values(t.Context(), tt.c, k.Org, []string{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := k.RecentReads()
+		if same, err := k.Values(t.Context(), tt.c, k.Org, names, d.Tag); err != nil || same.Tag != d.Tag {
+			t.Fatalf("%+v, %v", same, err)
+		}
+		if n := k.RecentReads() - before; n != tt.want {
+			t.Errorf("%d reads are remembered, want %d", n, tt.want)
+		}
+	}
+}
+
 func TestLastUseOfTokens(t *testing.T) {
 	k := keeptest.New(t, nil)
 	op := k.Operator(t, keep.InfluxDB)

@@ -136,7 +136,10 @@ func (k *Keep) Values(ctx context.Context, c Caller, org ID, names []string, tag
 		}
 		read = lastRead{m.ID(), v.Now, rec.Version, c.Origin.Protocol}
 		if out.Tag == tag {
-			return nil
+			if names != nil {
+				has, err = m.present(names)
+			}
+			return err
 		}
 		out, rec.Names, err = m.document(0, names)
 		if names != nil {
