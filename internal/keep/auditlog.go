@@ -268,21 +268,23 @@ func (v *view) auditReader(c *Caller, q AuditQuery) (*auditReader, error) {
 	return a, nil
 }
 
-// owned returns the organizations in which the caller has all permissions of an
-// owner.
+// owned returns the organizations that the caller owns.
 func (c *Caller) owned() []ID {
-	if c.Limited() {
-		return nil
-	}
 	var out []ID
+	checked := map[ID]bool{}
 	for _, p := range c.Permissions() {
-		id := p.Resource.OrgID
-		if id != 0 && !slices.Contains(out, id) && c.Permissions().AllowsAll(acl.Owner(id)) {
-			out = append(out, id)
+		if id := p.Resource.OrgID; id != 0 && !checked[id] {
+			checked[id] = true
+			if c.owns(id) {
+				out = append(out, id)
+			}
 		}
 	}
 	return out
 }
+
+// owns reports whether the caller has all permissions of an organization's owner.
+func (c *Caller) owns(org ID) bool { return !c.Limited() && c.Permissions().AllowsAll(acl.Owner(org)) }
 
 // reads reports whether the caller reads the records of an organization.
 func (a *auditReader) reads(org ID) bool { return a.owned == nil || slices.Contains(a.owned, org) }

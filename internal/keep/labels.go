@@ -3,7 +3,6 @@ package keep
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 )
@@ -75,7 +74,7 @@ func (k *Keep) CheckWrite(ctx context.Context, c Caller, org ID) error {
 // ReadsAudit reports whether the caller may read the audit log of an organization or,
 // if org is zero, of the server.
 func (c *Caller) ReadsAudit(org ID) bool {
-	return c.Operator() || org != 0 && !c.inactive && slices.Contains(c.owned(), org)
+	return c.Operator() || org != 0 && c.owns(org)
 }
 
 // ReadsSecrets reports whether the caller may read an organization's secrets, or
