@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -139,23 +140,28 @@ func (k *Keep) takeOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error // one server's damaged records don't hold up the others'
 	for _, server := range waiting {
-		if server == k.self() || slices.Contains(running, server) {
-			continue
+		if server != k.self() && !slices.Contains(running, server) {
+			errs = append(errs, k.takeOverAll(ctx, server))
 		}
-		total := 0
-		for {
-			n, err := k.takeOverFrom(ctx, server)
-			if err != nil {
-				return err
-			}
-			if total += n; n == 0 {
-				break
-			}
-		}
-		k.logger.Info("took over audit records of a server that is gone", "server", server.String(), "records", total)
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// takeOverAll moves a server's outbox.
+func (k *Keep) takeOverAll(ctx context.Context, server ID) error {
+	for total := 0; ; {
+		n, err := k.takeOverFrom(ctx, server)
+		if err != nil {
+			return fmt.Errorf("server %s: %w", server, err)
+		}
+		if n == 0 {
+			k.logger.Info("took over audit records of a server that is gone", "server", server.String(), "records", total)
+			return nil
+		}
+		total += n
+	}
 }
 
 // withOutbox returns the servers whose outboxes aren't empty.

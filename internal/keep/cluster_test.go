@@ -3,10 +3,12 @@ package keep_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -325,6 +328,36 @@ func TestTakeOver(t *testing.T) {
 				t.Errorf("the secret is %q", got)
 			}
 		})
+	}
+}
+
+// TestTakeOverPastDamage takes over the records of one server although one of another's
+// is damaged.
+func TestTakeOverPastDamage(t *testing.T) {
+	const serverC keep.ID = 0xc1
+	c := newCluster()
+	a := keeptest.New(t, c.options(serverA))
+	for _, id := range []keep.ID{serverB, serverC} {
+		under := &dying{}
+		o := c.options(id)
+		o.Wrap = func(s store.Store) store.Store { under.Store = s; return under }
+		gone := a.Beside(t, o)
+		under.died.Store(true)
+		gone.MustChange(t, set("name", id.String()))
+		gone.Close(t)
+		c.stop(id)
+	}
+	for key, sealed := range raw(t, a) {
+		if strings.HasPrefix(key, string(binary.BigEndian.AppendUint64([]byte("a"), uint64(serverB)))) {
+			write(t, a, key, sealed[:len(sealed)-1])
+		}
+	}
+	if err := a.TakeOver(t.Context()); !errors.As(err, new(*record.DamageError)) {
+		t.Errorf("%v, want the damage", err)
+	}
+	written, _ := a.AuditRecords(t, 0)
+	if !slices.ContainsFunc(written, func(r audit.Record) bool { return r.For == serverC.String() }) {
+		t.Error("the records of the other server were not taken over")
 	}
 }
 
