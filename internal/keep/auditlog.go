@@ -14,6 +14,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"golang.org/x/sync/semaphore"
 )
 
 // AuditQuery selects records of the audit log. Zero fields select all.
@@ -83,7 +84,7 @@ func (k *Keep) AuditLog(ctx context.Context, c Caller, q AuditQuery) (AuditPage,
 		return err
 	})
 	if err == nil {
-		found, err = k.findAudit(ctx, a.query)
+		found, err = a.find(ctx)
 	}
 	if err != nil {
 		return AuditPage{}, k.recordOutcome(rec, k.now(), domain(err))
@@ -145,7 +146,7 @@ func (k *Keep) WaitAudit(ctx context.Context, c Caller, q AuditQuery) error {
 	for err == nil {
 		if k.log.Head().Seq > a.query.After {
 			var found audit.Page
-			if found, err = k.findAudit(ctx, a.query); err != nil || len(found.Entries) > 0 || found.Next != 0 {
+			if found, err = a.find(ctx); err != nil || len(found.Entries) > 0 || found.Next != 0 {
 				break
 			}
 			a.query.After = max(a.query.After, found.Last)
@@ -163,8 +164,28 @@ func (k *Keep) WaitAudit(ctx context.Context, c Caller, q AuditQuery) error {
 	return nil
 }
 
-func (k *Keep) findAudit(ctx context.Context, q audit.Query) (audit.Page, error) {
-	page, err := k.log.Find(ctx, q)
+// auditSearches limits how many searches of the audit log run at a time, because
+// each may hold many of its lines and open all of its files. Operators don't wait
+// for owners.
+type auditSearches struct{ operators, owners *semaphore.Weighted }
+
+const maxAuditSearches = 2
+
+func newAuditSearches() auditSearches {
+	return auditSearches{semaphore.NewWeighted(maxAuditSearches), semaphore.NewWeighted(maxAuditSearches)}
+}
+
+// find returns the lines of the log that match the query.
+func (a *auditReader) find(ctx context.Context) (audit.Page, error) {
+	running := a.k.auditSearches.operators
+	if a.owned != nil {
+		running = a.k.auditSearches.owners
+	}
+	if err := running.Acquire(ctx, 1); err != nil {
+		return audit.Page{}, err
+	}
+	defer running.Release(1)
+	page, err := a.k.log.Find(ctx, a.query)
 	if errors.Is(err, audit.ErrStream) {
 		err = errAuditStream
 	}
@@ -207,37 +228,13 @@ func (v *view) auditReader(c *Caller, q AuditQuery) (*auditReader, error) {
 			return nil, ErrNotOperator
 		}
 	}
-	org := q.Organization
-	if org == 0 && q.OrganizationName != "" {
-		var err error
-		if org, err = v.dir.FindOrganization(q.OrganizationName); err != nil {
-			return nil, err
-		}
-		if org == 0 || !a.reads(org) {
-			return nil, unknownOrgName(q.OrganizationName)
-		}
+	org, err := a.organization(&q)
+	if err != nil {
+		return nil, err
 	}
-	if org != 0 && !a.reads(org) {
-		return nil, ErrOrganizationNotFound
-	}
-	user := q.User
-	if user == 0 && q.UserName != "" {
-		var err error
-		if user, err = v.dir.UserNamed(q.UserName); err != nil {
-			return nil, err
-		}
-		if user != 0 {
-			visible, err := a.seesUser(user)
-			if err != nil {
-				return nil, err
-			}
-			if !visible {
-				user = 0
-			}
-		}
-		if user == 0 {
-			return nil, ErrUserNotFound
-		}
+	user, err := a.user(&q)
+	if err != nil {
+		return nil, err
 	}
 	a.query = audit.Query{
 		Action: q.Action, Outcome: q.Outcome, Protocol: q.Protocol, Since: q.Since, Until: q.Until,
@@ -257,15 +254,51 @@ func (v *view) auditReader(c *Caller, q AuditQuery) (*auditReader, error) {
 		hash := v.k.auditHash(q.Secret)
 		a.query.Secret = []string{q.Secret, shortened(q.Secret, refusedText), hash}
 	}
-	switch {
-	case org != 0:
-		a.query.Organizations = []string{org.String()}
-	default:
-		for _, id := range a.owned {
-			a.query.Organizations = append(a.query.Organizations, id.String())
-		}
+	organizations := a.owned
+	if org != 0 {
+		organizations = []ID{org}
+	}
+	for _, id := range organizations {
+		a.query.Organizations = append(a.query.Organizations, id.String())
 	}
 	return a, nil
+}
+
+// organization returns the organization that a query is about, 0 if it is about all
+// that the caller reads.
+func (a *auditReader) organization(q *AuditQuery) (ID, error) {
+	if q.Organization == 0 && q.OrganizationName != "" {
+		org, err := a.dir.FindOrganization(q.OrganizationName)
+		if err == nil && (org == 0 || !a.reads(org)) {
+			err = unknownOrgName(q.OrganizationName)
+		}
+		return org, err
+	}
+	if q.Organization != 0 && !a.reads(q.Organization) {
+		return 0, ErrOrganizationNotFound
+	}
+	return q.Organization, nil
+}
+
+// user returns the user that a query is about, 0 if it is about all.
+func (a *auditReader) user(q *AuditQuery) (ID, error) {
+	if q.User != 0 || q.UserName == "" {
+		return q.User, nil
+	}
+	user, err := a.dir.UserNamed(q.UserName)
+	if err != nil {
+		return 0, err
+	}
+	visible := false
+	if user != 0 {
+		if visible, err = a.seesUser(user); err != nil {
+			return 0, err
+		}
+	}
+	if !visible {
+		return 0, ErrUserNotFound
+	}
+	return user, nil
 }
 
 // owned returns the organizations that the caller owns.

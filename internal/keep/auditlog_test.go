@@ -167,6 +167,28 @@ func TestAuditLogOfAnOwner(t *testing.T) {
 	}
 }
 
+// TestAuditSearchesAreLimited checks that owners wait while as many of them as may
+// search the log do so, and that operators don't.
+func TestAuditSearchesAreLimited(t *testing.T) {
+	k := keeptest.New(t, nil)
+	op := k.Operator(t, keep.InfluxDB)
+	owner := k.MustCaller(t, keep.InfluxDB, k.MustToken(t, keep.NewToken{Permissions: acl.Owner(k.Org)}).Value)
+	if _, err := k.AuditLog(t.Context(), owner, keep.AuditQuery{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.HoldOwnersAuditSearches(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.AuditLog(t.Context(), op, keep.AuditQuery{}); err != nil {
+		t.Errorf("an operator: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := k.AuditLog(ctx, owner, keep.AuditQuery{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an owner: %v", err)
+	}
+}
+
 // TestWaitAudit waits for what follows a position, and not for the reads of those
 // who wait.
 func TestWaitAudit(t *testing.T) {

@@ -67,6 +67,11 @@ func (k *Keep) FillPasswordQueues() (empty func()) {
 	}
 }
 
+// HoldOwnersAuditSearches makes owners' searches of the audit log wait.
+func (k *Keep) HoldOwnersAuditSearches(ctx context.Context) error {
+	return k.auditSearches.owners.Acquire(ctx, maxAuditSearches)
+}
+
 // PlantToken stores a token that an import would refuse.
 func (k *Keep) PlantToken(ctx context.Context, t ImportToken) error {
 	return k.updateUnaudited(ctx, func(x *tx) error { return x.dir.ImportToken(t.Token, x.dir.ImportedHashes(t.Value, t.Hash)) })

@@ -88,6 +88,7 @@ type Keep struct {
 	hashAuditNames bool
 	sessionLength  time.Duration
 	passwords      *passwords
+	auditSearches  auditSearches
 
 	ids         *audit.IDSource
 	outbox      outbox
@@ -133,6 +134,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		limiter:        newAttemptLimiter(),
 		refusals:       newRefusals(c.SingleRefusals),
 		reserve:        c.Reserve,
+		auditSearches:  newAuditSearches(),
 		activity:       newActivity(),
 	}
 	k.outbox.wake = make(chan struct{}, 1)
