@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
 )
 
@@ -175,28 +176,36 @@ func (k *Keep) RollbackFrom(ctx context.Context, c Caller, org ID, version, curr
 }
 
 func (k *Keep) rollback(ctx context.Context, c Caller, org ID, version uint64, current *uint64) (ChangeResult, error) {
-	var out ChangeResult
 	rec := c.record("secrets.rollback", org)
-	err := k.update(ctx, rec, func(t *tx) error {
-		out = ChangeResult{}
+	return k.restore(ctx, c, org, rec, func(t *tx) (ChangeResult, error) {
+		if err := c.unlimited("roll back"); err != nil {
+			return ChangeResult{}, err
+		}
+		w, err := t.writer(&c, org)
+		if err != nil {
+			return ChangeResult{}, err
+		}
+		if current != nil && *current != w.Current() {
+			return ChangeResult{}, ErrCASMismatch
+		}
+		out, err := w.Rollback(version)
+		recordResult(rec, out, err)
+		return out, err
+	})
+}
+
+// restore runs fn, which writes earlier values of an organization's secrets. Needs
+// read and write on these.
+func (k *Keep) restore(ctx context.Context, c Caller, org ID, rec *audit.Record, fn func(*tx) (ChangeResult, error)) (ChangeResult, error) {
+	var out ChangeResult
+	err := k.update(ctx, rec, func(t *tx) (err error) {
 		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
 			return err
 		}
 		if err := c.maySecrets(acl.Read, org); err != nil {
 			return err
 		}
-		if err := c.unlimited("roll back"); err != nil {
-			return err
-		}
-		w, err := t.writer(&c, org)
-		if err != nil {
-			return err
-		}
-		if current != nil && *current != w.Current() {
-			return ErrCASMismatch
-		}
-		out, err = w.Rollback(version)
-		recordResult(rec, out, err)
+		out, err = fn(t)
 		return err
 	})
 	if err != nil {

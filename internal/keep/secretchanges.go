@@ -126,42 +126,28 @@ func (k *Keep) ValuesAt(ctx context.Context, c Caller, org ID, names []string, v
 // RollbackSecret gives a secret the value that it had in a version, in a new
 // version. Needs read and write on the organization's secrets.
 func (k *Keep) RollbackSecret(ctx context.Context, c Caller, org ID, name string, version uint64) (ChangeResult, error) {
-	var out ChangeResult
 	rec := c.record("secrets.rollback", org)
 	rec.Names = []string{name}
-	err := k.update(ctx, rec, func(t *tx) error {
-		out = ChangeResult{}
-		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
-			return err
-		}
-		if err := c.maySecrets(acl.Read, org); err != nil {
-			return err
-		}
+	return k.restore(ctx, c, org, rec, func(t *tx) (ChangeResult, error) {
 		ch := Change{Set: map[string]string{name: ""}}
 		if err := validate(ch, &c, org); err != nil {
-			return err
+			return ChangeResult{}, err
 		}
 		m, err := t.knownMap(&c, org)
 		if err != nil {
-			return err
+			return ChangeResult{}, err
 		}
 		had, _, err := m.valuesAt([]string{name}, version)
 		if err == nil && len(had) == 0 {
 			err = ErrVersionNotFound
 		}
 		if err != nil {
-			return err
+			return ChangeResult{}, err
 		}
 		current := m.Map.Current()
 		ch.Set[name], ch.CAS = had[0].Value, &current
-		out, err = t.apply(&c, org, ch, rec)
-		return err
+		return t.apply(&c, org, ch, rec)
 	})
-	if err != nil {
-		return ChangeResult{}, err
-	}
-	k.announceChange(org, out)
-	return out, nil
 }
 
 // authors finds the names of those who changed an organization's secrets.
