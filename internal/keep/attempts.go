@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -96,6 +97,17 @@ func (k *Keep) attempt(ctx context.Context, a attempt, what string) (*lane, erro
 		l = &k.passwords.known
 	}
 	return l, domain(k.sleep(ctx, wait))
+}
+
+// limitFailed counts a failed attempt to present a token, which took no password. It
+// returns err, or that there were too many attempts.
+func (k *Keep) limitFailed(err error, c *Caller, role, what string) error {
+	if errors.Is(err, ErrUnauthenticated) {
+		if wait, _, ok := k.limiter.take(k.now(), attempt{k.records.Hash("limiter-token", role), c.Origin.network()}); !ok {
+			return tooMany("attempts to "+what, wait)
+		}
+	}
+	return err
 }
 
 func limiterFor[K comparable](m map[K]*rate.Limiter, k K, now time.Time, pace time.Duration, burst int) *rate.Limiter {

@@ -28,13 +28,8 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 		_, err := v.dir.LoginParent(role, secret)
 		return err
 	})
-	if errors.Is(err, ErrUnauthenticated) {
-		if wait, _, ok := k.limiter.take(k.now(), attempt{k.records.Hash("limiter-token", role), c.Origin.network()}); !ok {
-			err = tooMany("attempts to log in", wait)
-		}
-	}
 	if err != nil {
-		return Login{}, k.recordOutcome(rec, k.now(), domain(err))
+		return Login{}, k.recordOutcome(rec, k.now(), domain(k.limitFailed(err, &c, role, "log in")))
 	}
 	n := directory.NewLogin{ID: acl.NewID(), Value: directory.NewTokenValue(), Length: directory.LoginLength, Wall: k.clock.Wall()}
 	var out Login

@@ -98,13 +98,8 @@ func (k *Keep) SignInToken(ctx context.Context, c Caller, token string) (Session
 		return err
 	}
 	err := k.readUnaudited(ctx, find)
-	if errors.Is(err, ErrUnauthenticated) {
-		if wait, _, ok := k.limiter.take(k.now(), attempt{k.records.Hash("limiter-token", ""), c.Origin.network()}); !ok {
-			err = tooMany("attempts to sign in", wait)
-		}
-	}
 	if err != nil {
-		return Session{}, k.recordOutcome(rec, k.now(), domain(err))
+		return Session{}, k.recordOutcome(rec, k.now(), domain(k.limitFailed(err, &c, "", "sign in")))
 	}
 	s := Session{Key: directory.NewTokenValue()}
 	err = k.update(ctx, rec, func(t *tx) error {
