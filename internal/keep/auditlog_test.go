@@ -167,6 +167,41 @@ func TestAuditLogOfAnOwner(t *testing.T) {
 	}
 }
 
+// TestAuditLogOfLoginTokens shows an owner what happens to login tokens of the
+// organization.
+func TestAuditLogOfLoginTokens(t *testing.T) {
+	k := keeptest.New(t, nil)
+	owner := k.MustCaller(t, keep.InfluxDB, k.MustToken(t, keep.NewToken{Permissions: acl.Owner(k.Org)}).Value)
+	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	login, err := k.Login(t.Context(), keep.Anonymous(keeptest.Origin(keep.Vault)), token.ID.String(), token.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := k.MustCaller(t, keep.Vault, login.Value)
+	if _, err := k.RenewLogin(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	child, err := k.CreateChild(t.Context(), c, keep.Child{Description: "one job"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.RevokeSelf(t.Context(), k.MustCaller(t, keep.Vault, child.Value)); err != nil {
+		t.Fatal(err)
+	}
+	page, err := k.AuditLog(t.Context(), owner, keep.AuditQuery{Protocol: string(keep.Vault)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range slices.Backward(page.Records) {
+		got = append(got, r.Action+" "+r.Called)
+	}
+	want := []string{"tokens.login ", "tokens.renew ", "tokens.create one job", "tokens.delete one job"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // TestAuditSearchesAreLimited checks that owners wait while as many of them as may
 // search the log do so, and that operators don't.
 func TestAuditSearchesAreLimited(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
@@ -38,15 +39,26 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 		if err != nil {
 			return err
 		}
-		rec.Token, rec.User, rec.Target = parent.ID.String(), parent.User.String(), n.ID.String()
-		login, err := t.dir.AddLogin(parent, n)
-		out = newLogin(login, t.Now)
+		rec.Token, rec.User = parent.ID.String(), parent.User.String()
+		out, err = t.addLogin(rec, parent, n)
 		return err
 	})
 	if err != nil {
 		return Login{}, err
 	}
 	return out, nil
+}
+
+// addLogin creates a login token, and names it and its organization in the record.
+func (t *tx) addLogin(rec *audit.Record, parent Token, n directory.NewLogin) (Login, error) {
+	rec.Organization, rec.Target = parent.Org.String(), n.ID.String()
+	if n.Description != "" {
+		if err := t.k.setCalled(rec, n.Description); err != nil {
+			return Login{}, err
+		}
+	}
+	login, err := t.dir.AddLogin(parent, n)
+	return newLogin(login, t.Now), err
 }
 
 func newLogin(t Token, now time.Time) Login {
@@ -77,7 +89,6 @@ func (k *Keep) CreateChild(ctx context.Context, c Caller, child Child) (Login, e
 	n.Length = min(n.Length, MaxChildLength)
 	var out Login
 	rec := c.record("tokens.create", 0)
-	rec.Target = n.ID.String()
 	err := k.update(ctx, rec, func(t *tx) error {
 		if err := c.maySelf(); err != nil {
 			return err
@@ -92,8 +103,7 @@ func (k *Keep) CreateChild(ctx context.Context, c Caller, child Child) (Login, e
 		if parent.Expired(t.Now) || !parent.Active {
 			return ErrUnauthenticated
 		}
-		login, err := t.dir.AddLogin(parent, n)
-		out = newLogin(login, t.Now)
+		out, err = t.addLogin(rec, parent, n)
 		return err
 	})
 	if err != nil {
@@ -185,13 +195,18 @@ func (c *Caller) maySelf() error {
 // least.
 func (k *Keep) RenewLogin(ctx context.Context, c Caller) (Login, error) {
 	var out Login
-	err := k.update(ctx, c.record("tokens.renew", 0), func(t *tx) error {
+	rec := c.record("tokens.renew", 0)
+	err := k.update(ctx, rec, func(t *tx) error {
 		if err := c.maySelf(); err != nil {
 			return err
 		}
 		login, err := t.dir.RenewLogin(c.Token, k.clock.Wall())
+		if err != nil {
+			return err
+		}
+		rec.Organization = login.Org.String()
 		out = newLogin(login, t.Now)
-		return err
+		return nil
 	})
 	return out, err
 }
