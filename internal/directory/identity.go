@@ -111,8 +111,7 @@ func commonFirst(s acl.Set) acl.Set {
 
 // SessionIdentity finds a session and the user or token behind it. An unknown or
 // expired session, or one whose token expired or was deleted, is ErrUnauthenticated;
-// one whose user is inactive or deleted,
-// ErrUserInactive.
+// one whose user is inactive or deleted, ErrUserInactive.
 func (d Reader) SessionIdentity(h Hash) (Session, *Identity, error) {
 	session, err := d.Session(h)
 	if err != nil {

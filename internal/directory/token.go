@@ -332,7 +332,7 @@ func (d Writer) AddLogin(parent Token, n NewLogin) (Token, error) {
 	if ancestors, err := d.Ancestors(t); err != nil {
 		return Token{}, err
 	} else if len(ancestors) >= maxAncestors {
-		return Token{}, errcode.Errorf(errcode.Invalid, "a token of a token of a token can't go on: at most %d", maxAncestors)
+		return Token{}, errcode.Errorf(errcode.Invalid, "login tokens can't be nested any deeper: at most %d tokens depend on each other", maxAncestors)
 	}
 	return t, d.AddToken(t)
 }

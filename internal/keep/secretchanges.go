@@ -76,17 +76,20 @@ func (k *Keep) SecretHistory(ctx context.Context, c Caller, org ID, name string)
 			return ErrSecretNotFound
 		}
 		history, err := m.SecretHistory(name)
-		if err == nil && len(history) == 0 {
-			err = ErrSecretNotFound
+		if err != nil {
+			return err
+		}
+		if len(history) == 0 {
+			return ErrSecretNotFound
 		}
 		authors := authors{view: v, c: &c, org: org}
 		out = make([]SecretChange, len(history))
 		for i, ch := range history {
-			if err == nil {
-				out[i], err = authors.describe(name, ch)
+			if out[i], err = authors.describe(name, ch); err != nil {
+				return err
 			}
 		}
-		return err
+		return nil
 	})
 	return out, err
 }
