@@ -103,7 +103,7 @@ func TestHeldRequest(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	a, b, proxies := pair(t, c, func(o *Options) {
-		o.timing.attempt, o.timing.patience = 300*time.Millisecond, time.Second
+		o.timing.attempt, o.timing.patience = 300*time.Millisecond, 4*time.Second
 	})
 	eventually(t, "a change", func() bool { return appendTo(a, "k", "1") == nil })
 	before := valueOf(t, b, "k")
