@@ -1,5 +1,5 @@
-// Command documents writes what packages contain besides the program: manual pages,
-// completions and a configuration file. All of it comes from the commands and the
+// Command documents writes what a .deb, an .rpm or an archive contains besides the
+// program: manual pages, completions and a configuration file. All of it comes from the commands and the
 // settings of the program itself.
 //
 //	go run ./cmd/documents VERSION TIME DIR

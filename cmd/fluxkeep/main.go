@@ -1,5 +1,5 @@
-// Command fluxkeep keeps the secrets of people who run InfluxDB. All it can do
-// is in package cli.
+// Command fluxkeep is the secrets server for people who run InfluxDB, and the
+// command line for it. Package cli has its commands.
 package main
 
 import (

@@ -8,8 +8,8 @@
 // then runs steadily from there.
 //
 // Servers that share a store see the time of each other's changes. The clock that is
-// furthest ahead counts for all, so that what has expired at one has expired at all.
-// That is why a server whose clock is ahead of all others must not make changes.
+// furthest ahead counts for all, so that what has expired on one server has expired
+// on every other. That is why a server whose clock is ahead of all others must not make changes.
 package clock
 
 import (

@@ -7,7 +7,8 @@
 //	Identity   the user behind a token or a session, and its permissions
 //
 // An Identity turns roles and tokens into permissions; whether they suffice for an
-// access is for keep to decide. Valid names and the audit log are up to keep too.
+// access is for keep to decide. So are valid names, when a session ends, and that
+// an organization keeps an owner. The directory knows no audit log.
 //
 // record.go describes the records and how they fit together.
 package directory

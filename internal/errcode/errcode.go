@@ -1,5 +1,6 @@
-// Package errcode defines the domain's errors: a code and a message for the
-// client. Each protocol translates the codes in one table.
+// Package errcode defines the errors of the domain (package keep): a code, and a
+// message for whoever sent the request. Each protocol translates the codes in one
+// table.
 package errcode
 
 import (

@@ -1,5 +1,6 @@
-// Package gencache provides a cache with two generations. Entries that are not
-// used for a whole generation are dropped.
+// Package gencache provides a cache with two generations. A generation ends when
+// a number of new entries has been inserted, and entries that were not used for a
+// whole one are dropped.
 package gencache
 
 import "sync"

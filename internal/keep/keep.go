@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -402,4 +403,11 @@ func (k *Keep) redact(rec *audit.Record) {
 // auditHash returns what stands for a secret's name in a log without names.
 func (k *Keep) auditHash(name string) string {
 	return fmt.Sprintf("%x", k.records.Keys().Lookup("audit", []byte(name)))
+}
+
+// ServerID identifies the server by its keys: 8 hexadecimal digits that survive
+// restarts and restores, and reveal nothing.
+func (k *Keep) ServerID() string {
+	h := k.records.Hash("server", "")
+	return hex.EncodeToString(h[:4])
 }

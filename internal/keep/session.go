@@ -2,7 +2,6 @@ package keep
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"time"
 
@@ -11,13 +10,6 @@ import (
 
 func (k *Keep) sessionHash(value string) directory.Hash {
 	return directory.SessionHash(k.records, value)
-}
-
-// ServerID identifies the server by its keys: 8 hexadecimal digits that survive
-// restarts and restores, and reveal nothing.
-func (k *Keep) ServerID() string {
-	h := k.records.Hash("server", "")
-	return hex.EncodeToString(h[:4])
 }
 
 // Session is a sign-in.

@@ -1,6 +1,6 @@
 // Package otlphttp sends spans to an OpenTelemetry collector, as protobuf over
-// HTTP. OpenTelemetry's own client would link all of gRPC, which nothing else in
-// the program uses.
+// HTTP. OpenTelemetry's own client has errors with the collector's URL and writes
+// headers that it can't parse to a log of its own: either can hold a token.
 package otlphttp
 
 import (

@@ -1,5 +1,5 @@
-// Package seal encrypts stored data: it seals values to their place in the
-// store, computes keyed hashes for lookups by exact name, and wraps its keys
+// Package seal encrypts stored data: it seals each value to a place, such as its
+// key in the store, so that it opens nowhere else, computes keyed hashes for lookups by exact name, and wraps its keys
 // with a key-encryption key from a [Provider].
 //
 // It implements the data keys and their rotation, the format of a sealed value, the

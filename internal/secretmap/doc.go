@@ -5,9 +5,10 @@
 //	Map     one map as one transaction sees it: names, documents, history
 //	Writer  changes a map: Apply, Rollback, DeleteVersions, Sweep…
 //
-// Every change creates one version with its time, author and changed names. The
-// package knows no permissions and no audit log. All it knows of a caller is the
-// Author and which names are visible.
+// Every change creates one version with its time, author and changed names. Limits,
+// check-and-set, merging, the drop guard, pinned versions and the removal of old
+// ones are here. The package knows no permissions and no audit log. All it knows of
+// a caller is the Author and which names are visible.
 //
-// DESIGN.md describes the records and says which file answers which question.
+// DESIGN.md describes the records and lists the files by question.
 package secretmap

@@ -3,10 +3,9 @@
 // organization is one document, whose data are its secrets.
 //
 // The engine is mounted twice: at /v1/ with Vault's exact behavior, and at
-// /influxd/v1/ with the differences that influxd needs, see mount.
+// /influxd/v1/ with the differences that influxd needs (mount.go).
 //
 // This package contains only the protocol: routes, the shape of requests and
 // responses, and which of the domain's rules a request uses. The rules
-// themselves are behind keep: permissions there, and versions, check-and-set,
-// merging and the drop guard in secretmap.
+// themselves are in keep and the packages below it.
 package vaultkv

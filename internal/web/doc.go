@@ -2,6 +2,6 @@
 // like the protocols: it finds the caller, calls package keep, and renders the
 // result. Permissions and the rules for secrets are the domain's.
 //
-// A page contains no value that nobody asked for, and no name, value or token is in
-// a URL, a title or a cookie. See DESIGN.md.
+// A page contains a value only if somebody has asked for it, and no name, value or
+// token is in a URL, a title or a cookie. See DESIGN.md.
 package web

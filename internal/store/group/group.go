@@ -1,5 +1,5 @@
-// Package group has what the stores share of Update: the queue of waiting
-// functions, and the group that runs them one after another on top of one state
+// Package group implements the part of Update that all stores share: the queue of
+// waiting functions, and the group that runs them one after another on top of one state
 // and collects their writes, so that a store can commit them together.
 //
 // It knows nothing about how a store commits, or where it reads from.

@@ -1,5 +1,5 @@
 // Package pebblestore stores data in a local folder, with Pebble as the
-// engine. It is the store of a single server.
+// engine. It is the embedded store, for a single server.
 //
 // It adds two guarantees to Pebble's. Reads only ever show durable data, so a
 // crash can't take back an answer. And a failing disk never ends the process:
