@@ -28,7 +28,7 @@ func (c *call) listMembers(role keep.Role) error {
 	self := "/api/v2/orgs/" + org.String() + "/" + string(role) + "s"
 	out := membersAnswer{map[string]string{"self": self}, make([]memberAnswer, len(users))}
 	for i, u := range users {
-		out.Users[i] = memberAnswer{role, userAnswerOf(u)}
+		out.Users[i] = memberAnswer{role, userAnswerOf(u.User)}
 	}
 	return c.respondList(out)
 }

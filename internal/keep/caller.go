@@ -164,6 +164,12 @@ func (k *Keep) AllowOperator(ctx context.Context, c Caller, action string) error
 	return k.recordOutcome(c.record(action, 0), k.now(), err)
 }
 
+// Refuse records that a caller's permissions don't allow an action, and returns the
+// refusal. It is for protocols that know so before they call the action itself.
+func (k *Keep) Refuse(ctx context.Context, c Caller, action string, org ID) error {
+	return k.recordOutcome(c.record(action, org), k.now(), errorf(CodeUnauthorized, "%s is unauthorized", action))
+}
+
 // Permissions returns the caller's permissions.
 func (c *Caller) Permissions() acl.Set {
 	if c.inactive {

@@ -14,33 +14,40 @@ import (
 func TestCompare(t *testing.T) {
 	k := keeptest.New(t, nil)
 	op := k.Operator(t, keep.Web)
+	compare := func(c keep.Caller, from, to uint64) (got keep.Comparison, version uint64, err error) {
+		err = k.ViewSecrets(t.Context(), c, "secrets.history", k.Org, nil, func(s *keep.SecretsView) (err error) {
+			got, version, err = s.Compare(from, to)
+			return err
+		})
+		return got, version, err
+	}
 	first := k.MustChange(t, set("a", "1", "b", "1", "c", "1"))
 	k.MustChange(t, set("a", "2", "d", "1"))
 	k.MustChange(t, keep.Change{Remove: []string{"b"}})
 	last := k.MustChange(t, keep.Change{Set: map[string]string{"e": "1"}, Remove: []string{"d"}})
-	got, version, err := k.Compare(t.Context(), op, k.Org, first, 0)
+	got, version, err := compare(op, first, 0)
 	if want := (keep.Comparison{Added: []string{"e"}, Changed: []string{"a"}, Removed: []string{"b"}}); err != nil || version != last || !reflect.DeepEqual(got, want) {
 		t.Errorf("since the first: %+v in version %d, %v; want %+v", got, version, err, want)
 	}
-	back, _, err := k.Compare(t.Context(), op, k.Org, last, first)
+	back, _, err := compare(op, last, first)
 	if want := (keep.Comparison{Added: []string{"b"}, Changed: []string{"a"}, Removed: []string{"e"}}); err != nil || !reflect.DeepEqual(back, want) {
 		t.Errorf("back to the first: %+v, %v; want %+v", back, err, want)
 	}
-	if _, _, err := k.Compare(t.Context(), op, k.Org, last+1, 0); !errors.Is(err, keep.ErrVersionNotFound) {
+	if _, _, err := compare(op, last+1, 0); !errors.Is(err, keep.ErrVersionNotFound) {
 		t.Errorf("a version that doesn't exist: %v", err)
 	}
 	limited := k.MustCaller(t, keep.Web, k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org), Names: []string{"a", "d"}}).Value)
-	got, _, err = k.Compare(t.Context(), limited, k.Org, first, 0)
+	got, _, err = compare(limited, first, 0)
 	if want := (keep.Comparison{Changed: []string{"a"}}); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("limited: %+v, %v; want %+v", got, err, want)
 	}
-	if _, _, err := k.Compare(t.Context(), limited, k.Org, first, last-1); !errors.Is(err, keep.ErrVersionNotFound) {
+	if _, _, err := compare(limited, first, last-1); !errors.Is(err, keep.ErrVersionNotFound) {
 		t.Errorf("limited, a version that changed only other names: %v", err)
 	}
 	if err := k.DeleteVersions(t.Context(), op, k.Org, last); err != nil {
 		t.Fatal(err)
 	}
-	got, _, err = k.Compare(t.Context(), op, k.Org, last, first)
+	got, _, err = compare(op, last, first)
 	if err != nil || len(got.Added) != 3 || got.Changed != nil {
 		t.Errorf("from a deleted version: %+v, %v", got, err)
 	}

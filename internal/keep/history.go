@@ -1,7 +1,6 @@
 package keep
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -15,14 +14,9 @@ type VersionInfo = secretmap.VersionInfo
 // History returns the stored versions, newest first. Needs read on the
 // organization's secrets. A caller limited to some names sees only versions that
 // changed one of these, without counts, and without their authors.
-func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, error) {
-	var out []VersionInfo
-	err := k.read(ctx, c.record("secrets.history", org), func(v *view) error {
-		m, err := v.readableMap(&c, org)
-		if err != nil {
-			return err
-		}
-		out, err = m.history()
+func (k *Keep) History(ctx context.Context, c Caller, org ID) (out []VersionInfo, err error) {
+	err = k.ViewSecrets(ctx, c, "secrets.history", org, nil, func(s *SecretsView) (err error) {
+		out, err = s.Versions()
 		return err
 	})
 	return out, err
@@ -30,63 +24,6 @@ func (k *Keep) History(ctx context.Context, c Caller, org ID) ([]VersionInfo, er
 
 // Comparison lists the names that differ between two versions.
 type Comparison = secretmap.Comparison
-
-// Compare returns how an organization's secrets differ between two stored versions;
-// to 0 means the current one, whose number it returns. It reads no values. Needs read
-// on the organization's secrets.
-func (k *Keep) Compare(ctx context.Context, c Caller, org ID, from, to uint64) (out Comparison, version uint64, err error) {
-	err = k.read(ctx, c.record("secrets.history", org), func(v *view) error {
-		m, err := v.readableMap(&c, org)
-		if err != nil {
-			return err
-		}
-		stored := to
-		if version = to; to == 0 {
-			stored, version = m.Map.Current(), m.Current()
-		}
-		for _, n := range []uint64{from, to} {
-			if n == 0 {
-				continue
-			}
-			if changed, err := m.changed(n); err != nil || !changed {
-				return cmp.Or(err, error(ErrVersionNotFound))
-			}
-		}
-		out, err = m.Map.Compare(from, stored, c.visible())
-		return err
-	})
-	return out, version, err
-}
-
-// AuthorNames are the names of a version's author, as far as the caller may know.
-type AuthorNames struct {
-	User        string
-	Description string // the token's
-}
-
-// AuthorNames returns the names of the authors of versions. Needs read on the
-// organization's secrets. Only refusals are audited: call it after History.
-func (k *Keep) AuthorNames(ctx context.Context, c Caller, org ID, versions []VersionInfo) ([]AuthorNames, error) {
-	out := make([]AuthorNames, len(versions))
-	err := k.readUnaudited(ctx, func(v *view) error {
-		if err := v.allowSecrets(&c, acl.Read, org); err != nil {
-			return err
-		}
-		authors := authors{view: v, c: &c, org: org}
-		for i, version := range versions {
-			d, err := authors.describe("", secretmap.SecretChange{Author: secretmap.Author{User: version.User, Token: version.Token, Protocol: version.Protocol}})
-			if err != nil {
-				return err
-			}
-			out[i] = AuthorNames{d.UserName, d.Description}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, k.recordOutcome(c.record("secrets.history", org), k.now(), domain(err))
-	}
-	return out, nil
-}
 
 // updateVersions runs fn on an organization's map. It acts on whole versions, so
 // it refuses callers who see only some names.

@@ -15,23 +15,30 @@ const (
 	Owner  = directory.Owner  // reads and writes
 )
 
-// Members returns the users with the role. Needs read on the organization.
-func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]User, error) {
-	var out []User
+// Membership is a user with a role in an organization.
+type Membership struct {
+	User
+	Role Role
+}
+
+// Members returns the users with the role, or with any role if it is empty. Needs read
+// on the organization.
+func (k *Keep) Members(ctx context.Context, c Caller, org ID, role Role) ([]Membership, error) {
+	var out []Membership
 	err := k.read(ctx, c.record("members.list", org), func(v *view) error {
 		out = nil
 		if _, err := v.readableOrg(&c, org); err != nil {
 			return err
 		}
 		return v.dir.EachMember(org, func(user ID, has Role) error {
-			if has != role {
+			if role != "" && has != role {
 				return nil
 			}
 			u, err := v.dir.User(user)
 			if err != nil {
 				return err
 			}
-			out = append(out, u)
+			out = append(out, Membership{u, has})
 			return v.reserveItem(len(u.Name))
 		})
 	})

@@ -36,26 +36,9 @@ type SecretReader struct {
 // counts for each of them. Needs read on the organization's secrets. Tokens and users
 // that the caller may not read have no ID; a caller limited to some names doesn't see
 // them at all.
-func (k *Keep) Readers(ctx context.Context, c Caller, org ID, names []string) ([]SecretReaders, error) {
-	var out []SecretReaders
-	rec := c.record("secrets.readers", org)
-	rec.Names = names
-	err := k.read(ctx, rec, func(v *view) error {
-		m, err := v.readableMap(&c, org)
-		if err != nil {
-			return err
-		}
-		rec.Version = m.Map.Current()
-		q := readersQuery{view: v, c: &c, m: m, last: names == nil, known: map[reading]*readerIdentity{}}
-		if err := q.prepare(org, names); err != nil {
-			return err
-		}
-		if names == nil {
-			err = m.EachWritten(q.add)
-		} else {
-			err = q.addNamed(names)
-		}
-		out = q.out
+func (k *Keep) Readers(ctx context.Context, c Caller, org ID, names []string) (out []SecretReaders, err error) {
+	err = k.ViewSecrets(ctx, c, "secrets.readers", org, names, func(s *SecretsView) (err error) {
+		out, err = s.Readers(names)
 		return err
 	})
 	return out, err

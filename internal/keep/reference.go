@@ -21,17 +21,23 @@ func (k *Keep) References(ctx context.Context, c Caller, org ID) (of func(name s
 // the organization's secrets. Only refusals are audited: the action that follows has
 // its own record.
 func (k *Keep) SecretName(ctx context.Context, c Caller, org ID, reference string) (name string, err error) {
-	err = k.prepareSecrets(ctx, c, org, func(m *knownMap) error {
-		found, ok, err := m.Referenced(reference)
-		if err == nil && (!ok || !c.sees(found)) {
-			err = ErrSecretNotFound
-		}
-		if err == nil {
-			name = found
-		}
+	err = k.prepareSecrets(ctx, c, org, func(m *knownMap) (err error) {
+		name, err = m.named(reference)
 		return err
 	})
 	return name, err
+}
+
+// named returns the name that a reference belongs to, or ErrSecretNotFound.
+func (m *knownMap) named(reference string) (string, error) {
+	name, ok, err := m.Referenced(reference)
+	if err == nil && (!ok || !m.c.sees(name)) {
+		err = ErrSecretNotFound
+	}
+	if err != nil {
+		return "", err
+	}
+	return name, nil
 }
 
 // prepareSecrets reads an organization's secrets in preparation for an action.

@@ -32,64 +32,18 @@ func (f *SecretFilter) matches(name string) bool {
 // SecretChanges returns the last change of each secret that exists, and the number
 // of secrets that match the filter. Needs read on the organization's secrets.
 func (k *Keep) SecretChanges(ctx context.Context, c Caller, org ID, f SecretFilter) (list []SecretChange, total int, err error) {
-	rec := c.record("secrets.list", org)
-	err = k.read(ctx, rec, func(v *view) error {
-		m, err := v.readableMap(&c, org)
-		if err != nil {
-			return err
-		}
-		rec.Version = m.Map.Current()
-		q := secretmap.ListQuery{ByChange: f.ByChange, Descending: f.Page.Descending, Offset: f.Page.Offset, Limit: f.Page.Limit}
-		if f.Pattern != "" || f.Contains != "" || c.Limited() {
-			q.Match = func(name string) bool { return c.sees(name) && f.matches(name) }
-		}
-		var found []secretmap.ListedSecret
-		if found, total, err = m.List(q); err != nil {
-			return err
-		}
-		authors := authors{view: v, c: &c, org: org}
-		list = make([]SecretChange, len(found))
-		for i, s := range found {
-			if list[i], err = authors.describe(s.Name, s.SecretChange); err != nil {
-				return err
-			}
-		}
-		return nil
+	err = k.ViewSecrets(ctx, c, "secrets.list", org, nil, func(s *SecretsView) (err error) {
+		list, total, err = s.Changes(f)
+		return err
 	})
 	return list, total, err
 }
 
-// SecretHistory returns a secret's last changes, newest first: as many as an
-// organization has versions, however often other secrets changed. It returns
-// ErrSecretNotFound if nothing is known of the secret. Needs read on the
-// organization's secrets.
-func (k *Keep) SecretHistory(ctx context.Context, c Caller, org ID, name string) ([]SecretChange, error) {
-	var out []SecretChange
-	rec := c.record("secrets.history", org)
-	rec.Names = []string{name}
-	err := k.read(ctx, rec, func(v *view) error {
-		m, err := v.readableMap(&c, org)
-		if err != nil {
-			return err
-		}
-		if !c.sees(name) {
-			return ErrSecretNotFound
-		}
-		history, err := m.SecretHistory(name)
-		if err != nil {
-			return err
-		}
-		if len(history) == 0 {
-			return ErrSecretNotFound
-		}
-		authors := authors{view: v, c: &c, org: org}
-		out = make([]SecretChange, len(history))
-		for i, ch := range history {
-			if out[i], err = authors.describe(name, ch); err != nil {
-				return err
-			}
-		}
-		return nil
+// SecretHistory returns a secret's last changes, as SecretsView.History does.
+func (k *Keep) SecretHistory(ctx context.Context, c Caller, org ID, name string) (out []SecretChange, err error) {
+	err = k.ViewSecrets(ctx, c, "secrets.history", org, []string{name}, func(s *SecretsView) (err error) {
+		out, err = s.History(name)
+		return err
 	})
 	return out, err
 }

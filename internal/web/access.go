@@ -105,7 +105,7 @@ func (c *call) mayTokens(a acl.Action) bool {
 
 func (c *call) accessPage() error {
 	if !c.mayTokens(acl.Read) {
-		return errMissing
+		return c.refuse("tokens.list")
 	}
 	f := keep.TokenFilter{Org: c.org}
 	tokens, err := c.keep.Tokens(c.ctx(), c.caller, f)
@@ -186,7 +186,7 @@ func (c *call) deleteTokenPage() error {
 		return err
 	}
 	if !v.Change {
-		return errMissing
+		return c.refuse("tokens.delete")
 	}
 	v.Delete = true
 	return c.show(http.StatusOK, v)

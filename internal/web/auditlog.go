@@ -89,7 +89,7 @@ func (c *call) auditPage() error {
 		Protocol: c.form.get("protocol"), User: c.form.get("actor"), Since: c.form.get("since"), Until: c.form.get("until"),
 	}}
 	if !c.caller.ReadsAudit(c.org) {
-		return errMissing
+		return c.refuse("audit.read")
 	}
 	q := keep.AuditQuery{
 		Organization: c.org, Secret: v.Filter.Secret, Action: v.Filter.Action, Outcome: v.Filter.Outcome,

@@ -1,8 +1,6 @@
 package web
 
 import (
-	"slices"
-
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
@@ -12,6 +10,12 @@ func (c *call) orgPath(rest string) string { return "/ui/orgs/" + c.org.String()
 // done returns the sentence for the word in ?done=, "" for an unknown one.
 func (c *call) done(sentences map[string]string) string {
 	return sentences[c.r.URL.Query().Get("done")]
+}
+
+// viewSecrets calls fn with the organization's secrets. All that a page shows of them is
+// read there, so that it is consistent and has one audit record.
+func (c *call) viewSecrets(action string, fn func(*keep.SecretsView) error) error {
+	return c.keep.ViewSecrets(c.ctx(), c.caller, action, c.org, nil, fn)
 }
 
 // author describes who made a change or a read.
@@ -49,19 +53,4 @@ func authorNamed(user, token keep.ID, userName, description string, p keep.Proto
 		a.Name = user.String()
 	}
 	return a
-}
-
-// names returns the names that references stand for, in byte order. Unknown ones are
-// ErrSecretNotFound.
-func (c *call) names(references []string) ([]string, error) {
-	var names []string
-	for _, ref := range references {
-		name, err := c.keep.SecretName(c.ctx(), c.caller, c.org, ref)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names), nil
 }

@@ -39,6 +39,9 @@ func (c *call) may(a acl.Action, r acl.Resource) bool {
 	return c.caller.Permissions().Allows(acl.Permission{Action: a, Resource: r})
 }
 
+// refuse refuses an action that the caller's permissions don't allow.
+func (c *call) refuse(action string) error { return c.keep.Refuse(c.ctx(), c.caller, action, c.org) }
+
 // handler returns an http.HandlerFunc for a route.
 func (h *Handler) handler(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {

@@ -44,15 +44,18 @@ func (c *call) deleteSecrets() error {
 		return err
 	}
 	v := &deleteView{All: c.form.has("all"), Filter: c.form.get("filter")}
-	names, err := c.selected()
+	var names []string
+	err := c.viewSecrets("secrets.readers", func(s *keep.SecretsView) (err error) {
+		if names, err = c.selected(s); err != nil || len(names) == 0 {
+			return err
+		}
+		return c.describeDeleted(s, v, names)
+	})
 	if err != nil {
 		return err
 	}
 	if len(names) == 0 {
 		return c.redirect(c.orgPath("/secrets"))
-	}
-	if err := c.describeDeleted(v, names); err != nil {
-		return err
 	}
 	if !c.form.has("confirm") {
 		return c.show(http.StatusOK, v)
@@ -76,12 +79,21 @@ func (c *call) deleteSecrets() error {
 }
 
 // selected returns the names of the selected secrets, or of all that match the
-// filter.
-func (c *call) selected() ([]string, error) {
+// filter, in byte order. An unknown reference is ErrSecretNotFound.
+func (c *call) selected(s *keep.SecretsView) ([]string, error) {
 	if !c.form.has("all") {
-		return c.names(c.form.all("select"))
+		var names []string
+		for _, ref := range c.form.all("select") {
+			name, err := s.Name(ref)
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return slices.Compact(names), nil
 	}
-	list, _, err := c.keep.SecretChanges(c.ctx(), c.caller, c.org, keep.SecretFilter{Contains: c.form.get("filter")})
+	list, _, err := s.Changes(keep.SecretFilter{Contains: c.form.get("filter")})
 	names := make([]string, len(list))
 	for i, s := range list {
 		names[i] = s.Name
@@ -90,32 +102,22 @@ func (c *call) selected() ([]string, error) {
 }
 
 // describeDeleted says who has read the secrets lately.
-func (c *call) describeDeleted(v *deleteView, names []string) error {
-	m, err := c.keep.Metadata(c.ctx(), c.caller, c.org)
+func (c *call) describeDeleted(s *keep.SecretsView, v *deleteView, names []string) error {
+	v.Version, v.Versions = s.Current(), s.MaxVersions()
+	readers, err := lastReaders(s)
 	if err != nil {
 		return err
 	}
-	v.Version, v.Versions = m.Current, m.MaxVersions
-	if v.Versions == 0 {
-		v.Versions = keep.DefaultMaxVersions
-	}
-	readers, err := c.lastReaders()
-	if err != nil {
-		return err
-	}
-	ref, err := c.keep.References(c.ctx(), c.caller, c.org)
-	if err != nil {
-		return err
-	}
-	now := c.config.Now()
+	ref, now := s.Reference(), c.config.Now()
+	v.Secrets = nil
 	v.Count = len(names) > manyNames
 	for _, name := range names {
-		s := deletedSecret{Name: name, Ref: ref(name)}
+		d := deletedSecret{Name: name, Ref: ref(name)}
 		if r, ok := readers[name]; ok && now.Sub(r.Time) < readMonth {
-			s.Read, s.Reader = r.Time, readerOf(r)
+			d.Read, d.Reader = r.Time, readerOf(r)
 			v.Count = v.Count || now.Sub(r.Time) < readLately
 		}
-		v.Secrets = append(v.Secrets, s)
+		v.Secrets = append(v.Secrets, d)
 	}
 	slices.SortStableFunc(v.Secrets, func(a, b deletedSecret) int { return b.Read.Compare(a.Read) })
 	return nil
@@ -134,7 +136,11 @@ func (*snippetsView) page() string { return "snippets" }
 const maxSnippets = 1000
 
 func (c *call) copySecrets() error {
-	names, err := c.selected()
+	var names []string
+	err := c.viewSecrets("secrets.list", func(s *keep.SecretsView) (err error) {
+		names, err = c.selected(s)
+		return err
+	})
 	if err != nil {
 		return err
 	}

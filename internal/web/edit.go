@@ -148,22 +148,20 @@ func (c *call) saveSecret(v *editView) error {
 // showConflict shows the form again with what somebody else changed meanwhile.
 // Saving it once more replaces that.
 func (c *call) showConflict(v *editView) error {
-	history, err := c.keep.SecretHistory(c.ctx(), c.caller, c.org, v.Name)
+	err := c.keep.ViewSecrets(c.ctx(), c.caller, "secrets.history", c.org, []string{v.Name}, func(s *keep.SecretsView) error {
+		history, err := s.History(v.Name)
+		if err != nil {
+			return err
+		}
+		last := history[0]
+		v.Ref, v.Conflict = s.Reference()(v.Name), &conflict{last, authorOf(last), s.Current() + 1}
+		if v.Version = last.Version; last.Removed {
+			v.Version = 0
+		}
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	ref, err := c.keep.References(c.ctx(), c.caller, c.org)
-	if err != nil {
-		return err
-	}
-	m, err := c.keep.Metadata(c.ctx(), c.caller, c.org)
-	if err != nil {
-		return err
-	}
-	last := history[0]
-	v.Ref, v.Conflict = ref(v.Name), &conflict{last, authorOf(last), m.Current + 1}
-	if v.Version = last.Version; last.Removed {
-		v.Version = 0
 	}
 	return c.show(http.StatusConflict, v)
 }

@@ -52,12 +52,12 @@ func changedNames(v keep.VersionInfo) []changedName {
 }
 
 // versions returns the history with authors.
-func (c *call) versions() ([]versionRow, error) {
-	history, err := c.keep.History(c.ctx(), c.caller, c.org)
+func (c *call) versions(s *keep.SecretsView) ([]versionRow, error) {
+	history, err := s.Versions()
 	if err != nil {
 		return nil, err
 	}
-	names, err := c.keep.AuthorNames(c.ctx(), c.caller, c.org, history)
+	names, err := s.Authors(history)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,11 @@ func (c *call) rollsBack() bool {
 }
 
 func (c *call) historyPage() error {
-	rows, err := c.versions()
+	var rows []versionRow
+	err := c.viewSecrets("secrets.history", func(s *keep.SecretsView) (err error) {
+		rows, err = c.versions(s)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -119,37 +123,39 @@ func (c *call) versionPage() error {
 	if err != nil {
 		return err
 	}
-	rows, err := c.versions()
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(rows, func(r versionRow) bool { return r.Number == n })
-	if i < 0 {
-		return errMissing
-	}
-	v := &versionView{Version: rows[i], Changes: changedNames(rows[i].VersionInfo), Current: i == 0}
-	if i+1 < len(rows) {
-		previous := rows[i+1].Number
-		for j := range v.Changes {
-			if v.Changes[j].Sign != "+" {
-				v.Changes[j].Old = previous
+	v := &versionView{}
+	err = c.viewSecrets("secrets.history", func(s *keep.SecretsView) error {
+		rows, err := c.versions(s)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(rows, func(r versionRow) bool { return r.Number == n })
+		if i < 0 {
+			return keep.ErrVersionNotFound
+		}
+		v.Version, v.Changes, v.Current = rows[i], changedNames(rows[i].VersionInfo), i == 0
+		if i+1 < len(rows) {
+			previous := rows[i+1].Number
+			for j := range v.Changes {
+				if v.Changes[j].Sign != "+" {
+					v.Changes[j].Old = previous
+				}
 			}
 		}
-	}
-	if err := c.addReferences(v.Changes); err != nil {
+		addReferences(s, v.Changes)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return c.show(http.StatusOK, v)
 }
 
-func (c *call) addReferences(list []changedName) error {
-	ref, err := c.keep.References(c.ctx(), c.caller, c.org)
+func addReferences(s *keep.SecretsView, list []changedName) {
+	ref := s.Reference()
 	for i := range list {
-		if err == nil {
-			list[i].Ref = ref(list[i].Name)
-		}
+		list[i].Ref = ref(list[i].Name)
 	}
-	return err
 }
 
 type compareView struct {
@@ -174,25 +180,28 @@ func (c *call) comparePage() error {
 	if to != 0 && from > to {
 		from, to = to, from
 	}
-	changes, to, err := c.compare(from, to)
+	v := &compareView{From: from}
+	err = c.viewSecrets("secrets.history", func(s *keep.SecretsView) (err error) {
+		if v.Changes, v.To, err = compare(s, from, to); err != nil {
+			return err
+		}
+		history, err := s.Versions()
+		v.Versions = nil
+		for _, h := range history {
+			v.Versions = append(v.Versions, h.Number)
+		}
+		return err
+	})
 	if err != nil {
 		return err
-	}
-	history, err := c.keep.History(c.ctx(), c.caller, c.org)
-	if err != nil {
-		return err
-	}
-	v := &compareView{From: from, To: to, Changes: changes}
-	for _, h := range history {
-		v.Versions = append(v.Versions, h.Number)
 	}
 	return c.show(http.StatusOK, v)
 }
 
 // compare returns the names that differ between two versions, in byte order of each
 // kind. To 0 is the current version.
-func (c *call) compare(from, to uint64) ([]changedName, uint64, error) {
-	d, to, err := c.keep.Compare(c.ctx(), c.caller, c.org, from, to)
+func compare(s *keep.SecretsView, from, to uint64) ([]changedName, uint64, error) {
+	d, to, err := s.Compare(from, to)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -206,7 +215,8 @@ func (c *call) compare(from, to uint64) ([]changedName, uint64, error) {
 	for _, n := range d.Removed {
 		list = append(list, changedName{Sign: "−", Kind: "removed", Name: n, Old: from})
 	}
-	return list, to, c.addReferences(list)
+	addReferences(s, list)
+	return list, to, nil
 }
 
 // restoreView previews what rolling back changes now.
@@ -232,18 +242,23 @@ func (c *call) restoreView() (*restoreView, error) {
 		return nil, err
 	}
 	if !c.rollsBack() {
-		return nil, errMissing
+		return nil, c.refuse("secrets.rollback")
 	}
-	m, err := c.keep.Metadata(c.ctx(), c.caller, c.org)
+	v := &restoreView{Version: n}
+	err = c.viewSecrets("secrets.history", func(s *keep.SecretsView) error {
+		versions, err := s.Versions()
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(versions, func(v keep.VersionInfo) bool { return v.Number == n })
+		if i < 0 || n == s.Current() {
+			return keep.ErrVersionNotFound
+		}
+		v.Pinned = versions[i].Pinned
+		v.Changes, v.Current, err = compare(s, n, 0)
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(m.Versions, func(v keep.VersionInfo) bool { return v.Number == n })
-	if i < 0 || n == m.Current {
-		return nil, errMissing
-	}
-	v := &restoreView{Version: n, Pinned: m.Versions[i].Pinned}
-	if v.Changes, v.Current, err = c.compare(n, 0); err != nil {
 		return nil, err
 	}
 	// The comparison is from the earlier version to the current one, the

@@ -124,8 +124,8 @@ func TestMembersAndUsers(t *testing.T) {
 	}
 	b.follow(b.post(user+"/password", "password", "battery staple 1", "repeat", "battery staple 1")).wantText(t, "The password was set")
 
-	for _, name := range []string{"", "nobody"} {
-		if p := b.post(k.orgURL("/members"), "name", name, "role", "member"); p.status != 422 || !strings.Contains(p.main(), "There is no such user") {
+	for name, want := range map[string]string{"": "Enter the name of a user", "nobody": "There is no such user"} {
+		if p := b.post(k.orgURL("/members"), "name", name, "role", "member"); p.status != 422 || !strings.Contains(p.main(), want) {
 			t.Errorf("adding %q: %d %s", name, p.status, p.main())
 		}
 	}

@@ -27,7 +27,7 @@ func (c *call) mePage() error {
 func (c *call) changePassword() error {
 	v := c.me()
 	if !v.Password {
-		return errMissing
+		return c.refuse("users.password")
 	}
 	password := c.form.get("password")
 	if password != c.form.get("repeat") {

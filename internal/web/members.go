@@ -1,7 +1,10 @@
 package web
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -9,7 +12,7 @@ import (
 
 type membersView struct {
 	frame
-	Members []member
+	Members []keep.Membership
 	Change  bool
 	Name    string // of the user to add
 	Owner   bool
@@ -17,28 +20,17 @@ type membersView struct {
 
 func (*membersView) page() string { return "members" }
 
-type member struct {
-	keep.User
-	Role keep.Role
-}
-
 // mayOrganization reports whether the caller may read or change the organization.
 func (c *call) mayOrganization(a acl.Action) bool {
 	return c.may(a, acl.Resource{Type: acl.Orgs, ID: c.org})
 }
 
 func (c *call) members() (*membersView, error) {
-	v := &membersView{Change: c.mayOrganization(acl.Write) && !c.caller.Limited()}
-	for _, role := range []keep.Role{keep.Owner, keep.Member} {
-		users, err := c.keep.Members(c.ctx(), c.caller, c.org, role)
-		if err != nil {
-			return nil, err
-		}
-		for _, u := range users {
-			v.Members = append(v.Members, member{u, role})
-		}
-	}
-	return v, nil
+	list, err := c.keep.Members(c.ctx(), c.caller, c.org, "")
+	slices.SortFunc(list, func(a, b keep.Membership) int { // owners first
+		return cmp.Or(cmp.Compare(b.Role, a.Role), strings.Compare(a.Name, b.Name))
+	})
+	return &membersView{Members: list, Change: c.mayOrganization(acl.Write) && !c.caller.Limited()}, err
 }
 
 func (c *call) membersPage() error {
@@ -55,19 +47,25 @@ func (c *call) addMember() error {
 	if err != nil {
 		return err
 	}
+	if !v.Change {
+		return c.refuse("members.add")
+	}
 	role := keep.Member
 	if v.Owner = c.form.get("role") == string(keep.Owner); v.Owner {
 		role = keep.Owner
 	}
 	v.Name = c.form.get("name")
-	const unknown = "There is no such user, or you don't have access to it."
-	users, err := c.keep.Users(c.ctx(), c.caller, keep.UserFilter{Name: v.Name})
-	if v.Name == "" || keep.CodeOf(err) == keep.CodeNotFound && err != nil || err == nil && len(users) == 0 {
-		v.Errors = []fieldError{{"name", unknown}}
+	if v.Name == "" {
+		v.Errors = []fieldError{{"name", "Enter the name of a user."}}
 		return c.show(http.StatusUnprocessableEntity, v)
 	}
-	if err != nil {
+	users, err := c.keep.Users(c.ctx(), c.caller, keep.UserFilter{Name: v.Name})
+	if err != nil && keep.CodeOf(err) != keep.CodeNotFound {
 		return err
+	}
+	if len(users) == 0 {
+		v.Errors = []fieldError{{"name", "There is no such user, or you don't have access to it."}}
+		return c.show(http.StatusUnprocessableEntity, v)
 	}
 	if _, err := c.keep.AddMember(c.ctx(), c.caller, c.org, users[0].ID, role); err != nil {
 		return c.showError(v, "name", "", err)

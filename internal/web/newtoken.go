@@ -114,7 +114,7 @@ func (c *call) newTokenView(id string) *newTokenView {
 
 func (c *call) newTokenPage() error {
 	if !c.mayTokens(acl.Write) {
-		return errMissing
+		return c.refuse("tokens.create")
 	}
 	return c.show(http.StatusOK, c.newTokenView(c.r.URL.Query().Get("recipe")))
 }
@@ -132,7 +132,7 @@ func (*newTokenDoneView) page() string { return "new-token-done" }
 // sent again.
 func (c *call) newToken() error {
 	if !c.mayTokens(acl.Write) {
-		return errMissing
+		return c.refuse("tokens.create")
 	}
 	v := c.newTokenView(c.form.get("recipe"))
 	if v.Recipe == nil {

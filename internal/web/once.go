@@ -23,7 +23,7 @@ type onceResults struct {
 
 	mu    sync.Mutex
 	all   map[onceKey]*onceResult
-	order []*onceResult // oldest first
+	order []*onceResult // of those that succeeded, oldest first
 }
 
 // onceKey identifies a form of one user at one path, with its content. It is a hash,
@@ -32,7 +32,7 @@ type onceKey [sha256.Size]byte
 
 type onceResult struct {
 	key      onceKey
-	started  time.Time
+	ended    time.Time
 	done     chan struct{} // closed when the first one has been answered
 	location string        // "" if it failed
 }
@@ -46,29 +46,34 @@ func newOnceResults(now func() time.Time) *onceResults {
 func (o *onceResults) begin(k onceKey) (r *onceResult, first bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := o.now()
-	for len(o.order) > 0 && (len(o.order) >= onceLimit || now.Sub(o.order[0].started) > onceTime) {
-		if oldest := o.order[0]; o.all[oldest.key] == oldest {
-			delete(o.all, oldest.key)
-		}
-		o.order[0] = nil
-		o.order = o.order[1:]
-	}
+	o.forget(onceLimit)
 	if r, ok := o.all[k]; ok {
 		return r, false
 	}
-	r = &onceResult{key: k, started: now, done: make(chan struct{})}
-	o.all[k], o.order = r, append(o.order, r)
+	r = &onceResult{key: k, done: make(chan struct{})}
+	o.all[k] = r
 	return r, true
 }
 
-// end sets the result. A form that failed can be sent again.
+// forget removes the results that are too old, or too many.
+func (o *onceResults) forget(limit int) {
+	now := o.now()
+	for len(o.order) > 0 && (len(o.order) > limit || now.Sub(o.order[0].ended) > onceTime) {
+		delete(o.all, o.order[0].key)
+		o.order[0] = nil
+		o.order = o.order[1:]
+	}
+}
+
+// end sets the result. A form that failed can be sent again, and isn't remembered.
 func (o *onceResults) end(r *onceResult, location string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r.location = strings.Clone(location)
-	if location == "" && o.all[r.key] == r {
+	if r.location, r.ended = strings.Clone(location), o.now(); location == "" {
 		delete(o.all, r.key)
+	} else {
+		o.order = append(o.order, r)
+		o.forget(onceLimit)
 	}
 	close(r.done)
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -97,13 +96,14 @@ func (c *call) listSecrets(filter, by string, desc bool, page int) error {
 		}
 		return c.show(http.StatusOK, v)
 	}
-	if err := c.findSecrets(v, page); err != nil {
-		return err
-	}
-	if !c.caller.Limited() {
-		if err := c.findPinned(v); err != nil {
+	err := c.viewSecrets("secrets.list", func(s *keep.SecretsView) error {
+		if err := c.findSecrets(s, v, page); err != nil || c.caller.Limited() {
 			return err
 		}
+		return findPinned(s, v)
+	})
+	if err != nil {
+		return err
 	}
 	for _, col := range []column{{Label: "Name", Key: "name"}, {Label: "Changed", Key: "changed"}, {Label: "By", Key: "by"}, {Label: "Version", Key: "version"}, {Label: "Last read", Key: "read"}} {
 		if v.Sort == col.Key {
@@ -139,7 +139,7 @@ func (v *secretsView) link(by string, desc bool, page int) string {
 }
 
 // findSecrets finds the page's rows.
-func (c *call) findSecrets(v *secretsView, page int) error {
+func (c *call) findSecrets(s *keep.SecretsView, v *secretsView, page int) error {
 	f := keep.SecretFilter{Contains: v.Filter}
 	switch v.Sort {
 	case "changed", "version":
@@ -154,17 +154,17 @@ func (c *call) findSecrets(v *secretsView, page int) error {
 	if sorted {
 		f.Page.Limit, f.Page.Descending = sortRows, false
 	}
-	list, total, err := c.keep.SecretChanges(c.ctx(), c.caller, c.org, f)
+	list, total, err := s.Changes(f)
 	if err != nil {
 		return err
 	}
-	readers, err := c.lastReaders()
+	readers, err := lastReaders(s)
 	if err != nil {
 		return err
 	}
 	v.Matches, v.Total = total, total
 	if v.Filter != "" {
-		if _, v.Total, err = c.keep.SecretChanges(c.ctx(), c.caller, c.org, keep.SecretFilter{Page: keep.Page{Limit: 1}}); err != nil {
+		if _, v.Total, err = s.Changes(keep.SecretFilter{Page: keep.Page{Limit: 1}}); err != nil {
 			return err
 		}
 	}
@@ -189,25 +189,24 @@ func (c *call) findSecrets(v *secretsView, page int) error {
 		})
 	case at+rows > len(list) && len(list) < total:
 		f.Page.Offset, f.Page.Limit = at, rows
-		if list, _, err = c.keep.SecretChanges(c.ctx(), c.caller, c.org, f); err != nil {
+		if list, _, err = s.Changes(f); err != nil {
 			return err
 		}
 		at = 0
 	}
 	list = list[min(at, len(list)):min(at+rows, len(list))]
+	v.Previous, v.Next = "", ""
 	if v.Page > 1 {
 		v.Previous = v.link(v.Sort, v.Descending, v.Page-1)
 	}
 	if v.Page < v.Pages {
 		v.Next = v.link(v.Sort, v.Descending, v.Page+1)
 	}
-	ref, err := c.keep.References(c.ctx(), c.caller, c.org)
-	if err != nil {
-		return err
-	}
-	for _, s := range list {
-		row := secretRow{Name: s.Name, Ref: ref(s.Name), Changed: s.Time, By: authorOf(s), Version: s.Version}
-		if r, ok := readers[s.Name]; ok {
+	ref := s.Reference()
+	v.Rows = nil // of an earlier attempt
+	for _, ch := range list {
+		row := secretRow{Name: ch.Name, Ref: ref(ch.Name), Changed: ch.Time, By: authorOf(ch), Version: ch.Version}
+		if r, ok := readers[ch.Name]; ok {
 			row.Read, row.Reader = r.Time, readerOf(r)
 		}
 		v.Rows = append(v.Rows, row)
@@ -216,39 +215,25 @@ func (c *call) findSecrets(v *secretsView, page int) error {
 }
 
 // lastReaders returns the last reader of each secret that has one.
-func (c *call) lastReaders() (map[string]keep.SecretReader, error) {
-	list, err := c.keep.Readers(c.ctx(), c.caller, c.org, nil)
-	if err != nil {
-		return nil, err
-	}
+func lastReaders(s *keep.SecretsView) (map[string]keep.SecretReader, error) {
+	list, err := s.Readers(nil)
 	last := make(map[string]keep.SecretReader, len(list))
-	for _, s := range list {
-		if len(s.Readers) > 0 {
-			last[s.Name] = s.Readers[0]
-		}
+	for _, r := range list {
+		last[r.Name] = r.Readers[0]
 	}
-	return last, nil
+	return last, err
 }
 
 // findPinned finds versions that the drop guard pinned.
-func (c *call) findPinned(v *secretsView) error {
-	m, err := c.keep.Metadata(c.ctx(), c.caller, c.org)
-	if errors.Is(err, keep.ErrVersionNotFound) {
-		return nil
-	}
-	if err != nil || !slices.ContainsFunc(m.Versions, func(v keep.VersionInfo) bool { return v.Pinned }) {
-		return err
-	}
-	history, err := c.keep.History(c.ctx(), c.caller, c.org)
-	if err != nil {
-		return err
-	}
+func findPinned(s *keep.SecretsView, v *secretsView) error {
+	history, err := s.Versions()
+	v.Pinned = nil
 	for i, h := range history {
 		if h.Pinned && i > 0 && anyMissing(history[:i]) {
 			v.Pinned = append(v.Pinned, pinned{h.Number, history[i-1].Number, len(history[i-1].Removed)})
 		}
 	}
-	return nil
+	return err
 }
 
 // anyMissing reports whether a name that the oldest of the versions removed has not been
@@ -325,7 +310,14 @@ func (c *call) secretPage() error {
 	if err != nil {
 		return err
 	}
-	history, err := c.keep.SecretHistory(c.ctx(), c.caller, c.org, name)
+	var history []keep.SecretChange
+	var readers []keep.SecretReaders
+	err = c.keep.ViewSecrets(c.ctx(), c.caller, "secrets.history", c.org, []string{name}, func(s *keep.SecretsView) (err error) {
+		if history, err = s.History(name); err == nil {
+			readers, err = s.Readers([]string{name})
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -336,10 +328,6 @@ func (c *call) secretPage() error {
 	}
 	for i, h := range history {
 		v.History = append(v.History, historyRow{h, authorOf(h), i == 0})
-	}
-	readers, err := c.keep.Readers(c.ctx(), c.caller, c.org, []string{name})
-	if err != nil {
-		return err
 	}
 	for _, s := range readers {
 		for _, r := range s.Readers {

@@ -22,7 +22,7 @@ func (c *call) writesUsers() bool { return c.may(acl.Write, acl.Resource{Type: a
 
 func (c *call) users() (*usersView, error) {
 	if !c.writesUsers() {
-		return nil, errMissing
+		return nil, c.refuse("users.list")
 	}
 	list, err := c.keep.Users(c.ctx(), c.caller, keep.UserFilter{})
 	slices.SortFunc(list, func(a, b keep.User) int { return strings.Compare(a.Name, b.Name) })
@@ -67,8 +67,11 @@ func (*userView) page() string { return "user" }
 
 // user returns the view of the user in the path.
 func (c *call) user() (*userView, error) {
+	if !c.writesUsers() {
+		return nil, c.refuse("users.read")
+	}
 	id, err := acl.ParseID(c.r.PathValue("user"))
-	if err != nil || !c.writesUsers() {
+	if err != nil {
 		return nil, errMissing
 	}
 	u, err := c.keep.User(c.ctx(), c.caller, id)
