@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -64,7 +65,17 @@ type member struct {
 	auth        pb.AuthClient
 
 	username, password string
-	token              atomic.Pointer[string]
+	patience           time.Duration // for an answer to a login
+	mu                 sync.Mutex
+	login              *login // guarded by mu; nil if there is none
+}
+
+// A login gives the token for requests. All requests share it, since it costs etcd as
+// much time as it takes to check a password.
+type login struct {
+	done  chan struct{} // closed when the rest is set
+	token string        // "" if etcd has no users
+	err   error
 }
 
 func newClient(o Options) (*client, error) {
@@ -116,7 +127,7 @@ func newMember(o Options, endpoint string) (*member, error) {
 		endpoint: endpoint, conn: conn,
 		kv: pb.NewKVClient(conn), watch: pb.NewWatchClient(conn), lease: pb.NewLeaseClient(conn),
 		cluster: pb.NewClusterClient(conn), maintenance: pb.NewMaintenanceClient(conn), auth: pb.NewAuthClient(conn),
-		username: o.Username, password: o.Password,
+		username: o.Username, password: o.Password, patience: o.timing.patience,
 	}, nil
 }
 
@@ -133,12 +144,17 @@ func (c *client) close() error {
 func (c *client) call(ctx context.Context, do func(ctx context.Context, m *member) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.timing.patience)
 	defer cancel()
+	var cause error
 	for tries := 1; ; tries++ {
 		i := c.preferred.Load()
 		m := c.members[i]
 		err := m.try(ctx, c.timing.attempt, do)
 		if err == nil || !unanswered(err) {
 			return translate(err)
+		}
+		// A connection that fails does not always say why.
+		if cause == nil || advice(cause) == "" || advice(err) != "" {
+			cause = fmt.Errorf("%w (%s)", translate(err), m.endpoint)
 		}
 		c.preferred.CompareAndSwap(i, (i+1)%int32(len(c.members)))
 		pause := time.Duration(0)
@@ -152,7 +168,7 @@ func (c *client) call(ctx context.Context, do func(ctx context.Context, m *membe
 			}
 		case <-ctx.Done():
 		}
-		return fmt.Errorf("%w (%s)", translate(err), m.endpoint)
+		return cause
 	}
 }
 
@@ -160,14 +176,13 @@ func (c *client) call(ctx context.Context, do func(ctx context.Context, m *membe
 func (m *member) try(ctx context.Context, limit time.Duration, do func(context.Context, *member) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	out, err := m.outgoing(ctx)
+	out, used, err := m.outgoing(ctx)
 	if err != nil {
 		return err
 	}
 	err = do(out, m)
-	if badToken(err) && m.username != "" {
-		m.token.Store(nil)
-		if out, err = m.outgoing(ctx); err == nil {
+	if m.expired(used, err) {
+		if out, _, err = m.outgoing(ctx); err == nil {
 			err = do(out, m)
 		}
 	}
@@ -176,24 +191,67 @@ func (m *member) try(ctx context.Context, limit time.Duration, do func(context.C
 
 // outgoing adds what every request carries: the token, and that the member
 // must have a leader.
-func (m *member) outgoing(ctx context.Context) (context.Context, error) {
+func (m *member) outgoing(ctx context.Context) (context.Context, *login, error) {
 	ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataHasLeader)
 	if m.username == "" {
-		return ctx, nil
+		return ctx, nil, nil
 	}
-	token := m.token.Load()
-	if token == nil {
-		resp, err := m.auth.Authenticate(ctx, &pb.AuthenticateRequest{Name: m.username, Password: m.password})
-		if isError(err, rpctypes.ErrGRPCAuthNotEnabled) {
-			return ctx, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		token = &resp.Token
-		m.token.Store(token)
+	l := m.join()
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("log in to etcd: %w", ctx.Err())
 	}
-	return metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, *token), nil
+	if l.err != nil {
+		return nil, nil, l.err
+	}
+	if l.token != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, l.token)
+	}
+	return ctx, l, nil
+}
+
+// join returns the login, and begins one if there is none. It goes on when the request
+// that began it ends, so that the next one has the token.
+func (m *member) join() *login {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.login == nil {
+		l := &login{done: make(chan struct{})}
+		m.login = l
+		go func() {
+			defer close(l.done)
+			ctx, cancel := context.WithTimeout(context.Background(), m.patience)
+			defer cancel()
+			resp, err := m.auth.Authenticate(ctx, &pb.AuthenticateRequest{Name: m.username, Password: m.password})
+			switch {
+			case err == nil:
+				l.token = resp.Token
+			case !isError(err, rpctypes.ErrGRPCAuthNotEnabled):
+				l.err = err
+				m.forget(l)
+			}
+		}()
+	}
+	return m.login
+}
+
+// expired reports whether err means that a new login may help, and forgets the one that
+// was used.
+func (m *member) expired(used *login, err error) bool {
+	if used == nil || !badToken(err) {
+		return false
+	}
+	m.forget(used)
+	return true
+}
+
+func (m *member) forget(l *login) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.login == l {
+		m.login = nil
+	}
 }
 
 // rangeOf reads the keys in [from, to), or one key if to is nil.

@@ -5,16 +5,11 @@ package etcdstore
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -486,11 +481,11 @@ func TestPassword(t *testing.T) {
 // TestTLS uses an etcd that asks for certificates.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	files := etcdtest.TLSFiles{Cert: dir + "/cert.pem", Key: dir + "/key.pem", CA: dir + "/cert.pem"}
-	pool := writeCertificate(t, files)
+	files := etcdtest.NewTLSFiles(t, "etcd")
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	must(t, err)
+	pool := x509.NewCertPool()
+	pool.AddCert(pair.Leaf)
 	c := etcdtest.Start(t, etcdtest.Options{TLS: &files})
 	o := options(t, c, newPrefix(), "a")
 	o.timing.attempt, o.timing.patience = time.Second, 2*time.Second
@@ -507,31 +502,6 @@ func TestTLS(t *testing.T) {
 	if got := valueOf(t, a, "k"); got != "1" {
 		t.Errorf("got %q", got)
 	}
-}
-
-// writeCertificate writes a certificate that is its own authority.
-func writeCertificate(t *testing.T, files etcdtest.TLSFiles) *x509.CertPool {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "etcd"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	cert, err := x509.CreateCertificate(nil, template, template, public, private)
-	must(t, err)
-	key, err := x509.MarshalPKCS8PrivateKey(private)
-	must(t, err)
-	must(t, os.WriteFile(files.Cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600))
-	must(t, os.WriteFile(files.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
-	pool := x509.NewCertPool()
-	parsed, err := x509.ParseCertificate(cert)
-	must(t, err)
-	pool.AddCert(parsed)
-	return pool
 }
 
 func TestVersions(t *testing.T) {

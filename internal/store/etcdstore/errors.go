@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/engine"
@@ -75,7 +76,30 @@ func translate(err error) error {
 		return errNoSpace
 	}
 	if s, ok := status.FromError(err); ok {
-		err = errors.New(s.Message())
+		err = errors.New(strings.TrimPrefix(s.Message(), "etcdserver: "))
+	}
+	if todo := advice(err); todo != "" {
+		err = fmt.Errorf("%w: %s", err, todo)
 	}
 	return engine.Unavailable(fmt.Errorf("etcd: %w", err))
+}
+
+// advice returns what an operator can do about an error of etcd, or "" if that is not
+// known.
+func advice(err error) string {
+	for _, known := range []struct{ part, todo string }{
+		{"authentication failed, invalid user ID or password", "check the etcd user name and the password file"},
+		{"user name is empty", "etcd requires a user name and a password, or a client certificate"},
+		{"permission denied", "give the etcd user read and write permission for the etcd prefix"},
+		{"tls: failed to verify certificate", "check the etcd CA file, and that the certificate is for the endpoint's host"},
+		{"remote error: tls:", "check the client certificate for etcd"},
+		{"error reading server preface: EOF", "if etcd uses TLS, its endpoints start with https://"},
+		{"first record does not look like a TLS handshake", "if etcd does not use TLS, its endpoints start with http://"},
+		{"Error while dialing", "check the etcd endpoints, and that etcd is running"},
+	} {
+		if strings.Contains(err.Error(), known.part) {
+			return known.todo
+		}
+	}
+	return ""
 }

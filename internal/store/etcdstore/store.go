@@ -61,7 +61,7 @@ var _ store.Store = (*Store)(nil)
 func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 	opts, err = opts.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, err
 	}
 	s := &Store{
 		opts: opts, keys: keys{opts.Prefix}, log: opts.Logger,
@@ -76,7 +76,7 @@ func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 	changed := make(chan struct{})
 	s.changed.Store(&changed)
 	if s.client, err = newClient(opts); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, err
 	}
 	if err := s.start(ctx); err != nil {
 		s.cancel()
@@ -84,7 +84,7 @@ func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 			st.copy.release()
 			st.release()
 		}
-		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.client.close()))
+		return nil, errors.Join(err, s.client.close())
 	}
 	s.loops.Go(s.watch)
 	s.loops.Go(s.keepRegistered)

@@ -104,7 +104,7 @@ func (s *Store) watchAt(m *member) error {
 	if err != nil {
 		return err
 	}
-	ctx, err = m.outgoing(ctx)
+	ctx, used, err := m.outgoing(ctx)
 	if err != nil {
 		return translate(err)
 	}
@@ -129,9 +129,7 @@ func (s *Store) watchAt(m *member) error {
 		resp, err := stream.Recv()
 		switch {
 		case err != nil:
-			if badToken(err) {
-				m.token.Store(nil)
-			}
+			m.expired(used, err)
 			return translate(err)
 		case resp.CompactRevision > 0:
 			return fmt.Errorf("%w: its next commits were compacted", errReload)

@@ -39,9 +39,6 @@ type Options struct {
 	Args []string
 }
 
-// TLSFiles are the paths of PEM files.
-type TLSFiles struct{ Cert, Key, CA string }
-
 // Cluster is a running cluster.
 type Cluster struct {
 	Members []*Member
