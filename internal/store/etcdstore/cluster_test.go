@@ -121,13 +121,65 @@ func TestDuplicate(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	o := options(t, c, newPrefix(), "a")
-	o.timing.lease = 3 * time.Second
+	o.timing.lease, o.timing.report = 3*time.Second, 300*time.Millisecond
 	a := mustOpen(t, o)
 	must(t, appendTo(a, "k", "1"))
 	o.Dir = t.TempDir()
 	clone := mustOpen(t, o)
 	eventually(t, "the clone stops", func() bool { return errors.Is(clone.refusal(), ErrDuplicateServer) })
 	must(t, appendTo(a, "k", "2"))
+}
+
+// TestDeadServersLease starts a server again that has died, while the lease of its
+// registration is renewed. That is what etcd does at each change of its leader.
+func TestDeadServersLease(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	o := options(t, c, newPrefix(), "a")
+	o.timing.lease = 3 * time.Second
+	a := mustOpen(t, o)
+	must(t, appendTo(a, "k", "1"))
+	// The first registration of the next process finds one that nobody has ended.
+	must(t, a.Close())
+	client, err := newClient(o)
+	must(t, err)
+	defer client.close()
+	var lease *pb.LeaseGrantResponse
+	must(t, client.call(t.Context(), func(ctx context.Context, m *member) (err error) {
+		lease, err = m.lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: 3})
+		return err
+	}))
+	_, err = client.txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{
+		Key: a.keys.server("a"), Value: []byte(`{"incarnation":"dead"}`), Lease: lease.ID,
+	}}}}})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		for {
+			err := client.call(ctx, func(ctx context.Context, m *member) error {
+				stream, err := m.lease.LeaseKeepAlive(ctx)
+				if err == nil {
+					err = stream.Send(&pb.LeaseKeepAliveRequest{ID: lease.ID})
+				}
+				if err == nil {
+					_, err = stream.Recv()
+				}
+				return err
+			})
+			if err != nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	defer func() { cancel(); <-renewed }()
+	a = mustOpen(t, o)
+	must(t, appendTo(a, "k", "2"))
+	if err := a.refusal(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestLeaseLost ends a server's registration: it registers again, and its changes

@@ -134,17 +134,21 @@ func (s *Store) keepRegistered() {
 	}
 }
 
-// rival is a registration with this server's ID that this process has not made.
+// rival is what register has seen of a process with a registration of this server's
+// ID, which this process has not made.
 type rival struct {
 	incarnation string
 	since       time.Time
+	report      int64 // etcd's revision of its last report
+	reported    time.Time
+	reports     int // since it was first seen
 }
 
 var errRegistered = errors.New("the server's ID is registered already")
 
 // register writes the registration, unless another process has one. A process
-// that has ended without unregistering does not refresh its lease any more, so
-// its registration is replaced before the lease ends.
+// that has ended without unregistering neither refreshes its lease nor reports any
+// more, so its registration is replaced before the lease ends.
 func (s *Store) register(seen *rival) (int64, error) {
 	t := s.opts.timing
 	id := rand.Text()
@@ -188,14 +192,27 @@ func (s *Store) register(seen *rival) (int64, error) {
 	return grant.ID, nil
 }
 
-// outlives returns nil if the process with the given registration has stopped
-// refreshing its lease. It stops the store if the other process has been refreshing
-// the lease for so long that it must be running.
+// outlives returns nil if the process with the given registration seems to have
+// ended. It stops the store if that process has been reporting for so long that it
+// must be running. The lease doesn't show that: each new leader of etcd renews all
+// leases.
 func (s *Store) outlives(value []byte, lease int64, seen *rival) error {
 	var other registered
 	_ = json.Unmarshal(value, &other)
+	last, err := s.client.rangeOf(s.ctx, &pb.RangeRequest{Key: s.keys.report(s.opts.Server.ID), KeysOnly: true})
+	if err != nil {
+		return err
+	}
+	var report int64
+	if len(last.Kvs) > 0 {
+		report = last.Kvs[0].ModRevision
+	}
+	now := time.Now()
 	if seen.incarnation != other.Incarnation {
-		*seen = rival{other.Incarnation, time.Now()}
+		*seen = rival{incarnation: other.Incarnation, since: now, report: report, reported: now}
+	} else if seen.report != report {
+		seen.report, seen.reported = report, now
+		seen.reports++
 	}
 	var left *pb.LeaseTimeToLiveResponse
 	if err := s.client.call(s.ctx, func(ctx context.Context, m *member) (err error) {
@@ -205,10 +222,12 @@ func (s *Store) outlives(value []byte, lease int64, seen *rival) error {
 		return err
 	}
 	ttl := s.opts.timing.lease
-	if time.Duration(left.TTL+1)*time.Second < ttl*7/10 { // etcd rounds down
-		return nil // it has missed several refreshes
+	missed := ttl * 7 / 10 // several refreshes and reports
+	left.TTL++             // etcd rounds down
+	if time.Duration(left.TTL)*time.Second < missed || now.Sub(seen.reported) > missed {
+		return nil
 	}
-	if time.Since(seen.since) > ttl+ttl/2 {
+	if seen.reports >= 3 && now.Sub(seen.since) > ttl+ttl/2 {
 		s.stop(ErrDuplicateServer)
 	}
 	return errRegistered
