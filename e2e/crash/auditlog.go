@@ -29,7 +29,8 @@ type record struct {
 	Version      uint64
 	Names        []string
 	Removed      []string
-	Count        int // of a record that equal refusals share, else 0
+	For          string // the server whose record this is, if another one took it over
+	Count        int    // of a record that equal refusals share, else 0
 }
 
 func (r *record) String() string {

@@ -33,8 +33,9 @@ var errKilled = errors.New("the server was killed")
 // site is where the server stores its data.
 type site struct {
 	program string
-	dir     string // the data folder
-	run     string // for the server's logs and the control file
+	dir     string   // the data folder
+	run     string   // for the server's logs and the control file
+	args    []string // more arguments for the server
 	lives   int
 	last    *process // the last process that was started
 }
@@ -84,8 +85,8 @@ func (s *site) start(ctx context.Context) (*process, error) {
 	}
 	defer log.Close()
 	// Small files make the audit log rotate often.
-	p.cmd = exec.Command(s.program, "serve", "--http-bind-address", "127.0.0.1:0", "--data-dir", s.dir,
-		"--log-format", "json", "--audit-max-size", "64KiB")
+	p.cmd = exec.Command(s.program, append([]string{"serve", "--http-bind-address", "127.0.0.1:0", "--data-dir", s.dir,
+		"--log-format", "json", "--audit-max-size", "64KiB"}, s.args...)...)
 	p.cmd.Env = append(s.environment(), "FLUXKEEP_FAILPOINTS="+s.control())
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {

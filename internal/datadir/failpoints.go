@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/failpoint"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // faults lets a test kill the process, or make operations fail, at named points.
@@ -26,6 +27,13 @@ func (f faults) store() vfs.FS {
 		return nil
 	}
 	return f.points.FS(vfs.Default)
+}
+
+func (f faults) changes(s store.Store) store.Store {
+	if f.points == nil {
+		return s
+	}
+	return f.points.Store(s)
 }
 
 func (f faults) audit() audit.FS {
