@@ -29,10 +29,21 @@ type servers struct {
 // startServers starts n servers at the same time, and sets them up through one.
 func startServers(t testing.TB, members, n int) *servers {
 	t.Helper()
-	s := &servers{t: t, etcd: etcdtest.Start(t, etcdtest.Options{Members: members})}
-	s.args = []string{"--store", "etcd", "--etcd-endpoints", strings.Join(s.etcd.Endpoints(), ","), "--key-file", filepath.Join(t.TempDir(), "key")}
-	s.all = make([]*server, n)
-	together(n, func(i int) { s.all[i] = start(t, s.args...) })
+	etcd := etcdtest.Start(t, etcdtest.Options{Members: members})
+	return startServersOn(t, etcd, slices.Repeat([][]string{etcd.Endpoints()}, n)...)
+}
+
+// startServersOn starts a server for each list of endpoints.
+func startServersOn(t testing.TB, etcd *etcdtest.Cluster, endpoints ...[]string) *servers {
+	t.Helper()
+	s := &servers{t: t, etcd: etcd}
+	key := filepath.Join(t.TempDir(), "key")
+	args := func(endpoints []string) []string {
+		return []string{"--store", "etcd", "--etcd-endpoints", strings.Join(endpoints, ","), "--key-file", key}
+	}
+	s.args = args(etcd.Endpoints())
+	s.all = make([]*server, len(endpoints))
+	together(len(endpoints), func(i int) { s.all[i] = start(t, args(endpoints[i])...) })
 	first := s.all[0]
 	first.setUp()
 	for _, other := range s.all[1:] {
@@ -415,7 +426,7 @@ func TestRestoredEtcd(t *testing.T) {
 }
 
 // readLogs returns the content of audit logs.
-func readLogs(t *testing.T, files []string) string {
+func readLogs(t testing.TB, files []string) string {
 	t.Helper()
 	var all strings.Builder
 	for _, file := range files {
