@@ -148,7 +148,7 @@ func (c *Config) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&c.DropGuard, "drop-guard", 0, "`number` of names that one write to the influxd address may remove before the previous version is pinned (default one, or half of all)")
 
 	fs.Var(newChoice(&c.Web, WebOn, WebOn, WebOff), "web", "serve the web page: `on` or off")
-	fs.StringVar(&c.WebOrigin, "web-origin", "", "`origin` of the web page if a proxy changes the Host header, such as https://secrets.example.com")
+	fs.StringVar(&c.WebOrigin, "web-origin", "", "`origin` of the web page behind a proxy, such as https://secrets.example.com")
 	fs.StringVar(&c.WebBase, "web-base", "", "`path` under which a proxy serves Fluxkeep, such as /fluxkeep, for the links of the web page")
 	fs.BoolVar(&c.HSTS, "hsts", false, "send Strict-Transport-Security over TLS, which makes browsers refuse plain HTTP on every port of the host for a year")
 

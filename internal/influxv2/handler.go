@@ -27,6 +27,9 @@ type Config struct {
 	// session's cookie is for such connections only. By default that is a
 	// request that came over TLS; behind a proxy the server knows more.
 	Secure func(*http.Request) bool
+	// OwnHost reports whether browsers reach the server by the Host header of a
+	// request. By default any host is the server's.
+	OwnHost func(*http.Request) bool
 	// Done, when closed, ends requests that wait for a change.
 	Done <-chan struct{}
 }
@@ -84,6 +87,9 @@ func New(k *keep.Keep, c Config) *Handler {
 	}
 	if c.Settings == nil {
 		c.Settings = func() map[string]any { return nil }
+	}
+	if c.OwnHost == nil {
+		c.OwnHost = func(*http.Request) bool { return true }
 	}
 	if c.Secure == nil {
 		c.Secure = func(r *http.Request) bool { return r.TLS != nil }

@@ -38,9 +38,25 @@ func (b *setupBody) retention() time.Duration {
 	return time.Duration(b.RetentionPeriodHrs)
 }
 
+// errOtherSite refuses a setup by a web page elsewhere, whose author would then know the
+// operator token.
+var errOtherSite = &keep.Error{Code: keep.CodeForbidden, Message: "setup was requested by a page of another site; run fluxkeep setup, or open the server's own page"}
+
+// fromOtherSite reports whether a page of another site sent the request. Programs that
+// aren't browsers send neither of the headers.
+func (c *call) fromOtherSite() bool {
+	if c.r.Header.Get("Origin") == "" && c.r.Header.Get("Sec-Fetch-Site") == "" {
+		return false
+	}
+	return c.crossOrigin.Check(c.r) != nil || !c.config.OwnHost(c.r)
+}
+
 // setup responds with the requested bucket, because InfluxDB's clients read
 // it. The bucket isn't stored: there are none here.
 func (c *call) setup() error {
+	if c.fromOtherSite() {
+		return errOtherSite
+	}
 	var body setupBody
 	if err := c.decode(&body, badPlain); err != nil {
 		return err

@@ -64,6 +64,7 @@ type handler struct {
 // info, which may be nil, describes it for the web page.
 func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config, info func() web.ServerInfo) (*handler, error) {
 	about.Version, about.Commit, about.Started = c.Version, c.Commit, time.Now()
+	about.OwnHost = ownHost(c)
 	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
 	h := &handler{
 		requestContext: k.RequestContext,
@@ -79,7 +80,10 @@ func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influ
 	}
 	protocols := []protocol{h.influx, h.vault}
 	if c.Web != config.WebOff {
-		page, err := web.New(k, web.Config{Version: c.Version, Origin: c.WebOrigin, Base: c.WebBase, Secure: about.Secure, Started: about.Started, Server: info})
+		page, err := web.New(k, web.Config{
+			Version: c.Version, Origin: c.WebOrigin, Base: c.WebBase, OwnHost: about.OwnHost, Secure: about.Secure,
+			Started: about.Started, Server: info,
+		})
 		if err != nil {
 			return nil, err
 		}

@@ -3,7 +3,10 @@ package server
 import (
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
+
+	"github.com/fluxkeep/fluxkeep/internal/config"
 )
 
 // remoteAddr returns the client's address: that of the connection or, behind a
@@ -60,6 +63,29 @@ func isTrusted(host string, trusted []netip.Prefix) bool {
 		}
 	}
 	return false
+}
+
+// ownHost returns a function that reports whether browsers reach the server by the
+// Host header of a request. Without TLS, a web page elsewhere can have its own name
+// resolve to a loopback address (DNS rebinding), and the browser then treats the server
+// as part of that page's site. So a server that listens only on loopback accepts no names
+// except localhost and that of its page's origin, at which a proxy serves it.
+func ownHost(c *config.Config) func(*http.Request) bool {
+	if !config.Loopback(hostOf(c.BindAddress)) {
+		return func(*http.Request) bool { return true }
+	}
+	own := ""
+	if u, err := url.Parse(c.WebOrigin); err == nil {
+		own = u.Hostname()
+	}
+	return func(r *http.Request) bool {
+		host := (&url.URL{Host: r.Host}).Hostname()
+		if _, err := netip.ParseAddr(host); err == nil || r.TLS != nil {
+			return true
+		}
+		host = strings.TrimSuffix(strings.ToLower(host), ".")
+		return host == "localhost" || strings.HasSuffix(host, ".localhost") || host == strings.ToLower(own) && own != ""
+	}
 }
 
 // secure reports whether the client's connection, to this server or to a trusted

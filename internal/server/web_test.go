@@ -1,13 +1,74 @@
 package server
 
 import (
+	"crypto/tls"
+	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/prometheus/client_golang/prometheus"
 )
+
+// TestOwnHost: without TLS, a server that listens only on loopback accepts no name of
+// another site for its page, nor a setup by another site's page.
+func TestOwnHost(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		bind, origin, host, from string // from: the page that sends the setup, "" for a program
+		tls                      bool
+		page, setup              int
+	}{
+		{"127.0.0.1:8086", "", "evil.example:8086", "http://evil.example:8086", false, 403, 403},
+		{"127.0.0.1:8086", "", "evil.example:8086", "", false, 403, 422}, // InfluxDB's clients send any host
+		{"127.0.0.1:8086", "", "localhost.evil.example", "http://localhost.evil.example", false, 403, 403},
+		{"127.0.0.1:8086", "", "127.0.0.1.evil.example", "http://127.0.0.1.evil.example", false, 403, 403},
+		{"127.0.0.1:8086", "", "", "", false, 403, 422},
+		{"localhost:8086", "", "evil.example", "http://evil.example", false, 403, 403},
+		{"[::1]:8086", "", "evil.example", "http://evil.example", false, 403, 403},
+		{"127.0.0.1:8086", "", "localhost:8086", "http://localhost:8086", false, 200, 422},
+		{"127.0.0.1:8086", "", "LOCALHOST.", "http://LOCALHOST.", false, 200, 422},
+		{"127.0.0.1:8086", "", "keep.localhost:8086", "http://keep.localhost:8086", false, 200, 422},
+		{"127.0.0.1:8086", "", "127.0.0.1:8086", "http://127.0.0.1:8086", false, 200, 422},
+		{"127.0.0.1:8086", "", "[::1]:8086", "http://[::1]:8086", false, 200, 422},
+		{"127.0.0.1:8086", "", "localhost:8086", "http://evil.example", false, 200, 403},
+		{"127.0.0.1:8086", "https://keep.example:8443", "keep.example", "https://keep.example", false, 200, 422},
+		{"127.0.0.1:8086", "https://keep.example", "evil.example", "http://evil.example", false, 403, 403},
+		{"127.0.0.1:8086", "", "keep.example", "https://keep.example", true, 200, 422},
+		{":8086", "", "keep.example:8086", "http://keep.example:8086", false, 200, 422},
+		{"0.0.0.0:8086", "", "keep", "http://keep", false, 200, 422},
+		{"0.0.0.0:8086", "", "keep.example", "http://evil.example", false, 200, 403},
+	} {
+		c := config.New()
+		c.BindAddress, c.WebOrigin = tt.bind, tt.origin
+		h, err := newHandler(c, w.Keep, w.handler.logger, influxv2.Config{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(method, path, body string) *httptest.ResponseRecorder {
+			r := httptest.NewRequest(method, path, strings.NewReader(body))
+			if r.Host = tt.host; tt.tls {
+				r.TLS = &tls.ConnectionState{}
+			}
+			if method == http.MethodPost && tt.from != "" {
+				r.Header.Set("Origin", tt.from)
+			}
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, r)
+			return rec
+		}
+		page := ask("GET", "/ui/sign-in", "")
+		if named := strings.Contains(page.Body.String(), "--web-origin"); page.Code != tt.page || named != (page.Code == 403) {
+			t.Errorf("%+v: the page answers %d", tt, page.Code)
+		}
+		setup := ask("POST", "/api/v2/setup", `{"username":"mallory","password":"battery staple","org":"evil","bucket":"b"}`)
+		if setup.Code != tt.setup {
+			t.Errorf("%+v: setup answers %d: %s", tt, setup.Code, setup.Body)
+		}
+	}
+}
 
 // TestWebPage: browsers get the page, programs get the API's answers as before, and
 // --web=off serves no page at all.

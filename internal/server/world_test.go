@@ -103,7 +103,7 @@ func (w *world) forget(tb testing.TB) {
 func (w *world) serve(tb testing.TB) {
 	tb.Helper()
 	c := config.New()
-	c.Version, c.LogLevel = "1.2.3", -8
+	c.Version, c.LogLevel, c.BindAddress = "1.2.3", -8, ":8086"
 	logger, _ := NewLogger(w.log, c)
 	var err error
 	w.handler, err = newHandler(c, w.Keep, logger, influxv2.Config{

@@ -15,6 +15,7 @@ var (
 	errMissing    = &keep.Error{Code: keep.CodeNotFound, Message: "This page doesn't exist, or you don't have access to it."}
 	errNotAllowed = &problem{http.StatusMethodNotAllowed, "Wrong method", "This address doesn't take that kind of request."}
 	errOrigin     = &problem{http.StatusForbidden, "Sent from another site", "This form wasn't sent from Fluxkeep's own page, so nothing was changed. Open the page and try there. Behind a proxy that changes the Host header, set --web-origin."}
+	errHost       = &problem{http.StatusForbidden, "Unknown host name", "Fluxkeep listens on this machine only, and its page answers there at localhost and at IP addresses. Behind a proxy, set --web-origin to the address in the browser, such as https://secrets.example.com."}
 	errOtherUser  = &problem{http.StatusConflict, "Another user's form", "Somebody else opened this form before you signed in. Nothing was changed."}
 	errForm       = &problem{http.StatusBadRequest, "Invalid form", "The form has a field that isn't expected here, or isn't encoded as a form. Nothing was changed."}
 	errMediaType  = &problem{http.StatusUnsupportedMediaType, "Invalid form", "A form must be URL-encoded. Nothing was changed."}

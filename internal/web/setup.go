@@ -35,6 +35,9 @@ func (c *call) exposed() bool {
 
 // address is where the browser found the server.
 func (c *call) address() string {
+	if c.config.Origin != "" {
+		return c.config.Origin + c.config.Base
+	}
 	scheme := "http://"
 	if c.config.Secure(c.r) {
 		scheme = "https://"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
@@ -14,11 +15,14 @@ import (
 type Config struct {
 	// Version identifies the program.
 	Version string
-	// Origin is a further origin that forms may come from, for a proxy that
-	// changes the Host header.
+	// Origin is where browsers find the page, if a proxy changes the Host header or
+	// OwnHost refuses it.
 	Origin string
 	// Base is the prefix that a reverse proxy removes from the page's paths.
 	Base string
+	// OwnHost reports whether browsers reach the server by the Host header of a
+	// request. By default any host is the server's.
+	OwnHost func(*http.Request) bool
 	// Secure reports whether the client's connection is encrypted. By default
 	// that is a request that came over TLS.
 	Secure func(*http.Request) bool
@@ -48,6 +52,9 @@ type Handler struct {
 func New(k *keep.Keep, c Config) (*Handler, error) {
 	if c.Secure == nil {
 		c.Secure = func(r *http.Request) bool { return r.TLS != nil }
+	}
+	if c.OwnHost == nil {
+		c.OwnHost = func(*http.Request) bool { return true }
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -87,6 +94,10 @@ func (h *Handler) Pattern(r *http.Request) string { return h.mux.Pattern(r) }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeaders(w.Header())
+	if !h.config.OwnHost(r) && !strings.HasPrefix(r.URL.Path, "/ui/assets/") { // the error page has a style, too
+		h.newCall(w, r).fail(errHost)
+		return
+	}
 	if r.URL.Path == "/" {
 		http.Redirect(w, r, h.config.Base+"/ui/", http.StatusSeeOther)
 		return
