@@ -63,6 +63,16 @@ func newCaller(o Origin, i *directory.Identity) Caller {
 //
 // With several keys, the first one of a session counts.
 func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, keys ...string) (Caller, error) {
+	return k.authenticateSession(ctx, o, true, keys...)
+}
+
+// PeekSession is AuthenticateSession for a page that asks by itself: nobody uses the
+// session, so it isn't extended.
+func (k *Keep) PeekSession(ctx context.Context, o Origin, key string) (Caller, error) {
+	return k.authenticateSession(ctx, o, false, key)
+}
+
+func (k *Keep) authenticateSession(ctx context.Context, o Origin, used bool, keys ...string) (Caller, error) {
 	c := Anonymous(o)
 	if err := k.requireAuditLog(&c, "authenticate", 0); err != nil {
 		return c, err
@@ -73,10 +83,12 @@ func (k *Keep) AuthenticateSession(ctx context.Context, o Origin, keys ...string
 		if err != nil {
 			return err
 		}
-		renew = s.Due(v.Now)
+		renew = used && s.Due(v.Now)
 		c = newCaller(o, i)
 		c.session = h
-		k.activity.noteUse(i, o.Protocol, k.now)
+		if used {
+			k.activity.noteUse(i, o.Protocol, k.now)
+		}
 		if s.Token == 0 {
 			c.hasSession, c.expires = true, s.Expires
 		}

@@ -58,6 +58,9 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	if err != nil {
 		return k.recordOutcome(rec, k.now(), domain(err))
 	}
+	k.backups.running.Add(1)
+	defer k.backups.running.Add(-1)
+	k.backups.start(0)
 	written := false
 	err = k.records.View(ctx, func(r *record.Reader) error {
 		unlock()
@@ -69,7 +72,10 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 		if shared {
 			keys, wrapped = k.records.Keys(), stored
 		}
-		err = v.eachInBackup(func(key, sealed []byte) error { return verifyRecord(keys, backup.Format, key, sealed) })
+		err = v.eachInBackup(func(key, sealed []byte) error {
+			k.backups.done.Add(1)
+			return verifyRecord(keys, backup.Format, key, sealed)
+		})
 		if err == nil {
 			err = v.verifySums()
 		}
@@ -81,6 +87,7 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 			return err
 		}
 		written = true
+		k.backups.start(k.backups.done.Load())
 		return v.writeBackup(w, backup.Header{Created: v.Now.UTC(), Keyset: json.RawMessage(wrapped)})
 	})
 	switch {
@@ -169,7 +176,10 @@ func (v *view) writeBackup(w io.Writer, h backup.Header) error {
 	to := &receiver{w: w}
 	out, err := backup.NewWriter(to, h, backupMAC(v.k.records.Keys()))
 	if err == nil {
-		err = v.eachInBackup(out.Add)
+		err = v.eachInBackup(func(key, sealed []byte) error {
+			v.k.backups.done.Add(1)
+			return out.Add(key, sealed)
+		})
 	}
 	if err == nil {
 		err = out.Close()

@@ -115,6 +115,7 @@ type Keep struct {
 
 	clockSaved time.Time // the latest time that is durable
 	lastBackup atomic.Pointer[time.Time]
+	backups    counter
 
 	stop context.CancelFunc
 	done sync.WaitGroup

@@ -159,6 +159,7 @@ var access = []struct{ route, want string }{
 	{"GET /users/{user}/delete", "401 404 404 404 404 404 404 404 200"},
 	{"POST /users/{user}/delete", "401 404 404 404 404 404 404 404 303"},
 	{"GET /server", "401 404 404 404 404 404 404 404 200"},
+	{"GET /server/progress", "401 404 404 404 404 404 404 404 200"},
 	{"GET /server/keys", "401 404 404 404 404 404 404 404 200"},
 	{"POST /server/keys", "401 404 404 404 404 404 404 404 400"},
 	{"GET /server/backup", "401 404 404 404 404 404 404 404 200"},
@@ -224,7 +225,7 @@ func TestRecords(t *testing.T) {
 	c := newCast(t)
 	b := c.people["operator"]
 	for route, want := range map[string]string{
-		"/help": "", "/me": "", "/session": "",
+		"/help": "", "/me": "", "/session": "", "/server/progress": "",
 		"/orgs?all":                               "organizations.list",
 		"/orgs/{org}/secrets":                     "secrets.list",
 		"/orgs/{org}/secrets?sort=read&page=2":    "secrets.list",

@@ -58,7 +58,7 @@ func (c *call) run(r route) error {
 	if c.withoutCookie() {
 		return c.show(http.StatusOK, &reloadView{})
 	}
-	if err := c.findCaller(r.open); err != nil {
+	if err := c.findCaller(r); err != nil {
 		return err
 	}
 	if !r.open && !c.signedIn() {

@@ -110,6 +110,33 @@ func TestNewTokenErrors(t *testing.T) {
 	}
 }
 
+// TestProgress: the script can ask for the progress of long work without extending the
+// session.
+func TestProgress(t *testing.T) {
+	k := newKit(t, nil)
+	b := k.admin(t)
+	ask := func() (int, string) {
+		b.header.Set("Accept", "application/json")
+		defer b.header.Del("Accept")
+		p := b.get("/ui/server/progress")
+		return p.status, p.body
+	}
+	const idle = `{"rotation":{"running":false,"done":0,"total":0},"backup":{"running":false,"done":0,"total":0},"verification":`
+	if status, body := ask(); status != 200 || !strings.HasPrefix(body, idle) {
+		t.Errorf("%d %s", status, body)
+	}
+	for minute := range 59 {
+		k.Clock.Advance(time.Minute)
+		if status, _ := ask(); status != 200 {
+			t.Fatalf("after %d minutes: %d", minute+1, status)
+		}
+	}
+	k.Clock.Advance(2 * time.Minute)
+	if status, body := ask(); status != 401 {
+		t.Errorf("after an hour of asking for progress: %d %s", status, body)
+	}
+}
+
 func TestMembersAndUsers(t *testing.T) {
 	k := newKit(t, nil)
 	b := k.admin(t)

@@ -7,6 +7,9 @@ type route struct {
 	method, pattern string
 	// open means that the route needs no session.
 	open bool
+	// peeks means that the page's script asks by itself, again and again, which
+	// doesn't extend the session.
+	peeks bool
 	// fields are the fields that the form of a POST may have, besides those of
 	// every form. A field that ends with * may occur several times.
 	fields []string
@@ -90,6 +93,7 @@ func routes() []route {
 	page(get, "/users/{user}/delete", (*call).deleteUserPage)
 	page(post, "/users/{user}/delete", (*call).deleteUser)
 	page(get, "/server", (*call).serverPage)
+	page(get, "/server/progress", (*call).serverProgress).peeks = true
 	page(get, "/server/keys", (*call).keysPage)
 	page(post, "/server/keys", (*call).rotateKeys)
 	page(get, "/server/backup", (*call).backupPage)

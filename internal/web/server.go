@@ -28,6 +28,7 @@ type serverView struct {
 	Started    time.Time
 	LastBackup time.Time // zero: none
 	Scrub      keep.ScrubStatus
+	Verifying  progressBox
 }
 
 func (*serverView) page() string { return "server" }
@@ -37,6 +38,7 @@ func (c *call) serverPage() error {
 		return err
 	}
 	v := &serverView{Started: c.config.Started, LastBackup: c.keep.LastBackup(), Scrub: c.keep.Scrubbed()}
+	v.Verifying = progressBox{keep.Progress{Running: v.Scrub.Running, Done: int64(v.Scrub.Done), Total: int64(v.Scrub.Total)}, "verification", "Verifying the stored data", "organizations", c.r.URL.Path}
 	if c.config.Server != nil {
 		v.Info = c.config.Server()
 	}
@@ -53,12 +55,26 @@ func (c *call) serverPage() error {
 	return c.show(http.StatusOK, v)
 }
 
+// serverProgress tells the script how far long work has come.
+func (c *call) serverProgress() error {
+	work, err := c.keep.Work(c.ctx(), c.caller)
+	if err != nil {
+		return err
+	}
+	return c.respond(http.StatusOK, work)
+}
+
+// progressBox shows how far long work has come, and the script keeps it up to date.
+type progressBox struct {
+	keep.Progress
+	Kind, Doing, Things string // such as "rotation", "Re-encrypting", "records"
+	Again               string // the address of the page that shows it
+}
+
 type keysView struct {
 	frame
 	Keys     []dataKey
-	Rotating bool
-	Checked  int64 // records, in this pass
-	Total    int64 // 0 while unknown
+	Rotation progressBox
 	Problem  string
 }
 
@@ -75,7 +91,8 @@ func (c *call) keys() (*keysView, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &keysView{Rotating: len(s.Keys) > 1, Checked: s.Done, Total: s.Total, Problem: sentence(s.Err)}
+	v := &keysView{Problem: sentence(s.Err)}
+	v.Rotation = progressBox{keep.Progress{Running: len(s.Keys) > 1, Done: s.Done, Total: s.Total}, "rotation", "Re-encrypting", "records", c.r.URL.Path}
 	for _, k := range s.Keys {
 		v.Keys = append(v.Keys, dataKey{fmt.Sprintf("%08x", k.ID), k.Created, k.Primary})
 	}
@@ -110,6 +127,7 @@ func (c *call) rotateKeys() error {
 type backupView struct {
 	frame
 	LastBackup time.Time
+	Backup     progressBox
 }
 
 func (*backupView) page() string { return "backup" }
@@ -118,7 +136,13 @@ func (c *call) backupPage() error {
 	if err := c.keep.AllowOperator(c.ctx(), c.caller, "server.read"); err != nil {
 		return err
 	}
-	return c.show(http.StatusOK, &backupView{LastBackup: c.keep.LastBackup()})
+	work, err := c.keep.Work(c.ctx(), c.caller)
+	if err != nil {
+		return err
+	}
+	return c.show(http.StatusOK, &backupView{
+		LastBackup: c.keep.LastBackup(), Backup: progressBox{work.Backup, "backup", "A backup is being made", "records", c.r.URL.Path},
+	})
 }
 
 // downloadBackup sends a backup. A failure after the start breaks the connection, since

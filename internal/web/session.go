@@ -37,13 +37,19 @@ func (c *call) setCookie(name, value string) {
 
 // findCaller finds who is signed in. All cookies with the right name are tried: one
 // for another path may come first.
-func (c *call) findCaller(open bool) error {
+func (c *call) findCaller(r route) error {
+	authenticate := func(key string) (keep.Caller, error) {
+		if r.peeks {
+			return c.keep.PeekSession(c.ctx(), c.caller.Origin, key)
+		}
+		return c.keep.AuthenticateSession(c.ctx(), c.caller.Origin, key)
+	}
 	cookies := c.r.CookiesNamed(c.cookieName())
-	if len(cookies) == 0 && !open {
+	if len(cookies) == 0 && !r.open {
 		cookies = []*http.Cookie{{}} // no session's, so that the refusal is audited
 	}
 	for _, cookie := range cookies[:min(len(cookies), 4)] {
-		caller, err := c.keep.AuthenticateSession(c.ctx(), c.caller.Origin, cookie.Value)
+		caller, err := authenticate(cookie.Value)
 		switch {
 		case errors.Is(err, keep.ErrUnauthenticated), errors.Is(err, keep.ErrUserInactive):
 			continue

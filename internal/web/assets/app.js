@@ -301,6 +301,37 @@ function sizeOf(field) {
   line.textContent = value ? ["Stored as " + describe(value), marks(value)].filter(Boolean).join(". ") + "." : "";
 }
 
+// Long work. A [data-progress] shows one kind of it; the page is loaded again when it
+// ends.
+
+const works = all("[data-progress]");
+
+async function poll() {
+  let work = {};
+  try {
+    const response = await fetch(ui + "/server/progress", {cache: "no-store", headers: {Accept: "application/json"}});
+    if (response.status === 401) return;
+    work = await response.json();
+  } catch { /* the server may be restarting */ }
+  let ended = false;
+  for (const box of works) {
+    const p = work[box.dataset.progress];
+    if (!p) continue;
+    if (!p.running) { ended ||= !box.hidden; continue; }
+    box.hidden = false;
+    find("span", box).textContent = number(p.done) + (p.total ? " of " + number(p.total) : "");
+    const bar = find("progress", box);
+    if (p.total) { bar.max = p.total; bar.value = p.done; } else bar.removeAttribute("value");
+  }
+  if (ended && !leaving) location.reload();
+  else watch();
+}
+
+function watch() {
+  clearTimeout(watch.timer);
+  watch.timer = setTimeout(poll, 2000);
+}
+
 // Keyboard.
 
 const rows = () => all("tbody tr:not([hidden]):not(.shown)");
@@ -414,6 +445,10 @@ on("submit", event => {
     return;
   }
   checked.delete(form);
+  if (form.hasAttribute("data-download")) { // the page stays
+    find("[data-progress]").hidden = false;
+    return watch();
+  }
   leaving = true;
 });
 
@@ -441,6 +476,7 @@ if (find("#exact")) { find("#exact").hidden = false; if (sessionStorage.getItem(
 const errors = find("#errors");
 if (errors) errors.focus();
 all("[data-guard] textarea").forEach(sizeOf);
+if (works.some(box => !box.hidden)) watch();
 all("form").forEach(f => { if (find("[name=select]", f)) counted(f); });
 const typed = find("[data-filter]");
 if (typed?.value) filter(typed);
