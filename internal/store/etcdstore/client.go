@@ -108,7 +108,7 @@ func newMember(o Options, endpoint string) (*member, error) {
 	default:
 		return nil, fmt.Errorf("etcd endpoint %q: the scheme must be http or https", endpoint)
 	}
-	conn, err := grpc.NewClient("passthrough:///"+u.Host,
+	conn, err := grpc.NewClient("passthrough:///"+u.Host, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDisableRetry(),
 		grpc.WithDisableServiceConfig(),
@@ -119,7 +119,9 @@ func newMember(o Options, endpoint string) (*member, error) {
 		// etcd ends connections that ask more often than every 5 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
-	)
+		grpc.WithChainUnaryInterceptor(checkReplies),
+		grpc.WithChainStreamInterceptor(checkStream),
+	}, o.dial...)...)
 	if err != nil {
 		return nil, fmt.Errorf("etcd endpoint %q: %w", endpoint, err)
 	}

@@ -12,15 +12,19 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
+// maxLoads limits the attempts of one load.
+const maxLoads = 10
+
 // load makes a new copy of everything in etcd and publishes it.
 func (s *Store) load(ctx context.Context) error {
-	for {
+	for range maxLoads {
 		err := s.loadOnce(ctx)
 		if !errors.Is(err, errCompacted) {
 			return err
 		}
 		// The revision was compacted during the load, or is not the newest.
 	}
+	return engine.Unavailable(errors.New("etcd is compacted faster than the copy can be loaded"))
 }
 
 func (s *Store) loadOnce(ctx context.Context) error {

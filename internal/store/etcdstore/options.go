@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/grpc"
 )
 
 // Options are the settings of a store.
@@ -43,6 +44,7 @@ type Options struct {
 	timing timing
 	omit   omissions
 	fs     vfs.FS
+	dial   []grpc.DialOption
 }
 
 // omissions are protections that tests disable to show that they are needed.

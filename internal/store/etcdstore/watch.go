@@ -37,10 +37,12 @@ func (s *Store) watch() {
 		}
 		if fatal(err) {
 			s.stop(err)
-		} else if err != nil {
-			s.log.Debug("store: the watch has ended", "error", err)
-			_ = s.sleep(s.opts.timing.attempt / 20)
+			continue
 		}
+		if err != nil {
+			s.log.Debug("store: the watch has ended", "error", err)
+		}
+		_ = s.sleep(s.opts.timing.attempt / 20)
 	}
 }
 
