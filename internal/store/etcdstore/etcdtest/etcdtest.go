@@ -228,6 +228,19 @@ func (c *Cluster) Compact() error {
 	return err
 }
 
+// Read returns the values of all keys that begin with a prefix.
+func (c *Cluster) Read(prefix string) (map[string][]byte, error) {
+	end := []byte(prefix)
+	end[len(end)-1]++
+	var answer struct{ Kvs []struct{ Key, Value []byte } }
+	err := c.Members[0].post("/v3/kv/range", map[string]any{"key": []byte(prefix), "range_end": end}, &answer)
+	values := map[string][]byte{}
+	for _, kv := range answer.Kvs {
+		values[string(kv.Key)] = kv.Value
+	}
+	return values, err
+}
+
 // compact uses the API for programs without gRPC, in which numbers are text.
 func (m *Member) compact() error {
 	var newest struct{ Header struct{ Revision string } }
