@@ -56,9 +56,15 @@ func newStage(t *testing.T) *stage {
 
 func (s *stage) server() *server          { return s.all[rand.IntN(len(s.all))] }
 func (s *stage) member() *etcdtest.Member { return s.etcd.Members[rand.IntN(len(s.etcd.Members))] }
-func (s *stage) connection() *etcdtest.Proxy {
+
+// connections returns one or all of a server's connections.
+func (s *stage) connections() etcdtest.Proxies {
 	proxies := s.proxies[rand.IntN(len(s.proxies))]
-	return proxies[rand.IntN(len(proxies))]
+	if rand.IntN(2) == 0 {
+		return proxies
+	}
+	one := rand.IntN(len(proxies))
+	return proxies[one : one+1]
 }
 
 // trouble disturbs a stage for a while.
@@ -76,21 +82,10 @@ var troubles = []trouble{
 	{"member paused", "members", func(h *history) func() { m := h.member(); m.Pause(); return m.Resume }},
 	{"server killed", "servers", func(h *history) func() { x := h.server(); x.kill(); return x.again }},
 	{"server paused", "servers", func(h *history) func() { x := h.server(); x.pause(); return x.resume }},
-	{"connection cut", "connections", func(h *history) func() { p := h.connection(); p.Cut(); return p.Mend }},
-	{"requests held", "connections", func(h *history) func() { p := h.connection(); p.HoldRequests(); return p.Mend }},
-	{"replies held", "connections", func(h *history) func() { p := h.connection(); p.HoldReplies(); return p.Mend }},
-	{"replies lost", "connections", func(h *history) func() { p := h.connection(); p.LoseReplies(); return p.Mend }},
-	{"server cut off", "connections", func(h *history) func() {
-		proxies := h.proxies[rand.IntN(len(h.proxies))]
-		for _, p := range proxies {
-			p.Cut()
-		}
-		return func() {
-			for _, p := range proxies {
-				p.Mend()
-			}
-		}
-	}},
+	{"connections cut", "connections", func(h *history) func() { p := h.connections(); p.Cut(); return p.Mend }},
+	{"requests held", "connections", func(h *history) func() { p := h.connections(); p.HoldRequests(); return p.Mend }},
+	{"replies held", "connections", func(h *history) func() { p := h.connections(); p.HoldReplies(); return p.Mend }},
+	{"replies lost", "connections", func(h *history) func() { p := h.connections(); p.LoseReplies(); return p.Mend }},
 	{"compaction", "changes", func(h *history) func() { _ = h.etcd.Compact(); return func() {} }}, // while a member is down, it may fail
 	{"large change", "changes", func(h *history) func() { h.newClient().large(); return func() {} }},
 }

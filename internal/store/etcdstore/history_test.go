@@ -81,15 +81,9 @@ var faults = []fault{
 	{"requests held", func(s *scene) func() { p := s.proxy(); p.HoldRequests(); return p.Mend }},
 	{"replies lost", func(s *scene) func() { p := s.proxy(); p.LoseReplies(); return p.Mend }},
 	{"server cut off", func(s *scene) func() {
-		proxies := s.proxies[s.rng.IntN(len(s.proxies))]
-		for _, p := range proxies {
-			p.Cut()
-		}
-		return func() {
-			for _, p := range proxies {
-				p.Mend()
-			}
-		}
+		p := s.proxies[s.rng.IntN(len(s.proxies))]
+		p.Cut()
+		return p.Mend
 	}},
 	{"history compacted", func(s *scene) func() {
 		st := s.stores.pick()

@@ -76,6 +76,27 @@ func (p *Proxy) Mend() {
 	})
 }
 
+// Cut calls Cut of each proxy.
+func (p Proxies) Cut() { p.each((*Proxy).Cut) }
+
+// HoldRequests calls HoldRequests of each proxy.
+func (p Proxies) HoldRequests() { p.each((*Proxy).HoldRequests) }
+
+// HoldReplies calls HoldReplies of each proxy.
+func (p Proxies) HoldReplies() { p.each((*Proxy).HoldReplies) }
+
+// LoseReplies calls LoseReplies of each proxy.
+func (p Proxies) LoseReplies() { p.each((*Proxy).LoseReplies) }
+
+// Mend calls Mend of each proxy.
+func (p Proxies) Mend() { p.each((*Proxy).Mend) }
+
+func (p Proxies) each(do func(*Proxy)) {
+	for _, one := range p {
+		do(one)
+	}
+}
+
 func (p *Proxy) change(fn func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
