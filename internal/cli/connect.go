@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"runtime"
@@ -83,6 +84,9 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 		return nil, err
 	}
 	r.server = s // not before: a URL that is refused may hold a password
+	if s.Withheld != "" {
+		return nil, withheldError(s)
+	}
 	if s.Token == "" && s.User == "" {
 		return nil, withHint(errors.New("there is no token for the server"),
 			`sign in with "fluxkeep login", set INFLUX_TOKEN, or run "fluxkeep setup" on a new server`)
@@ -93,6 +97,12 @@ func (r *remote) connect(cmd *cobra.Command) (*session, error) {
 		}
 	}
 	return &session{c, s}, nil
+}
+
+// withheldError says that the profile's credentials are for another server.
+func withheldError(s profile.Settings) error {
+	return withHint(fmt.Errorf("profile %q is for %s: its token is not sent to another server", s.Profile, s.Withheld),
+		"set INFLUX_TOKEN to a token of this server, or select the server's own profile with --active-config")
 }
 
 func newClient(s profile.Settings) (*client.Client, error) {

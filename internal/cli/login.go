@@ -264,6 +264,9 @@ func logout(cmd *cobra.Command, r *remote) error {
 	if settings.Profile == "" || settings.TokenFrom != "" {
 		return withHint(errors.New("there is no profile to log out of"), "choose one with --active-config, and unset INFLUX_TOKEN")
 	}
+	if settings.Withheld != "" {
+		return withheldError(settings)
+	}
 	path, err := r.flags.Path(os.Getenv)
 	if err != nil {
 		return err

@@ -56,6 +56,31 @@ func TestResolve(t *testing.T) {
 			name: "each by itself", file: twoProfiles, args: "--org flag-org", env: map[string]string{"INFLUX_TOKEN": "env-token"},
 			want: Settings{Host: "http://file:1", Token: "env-token", Org: "flag-org", Profile: "default", TokenFrom: "INFLUX_TOKEN"},
 		}, {
+			name: "a profile's token for another server", file: twoProfiles, args: "--host http://flag:1",
+			want: Settings{Host: "http://flag:1", Org: "file-org", Profile: "default", Withheld: "http://file:1"},
+		}, {
+			name: "in the environment", file: twoProfiles, env: map[string]string{"INFLUX_HOST": "https://file:1"},
+			want: Settings{Host: "https://file:1", Org: "file-org", Profile: "default", Withheld: "http://file:1"},
+		}, {
+			name: "of a profile that is named", file: twoProfiles, args: "--host http://file:1 -c other",
+			want: Settings{Host: "http://file:1", Org: "other-org", Profile: "other", Withheld: "http://other:2"},
+		}, {
+			name: "a path is another server", file: twoProfiles, args: "--host http://file:1/keep",
+			want: Settings{Host: "http://file:1/keep", Org: "file-org", Profile: "default", Withheld: "http://file:1"},
+		}, {
+			name: "the same server", file: twoProfiles, args: "--host HTTP://File:1/",
+			want: Settings{Host: "HTTP://File:1/", Token: "file-token", Org: "file-org", Profile: "default"},
+		}, {
+			name: "the same server with the default port", file: "[a]\nurl = \"https://keep\"\ntoken = \"t\"\n", args: "--host https://keep:443",
+			want: Settings{Host: "https://keep:443", Token: "t", Profile: "a"},
+		}, {
+			name: "a password for another server", file: "[a]\nurl = \"http://ann:s3cret@a\"\ncookie = \"" + base64.StdEncoding.EncodeToString([]byte("ann:s3cret")) + "\"\n",
+			args: "--host http://b",
+			want: Settings{Host: "http://b", Profile: "a", Withheld: "http://a:80"},
+		}, {
+			name: "a profile without a server", file: "[a]\ntoken = \"t\"\n", env: map[string]string{"INFLUX_HOST": "http://localhost:8087"},
+			want: Settings{Host: "http://localhost:8087", Profile: "a", Withheld: DefaultHost},
+		}, {
 			name: "an ID over a name that comes later", args: "--org-id 0000000000000001", file: twoProfiles, env: map[string]string{"INFLUX_ORG": "env-org"},
 			want: Settings{Host: "http://file:1", Token: "file-token", OrgID: "0000000000000001", Profile: "default"},
 		}, {

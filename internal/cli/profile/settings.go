@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -65,6 +67,9 @@ type Settings struct {
 	Profile string
 	// TokenFrom says where the token comes from, if not from the profile.
 	TokenFrom string
+	// Withheld is the profile's server if it isn't Host: the profile's token or
+	// password isn't for Host, and isn't among the settings.
+	Withheld string
 }
 
 // String names the server and the profile, for messages.
@@ -112,14 +117,31 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 		s.Token, s.TokenFrom = f.Token, "--token"
 	case getenv("INFLUX_TOKEN") != "":
 		s.Token, s.TokenFrom = getenv("INFLUX_TOKEN"), "INFLUX_TOKEN"
+	case p.Token == "" && p.Cookie == "":
+	case server(s.Host) != server(cmp.Or(p.URL, DefaultHost)):
+		s.Withheld = server(cmp.Or(p.URL, DefaultHost))
 	case p.Token != "":
 		s.Token = p.Token
-	case p.Cookie != "":
+	default:
 		if s.User, s.Password, err = credentials(p.Cookie); err != nil {
 			return Settings{}, fmt.Errorf("profile %q: %w", p.Name, err)
 		}
 	}
 	return s, nil
+}
+
+// server returns the part of a URL that identifies a server, in a normal form and
+// without user and password. It is "" for a URL that can't be one of a server.
+func server(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + net.JoinHostPort(host, port) + strings.TrimRight(u.EscapedPath(), "/")
 }
 
 // ResolveServer finds only the server. It uses a profile only if one is named:
