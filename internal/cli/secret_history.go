@@ -48,7 +48,7 @@ you unpin it, even after a rollback to it.`,
 			if err != nil {
 				return err
 			}
-			who := newActors(s)
+			by := authors{s: s, names: map[string]string{}}
 			most := 3
 			if names {
 				most = 1 << 30
@@ -57,7 +57,7 @@ you unpin it, even after a rollback to it.`,
 			t := table{header: []string{"VERSION", "CREATED", "BY", "VIA", "SECRETS", "CHANGES", "REMARKS"}}
 			for _, v := range history {
 				n := strconv.FormatUint(v.Number, 10)
-				t.add(n, n, formatPast(v.CreatedAt, now, utc), printable(who.name(cmd, v.UserID)), v.Protocol,
+				t.add(n, n, formatPast(v.CreatedAt, now, utc), by.name(cmd, v), v.Protocol,
 					strconv.Itoa(v.Count), changesOf(v, most), remarks(v))
 			}
 			if err := r.print(cmd, orEmpty(history), &t); err != nil {
@@ -141,25 +141,29 @@ func remarks(v client.Version) string {
 	return strings.Join(out, ", ")
 }
 
-// actors looks up each user's name once. If the token may not read a user, the
-// name is the ID.
-type actors struct {
+// authors names the authors of versions as changedBy does, and looks up each token once.
+type authors struct {
 	s     *session
-	names map[string]string
+	names map[string]string // by token and user
 }
 
-func newActors(s *session) *actors { return &actors{s, map[string]string{}} }
-
-func (a *actors) name(cmd *cobra.Command, id string) string {
-	if id == "" {
-		return ""
-	}
+func (a *authors) name(cmd *cobra.Command, v client.Version) string {
+	id := v.TokenID + " " + v.UserID
 	name, ok := a.names[id]
 	if !ok {
-		name = id
-		if u, err := a.s.User(cmd.Context(), id); err == nil {
-			name = u.Name
+		c := client.SecretChange{TokenID: v.TokenID, UserID: v.UserID}
+		// Without the right to read a token or user, the name is its ID.
+		if v.TokenID != "" {
+			if t, err := a.s.Token(cmd.Context(), v.TokenID); err == nil {
+				c.Description = t.Description
+			}
 		}
+		if c.Description == "" && v.UserID != "" {
+			if u, err := a.s.User(cmd.Context(), v.UserID); err == nil {
+				c.User = u.Name
+			}
+		}
+		name = changedBy(c)
 		a.names[id] = name
 	}
 	return name
