@@ -14,16 +14,18 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/durable"
 	"github.com/spf13/cobra"
 )
 
 // editor lets the user edit a text in a file that only its owner can read, in
 // a folder of its own in memory. The folder also takes the swap and backup
 // files that editors put beside a file. close removes it, after any signal but
-// KILL too.
+// KILL too; then the next editor does.
 type editor struct {
 	cmd  *cobra.Command
 	dir  string
+	lock *os.File // on dir, shared with the editor's process; nil where folders can't be locked
 	stop []func()
 }
 
@@ -43,11 +45,63 @@ func newEditor(cmd *cobra.Command, onDisk bool) (*editor, error) {
 	if err != nil {
 		place = os.TempDir()
 	}
-	if e.dir, err = os.MkdirTemp(place, "fluxkeep-edit-"); err != nil {
+	removeLeftovers(place)
+	if e.dir, e.lock, err = newEditDir(place); err != nil {
 		e.close()
 		return nil, err
 	}
 	return e, nil
+}
+
+// editPrefix starts the names of this user's folders.
+func editPrefix() string { return fmt.Sprintf("fluxkeep-edit-%d-", os.Getuid()) }
+
+// newEditDir makes a folder and locks it. Before the lock, another process may take it
+// for a leftover.
+func newEditDir(place string) (dir string, lock *os.File, err error) {
+	for range 100 {
+		if dir, err = os.MkdirTemp(place, editPrefix()); err != nil {
+			return "", nil, err
+		}
+		if lock, err = lockDir(dir); err == nil {
+			return dir, lock, nil
+		}
+		if errors.Is(err, errors.ErrUnsupported) {
+			return dir, nil, nil
+		}
+	}
+	return "", nil, err
+}
+
+// lockDir locks a folder, which must still be there then.
+func lockDir(dir string) (*os.File, error) {
+	if runtime.GOOS == "windows" {
+		return nil, errors.ErrUnsupported // an open folder could not be removed
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err = durable.Lock(f); err == nil {
+		_, err = os.Stat(dir)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// removeLeftovers removes the folders of commands that were killed and whose editors
+// have ended.
+func removeLeftovers(place string) {
+	dirs, _ := filepath.Glob(filepath.Join(place, editPrefix()+"*"))
+	for _, dir := range dirs {
+		if lock, err := lockDir(dir); err == nil {
+			_ = os.RemoveAll(dir) // the next editor tries again
+			lock.Close()
+		}
+	}
 }
 
 // close removes the folder.
@@ -55,6 +109,9 @@ func (e *editor) close() error {
 	var err error
 	if e.dir != "" {
 		err = os.RemoveAll(e.dir)
+	}
+	if e.lock != nil {
+		e.lock.Close()
 	}
 	for _, stop := range e.stop {
 		stop()
@@ -97,6 +154,9 @@ func (e *editor) run(path string) error {
 	child.Stdin, child.Stdout, child.Stderr = e.cmd.InOrStdin(), e.cmd.OutOrStdout(), e.cmd.ErrOrStderr()
 	if isTerminal(e.cmd.ErrOrStderr()) {
 		child.Stdout = e.cmd.ErrOrStderr() // standard output is for the result
+	}
+	if e.lock != nil {
+		child.ExtraFiles = []*os.File{e.lock}
 	}
 	ending := make(chan os.Signal, 4)
 	signal.Notify(ending, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)

@@ -36,7 +36,8 @@ added, changed and removed, without values, and on a terminal asks for confirmat
 
 The values are in a file that only you can read, on a file system in memory (which the
 system can swap out), and which is removed at the end. Where there is no such file
-system, --on-disk is required. Check that your editor doesn't copy texts to places of
+system, --on-disk is required. If the command is killed, the next "fluxkeep secret edit"
+removes the file. Check that your editor doesn't copy texts to places of
 its own; Vim is told not to.
 
 If somebody else changes secrets in the meantime, your changes are added to theirs. If
