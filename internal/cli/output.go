@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -198,11 +200,17 @@ func unquote(n *yaml.Node) {
 }
 
 // printEnv prints variables, named as "fluxkeep run" names them, for a shell or
-// a dotenv file.
+// a dotenv file. No spelling of a carriage return has the same meaning in both.
 func printEnv(w io.Writer, secrets map[string]string) error {
 	named, err := process.Variables("", secrets)
 	if err != nil {
 		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		if strings.Contains(named[name], "\r") {
+			return withHint(fmt.Errorf("the value of %s has a carriage return, which shells and dotenv files represent differently", name),
+				`use --output json or yaml, or "fluxkeep run", which passes values unchanged`)
+		}
 	}
 	text, err := secretfile.Append(nil, secretfile.Dotenv, named)
 	if err != nil {
