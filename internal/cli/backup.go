@@ -38,7 +38,8 @@ verified while it is written, and gets its final name only once it is complete.
 With --to, the file gets a name with the current time in a folder that other backups may
 be in. With --keep, the command then reads the backups in that folder again, from the
 newest to the oldest, until it has found that many that are complete, and deletes all
-older ones. A damaged backup doesn't count: it is reported, and the exit status is 1.`,
+older ones. A damaged backup doesn't count: it is reported, and the exit status is 1. A
+backup from the future, named while a clock was wrong, is neither counted nor deleted.`,
 		Example: `  fluxkeep backup --output fluxkeep.backup
   fluxkeep backup --output - | ssh elsewhere 'cat > fluxkeep.backup'
   fluxkeep backup --to /var/backups/fluxkeep --keep 14`,
@@ -134,6 +135,7 @@ type backupReport struct {
 
 	Deleted []string `json:"deleted,omitempty"` // older backups, with --keep
 	Damaged []string `json:"damaged,omitempty"`
+	Future  []string `json:"future,omitempty"` // backups that --keep ignores
 }
 
 func (r backupReport) String() string {

@@ -46,6 +46,9 @@ func (b *backupCommand) toFolder(cmd *cobra.Command, now time.Time) error {
 		return withHint(fmt.Errorf("%s in %s can't be restored: %s", count(len(r.Damaged), "backup"), printable(b.dir), some(r.Damaged, 5)),
 			"the new backup is complete; delete the damaged ones, and check the disk")
 	}
+	if len(r.Future) > 0 {
+		b.note(cmd, "Neither counted nor deleted, because the name is in the future: %s.", some(r.Future, 3))
+	}
 	if n := len(r.Deleted); n > 0 {
 		b.note(cmd, "Deleted %s.", count(n, "older backup"))
 	}
@@ -54,7 +57,8 @@ func (b *backupCommand) toFolder(cmd *cobra.Command, now time.Time) error {
 
 // prune deletes backups that are older than the given number of complete ones,
 // and files that an interrupted backup left behind. The backup just written is
-// complete, and is kept even if the clock says that others are newer.
+// complete. Backups from the future are neither counted nor deleted: the clock was
+// wrong when they were written, or is wrong now.
 func (r *backupReport) prune(dir string, keep int, now time.Time) error {
 	names, err := backupsIn(dir, now)
 	if err != nil {
@@ -65,6 +69,8 @@ func (r *backupReport) prune(dir string, keep int, now time.Time) error {
 		path := filepath.Join(dir, name)
 		switch {
 		case path == r.File:
+		case isAfter(name, now):
+			r.Future = append(r.Future, name)
 		case complete >= keep || filepath.Ext(name) == backupTemp:
 			if err := os.Remove(path); err != nil {
 				return err
@@ -99,6 +105,11 @@ func backupsIn(dir string, now time.Time) ([]string, error) {
 	}
 	slices.Reverse(names)
 	return names, nil
+}
+
+// isAfter reports whether a file is named after a time later than now.
+func isAfter(name string, now time.Time) bool {
+	return name > "fluxkeep-"+now.UTC().Format(backupTime)+".backup.~"
 }
 
 // readBackup returns nil if a backup is complete.

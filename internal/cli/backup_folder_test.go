@@ -18,7 +18,7 @@ import (
 func TestBackupToFolder(t *testing.T) {
 	whole := someBackup(t)
 	cut := whole[:len(whole)/2]
-	const foreign = "fluxkeep.backup"
+	const foreign, future = "fluxkeep.backup", "fluxkeep-20991101T030000.000Z.backup"
 	at := func(day int) string {
 		return "fluxkeep-" + time.Date(2026, 11, day, 3, 0, 0, 0, time.UTC).Format(backupTime) + ".backup"
 	}
@@ -46,7 +46,11 @@ func TestBackupToFolder(t *testing.T) {
 			map[string][]byte{"fluxkeep-20261101T030000.000Z.backup.3141592653.tmp": cut, "fluxkeep-20991101T030000.000Z.backup.2718281828.tmp": cut}, 1,
 			[]string{"fluxkeep-20991101T030000.000Z.backup.2718281828.tmp"}, "",
 		},
-		{"newer by its name", whole, map[string][]byte{"fluxkeep-20991101T030000.000Z.backup": whole}, 1, nil, ""},
+		{
+			"from the future", whole,
+			map[string][]byte{future: whole, at(1): whole, at(2): whole}, 2,
+			[]string{at(2), future}, "",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(tt.sent) }))
