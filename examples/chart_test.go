@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -146,7 +148,7 @@ func TestChart(t *testing.T) {
 	}{
 		{"defaults", "", []string{"NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount", "StatefulSet"}},
 		{"everything", everything, []string{"CronJob", "NetworkPolicy", "PersistentVolumeClaim", "PodDisruptionBudget", "Service", "ServiceAccount", "ServiceMonitor", "StatefulSet"}},
-		{"key management service", "key: {secret: ''}\nsettings: {aws-kms-key: 'arn:aws:kms:x'}\nnetworkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}", []string{"Service", "ServiceAccount", "StatefulSet"}},
+		{"without policies", "networkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}", []string{"Service", "ServiceAccount", "StatefulSet"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			objects := rendered(t, tt.values)
@@ -167,15 +169,71 @@ func TestChart(t *testing.T) {
 					t.Errorf("the selector doesn't fit: %s", name)
 				}
 			}
-			settings := map[string]string{}
-			for _, v := range c.Env {
-				settings[v.Name] = v.Value
-			}
-			if strings.Contains(tt.values, "aws-kms-key") == (settings["FLUXKEEP_KEY_FILE"] != "") || settings["FLUXKEEP_DATA_DIR"] == "" {
+			settings := settingsOf(set)
+			if settings["FLUXKEEP_DATA_DIR"] == "" {
 				t.Errorf("the settings are %v", settings)
 			}
 			if tt.values == everything && (settings["FLUXKEEP_RATE_LIMIT"] != "100" || settings["FLUXKEEP_HSTS"] != "true" || settings["FLUXKEEP_TLS_CERT"] == "") {
 				t.Errorf("the settings are %v", settings)
+			}
+		})
+	}
+}
+
+func settingsOf(set *appsv1.StatefulSet) map[string]string {
+	settings := map[string]string{}
+	for _, v := range set.Spec.Template.Spec.Containers[0].Env {
+		settings[v.Name] = v.Value
+	}
+	return settings
+}
+
+// TestChartKeys: each provider of the key gets its settings, which the server knows, and
+// its Secret, if it needs one, and no other.
+func TestChartKeys(t *testing.T) {
+	settings, err := os.ReadFile("../internal/config/config.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		values   string
+		settings map[string]string
+		secret   string
+	}{
+		{"", map[string]string{"KEY_FILE": "/run/fluxkeep/key/key"}, "fluxkeep-key"},
+		{"key: {secret: other}", map[string]string{"KEY_FILE": "/run/fluxkeep/key/key"}, "other"},
+		{"key: {provider: aws-kms, awsKMSKey: 'arn:aws:kms:eu-west-1:1:key/2'}", map[string]string{"AWS_KMS_KEY": "arn:aws:kms:eu-west-1:1:key/2"}, ""},
+		{"key: {provider: gcp-kms, gcpKMSKey: 'projects/p/locations/l/keyRings/r/cryptoKeys/k'}", map[string]string{"GCP_KMS_KEY": "projects/p/locations/l/keyRings/r/cryptoKeys/k"}, ""},
+		{
+			"key: {provider: transit, transit: {address: 'https://vault:8200', key: fluxkeep, tokenSecret: vault, namespace: team}}",
+			map[string]string{
+				"TRANSIT_ADDRESS": "https://vault:8200", "TRANSIT_KEY": "fluxkeep", "TRANSIT_TOKEN_FILE": "/run/fluxkeep/key/token",
+				"TRANSIT_MOUNT": "transit", "TRANSIT_NAMESPACE": "team",
+			}, "vault",
+		},
+	} {
+		t.Run(tt.values, func(t *testing.T) {
+			set := rendered(t, tt.values)["StatefulSet"].(*appsv1.StatefulSet)
+			got := map[string]string{}
+			for name, value := range settingsOf(set) {
+				name = strings.TrimPrefix(name, "FLUXKEEP_")
+				if flag := strings.ToLower(strings.ReplaceAll(name, "_", "-")); !strings.Contains(string(settings), strconv.Quote(flag)) {
+					t.Errorf("the server has no setting %s", flag)
+				}
+				if name != "DATA_DIR" && name != "HTTP_BIND_ADDRESS" {
+					got[name] = value
+				}
+			}
+			if !maps.Equal(got, tt.settings) {
+				t.Errorf("the settings are %q, want %q", got, tt.settings)
+			}
+			secret := ""
+			for _, v := range set.Spec.Template.Spec.Volumes {
+				secret += v.Secret.SecretName
+			}
+			mounts := set.Spec.Template.Spec.Containers[0].VolumeMounts
+			if mounted := len(mounts) == 2 && mounts[1].MountPath == "/run/fluxkeep/key"; secret != tt.secret || mounted != (secret != "") {
+				t.Errorf("the Secret %q is mounted as %v, want %q", secret, mounts, tt.secret)
 			}
 		})
 	}
@@ -190,6 +248,8 @@ func TestChartRefuses(t *testing.T) {
 	for _, values := range []string{
 		"replicas: 3", "settings: {data-dir: /elsewhere}", "settings: {LOG_LEVEL: debug}", "settings: {log-level: [debug]}",
 		"backup: {keep: 0}", "storage: {size: much}", "tls: true", "image: {repository: ''}",
+		"key: {secret: ''}", "key: {provider: vault}", "key: {provider: aws-kms}", "key: {provider: gcp-kms, awsKMSKey: a}",
+		"key: {provider: transit, transit: {address: 'https://vault', key: k}}", "settings: {aws-kms-key: a}",
 	} {
 		if _, err := render(c, values); err == nil {
 			t.Errorf("%s is accepted", values)

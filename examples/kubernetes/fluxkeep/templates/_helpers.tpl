@@ -35,3 +35,8 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{- /* The Secret with the key file, or with the token for the key. */}}
+{{- define "fluxkeep.keySecret" -}}
+{{ if eq .Values.key.provider "secret" }}{{ .Values.key.secret }}{{ else if eq .Values.key.provider "transit" }}{{ .Values.key.transit.tokenSecret }}{{ end }}
+{{- end }}
