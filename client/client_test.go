@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
@@ -440,6 +441,30 @@ func TestRetry(t *testing.T) {
 		})
 	}
 }
+
+// TestNoRetryAfterSlowRefusal checks that a server that waits before it refuses isn't made
+// to wait several times.
+func TestNoRetryAfterSlowRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		c, err := client.New(client.Config{URL: "http://fluxkeep.example", HTTPClient: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			asked++
+			time.Sleep(5 * time.Second)
+			return &http.Response{StatusCode: 503, Body: io.NopCloser(strings.NewReader(`{"code":"unavailable"}`))}, nil
+		})}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e *client.Error
+		if _, err := c.Me(t.Context()); !errors.As(err, &e) || e.Status != 503 || asked != 1 {
+			t.Errorf("after %d requests: %v", asked, err)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestRetryEndsWithContext(t *testing.T) {
 	cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

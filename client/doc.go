@@ -31,7 +31,7 @@
 // Any other error means that the server could not be reached or its answer
 // could not be read. No error contains a token, a password or a value. If the
 // server is busy (429, 503), requests that are safe to repeat are retried a
-// few times.
+// few times, unless it took long to refuse.
 //
 // # Compatibility
 //

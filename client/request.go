@@ -20,6 +20,9 @@ const (
 	maxAttempts = 4
 	firstDelay  = 250 * time.Millisecond
 	maxDelay    = 30 * time.Second // no retry if the server asks for more
+	// A server that refused only after this time has waited for its store itself, so
+	// that a retry is unlikely to help.
+	slowRefusal = 2 * time.Second
 )
 
 // call is one request.
@@ -59,9 +62,10 @@ func (c *Client) do(ctx context.Context, r call) (answer, error) {
 		}
 	}
 	for attempt := 1; ; attempt++ {
+		begin := time.Now()
 		a, err := c.try(ctx, &r, body)
 		var refused *Error
-		if r.once || attempt == maxAttempts || !errors.As(err, &refused) || !refused.temporary() {
+		if r.once || attempt == maxAttempts || time.Since(begin) > slowRefusal || !errors.As(err, &refused) || !refused.temporary() {
 			return a, err
 		}
 		wait := refused.RetryAfter

@@ -116,6 +116,73 @@ func TestForeignData(t *testing.T) {
 	}
 }
 
+// TestForeignDataCompacted changes a store while no server runs, and removes the history
+// that would show it.
+func TestForeignDataCompacted(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	other := mustOpen(t, options(t, c, newPrefix(), "a"))
+	for name, op := range map[string]func(k keys) *pb.RequestOp{
+		"put":    func(k keys) *pb.RequestOp { return put(k.record([]byte("k7")), []byte("foreign")) },
+		"new":    func(k keys) *pb.RequestOp { return put(k.record([]byte("l")), []byte("foreign")) },
+		"delete": func(k keys) *pb.RequestOp { return remove(k.record([]byte("k7")), nil) },
+		"none":   func(k keys) *pb.RequestOp { return put([]byte("/elsewhere"), nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := mustOpen(t, options(t, c, newPrefix(), "a"))
+			for i := range 10 {
+				must(t, appendTo(s, fmt.Sprint("k", i), "1"))
+			}
+			must(t, s.Close())
+			_, err := other.client.txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{op(s.keys)}})
+			must(t, err)
+			compactAll(t, other)
+			s = mustOpen(t, s.opts)
+			if name == "none" {
+				must(t, appendTo(s, "k1", "2"))
+				return
+			}
+			eventually(t, "the store stops", func() bool { return errors.Is(s.refusal(), errForeign) })
+			must(t, s.AcceptRestored(t.Context()))
+			must(t, appendTo(s, "k1", "2"))
+		})
+	}
+}
+
+// TestChunkDeleted deletes a part of a large change that is committed and not in the
+// records yet. Servers say so, until an operator accepts the loss.
+func TestChunkDeleted(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	o := options(t, c, newPrefix(), "a")
+	o.timing.lock, o.timing.help = time.Hour, time.Hour
+	a := mustOpen(t, o)
+	half(t, a, 1)
+	must(t, a.Close())
+	admin, err := newClient(o)
+	must(t, err)
+	defer admin.close()
+	_, err = admin.txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{remove(a.keys.allChunks())}})
+	must(t, err)
+
+	o.timing = patient
+	a = mustOpen(t, o)
+	if err := appendTo(a, "k", "1"); !errors.Is(err, errForeign) {
+		t.Errorf("a change: %v", err)
+	}
+	other := o
+	other.Server.ID, other.Dir = "b", t.TempDir()
+	if _, err := Open(t.Context(), other); !errors.Is(err, errForeign) {
+		t.Errorf("another server: %v", err)
+	}
+	must(t, a.AcceptRestored(t.Context()))
+	must(t, appendTo(a, "k", "1"))
+	b := mustOpen(t, other)
+	if x, y := count(t, a, ""), count(t, b, ""); x != y {
+		t.Errorf("the servers have %d and %d records", x, y)
+	}
+}
+
 // TestDuplicate opens a second store with the same server ID.
 func TestDuplicate(t *testing.T) {
 	t.Parallel()

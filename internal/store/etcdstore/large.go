@@ -3,7 +3,7 @@ package etcdstore
 import (
 	"context"
 	"crypto/rand"
-	"errors"
+	"fmt"
 
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/group"
@@ -28,16 +28,35 @@ func (s *Store) eachChunk(ctx context.Context, l *large, revision int64, fn func
 	return nil
 }
 
-var errChunkMissing = &store.CorruptError{What: "a large change in etcd", Err: errors.New("a chunk is missing")}
+// errChunkMissing means that part of a committed change is lost: nobody but the servers
+// that moved it may delete a chunk.
+var errChunkMissing = fmt.Errorf("%w (part of a large change is missing)", errForeign)
 
-// chunk reads chunk i of l, or returns nil if there is none. A revision of 0 is
-// the newest.
+// chunk reads chunk i of l, or returns nil if there is none.
 func (s *Store) chunk(ctx context.Context, l *large, i int, revision int64) (*writes, error) {
 	resp, err := s.client.rangeOf(ctx, &pb.RangeRequest{Key: s.keys.chunk(l.ID, i), Revision: revision})
 	if err != nil || len(resp.Kvs) == 0 {
 		return nil, err
 	}
 	return decodeWrites(resp.Kvs[0].Value)
+}
+
+// nextChunk reads the chunk of st that is moved next, or returns nil if another server
+// has moved it.
+func (s *Store) nextChunk(ctx context.Context, st *state) (*writes, error) {
+	l := st.head.Large
+	resp, err := s.client.txn(ctx, &pb.TxnRequest{
+		Compare: []*pb.Compare{valueIs(s.keys.commit(), st.raw)},
+		Success: []*pb.RequestOp{get(s.keys.chunk(l.ID, l.Moved))},
+	})
+	if err != nil || !resp.Succeeded {
+		return nil, err
+	}
+	kvs := resp.Responses[0].GetResponseRange().Kvs
+	if len(kvs) == 0 {
+		return nil, errChunkMissing
+	}
+	return decodeWrites(kvs[0].Value)
 }
 
 // large commits the request in c.again, whose writes are too much for one
@@ -130,12 +149,14 @@ func (c *committer) settle(st *state) error {
 // move moves the next chunk to the records.
 func (c *committer) move(st *state) error {
 	l := *st.head.Large
-	w, err := c.s.chunk(c.s.ctx, &l, l.Moved, 0)
+	w, err := c.s.nextChunk(c.s.ctx, st)
 	if err != nil {
+		if fatal(err) {
+			c.s.stop(err)
+		}
 		return err
 	}
 	if w == nil {
-		// Another server was faster.
 		c.s.changedWithin(st, c.s.opts.timing.behind)
 		return nil
 	}

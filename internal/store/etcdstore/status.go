@@ -267,11 +267,22 @@ func (s *Store) AcceptRestored(ctx context.Context) error {
 	if head.commit == nil {
 		return errors.New("there is no store in etcd: restore one first")
 	}
+	next := *head.commit
+	if next.Large.moving() {
+		err = s.eachChunk(ctx, next.Large, head.revision, func(*writes) error { return nil })
+		if errors.Is(err, errChunkMissing) {
+			// Only what was moved is left of the change.
+			s.stop(err)
+			next.Large, err = nil, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := s.awaitRefusal(ctx); !errors.Is(err, ErrRestored) && !errors.Is(err, errForeign) {
 		return errors.New("this server knows no other state than the one in etcd")
 	}
 	known := s.newest.Load().head
-	next := *head.commit
 	next.Epoch, next.N = max(next.Epoch, known.Epoch)+1, max(next.N, known.N)+1
 	next.ID, next.Prev, next.Events = rand.Text(), head.commit.ID, 0
 	next.By, next.Wait, next.Time = s.registration.incarnation(), nil, max(time.Now().UnixMilli(), next.Time)

@@ -1,6 +1,7 @@
 package etcdstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -183,13 +184,45 @@ func (s *Store) resume(m *member) (int64, error) {
 		// may have written meanwhile, which the events show if they are still there.
 		_, err := one.rangeOf(s.ctx, &pb.RangeRequest{Key: s.keys.commit(), Revision: st.revision, CountOnly: true})
 		if errors.Is(err, errCompacted) {
-			return h.revision + 1, nil
+			return h.revision + 1, s.verify(one, st, h.revision)
 		}
 		if err != nil {
 			return 0, err
 		}
 	}
 	return st.revision + 1, nil
+}
+
+// verify returns errForeign if etcd's records at the given revision are not those of st,
+// which has the newest commit.
+func (s *Store) verify(at *client, st *state, revision int64) error {
+	if st.head.Large.moving() {
+		return nil // the copy has what is not in the records yet
+	}
+	from, to := s.keys.records(nil, nil)
+	r := st.reader()
+	defer r.End()
+	for p := (pages{next: from, end: to, prefix: len(from)}); !p.done(); {
+		req := p.request(revision)
+		req.Limit, req.KeysOnly, req.MinModRevision = 0, true, st.revision+1
+		resp, err := at.rangeOf(s.ctx, req)
+		if err != nil {
+			return err
+		}
+		have := int64(0)
+		var end []byte
+		if !bytes.Equal(req.RangeEnd, to) {
+			end = req.RangeEnd[p.prefix:]
+		}
+		if err := r.Scan(req.Key[p.prefix:], end, func(_, _ []byte) (bool, error) { have++; return true, nil }); err != nil {
+			return err
+		}
+		if len(resp.Kvs) > 0 || resp.Count != have {
+			return errForeign
+		}
+		p.got(resp)
+	}
+	return nil
 }
 
 // apply applies the events of one revision.
