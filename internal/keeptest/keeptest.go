@@ -7,6 +7,7 @@ package keeptest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -36,6 +37,9 @@ type Options struct {
 	Fresh bool
 	// Configure changes the domain's configuration before it starts.
 	Configure func(*keep.Config)
+	// OpenStore opens the store that belongs to a folder, and creates it if there is
+	// none. Default: the embedded store.
+	OpenStore StoreOpener
 	// Wrap wraps the store, for example in storetest's faults.
 	Wrap func(store.Store) store.Store
 	// KeysInStore puts the keyset into the store, wrapped by the kit's key, as servers
@@ -44,6 +48,9 @@ type Options struct {
 	// AuditFS is the file system of the audit log.
 	AuditFS audit.FS
 }
+
+// StoreOpener opens a store that belongs to a folder.
+type StoreOpener func(ctx context.Context, dir string) (store.Store, error)
 
 // Kit is a Keep with its store, keys, clock and audit log.
 type Kit struct {
@@ -65,7 +72,8 @@ type Kit struct {
 	saved    *atomic.Pointer[seal.Keys] // after a rotation
 	kek      seal.Provider
 	keys     *seal.Keys
-	store    *pebblestore.Store
+	store    store.Store
+	records  map[string][]byte // after Close, with Options.OpenStore
 	log      *audit.Log
 	once     *sync.Once
 }
@@ -97,9 +105,7 @@ func (k *Kit) open(tb testing.TB) {
 	tb.Helper()
 	var err error
 	if !k.shares {
-		if k.store, err = pebblestore.Open(filepath.Join(k.Dir, "store"), nil); err != nil {
-			tb.Fatal(err)
-		}
+		k.store = k.openStore(tb, k.Dir)
 	}
 	if k.log, err = audit.Open(k.Audit, &audit.Options{FS: k.opts.AuditFS}); err != nil {
 		tb.Fatal(err)
@@ -136,6 +142,22 @@ func (k *Kit) open(tb testing.TB) {
 	k.once = new(sync.Once)
 }
 
+const storeName = "store" // in a kit's folder
+
+func (k *Kit) openStore(tb testing.TB, dir string) (s store.Store) {
+	tb.Helper()
+	var err error
+	if dir = filepath.Join(dir, storeName); k.opts.OpenStore != nil {
+		s, err = k.opts.OpenStore(context.Background(), dir)
+	} else {
+		s, err = pebblestore.Open(dir, nil)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
 // shareKeys puts the keyset into the store, or takes it from there.
 func (k *Kit) shareKeys(tb testing.TB, c *keep.Config) {
 	tb.Helper()
@@ -166,6 +188,9 @@ func (k *Kit) Close(tb testing.TB) {
 		}
 		if !k.tampered && !tb.Failed() {
 			k.verifySums(tb)
+		}
+		if k.opts.OpenStore != nil {
+			k.readStore(tb)
 		}
 		if !k.shares {
 			if err := k.store.Close(); err != nil {
@@ -233,9 +258,48 @@ func (k *Kit) Clone(tb testing.TB) *Kit {
 	if err := os.CopyFS(c.Dir, os.DirFS(k.Dir)); err != nil {
 		tb.Fatal(err)
 	}
+	if k.opts.OpenStore != nil {
+		c.fillStore(tb)
+	}
 	c.open(tb)
 	tb.Cleanup(func() { c.Close(tb) })
 	return &c
+}
+
+// readStore reads all records of a store that isn't in its folder, so that Clone can copy
+// them.
+func (k *Kit) readStore(tb testing.TB) {
+	tb.Helper()
+	k.records = map[string][]byte{}
+	err := k.store.View(context.Background(), func(r store.Reader) error {
+		return r.Scan(nil, nil, func(key, value []byte) (bool, error) {
+			k.records[string(key)] = bytes.Clone(value)
+			return true, nil
+		})
+	})
+	if err != nil {
+		tb.Errorf("read the store: %v", err)
+	}
+}
+
+// fillStore writes the records of the Kit that k is a clone of.
+func (k *Kit) fillStore(tb testing.TB) {
+	tb.Helper()
+	if err := os.RemoveAll(filepath.Join(k.Dir, storeName)); err != nil {
+		tb.Fatal(err)
+	}
+	s := k.openStore(tb, k.Dir)
+	err := s.Update(context.Background(), func(tx store.Tx) error {
+		for key, value := range k.records {
+			if err := tx.Set([]byte(key), value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // Contents returns the content of the store, except for records that change by

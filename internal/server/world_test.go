@@ -61,11 +61,17 @@ const reachingOwner = "another organization's owner with others' IDs"
 
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
+	return newWorldIn(tb, nil)
+}
+
+// newWorldIn is newWorld with another store than the embedded one.
+func newWorldIn(tb testing.TB, open keeptest.StoreOpener) *world {
+	tb.Helper()
 	w := &world{log: new(syncBuffer)}
 	c := config.New()
 	c.LogLevel = -8
 	logger, _ := NewLogger(w.log, c)
-	w.Kit = keeptest.New(tb, &keeptest.Options{Configure: func(c *keep.Config) {
+	w.Kit = keeptest.New(tb, &keeptest.Options{OpenStore: open, Configure: func(c *keep.Config) {
 		c.Logger = logger
 		c.SaveKeys = func(context.Context, *seal.Keys) error { return nil }
 	}})

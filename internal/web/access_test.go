@@ -35,7 +35,13 @@ var kinds = strings.Fields("nobody stranger reader limited blind writer member o
 
 func newCast(tb testing.TB) *cast {
 	tb.Helper()
-	c := &cast{kit: newKit(tb, nil), people: map[string]*browser{}}
+	return newCastIn(tb, nil)
+}
+
+// newCastIn is newCast with another store than the embedded one.
+func newCastIn(tb testing.TB, open keeptest.StoreOpener) *cast {
+	tb.Helper()
+	c := &cast{kit: newKit(tb, &keeptest.Options{OpenStore: open}), people: map[string]*browser{}}
 	ctx, op := tb.Context(), c.Operator(tb, keep.InfluxDB)
 	check := func(err error) {
 		tb.Helper()
@@ -171,15 +177,17 @@ var access = []struct{ route, want string }{
 
 // TestAccess tries everybody at every route. A refusal is the same as for what doesn't
 // exist, byte for byte, and is in the audit log.
-func TestAccess(t *testing.T) {
-	beginning := newCast(t)
+func TestAccess(t *testing.T) { newCast(t).tryAll(t) }
+
+func (c *cast) tryAll(t *testing.T) {
+	beginning := c
 	want := map[string][]string{}
 	for _, row := range access {
 		if want[row.route] = strings.Fields(row.want); row.want[:3] == "all" {
 			want[row.route] = slices.Repeat(strings.Fields(row.want[3:]), len(kinds))
 		}
 	}
-	c := beginning.clone(t)
+	c = beginning.clone(t)
 	missing := map[string]*page{}
 	for _, kind := range kinds {
 		missing[kind] = c.people[kind].get("/ui/nothing")

@@ -389,6 +389,23 @@ func TestDiskFails(t *testing.T) {
 	})
 }
 
+// TestFolderDeleted deletes the folder of the copy while the store runs.
+func TestFolderDeleted(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a := mustOpen(t, options(t, c, newPrefix(), "a"))
+	must(t, appendTo(a, "k", "1"))
+	first := a.newest.Load().copy
+	must(t, os.RemoveAll(a.opts.Dir))
+	for i := range 32 { // more than the engine keeps in memory
+		must(t, a.Update(t.Context(), func(tx store.Tx) error { return tx.Set(fmt.Appendf(nil, "f%d", i%4), make([]byte, 1<<20)) }))
+	}
+	eventually(t, "the copy is loaded again", func() bool { return a.newest.Load().copy != first })
+	if got := valueOf(t, a, "k"); got != "1" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestOtherStore opens a store with the copy of another one.
 func TestOtherStore(t *testing.T) {
 	t.Parallel()

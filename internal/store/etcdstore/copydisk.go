@@ -29,7 +29,7 @@ func (d *copyDisk) do(fn func() error) error {
 		return nil
 	}
 	err := fn()
-	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if d.failed.CompareAndSwap(false, true) {
@@ -86,7 +86,12 @@ func (d *copyDisk) Rename(oldname, newname string) error {
 
 // Remove implements vfs.FS.
 func (d *copyDisk) Remove(name string) error {
-	return d.do(func() error { return d.FS.Remove(name) })
+	return d.do(func() error {
+		if err := d.FS.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
 }
 
 // copyFile is a file of a copyDisk.

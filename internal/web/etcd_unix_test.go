@@ -1,0 +1,15 @@
+//go:build unix
+
+package web_test
+
+import (
+	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+)
+
+// TestAccessEtcd is TestAccess with the store in etcd.
+func TestAccessEtcd(t *testing.T) {
+	t.Parallel()
+	newCastIn(t, keeptest.Etcd(t)).tryAll(t)
+}
