@@ -553,24 +553,24 @@ func TestClusterHistories(t *testing.T) {
 	for _, x := range s.all {
 		x.stop()
 	}
-	s.checkLogs(s.versions)
+	checkLogs(t, s.all, s.versions)
 }
 
 // checkLogs checks that the audit logs fit together, and that they have each version of
 // some organizations once. The last versions are given.
-func (s *servers) checkLogs(versions map[string]uint64) {
-	s.t.Helper()
-	files := logs(s.all)
-	output(s.t, command(s.t, s.all[0].home, program, append([]string{"audit", "verify"}, files...)...))
+func checkLogs(t testing.TB, of []*server, versions map[string]uint64) {
+	t.Helper()
+	files := logs(of)
+	output(t, command(t, of[0].home, program, append([]string{"audit", "verify"}, files...)...))
 	ids := map[string]map[uint64]string{} // of each organization's versions
-	for line := range strings.Lines(readLogs(s.t, files)) {
+	for line := range strings.Lines(readLogs(t, files)) {
 		var r struct {
 			ID, Action, Outcome, Organization string
 			Version                           uint64
 			Names, Removed                    []string
 		}
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			s.t.Fatalf("%v in %q", err, line)
+			t.Fatalf("%v in %q", err, line)
 		}
 		if r.Action != "secrets.write" || r.Outcome != "allowed" || len(r.Names)+len(r.Removed) == 0 {
 			continue
@@ -581,13 +581,13 @@ func (s *servers) checkLogs(versions map[string]uint64) {
 			ids[r.Organization] = of
 		}
 		if id := of[r.Version]; id != "" && id != r.ID {
-			s.t.Errorf("version %d of organization %s has two records: %s and %s", r.Version, r.Organization, id, r.ID)
+			t.Errorf("version %d of organization %s has two records: %s and %s", r.Version, r.Organization, id, r.ID)
 		}
 		of[r.Version] = r.ID
 	}
 	for org, last := range versions {
 		if got := uint64(len(ids[org])); got != last {
-			s.t.Errorf("organization %s has %d versions, and the audit logs have %d", org, last, got)
+			t.Errorf("organization %s has %d versions, and the audit logs have %d", org, last, got)
 		}
 	}
 }

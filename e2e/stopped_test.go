@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
 )
 
@@ -25,8 +26,8 @@ type commit struct {
 	By    string   // incarnation
 	Wait  []string // incarnations whose turn it is
 	Large *struct {
-		ID     string
-		Chunks int // 0 while it isn't committed
+		ID            string
+		Chunks, Moved int // 0 while it isn't committed
 	}
 }
 
@@ -75,106 +76,171 @@ func (c claims) stop(x *server, holds func() bool) (stopped bool) {
 	return stopped
 }
 
+// chunks returns the number of uploaded chunks of large changes.
+func (c claims) chunks() int {
+	c.t.Helper()
+	n, err := c.etcd.Count("/fluxkeep/l/")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+// contest is about secrets that several servers change, one of which is stopped.
+type contest struct {
+	claims
+	all    []*server
+	held   *server // the one that is stopped
+	others []*server
+	path   string
+	want   map[string]string
+}
+
+func newContest(t *testing.T) *contest {
+	s := startServers(t, 1, 3)
+	for _, x := range s.all {
+		x.troubled = true
+	}
+	held := s.all[0]
+	c := &contest{claims{t, s.etcd}, s.all, held, s.all[1:], vaultPath(held.orgID), map[string]string{held.secretName("small"): held.private("first")}}
+	held.set(c.want)
+	return c
+}
+
+// change makes a small change.
+func (c *contest) change(by *server, value string) {
+	c.t.Helper()
+	value = by.private(value + " " + by.address())
+	eventually(c.t, "change by "+by.address(), func() bool {
+		return by.ask("PATCH", c.path, by.token, object{"data": object{by.secretName("small"): value}}).ok()
+	})
+	c.want[by.secretName("small")] = value
+}
+
+// values returns what a server shows, as soon as it can.
+func (c *contest) values(of *server) map[string]string {
+	c.t.Helper()
+	var now client.Values
+	eventually(c.t, "answer from "+of.address(), func() (ok bool) {
+		var err error
+		now, _, err = of.operator().Values(c.t.Context(), of.orgID, nil)
+		return err == nil
+	})
+	return short(now.Secrets)
+}
+
+// made finds out whether a change was made, as a whole.
+func (c *contest) made(by *server, large map[string]string) bool {
+	c.t.Helper()
+	got, with := c.values(by), maps.Clone(c.want)
+	maps.Copy(with, short(large))
+	if maps.Equal(got, with) {
+		c.want = with
+		return true
+	}
+	if !maps.Equal(got, c.want) {
+		c.t.Errorf("%s has %q, want %q, maybe with %q", by.address(), got, c.want, short(large))
+	}
+	return false
+}
+
+// check checks that all servers show what is wanted.
+func (c *contest) check() {
+	c.t.Helper()
+	for _, x := range c.all {
+		if got := c.values(x); !maps.Equal(got, c.want) {
+			c.t.Errorf("%s has %q, want %q", x.address(), got, c.want)
+		}
+	}
+}
+
+// stopDuring stops the server during a large change that it makes, at a moment at which
+// holds is true. It returns the change, and where its answer will come.
+func (c *contest) stopDuring(name string, holds func() bool) (large map[string]string, answered chan reply) {
+	c.t.Helper()
+	for attempt := range 50 {
+		large, answered = map[string]string{}, make(chan reply, 1)
+		for i := range 6 {
+			large[c.held.secretName(fmt.Sprint("large", i))] = c.held.private(fmt.Sprint(name, attempt)) + "|" + strings.Repeat("x", 1<<20-1000)
+		}
+		go func() { answered <- c.held.ask("PATCH", c.path, c.held.token, object{"data": large}) }()
+		// Its records are moved after the answer.
+		for now := c.newest(); len(answered) == 0 || now.Large != nil; now = c.newest() {
+			if c.stop(c.held, holds) {
+				return large, answered
+			}
+		}
+		if a := <-answered; !a.ok() {
+			c.t.Fatal(a)
+		}
+		maps.Copy(c.want, short(large)) // it was too fast
+	}
+	c.t.Fatal("the server could not be stopped during a large change")
+	return nil, nil
+}
+
+// locked reports whether the server has locked etcd for a large change.
+func (c *contest) locked() bool {
+	now := c.newest()
+	return now.Large != nil && now.Large.Chunks == 0 && now.By == c.incarnation(c.held)
+}
+
+// checkLogs stops the servers and checks that each version is in their audit logs once.
+func (c *contest) checkLogs() {
+	c.t.Helper()
+	var newest struct {
+		Data struct{ Metadata struct{ Version uint64 } }
+	}
+	c.held.ask("GET", c.path, c.held.token, nil).into(&newest)
+	for _, x := range c.all {
+		x.stop()
+	}
+	checkLogs(c.t, c.all, map[string]uint64{c.held.orgID: newest.Data.Metadata.Version})
+}
+
 // TestStoppedServer stops a server that holds what others need, and lets it go on later.
 func TestStoppedServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for leases to end; skipped with -short")
 	}
 	t.Parallel()
-	s := startServers(t, 1, 3)
-	for _, x := range s.all {
-		x.troubled = true
-	}
-	c := claims{t, s.etcd}
-	held, others := s.all[0], s.all[1:]
-	vault := vaultPath(held.orgID)
-	want := map[string]string{held.secretName("small"): held.private("first")}
-	held.set(want)
-	change := func(by *server, value string) {
-		t.Helper()
-		value = by.private(value + " " + by.address())
-		eventually(t, "change by "+by.address(), func() bool {
-			return by.ask("PATCH", vault, by.token, object{"data": object{by.secretName("small"): value}}).ok()
-		})
-		want[by.secretName("small")] = value
-	}
-	check := func() {
-		t.Helper()
-		for _, x := range s.all {
-			eventually(t, "server that is ready", func() bool { return x.ask("GET", "/ready", "", nil).status == 200 })
-			if got := short(x.values()); !maps.Equal(got, want) {
-				t.Errorf("%s has %q, want %q", x.address(), got, want)
-			}
-		}
-	}
-
-	// lockAndStop stops the server while it has locked etcd for a large change. It returns
-	// the change, and where its answer will come.
-	lockAndStop := func(t *testing.T) (large map[string]string, answered chan reply) {
-		t.Helper()
-		locked := func() bool {
-			now := c.newest()
-			return now.Large != nil && now.Large.Chunks == 0 && now.By == c.incarnation(held)
-		}
-		for attempt := range 50 {
-			large, answered = map[string]string{}, make(chan reply, 1)
-			for i := range 6 {
-				large[held.secretName(fmt.Sprint("large", i))] = held.private(fmt.Sprint(t.Name(), attempt)) + "|" + strings.Repeat("x", 1<<20-1000)
-			}
-			go func() { answered <- held.ask("PATCH", vault, held.token, object{"data": large}) }()
-			for len(answered) == 0 {
-				if c.stop(held, locked) {
-					return large, answered
-				}
-			}
-			if a := <-answered; !a.ok() {
-				t.Fatal(a)
-			}
-			maps.Copy(want, short(large)) // it was too fast
-		}
-		t.Fatal("the lock of a large change was never seen")
-		return nil, nil
-	}
+	c := newContest(t)
 	for _, test := range []struct {
 		name  string
 		until func() bool
 	}{
 		{"large change", func() bool { return true }},
-		{"large change, and its lease ends", func() bool { return c.incarnation(held) == "" }},
+		{"large change, and its lease ends", func() bool { return c.incarnation(c.held) == "" }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			large, answered := lockAndStop(t)
+			large, answered := c.stopDuring(test.name, c.locked)
 			locked := c.newest()
-			for _, x := range others {
-				if got := short(x.values()); !maps.Equal(got, want) {
-					t.Errorf("before the large change is made, %s has %q", x.address(), got)
-				}
-				change(x, test.name)
+			for _, x := range c.others {
+				c.made(x, large) // if the commit was under way already
+				c.change(x, test.name)
 			}
-			if now := c.newest(); now.Large != nil && now.Large.ID == locked.Large.ID {
+			if now := c.newest(); now.Large != nil && locked.Large != nil && now.Large.ID == locked.Large.ID {
 				t.Error("the large change is still there after changes by others")
 			}
 			eventually(t, "reason to go on", test.until)
-			held.resume()
+			c.held.resume()
 			a := <-answered
-			if a.ok() || a.status == 503 && held.values()[held.secretName("large0")] == large[held.secretName("large0")] {
-				maps.Copy(want, short(large)) // made again, after the others' changes
-			} else if a.status != 503 {
-				t.Errorf("the server that was stopped answers %v", a)
+			if made := c.made(c.held, large); a.ok() && !made || !a.ok() && a.status != 503 {
+				t.Errorf("the change was made: %t; the server that was stopped answers %v", made, a)
 			}
 			t.Logf("it answers %d", a.status)
-			check()
+			c.check()
 		})
 	}
 
 	t.Run("turn", func(t *testing.T) {
-		org, err := held.operator().CreateOrganization(t.Context(), held.private("busy"), "")
+		org, err := c.held.operator().CreateOrganization(t.Context(), c.held.private("busy"), "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		stop := make(chan struct{})
 		var busy sync.WaitGroup
-		for i, x := range s.all {
+		for i, x := range c.all {
 			busy.Go(func() {
 				for n := 0; ; n++ {
 					select {
@@ -186,28 +252,68 @@ func TestStoppedServer(t *testing.T) {
 				}
 			})
 		}
-		me := c.incarnation(held)
+		me := c.incarnation(c.held)
 		eventually(t, "turn of the server", func() bool {
-			return c.stop(held, func() bool { now := c.newest(); return len(now.Wait) > 0 && now.Wait[0] == me })
+			return c.stop(c.held, func() bool { now := c.newest(); return len(now.Wait) > 0 && now.Wait[0] == me })
 		})
 		for range 3 {
-			for _, x := range others {
-				change(x, "while a turn is not taken")
+			for _, x := range c.others {
+				c.change(x, "while a turn is not taken")
 			}
 		}
-		held.resume()
-		change(held, "after its turn")
+		c.held.resume()
+		c.change(c.held, "after its turn")
 		close(stop)
 		busy.Wait()
-		check()
+		c.check()
 	})
+	c.checkLogs()
+}
 
-	var newest struct {
-		Data struct{ Metadata struct{ Version uint64 } }
+// TestDeadServer kills a server at each step of a large change. The others and a new server
+// show the old state or the new one, and nothing of the change stays behind.
+func TestDeadServer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for locks to end; skipped with -short")
 	}
-	held.ask("GET", vault, held.token, nil).into(&newest)
-	for _, x := range s.all {
-		x.stop()
+	t.Parallel()
+	c := newContest(t)
+	moving := func(from int) func() bool {
+		return func() bool {
+			now := c.newest()
+			return now.Large != nil && now.Large.Chunks > 0 && now.Large.Moved >= from
+		}
 	}
-	s.checkLogs(map[string]uint64{held.orgID: newest.Data.Metadata.Version})
+	for _, test := range []struct {
+		name  string
+		holds func() bool
+		made  bool
+	}{
+		{"locked", func() bool { return c.locked() && c.chunks() == 0 }, false},
+		{"some uploaded", func() bool { return c.locked() && c.chunks() > 1 }, false},
+		{"committed", moving(0), true},
+		{"some moved", moving(2), true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			large, answered := c.stopDuring(test.name, test.holds)
+			c.held.kill()
+			<-answered
+			for _, x := range c.others {
+				if made := c.made(x, large); test.made && !made {
+					t.Error("the change was committed, and is not there")
+				}
+				c.change(x, test.name)
+			}
+			if now, n := c.newest(), c.chunks(); now.Large != nil || n > 0 {
+				t.Errorf("%d chunks stay, and the commit is %+v", n, now)
+			}
+			c.held.again()
+			c.check()
+		})
+	}
+	fresh := start(t, c.held.args[4:]...)
+	fresh.shares(c.held)
+	c.all = append(c.all, fresh)
+	c.check()
+	c.checkLogs()
 }

@@ -49,7 +49,7 @@ func TestTakeOver(t *testing.T) {
 	}
 	etcd := etcdtest.Start(t, etcdtest.Options{})
 	var all sync.WaitGroup
-	few := make(chan struct{}, 6) // servers mostly wait for leases to end
+	few := make(chan struct{}, 9) // servers mostly wait for leases to end
 	for i := range len(takerDeaths) * len(deaths) {
 		x := &takeOver{
 			death: deaths[i%len(deaths)], takerDeath: takerDeaths[i/len(deaths)], backDeath: backDeaths[i%len(backDeaths)],

@@ -230,10 +230,8 @@ func (c *Cluster) Compact() error {
 
 // Read returns the values of all keys that begin with a prefix.
 func (c *Cluster) Read(prefix string) (map[string][]byte, error) {
-	end := []byte(prefix)
-	end[len(end)-1]++
 	var answer struct{ Kvs []struct{ Key, Value []byte } }
-	err := c.Members[0].post("/v3/kv/range", map[string]any{"key": []byte(prefix), "range_end": end}, &answer)
+	err := c.read(prefix, false, &answer)
 	values := map[string][]byte{}
 	for _, kv := range answer.Kvs {
 		values[string(kv.Key)] = kv.Value
@@ -241,7 +239,21 @@ func (c *Cluster) Read(prefix string) (map[string][]byte, error) {
 	return values, err
 }
 
-// compact uses the API for programs without gRPC, in which numbers are text.
+// Count returns the number of keys that begin with a prefix.
+func (c *Cluster) Count(prefix string) (int, error) {
+	var answer struct {
+		Count int `json:",string"`
+	}
+	err := c.read(prefix, true, &answer)
+	return answer.Count, err
+}
+
+func (c *Cluster) read(prefix string, count bool, answer any) error {
+	end := []byte(prefix)
+	end[len(end)-1]++
+	return c.Members[0].post("/v3/kv/range", map[string]any{"key": []byte(prefix), "range_end": end, "count_only": count}, answer)
+}
+
 func (m *Member) compact() error {
 	var newest struct{ Header struct{ Revision string } }
 	if err := m.post("/v3/kv/range", map[string]any{"key": []byte("none")}, &newest); err != nil {
@@ -250,6 +262,7 @@ func (m *Member) compact() error {
 	return m.post("/v3/kv/compaction", map[string]any{"revision": newest.Header.Revision}, &newest)
 }
 
+// post uses the API for programs without gRPC, in which large numbers are text.
 func (m *Member) post(path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
