@@ -46,6 +46,9 @@ A record of a read or change has the secrets' names: + set or read, - deleted. W
 description of the token or, for a session, the user's name. VIA is the protocol: influxdb,
 vault, influxd, web, cli or offline.
 
+Of several servers that share their data in etcd, each has a log of its own. The command
+lists that of the server that answers; ask each of them with --host.
+
 With --data-dir or --audit-log, the command reads the files of a server on this machine
 instead. Names are then shown only if the server is stopped and its key is available.
 A search through a long log can take a while; --since limits it.`,
