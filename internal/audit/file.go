@@ -71,7 +71,10 @@ func resolve(path string) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return real, err
 	}
-	if _, err := os.Lstat(path); err == nil {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return resolve(path) // a rotation has just created it
+		}
 		return "", fmt.Errorf("%s is a dangling symbolic link", path)
 	}
 	return path, nil

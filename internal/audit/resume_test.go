@@ -260,3 +260,33 @@ func TestOpenRefusesUnreadablePredecessor(t *testing.T) {
 	_, err := Open(path, nil)
 	wantDamage(t, err, path+".1.xz", 1, "not a line")
 }
+
+// TestResolveDuringRotation checks that a file that comes and goes isn't taken for a link.
+func TestResolveDuringRotation(t *testing.T) {
+	path := logPath(t)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := os.WriteFile(path, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+			if err := os.Remove(path); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for range 20_000 {
+		if _, err := resolve(path); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
+}
