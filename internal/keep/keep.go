@@ -215,6 +215,7 @@ func (k *Keep) resume(ctx context.Context) error {
 func (k *Keep) Close() error {
 	k.stop()
 	k.done.Wait()
+	k.records.Close()
 	k.save(context.Background(), 1)
 	err := k.recordRefusals(true)
 	if err != nil {

@@ -30,6 +30,15 @@ func New(s store.Store, keys *seal.Keys, now func() time.Time) *DB {
 	return db
 }
 
+// Close ends background work. It doesn't close the store.
+func (db *DB) Close() {
+	if f := db.follower; f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.stop()
+	}
+}
+
 // Exclusive is store.Store.Exclusive.
 func (db *DB) Exclusive() bool { return db.store.Exclusive() }
 

@@ -155,6 +155,7 @@ type follower struct {
 	seen    atomic.Uint64
 	mu      sync.Mutex
 	current StoredKeyset // that the keys in use come from
+	forget  *time.Timer  // drops the previous keys; nil before the first change
 }
 
 // FollowKeyset makes each transaction use the keyset in the store, which open
@@ -184,7 +185,8 @@ func (db *DB) follow(ctx context.Context, r store.Reader) error {
 		if err != nil {
 			return fmt.Errorf("another server has changed the data keys: %w", err)
 		}
-		time.AfterFunc(previousKeys, db.dropKeys(keys))
+		f.stop()
+		f.forget = time.AfterFunc(previousKeys, db.dropKeys(keys))
 		f.current = stored
 	}
 	if revision > f.seen.Load() {
@@ -192,6 +194,13 @@ func (db *DB) follow(ctx context.Context, r store.Reader) error {
 		f.seen.Store(revision)
 	}
 	return nil
+}
+
+// stop stops the timer. It must be called with mu locked.
+func (f *follower) stop() {
+	if f.forget != nil {
+		f.forget.Stop()
+	}
 }
 
 // Keyset returns the newest keys and, if the store holds them, their keyset there.

@@ -1,11 +1,16 @@
 package record_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/record/recordtest"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
 )
@@ -62,5 +67,38 @@ func TestKeysetInStore(t *testing.T) {
 	}
 	if _, err := record.CreateKeyset(t.Context(), lost, []byte("new")); !errors.As(err, new(*record.DamageError)) {
 		t.Errorf("a new keyset was put into a store with records: %v", err)
+	}
+}
+
+// TestPreviousKeysAreDropped checks that the keys before a rotation are dropped some time
+// after another server has ended it, by a timer that Close stops.
+func TestPreviousKeysAreDropped(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, err := pebblestore.Open(t.TempDir(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if _, err := record.CreateKeyset(t.Context(), s, []byte("wrapped")); err != nil {
+				t.Fatal(err)
+			}
+			keys := recordtest.New(t).Keys()
+			db := record.New(s, keys, time.Now)
+			db.FollowKeyset(func(context.Context, []byte) (*seal.Keys, error) { return keys, nil })
+			if err := db.View(t.Context(), func(*record.Reader) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			if !db.Previous() {
+				t.Error("the previous keys were dropped at once")
+			}
+			if closed {
+				db.Close()
+			}
+			time.Sleep(time.Hour)
+			if db.Previous() != closed {
+				t.Errorf("closed %t: after an hour, the previous keys are there: %t", closed, db.Previous())
+			}
+		})
 	}
 }
