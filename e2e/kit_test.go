@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,16 +43,16 @@ func buildAndRun(m *testing.M) (status int, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	program = filepath.Join(dir, "fluxkeep")
-	if err := build(program, race); err != nil {
+	if err := build(program, race.Enabled); err != nil {
 		return 0, err
 	}
 	return m.Run(), nil
 }
 
-func build(path string, race bool) error {
+func build(path string, raced bool) error {
 	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", path}
 	cgo := "CGO_ENABLED=0"
-	if race {
+	if raced {
 		// The race detector needs cgo.
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
@@ -67,7 +68,7 @@ func build(path string, race bool) error {
 // than 8128 goroutines, and whose memory would count as the program's.
 func unraced(t *testing.T) string {
 	t.Helper()
-	if !race {
+	if !race.Enabled {
 		return program
 	}
 	path := filepath.Join(t.TempDir(), "fluxkeep")

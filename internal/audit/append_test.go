@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"sync"
 	"syscall"
 	"testing"
@@ -163,7 +164,7 @@ func TestAppendAllocatesNothing(t *testing.T) {
 		if err := l.Append(body); err != nil {
 			t.Fatal(err)
 		}
-	}); n >= 1 && !raceEnabled {
+	}); n >= 1 && !race.Enabled {
 		t.Errorf("Append allocates %v times", n)
 	}
 }

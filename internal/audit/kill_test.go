@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // childLog names the log that TestKill's child process writes.
@@ -21,7 +23,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m) // no goroutine survives Close
 }
 
 // writeUntilKilled appends from several goroutines and prints each record's ID

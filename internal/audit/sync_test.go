@@ -276,7 +276,7 @@ func TestDirectorySyncFails(t *testing.T) {
 func TestRandomFaults(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
-		rounds = 10
+		rounds = 6
 	}
 	for seed := range rounds {
 		t.Logf("seed %d", seed)

@@ -114,7 +114,7 @@ func TestCrash(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	rounds := 30
-	if testing.Short() || raceEnabled {
+	if testing.Short() {
 		rounds = 5
 	}
 	const workers = 8
@@ -186,7 +186,7 @@ func TestKill(t *testing.T) {
 		return
 	}
 	rounds := 10
-	if testing.Short() || raceEnabled {
+	if testing.Short() {
 		rounds = 3
 	}
 	dir := t.TempDir()

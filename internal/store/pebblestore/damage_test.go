@@ -263,7 +263,7 @@ func TestDamageAnywhere(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	rounds := 300
-	if testing.Short() || raceEnabled {
+	if testing.Short() {
 		rounds = 40
 	}
 	refused, hidden := 0, 0

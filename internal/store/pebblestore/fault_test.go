@@ -306,7 +306,7 @@ func TestFaultsAtOpen(t *testing.T) {
 			t.Parallel()
 			failed := 0
 			stride := int64(1)
-			if testing.Short() || raceEnabled {
+			if testing.Short() {
 				stride = 7
 			}
 			for n := int64(1); ; n += stride {

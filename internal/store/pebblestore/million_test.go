@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
 )
@@ -24,7 +25,7 @@ func TestMillion(t *testing.T) {
 		millionProcess(t, mode, dir)
 		return
 	}
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("takes long")
 	}
 	dir := filepath.Join(t.TempDir(), "db")
