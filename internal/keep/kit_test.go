@@ -7,7 +7,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 	"github.com/fluxkeep/fluxkeep/internal/store"
+	"go.uber.org/goleak"
 )
+
+// TestMain checks that no goroutine is left once everything is closed.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Helpers for several tests of this package, in addition to keeptest.
 

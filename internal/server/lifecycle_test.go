@@ -19,12 +19,14 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
+	"go.uber.org/goleak"
 )
 
-// TestMain lets the tests run this binary as a server.
+// TestMain lets the tests run this binary as a server. After the tests, it checks that
+// no goroutine is left.
 func TestMain(m *testing.M) {
 	if os.Getenv("FLUXKEEP_TEST_SERVE") == "" {
-		os.Exit(m.Run())
+		goleak.VerifyTestMain(closeIdle{m})
 	}
 	c := config.New()
 	c.PasswordCost = 4
@@ -39,6 +41,15 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "failed:", err)
 		os.Exit(1)
 	}
+}
+
+// closeIdle closes the idle connections of the default client after the tests, so that
+// every remaining goroutine is a server's.
+type closeIdle struct{ *testing.M }
+
+func (m closeIdle) Run() int {
+	defer http.DefaultClient.CloseIdleConnections()
+	return m.M.Run()
 }
 
 // process is a server in its own process.

@@ -30,6 +30,11 @@ func traced(t *testing.T, ratio float64, fn http.HandlerFunc) (*handler, func() 
 	c := config.New()
 	c.TraceSampleRatio = ratio
 	h.tracing = newTracing(spans, c)
+	t.Cleanup(func() {
+		if err := h.tracing.close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	return h, func() tracetest.SpanStubs {
 		t.Helper()
 		if err := h.tracing.provider.ForceFlush(t.Context()); err != nil {

@@ -14,8 +14,12 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 	"github.com/fluxkeep/fluxkeep/internal/web"
+	"go.uber.org/goleak"
 	"golang.org/x/net/html"
 )
+
+// TestMain checks that no goroutine is left once everything is closed.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // kit is the page of a server that is set up.
 type kit struct {

@@ -15,7 +15,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
+	"go.uber.org/goleak"
 )
+
+// TestMain checks that no goroutine is left once everything is closed.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patient has time limits for a machine that is slow and busy.
 var patient = func() timing {
