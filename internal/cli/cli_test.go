@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/cli/profile"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -50,8 +51,17 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	scripts, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if race.Enabled && testing.Short() {
+		// Each command starts a process, which takes long with the race detector. These
+		// scripts run what is concurrent.
+		scripts = []string{"testdata/script/run_watch.txtar", "testdata/script/serve.txtar"}
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Files:               scripts,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)

@@ -252,7 +252,7 @@ func (shared) Exclusive() bool { return false }
 func TestModel(t *testing.T) {
 	seeds := uint64(16)
 	if testing.Short() {
-		seeds = 8
+		seeds = 4
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -324,10 +324,11 @@ func TestAccess(t *testing.T) {
 	}
 }
 
-// tryAll tries every caller at the given rows, each time in a fresh world.
+// tryAll tries every caller at the given rows, each time in a fresh world. In short mode,
+// it tries a tenth of the combinations.
 func (w *world) tryAll(t *testing.T, rows []access) {
 	beginning, w := w, w.clone(t)
-	tried, refused := 0, 0
+	combinations, tried, refused := 0, 0, 0
 	for _, row := range rows {
 		for _, p := range beginning.people {
 			if row.skips(&p) {
@@ -339,6 +340,9 @@ func (w *world) tryAll(t *testing.T, rows []access) {
 			}
 			want, empty := row.status(t, column)
 			if want == 0 {
+				continue
+			}
+			if combinations++; testing.Short() && combinations%10 != 0 {
 				continue
 			}
 			tried++

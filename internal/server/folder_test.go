@@ -129,7 +129,7 @@ func TestFolderRefused(t *testing.T) {
 		{"keyset damaged", func(t *testing.T, dir string) { flip(t, dir+"/keyset.json") }, nil, "damaged"},
 		{"keyset cut", func(t *testing.T, dir string) { cut(t, dir+"/keyset.json", 100) }, nil, "damaged"},
 		{"keyset empty", func(t *testing.T, dir string) { cut(t, dir+"/keyset.json", 0) }, nil, "damaged"},
-		{"keyset huge", func(t *testing.T, dir string) { cut(t, dir+"/keyset.json", 1<<30) }, nil, "damaged"},
+		{"keyset huge", func(t *testing.T, dir string) { cut(t, dir+"/keyset.json", 16<<20) }, nil, "damaged"},
 		{"keyset newer", func(t *testing.T, dir string) { replace(t, dir+"/keyset.json", `"format": 1`, `"format": 2`) }, nil, "newer version"},
 		{"store gone", func(t *testing.T, dir string) { removeAll(t, dir+"/store") }, nil, "store is missing or empty"},
 		{"store empty", func(t *testing.T, dir string) { removeAll(t, dir+"/store"); mkdir(t, dir+"/store") }, nil, "store is missing or empty"},
@@ -253,7 +253,7 @@ func TestFolderLocked(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		return len(differences(before, snapshot(t, dir))) == 0
 	})
-	refused(t, dir, fmt.Sprintf("%v: server.test, process %d", datadir.ErrLocked, os.Getpid()))
+	refused(t, dir, fmt.Sprintf("%v: %s, process %d", datadir.ErrLocked, filepath.Base(os.Args[0]), os.Getpid()))
 	if _, err := tryStart(t, testConfig(t, dir)); !errors.Is(err, datadir.ErrLocked) {
 		t.Errorf("error %v", err)
 	}

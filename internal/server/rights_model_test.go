@@ -519,7 +519,7 @@ func TestRightsModel(t *testing.T) {
 	deeds := append(u.deeds(), u.creations()...)
 	step := 1
 	if testing.Short() {
-		step = 11
+		step = 41
 	}
 	tried, allowed, n := 0, 0, 0
 	for _, p := range held {

@@ -337,7 +337,7 @@ func TestNoSequenceGivesRights(t *testing.T) {
 	deeds := u.deeds()
 	attacks := 300
 	if testing.Short() {
-		attacks = 40
+		attacks = 10
 	}
 	steps := 0
 	for seed := range uint64(attacks) {

@@ -126,7 +126,7 @@ func TestRoutesWithFaults(t *testing.T) {
 		}
 		f.Undo(t)
 	}
-	if got := f.Count(); got.Requests != len(routes) || got.Injected < 5*got.Requests {
+	if got := f.Count(); got.Requests != len(routes) || got.Injected < 5*got.Requests && !testing.Short() {
 		t.Errorf("only %+v", got)
 	}
 	t.Logf("%+v", f.Count())

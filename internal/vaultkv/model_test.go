@@ -69,7 +69,7 @@ type machine struct {
 // forSeeds runs a test with many seeds; a failure names its seed.
 func forSeeds(t *testing.T, n int, test func(*testing.T, *rand.Rand)) {
 	if testing.Short() {
-		n = max(1, n/5)
+		n = max(1, n/10)
 	}
 	for seed := range n {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { test(t, rand.New(rand.NewPCG(uint64(seed), 7))) })

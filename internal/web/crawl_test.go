@@ -22,7 +22,10 @@ func TestCrawl(t *testing.T) {
 	beginning := newCast(t)
 	pages, forms := 0, 0
 	sent := map[string]bool{} // one of each kind of form on each kind of page
-	for _, kind := range kinds {
+	for i, kind := range kinds {
+		if testing.Short() && i%4 != 0 {
+			continue
+		}
 		c := beginning.clone(t)
 		seen := map[string]*page{}
 		queue := []string{"/ui/", "/ui/help", "/ui/sign-in", "/ui/orgs?all"}
@@ -74,7 +77,7 @@ func TestCrawl(t *testing.T) {
 		}
 	}
 	t.Logf("%d pages, %d forms", pages, forms)
-	if pages < 100 || forms < 100 {
+	if !testing.Short() && (pages < 100 || forms < 100) {
 		t.Error("too few to be all")
 	}
 }

@@ -199,16 +199,15 @@ func (s *scene) checkCopies(t *testing.T) {
 	}
 }
 
-// TestHistories checks histories of three stores with each fault alone, and with
-// all of them. FLUXKEEP_ETCD_HISTORIES is a duration to go on for.
+// TestHistories checks histories of three stores with each fault alone (not in short
+// mode), and with all of them. FLUXKEEP_ETCD_HISTORIES is a duration to go on for.
 func TestHistories(t *testing.T) {
-	if testing.Short() {
-		t.Skip("long")
-	}
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
-	for _, f := range faults {
-		t.Run(f.name, func(t *testing.T) { checkHistory(t, c, f) })
+	if !testing.Short() {
+		for _, f := range faults {
+			t.Run(f.name, func(t *testing.T) { checkHistory(t, c, f) })
+		}
 	}
 	t.Run("mixed", func(t *testing.T) { checkHistory(t, c, faults...) })
 	if more := os.Getenv("FLUXKEEP_ETCD_HISTORIES"); more != "" {
