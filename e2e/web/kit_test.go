@@ -3,18 +3,23 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -78,15 +83,54 @@ func run(m *testing.M) (int, error) {
 // server is the program, with its own data folder.
 type server struct {
 	t                    testing.TB
-	url                  string
+	url, address         string
 	org, token           string // after setUp
 	cmd                  *exec.Cmd
 	log                  *bytes.Buffer
+	dir                  string
+	exited               chan struct{}
 	user, password, name string // the first user's, and the organization's name
 }
 
 // start runs a server that isn't set up.
 func start(t testing.TB, args ...string) *server {
+	t.Helper()
+	return startAt(t, "127.0.0.1", args...)
+}
+
+// startElsewhere runs a server that browsers take for another machine's.
+func startElsewhere(t testing.TB, scheme string) *server {
+	t.Helper()
+	var args []string
+	if scheme == "https" {
+		with := httptest.NewUnstartedServer(nil)
+		with.StartTLS()
+		defer with.Close()
+		certificate := with.TLS.Certificates[0]
+		key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for flag, block := range map[string]*pem.Block{
+			"--tls-cert": {Type: "CERTIFICATE", Bytes: certificate.Certificate[0]}, "--tls-key": {Type: "PRIVATE KEY", Bytes: key},
+		} {
+			file := filepath.Join(t.TempDir(), "pem")
+			if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, flag, file)
+		}
+	}
+	s := startAt(t, "0.0.0.0", args...)
+	_, port, _ := net.SplitHostPort(s.address)
+	s.url = scheme + "://" + elsewhere + ":" + port
+	return s
+}
+
+// elsewhere is a name that browsers resolve to this machine.
+const elsewhere = "keep.example"
+
+func startAt(t testing.TB, host string, args ...string) *server {
 	t.Helper()
 	if chromium == "" {
 		if os.Getenv("FLUXKEEP_E2E") == "require" && !testing.Short() {
@@ -96,7 +140,7 @@ func start(t testing.TB, args ...string) *server {
 	}
 	s := &server{t: t, user: "admin", password: "correct horse 1", name: "acme"}
 	for range 20 {
-		if s.serve(args...) {
+		if s.serve(host, args...) {
 			return s
 		}
 	}
@@ -104,34 +148,39 @@ func start(t testing.TB, args ...string) *server {
 	return nil
 }
 
-func (s *server) serve(args ...string) bool {
+func (s *server) serve(host string, args ...string) bool {
 	// Below the range from which systems choose ports.
-	address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
-	dir := s.t.TempDir()
-	s.url, s.log = "http://"+address, &bytes.Buffer{}
-	s.cmd = exec.Command(program, append([]string{"serve", "--http-bind-address", address, "--data-dir", filepath.Join(dir, "data")}, args...)...)
-	s.cmd.Env = append(os.Environ(), "HOME="+dir)
+	port := strconv.Itoa(20_000 + rand.IntN(12_000))
+	s.address = net.JoinHostPort("127.0.0.1", port)
+	s.dir = s.t.TempDir()
+	s.url, s.log = "http://"+s.address, &bytes.Buffer{}
+	s.cmd = exec.Command(program, append([]string{"serve", "--http-bind-address", net.JoinHostPort(host, port), "--data-dir", filepath.Join(s.dir, "data")}, args...)...)
+	s.cmd.Env = append(os.Environ(), "HOME="+s.dir)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
 	exited := make(chan struct{})
+	s.exited = exited
 	go func() { _ = s.cmd.Wait(); close(exited) }()
-	s.t.Cleanup(func() {
-		_ = s.cmd.Process.Signal(os.Interrupt)
-		<-exited
-	})
+	s.t.Cleanup(s.stop)
 	for {
 		select {
 		case <-exited:
 			return false
 		case <-time.After(20 * time.Millisecond):
 		}
-		if conn, err := net.Dial("tcp", address); err == nil {
+		if conn, err := net.Dial("tcp", s.address); err == nil {
 			conn.Close()
 			return true
 		}
 	}
+}
+
+// stop stops the server.
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(os.Interrupt) // it may have exited
+	<-s.exited
 }
 
 // setUp sets the server up, with secrets.
@@ -182,7 +231,13 @@ func (s *server) api(method, path string, in, out any) {
 	if s.token != "" {
 		r.Header.Set("Authorization", "Bearer "+s.token) // both APIs accept it
 	}
-	answer, err := http.DefaultClient.Do(r)
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, s.address)
+		},
+	}}
+	answer, err := client.Do(r)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -229,10 +284,17 @@ const patience = 90 * time.Second
 // open opens a tab of a new browser.
 func (s *server) open(path string) *tab {
 	s.t.Helper()
+	return s.openIn(s.t.TempDir(), path)
+}
+
+// openIn opens a tab of a browser with a profile.
+func (s *server) openIn(profile, path string, more ...chromedp.ExecAllocatorOption) *tab {
+	s.t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium), chromedp.UserDataDir(s.t.TempDir()), chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience), chromedp.WindowSize(1280, 800),
+		chromedp.ExecPath(chromium), chromedp.UserDataDir(profile), chromedp.NoSandbox, chromedp.WSURLReadTimeout(patience), chromedp.WindowSize(1280, 800),
+		chromedp.Flag("host-resolver-rules", "MAP "+elsewhere+" 127.0.0.1"), chromedp.Flag("ignore-certificate-errors", true),
 		chromedp.Flag("disable-features", "Translate,OptimizationHints,MediaRouter"), chromedp.Flag("font-render-hinting", "none"))
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	ctx, end := chromedp.NewContext(allocator, chromedp.WithErrorf(func(string, ...any) {})) // events that are newer than the driver
 	s.t.Cleanup(func() { end(); stop() })
 	return s.tab(ctx, path)
@@ -267,8 +329,10 @@ func (s *server) tab(ctx context.Context, path string) *tab {
 		s.t.Fatal(err)
 	}
 	chromedp.ListenTarget(ctx, b.watch)
-	b.do(network.Enable(), runtime.Enable(), cdplog.Enable(),
-		browser.GrantPermissions([]browser.PermissionType{browser.PermissionTypeClipboardReadWrite, browser.PermissionTypeClipboardSanitizedWrite}).WithOrigin(s.url))
+	b.do(network.Enable(), runtime.Enable(), cdplog.Enable())
+	if !strings.HasPrefix(s.url, "http://"+elsewhere) { // where no page gets it
+		b.do(browser.GrantPermissions([]browser.PermissionType{browser.PermissionTypeClipboardReadWrite, browser.PermissionTypeClipboardSanitizedWrite}).WithOrigin(s.url))
+	}
 	b.goTo(path)
 	return b
 }
@@ -282,7 +346,9 @@ func (b *tab) watch(event any) {
 		problem = fmt.Sprintf("console.%s was called", e.Type)
 	case *cdplog.EventEntryAdded:
 		// The network's are such as a form that is refused.
-		if e.Entry.Source != cdplog.SourceNetwork && e.Entry.Level == cdplog.LevelError {
+		// Without TLS, browsers ignore that header.
+		ignored := strings.HasPrefix(b.s.url, "http://"+elsewhere) && strings.HasPrefix(e.Entry.Text, "The Cross-Origin-Opener-Policy header has been ignored")
+		if e.Entry.Source != cdplog.SourceNetwork && e.Entry.Level == cdplog.LevelError && !ignored {
 			problem = fmt.Sprintf("the console shows: %s %s", e.Entry.Source, e.Entry.Text)
 		}
 	case *network.EventRequestWillBeSent:
@@ -458,11 +524,11 @@ func (b *tab) until(what string, ok func() bool) {
 	}
 }
 
-// paste presses Ctrl+V.
-func (b *tab) paste() {
+// shortcut presses Ctrl and a key, for which the browser has a command.
+func (b *tab) shortcut(key, command string) {
 	b.t.Helper()
-	b.do(input.DispatchKeyEvent(input.KeyDown).WithKey("v").WithModifiers(input.ModifierCtrl).WithCommands([]string{"paste"}),
-		input.DispatchKeyEvent(input.KeyUp).WithKey("v").WithModifiers(input.ModifierCtrl))
+	b.do(input.DispatchKeyEvent(input.KeyDown).WithKey(key).WithModifiers(input.ModifierCtrl).WithCommands([]string{command}),
+		input.DispatchKeyEvent(input.KeyUp).WithKey(key).WithModifiers(input.ModifierCtrl))
 }
 
 // back goes back in the browser's history.

@@ -1,7 +1,12 @@
 package web
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -268,7 +273,7 @@ func TestRevealAndCopy(t *testing.T) {
 	b.await("It stays in the clipboard until you copy something else")
 	b.goTo(s.orgPath("/secrets/new"))
 	b.click("#value")
-	b.paste()
+	b.shortcut("v", "paste")
 	if got := eval[string](b, `document.querySelector("#value").value`); got != "hunter\nsecond line" {
 		t.Errorf("the clipboard has %q", got)
 	}
@@ -574,5 +579,145 @@ func TestConflict(t *testing.T) {
 	mine.await("Saved as version 4.")
 	if got := s.values()["a"]; got != "mine" {
 		t.Errorf("the value is %q", got)
+	}
+}
+
+// Copying works over HTTPS. Over plain HTTP, a browser on another machine lets no page
+// copy: the value is selected instead, and the page doesn't claim that it was copied.
+func TestCopyFromElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range []string{"https", "http"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			s := startElsewhere(t, scheme)
+			s.setUp(map[string]string{"db_password": "hunter\nsecond line"})
+			b := s.signedIn("/secrets")
+			b.await("db_password")
+			b.click("[data-do=copy]")
+			if scheme == "https" {
+				b.await("It stays in the clipboard until you copy something else")
+				if strings.Contains(b.text(), "second line") {
+					t.Error("the value is shown")
+				}
+			} else {
+				b.await("Press Ctrl+C to copy the selected text.", "second line")
+				if strings.Contains(b.text(), "Copied") {
+					t.Error("the page claims that the value was copied")
+				}
+				if selected := eval[string](b, "getSelection().toString()"); selected != "hunter\nsecond line" {
+					t.Errorf("%q is selected", selected)
+				}
+				b.shortcut("c", "copy")
+			}
+			b.goTo(s.orgPath("/secrets/new"))
+			b.click("#value")
+			b.shortcut("v", "paste")
+			if got := eval[string](b, `document.querySelector("#value").value`); got != "hunter\nsecond line" {
+				t.Errorf("the clipboard has %q", got)
+			}
+		})
+	}
+}
+
+// The other single keys go to pages, move by arrows, and can be turned off.
+func TestGoKeys(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.setUp(map[string]string{"alpha": "1", "beta": "2"})
+	b := s.signedIn("/secrets")
+	at := func(path string) {
+		t.Helper()
+		b.until("page "+path, func() bool { return b.path() == path })
+		b.until("whole page", func() bool { return eval[string](b, "document.readyState") == "complete" })
+	}
+	for _, to := range []struct{ key, path string }{
+		{"h", s.orgPath("/history")}, {"a", s.orgPath("/access")}, {"u", s.orgPath("/audit")}, {"s", s.orgPath("/secrets")},
+		{"v", "/ui/server"}, {"u", "/ui/audit"}, {"s", s.orgPath("/secrets")},
+	} {
+		b.press("g" + to.key)
+		at(to.path)
+	}
+	focused := func() string { return eval[string](b, "document.activeElement.textContent") }
+	b.press("j" + kb.ArrowDown)
+	if got := focused(); got != "beta" {
+		t.Errorf("after j and the arrow down, the focus is on %q", got)
+	}
+	b.press(kb.ArrowUp)
+	if got := focused(); got != "alpha" {
+		t.Errorf("after the arrow up, the focus is on %q", got)
+	}
+	b.press("e")
+	b.await("Change alpha")
+	b.goTo(s.orgPath("/secrets"))
+	b.press("i")
+	b.await("Paste a .env file")
+	b.goTo(s.orgPath("/secrets"))
+	b.click("details.menu:not(.narrow) > summary")
+	b.await("Your settings")
+	b.press(kb.Escape)
+	b.until("closed menu", func() bool { return !strings.Contains(b.text(), "Your settings") })
+
+	b.goTo("/ui/me")
+	b.click("[name=keys]")
+	b.click("form[action$=preferences] button")
+	b.await("Saved in this browser.")
+	b.goTo(s.orgPath("/secrets"))
+	b.press("jgh?n")
+	if got := focused(); b.path() != s.orgPath("/secrets") || got == "alpha" {
+		t.Errorf("keys that are turned off lead to %s and %q", b.path(), got)
+	}
+}
+
+// The snippets on the page of a secret work as they are.
+func TestSnippets(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	secrets := map[string]string{"db_password": "hunter2\nsecond line\n", "it's $HOME `x` \"y\" --json": "$(id)", "-n": "3", "ключ&a=b#c": "4"}
+	s.setUp(secrets)
+	b := s.signedIn("/secrets")
+	run := func(id string) string {
+		t.Helper()
+		cmd := exec.Command("sh", "-c", eval[string](b, `document.querySelector("#`+id+`").textContent`))
+		cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "INFLUX_TOKEN="+s.token, "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Errorf("%s: %v", cmd.Args[2], err)
+		}
+		return string(out)
+	}
+	object := func(id string) (out map[string]string) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(run(id)), &out); err != nil {
+			t.Errorf("%s prints no object: %v", id, err)
+		}
+		return out
+	}
+	for row := range len(secrets) {
+		b.goTo(s.orgPath("/secrets"))
+		b.click(fmt.Sprintf("tbody tr:nth-child(%d) th a", row+1))
+		b.await("Copy as…")
+		curl := object("snippet-curl")
+		if len(curl) != 1 {
+			t.Fatalf("curl reads %q", curl)
+		}
+		for name, value := range curl {
+			if value != secrets[name] {
+				t.Errorf("curl reads %q as %q", name, value)
+			}
+			if got := run("snippet-cli"); strings.TrimSuffix(got, "\n") != strings.TrimSuffix(value, "\n") {
+				t.Errorf("fluxkeep reads %q as %q, want %q", name, got, value)
+			}
+		}
+	}
+	b.goTo(s.orgPath("/secrets"))
+	b.click("[data-every]")
+	b.button("Copy as…")
+	b.await("Copy 4 secrets as…")
+	if got := object("snippet-curl"); !maps.Equal(got, secrets) {
+		t.Errorf("curl reads %q", got)
+	}
+	if got := object("snippet-cli"); !maps.Equal(got, secrets) {
+		t.Errorf("fluxkeep reads %q", got)
 	}
 }

@@ -92,6 +92,9 @@ func (c *call) navigation() []navItem {
 		add(c.mayOrganization(acl.Read), "Members", base+"/members", "m")
 		add(c.caller.ReadsAudit(c.org), "Audit", base+"/audit", "u")
 	}
+	if c.org == 0 {
+		add(true, "Secrets", "/ui/", "s") // of the only organization, or of one to choose
+	}
 	if c.caller.Operator() {
 		add(true, "Users", "/ui/users", "")
 		add(c.org == 0, "Audit", "/ui/audit", "u")

@@ -176,7 +176,7 @@ func (c *call) signInPage() error {
 func (c *call) signIn() error {
 	v := &signInView{To: c.form.get("to"), Username: c.form.get("username"), Carried: carry(c.form, carriedAgain)}
 	v.Ended = len(v.Carried) > 0
-	v.UseToken = v.Username == "" && c.form.get("token") != ""
+	v.UseToken = c.form.get("token") != "" && c.form.get("password") == ""
 	stranger := keep.Anonymous(c.caller.Origin)
 	var session keep.Session
 	var err error

@@ -19,7 +19,11 @@ func (c *call) snippets(names ...string) []snippet {
 	var flux, telegraf, get, query, vault strings.Builder
 	flux.WriteString("import \"influxdata/influxdb/secrets\"\n")
 	plain := true
-	get.WriteString("fluxkeep secret get --host " + shell(host) + " --org " + shell(org) + " --")
+	get.WriteString("fluxkeep secret get --host " + shell(host) + " --org " + shell(org))
+	if len(names) > 1 {
+		get.WriteString(" --json")
+	}
+	get.WriteString(" --") // a name may begin with a hyphen
 	for i, name := range names {
 		variable := "secret"
 		if len(names) > 1 {
@@ -31,9 +35,6 @@ func (c *call) snippets(names ...string) []snippet {
 		get.WriteString(" " + shell(name))
 		query.WriteString(" \\\n  --data-urlencode " + shell("name="+name))
 		vault.WriteString("VAULT_ADDR=" + shell(host) + " vault kv get -mount=secret -field=" + shell(name) + " " + shell(c.org.String()) + "\n")
-	}
-	if len(names) > 1 {
-		get.WriteString(" --json")
 	}
 	list := []snippet{
 		{"snippet-flux", "Flux", flux.String(), "In a query or a task of an influxd that stores its secrets here."},

@@ -70,7 +70,10 @@ func formatBytes(n int) string { return plural(n, "byte") }
 // formatSize formats a size on the disk.
 func formatSize(n uint64) string {
 	const mega = 1 << 20
-	if n < 10*mega {
+	switch {
+	case n < mega:
+		return digits(fmt.Sprint((n+1023)/1024)) + " KiB"
+	case n < 10*mega:
 		return fmt.Sprintf("%.1f MiB", float64(n)/mega)
 	}
 	return digits(fmt.Sprint(n/mega)) + " MiB"
