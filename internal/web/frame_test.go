@@ -426,3 +426,14 @@ func TestLongTarget(t *testing.T) {
 		t.Errorf("the sign-in leads to %.20s…, %d bytes", to, len(to))
 	}
 }
+
+// A token signs in although a username was typed before, as long as no password is.
+func TestTokenAfterUsername(t *testing.T) {
+	k := newKit(t, nil)
+	if p := k.browser(t).post("/ui/sign-in", "username", "admin", "password", "", "token", k.OperatorToken); p.status != http.StatusSeeOther {
+		t.Errorf("with a username: %d %s", p.status, p.main())
+	}
+	if p := k.browser(t).post("/ui/sign-in", "username", "admin", "password", "wrong password", "token", k.OperatorToken); p.status != http.StatusUnauthorized {
+		t.Errorf("with a wrong password: %d %s", p.status, p.main())
+	}
+}
