@@ -56,10 +56,7 @@ func (b *Budget) Take(a Account, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	free := b.total - b.used - n
-	alone, together := free, 3*free
-	if !a.Known() {
-		alone, together = free/16, free/3
-	}
+	alone, together := a.shares(free)
 	if free < 0 || b.held[one]+n > min(alone, b.each) || b.held[group]+n > together {
 		return false
 	}
@@ -67,6 +64,22 @@ func (b *Budget) Take(a Account, n int64) bool {
 	b.held[one] += n
 	b.held[group] += n
 	return true
+}
+
+// shares returns how much an account and its group can hold while so much is free.
+func (a Account) shares(free int64) (alone, together int64) {
+	if a.Known() {
+		return free, 3 * free
+	}
+	return free / 16, free / 3
+}
+
+// Most returns the most that an account can ever hold, while nobody else holds any.
+func (b *Budget) Most(a Account) int64 {
+	if a.Known() {
+		return min(b.total/2, b.each)
+	}
+	return min(b.total/17, b.each)
 }
 
 // Give returns n that Take reserved.

@@ -3,11 +3,15 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // ErrBusy means that a request needs more of a shared limit than its client
-// may currently use.
-var ErrBusy = errors.New("too many requests at a time")
+// may currently use. ErrNeverFits, an ErrTooLarge, means that it always will.
+var (
+	ErrBusy      = errors.New("too many requests at a time")
+	ErrNeverFits = fmt.Errorf("%w: it needs more memory than --max-request-memory allows for one", ErrTooLarge)
+)
 
 // Limits bound the resources that all requests share.
 type Limits struct {
@@ -87,7 +91,7 @@ func (x *Exchange) owner() Account {
 }
 
 // Reserve reserves memory until the exchange ends. It returns ErrBusy if the
-// client cannot have that much now.
+// client cannot have that much now, and ErrNeverFits if it never can.
 func (x *Exchange) Reserve(bytes int64) error {
 	if x.Limits == nil {
 		return nil
@@ -97,6 +101,9 @@ func (x *Exchange) Reserve(bytes int64) error {
 		allowance = knownAllowance
 	}
 	if more := x.wanted + bytes - allowance - x.charged; more > 0 {
+		if x.charged+more > x.Limits.Memory.Most(x.owner()) {
+			return ErrNeverFits
+		}
 		if !x.Limits.Memory.Take(x.owner(), more) {
 			return ErrBusy
 		}

@@ -31,7 +31,10 @@ func newLimits(c *config.Config) *httpapi.Limits {
 // reserveMemory reserves memory for the response to the context's request.
 func reserveMemory(ctx context.Context, bytes int64) error {
 	err := httpapi.ExchangeOf(ctx).Reserve(bytes)
-	if errors.Is(err, httpapi.ErrBusy) {
+	switch {
+	case errors.Is(err, httpapi.ErrNeverFits):
+		return &keep.Error{Code: keep.CodeTooLarge, Message: "the answer needs more memory than --max-request-memory allows for one: ask for less at a time, or raise it"}
+	case errors.Is(err, httpapi.ErrBusy):
 		return &keep.Error{Code: keep.CodeTooMany, Message: "too many answers at a time, try again", RetryAfter: time.Second}
 	}
 	return err
