@@ -355,6 +355,29 @@ func (d Reader) Ancestors(t Token) ([]Token, error) {
 	return out, nil
 }
 
+// CountLogins returns how many login tokens that are valid depend on a token. It reads
+// all tokens.
+func (d Reader) CountLogins(token ID) (int, error) {
+	parents := map[ID]ID{} // of valid login tokens
+	err := d.EachToken(func(t Token) error {
+		if t.Parent != 0 && !t.Expired(d.r.Now) {
+			parents[t.ID] = t.Parent
+		}
+		return nil
+	})
+	n := 0
+	for _, parent := range parents {
+		for range maxAncestors {
+			if parent == token {
+				n++
+				break
+			}
+			parent = parents[parent]
+		}
+	}
+	return n, err
+}
+
 // RenewLogin gives a login token another hour, unless it has more.
 func (d Writer) RenewLogin(id ID, wall time.Time) (Token, error) {
 	t, err := d.Token(id)

@@ -7,9 +7,12 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/directory"
 )
 
+const sweepInterval = 10 * time.Minute
+
 // sweepExpired periodically removes expired sessions and login tokens.
 func (k *Keep) sweepExpired(ctx context.Context) {
-	every(ctx, 10*time.Minute, func() {
+	every(ctx, sweepInterval, func() {
+		defer k.children.reset()
 		if !k.leads() {
 			return
 		}

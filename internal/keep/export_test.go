@@ -7,6 +7,11 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
+// LimitChildren changes the limit of child tokens, and RecountChildren does what the
+// server does periodically.
+func (k *Keep) LimitChildren(most int) { k.children.most = most }
+func (k *Keep) RecountChildren()       { k.children.reset() }
+
 // RemoveExpired removes expired objects now, without waiting for the background task.
 func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired(ctx) }
 

@@ -94,6 +94,7 @@ type Keep struct {
 	ids         *audit.IDSource
 	outbox      outbox
 	limiter     *attemptLimiter
+	children    childCounts
 	refusals    *refusals
 	lineBuffers sync.Pool // of *[]byte, for audit records
 	watchers    watchers
@@ -134,6 +135,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		sessionLength:  c.SessionLength,
 		ids:            audit.NewIDs(),
 		limiter:        newAttemptLimiter(),
+		children:       childCounts{most: maxChildren},
 		refusals:       newRefusals(c.SingleRefusals),
 		reserve:        c.Reserve,
 		auditSearches:  newAuditSearches(),

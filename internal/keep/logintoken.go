@@ -3,11 +3,13 @@ package keep
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/directory"
+	"github.com/fluxkeep/fluxkeep/internal/errcode"
 )
 
 // Login is a login token, as returned by its creation or renewal.
@@ -68,6 +70,47 @@ func newLogin(t Token, now time.Time) Login {
 // MaxChildLength is the longest that a child can be valid without renewal.
 const MaxChildLength = 24 * time.Hour
 
+// maxChildren is how many login tokens that depend on one token can be valid when a
+// child is created, so that a token that may only read can't fill the disk. Each server
+// counts by itself.
+const maxChildren = 10_000
+
+// childCounts counts the login tokens that depend on a token. It is emptied
+// periodically, and a count starts with those that are valid, so it is never too low for
+// long, and too high only until then.
+type childCounts struct {
+	most int
+	mu   sync.Mutex
+	of   map[ID]int
+}
+
+func (c *childCounts) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of = nil
+}
+
+// add counts another child of a token, or refuses it. valid counts those in the store.
+func (c *childCounts) add(token ID, valid func(ID) (int, error)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, ok := c.of[token]
+	if !ok {
+		var err error
+		if n, err = valid(token); err != nil {
+			return err
+		}
+	}
+	if c.of == nil {
+		c.of = map[ID]int{}
+	}
+	if c.of[token] = n; n >= c.most {
+		return errcode.Errorf(errcode.Invalid, "%d child tokens of this token are valid: use one again, or revoke some and try again in %v", n, sweepInterval)
+	}
+	c.of[token]++
+	return nil
+}
+
 // Child describes a login token to create with the caller's own token.
 type Child struct {
 	Length      time.Duration // 0: an hour
@@ -102,6 +145,15 @@ func (k *Keep) CreateChild(ctx context.Context, c Caller, child Child) (Login, e
 		}
 		if parent.Expired(t.Now) || !parent.Active {
 			return ErrUnauthenticated
+		}
+		top := parent
+		if ancestors, err := t.dir.Ancestors(parent); err != nil {
+			return err
+		} else if n := len(ancestors); n > 0 {
+			top = ancestors[n-1]
+		}
+		if err := k.children.add(top.ID, t.dir.CountLogins); err != nil {
+			return err
 		}
 		out, err = t.addLogin(rec, parent, n)
 		return err
