@@ -94,6 +94,9 @@ func (i *importer) planUser(v *view, u ImportUser) (planned, error) {
 	if !u.Active {
 		p.Reason = "is inactive"
 	}
+	if err := checkNewUserName(u.Name); err != nil {
+		p.Reason = err.Error() + "; it can't sign in until you rename it"
+	}
 	return p.create(func(t *tx) error {
 		u.Created, u.Updated = t.Now, t.Now
 		return t.dir.PutAccount(u)

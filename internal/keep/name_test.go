@@ -208,7 +208,10 @@ func TestUserNames(t *testing.T) {
 		}
 	}
 	name, active := "a:b", false
-	mustImport(t, k, keep.Import{Users: []keep.ImportUser{{User: keep.User{ID: importAnn, Name: name, Active: true}}}})
+	report := mustImport(t, k, keep.Import{Users: []keep.ImportUser{{User: keep.User{ID: importAnn, Name: name, Active: true}}}})
+	if r := report.Remarks[0]; r.Outcome != keep.ImportNew || !strings.HasSuffix(r.Reason, "; it can't sign in until you rename it") {
+		t.Errorf("the import of %q remarks %+v", name, r)
+	}
 	if _, err := k.UpdateUser(ctx, op, importAnn, keep.UserUpdate{Name: &name, Active: &active}); err != nil {
 		t.Error(err)
 	}
