@@ -127,6 +127,12 @@ func unavailable(t testing.TB, format string, args ...any) {
 // root installs that.
 func find(t testing.TB, name string) string {
 	t.Helper()
+	return findFrom(t, name, name)
+}
+
+// findFrom finds a program of a Debian package.
+func findFrom(t testing.TB, pkg, name string) string {
+	t.Helper()
 	path, err := exec.LookPath(name)
 	if err == nil {
 		return path
@@ -134,10 +140,10 @@ func find(t testing.TB, name string) string {
 	if _, aerr := exec.LookPath("apt-get"); aerr != nil || os.Getuid() != 0 || testing.Short() {
 		unavailable(t, "%s is not installed", name)
 	}
-	cmd := exec.Command("sh", "-c", `apt-get update -qq; apt-get install -y -qq --no-install-recommends "$1"`, "sh", name)
+	cmd := exec.Command("sh", "-c", `apt-get update -qq; apt-get install -y -qq --no-install-recommends "$1"`, "sh", pkg)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		unavailable(t, "install %s: %v\n%s", name, err, out)
+		unavailable(t, "install %s: %v\n%s", pkg, err, out)
 	}
 	if path, err = exec.LookPath(name); err != nil {
 		unavailable(t, "%s is not installed", name)

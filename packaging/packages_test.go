@@ -396,20 +396,68 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-// TestRelease makes the release of the last commit twice, from nothing, and compares
-// the bytes. It takes long, so FLUXKEEP_RELEASE must name the targets, or be "all".
-func TestRelease(t *testing.T) {
-	chosen := targets
+// chosenTargets returns the targets that FLUXKEEP_RELEASE names, or all. Building
+// for them takes long, so the test is skipped without it.
+func chosenTargets(t testing.TB) []target {
+	t.Helper()
 	switch list := os.Getenv("FLUXKEEP_RELEASE"); list {
 	case "":
 		t.Skip("FLUXKEEP_RELEASE is not set: this takes many minutes")
+		return nil
 	case "all":
+		return targets
 	default:
-		var err error
-		if chosen, err = parseTargets(list); err != nil {
+		chosen, err := parseTargets(list)
+		if err != nil {
 			t.Fatal(err)
 		}
+		return chosen
 	}
+}
+
+// emulators are the programs of QEMU that run another processor's.
+var emulators = map[string]string{"arm64": "qemu-aarch64-static", "arm": "qemu-arm-static", "amd64": "qemu-x86_64-static"}
+
+// TestEmulated runs the programs for Linux on other processors, by emulation.
+func TestEmulated(t *testing.T) {
+	for _, other := range chosenTargets(t) {
+		if other.os != host.os || other.arch == host.arch {
+			continue
+		}
+		t.Run(other.String(), func(t *testing.T) {
+			emulator := findFrom(t, "qemu-user-static", emulators[other.arch])
+			p := program{other, filepath.Join(t.TempDir(), "fluxkeep")}
+			if err := build(t.Context(), "..", p); err != nil {
+				t.Fatal(err)
+			}
+			home := t.TempDir()
+			run := func(address string, args ...string) *exec.Cmd {
+				cmd := exec.Command(emulator, append([]string{p.path}, args...)...)
+				cmd.Env = []string{"HOME=" + home, "FLUXKEEP_HTTP_BIND_ADDRESS=" + address, "FLUXKEEP_DATA_DIR=" + filepath.Join(home, "data")}
+				return cmd
+			}
+			if out, err := run("", "version").CombinedOutput(); err != nil || !bytes.Contains(out, []byte("linux/"+other.arch)) {
+				t.Errorf("its version is %q, %v", out, err)
+			}
+			address := ""
+			s := serve(t, func(a string) *exec.Cmd { address = a; return run(a, "serve") })
+			if out, err := run(address, "health").CombinedOutput(); err != nil || !bytes.HasPrefix(out, []byte("healthy")) {
+				t.Errorf("it is not healthy: %q, %v", out, err)
+			}
+			client(t, s, home, "correct horse battery", "setup", "--username", "admin", "--org", "acme")
+			client(t, s, home, "s3cret", "secret", "set", "db_password")
+			if got := client(t, s, home, "", "secret", "get", "db_password"); got != "s3cret" {
+				t.Errorf("the secret is %q", got)
+			}
+			s.stop(t)
+		})
+	}
+}
+
+// TestRelease makes the release of the last commit twice, from nothing, and compares
+// the bytes. It takes long, so FLUXKEEP_RELEASE must name the targets, or be "all".
+func TestRelease(t *testing.T) {
+	chosen := chosenTargets(t)
 	sums := func() []byte {
 		r := &release{version: "1.2.3", source: ".."}
 		if err := r.describe(context.Background()); err != nil {
