@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -173,7 +174,11 @@ func attackAuditByNumber(t *testing.T) {
 // verifyAudit checks the chain of a stopped server's log.
 func (s *server) verifyAudit() {
 	s.t.Helper()
-	output(s.t, command(s.t, s.home, program, "audit", "verify", "--data-dir", s.dir))
+	args := []string{"audit", "verify", "--data-dir", s.dir}
+	if i := slices.Index(s.args, "--store"); i >= 0 {
+		args = append(args, s.args[i:]...)
+	}
+	output(s.t, command(s.t, s.home, program, args...))
 }
 
 // attackAuditAtOnce mixes reads with refused requests. Each read has its own

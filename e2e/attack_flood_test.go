@@ -120,7 +120,7 @@ type attacked struct {
 }
 
 func startAttacked(t *testing.T, program string, flags ...string) *attacked {
-	f := &attacked{flood: &flood{server: startProgram(t, program, anyAddress, flags...)}}
+	f := &attacked{flood: &flood{server: startProgram(t, program, anyAddress, append(flags, attackedStore(t)...)...)}}
 	f.attackAddress = f.address()
 	if slices.Contains(flags, "--tls-cert") {
 		f.url = "http://" + relayTLS(t, f.attackAddress)

@@ -440,7 +440,7 @@ func attackBySession(t *testing.T) {
 
 // attackBySetup runs many setups at once, and another when no user is left.
 func attackBySetup(t *testing.T) {
-	x := &tenants{server: start(t)}
+	x := &tenants{server: start(t, attackedStore(t)...)}
 	first := object{"username": x.user, "password": x.password, "org": x.org, "bucket": "b"}
 	for field, texts := range map[string][]string{
 		"username": {"a:b", "a\n", "\x00", "a\x7f"},

@@ -33,9 +33,22 @@ type tenants struct {
 	attackerName              string
 }
 
+// attackedStoreVariable names the store of the attacked servers, if it isn't the embedded
+// one.
+const attackedStoreVariable = "FLUXKEEP_E2E_STORE"
+
+// attackedStore returns the flags for the store of the attacked servers.
+func attackedStore(t testing.TB) []string {
+	t.Helper()
+	if os.Getenv(attackedStoreVariable) == "etcd" {
+		return etcdStore(t)
+	}
+	return nil
+}
+
 func startTenants(t testing.TB) *tenants {
 	t.Helper()
-	x := &tenants{server: start(t)}
+	x := &tenants{server: start(t, attackedStore(t)...)}
 	made := x.setUp()
 	x.operatorID, x.operatorToken = made.User.ID, made.Auth.ID
 	x.attackerName, x.attackerPassword = x.private("mallory"), x.private("mallory's password")

@@ -42,6 +42,12 @@ func TestAttackRights(t *testing.T) {
 	t.Run("setup again", attackBySetup)
 }
 
+// TestAttackRightsEtcd is TestAttackRights with the store in etcd.
+func TestAttackRightsEtcd(t *testing.T) {
+	t.Setenv(attackedStoreVariable, "etcd")
+	TestAttackRights(t)
+}
+
 // attackByOwner creates tokens with all combinations of type, ID and organization,
 // alone and in pairs, and tries operations that only the operator is allowed.
 func attackByOwner(t *testing.T) {

@@ -52,6 +52,16 @@ func startServersOn(t testing.TB, etcd *etcdtest.Cluster, endpoints ...[]string)
 	return s
 }
 
+// etcdStore starts an etcd, and returns the flags of a server that uses it.
+func etcdStore(t testing.TB) []string {
+	t.Helper()
+	return storeFlags(t, etcdtest.Start(t, etcdtest.Options{}))
+}
+
+func storeFlags(t testing.TB, etcd *etcdtest.Cluster) []string {
+	return []string{"--store", "etcd", "--etcd-endpoints", strings.Join(etcd.Endpoints(), ","), "--key-file", filepath.Join(t.TempDir(), "key")}
+}
+
 // shares makes a server use what is known of the data that it shares with another.
 func (s *server) shares(other *server) {
 	s.user, s.password, s.org, s.orgID = other.user, other.password, other.org, other.orgID
