@@ -347,7 +347,9 @@ func TestCluster(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "backup")
 		s.all[1].fluxkeep("", "backup", "--output", file)
 		moved := &servers{t: t, etcd: s.etcd, args: append(slices.Clone(s.args), "--etcd-prefix", "/moved/"), all: s.all[:1]}
-		moved.offline("restore", file)
+		if out := moved.offline("restore", file, "--quiet"); out != "/moved/\n" {
+			t.Errorf("restore says %q", out)
+		}
 		cmd := command(t, s.all[0].home, program, append([]string{"restore", file}, moved.args...)...)
 		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "has data") {
 			t.Errorf("a second restore: %v\n%s", err, out)

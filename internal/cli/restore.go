@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/backup"
+	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/spf13/cobra"
 )
@@ -38,9 +39,10 @@ neither sessions nor the audit log.`,
 
 // restoreReport describes a restored backup.
 type restoreReport struct {
-	DataDir   string    `json:"dataDir"`
-	CreatedAt time.Time `json:"createdAt"` // of the backup
-	Records   int       `json:"records"`
+	DataDir    string    `json:"dataDir,omitempty"`
+	EtcdPrefix string    `json:"etcdPrefix,omitempty"` // instead, with the store in etcd
+	CreatedAt  time.Time `json:"createdAt"`            // of the backup
+	Records    int       `json:"records"`
 }
 
 func restoreBackup(cmd *cobra.Command, o *offline, path string) error {
@@ -56,13 +58,19 @@ func restoreBackup(cmd *cobra.Command, o *offline, path string) error {
 	if err != nil {
 		return restoreHint(err)
 	}
+	report := restoreReport{DataDir: o.config.DataDir, CreatedAt: done.Created, Records: done.Records}
+	into, quiet := printable(report.DataDir), report.DataDir
+	if o.config.Store == config.StoreEtcd {
+		report.DataDir, report.EtcdPrefix = "", o.config.Etcd.Prefix
+		into, quiet = "etcd under "+report.EtcdPrefix, report.EtcdPrefix
+	}
 	switch {
 	case o.structured():
-		return o.printValue(cmd, restoreReport{o.config.DataDir, done.Created, done.Records})
+		return o.printValue(cmd, report)
 	case o.quiet:
-		return printLines(cmd.OutOrStdout(), []string{o.config.DataDir})
+		return printLines(cmd.OutOrStdout(), []string{quiet})
 	}
-	o.note(cmd, "Restored %s of %s into %s.", count(done.Records, "record"), formatTime(done.Created), printable(o.config.DataDir))
+	o.note(cmd, "Restored %s of %s into %s.", count(done.Records, "record"), formatTime(done.Created), into)
 	return nil
 }
 
