@@ -263,6 +263,30 @@ func TestKnown(t *testing.T) {
 	}
 }
 
+// TestKnownInView checks that a transaction uses what an earlier one has cached, which
+// is all that helps with a store that other processes change, and for how long.
+func TestKnownInView(t *testing.T) {
+	k := newKit(t, func(s store.Store) store.Store { return remote{s} })
+	lookUp := func(value string) (i *directory.Identity, err error) {
+		k.view(t, func(d directory.Reader) { i, err = d.TokenIdentity(value) })
+		return i, err
+	}
+	for _, value := range []string{"token", "login"} {
+		k.Now = k.token.Expires.Add(-1)
+		first, err := lookUp(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := lookUp(value); again != first || err != nil {
+			t.Errorf("the %s was looked up again: %v", value, err)
+		}
+		k.Now = k.token.Expires
+		if _, err := lookUp(value); !errors.Is(err, directory.ErrUnauthenticated) {
+			t.Errorf("the %s after it has ended: %v", value, err)
+		}
+	}
+}
+
 // TestExpired checks that only expired sessions and login tokens are removed.
 func TestExpired(t *testing.T) {
 	k := newKit(t, plain)

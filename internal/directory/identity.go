@@ -35,10 +35,13 @@ type Identity struct {
 // TokenIdentity finds the user behind a token. An unknown or expired token is
 // ErrUnauthenticated; a token whose user is inactive or deleted, ErrUserInactive.
 func (d Reader) TokenIdentity(value string) (*Identity, error) {
-	s := d.snapshot()
+	s, h := d.snapshot(), tokenHash(d.d.db, value)
+	if i, ok := s.token(h, d.r.Now); ok {
+		return i, nil
+	}
 	i, err := d.tokenIdentity(value)
 	if err == nil {
-		s.tokens.Put(tokenHash(d.d.db, value), i)
+		s.tokens.Put(h, i)
 	}
 	return i, err
 }

@@ -1,6 +1,8 @@
 package directory
 
 import (
+	"time"
+
 	"github.com/fluxkeep/fluxkeep/internal/gencache"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
@@ -70,8 +72,13 @@ func (d *Directory) KnownToken(value string) (i *Identity, ok bool) {
 	if s == nil {
 		return nil, false
 	}
-	i, ok = s.tokens.Get(tokenHash(d.db, value))
-	return i, ok && (i.until.IsZero() || d.db.Now().Before(i.until))
+	return s.token(tokenHash(d.db, value), d.db.Now())
+}
+
+// token returns the cached identity of a token, unless it must be looked up again.
+func (s *snapshot) token(h Hash, now time.Time) (i *Identity, ok bool) {
+	i, ok = s.tokens.Get(h)
+	return i, ok && (i.until.IsZero() || now.Before(i.until))
 }
 
 // KnownOrganization is FindOrganization without a transaction. ok is false if the
