@@ -304,9 +304,7 @@ func TestDeadServer(t *testing.T) {
 				}
 				c.change(x, test.name)
 			}
-			if now, n := c.newest(), c.chunks(); now.Large != nil || n > 0 {
-				t.Errorf("%d chunks stay, and the commit is %+v", n, now)
-			}
+			eventually(t, "end of the large change", func() bool { return c.newest().Large == nil && c.chunks() == 0 })
 			c.held.again()
 			c.check()
 		})

@@ -41,7 +41,7 @@ var defaultTiming = timing{
 	lease:    10 * time.Second,
 	report:   3 * time.Second,
 	lock:     5 * time.Second,
-	help:     50 * time.Millisecond,
+	help:     time.Second,
 }
 
 // client talks to the members of the etcd cluster. It chooses the member itself,

@@ -26,7 +26,8 @@ type commit struct {
 	By     string `json:"by"`             // incarnation of the server that made it
 	Time   int64  `json:"time"`           // Unix milliseconds, by the clock of that server
 
-	// Events is the number of events of the records in this commit's revision.
+	// Events is the number of events of the records in this commit's revision, or
+	// 0 if it moves a chunk.
 	Events int `json:"events"`
 
 	// Wait is the round: the incarnations whose turn it is to commit.
@@ -41,12 +42,18 @@ type commit struct {
 // then moved to the records.
 type large struct {
 	ID     string `json:"id"`
+	By     string `json:"by"`     // incarnation of the server that makes or moves it
 	Chunks int    `json:"chunks"` // 0 while the chunks are uploaded
 	Moved  int    `json:"moved"`  // chunks that are in the records
 }
 
 // moving reports whether l is committed, but not in the records yet.
 func (l *large) moving() bool { return l != nil && l.Chunks > 0 }
+
+// movesTo reports whether next, which follows c, moves a chunk to the records.
+func (c *commit) movesTo(next *commit) bool {
+	return c.Large.moving() && (next.Large == nil || next.Large.Moved != c.Large.Moved)
+}
 
 func (c *commit) encode() []byte {
 	b, err := json.Marshal(c)
@@ -101,6 +108,11 @@ func (k keys) watched() (from, to []byte) { return k.commit(), []byte(k.prefix +
 
 func (k keys) chunk(large string, i int) []byte {
 	return fmt.Appendf(nil, "%sl/%s/%08d", k.prefix, large, i)
+}
+
+// sign is a sign of life while the writes of a large change are not known yet.
+func (k keys) sign(large string, i int) []byte {
+	return fmt.Appendf(nil, "%sl/%s/sign-%d", k.prefix, large, i)
 }
 
 func (k keys) chunks(large string) (from, to []byte) { return prefixed(k.prefix + "l/" + large + "/") }

@@ -1,6 +1,7 @@
 package etcdstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -27,6 +28,11 @@ const (
 
 	// maxTurns limits the wait for a turn while others commit.
 	maxTurns = 20
+
+	// maxLosses is how often other servers may be faster before the commit key is
+	// locked. Functions that run for longer than others wait for a turn would
+	// otherwise never be committed.
+	maxLosses = 5
 )
 
 // The committer makes changes in groups: it runs all waiting requests one after
@@ -41,12 +47,16 @@ type committer struct {
 	todo    []*group.Request // have not run yet
 	closed  bool             // the queue is closed
 	single  bool             // the next group takes only one request
+	locking bool             // the next request needs the lock of a large change
 
 	took   time.Duration // smoothed duration of a commit
 	asked  int64         // revision in which this server asked for a turn, or 0
 	lost   bool          // another server was faster
+	losses int           // in a row
 	skip   string        // the server that has let its turn pass
 	worked bool          // something was committed since the last idle turn
+
+	move moveState
 }
 
 func newCommitter(s *Store) *committer {
@@ -99,7 +109,7 @@ func (c *committer) fail(err error) {
 		}
 	}
 	group.Answer(c.g.Take(), nil)
-	c.again, c.todo, c.single = nil, nil, false
+	c.again, c.todo, c.single, c.locking, c.losses = nil, nil, false, false, 0
 }
 
 // retry makes the group's requests run again.
@@ -125,8 +135,10 @@ func (c *committer) cycle() error {
 			return engine.Unavailable(errors.New("the copy of etcd is being loaded"))
 		}
 		return nil
-	case st.head.Large != nil:
+	case st.head.Large != nil && (c.locking || c.mustSettle(st)):
 		return c.settle(st)
+	case st.head.Large == nil && (c.locking || c.losses > maxLosses):
+		return c.large(st)
 	}
 	limit := len(c.again) + len(c.todo)
 	if c.single {
@@ -145,8 +157,10 @@ func (c *committer) cycle() error {
 		c.retry()
 		return nil
 	case w.large():
+		// Others may have committed while the function ran.
+		c.locking = true
 		c.retry()
-		return c.large(st)
+		return nil
 	case len(w.list) == 0 && !c.s.opts.omit.empty:
 		// The functions, and the errors that they return, must have seen a state
 		// that was the newest at some moment since they were called.
@@ -159,6 +173,10 @@ func (c *committer) cycle() error {
 			return nil
 		}
 	case len(w.list) > 0:
+		if free, err := c.free(st, w); err != nil || !free {
+			c.retry()
+			return cmp.Or(err, c.settle(st))
+		}
 		made, err := c.commit(st, c.successor(st), w, &c.g)
 		if err != nil {
 			return err
@@ -230,17 +248,21 @@ func (c *committer) collect(st *state) (*writes, error) {
 // successor returns a commit that follows st.
 func (c *committer) successor(st *state) *commit {
 	h := st.head
-	return &commit{
+	next := &commit{
 		Format: format, Store: h.Store, Epoch: h.Epoch, N: h.N + 1,
 		ID: rand.Text(), Prev: h.ID, By: c.me(), Time: max(c.s.now().UnixMilli(), h.Time),
 	}
+	if h.Large.moving() {
+		next.Large = h.Large
+	}
+	return next
 }
 
 // commit commits w, and what else the transaction does, as next on top of base.
 // It returns false if another server was faster. When it returns true, the
 // newest state includes next, with the writes of g.
 func (c *committer) commit(base *state, next *commit, w *writes, g *group.Group, extra ...*pb.RequestOp) (bool, error) {
-	if w != nil && !base.head.Large.moving() {
+	if w != nil && !base.head.movesTo(next) {
 		next.Events = w.events
 	}
 	wants := c.round(base, next)
@@ -255,8 +277,10 @@ func (c *committer) commit(base *state, next *commit, w *writes, g *group.Group,
 		return false, err
 	}
 	if c.lost = !made; c.lost {
+		c.losses++
 		return false, nil
 	}
+	c.losses = 0
 	c.took += (time.Since(begin) - c.took) / 8
 	c.asked, c.skip = 0, ""
 	if revision > 0 {
@@ -406,11 +430,13 @@ func (c *committer) idle() {
 	var timer <-chan time.Time
 	round := st.head.Wait
 	switch {
-	case st.head.Large != nil && st.head.By == c.me():
+	case st.head.Large != nil && c.mine(st):
 		if err := c.settle(st); err == nil {
 			return
 		}
 		timer = time.After(c.s.opts.timing.attempt)
+	case st.head.Large.moving():
+		timer = time.After(c.s.opts.timing.help)
 	case st.head.Large != nil:
 		timer = time.After(c.s.opts.timing.lock)
 	case len(round) > 0 && round[0] == c.me():

@@ -465,7 +465,7 @@ func half(t *testing.T, s *Store, moves int) {
 	st := s.acquire()
 	defer st.release()
 	lock := c.successor(st)
-	lock.Large = &large{ID: "half"}
+	lock.Large = &large{ID: "half", By: "dead"}
 	// The store's own committer must not continue it.
 	lock.By = "dead"
 	if made, err := c.commit(st, lock, nil, nil); err != nil || !made {
@@ -491,16 +491,74 @@ func half(t *testing.T, s *Store, moves int) {
 	}
 	next := c.successor(locked)
 	next.By = "dead"
-	next.Large = &large{ID: "half", Chunks: len(parts)}
+	next.Large = &large{ID: "half", By: "dead", Chunks: len(parts)}
 	if made, err := c.commit(locked, next, nil, &c.g); err != nil || !made {
 		t.Fatalf("commit: %t, %v", made, err)
 	}
 	group.Answer(c.g.Take(), c.outcome)
 	for range moves {
 		st := s.acquire()
-		must(t, c.move(st))
+		must(t, c.moveOne(st))
 		st.release()
 	}
+}
+
+// TestSlowFunction makes changes whose functions run for so long that another server
+// is faster each time, until the commit key is locked.
+func TestSlowFunction(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, b, _ := pair(t, c, nil)
+	for _, n := range []int{1, maxWrites + 1} {
+		runs := 0
+		must(t, a.Update(t.Context(), func(tx store.Tx) error {
+			if runs++; runs > maxLosses+3 {
+				return errors.New("the function runs again and again")
+			}
+			if a.newest.Load().head.Large == nil {
+				if err := appendTo(b, "k", "x"); err != nil {
+					return err
+				}
+			}
+			return fill(tx, "new/", n)
+		}))
+		if got := count(t, b, "new/"); got != n {
+			t.Errorf("%d records, want %d", got, n)
+		}
+	}
+}
+
+// TestSlowFunctionKeepsLock lets a function run under the lock until it has shown
+// several signs of life, while another server waits to break the lock.
+func TestSlowFunctionKeepsLock(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, b, _ := pair(t, c, func(o *Options) { o.timing.lock = time.Second })
+	runs := 0
+	waiting := make(chan error, 1)
+	must(t, a.Update(t.Context(), func(tx store.Tx) error {
+		if l := a.newest.Load().head.Large; l != nil {
+			if runs++; runs > 1 {
+				return errors.New("the lock was broken")
+			}
+			go func() { waiting <- appendTo(b, "k", "x") }()
+			for deadline := time.Now().Add(time.Minute); a.newest.Load().head.Large != nil; {
+				from, to := a.keys.chunks(l.ID)
+				resp, err := a.client.rangeOf(t.Context(), &pb.RangeRequest{Key: from, RangeEnd: to, CountOnly: true})
+				if err != nil {
+					return err
+				}
+				if resp.Count >= 8 {
+					break
+				}
+				if time.Now().After(deadline) {
+					return fmt.Errorf("%d signs of life", resp.Count)
+				}
+			}
+		}
+		return fill(tx, "new/", maxWrites+1)
+	}))
+	must(t, <-waiting)
 }
 
 // TestDeadLargeChange lets a server die in the middle of a large change: the
@@ -526,6 +584,51 @@ func TestDeadLargeChange(t *testing.T) {
 			must(t, appendTo(b, "k", "1"))
 			if got := count(t, a, "new/"); got != test.want {
 				t.Errorf("%d records at the other, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+// TestChangesDuringMove makes changes while the chunks of a large change are moved:
+// those that write elsewhere are made at once, the others once the chunk is moved.
+func TestChangesDuringMove(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	for _, omit := range []bool{false, true} {
+		t.Run(fmt.Sprintf("omit=%t", omit), func(t *testing.T) {
+			o := options(t, c, newPrefix(), "a")
+			o.timing.help, o.omit.spans = time.Hour, omit
+			a := mustOpen(t, o)
+			o.Server.ID, o.Dir = "b", t.TempDir()
+			b := mustOpen(t, o)
+			half(t, a, 0)
+			must(t, appendTo(b, "k", "1"))
+			if !b.newest.Load().head.Large.moving() {
+				t.Fatal("the change had to wait until everything was moved")
+			}
+			for _, s := range []*Store{a, b} {
+				if got := valueOf(t, s, "k"); got != "1" {
+					t.Errorf("got %q", got)
+				}
+			}
+			done := make(chan error, 1)
+			go func() { done <- appendTo(b, "new/000001", "later") }()
+			if omit {
+				must(t, <-done)
+				done <- nil
+			}
+			mover := newCommitter(a)
+			for a.newest.Load().head.Large != nil {
+				st := a.acquire()
+				if err := mover.moveOne(st); err != nil {
+					t.Error(err)
+				}
+				st.release()
+			}
+			must(t, <-done)
+			o.Server.ID, o.Dir = "c", t.TempDir()
+			if later := strings.HasSuffix(valueOf(t, mustOpen(t, o), "new/000001"), "later"); later == omit {
+				t.Errorf("the later change is there: %t", later)
 			}
 		})
 	}

@@ -170,11 +170,13 @@ func (s *scene) perform(tb testing.TB, faults ...fault) {
 	playing.Wait()
 }
 
-// checkCopies checks that all stores agree in the end.
+// checkCopies checks that all stores agree in the end, and a new one that loads its
+// copy.
 func (s *scene) checkCopies(t *testing.T) {
 	t.Helper()
+	o := options(t, s.cluster, s.stores[0].opts.Prefix, "new")
 	var first []storetest.Pair
-	for i, st := range s.stores {
+	for i, st := range append(slices.Clone(s.stores), mustOpen(t, o)) {
 		var all []storetest.Pair
 		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			err := st.View(t.Context(), func(r store.Reader) error {

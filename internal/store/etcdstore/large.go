@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/group"
@@ -59,12 +62,13 @@ func (s *Store) nextChunk(ctx context.Context, st *state) (*writes, error) {
 	return decodeWrites(kvs[0].Value)
 }
 
-// large commits the request in c.again, whose writes are too much for one
-// transaction: it locks the commit key, uploads the writes as chunks, and makes
-// them visible with one commit. They are moved to the records later; see settle.
+// large commits the next request, whose writes are too much for one transaction,
+// or whose function runs for too long: it locks the commit key before the function
+// runs, uploads the writes as chunks, and makes them visible with one commit. They
+// are moved to the records later; see settle.
 func (c *committer) large(base *state) error {
 	lock := c.successor(base)
-	lock.Large = &large{ID: rand.Text()}
+	lock.Large = &large{ID: rand.Text(), By: c.me()}
 	made, err := c.commit(base, lock, nil, nil)
 	if err != nil || !made {
 		return err
@@ -74,14 +78,16 @@ func (c *committer) large(base *state) error {
 	if st.head.ID != lock.ID {
 		return nil // broken already
 	}
+	quiet := c.showLife(st)
 	c.runAll(st, 1)
+	quiet()
 	w, err := c.collect(st)
 	if err != nil {
 		return err
 	}
 	next := c.successor(st)
 	if !w.large() {
-		// It is not large on this state, or has failed.
+		// It is not large, or not on this state, or has failed.
 		made, err = c.commit(st, next, w, &c.g)
 	} else {
 		parts := w.chunks()
@@ -95,7 +101,7 @@ func (c *committer) large(base *state) error {
 				return nil
 			}
 		}
-		next.Large = &large{ID: lock.Large.ID, Chunks: len(parts)}
+		next.Large = &large{ID: lock.Large.ID, By: c.me(), Chunks: len(parts)}
 		made, err = c.commit(st, next, nil, &c.g)
 	}
 	if err != nil {
@@ -105,16 +111,45 @@ func (c *committer) large(base *state) error {
 		c.retry()
 		return nil
 	}
+	c.locking = false
 	group.Answer(c.g.Take(), c.outcome)
 	return nil
+}
+
+// maxSigns limits for how long a function may keep the lock: for as many quarters
+// of the time after which others break it.
+const maxSigns = 20
+
+// showLife shows that the function that runs under the lock is not done yet, until
+// the function that it returns is called.
+func (c *committer) showLife(locked *state) (quiet func()) {
+	ctx, cancel := context.WithCancel(c.s.ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for i := range maxSigns {
+			select {
+			case <-time.After(c.s.opts.timing.lock / 4):
+				// If it fails, the lock may be broken, which the upload notices.
+				_, _ = c.s.whileLocked(ctx, locked, c.s.keys.sign(locked.head.Large.ID, i), nil)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() { cancel(); running.Wait() }
 }
 
 // upload writes a chunk while the commit key is locked. It returns false if the
 // lock was broken.
 func (c *committer) upload(locked *state, i int, part *writes) (bool, error) {
-	resp, err := c.s.client.txn(c.s.ctx, &pb.TxnRequest{
-		Compare: []*pb.Compare{valueIs(c.s.keys.commit(), locked.raw)},
-		Success: []*pb.RequestOp{put(c.s.keys.chunk(locked.head.Large.ID, i), part.encode())},
+	return c.s.whileLocked(c.s.ctx, locked, c.s.keys.chunk(locked.head.Large.ID, i), part.encode())
+}
+
+// whileLocked sets a key of a large change. It returns false if the lock was broken.
+func (s *Store) whileLocked(ctx context.Context, locked *state, key, value []byte) (bool, error) {
+	resp, err := s.client.txn(ctx, &pb.TxnRequest{
+		Compare: []*pb.Compare{valueIs(s.keys.commit(), locked.raw)},
+		Success: []*pb.RequestOp{put(key, value)},
 	})
 	if err != nil {
 		return false, err
@@ -126,15 +161,17 @@ func (c *committer) upload(locked *state, i int, part *writes) (bool, error) {
 // committed one to the records, or waits for one that is not committed, and
 // breaks its lock if it makes no progress.
 func (c *committer) settle(st *state) error {
-	l := st.head.Large
-	mine := st.head.By == c.me()
-	if l.moving() {
-		if !mine && c.s.changedWithin(st, c.s.opts.timing.help) {
+	if l := st.head.Large; l.moving() {
+		if !c.mine(st) && !c.move.stalled(l, c.s.opts.timing.help) {
+			c.s.changedWithin(st, c.s.opts.timing.help)
 			return nil
 		}
-		return c.move(st)
+		if err := c.awaitTurn(); err != nil || c.s.newest.Load() != st {
+			return err
+		}
+		return c.moveOne(st)
 	}
-	if !mine {
+	if !c.mine(st) {
 		if stuck, err := c.stuck(st); err != nil || !stuck {
 			return err
 		}
@@ -146,8 +183,8 @@ func (c *committer) settle(st *state) error {
 	return err
 }
 
-// move moves the next chunk to the records.
-func (c *committer) move(st *state) error {
+// moveOne moves the next chunk to the records.
+func (c *committer) moveOne(st *state) error {
 	l := *st.head.Large
 	w, err := c.s.nextChunk(c.s.ctx, st)
 	if err != nil {
@@ -162,9 +199,11 @@ func (c *committer) move(st *state) error {
 	}
 	next := c.successor(st)
 	var extra []*pb.RequestOp
+	l.By = c.me() // this server moves the next ones, too
 	if l.Moved++; l.Moved < l.Chunks {
 		next.Large = &l
 	} else {
+		next.Large = nil
 		extra = append(extra, remove(c.s.keys.allChunks()))
 	}
 	_, err = c.commit(st, next, w, nil, extra...)
@@ -194,4 +233,73 @@ func (c *committer) stuck(st *state) (bool, error) {
 		default:
 		}
 	}
+}
+
+// moveState is what a committer knows about the large change that is being moved.
+type moveState struct {
+	id    string
+	spans []span // of the chunks
+
+	// moved is the number of chunks that were moved at time at.
+	moved int
+	at    time.Time
+
+	mine bool // this server moved a chunk since its last group
+}
+
+// of makes m that of l.
+func (m *moveState) of(l *large) {
+	if m.id != l.ID {
+		*m = moveState{id: l.ID}
+	}
+	if m.moved != l.Moved || m.at.IsZero() {
+		m.moved, m.at = l.Moved, time.Now()
+	}
+}
+
+// stalled reports whether no chunk of l was moved for the time limit.
+func (m *moveState) stalled(l *large, limit time.Duration) bool {
+	m.of(l)
+	return time.Since(m.at) > limit
+}
+
+// mine reports whether this server makes the large change in progress.
+func (c *committer) mine(st *state) bool { return st.head.Large.By == c.me() }
+
+// mustSettle reports whether the next group has to wait for a step of the large
+// change in progress. While its chunks are moved, groups and steps take turns.
+func (c *committer) mustSettle(st *state) bool {
+	l := st.head.Large
+	switch {
+	case !l.moving():
+		return true
+	case c.mine(st):
+		c.move.of(l)
+		c.move.mine = !c.move.mine
+		return c.move.mine
+	}
+	return c.move.stalled(l, c.s.opts.timing.help)
+}
+
+// free reports whether w may be committed although chunks of a large change are not
+// in the records yet: it must not write where they do. Otherwise a chunk would
+// replace a later write when it is moved, or when a server that starts applies it.
+func (c *committer) free(st *state, w *writes) (bool, error) {
+	l := st.head.Large
+	if !l.moving() || c.s.opts.omit.spans {
+		return true, nil
+	}
+	c.move.of(l)
+	for i := len(c.move.spans); i < l.Chunks; i++ {
+		var x span
+		if i >= l.Moved {
+			chunk, err := c.s.chunk(c.s.ctx, l, i, 0)
+			if err != nil || chunk == nil { // another server has moved it
+				return false, err
+			}
+			x = chunk.span()
+		}
+		c.move.spans = append(c.move.spans, x)
+	}
+	return !slices.ContainsFunc(c.move.spans[l.Moved:], w.touches), nil
 }

@@ -2,9 +2,8 @@ package etcdstore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"math/bits"
+	"math/big"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/fluxkeep/fluxkeep/internal/store/engine"
@@ -72,9 +71,14 @@ func (s *Store) loadOnce(ctx context.Context) error {
 func (s *Store) fill(ctx context.Context, c *localCopy, h *head) error {
 	batch := c.db.NewBatch()
 	defer batch.Close()
+	// A page may be so wide that it takes etcd a while to count its keys.
+	patient := &client{timing: s.client.timing, members: s.client.members}
+	patient.preferred.Store(s.client.preferred.Load())
+	patient.timing.attempt *= 10
+	patient.timing.patience *= 10
 	from, to := s.keys.records(nil, nil)
 	for p := (pages{next: from, end: to, prefix: len(from)}); !p.done(); {
-		resp, err := s.client.rangeOf(ctx, p.request(h.revision))
+		resp, err := patient.rangeOf(ctx, p.request(h.revision))
 		if err != nil {
 			return err
 		}
@@ -97,7 +101,7 @@ func (s *Store) fill(ctx context.Context, c *localCopy, h *head) error {
 	return c.write(batch, s.keys.prefix, h.revision, h.raw)
 }
 
-// pageSize is the number of keys that a page should have.
+// pageSize is the number of keys that a page has at most.
 const pageSize = 2000
 
 // pages divides a range into pages. A limit alone would be slow: for each page,
@@ -105,21 +109,31 @@ const pageSize = 2000
 // which is estimated from the density of the keys before it.
 type pages struct {
 	next, end []byte
-	prefix    int    // bytes that all keys share
-	width     uint64 // of a page, as a difference of the first 8 bytes after the prefix
+	prefix    int     // bytes that all keys share
+	width     big.Int // of a page, as a difference of positions
+}
+
+// positionBytes is the number of bytes after the prefix that give a key's position.
+// The records of one map may share the first nine.
+const positionBytes = 24
+
+// position returns a number that grows with the key.
+func (p *pages) position(key []byte) *big.Int {
+	var first [positionBytes]byte
+	copy(first[:], key[p.prefix:])
+	return new(big.Int).SetBytes(first[:])
 }
 
 func (p *pages) done() bool { return p.next == nil }
 
 // stop returns the end of the page.
 func (p *pages) stop() []byte {
-	var first [8]byte
-	copy(first[:], p.next[p.prefix:])
-	sum, over := bits.Add64(binary.BigEndian.Uint64(first[:]), max(p.width, 1), 0)
-	if over != 0 {
+	sum := p.position(p.next)
+	sum.Add(sum, &p.width).Add(sum, big.NewInt(1))
+	if sum.BitLen() > 8*positionBytes {
 		return p.end
 	}
-	return binary.BigEndian.AppendUint64(p.next[:p.prefix:p.prefix], sum)
+	return append(p.next[:p.prefix:p.prefix], sum.FillBytes(make([]byte, positionBytes))...)
 }
 
 func (p *pages) request(revision int64) *pb.RangeRequest {
@@ -127,22 +141,24 @@ func (p *pages) request(revision int64) *pb.RangeRequest {
 }
 
 func (p *pages) got(resp *pb.RangeResponse) {
-	stop := p.stop()
-	switch {
-	case resp.More:
-		p.next = append(resp.Kvs[len(resp.Kvs)-1].Key, 0)
-	case string(stop) == string(p.end):
-		p.next = nil
-	default:
-		p.next = stop
+	from := p.position(p.next)
+	if resp.More {
+		// The page was too wide: half of what the keys fill is right.
+		last := resp.Kvs[len(resp.Kvs)-1].Key
+		p.width.Sub(p.position(last), from).Rsh(&p.width, 1)
+		p.next = append(last, 0)
+		return
 	}
-	// The next page is at most 16 times as wide, and has the right number of
-	// keys if they are as dense as in this one.
-	width := max(p.width, 1)
-	factor := min(float64(pageSize)/2/float64(max(resp.Count, 1)), 16)
-	if wide := float64(width) * factor; wide < 1<<63 {
-		p.width = uint64(wide)
-	} else {
-		p.width = 1 << 63
+	p.next = p.stop()
+	if string(p.next) == string(p.end) {
+		p.next = nil
+		return
+	}
+	// Make the next page wider until it is about half full.
+	p.width.Sub(p.position(p.next), from)
+	if n := resp.Count; n < pageSize/32 {
+		p.width.Lsh(&p.width, 4)
+	} else if n < pageSize/3 {
+		p.width.Lsh(&p.width, 1)
 	}
 }

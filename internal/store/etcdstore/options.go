@@ -53,6 +53,7 @@ type omissions struct {
 	empty   bool // confirming groups that change nothing
 	next    bool // the next read, instead of the one under way, for a View
 	doubt   bool // looking up a change whose answer was lost
+	spans   bool // keeping other changes away from chunks that are not moved yet
 	chunks  bool // showing a large change all at once
 }
 

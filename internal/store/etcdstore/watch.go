@@ -283,7 +283,7 @@ func (s *Store) follow(ctx context.Context, cur *state, next *commit, raw []byte
 	defer batch.Close()
 	changed := group.TableSet{}
 	switch {
-	case cur.head.Large.moving() && !s.opts.omit.chunks:
+	case cur.head.movesTo(next) && !s.opts.omit.chunks:
 		// The copy has had these records since the change was committed.
 	case len(records) != next.Events && !s.opts.omit.chunks && !s.opts.omit.compare:
 		return fmt.Errorf("%w: etcd reported %d of %d events of commit %d", errReload, len(records), next.Events, next.N)

@@ -196,19 +196,59 @@ func get(key []byte) *pb.RequestOp {
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}}}
 }
 
-// chunks divides w into parts that fit into one transaction each. Ranges come
-// last, as in w, but contain no key that is set, so the order does not matter.
+// chunks divides w into parts that fit into one transaction each. Ranges contain no
+// key that is set, so the order does not matter. Each part writes to one table, and
+// small parts come first: they have the records that other changes write, too.
 func (w *writes) chunks() []*writes {
 	var all []*writes
 	part := new(writes)
 	for _, x := range w.list {
-		if len(part.list) > 0 && (part.bytes+x.size() > 1<<20 || len(part.list) == maxWrites || part.events+x.events > maxEvents) {
+		if n := len(part.list); n > 0 && (part.bytes+x.size() > 1<<20 || n == maxWrites || part.events+x.events > maxEvents || !sameTable(&part.list[n-1], &x)) {
 			all = append(all, part)
 			part = new(writes)
 		}
 		part.add(x)
 	}
-	return append(all, part)
+	all = append(all, part)
+	slices.SortStableFunc(all, func(a, b *writes) int { return len(a.list) - len(b.list) })
+	return all
+}
+
+// sameTable reports whether two writes have the same kind of key.
+func sameTable(a, b *write) bool {
+	return len(a.key) > 0 && len(b.key) > 0 && a.key[0] == b.key[0]
+}
+
+// A span is a range of keys; an end of nil is the end of all keys.
+type span struct{ from, to []byte }
+
+// span returns a range that contains everything that w writes.
+func (w *writes) span() (s span) {
+	for i := range w.list {
+		x := w.list[i].span()
+		if i == 0 || bytes.Compare(x.from, s.from) < 0 {
+			s.from = x.from
+		}
+		if i == 0 || s.to != nil && (x.to == nil || bytes.Compare(x.to, s.to) > 0) {
+			s.to = x.to
+		}
+	}
+	return s
+}
+
+func (w *write) span() span {
+	if w.kind == deleteRange {
+		return span{w.key, w.end()}
+	}
+	return span{w.key, append(bytes.Clone(w.key), 0)}
+}
+
+// touches reports whether w writes to a key in s.
+func (w *writes) touches(s span) bool {
+	return slices.ContainsFunc(w.list, func(x write) bool {
+		t := x.span()
+		return (s.to == nil || bytes.Compare(t.from, s.to) < 0) && (t.to == nil || bytes.Compare(s.from, t.to) < 0)
+	})
 }
 
 func (w *writes) encode() []byte {
