@@ -17,12 +17,12 @@ func before(ctx context.Context, b *bench) (err error) {
 	if b.before == "" {
 		return nil
 	}
-	s, err := b.startProgram(ctx, b.fluxkeep, few)
+	s, orgs, err := b.startForBefore(ctx, b.fluxkeep)
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	old, err := b.startProgram(ctx, b.before, few)
+	old, oldOrgs, err := b.startForBefore(ctx, b.before)
 	if err != nil {
 		return err
 	}
@@ -30,22 +30,31 @@ func before(ctx context.Context, b *bench) (err error) {
 	for _, w := range []struct {
 		work   string
 		target func(*fluxkeep) target
+		many   bool // of all organizations
 	}{
-		{"list, 32 clients", func(s *fluxkeep) target { return s.listing(readers) }},
-		{"read of one value, 32 clients", func(s *fluxkeep) target { return s.reading(readers) }},
-		{"KV read of the document, 32 clients", func(s *fluxkeep) target {
+		{work: "list, 32 clients", target: func(s *fluxkeep) target { return s.listing(readers) }},
+		{work: "read of one value, 32 clients", target: func(s *fluxkeep) target { return s.reading(readers) }},
+		{work: "KV read of the document, 32 clients", target: func(s *fluxkeep) target {
 			return document(readers, s.api.url, "/v1/secret/data/"+s.org, s.token)
 		}},
-		{"durable PATCH, 64 clients", func(s *fluxkeep) target { return s.patching(writers) }},
-		{"durable PATCH, one client", func(s *fluxkeep) target { return s.patching(1) }},
+		{work: "durable PATCH, 64 clients", target: func(s *fluxkeep) target { return s.patching(writers) }},
+		{work: "durable PATCH, one client", target: func(s *fluxkeep) target { return s.patching(1) }},
+		{work: "three lists for each PATCH, 64 clients", target: func(s *fluxkeep) target { return s.mixed(writers) }},
+		{work: "read of one value, many organizations", target: func(s *fluxkeep) target { return s.reading(readers) }, many: true},
+		{work: "durable PATCH, many organizations", target: func(s *fluxkeep) target { return s.patching(writers) }, many: true},
+		{work: "three lists for each PATCH, many organizations", target: func(s *fluxkeep) target { return s.mixed(writers) }, many: true},
 	} {
+		targets := [2]target{w.target(s), w.target(old)}
+		if w.many {
+			targets[0].orgs, targets[1].orgs = orgs, oldOrgs
+		}
 		var own, others []float64 // seconds of processor time for each request
 		for round := range b.rounds {
-			for _, p := range []struct {
+			for i, p := range []struct {
 				program *fluxkeep
 				times   *[]float64
 			}{{s, &own}, {old, &others}} {
-				t, err := b.processorTime(ctx, p.program, w.target(p.program))
+				t, err := b.processorTime(ctx, p.program, targets[i])
 				if err != nil {
 					return err
 				}
@@ -59,6 +68,29 @@ func before(ctx context.Context, b *bench) (err error) {
 		})
 	}
 	return nil
+}
+
+// manyOrgs is the number of organizations with few secrets in before.
+const manyOrgs = 300
+
+// startForBefore starts a build with many organizations.
+func (b *bench) startForBefore(ctx context.Context, program string) (*fluxkeep, []string, error) {
+	s, err := b.startProgram(ctx, program, few)
+	if err != nil {
+		return nil, nil, err
+	}
+	orgs := []string{s.org}
+	for len(orgs) < manyOrgs {
+		org, err := s.createOrganization(ctx, fmt.Sprintf("org %d", len(orgs)))
+		if err == nil {
+			err = s.fill(ctx, org, 0, few)
+		}
+		if err != nil {
+			return nil, nil, s.fail(err)
+		}
+		orgs = append(orgs, org)
+	}
+	return s, orgs, nil
 }
 
 // processorTime loads a server and returns how many seconds of processor time

@@ -37,6 +37,8 @@ func experiments() []experiment {
 		{"tail", tail},
 		{"many", many},
 		{"growth", growth},
+		{"etcd", etcd},
+		{"etcdlarge", etcdLarge},
 		{"before", before},
 	}
 }
@@ -65,6 +67,9 @@ func measure(ctx context.Context, c *config, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.folder)) }()
+	if b.folder, err = filepath.Abs(b.folder); err != nil {
+		return err
+	}
 	if err := b.findProgram(ctx); err != nil {
 		return err
 	}
@@ -109,7 +114,7 @@ func (b *bench) measureAll(ctx context.Context) error {
 // findProgram builds the program from the repository that contains this
 // module, unless a program is given.
 func (b *bench) findProgram(ctx context.Context) (err error) {
-	for _, program := range []*string{&b.fluxkeep, &b.before, &b.influxd, &b.bao} {
+	for _, program := range []*string{&b.fluxkeep, &b.before, &b.influxd, &b.bao, &b.etcd} {
 		if *program != "" {
 			if *program, err = filepath.Abs(*program); err != nil {
 				return err

@@ -31,6 +31,13 @@ func (a *api) patching(clients int) target {
 	return a.target(clients, http.MethodPatch, "/api/v2/orgs/%s/secrets", `{"%s":"%s"}`)
 }
 
+// mixed lists three times for each change.
+func (a *api) mixed(clients int) target {
+	t := a.patching(clients)
+	t.reads = 0.75
+	return t
+}
+
 // reading reads one value. InfluxDB has no such request.
 func (a *api) reading(clients int) target {
 	return a.target(clients, http.MethodGet, "/api/v2/orgs/%s/secrets/values?name=%s", "")

@@ -65,6 +65,7 @@ type config struct {
 	before   string
 	influxd  string
 	bao      string
+	etcd     string
 	only     []string
 	rounds   int
 	duration time.Duration // of each load
@@ -90,6 +91,7 @@ func parseFlags(args []string, stderr io.Writer) (*config, error) {
 	fs.StringVar(&c.before, "before", "", "also compare with this older build of the `program`")
 	fs.StringVar(&c.influxd, "influxd", "", "also measure this influxd `program`")
 	fs.StringVar(&c.bao, "bao", "", "also measure this OpenBao `program`")
+	fs.StringVar(&c.etcd, "etcd", "", "use this etcd `program` (default: build it)")
 	only := fs.String("only", "", "measure only these `experiments`, separated by commas: "+strings.Join(experimentNames(), ", "))
 	fs.IntVar(&c.rounds, "rounds", 5, "`number` of rounds")
 	fs.DurationVar(&c.duration, "duration", 4*time.Second, "`time` of each load in a round")

@@ -52,6 +52,7 @@ func testQuick(t *testing.T, program string) {
 		"meaningless", "list, 32 clients", "KV read", "PATCH, 64 clients", "PATCH, one client", "99th percentile",
 		"250 secrets in 5 organizations: list", "start to the first answer", "memory after the whole load",
 		"500 secrets in one organization: read of one value", "for each tenfold of names: a list", "2s of mixed load",
+		"three servers on etcd: list", "etcd's leader is killed", "import of 50 secrets on etcd", "500 secrets on etcd: start",
 		"| OpenBao, in memory, no audit | not measured | program not given |",
 	} {
 		if !strings.Contains(stdout.String(), want) {

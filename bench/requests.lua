@@ -7,6 +7,8 @@
 --   orgs                    organizations to choose from
 --   names                   number of names to choose from
 --   run                     number of this load
+--   reads                   share of requests that are instead a GET of path,
+--                           without body
 --   pause                   milliseconds between requests of a connection
 
 local format, random = string.format, math.random
@@ -40,8 +42,9 @@ else
    function request()
       local name = format("secret_%07d", random(0, load.names - 1))
       local path = format(load.path, load.orgs[random(#load.orgs)], name)
-      if load.body == "" then
-         return format("%s %s HTTP/1.1\r\n%s\r\n\r\n", load.method, path, head)
+      if load.body == "" or random() < load.reads then
+         local method = load.body == "" and load.method or "GET"
+         return format("%s %s HTTP/1.1\r\n%s\r\n\r\n", method, path, head)
       end
       count = count + 1
       local body = format(load.body, name, format("%06d-%02d-%010d", load.run, number, count))

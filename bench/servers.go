@@ -27,17 +27,9 @@ func (b *bench) startFluxkeep(ctx context.Context, n int, args ...string) (*flux
 }
 
 // startProgram is startFluxkeep for a given build of the program.
-func (b *bench) startProgram(ctx context.Context, program string, n int, args ...string) (_ *fluxkeep, err error) {
-	s := &fluxkeep{program: program, args: args, password: newPassword()}
-	if s.folder, err = b.newFolder("fluxkeep"); err != nil {
-		return nil, err
-	}
-	address, err := freeAddress()
+func (b *bench) startProgram(ctx context.Context, program string, n int, args ...string) (*fluxkeep, error) {
+	s, err := b.launch(ctx, program, args...)
 	if err != nil {
-		return nil, err
-	}
-	s.api.url = "http://" + address
-	if err := s.serve(ctx, "/health"); err != nil {
 		return nil, err
 	}
 	if err := s.setUp(ctx, s.password); err != nil {
@@ -47,6 +39,20 @@ func (b *bench) startProgram(ctx context.Context, program string, n int, args ..
 		return nil, s.fail(err)
 	}
 	return s, nil
+}
+
+// launch starts a server without setting it up.
+func (b *bench) launch(ctx context.Context, program string, args ...string) (_ *fluxkeep, err error) {
+	s := &fluxkeep{program: program, args: args, password: newPassword()}
+	if s.folder, err = b.newFolder("fluxkeep"); err != nil {
+		return nil, err
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	s.api.url = "http://" + address
+	return s, s.serve(ctx, "/health")
 }
 
 // serve runs the server and waits until it answers requests for a path.

@@ -15,6 +15,12 @@ func median(xs []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
+// percentile returns the value below which a share of at least one value lies.
+func percentile(xs []float64, share float64) float64 {
+	sorted := slices.Sorted(slices.Values(xs))
+	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
+}
+
 func mean(xs []float64) float64 {
 	sum := 0.0
 	for _, x := range xs {

@@ -35,6 +35,7 @@ type target struct {
 	orgs    []string          // to choose from
 	names   int               // to choose from
 	clients int
+	reads   float64       // share of requests that are a GET of the path instead
 	pause   time.Duration // between a client's requests
 }
 
@@ -142,7 +143,7 @@ func (t target) script(run int) string {
 	host := strings.TrimPrefix(t.url, "http://")
 	var b strings.Builder
 	fmt.Fprintf(&b, "load = {\n method = %s, path = %s, body = %s, host = %s,\n", lua(t.method), lua(t.path), lua(t.body), lua(host))
-	fmt.Fprintf(&b, " names = %d, run = %d, pause = %d,\n headers = {", max(t.names, 1), run, t.pause.Milliseconds())
+	fmt.Fprintf(&b, " names = %d, run = %d, reads = %g, pause = %d,\n headers = {", max(t.names, 1), run, t.reads, t.pause.Milliseconds())
 	for _, name := range slices.Sorted(maps.Keys(t.header)) {
 		fmt.Fprintf(&b, " [%s] = %s,", lua(name), lua(t.header[name]))
 	}
