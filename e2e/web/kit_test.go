@@ -357,7 +357,7 @@ func (b *tab) watch(event any) {
 			problem = "a request goes to " + e.Request.URL
 		}
 		b.mu.Lock()
-		if e.Request.Method == http.MethodPost && e.Type == network.ResourceTypeDocument {
+		if e.Request.Method == http.MethodPost && (e.Type == network.ResourceTypeDocument || e.Type == network.ResourceTypeXHR) {
 			body := ""
 			for _, part := range e.Request.PostDataEntries {
 				text, _ := base64.StdEncoding.DecodeString(part.Bytes)

@@ -124,9 +124,15 @@ func (c *call) identity() string {
 	return id
 }
 
-// redirect answers a POST that succeeded. path begins with /ui.
+// redirect answers a POST that succeeded. path begins with /ui. The page's script opens
+// the path itself, because a request by script can't see where it is redirected to.
 func (c *call) redirect(path string) error {
 	c.location = path
+	if c.r.Header.Get("X-Requested-With") != "" {
+		c.w.Header().Set("Location", c.config.Base+path)
+		c.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	http.Redirect(c.w, c.r, c.config.Base+path, http.StatusSeeOther)
 	return nil
 }

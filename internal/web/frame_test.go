@@ -427,6 +427,20 @@ func TestLongTarget(t *testing.T) {
 	}
 }
 
+// The page's script is told where a form leads to, and opens that itself.
+func TestFormByScript(t *testing.T) {
+	k := newKit(t, nil)
+	b := k.admin(t)
+	b.header.Set("X-Requested-With", "XMLHttpRequest")
+	p := b.post(k.orgURL("/secrets/new"), "name", "a", "value", "1")
+	if to := p.header.Get("Location"); p.status != http.StatusNoContent || !strings.HasSuffix(to, "?done=added") || p.body != "" {
+		t.Errorf("%d to %q: %s", p.status, to, p.body)
+	}
+	if p := b.post(k.orgURL("/secrets/new"), "name", "", "value", "1"); p.status != http.StatusUnprocessableEntity || p.doc == nil {
+		t.Errorf("a form with a mistake: %d %s", p.status, p.body)
+	}
+}
+
 // A token signs in although a username was typed before, as long as no password is.
 func TestTokenAfterUsername(t *testing.T) {
 	k := newKit(t, nil)

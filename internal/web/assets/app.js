@@ -293,6 +293,35 @@ async function check(form, submitter) {
   form.requestSubmit(submitter);
 }
 
+// send sends a form, and shows a page that answers it in place of this one. A form that the
+// browser sends is stored on its disk to restore the session, unless it has a password.
+const sendsItself = form => all("input[type=password]", form).some(i => i.value);
+
+function send(form, submitter) {
+  const request = new XMLHttpRequest();
+  const failed = () => { leaving = false; say("The server can’t be reached. Try again."); };
+  request.open("POST", submitter?.getAttribute("formaction") ?? form.getAttribute("action"));
+  request.responseType = "document";
+  request.overrideMimeType("text/html");
+  request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
+  request.onerror = failed;
+  request.onload = () => {
+    const to = request.getResponseHeader("Location"), page = request.response;
+    if (to) { location.assign(to); return; }
+    if (!page?.body) return failed();
+    hideValues();
+    if (history.state !== "answer") { history.replaceState("form", ""); history.pushState("answer", ""); }
+    document.title = page.title;
+    document.body.replaceWith(document.adoptNode(page.body));
+    leaving = dirty = false;
+    toast = null;
+    begin();
+    (find("#errors") ?? find("[autofocus]") ?? find("#main")).focus();
+    if (!find("#errors")) scrollTo(0, 0);
+  };
+  request.send(new URLSearchParams(new FormData(form, submitter)));
+}
+
 function sizeOf(field) {
   const line = document.getElementById(field.id + "-size");
   if (!line) return;
@@ -304,7 +333,7 @@ function sizeOf(field) {
 // Long work. A [data-progress] shows one kind of it; the page is loaded again when it
 // ends.
 
-const works = all("[data-progress]");
+const works = () => all("[data-progress]");
 
 async function poll() {
   let work = {};
@@ -314,7 +343,7 @@ async function poll() {
     work = await response.json();
   } catch { /* the server may be restarting */ }
   let ended = false;
-  for (const box of works) {
+  for (const box of works()) {
     const p = work[box.dataset.progress];
     if (!p) continue;
     if (!p.running) { ended ||= !box.hidden; continue; }
@@ -437,9 +466,9 @@ on("paste", event => {
 
 on("submit", event => {
   const form = event.target;
-  if (form.method !== "post" || !ui || form.closest("dialog")) return;
+  if (form.method !== "post" || form.closest("dialog")) return;
   if (leaving) return event.preventDefault(); // sent already
-  if (!checked.has(form)) {
+  if (ui && !checked.has(form)) {
     event.preventDefault();
     check(form, event.submitter);
     return;
@@ -450,7 +479,12 @@ on("submit", event => {
     return watch();
   }
   leaving = true;
+  if (sendsItself(form)) return;
+  event.preventDefault();
+  send(form, event.submitter);
 });
+
+on("popstate", event => { if (event.state === "form") location.reload(); }, window);
 
 on("keydown", event => {
   if (event.key === "Escape" && !find("dialog[open]")) { if (escape()) event.preventDefault(); return; }
@@ -468,17 +502,20 @@ on("beforeunload", event => { if (dirty && !leaving) event.preventDefault(); }, 
 on("pagehide", () => { hideValues(); say(""); }, window);
 on("pageshow", event => { leaving = false; if (event.persisted) { dirty = false; location.reload(); } }, window);
 
-// At the start.
+// At the start, and after an answer to a form.
+
+function begin() {
+  all("[data-script]").forEach(e => { e.hidden = false; });
+  if (find("#exact")) { find("#exact").hidden = false; if (sessionStorage.getItem("exact")) exactTimes(true); }
+  find("#errors")?.focus();
+  all("[data-guard] textarea").forEach(sizeOf);
+  if (works().some(box => !box.hidden)) watch();
+  all("form").forEach(f => { if (find("[name=select]", f)) counted(f); });
+  const typed = find("[data-filter]");
+  if (typed?.value) filter(typed);
+  if (find("[data-guard]") && find("#errors, [data-dirty]")) dirty = true;
+}
 
 document.documentElement.classList.add("script");
-all("[data-script]").forEach(e => { e.hidden = false; });
-if (find("#exact")) { find("#exact").hidden = false; if (sessionStorage.getItem("exact")) exactTimes(true); }
-const errors = find("#errors");
-if (errors) errors.focus();
-all("[data-guard] textarea").forEach(sizeOf);
-if (works.some(box => !box.hidden)) watch();
-all("form").forEach(f => { if (find("[name=select]", f)) counted(f); });
-const typed = find("[data-filter]");
-if (typed?.value) filter(typed);
-if (find("[data-guard]") && find("#errors, [data-dirty]")) dirty = true;
+begin();
 })();
