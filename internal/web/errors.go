@@ -20,6 +20,7 @@ var (
 	errForm       = &problem{http.StatusBadRequest, "Invalid form", "The form has a field that isn't expected here, or isn't encoded as a form. Nothing was changed."}
 	errMediaType  = &problem{http.StatusUnsupportedMediaType, "Invalid form", "A form must be URL-encoded. Nothing was changed."}
 	errSnippets   = &problem{http.StatusUnprocessableEntity, "Too many secrets", "There are snippets for up to 1,000 secrets at a time. Select fewer."}
+	errMemory     = &problem{http.StatusRequestEntityTooLarge, "Too large", "This needs more memory than --max-request-memory allows for one request. Nothing was changed."}
 	errFormSize   = &problem{http.StatusRequestEntityTooLarge, "Form too large", "What you sent is too large. Nothing was changed."}
 )
 
@@ -41,6 +42,8 @@ func explain(err error) (p problem, retry time.Duration) {
 		return *own, 0
 	case errors.Is(err, httpapi.ErrBusy):
 		return problem{http.StatusTooManyRequests, "Busy", "Too many requests at a time. Nothing was changed. Try again in a moment."}, time.Second
+	case errors.Is(err, httpapi.ErrNeverFits):
+		return *errMemory, 0
 	case errors.Is(err, httpapi.ErrTooLarge):
 		return *errFormSize, 0
 	case errors.Is(err, httpapi.ErrEncoding), errors.Is(err, httpapi.ErrGzip):

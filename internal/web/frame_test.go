@@ -363,7 +363,7 @@ func TestMemoryOfStrangers(t *testing.T) {
 	if p := b.do("POST", path, "value="+strings.Repeat("x", keep.MaxValue)); p.status != 401 {
 		t.Error("the largest value is answered with", p.status)
 	}
-	if p := b.do("POST", path, "value="+strings.Repeat(`"`, 4<<20-6)); p.status != 429 || limits.Memory.Used() > 0 {
+	if p := b.do("POST", path, "value="+strings.Repeat(`"`, 4<<20-6)); p.status != 413 || limits.Memory.Used() > 0 {
 		t.Error("a page of 20 MiB is answered with", p.status)
 	}
 }
@@ -387,7 +387,7 @@ func TestMemoryOfPages(t *testing.T) {
 		defer x.Release()
 		k.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
 	})
-	b.get(k.path("/secrets")).has(t, 429, "Too many requests")
+	b.get(k.path("/secrets")).has(t, 413, "--max-request-memory")
 	b.get(k.path("/history")).has(t, 200)
 	if n := limits.Memory.Used(); n > 0 {
 		t.Errorf("%d bytes stay reserved", n)
@@ -411,7 +411,7 @@ func TestMemoryOfImports(t *testing.T) {
 	if p := paste("a: " + strings.Repeat("x", 512<<10)); p.status != 200 {
 		t.Error("a large value is answered with", p.status)
 	}
-	if p := paste(strings.Repeat("a:\n", 170<<10)); p.status != 429 {
+	if p := paste(strings.Repeat("a:\n", 170<<10)); p.status != 413 {
 		t.Error("170,000 names are answered with", p.status)
 	}
 	if n := limits.Memory.Used(); n > 0 {
