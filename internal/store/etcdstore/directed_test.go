@@ -138,7 +138,7 @@ func viewDuringHeldRead(t *testing.T, a, b *Store, proxies etcdtest.Proxies) str
 		defer close(second) // also if the View fails
 		second <- valueOf(t, a, "k")
 	}()
-	time.Sleep(50 * time.Millisecond) // only the omission depends on it
+	time.Sleep(time.Second) // only the omission depends on it
 	proxies[0].Mend()
 	defer func() { <-first }()
 	select {
