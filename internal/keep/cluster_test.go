@@ -529,8 +529,23 @@ func TestStorePutBack(t *testing.T) {
 	if got := b.MustValues(t); !maps.Equal(got, want) {
 		t.Fatalf("it shows %v", got)
 	}
-	a.Tamper()
-	b.Tamper()
+	putBack(t, before, a, b)
+	a.MustChange(t, set("after", "3"))
+	want = map[string]string{"kept": "1", "after": "3"}
+	for _, k := range []*keeptest.Kit{a, b} {
+		if got := k.MustValues(t); !maps.Equal(got, want) {
+			t.Errorf("it shows %v", got)
+		}
+	}
+}
+
+// putBack puts the store of servers back to an older state.
+func putBack(t *testing.T, before map[string][]byte, servers ...*keeptest.Kit) {
+	t.Helper()
+	for _, k := range servers {
+		k.Tamper()
+	}
+	a := servers[0]
 	for key := range raw(t, a) {
 		if _, ok := before[key]; !ok {
 			write(t, a, key, nil)
@@ -539,11 +554,53 @@ func TestStorePutBack(t *testing.T) {
 	for key, value := range before {
 		write(t, a, key, value)
 	}
-	a.MustChange(t, set("after", "3"))
-	want = map[string]string{"kept": "1", "after": "3"}
-	for _, k := range []*keeptest.Kit{a, b} {
-		if got := k.MustValues(t); !maps.Equal(got, want) {
-			t.Errorf("it shows %v", got)
+}
+
+// TestKeysetPutBack puts the store back to a state from before a rotation of the data
+// keys. No server seals anything with a key that is lost, also after another rotation.
+func TestKeysetPutBack(t *testing.T) {
+	a, b, c := twoServers(t)
+	want := map[string]string{}
+	change := func(k *keeptest.Kit, name string) {
+		t.Helper()
+		k.MustChange(t, set(name, "1"))
+		want[name] = "1"
+	}
+	rotate := func(k *keeptest.Kit) {
+		t.Helper()
+		if err := k.RotateKeys(t.Context(), k.Operator(t, keep.InfluxDB)); err != nil {
+			t.Fatal(err)
 		}
 	}
+	next := keep.ID(0xc1)
+	check := func() {
+		t.Helper()
+		started := a.Beside(t, c.options(next)) // has the keys in the store alone
+		next++
+		for _, k := range []*keeptest.Kit{a, b, started} {
+			if got := k.MustValues(t); !maps.Equal(got, want) {
+				t.Errorf("it shows %v, want %v", got, want)
+			}
+		}
+		started.Tamper()
+	}
+	change(a, "kept")
+	before := raw(t, a)
+	rotate(a)
+	a.MustChange(t, set("lost", "2"))
+	b.MustValues(t)
+
+	putBack(t, before, a, b)
+	change(a, "by a")
+	change(b, "by b")
+	check()
+
+	before = raw(t, a)
+	rotate(a)
+	a.MustValues(t)
+	putBack(t, before, a, b)
+	rotate(b) // before a has noticed anything
+	change(a, "by a again")
+	change(b, "by b again")
+	check()
 }

@@ -28,7 +28,9 @@ func CreateKeyset(ctx context.Context, s store.Store, wrapped []byte) (StoredKey
 
 // RewrapKeyset replaces the wrapped form of a keyset, for another key-encryption key.
 func RewrapKeyset(ctx context.Context, s store.Store, old StoredKeyset, wrapped []byte) error {
-	return record.ReplaceKeyset(ctx, s, old, StoredKeyset{Number: old.Number, Wrapped: wrapped})
+	rewrapped := old
+	rewrapped.Wrapped = wrapped
+	return record.ReplaceKeyset(ctx, s, old, rewrapped)
 }
 
 // ErrNotEmpty says that a store already has data.

@@ -110,7 +110,7 @@ func (k *Keep) useKeys(c Config) {
 			if err != nil {
 				return err
 			}
-			return k.records.ReplaceKeyset(ctx, stored, record.StoredKeyset{Number: stored.Number + 1, Wrapped: wrapped})
+			return k.records.ReplaceKeyset(ctx, stored, stored.Next(wrapped))
 		}
 	case c.SaveKeys != nil:
 		k.saveKeys = func(ctx context.Context, _ record.StoredKeyset, next *seal.Keys) error { return c.SaveKeys(ctx, next) }

@@ -91,7 +91,8 @@ func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 
 func (db *DB) view(r *Reader, fn func(*Reader) error) error {
 	return db.store.View(r.ctx, func(s store.Reader) error {
-		if err := db.follow(r.ctx, s); err != nil {
+		var err error
+		if r.own, err = db.follow(r.ctx, s); err != nil {
 			return err
 		}
 		r.Now, r.store = db.now(), s
@@ -123,7 +124,8 @@ func (db *DB) Update(ctx context.Context, fn func(*Writer) error) error {
 func (db *DB) update(ctx context.Context, fn func(*Writer) error) error {
 	w := &Writer{Reader: Reader{ctx: ctx, db: db}}
 	return db.store.Update(ctx, func(tx store.Tx) error {
-		if err := db.follow(ctx, tx); err != nil {
+		var err error
+		if w.own, err = db.follow(ctx, tx); err != nil {
 			return err
 		}
 		w.Now, w.store, w.tx = db.now(), tx, tx
@@ -142,12 +144,20 @@ type associatedData struct{ buffer [keySpace]byte }
 
 func (a *associatedData) of(key []byte) []byte { return append(append(a.buffer[:0], key...), summed) }
 
+// keys returns the keys for the transaction's records.
+func (r *Reader) keys() *seal.Keys {
+	if r.own != nil {
+		return r.own
+	}
+	return r.db.Keys()
+}
+
 func (r *Reader) seal(key, plain []byte) ([]byte, error) {
-	return r.db.Keys().Seal(plain, r.associated.of(key))
+	return r.keys().Seal(plain, r.associated.of(key))
 }
 
 func (r *Reader) open(key, sealed []byte) ([]byte, error) {
-	plain, err := open(r.db.Keys(), key, sealed, &r.associated)
+	plain, err := open(r.keys(), key, sealed, &r.associated)
 	if errors.Is(err, seal.ErrUnknownKey) {
 		// A snapshot of the store from before the end of a rotation.
 		if previous := r.db.previous.Load(); previous != nil {

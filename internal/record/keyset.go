@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,12 +27,24 @@ var keysetKey = Key(TableKeyset)
 
 // StoredKeyset is the wrapped keyset in a shared store.
 type StoredKeyset struct {
-	// Number grows with each change of the data keys. It stays the same when only
-	// the key-encryption key changes.
+	// Number grows with each change of the data keys, and ID is another one after each.
+	// A store that was put back to an older state can have the same number twice. Both
+	// stay the same when only the key-encryption key changes.
 	Number  uint64 `json:"number"`
+	ID      string `json:"id,omitempty"`
 	Wrapped []byte `json:"wrapped"`
 	// Restoring says that the records of a backup are being written.
 	Restoring bool `json:"restoring,omitempty"`
+}
+
+// Next returns the keyset that follows k, with changed data keys.
+func (k StoredKeyset) Next(wrapped []byte) StoredKeyset {
+	return StoredKeyset{Number: k.Number + 1, ID: rand.Text(), Wrapped: wrapped}
+}
+
+// sameKeys reports whether k and other have the same data keys.
+func (k StoredKeyset) sameKeys(other StoredKeyset) bool {
+	return k.Number == other.Number && k.ID == other.ID
 }
 
 // ErrKeysetChanged says that somebody else has changed the keyset in the meantime.
@@ -164,36 +177,44 @@ func (db *DB) FollowKeyset(open func(ctx context.Context, wrapped []byte) (*seal
 	db.follower = &follower{open: open}
 }
 
-// follow makes sure that the keys in use open the state that a transaction sees.
-func (db *DB) follow(ctx context.Context, r store.Reader) error {
+// follow makes sure that the keys in use open the state that a transaction sees. It
+// returns keys of the transaction's own if it sees a keyset that isn't durable: should
+// that never be, nothing else may be sealed with them.
+func (db *DB) follow(ctx context.Context, r store.Reader) (own *seal.Keys, err error) {
 	f := db.follower
 	if f == nil {
-		return nil
+		return nil, nil
 	}
 	revision := r.Revision(TableKeyset)
 	if revision != 0 && revision <= f.seen.Load() {
-		return nil
+		return nil, nil
 	}
 	stored, err := storedKeyset(r)
 	if err != nil {
-		return fmt.Errorf("read the keyset: %w", err)
+		return nil, fmt.Errorf("read the keyset: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if stored.Number > f.current.Number {
+	pending := revision == 0
+	if !pending && revision <= f.seen.Load() {
+		return nil, nil // the state is an older one by now
+	}
+	if !stored.sameKeys(f.current) {
 		keys, err := f.open(ctx, stored.Wrapped)
 		if err != nil {
-			return fmt.Errorf("another server has changed the data keys: %w", err)
+			return nil, fmt.Errorf("another server has changed the data keys: %w", err)
+		}
+		if pending {
+			return keys, nil
 		}
 		f.stop()
 		f.forget = time.AfterFunc(previousKeys, db.dropKeys(keys))
-		f.current = stored
 	}
-	if revision > f.seen.Load() {
+	if !pending {
 		f.current = stored
 		f.seen.Store(revision)
 	}
-	return nil
+	return nil, nil
 }
 
 // stop stops the timer. It must be called with mu locked.

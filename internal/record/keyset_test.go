@@ -2,6 +2,7 @@ package record_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"testing"
@@ -101,4 +102,79 @@ func TestPreviousKeysAreDropped(t *testing.T) {
 			}
 		})
 	}
+}
+
+// losing is a store that runs a change together with the one that before makes, and
+// loses both. Then it runs the change alone.
+type losing struct {
+	store.Store
+	before func(store.Tx) error
+}
+
+func (l *losing) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if before := l.before; before != nil {
+		l.before = nil
+		lost := errors.New("lost")
+		err := l.Store.Update(ctx, func(tx store.Tx) error {
+			if err := errors.Join(before(tx), fn(tx)); err != nil {
+				return err
+			}
+			return lost
+		})
+		if !errors.Is(err, lost) {
+			return err
+		}
+	}
+	return l.Store.Update(ctx, fn)
+}
+
+// TestKeysetThatWasLost changes the keyset together with a record, and both changes are
+// lost. Nothing is sealed with the lost keys afterwards.
+func TestKeysetThatWasLost(t *testing.T) {
+	k := recordtest.New(t)
+	first := record.StoredKeyset{Number: 1, Wrapped: []byte("first")}
+	keys := map[string]*seal.Keys{"first": k.Keys()}
+	for _, name := range []string{"lost", "second"} {
+		next, err := k.Keys().WithNewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[name] = next
+	}
+	put := func(k record.StoredKeyset) func(tx store.Tx) error {
+		return func(tx store.Tx) error {
+			data, err := json.Marshal(k)
+			if err != nil {
+				return err
+			}
+			return tx.Set(record.Key(record.TableKeyset), data)
+		}
+	}
+	if err := k.Store.Update(t.Context(), put(first)); err != nil {
+		t.Fatal(err)
+	}
+	s := &losing{Store: k.Store}
+	server := func() *record.DB {
+		db := record.New(s, keys["first"], k.DB.Now)
+		db.FollowKeyset(func(_ context.Context, wrapped []byte) (*seal.Keys, error) { return keys[string(wrapped)], nil })
+		return db
+	}
+	db := server()
+	key := record.Key(record.TableUser, 1)
+	change := func() {
+		t.Helper()
+		if err := db.Update(t.Context(), func(w *record.Writer) error { return w.PutJSON(key, object{Name: "x"}) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := server().View(t.Context(), func(r *record.Reader) error { _, err := record.Load[object](r, key); return err }); err != nil {
+			t.Errorf("another server: %v", err)
+		}
+	}
+	change()
+	s.before = put(first.Next([]byte("lost")))
+	change()
+	if err := record.ReplaceKeyset(t.Context(), k.Store, first, first.Next([]byte("second"))); err != nil {
+		t.Fatal(err)
+	}
+	change()
 }

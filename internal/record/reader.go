@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -18,6 +19,7 @@ type Reader struct {
 	ctx     context.Context
 	db      *DB
 	store   store.Reader
+	own     *seal.Keys // see DB.follow
 	durable bool
 	// pause is not nil in Inspect, where no record is refused as suspect.
 	pause      func() error

@@ -221,7 +221,7 @@ func (r *Reader) HasSums() (bool, error) {
 		return has, err
 	}
 	err = r.Scan(nil, nil, func(key, sealed []byte) (bool, error) {
-		has = sealedWithSums(r.db.Keys(), key, sealed)
+		has = sealedWithSums(r.keys(), key, sealed)
 		return !has, r.step()
 	})
 	return has, err
