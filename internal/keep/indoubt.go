@@ -40,7 +40,8 @@ func (k *Keep) addInDoubt(r missedRecord) {
 }
 
 // resolveInDoubt finds out which changes in doubt were committed. Their audit
-// records were committed with them and still have to be logged.
+// records were committed with them and still have to be logged. The outbox's flush must
+// be held.
 func (k *Keep) resolveInDoubt(ctx context.Context) error {
 	o := &k.outbox
 	o.mu.Lock()
@@ -61,7 +62,8 @@ func (k *Keep) resolveInDoubt(ctx context.Context) error {
 				made = append(made, r)
 			}
 		}
-		return nil
+		// Only after a change can't the others be made any more, so write what is there.
+		return t.w.PutJSON(checkpointKey(k.self()), o.stored)
 	})
 	if err != nil {
 		return err

@@ -70,6 +70,28 @@ func TestDeactivationInDoubt(t *testing.T) {
 	}
 }
 
+// TestHeldChange makes a change late, after it was reported as failed, on the state that
+// is still the newest. The audit log has it if it was made.
+func TestHeldChange(t *testing.T) {
+	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store {
+		return sharedStore{storetest.Faulty(s, nil)}
+	}})
+	op := k.Operator(t, keep.InfluxDB)
+	if _, err := k.Change(storetest.WithFault(t.Context(), storetest.Held), op, k.Org, set("a", "1")); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("error %v", err)
+	}
+	for range 2 {
+		if err := k.FlushOutbox(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := len(k.MustValues(t)) > 0
+	k.CheckAudit(t)
+	if logged := strings.Join(outcomes(t, k, "secrets.write"), " "); logged != map[bool]string{false: "failed", true: "failed allowed"}[made] {
+		t.Errorf("made: %t; the audit log has %q", made, logged)
+	}
+}
+
 // TestInDoubtWakesWaiters checks that a waiting caller notices a change that was
 // committed although it was reported as failed.
 func TestInDoubtWakesWaiters(t *testing.T) {

@@ -92,13 +92,16 @@ type Store interface {
 	// returns an error, nothing is written and Update returns that error
 	// unchanged. Once fn has returned nil, canceling ctx has no effect.
 	//
+	// Once a change that writes has succeeded, those that failed before it began
+	// were either made before it or never will be.
+	//
 	// Concurrent callers share one sync of the disk; a lone caller waits for
 	// nobody.
 	Update(ctx context.Context, fn func(Tx) error) error
 
-	// Exclusive reports whether only this process changes the store. Its own
-	// changes are then the only ones, and once a change has succeeded, the
-	// outcome of any that failed before it began is final.
+	// Exclusive reports whether only this process changes the store. Once a change
+	// has succeeded, even one that writes nothing, the outcome of any that failed
+	// before it began is then final.
 	Exclusive() bool
 
 	// Revision returns what Reader.Revision would return in a View that began

@@ -27,6 +27,10 @@ const (
 	// of Update, as when the disk fails after the write and the change only
 	// shows once the store has recovered.
 	Late
+	// Held reports store.ErrUnavailable, and makes the change after the next call
+	// of Update, unless that writes something. So does a store on the network, when
+	// a request is delivered late and is for a state that is still the newest.
+	Held
 )
 
 // Faulty wraps s in a store whose calls of Update fail as choose decides,
@@ -76,6 +80,7 @@ type faulty struct {
 	// alone is write-locked by an Update that must run alone.
 	alone sync.RWMutex
 	late  []func(store.Tx) error // writes of a late change; guarded by alone
+	held  []func(store.Tx) error // writes of a held change; guarded by alone
 }
 
 func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
@@ -89,8 +94,11 @@ func (f *faulty) Update(ctx context.Context, fn func(store.Tx) error) error {
 	f.mu.Unlock()
 
 	broken := fmt.Errorf("%w: injected fault in call %d", store.ErrUnavailable, call)
-	if fault == Late {
-		return f.updateLate(ctx, fn, broken)
+	if fault == Late || fault == Held {
+		return f.updateLater(ctx, fn, fault, broken)
+	}
+	if made, err := f.updateHeld(ctx, fn); made || err != nil {
+		return err
 	}
 	if err := f.catchUp(ctx); err != nil {
 		return err
@@ -154,9 +162,31 @@ func (f *faulty) makeLate(ctx context.Context) error {
 	return err
 }
 
-// updateLate runs alone, so that nothing changes between fn's reads and its
-// late writes.
-func (f *faulty) updateLate(ctx context.Context, fn func(store.Tx) error, broken error) error {
+// updateHeld runs fn before the held change, if there is one.
+func (f *faulty) updateHeld(ctx context.Context, fn func(store.Tx) error) (made bool, err error) {
+	f.alone.Lock()
+	defer f.alone.Unlock()
+	if len(f.held) == 0 {
+		return false, nil
+	}
+	wrote := false
+	err = f.Store.Update(ctx, func(tx store.Tx) error {
+		r := &recorder{Tx: tx, kept: true}
+		err := fn(r)
+		wrote = err == nil && len(r.writes) > 0
+		return err
+	})
+	if !wrote {
+		f.late = f.held
+		err = errors.Join(err, f.makeLate(ctx))
+	}
+	f.held = nil
+	return true, err
+}
+
+// updateLater runs alone, so that nothing changes between fn's reads and its
+// later writes.
+func (f *faulty) updateLater(ctx context.Context, fn func(store.Tx) error, fault Fault, broken error) error {
 	f.alone.Lock()
 	defer f.alone.Unlock()
 	if err := f.makeLate(ctx); err != nil {
@@ -174,13 +204,18 @@ func (f *faulty) updateLate(ctx context.Context, fn func(store.Tx) error, broken
 	if !errors.Is(err, errTakeBack) {
 		return err
 	}
-	f.late = writes
+	if fault == Held {
+		f.held = writes
+	} else {
+		f.late = writes
+	}
 	return broken
 }
 
 // recorder records writes.
 type recorder struct {
 	store.Tx
+	kept   bool // the change isn't undone
 	writes []func(store.Tx) error
 }
 
@@ -206,6 +241,9 @@ func (r *recorder) DeleteRange(from, to []byte) error {
 
 func (r *recorder) Defer(d store.Deferred) {
 	// What is deferred in a change that is undone is never done.
+	if r.kept {
+		r.Tx.Defer(d)
+	}
 	r.writes = append(r.writes, func(tx store.Tx) error { tx.Defer(d); return nil })
 }
 
