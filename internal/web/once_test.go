@@ -22,8 +22,10 @@ func TestOnceResults(t *testing.T) {
 	}
 	send(0, "/done")
 	for n := range 2 * onceLimit {
-		if !send(1+n, "") || !send(1+n, "") {
-			t.Fatal("a form that failed can't be sent again")
+		for range 2 {
+			if !send(1+n, "") {
+				t.Fatal("a form that failed can't be sent again")
+			}
 		}
 	}
 	if send(0, "/done") {
