@@ -124,11 +124,33 @@ func (k *Keep) saveLastBackup(ctx context.Context, at time.Time) {
 func (k *Keep) resumeLastBackup(ctx context.Context) error {
 	return k.readUnaudited(ctx, func(v *view) error {
 		r, err := record.Load[backupRecord](v.Reader, record.Key(record.TableBackup))
-		if err == nil && r != nil {
+		if err == nil && r != nil && r.Completed.After(k.LastBackup()) {
 			k.lastBackup.Store(&r.Completed)
 		}
 		return err
 	})
+}
+
+// noteBackup has watchBackups look for a backup of another server.
+func (k *Keep) noteBackup() {
+	select {
+	case k.backupNoted <- struct{}{}:
+	default:
+	}
+}
+
+// watchBackups finds out about the backups that other servers make.
+func (k *Keep) watchBackups(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.backupNoted:
+		}
+		if err := k.resumeLastBackup(ctx); err != nil && k.sleep(ctx, clusterPeriod) == nil {
+			k.noteBackup()
+		}
+	}
 }
 
 // LastBackup returns when the last backup was completed, or the zero time.

@@ -54,8 +54,11 @@ func (k *Keep) follow() {
 			if org, err := record.IDAt(key, 1); err == nil {
 				k.watchers.notify(org)
 			}
+		case record.TableBackup:
+			k.noteBackup()
 		case 0:
 			k.watchers.notifyAll()
+			k.noteBackup()
 		}
 	}})
 }

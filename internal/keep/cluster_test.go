@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -419,6 +420,19 @@ func TestWaitForOtherServers(t *testing.T) {
 	}
 	if got := b.MustValues(t)["name"]; got != "2" {
 		t.Errorf("the secret is %q", got)
+	}
+}
+
+// TestBackupByAnotherServer checks that a server knows when another has made a backup.
+func TestBackupByAnotherServer(t *testing.T) {
+	a, b, _ := twoServers(t)
+	if err := a.Backup(t.Context(), a.Operator(t, keep.InfluxDB), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); !b.LastBackup().Equal(a.LastBackup()); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the last backup is from %v, and the other server says %v", a.LastBackup(), b.LastBackup())
+		}
 	}
 }
 
