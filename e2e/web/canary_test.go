@@ -34,7 +34,7 @@ func TestCanaryDay(t *testing.T) {
 		return confidential[what]
 	}
 
-	profile := t.TempDir()
+	profile := newProfile(t)
 	b := s.openIn(profile, "/")
 	b.await("Set up Fluxkeep")
 	b.fill("#username", s.user)

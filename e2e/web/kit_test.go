@@ -284,7 +284,24 @@ const patience = 90 * time.Second
 // open opens a tab of a new browser.
 func (s *server) open(path string) *tab {
 	s.t.Helper()
-	return s.openIn(s.t.TempDir(), path)
+	return s.openIn(newProfile(s.t), path)
+}
+
+// newProfile returns a folder for a browser's profile. The browser's processes still
+// write there for a moment after it has ended, which t.TempDir doesn't allow.
+func newProfile(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "fluxkeep-profile-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			if err := os.RemoveAll(dir); err == nil || time.Now().After(end) {
+				return
+			}
+		}
+	})
+	return dir
 }
 
 // openIn opens a tab of a browser with a profile.

@@ -488,14 +488,17 @@ func TestReadersWhileSaving(t *testing.T) {
 		callers = append(callers, readerToken(t, k, keep.InfluxDB, fmt.Sprint("reader ", i)))
 	}
 	done, saved := make(chan struct{}), make(chan error, 1)
+	var asking sync.RWMutex // a question may overlap one save, not two, which are 15 seconds apart
 	go func() {
 		var err error
 		for running := true; running && err == nil; {
+			asking.Lock() // waits for the questions
 			select {
 			case <-done:
 				running = false
 			default:
 			}
+			asking.Unlock()
 			err = k.SaveActivity(context.WithoutCancel(t.Context()))
 		}
 		saved <- err
@@ -508,7 +511,9 @@ func TestReadersWhileSaving(t *testing.T) {
 				if _, err := k.Values(t.Context(), c, k.Org, names[:1+(i+n)%2], ""); err != nil {
 					t.Error(err)
 				}
+				asking.RLock()
 				all, err := k.Readers(t.Context(), op, k.Org, []string{"a"})
+				asking.RUnlock()
 				if err != nil || len(all) != 1 || !slices.ContainsFunc(all[0].Readers, func(r keep.SecretReader) bool { return r.Token == c.Token }) {
 					t.Errorf("reader %d isn't among %v, %v", i, all, err)
 				}
