@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/fluxkeep/fluxkeep/internal/directory"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // Authenticate finds the caller behind a token. An unknown or expired token is
@@ -96,6 +97,9 @@ func (k *Keep) authenticateSession(ctx context.Context, o Origin, used bool, key
 	})
 	if err == nil && renew {
 		err = k.updateUnaudited(ctx, func(t *tx) error { return t.dir.RenewSession(c.session, k.clock.Wall()) })
+		if errors.Is(err, store.ErrFull) {
+			err = nil // it is still valid
+		}
 	}
 	if err != nil {
 		return Anonymous(o), k.recordOutcome(c.record("authenticate", 0), k.now(), domain(err))

@@ -78,6 +78,8 @@ func domain(err error) error {
 		return &Error{Code: CodeInternal, Message: damage.What + " is damaged", Err: err}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: CodeUnavailable, Message: "the request was given up", Err: err}
+	case errors.Is(err, store.ErrFull):
+		return &Error{Code: CodeUnavailable, Message: "there is too little space for this change on the disk or in etcd's quota", Err: err}
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
 		return &Error{Code: CodeUnavailable, Message: "the store can't be written or read now, try again", Err: err}
 	case errors.As(err, &corrupt), errors.Is(err, seal.ErrDamaged):

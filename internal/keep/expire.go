@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/directory"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 const sweepInterval = 10 * time.Minute
@@ -32,5 +33,5 @@ func (k *Keep) removeExpired(ctx context.Context) error {
 	if err != nil || expired.Empty() {
 		return err
 	}
-	return k.updateUnaudited(ctx, func(t *tx) error { return t.dir.RemoveExpired(expired) })
+	return k.updateUnaudited(store.WithReserve(ctx), func(t *tx) error { return t.dir.RemoveExpired(expired) })
 }

@@ -309,6 +309,9 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 	if err := k.log.Err(); err != nil {
 		return k.recordOutcome(rec, k.now(), errAudit(err))
 	}
+	if onlyRemoves(rec) {
+		ctx = store.WithReserve(ctx)
+	}
 	start := *rec
 	start.ID, start.Outcome = k.ids.Next(), audit.Allowed
 	line := make([]byte, 0, 512)

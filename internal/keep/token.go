@@ -309,7 +309,7 @@ type TokenUpdate struct {
 func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) (Token, error) {
 	var out Token
 	rec := c.record("tokens.update", 0)
-	rec.Target = id.String()
+	rec.Target, rec.Detail = id.String(), activation(u.Active)
 	err := k.update(ctx, rec, func(t *tx) error {
 		if _, err := t.ownToken(&c, acl.Read, id); err != nil {
 			return err

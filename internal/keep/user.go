@@ -153,7 +153,7 @@ type UserUpdate struct {
 func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (User, error) {
 	var out User
 	rec := c.record("users.update", 0)
-	rec.Target = id.String()
+	rec.Target, rec.Detail = id.String(), activation(u.Active)
 	err := k.update(ctx, rec, func(t *tx) error {
 		if err := c.mayChangeUser(id); err != nil {
 			return err

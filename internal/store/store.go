@@ -25,6 +25,9 @@ var (
 	// but never in part. The store tries to recover by itself, so the caller
 	// may retry.
 	ErrUnavailable = errors.New("store: unavailable")
+	// ErrFull is an ErrUnavailable that means that too little space is left for
+	// the change.
+	ErrFull = fmt.Errorf("%w: too little space is left", ErrUnavailable)
 )
 
 // CorruptError reports damaged data. Other keys may still be readable.
@@ -38,9 +41,10 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 
 type reserveKey struct{}
 
-// WithReserve returns a context that lets changes use part of the disk space
-// that the store holds in reserve, when others are refused. It is for small
-// changes that starting or recovering the server depends on.
+// WithReserve returns a context that lets changes use part of the space that the
+// store holds in reserve, when others are refused with ErrFull. It is for changes
+// that only remove, and for small ones that starting or recovering the server
+// depends on.
 func WithReserve(ctx context.Context) context.Context {
 	return context.WithValue(ctx, reserveKey{}, true)
 }

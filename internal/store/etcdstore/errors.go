@@ -38,7 +38,7 @@ var (
 
 var (
 	errCompacted = errors.New("etcd: history has been compacted")
-	errNoSpace   = fmt.Errorf("%w: etcd has reached its space quota: compact and defragment it, or raise the quota, and disarm the alarm", store.ErrUnavailable)
+	errNoSpace   = fmt.Errorf("%w: etcd's space quota is used up, or nearly so: compact and defragment etcd, or raise the quota, and disarm the alarm, if there is one", store.ErrFull)
 )
 
 // unanswered reports whether a request may be under way still, or was not made

@@ -9,7 +9,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/store"
-	"github.com/fluxkeep/fluxkeep/internal/store/engine"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 )
 
@@ -50,7 +49,7 @@ func (s *Store) spaceFor(ctx context.Context, free space, n int) error {
 		err = s.leaves(free, n, reservePart)
 	}
 	if err != nil {
-		return engine.Unavailable(err)
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
 	}
 	return nil
 }
