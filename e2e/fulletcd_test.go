@@ -1,0 +1,89 @@
+//go:build unix
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fluxkeep/fluxkeep/client"
+	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// TestFullEtcd fills an etcd nearly up to its quota: reads, deletions and taking rights
+// away go on, other changes are refused, and they work again when etcd has room.
+func TestFullEtcd(t *testing.T) {
+	t.Parallel()
+	etcd := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=33554432"}})
+	s := startServersOn(t, etcd, etcd.Endpoints()).all[0]
+	s.troubled = true
+	token := s.newToken(client.Read)
+	kept, gone, more := s.secretName("kept"), s.secretName("gone"), s.secretName("more")
+	want := map[string]string{kept: s.private("1")}
+	s.set(map[string]string{kept: want[kept], gone: s.private("2")})
+	target := "/api/v2/orgs/" + s.orgID + "/secrets"
+	change := func() reply { return s.ask("PATCH", target, s.token, map[string]string{more: s.private("3")}) }
+
+	var filler [4]string
+	for i := range filler {
+		filler[i] = s.secretName(fmt.Sprint("filler", i))
+	}
+	var refused reply
+	for n := 0; refused.status == 0 && n < 1000; n++ {
+		values := map[string]string{}
+		for _, name := range filler {
+			values[name] = strings.Repeat(fmt.Sprint(n%10), 60<<10)
+		}
+		if r := s.ask("PATCH", target, s.token, values); r.status != http.StatusNoContent {
+			refused = r
+		}
+		time.Sleep(100 * time.Millisecond) // the server asks etcd for its size every three seconds
+	}
+	if refused.status != http.StatusServiceUnavailable || !strings.Contains(refused.body, "etcd's quota") {
+		t.Fatalf("a nearly full etcd: %v", refused)
+	}
+	if r := change(); r.status != http.StatusServiceUnavailable {
+		t.Errorf("a small change: %v", r)
+	}
+	if r := s.ask("POST", target+"/delete", s.token, map[string][]string{"secrets": append(filler[:], gone)}); r.status != http.StatusNoContent {
+		t.Errorf("a deletion: %v", r)
+	}
+	s.wantValues(want)
+	status := client.Inactive
+	if _, err := s.operator().UpdateToken(t.Context(), token.ID, client.TokenUpdate{Status: &status}); err != nil {
+		t.Error(err)
+	}
+	if r := s.ask("GET", target, token.Token, nil); r.status != http.StatusNotFound {
+		t.Errorf("a token that was deactivated: %v", r)
+	}
+
+	// What an operator does by "etcdctl compact" and "etcdctl defrag".
+	conn, err := grpc.NewClient(strings.TrimPrefix(etcd.Endpoints()[0], "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	eventually(t, "change", func() bool {
+		if change().status == http.StatusNoContent {
+			return true
+		}
+		now, err := pb.NewKVClient(conn).Range(t.Context(), &pb.RangeRequest{Key: []byte("none")})
+		if err == nil {
+			_, _ = pb.NewKVClient(conn).Compact(t.Context(), &pb.CompactionRequest{Revision: now.Header.Revision, Physical: true})
+			_, err = pb.NewMaintenanceClient(conn).Defragment(t.Context(), &pb.DefragmentRequest{})
+		}
+		if err != nil {
+			t.Log(err)
+		}
+		time.Sleep(time.Second)
+		return false
+	})
+	want[more] = s.private("3")
+	s.wantValues(want)
+}
