@@ -93,7 +93,7 @@ func TestVals(t *testing.T) {
 	}
 }
 
-// TestAnsible runs the lookups of Ansible's collection for Vault.
+// TestAnsible runs the lookups of Ansible's collection for Vault, and the example.
 func TestAnsible(t *testing.T) {
 	t.Parallel()
 	nightly(t, "Ansible")
@@ -102,12 +102,25 @@ func TestAnsible(t *testing.T) {
 	key, value := s.secretName("db"), s.private("pw")
 	s.set(map[string]string{key: value})
 	reader := s.newToken(client.Read)
-	cmd := command(t, s.home, interpreter, "-m", "ansible", "playbook", s.script("ansible", "play.yml"))
-	cmd.Env = append(cmd.Env, "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C.UTF-8", "ANSIBLE_LOCALHOST_WARNING=False",
-		"VAULT_ADDR="+s.url, "VAULT_TOKEN="+s.token, "E2E_ORG="+s.orgID, "E2E_ORG_NAME="+s.org, "E2E_KEY="+key, "E2E_VALUE="+value,
-		"E2E_READER_ID="+reader.ID, "E2E_READER="+reader.Token)
-	out := output(t, cmd)
+	play := func(args ...string) string {
+		t.Helper()
+		cmd := command(t, s.home, interpreter, append([]string{"-m", "ansible", "playbook"}, args...)...)
+		cmd.Env = append(cmd.Env, "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C.UTF-8", "ANSIBLE_LOCALHOST_WARNING=False",
+			"VAULT_ADDR="+s.url, "VAULT_TOKEN="+s.token, "E2E_ORG="+s.orgID, "E2E_ORG_NAME="+s.org, "E2E_KEY="+key, "E2E_VALUE="+value,
+			"E2E_READER_ID="+reader.ID, "E2E_READER="+reader.Token)
+		return output(t, cmd)
+	}
+	out := play(s.script("ansible", "play.yml"))
 	if n := strings.Count(out, "ok: [localhost]"); n != 5 {
 		t.Errorf("%d tasks are done, want 5: %s", n, out)
+	}
+	example, err := filepath.Abs(examples + "ansible/play.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "app.conf")
+	out = play(example, "-e", "org="+s.org, "-e", "key="+key, "-e", "path="+path)
+	if got := readText(t, path); got != "password = "+value+"\n" || strings.Contains(out, value) {
+		t.Errorf("the configuration is %q: %s", got, out)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"helm.sh/helm/v3/pkg/lint/support"
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -60,27 +61,15 @@ func rendered(t *testing.T, values string) map[string]runtime.Object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
 	objects := map[string]runtime.Object{}
 	for name, text := range manifests {
-		documents := yaml.NewYAMLReader(newReader(text))
-		for {
-			document, err := documents.Read()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(bytes.TrimSpace(document)) == 0 {
-				continue
-			}
+		for _, document := range documents(t, text) {
 			if bytes.Contains(document, []byte("kind: ServiceMonitor")) {
 				checkServiceMonitor(t, document)
 				objects["ServiceMonitor"] = nil
 				continue
 			}
-			object, kind, err := decoder.Decode(document, nil, nil)
+			object, kind, err := decode(document)
 			if err != nil {
 				t.Fatalf("%s: %v\n%s", name, err, document)
 			}
@@ -90,7 +79,27 @@ func rendered(t *testing.T, values string) map[string]runtime.Object {
 	return objects
 }
 
-func newReader(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }
+// documents splits a YAML file into its documents.
+func documents(t *testing.T, text string) (all [][]byte) {
+	t.Helper()
+	for r := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text))); ; {
+		document, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(bytes.TrimSpace(document)) > 0 {
+			all = append(all, document)
+		}
+	}
+}
+
+// decode decodes an object strictly with the types of Kubernetes.
+func decode(document []byte) (runtime.Object, *schema.GroupVersionKind, error) {
+	return serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer().Decode(document, nil, nil)
+}
 
 // render renders the chart's templates with values in YAML.
 func render(c *chart.Chart, values string) (map[string]string, error) {
