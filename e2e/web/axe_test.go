@@ -4,18 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
 
-// world has something on every page.
+// world has something on every page. The keys of pages are the names of their templates,
+// and what is special about them.
 func world(t *testing.T) (s *server, pages map[string]string) {
 	t.Helper()
 	s = start(t)
@@ -36,13 +40,13 @@ func world(t *testing.T) (s *server, pages map[string]string) {
 	s.token = operator
 	s.api("POST", "/api/v2/authorizations", map[string]any{"orgID": s.org, "description": "never used", "permissions": permissions}, nil)
 	return s, map[string]string{
-		"secrets": s.orgPath("/secrets"), "add": s.orgPath("/secrets/new"), "paste": s.orgPath("/secrets/import"),
+		"secrets": s.orgPath("/secrets"), "edit: new": s.orgPath("/secrets/new"), "import": s.orgPath("/secrets/import"),
 		"history": s.orgPath("/history"), "version": s.orgPath("/history/1"), "compare": s.orgPath("/history/compare?old=1&new=2"),
 		"restore": s.orgPath("/history/1/restore"), "access": s.orgPath("/access"), "token": s.orgPath("/access/" + token.ID),
-		"new-token": s.orgPath("/access/new"), "recipe": s.orgPath("/access/new?recipe=names"), "delete-token": s.orgPath("/access/" + token.ID + "/delete"),
-		"members": s.orgPath("/members"), "audit": s.orgPath("/audit"), "server-audit": "/ui/audit", "users": "/ui/users",
+		"new-token": s.orgPath("/access/new"), "new-token: recipe": s.orgPath("/access/new?recipe=names"), "token: delete": s.orgPath("/access/" + token.ID + "/delete"),
+		"members": s.orgPath("/members"), "audit": s.orgPath("/audit"), "audit: server": "/ui/audit", "users": "/ui/users",
 		"server": "/ui/server", "keys": "/ui/server/keys", "backup": "/ui/server/backup", "me": "/ui/me", "help": "/ui/help",
-		"organizations": "/ui/orgs?all", "missing": "/ui/nothing",
+		"organizations": "/ui/orgs?all", "problem": "/ui/nothing",
 	}
 }
 
@@ -56,57 +60,173 @@ func (b *tab) size(width, height int64) {
 	b.do(emulation.SetDeviceMetricsOverride(width, height, 1, width < 640))
 }
 
+// scene is a page in one of its states.
+type scene struct {
+	template string // in internal/web/templates/pages
+	state    string
+	bring    func(*tab) // leads the tab there, from the scene before
+}
+
+// notScenes are the templates that no scene shows, and why.
+var notScenes = map[string]string{
+	"reload": "it opens the page that was asked for at once",
+}
+
+// beforeSetup are the scenes of a server that isn't set up.
+func beforeSetup(s *server) []scene {
+	fill := func(b *tab, again string) {
+		b.fill("#username", s.user)
+		b.fill("#password", s.password)
+		b.fill("#again", again)
+		b.fill("#org", s.name)
+		b.button("Set up")
+	}
+	return []scene{
+		{"setup", "", func(b *tab) { b.goTo("/ui/setup") }},
+		{"setup", "error", func(b *tab) { fill(b, "something else"); b.awaitErrors() }},
+		{"setup-done", "", func(b *tab) { fill(b, s.password); b.await("This token is shown once") }},
+	}
+}
+
+// afterSetup are the scenes of the world.
+func afterSetup(s *server, pages map[string]string) []scene {
+	scenes := []scene{
+		{"sign-in", "", func(b *tab) { b.goTo("/ui/sign-in") }},
+		{"sign-in", "error", func(b *tab) {
+			b.fill("#username", s.user)
+			b.fill("#password", "wrong")
+			b.button("Sign in")
+			b.awaitErrors()
+		}},
+		{"secrets", "after signing in", (*tab).signIn},
+	}
+	for _, key := range slices.Sorted(maps.Keys(pages)) {
+		template, state, _ := strings.Cut(key, ": ")
+		scenes = append(scenes, scene{template, state, func(b *tab) { b.goTo(pages[key]) }})
+	}
+	openSecret := func(b *tab) {
+		b.goTo(pages["secrets"])
+		b.click("tbody th a")
+		b.await("Read by")
+	}
+	return append(scenes, []scene{
+		{"user", "", func(b *tab) { b.goTo(pages["users"]); b.click(`main a[href*="/ui/users/"]`); b.await("Created") }},
+		{"user", "delete", func(b *tab) { b.goTo(b.path() + "/delete") }},
+		{"secret", "", openSecret},
+		{"secret", "value", func(b *tab) { b.click("[data-do=show]"); b.await("Keep showing") }},
+		{"delete", "", func(b *tab) { b.button("Delete…"); b.await("Delete 1 secret?") }},
+		{"delete", "error", func(b *tab) { b.fill("#count", "2"); b.button("Delete 1 secret"); b.awaitErrors() }},
+		{"edit", "", func(b *tab) { openSecret(b); b.click("[data-key=e]"); b.await("New value") }},
+		{"edit", "conflict", func(b *tab) {
+			s.set(map[string]string{"a name with \u202e marks": "theirs"}) // the first one in the list
+			b.fill("#value", "mine")
+			b.button("Save the new value")
+			b.await("What you typed is still here")
+		}},
+		{"secret", "changed", func(b *tab) { b.click("main form button.main"); b.await("Saved as version") }},
+		{"import", "preview", func(b *tab) {
+			b.goTo(pages["import"])
+			b.do(chromedp.SetValue("#content", "pasted=1\nsmtp_password=2\n", chromedp.ByQuery))
+			b.click("[value=replace]")
+			b.button("Preview")
+			b.await("1 added", "1 changed", "removed")
+		}},
+		{"secrets", "imported", func(b *tab) { b.button("Apply as one version"); b.await("Applied.") }},
+		{"snippets", "", func(b *tab) {
+			b.goTo(pages["secrets"])
+			b.click("[data-every]")
+			b.button("Copy as…")
+			b.await("Each snippet holds names")
+		}},
+		{"new-token-done", "", func(b *tab) {
+			b.goTo(pages["new-token: recipe"])
+			b.fill("#description", "grafana")
+			b.fill("#names", "grafana_*")
+			b.button("Create the token")
+			b.await("This token is shown once")
+		}},
+		{"token", "created", func(b *tab) {
+			b.click("input[type=checkbox][required]")
+			b.button("Continue")
+			b.await("grafana_*")
+		}},
+		{"sign-in", "with a form", func(b *tab) {
+			b.goTo(pages["edit: new"])
+			b.do(storage.ClearCookies())
+			// Not even the script knows that the form is sent.
+			b.do(chromedp.Evaluate(`(f => { f.elements.name.value = "sent later"; f.elements.value.value = "1"; f.submit(); })(document.querySelector("#value").form)`, nil))
+			b.await("Your session has ended")
+		}},
+		{"continue", "", func(b *tab) {
+			b.fill("#username", s.user)
+			b.fill("#password", s.password)
+			b.click("main form button.main")
+			b.await("You are signed in again")
+		}},
+	}...)
+}
+
+// awaitErrors waits for a form that was refused.
+func (b *tab) awaitErrors() {
+	b.t.Helper()
+	b.do(chromedp.WaitVisible("#errors", chromedp.ByQuery))
+}
+
 // TestAccessible runs axe-core's rules for WCAG 2.2 AA on every page, in light and dark
 // colours, on a desktop and on a phone. Nothing may be wider than the window, no target
 // smaller than 24 pixels, and the focus is always visible.
 func TestAccessible(t *testing.T) {
 	t.Parallel()
 	s, pages := world(t)
+	empty := start(t)
 	script := axeCore(t)
-	b := s.open("/ui/sign-in")
-	check := func(name string) {
+	seen := map[string]bool{}
+	show := func(b *tab, scenes []scene) {
 		t.Helper()
-		b.size(zoomedWidth, 256)
-		b.fits(zoomedWidth)
+		for _, scene := range scenes {
+			scene.bring(b)
+			b.checkAccess(strings.TrimSuffix(scene.template+": "+scene.state, ": "), script)
+			seen[scene.template] = true
+		}
+	}
+	show(empty.open("/ui/setup"), beforeSetup(empty))
+	show(s.open("/ui/sign-in"), afterSetup(s, pages))
+
+	files, err := filepath.Glob("../../internal/web/templates/pages/*.html")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the templates aren't found: %v", err)
+	}
+	for _, file := range files {
+		template := strings.TrimSuffix(filepath.Base(file), ".html")
+		if reason := notScenes[template]; reason != "" {
+			t.Logf("%s isn't checked: %s", template, reason)
+		} else if !seen[template] {
+			t.Errorf("%s isn't checked: no scene shows it", template)
+		}
+	}
+}
+
+// checkAccess checks the page that the tab shows.
+func (b *tab) checkAccess(name, script string) {
+	b.t.Helper()
+	b.size(zoomedWidth, 256)
+	b.fits(zoomedWidth)
+	for _, width := range []int64{phoneWidth, 1280} {
+		b.size(width, 800)
+		b.fits(width)
+		for _, problem := range eval[[]string](b, smallTargets) {
+			b.t.Errorf("%s, %d pixels: a target is small: %s", name, width, problem)
+		}
+	}
+	b.checkFocus(name)
+	b.do(chromedp.Evaluate(script, nil))
+	for _, scheme := range []string{"light", "dark"} {
+		b.look(scheme)
 		for _, width := range []int64{phoneWidth, 1280} {
 			b.size(width, 800)
-			b.fits(width)
-			for _, problem := range eval[[]string](b, smallTargets) {
-				t.Errorf("%s, %d pixels: a target is small: %s", name, width, problem)
-			}
-		}
-		b.checkFocus(name)
-		b.do(chromedp.Evaluate(script, nil))
-		for _, scheme := range []string{"light", "dark"} {
-			b.look(scheme)
-			for _, width := range []int64{phoneWidth, 1280} {
-				b.size(width, 800)
-				b.checkRules(fmt.Sprintf("%s, %s, %d pixels", name, scheme, width))
-			}
+			b.checkRules(fmt.Sprintf("%s, %s, %d pixels", name, scheme, width))
 		}
 	}
-	check("sign-in")
-	b.signIn()
-	for name, path := range pages {
-		b.goTo(path)
-		check(name)
-	}
-	b.goTo(s.orgPath("/secrets"))
-	b.size(1280, 800)
-	b.click("tbody th a")
-	b.await("Read by")
-	check("secret")
-	b.click("[data-do=show]")
-	b.await("Keep showing")
-	check("secret with its value")
-	b.click("[data-key=e]")
-	b.await("New value")
-	check("change")
-	b.button("Cancel")
-	b.await("Read by")
-	b.button("Delete…")
-	b.await("Delete 1 secret?")
-	check("delete")
 }
 
 // zoomedWidth is what is left of 1,280 pixels at 400 %.
@@ -130,7 +250,7 @@ func TestForcedColors(t *testing.T) {
 	}
 	b.click("tbody tr:nth-child(2) [name=select]")
 	outlined("secrets", "tbody tr:has(input:checked)")
-	for _, name := range []string{"secrets", "add", "history", "access", "server", "me"} {
+	for _, name := range []string{"secrets", "edit: new", "history", "access", "server", "me"} {
 		b.goTo(pages[name])
 		b.checkFocus(name)
 		if name != "me" {
