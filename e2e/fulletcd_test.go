@@ -20,7 +20,8 @@ import (
 // away go on, other changes are refused, and they work again when etcd has room.
 func TestFullEtcd(t *testing.T) {
 	t.Parallel()
-	etcd := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=33554432"}})
+	const quota = 32 << 20
+	etcd := etcdtest.Start(t, etcdtest.Options{Args: []string{fmt.Sprint("--quota-backend-bytes=", quota)}})
 	s := startServersOn(t, etcd, etcd.Endpoints()).all[0]
 	s.troubled = true
 	token := s.newToken(client.Read)
@@ -30,6 +31,12 @@ func TestFullEtcd(t *testing.T) {
 	target := "/api/v2/orgs/" + s.orgID + "/secrets"
 	change := func() reply { return s.ask("PATCH", target, s.token, map[string]string{more: s.private("3")}) }
 
+	conn, err := grpc.NewClient(strings.TrimPrefix(etcd.Endpoints()[0], "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	maintenance := pb.NewMaintenanceClient(conn)
 	var filler [4]string
 	for i := range filler {
 		filler[i] = s.secretName(fmt.Sprint("filler", i))
@@ -43,7 +50,13 @@ func TestFullEtcd(t *testing.T) {
 		if r := s.ask("PATCH", target, s.token, values); r.status != http.StatusNoContent {
 			refused = r
 		}
-		time.Sleep(100 * time.Millisecond) // the server asks etcd for its size every three seconds
+		status, err := maintenance.Status(t.Context(), &pb.StatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.DbSize > quota*8/10 {
+			time.Sleep(3500 * time.Millisecond) // the server asks for the size every three seconds
+		}
 	}
 	if refused.status != http.StatusServiceUnavailable || !strings.Contains(refused.body, "etcd's quota") {
 		t.Fatalf("a nearly full etcd: %v", refused)
@@ -64,11 +77,6 @@ func TestFullEtcd(t *testing.T) {
 	}
 
 	// What an operator does by "etcdctl compact" and "etcdctl defrag".
-	conn, err := grpc.NewClient(strings.TrimPrefix(etcd.Endpoints()[0], "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	eventually(t, "change", func() bool {
 		if change().status == http.StatusNoContent {
 			return true
@@ -76,7 +84,7 @@ func TestFullEtcd(t *testing.T) {
 		now, err := pb.NewKVClient(conn).Range(t.Context(), &pb.RangeRequest{Key: []byte("none")})
 		if err == nil {
 			_, _ = pb.NewKVClient(conn).Compact(t.Context(), &pb.CompactionRequest{Revision: now.Header.Revision, Physical: true})
-			_, err = pb.NewMaintenanceClient(conn).Defragment(t.Context(), &pb.DefragmentRequest{})
+			_, err = maintenance.Defragment(t.Context(), &pb.DefragmentRequest{})
 		}
 		if err != nil {
 			t.Log(err)
