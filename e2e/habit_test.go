@@ -92,7 +92,7 @@ func (w *writers) run(phase string, rounds int, disturb func()) {
 			name := w.s.secretName(fmt.Sprint("writer", i))
 			for n := range rounds {
 				if err := w.change(name, w.s.private(fmt.Sprintf("%s-%d", phase, n))); err != nil {
-					w.s.t.Errorf("writer %d, round %d: %v", i, n, err)
+					w.s.t.Errorf("%s, writer %d, round %d: %v", phase, i, n, err)
 					return
 				}
 			}

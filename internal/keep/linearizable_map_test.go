@@ -60,7 +60,7 @@ func (m *versionedMap) write(ch keep.Change) (*versionedMap, string) {
 	}
 	before := m.visible()
 	set, removed, replace := ch.Set, ch.Remove, ch.Replace
-	if ch.CAS != nil && int(*ch.CAS) != m.current() {
+	if ch.CAS != nil && (int(*ch.CAS) != m.current() || ch.Merge && m.hidden()) {
 		if !ch.Merge || int(*ch.CAS) > m.current() {
 			return m, "mismatch"
 		}

@@ -276,6 +276,34 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestMergeAfterDeletion writes what was read before the document was deleted, which
+// doesn't change its version: nothing that was deleted comes back.
+func TestMergeAfterDeletion(t *testing.T) {
+	k := keeptest.New(t, nil)
+	influxd := k.Operator(t, keep.Influxd)
+	write := func(values map[string]string) error {
+		read := uint64(1)
+		_, err := k.Change(t.Context(), influxd, k.Org, keep.Change{Set: values, Replace: true, CAS: &read, Merge: true, Always: true})
+		return err
+	}
+	k.MustChange(t, set("a", "1", "b", "1"))
+	if err := k.DeleteVersions(t.Context(), influxd, k.Org); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(map[string]string{"a": "2", "b": "1"}); !errors.Is(err, keep.ErrCASMismatch) {
+		t.Errorf("a name that was deleted since is changed: %v", err)
+	}
+	if got := k.MustValues(t); len(got) > 0 {
+		t.Errorf("%v came back", got)
+	}
+	if err := write(map[string]string{"a": "1", "b": "1", "c": "1"}); err != nil {
+		t.Errorf("another name is added: %v", err)
+	}
+	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"c": "1"}) {
+		t.Errorf("merged to %v", got)
+	}
+}
+
 // TestConcurrentMerges writes as influxd does, with 12 writers at once: read the
 // document, change one name, write it back.
 func TestConcurrentMerges(t *testing.T) {

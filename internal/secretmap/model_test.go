@@ -161,7 +161,7 @@ func (m *model) change(ch Change, visible func(string) bool, a Author, now time.
 	switch {
 	case ch.CAS == nil && m.required:
 		return nil, 0, false, ErrCASRequired
-	case ch.CAS == nil || *ch.CAS == m.current() || *ch.CAS == 0 && ch.Merge && hidden:
+	case ch.CAS == nil || *ch.CAS == m.current() && !(ch.Merge && hidden) || *ch.CAS == 0 && ch.Merge && hidden:
 	case !ch.Merge || *ch.CAS > m.current():
 		return nil, 0, false, ErrCASMismatch
 	default:

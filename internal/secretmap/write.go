@@ -24,7 +24,8 @@ type Change struct {
 	Tag string
 	// Merge accepts a stale CAS: the differences between version CAS and Set
 	// are applied to the current version, unless one of those names has been
-	// changed to something else since. Needs Replace.
+	// changed to something else since. A version that was hidden since is stale,
+	// too. Needs Replace.
 	Merge bool
 	// Guard pins the previous version if the write may remove names by
 	// accident: see Options.DropGuard. Needs Replace.
@@ -129,7 +130,9 @@ func (w *Writer) checkCAS(ch *Change) (merged uint64, conflict bool, err error) 
 		return 0, false, nil
 	case ch.CAS == nil && w.state.CASRequired:
 		return 0, false, ErrCASRequired
-	case ch.CAS == nil || *ch.CAS == w.head.Current:
+	case ch.CAS == nil || *ch.CAS == w.head.Current && !(ch.Merge && w.hidden):
+		// Whoever merges and has read a version that is hidden now would bring back what
+		// was deleted since.
 		return 0, false, nil
 	case !ch.Merge || *ch.CAS > w.head.Current:
 		return 0, false, ErrCASMismatch
