@@ -366,8 +366,8 @@ func (c *committer) round(base *state, next *commit) (wants []string) {
 	}
 	c.s.applying.Unlock()
 	slices.Sort(wants)
-	if len(wants) > nested/2 {
-		wants = wants[:nested/2]
+	if len(wants) > maxWants {
+		wants = wants[:maxWants]
 	}
 	next.Wait = without(base.head.Wait, me)
 	if c.skip != "" {

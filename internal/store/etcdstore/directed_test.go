@@ -639,6 +639,26 @@ func TestChangesDuringMove(t *testing.T) {
 	}
 }
 
+// TestManyWantTurns makes the largest change that fits into one transaction while more
+// servers want a turn than the transaction can meet.
+func TestManyWantTurns(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a := mustOpen(t, options(t, c, newPrefix(), "a"))
+	must(t, appendTo(a, "k", "1"))
+	var wants []*pb.RequestOp
+	for i := range 100 {
+		wants = append(wants, put(a.keys.want(fmt.Sprintf("%03d", i)), nil))
+	}
+	_, err := a.client.txn(t.Context(), &pb.TxnRequest{Success: wants})
+	must(t, err)
+	eventually(t, "the last server wants a turn", func() bool { return a.wantsTurn("099") })
+	must(t, a.Update(t.Context(), func(tx store.Tx) error { return fill(tx, "new/", maxWrites) }))
+	if got := count(t, a, "new/"); got != maxWrites {
+		t.Errorf("%d records", got)
+	}
+}
+
 // TestReopenDuringMove opens a store with the copy that it had during a large
 // change: the copy has all of it, and is not loaded again.
 func TestReopenDuringMove(t *testing.T) {

@@ -28,6 +28,11 @@ const (
 	// operations of a transaction to 128, and those of each nested one to the
 	// rest.
 	nested = 60
+
+	// maxWants is the number of servers that one commit adds to the round. Together with
+	// maxWrites/nested transactions and two more operations, they leave a nested one
+	// enough of the limit.
+	maxWants = 128 - maxWrites/nested - nested - 2
 )
 
 type writeKind byte
