@@ -156,11 +156,8 @@ func TestForeignDataCompacted(t *testing.T) {
 func TestChunkDeleted(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
-	o := options(t, c, newPrefix(), "a")
-	o.timing.lock, o.timing.help = time.Hour, time.Hour
-	a := mustOpen(t, o)
-	half(t, a, 1)
-	must(t, a.Close())
+	a := closedDuringMove(t, c)
+	o := a.opts
 	admin, err := newClient(o)
 	must(t, err)
 	defer admin.close()

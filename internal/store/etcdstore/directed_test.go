@@ -508,12 +508,32 @@ func half(t *testing.T, s *Store, moves int) {
 	}
 }
 
+// closedDuringMove returns a store that was closed when it had moved one chunk of a large
+// change.
+func closedDuringMove(t *testing.T, c *etcdtest.Cluster) *Store {
+	t.Helper()
+	o := options(t, c, newPrefix(), "a")
+	o.timing.lock, o.timing.help = time.Hour, time.Hour
+	s := mustOpen(t, o)
+	half(t, s, 1)
+	must(t, s.Close())
+	return s
+}
+
 // TestSlowFunction makes changes whose functions run for so long that another server
 // is faster each time, until the commit key is locked.
 func TestSlowFunction(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	a, b, _ := pair(t, c, nil)
+	chunks := func() int64 {
+		from, to := a.keys.allChunks()
+		resp, err := a.client.rangeOf(t.Context(), &pb.RangeRequest{Key: from, RangeEnd: to, CountOnly: true})
+		if err != nil {
+			t.Error(err)
+		}
+		return resp.GetCount()
+	}
 	for _, n := range []int{1, maxWrites + 1} {
 		runs := 0
 		must(t, a.Update(t.Context(), func(tx store.Tx) error {
@@ -524,9 +544,14 @@ func TestSlowFunction(t *testing.T) {
 				if err := appendTo(b, "k", "x"); err != nil {
 					return err
 				}
+			} else if n == 1 {
+				eventually(t, "a sign of life", func() bool { return chunks() > 0 })
 			}
 			return fill(tx, "new/", n)
 		}))
+		if left := chunks(); left > 0 && n == 1 {
+			t.Errorf("%d keys of the lock are left", left)
+		}
 		if got := count(t, b, "new/"); got != n {
 			t.Errorf("%d records, want %d", got, n)
 		}
@@ -664,12 +689,9 @@ func TestManyWantTurns(t *testing.T) {
 func TestReopenDuringMove(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
-	o := options(t, c, newPrefix(), "a")
-	o.timing.lock, o.timing.help = time.Hour, time.Hour
-	a := mustOpen(t, o)
-	half(t, a, 1)
+	a := closedDuringMove(t, c)
 	dir := a.newest.Load().copy.dir
-	must(t, a.Close())
+	o := a.opts
 	o.timing = patient
 	a = mustOpen(t, o)
 	if a.newest.Load().copy.dir != dir {

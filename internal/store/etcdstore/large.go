@@ -87,8 +87,8 @@ func (c *committer) large(base *state) error {
 	}
 	next := c.successor(st)
 	if !w.large() {
-		// It is not large, or not on this state, or has failed.
-		made, err = c.commit(st, next, w, &c.g)
+		// It is not large, or not on this state, or has failed. The signs of life go.
+		made, err = c.commit(st, next, w, &c.g, remove(c.s.keys.allChunks()))
 	} else {
 		parts := w.chunks()
 		for i, part := range parts {
