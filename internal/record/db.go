@@ -90,13 +90,15 @@ func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 }
 
 func (db *DB) view(r *Reader, fn func(*Reader) error) error {
-	return db.store.View(r.ctx, func(s store.Reader) error {
-		var err error
-		if r.own, err = db.follow(r.ctx, s); err != nil {
-			return err
-		}
-		r.Now, r.store = db.now(), s
-		return fn(r)
+	return db.following(r.ctx, func() error {
+		return db.store.View(r.ctx, func(s store.Reader) error {
+			var err error
+			if r.own, err = db.follow(s); err != nil {
+				return err
+			}
+			r.Now, r.store = db.now(), s
+			return fn(r)
+		})
 	})
 }
 
@@ -123,14 +125,16 @@ func (db *DB) Update(ctx context.Context, fn func(*Writer) error) error {
 // update is Update without writing the changed sums.
 func (db *DB) update(ctx context.Context, fn func(*Writer) error) error {
 	w := &Writer{Reader: Reader{ctx: ctx, db: db}}
-	return db.store.Update(ctx, func(tx store.Tx) error {
-		var err error
-		if w.own, err = db.follow(ctx, tx); err != nil {
-			return err
-		}
-		w.Now, w.store, w.tx = db.now(), tx, tx
-		w.changed.reset()
-		return fn(w)
+	return db.following(ctx, func() error {
+		return db.store.Update(ctx, func(tx store.Tx) error {
+			var err error
+			if w.own, err = db.follow(tx); err != nil {
+				return err
+			}
+			w.Now, w.store, w.tx = db.now(), tx, tx
+			w.changed.reset()
+			return fn(w)
+		})
 	})
 }
 

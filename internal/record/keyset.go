@@ -164,23 +164,90 @@ func ReplaceKeyset(ctx context.Context, s store.Store, old, k StoredKeyset) erro
 // follower keeps a DB's keys those of the store.
 type follower struct {
 	open func(context.Context, []byte) (*seal.Keys, error)
+	// opening is held to open a keyset, which may take as long as a service takes to
+	// answer. It has room for one value.
+	opening chan struct{}
 	// seen is the revision of the newest keyset that was looked at.
 	seen    atomic.Uint64
-	mu      sync.Mutex
+	mu      sync.Mutex   // not held while opening
 	current StoredKeyset // that the keys in use come from
+	opened  openedKeyset // the last one
 	forget  *time.Timer  // drops the previous keys; nil before the first change
+}
+
+type openedKeyset struct {
+	StoredKeyset
+	keys *seal.Keys
 }
 
 // FollowKeyset makes each transaction use the keyset in the store, which open
 // unwraps. Call it before anything else.
 func (db *DB) FollowKeyset(open func(ctx context.Context, wrapped []byte) (*seal.Keys, error)) {
-	db.follower = &follower{open: open}
+	db.follower = &follower{open: open, opening: make(chan struct{}, 1)}
+}
+
+// unopenedError says that a transaction sees a keyset that was not opened yet.
+type unopenedError struct{ StoredKeyset }
+
+func (unopenedError) Error() string { return "the keyset is not opened yet" }
+
+// following runs a transaction that calls follow, and again whenever a keyset must be
+// opened: others must not wait for that in the store.
+func (db *DB) following(ctx context.Context, transaction func() error) error {
+	for {
+		err := transaction()
+		var unopened unopenedError
+		if !errors.As(err, &unopened) {
+			return err
+		}
+		if err := db.follower.unwrap(ctx, unopened.StoredKeyset); err != nil {
+			return err
+		}
+	}
+}
+
+// unwrap opens a keyset.
+func (f *follower) unwrap(ctx context.Context, k StoredKeyset) error {
+	select {
+	case f.opening <- struct{}{}:
+		defer func() { <-f.opening }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	f.mu.Lock()
+	keys := f.keysOf(k)
+	f.mu.Unlock()
+	if keys != nil {
+		return nil // somebody else was faster
+	}
+	keys, err := f.open(ctx, k.Wrapped)
+	if err != nil {
+		err = fmt.Errorf("another server has changed the data keys: %w", err)
+		if errors.Is(err, seal.ErrDamaged) {
+			return err
+		}
+		// The key-encryption key may be a service's.
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.opened = openedKeyset{k, keys}
+	return nil
+}
+
+// keysOf returns the keys of the keyset that was opened last, or nil if that is not k.
+// It must be called with mu locked.
+func (f *follower) keysOf(k StoredKeyset) *seal.Keys {
+	if !f.opened.sameKeys(k) {
+		return nil
+	}
+	return f.opened.keys
 }
 
 // follow makes sure that the keys in use open the state that a transaction sees. It
 // returns keys of the transaction's own if it sees a keyset that isn't durable: should
 // that never be, nothing else may be sealed with them.
-func (db *DB) follow(ctx context.Context, r store.Reader) (own *seal.Keys, err error) {
+func (db *DB) follow(r store.Reader) (own *seal.Keys, err error) {
 	f := db.follower
 	if f == nil {
 		return nil, nil
@@ -200,9 +267,9 @@ func (db *DB) follow(ctx context.Context, r store.Reader) (own *seal.Keys, err e
 		return nil, nil // the state is an older one by now
 	}
 	if !stored.sameKeys(f.current) {
-		keys, err := f.open(ctx, stored.Wrapped)
-		if err != nil {
-			return nil, fmt.Errorf("another server has changed the data keys: %w", err)
+		keys := f.keysOf(stored)
+		if keys == nil {
+			return nil, unopenedError{stored}
 		}
 		if pending {
 			return keys, nil

@@ -128,6 +128,17 @@ func (l *losing) Update(ctx context.Context, fn func(store.Tx) error) error {
 	return l.Store.Update(ctx, fn)
 }
 
+// putKeyset returns a change that sets the keyset, whatever is there.
+func putKeyset(k record.StoredKeyset) func(store.Tx) error {
+	return func(tx store.Tx) error {
+		data, err := json.Marshal(k)
+		if err != nil {
+			return err
+		}
+		return tx.Set(record.Key(record.TableKeyset), data)
+	}
+}
+
 // TestKeysetThatWasLost changes the keyset together with a record, and both changes are
 // lost. Nothing is sealed with the lost keys afterwards.
 func TestKeysetThatWasLost(t *testing.T) {
@@ -141,16 +152,7 @@ func TestKeysetThatWasLost(t *testing.T) {
 		}
 		keys[name] = next
 	}
-	put := func(k record.StoredKeyset) func(tx store.Tx) error {
-		return func(tx store.Tx) error {
-			data, err := json.Marshal(k)
-			if err != nil {
-				return err
-			}
-			return tx.Set(record.Key(record.TableKeyset), data)
-		}
-	}
-	if err := k.Store.Update(t.Context(), put(first)); err != nil {
+	if err := k.Store.Update(t.Context(), putKeyset(first)); err != nil {
 		t.Fatal(err)
 	}
 	s := &losing{Store: k.Store}
@@ -171,10 +173,66 @@ func TestKeysetThatWasLost(t *testing.T) {
 		}
 	}
 	change()
-	s.before = put(first.Next([]byte("lost")))
+	s.before = putKeyset(first.Next([]byte("lost")))
 	change()
 	if err := record.ReplaceKeyset(t.Context(), k.Store, first, first.Next([]byte("second"))); err != nil {
 		t.Fatal(err)
 	}
 	change()
+}
+
+// TestKeyServiceFails changes the keyset while the service that unwraps it for another
+// server first fails, and then takes long to answer. That server says that it can't work
+// now, and holds up nobody else who uses the store.
+func TestKeyServiceFails(t *testing.T) {
+	k := recordtest.New(t)
+	if err := k.Store.Update(t.Context(), putKeyset(record.StoredKeyset{Number: 1, Wrapped: []byte("wrapped")})); err != nil {
+		t.Fatal(err)
+	}
+	var answer func() error
+	db := record.New(k.Store, k.Keys(), k.DB.Now)
+	defer db.Close()
+	db.FollowKeyset(func(context.Context, []byte) (*seal.Keys, error) { return k.Keys(), answer() })
+	view := func(ctx context.Context) error { return db.View(ctx, func(*record.Reader) error { return nil }) }
+	update := func() error {
+		return db.Update(t.Context(), func(w *record.Writer) error {
+			return w.PutJSON(record.Key(record.TableUser, 1), object{Name: "x"})
+		})
+	}
+	for _, test := range []struct {
+		err         error
+		unavailable bool
+	}{{errors.New("no answer"), true}, {seal.ErrDamaged, false}} {
+		answer = func() error { return test.err }
+		for _, err := range []error{view(t.Context()), update()} {
+			if !errors.Is(err, test.err) || errors.Is(err, store.ErrUnavailable) != test.unavailable {
+				t.Errorf("the service fails: %v", err)
+			}
+		}
+	}
+
+	asked, answers := make(chan struct{}), make(chan struct{})
+	answer = func() error { close(asked); <-answers; return nil }
+	changed := make(chan error, 1)
+	go func() { changed <- update() }()
+	<-asked
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := k.Store.Update(ctx, func(tx store.Tx) error { return tx.Set([]byte("other"), nil) }); err != nil {
+		t.Errorf("a change of somebody else: %v", err)
+	}
+	waiting, leave := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() { left <- view(waiting) }()
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("a caller that has left: %v", err)
+	}
+	close(answers)
+	if err := <-changed; err != nil {
+		t.Error(err)
+	}
+	if err := view(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
