@@ -38,7 +38,7 @@ func newKit(t *testing.T, wrap func(store.Store) store.Store) *kit {
 			return err
 		}
 		var err error
-		k.login, err = w.AddLogin(k.token, directory.NewLogin{ID: 4, Value: "login", Length: directory.LoginLength})
+		k.login, _, err = w.AddLogin(k.token, directory.NewLogin{ID: 4, Value: "login", Length: directory.LoginLength})
 		return errors.Join(err,
 			w.PutOrganization(directory.Organization{ID: k.org, Name: "org"}),
 			w.PutAccount(directory.Account{User: directory.User{ID: k.user, Name: "user", Active: true}}),
@@ -287,6 +287,46 @@ func TestKnownInView(t *testing.T) {
 	}
 }
 
+// TestOrphansExpire checks that login tokens that depend on a deleted one are removed
+// before they expire, and that the others are counted.
+func TestOrphansExpire(t *testing.T) {
+	k := newKit(t, plain)
+	add := func(parent directory.Token, id directory.ID, value string) (login directory.Token) {
+		k.update(t, func(w directory.Writer) (err error) {
+			login, _, err = w.AddLogin(parent, directory.NewLogin{ID: id, Value: value, Length: directory.LoginLength})
+			return err
+		})
+		return login
+	}
+	child := add(k.login, 5, "child")
+	grandchild := add(child, 6, "grandchild")
+	sweep := func(want int) (expired *directory.Expired) {
+		t.Helper()
+		k.view(t, func(d directory.Reader) {
+			var valid map[directory.ID]int
+			var err error
+			if expired, valid, err = d.Expired(); err != nil || len(valid) != 1 || valid[k.token.ID] != want {
+				t.Errorf("valid login tokens: %v, %v; want %d of %v", valid, err, want, k.token.ID)
+			}
+		})
+		return expired
+	}
+	if !sweep(3).Empty() {
+		t.Error("valid login tokens count as expired")
+	}
+	k.update(t, func(w directory.Writer) error { return w.DeleteToken(child.ID) })
+	expired := sweep(1)
+	k.update(t, func(w directory.Writer) error { return w.RemoveExpired(expired) })
+	k.view(t, func(d directory.Reader) {
+		if _, err := d.Token(grandchild.ID); !errors.Is(err, directory.ErrTokenNotFound) {
+			t.Errorf("the token of a deleted one: %v", err)
+		}
+		if _, err := d.Token(k.login.ID); err != nil {
+			t.Errorf("the token of an existing one: %v", err)
+		}
+	})
+}
+
 // TestExpired checks that only expired sessions and login tokens are removed.
 func TestExpired(t *testing.T) {
 	k := newKit(t, plain)
@@ -298,7 +338,7 @@ func TestExpired(t *testing.T) {
 	var expired *directory.Expired
 	k.view(t, func(d directory.Reader) {
 		var err error
-		if expired, err = d.Expired(); err != nil || expired.Empty() {
+		if expired, _, err = d.Expired(); err != nil || expired.Empty() {
 			t.Fatalf("empty: %t, %v", expired.Empty(), err)
 		}
 	})
@@ -306,7 +346,7 @@ func TestExpired(t *testing.T) {
 		k.update(t, func(w directory.Writer) error { return w.RemoveExpired(expired) })
 	}
 	k.view(t, func(d directory.Reader) {
-		if again, err := d.Expired(); err != nil || !again.Empty() {
+		if again, _, err := d.Expired(); err != nil || !again.Empty() {
 			t.Errorf("expired entries remain: %v", err)
 		}
 		if _, err := d.Session(left); err != nil {

@@ -136,7 +136,7 @@ func (s *Session) Owner() ID {
 	return s.User
 }
 
-// Expired lists expired sessions and login tokens.
+// Expired lists expired sessions, and login tokens that can't be used any more.
 type Expired struct {
 	sessions map[Hash]ID // and their users or tokens
 	logins   []ID
@@ -145,10 +145,12 @@ type Expired struct {
 // Empty reports whether nothing has expired.
 func (e *Expired) Empty() bool { return len(e.sessions)+len(e.logins) == 0 }
 
-// Expired finds expired sessions and login tokens.
-func (d Reader) Expired() (*Expired, error) {
-	e := &Expired{sessions: make(map[Hash]ID)}
-	err := d.r.ScanPrefix(record.Key(record.TableSession), func(key, sealed []byte) (bool, error) {
+// Expired finds expired sessions, and login tokens that have expired or depend on a
+// token that was deleted. valid counts the other login tokens by the token that they
+// represent.
+func (d Reader) Expired() (e *Expired, valid map[ID]int, err error) {
+	e = &Expired{sessions: make(map[Hash]ID)}
+	err = d.r.ScanPrefix(record.Key(record.TableSession), func(key, sealed []byte) (bool, error) {
 		var r sessionRecord
 		if err := d.r.OpenJSON(key, sealed, &r); err != nil {
 			return true, d.SkipDamaged(err)
@@ -163,14 +165,47 @@ func (d Reader) Expired() (*Expired, error) {
 		return true, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return e, d.EachToken(func(t Token) error {
-		if t.Parent != 0 && t.Expired(d.r.Now) {
+	parents := map[ID]ID{} // of all tokens; 0 if it is no login token
+	var logins []ID        // that haven't expired
+	err = d.EachToken(func(t Token) error {
+		parents[t.ID] = t.Parent
+		switch {
+		case t.Parent == 0:
+		case t.Expired(d.r.Now):
 			e.logins = append(e.logins, t.ID)
+		default:
+			logins = append(logins, t.ID)
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	valid = map[ID]int{}
+	orphans := map[ID][]ID{} // by the token that they depend on and that wasn't read
+	for _, id := range logins {
+		top := id
+		for range maxAncestors {
+			if parents[top] != 0 {
+				top = parents[top]
+			}
+		}
+		if _, ok := parents[top]; ok {
+			valid[top]++
+		} else {
+			orphans[top] = append(orphans[top], id)
+		}
+	}
+	for top, ids := range orphans {
+		if _, terr := d.token(top); errors.Is(terr, ErrTokenNotFound) { // not if it is damaged
+			e.logins = append(e.logins, ids...)
+		} else {
+			err = errors.Join(err, d.SkipDamaged(terr))
+		}
+	}
+	return e, valid, err
 }
 
 // RemoveExpired removes the sessions and login tokens that Expired found.

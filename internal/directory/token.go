@@ -323,18 +323,20 @@ type NewLogin struct {
 	Wall        time.Time
 }
 
-// AddLogin creates a login token for parent.
-func (d Writer) AddLogin(parent Token, n NewLogin) (Token, error) {
-	t := Token{
+// AddLogin creates a login token for parent. top is the token that it represents.
+func (d Writer) AddLogin(parent Token, n NewLogin) (t Token, top ID, err error) {
+	t = Token{
 		ID: n.ID, Org: parent.Org, User: parent.User, Active: true, Parent: parent.ID, Value: n.Value, Description: n.Description,
 		Created: d.r.Now, Updated: d.r.Now, Expires: d.loginExpires(parent, n.Length), Wall: n.Wall, Fixed: n.Fixed,
 	}
-	if ancestors, err := d.Ancestors(t); err != nil {
-		return Token{}, err
-	} else if len(ancestors) >= maxAncestors {
-		return Token{}, errcode.Errorf(errcode.Invalid, "login tokens can't be nested any deeper: at most %d tokens depend on each other", maxAncestors)
+	ancestors, err := d.Ancestors(t)
+	if err != nil {
+		return Token{}, 0, err
 	}
-	return t, d.AddToken(t)
+	if len(ancestors) >= maxAncestors {
+		return Token{}, 0, errcode.Errorf(errcode.Invalid, "login tokens can't be nested any deeper: at most %d tokens depend on each other", maxAncestors)
+	}
+	return t, ancestors[len(ancestors)-1].ID, d.AddToken(t)
 }
 
 // Ancestors returns the tokens that a login token depends on, from its parent to
@@ -353,29 +355,6 @@ func (d Reader) Ancestors(t Token) ([]Token, error) {
 		out, t = append(out, parent), parent
 	}
 	return out, nil
-}
-
-// CountLogins returns how many login tokens that are valid depend on a token. It reads
-// all tokens.
-func (d Reader) CountLogins(token ID) (int, error) {
-	parents := map[ID]ID{} // of valid login tokens
-	err := d.EachToken(func(t Token) error {
-		if t.Parent != 0 && !t.Expired(d.r.Now) {
-			parents[t.ID] = t.Parent
-		}
-		return nil
-	})
-	n := 0
-	for _, parent := range parents {
-		for range maxAncestors {
-			if parent == token {
-				n++
-				break
-			}
-			parent = parents[parent]
-		}
-	}
-	return n, err
 }
 
 // RenewLogin gives a login token another hour, unless it has more.

@@ -13,7 +13,7 @@ import (
 // valid at a time, however they are nested.
 func TestChildrenAreLimited(t *testing.T) {
 	k := keeptest.New(t, nil)
-	k.LimitChildren(3)
+	k.LimitLogins(3, 5)
 	ctx := t.Context()
 	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
 	c := k.MustCaller(t, keep.Vault, token.Value)
@@ -38,7 +38,13 @@ func TestChildrenAreLimited(t *testing.T) {
 	}
 	full(c)
 	full(nested)
-	k.RecountChildren()
+	sweep := func() {
+		t.Helper()
+		if err := k.RemoveExpired(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep()
 	full(nested)
 
 	other := k.MustCaller(t, keep.Vault, k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)}).Value)
@@ -47,8 +53,56 @@ func TestChildrenAreLimited(t *testing.T) {
 	}
 
 	k.Clock.Advance(2 * time.Minute)
-	k.RecountChildren()
+	sweep()
 	if _, err := create(c, time.Hour); err != nil {
 		t.Errorf("after two have expired: %v", err)
+	}
+
+	logIn := func() error {
+		_, err := k.Login(ctx, keep.Anonymous(keeptest.Origin(keep.Vault)), token.ID.String(), token.Value)
+		return err
+	}
+	for range 3 { // with the two children
+		if err := logIn(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := logIn(); keep.CodeOf(err) != keep.CodeInvalid || !strings.HasPrefix(err.Error(), "5 child tokens of this token are valid") {
+			t.Errorf("one login too many: %v", err)
+		}
+		sweep()
+	}
+}
+
+// TestChildrenOfRevoked: whoever revokes the tokens in between doesn't leave tokens that
+// count for nobody.
+func TestChildrenOfRevoked(t *testing.T) {
+	k := keeptest.New(t, nil)
+	k.LimitLogins(4, 4)
+	ctx := t.Context()
+	c := k.MustCaller(t, keep.Vault, k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)}).Value)
+	const tokens = 't'
+	before := records(t, k, tokens)
+	for range 5 {
+		child, err := k.CreateChild(ctx, c, keep.Child{Length: keep.MaxChildLength})
+		if err != nil {
+			t.Fatal(err)
+		}
+		between := k.MustCaller(t, keep.Vault, child.Value)
+		for range 3 {
+			if _, err := k.CreateChild(ctx, between, keep.Child{Length: keep.MaxChildLength}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := k.RevokeSelf(ctx, between); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.RemoveExpired(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := records(t, k, tokens); got != before {
+			t.Fatalf("%d tokens are stored, want %d", got, before)
+		}
 	}
 }

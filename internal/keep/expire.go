@@ -10,28 +10,29 @@ import (
 
 const sweepInterval = 10 * time.Minute
 
-// sweepExpired periodically removes expired sessions and login tokens.
+// sweepExpired periodically counts the valid login tokens and, on the server that
+// leads, removes sessions and login tokens that can't be used any more.
 func (k *Keep) sweepExpired(ctx context.Context) {
 	every(ctx, sweepInterval, func() {
-		defer k.children.reset()
-		if !k.leads() {
-			return
-		}
 		if err := k.removeExpired(ctx); err != nil && ctx.Err() == nil {
 			k.logger.Warn("expired sessions could not be removed, will retry", "error", err)
 		}
 	})
 }
 
-// removeExpired removes expired sessions and login tokens.
 func (k *Keep) removeExpired(ctx context.Context) error {
 	var expired *directory.Expired
+	var valid map[ID]int
 	err := k.readUnaudited(ctx, func(v *view) (err error) {
-		expired, err = v.dir.Expired()
+		expired, valid, err = v.dir.Expired()
 		return err
 	})
-	if err != nil || expired.Empty() {
+	if err != nil {
 		return err
+	}
+	k.logins.replace(valid)
+	if expired.Empty() || !k.leads() {
+		return nil
 	}
 	return k.updateUnaudited(store.WithReserve(ctx), func(t *tx) error { return t.dir.RemoveExpired(expired) })
 }

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// LimitChildren changes the limit of child tokens, and RecountChildren does what the
-// server does periodically.
-func (k *Keep) LimitChildren(most int) { k.children.most = most }
-func (k *Keep) RecountChildren()       { k.children.reset() }
+// LimitLogins changes how many login tokens of a token can be valid.
+func (k *Keep) LimitLogins(children, logins int) {
+	k.logins.maxChildren, k.logins.maxLogins = children, logins
+}
 
 // RemoveExpired removes expired objects now, without waiting for the background task.
 func (k *Keep) RemoveExpired(ctx context.Context) error { return k.removeExpired(ctx) }

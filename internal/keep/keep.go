@@ -94,7 +94,7 @@ type Keep struct {
 	ids         *audit.IDSource
 	outbox      outbox
 	limiter     *attemptLimiter
-	children    childCounts
+	logins      loginCounts
 	refusals    *refusals
 	lineBuffers sync.Pool // of *[]byte, for audit records
 	watchers    watchers
@@ -137,7 +137,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		sessionLength:  c.SessionLength,
 		ids:            audit.NewIDs(),
 		limiter:        newAttemptLimiter(),
-		children:       childCounts{most: maxChildren},
+		logins:         loginCounts{maxChildren: maxChildren, maxLogins: maxLogins, of: map[ID]int{}},
 		refusals:       newRefusals(c.SingleRefusals),
 		reserve:        c.Reserve,
 		auditSearches:  newAuditSearches(),

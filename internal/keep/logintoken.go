@@ -22,9 +22,9 @@ type Login struct {
 }
 
 // Login creates a login token from a token's ID and value. Every refusal is
-// ErrUnauthenticated, except that too many failed attempts are CodeTooMany. A
-// correct attempt is never refused because of failed ones before it: checking it
-// costs no more than authenticating any request.
+// ErrUnauthenticated, except that too many failed attempts are CodeTooMany, and too
+// many valid login tokens CodeInvalid. A correct attempt is never refused because of
+// failed ones before it: checking it costs no more than authenticating any request.
 func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login, error) {
 	rec := c.record("tokens.login", 0)
 	err := k.readUnaudited(ctx, func(v *view) error {
@@ -35,32 +35,45 @@ func (k *Keep) Login(ctx context.Context, c Caller, role, secret string) (Login,
 		return Login{}, k.recordOutcome(rec, k.now(), domain(k.limitFailed(err, &c, role, "log in")))
 	}
 	n := directory.NewLogin{ID: acl.NewID(), Value: directory.NewTokenValue(), Length: directory.LoginLength, Wall: k.clock.Wall()}
-	var out Login
-	err = k.update(ctx, rec, func(t *tx) error {
+	return k.createLogin(ctx, rec, n, k.logins.maxLogins, func(t *tx) (Token, error) {
 		parent, err := t.dir.LoginParent(role, secret)
+		if err == nil {
+			rec.Token, rec.User = parent.ID.String(), parent.User.String()
+		}
+		return parent, err
+	})
+}
+
+// createLogin creates a login token for the token that parent returns, and names it
+// and its organization in the record. At most so many that represent the same token can
+// be valid.
+func (k *Keep) createLogin(ctx context.Context, rec *audit.Record, n directory.NewLogin, most int, parent func(*tx) (Token, error)) (Login, error) {
+	var out Login
+	var top ID
+	err := k.update(ctx, rec, func(t *tx) error {
+		p, err := parent(t)
 		if err != nil {
 			return err
 		}
-		rec.Token, rec.User = parent.ID.String(), parent.User.String()
-		out, err = t.addLogin(rec, parent, n)
-		return err
+		rec.Organization = p.Org.String()
+		var login Token
+		if login, top, err = t.dir.AddLogin(p, n); err != nil {
+			return err
+		}
+		if valid := k.logins.count(top); valid >= most {
+			return errcode.Errorf(errcode.Invalid, "%d child tokens of this token are valid: use one again, or revoke some and try again in %v", valid, sweepInterval)
+		}
+		out, rec.Target = newLogin(login, t.Now), n.ID.String()
+		if n.Description == "" {
+			return nil
+		}
+		return k.setCalled(rec, n.Description)
 	})
 	if err != nil {
 		return Login{}, err
 	}
+	k.logins.add(top)
 	return out, nil
-}
-
-// addLogin creates a login token, and names it and its organization in the record.
-func (t *tx) addLogin(rec *audit.Record, parent Token, n directory.NewLogin) (Login, error) {
-	rec.Organization, rec.Target = parent.Org.String(), n.ID.String()
-	if n.Description != "" {
-		if err := t.k.setCalled(rec, n.Description); err != nil {
-			return Login{}, err
-		}
-	}
-	login, err := t.dir.AddLogin(parent, n)
-	return newLogin(login, t.Now), err
 }
 
 func newLogin(t Token, now time.Time) Login {
@@ -70,45 +83,40 @@ func newLogin(t Token, now time.Time) Login {
 // MaxChildLength is the longest that a child can be valid without renewal.
 const MaxChildLength = 24 * time.Hour
 
-// maxChildren is how many login tokens that depend on one token can be valid when a
-// child is created, so that a token that may only read can't fill the disk. Each server
-// counts by itself.
-const maxChildren = 10_000
+// So many login tokens that represent one token can be valid when a child is created
+// or somebody logs in, so that a token that may only read can't fill the disk.
+const (
+	maxChildren = 10_000
+	maxLogins   = 100_000
+)
 
-// childCounts counts the login tokens that depend on a token. It is emptied
-// periodically, and a count starts with those that are valid, so it is never too low for
-// long, and too high only until then.
-type childCounts struct {
-	most int
-	mu   sync.Mutex
-	of   map[ID]int
+// loginCounts has the number of valid login tokens that represent a token: those that
+// were in the store when it was last swept, and those that this server has created
+// since. So it misses for a while what other servers create, and after a start what is
+// there.
+type loginCounts struct {
+	maxChildren, maxLogins int
+
+	mu sync.Mutex
+	of map[ID]int
 }
 
-func (c *childCounts) reset() {
+func (c *loginCounts) replace(of map[ID]int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.of = nil
+	c.of = of
 }
 
-// add counts another child of a token, or refuses it. valid counts those in the store.
-func (c *childCounts) add(token ID, valid func(ID) (int, error)) error {
+func (c *loginCounts) count(token ID) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, ok := c.of[token]
-	if !ok {
-		var err error
-		if n, err = valid(token); err != nil {
-			return err
-		}
-	}
-	if c.of == nil {
-		c.of = map[ID]int{}
-	}
-	if c.of[token] = n; n >= c.most {
-		return errcode.Errorf(errcode.Invalid, "%d child tokens of this token are valid: use one again, or revoke some and try again in %v", n, sweepInterval)
-	}
+	return c.of[token]
+}
+
+func (c *loginCounts) add(token ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.of[token]++
-	return nil
 }
 
 // Child describes a login token to create with the caller's own token.
@@ -130,38 +138,16 @@ func (k *Keep) CreateChild(ctx context.Context, c Caller, child Child) (Login, e
 		n.Length = directory.LoginLength
 	}
 	n.Length = min(n.Length, MaxChildLength)
-	var out Login
-	rec := c.record("tokens.create", 0)
-	err := k.update(ctx, rec, func(t *tx) error {
+	return k.createLogin(ctx, c.record("tokens.create", 0), n, k.logins.maxChildren, func(t *tx) (Token, error) {
 		if err := c.maySelf(); err != nil {
-			return err
+			return Token{}, err
 		}
 		parent, err := t.dir.Token(c.Token)
-		if errors.Is(err, ErrTokenNotFound) {
-			return ErrUnauthenticated // deleted since the caller was found
+		if errors.Is(err, ErrTokenNotFound) || err == nil && (parent.Expired(t.Now) || !parent.Active) {
+			err = ErrUnauthenticated // deleted, expired or deactivated since the caller was found
 		}
-		if err != nil {
-			return err
-		}
-		if parent.Expired(t.Now) || !parent.Active {
-			return ErrUnauthenticated
-		}
-		top := parent
-		if ancestors, err := t.dir.Ancestors(parent); err != nil {
-			return err
-		} else if n := len(ancestors); n > 0 {
-			top = ancestors[n-1]
-		}
-		if err := k.children.add(top.ID, t.dir.CountLogins); err != nil {
-			return err
-		}
-		out, err = t.addLogin(rec, parent, n)
-		return err
+		return parent, err
 	})
-	if err != nil {
-		return Login{}, err
-	}
-	return out, nil
 }
 
 // TokenByValue returns the token with a value, and TokenByID the one with an ID,
