@@ -309,9 +309,6 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 	if err := k.log.Err(); err != nil {
 		return k.recordOutcome(rec, k.now(), errAudit(err))
 	}
-	if onlyRemoves(rec) {
-		ctx = store.WithReserve(ctx)
-	}
 	start := *rec
 	start.ID, start.Outcome = k.ids.Next(), audit.Allowed
 	line := make([]byte, 0, 512)
@@ -336,6 +333,14 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 		err = nil
 	}
 	return k.recordOutcome(rec, k.now(), domain(err))
+}
+
+// remove is update for a change that takes data or rights away and adds none. It may use
+// the store's reserve: rights can be revoked in an emergency, and deleting is how users
+// make room. It writes a little itself, so the store still refuses it when the reserve is
+// used up.
+func (k *Keep) remove(ctx context.Context, rec *audit.Record, fn func(*tx) error) error {
+	return k.update(store.WithReserve(ctx), rec, fn)
 }
 
 // readUnaudited reads without an audit record, in preparation for a step that has

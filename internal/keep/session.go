@@ -111,7 +111,7 @@ func (k *Keep) SignInToken(ctx context.Context, c Caller, token string) (Session
 // SignOut ends the sessions with the keys, of which one at least must exist.
 func (k *Keep) SignOut(ctx context.Context, c Caller, keys ...string) error {
 	rec := c.record("sessions.delete", 0)
-	return k.update(ctx, rec, func(t *tx) error {
+	return k.remove(ctx, rec, func(t *tx) error {
 		var result error = ErrUnauthenticated
 		for _, key := range keys {
 			h := k.sessionHash(key)

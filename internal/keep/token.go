@@ -305,12 +305,20 @@ type TokenUpdate struct {
 	Wrong error
 }
 
+func (u *TokenUpdate) onlyDeactivates() bool {
+	return u.Active != nil && !*u.Active && u.Description == nil
+}
+
 // UpdateToken changes a token. Needs write on it and on its user.
 func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) (Token, error) {
 	var out Token
 	rec := c.record("tokens.update", 0)
 	rec.Target, rec.Detail = id.String(), activation(u.Active)
-	err := k.update(ctx, rec, func(t *tx) error {
+	update := k.update
+	if u.onlyDeactivates() {
+		update = k.remove
+	}
+	err := update(ctx, rec, func(t *tx) error {
 		if _, err := t.ownToken(&c, acl.Read, id); err != nil {
 			return err
 		}
@@ -342,7 +350,7 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 func (k *Keep) DeleteToken(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = id.String()
-	return k.update(ctx, rec, func(t *tx) error {
+	return k.remove(ctx, rec, func(t *tx) error {
 		token, err := t.ownToken(&c, acl.Write, id)
 		if err != nil {
 			return err

@@ -148,13 +148,31 @@ type UserUpdate struct {
 	Active *bool
 }
 
+// activation returns the detail of the record of an update that activates or
+// deactivates a user or a token.
+func activation(active *bool) string {
+	switch {
+	case active == nil:
+		return ""
+	case *active:
+		return "active"
+	}
+	return "inactive"
+}
+
+func (u *UserUpdate) onlyDeactivates() bool { return u.Active != nil && !*u.Active && u.Name == nil }
+
 // UpdateUser changes a user. Needs write on it. The sessions and tokens of an
 // inactive user have no permissions.
 func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (User, error) {
 	var out User
 	rec := c.record("users.update", 0)
 	rec.Target, rec.Detail = id.String(), activation(u.Active)
-	err := k.update(ctx, rec, func(t *tx) error {
+	update := k.update
+	if u.onlyDeactivates() {
+		update = k.remove
+	}
+	err := update(ctx, rec, func(t *tx) error {
 		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}
@@ -183,7 +201,7 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("users.delete", 0)
 	rec.Target = id.String()
-	return k.update(ctx, rec, func(t *tx) error {
+	return k.remove(ctx, rec, func(t *tx) error {
 		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}

@@ -87,6 +87,10 @@ func TestFullStore(t *testing.T) {
 		{"deactivate a user", true, func() error { _, err := k.UpdateUser(ctx, op, user, keep.UserUpdate{Active: &no}); return err }},
 		{"activate a user", false, func() error { _, err := k.UpdateUser(ctx, op, user, keep.UserUpdate{Active: &yes}); return err }},
 		{"add a member", false, func() error { _, err := k.AddMember(ctx, op, org.ID, user, keep.Member); return err }},
+		{"deactivate a user and rename it", false, func() error {
+			_, err := k.UpdateUser(ctx, op, user, keep.UserUpdate{Active: &no, Name: &name})
+			return err
+		}},
 		{"remove a member", true, func() error { return k.RemoveMember(ctx, op, k.Org, user) }},
 		{"delete a user", true, func() error { return k.DeleteUser(ctx, op, user) }},
 		{"create a token", false, func() error {
@@ -99,6 +103,10 @@ func TestFullStore(t *testing.T) {
 		}},
 		{"deactivate a token", true, func() error { _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &no}); return err }},
 		{"activate a token", false, func() error { _, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &yes}); return err }},
+		{"deactivate a token and describe it", false, func() error {
+			_, err := k.UpdateToken(ctx, op, token.ID, keep.TokenUpdate{Active: &no, Description: &name})
+			return err
+		}},
 		{"delete a token", true, func() error { return k.DeleteToken(ctx, op, token.ID) }},
 		{"revoke the own token", true, func() error { return k.RevokeSelf(ctx, own) }},
 		{"rename an organization", false, func() error {
