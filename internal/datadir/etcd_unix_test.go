@@ -55,3 +55,19 @@ func TestWrongPrefix(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAcceptInEtcd accepts the records of a store in etcd.
+func TestAcceptInEtcd(t *testing.T) {
+	cluster := etcdtest.Start(t, etcdtest.Options{})
+	c := testConfig(t, filepath.Join(t.TempDir(), "data"))
+	c.Store, c.Etcd.Endpoints, c.Etcd.Prefix = config.StoreEtcd, cluster.Endpoints(), "/fluxkeep/"
+	for range 2 { // the first makes the store
+		if err := Accept(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, err := Check(t.Context(), c, func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) })
+	if err != nil || done.Records == 0 || done.Lines < 2 {
+		t.Errorf("%d records, %d audit records, %v", done.Records, done.Lines, err)
+	}
+}

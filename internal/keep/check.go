@@ -64,12 +64,19 @@ func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damag
 
 // Accept recomputes the sums of a store that no server has open, so that its
 // records are trusted as they are. It stores an audit record, which the next Open of
-// the server moves to its audit log; server is 0 if the store is its own. Like Check, it takes no Caller.
-func Accept(ctx context.Context, s store.Store, keys *seal.Keys, server ID) error {
+// the server moves to its audit log; server is 0 if the store is its own. open is
+// Config.OpenKeys, for a store whose keys other servers may change in the meantime. Like
+// Check, it takes no Caller.
+func Accept(ctx context.Context, s store.Store, keys *seal.Keys, open func(context.Context, []byte) (*seal.Keys, error), server ID) error {
 	c := Offline()
 	rec := c.record("damage.accept", 0)
 	rec.ID, rec.Outcome = audit.NewIDs().Next(), audit.Allowed
-	return record.New(s, keys, time.Now).Accept(ctx, func(w *record.Writer) error {
+	records := record.New(s, keys, time.Now)
+	defer records.Close()
+	if open != nil {
+		records.FollowKeyset(open)
+	}
+	return records.Accept(ctx, func(w *record.Writer) error {
 		rec.Time = w.Now
 		if err := w.Put(outboxKey(server, rec.ID), rec.Append(nil)); err != nil {
 			return err
