@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
@@ -542,6 +543,39 @@ func TestSessionEndsInForm(t *testing.T) {
 	}
 }
 
+// A form that isn't answered, or only with an error, stays as it is, and can be sent again.
+func TestFormFails(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.setUp(nil)
+	b := s.signedIn("/secrets/new")
+	b.fill("#name", "typed")
+	b.do(chromedp.Evaluate(`document.querySelector("#value").value = ("é".repeat(15) + String.fromCharCode(10)).repeat(5e4); 0`, nil))
+	b.button("Add the secret")
+	b.await("What you sent is too large. Nothing was changed.")
+	b.do(chromedp.SetValue("#value", "shorter", chromedp.ByQuery))
+
+	sent := func() int { b.mu.Lock(); defer b.mu.Unlock(); return len(b.sent) }
+	before := sent()
+	b.do(fetch.Enable().WithPatterns([]*fetch.RequestPattern{{URLPattern: "*/secrets/new"}})) // which nobody continues
+	b.button("Add the secret")
+	b.until("sent form", func() bool { return sent() > before })
+	b.do(chromedp.Evaluate("stop()", nil))
+	b.await("The server can’t be reached. Try again.")
+	b.do(fetch.Disable())
+
+	b.button("Add the secret")
+	b.await("Added. Saved as version 1.")
+	if got := s.values(); len(got) != 1 || got["typed"] != "shorter" {
+		t.Errorf("the secrets are %v", got)
+	}
+	b.goTo(s.orgPath("/secrets/new"))
+	b.fill("#name", "typed")
+	s.stop()
+	b.button("Add the secret")
+	b.await("The server can’t be reached. Try again.", "typed")
+}
+
 // Two people change one secret: the second one is asked each time that somebody was
 // faster, and loses nothing.
 func TestConflict(t *testing.T) {
@@ -714,6 +748,9 @@ func TestSnippets(t *testing.T) {
 	b.click("[data-every]")
 	b.button("Copy as…")
 	b.await("Copy 4 secrets as…")
+	if focus := eval[string](b, "document.activeElement.id"); focus != "main" {
+		t.Errorf("the focus is on %q, not on the page that answers the form", focus)
+	}
 	if got := object("snippet-curl"); !maps.Equal(got, secrets) {
 		t.Errorf("curl reads %q", got)
 	}

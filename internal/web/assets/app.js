@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-const ui = document.body.dataset.ui;
+let ui; // undefined if nobody is signed in
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -28,6 +28,8 @@ function say(text, ...more) {
 
 // Requests. A session that has ended asks to sign in, and then goes on.
 
+const unreachable = "The server can’t be reached. Try again.";
+
 async function ask(url, fields) {
   for (;;) {
     let response, answer;
@@ -38,7 +40,7 @@ async function ask(url, fields) {
       });
       answer = await response.json();
     } catch {
-      throw new Error("The server can’t be reached. Try again.");
+      throw new Error(unreachable);
     }
     if (response.ok) return answer;
     if (response.status !== 401 || !await signInAgain()) throw new Error(answer.error);
@@ -293,22 +295,24 @@ async function check(form, submitter) {
   form.requestSubmit(submitter);
 }
 
-// send sends a form, and shows a page that answers it in place of this one. A form that the
-// browser sends is stored on its disk to restore the session, unless it has a password.
+// send sends a form, and shows a page that answers it in place of this one. An error
+// without a form is only a message, so that what was typed stays. A form that the browser
+// sends is stored on its disk to restore the session, unless it has a password.
 const sendsItself = form => all("input[type=password]", form).some(i => i.value);
 
 function send(form, submitter) {
   const request = new XMLHttpRequest();
-  const failed = () => { leaving = false; say("The server can’t be reached. Try again."); };
   request.open("POST", submitter?.getAttribute("formaction") ?? form.getAttribute("action"));
   request.responseType = "document";
   request.overrideMimeType("text/html");
   request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
-  request.onerror = failed;
-  request.onload = () => {
+  request.onloadend = () => {
     const to = request.getResponseHeader("Location"), page = request.response;
-    if (to) { location.assign(to); return; }
-    if (!page?.body) return failed();
+    if (to) return location.assign(to);
+    if (!page || request.status >= 400 && !find("main form", page)) {
+      leaving = false;
+      return say(page?.querySelector("main p")?.textContent ?? unreachable);
+    }
     hideValues();
     if (history.state !== "answer") { history.replaceState("form", ""); history.pushState("answer", ""); }
     document.title = page.title;
@@ -316,8 +320,9 @@ function send(form, submitter) {
     leaving = dirty = false;
     toast = null;
     begin();
-    (find("#errors") ?? find("[autofocus]") ?? find("#main")).focus();
-    if (!find("#errors")) scrollTo(0, 0);
+    if (find("#errors")) return;
+    (find("#main [autofocus]") ?? find("#main")).focus();
+    scrollTo(0, 0);
   };
   request.send(new URLSearchParams(new FormData(form, submitter)));
 }
@@ -505,8 +510,9 @@ on("pageshow", event => { leaving = false; if (event.persisted) { dirty = false;
 // At the start, and after an answer to a form.
 
 function begin() {
+  ui = document.body.dataset.ui;
   all("[data-script]").forEach(e => { e.hidden = false; });
-  if (find("#exact")) { find("#exact").hidden = false; if (sessionStorage.getItem("exact")) exactTimes(true); }
+  if (sessionStorage.getItem("exact")) exactTimes(true);
   find("#errors")?.focus();
   all("[data-guard] textarea").forEach(sizeOf);
   if (works().some(box => !box.hidden)) watch();
