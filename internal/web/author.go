@@ -4,20 +4,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 )
 
-// orgPath returns the path of a page of the organization.
-func (c *call) orgPath(rest string) string { return "/ui/orgs/" + c.org.String() + rest }
-
-// done returns the sentence for the word in ?done=, "" for an unknown one.
-func (c *call) done(sentences map[string]string) string {
-	return sentences[c.r.URL.Query().Get("done")]
-}
-
-// viewSecrets calls fn with the organization's secrets. All that a page shows of them is
-// read there, so that it is consistent and has one audit record.
-func (c *call) viewSecrets(action string, fn func(*keep.SecretsView) error) error {
-	return c.keep.ViewSecrets(c.ctx(), c.caller, action, c.org, nil, fn)
-}
-
 // author describes who made a change or a read.
 type author struct {
 	Name     string // "" if the caller may not know

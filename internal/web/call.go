@@ -42,6 +42,12 @@ func (c *call) may(a acl.Action, r acl.Resource) bool {
 // refuse refuses an action that the caller's permissions don't allow.
 func (c *call) refuse(action string) error { return c.keep.Refuse(c.ctx(), c.caller, action, c.org) }
 
+// viewSecrets calls fn with the organization's secrets. All that a page shows of them is
+// read there, so that it is consistent and has one audit record.
+func (c *call) viewSecrets(action string, fn func(*keep.SecretsView) error) error {
+	return c.keep.ViewSecrets(c.ctx(), c.caller, action, c.org, nil, fn)
+}
+
 // handler returns an http.HandlerFunc for a route.
 func (h *Handler) handler(r route) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
@@ -135,4 +141,12 @@ func (c *call) redirect(path string) error {
 	}
 	http.Redirect(c.w, c.r, c.config.Base+path, http.StatusSeeOther)
 	return nil
+}
+
+// orgPath returns the path of a page of the organization.
+func (c *call) orgPath(rest string) string { return "/ui/orgs/" + c.org.String() + rest }
+
+// done returns the sentence for the word in ?done=, "" for an unknown one.
+func (c *call) done(sentences map[string]string) string {
+	return sentences[c.r.URL.Query().Get("done")]
 }

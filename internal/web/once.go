@@ -46,7 +46,7 @@ func newOnceResults(now func() time.Time) *onceResults {
 func (o *onceResults) begin(k onceKey) (r *onceResult, first bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.forget(onceLimit)
+	o.forget()
 	if r, ok := o.all[k]; ok {
 		return r, false
 	}
@@ -56,9 +56,9 @@ func (o *onceResults) begin(k onceKey) (r *onceResult, first bool) {
 }
 
 // forget removes the results that are too old, or too many.
-func (o *onceResults) forget(limit int) {
+func (o *onceResults) forget() {
 	now := o.now()
-	for len(o.order) > 0 && (len(o.order) > limit || now.Sub(o.order[0].ended) > onceTime) {
+	for len(o.order) > 0 && (len(o.order) > onceLimit || now.Sub(o.order[0].ended) > onceTime) {
 		delete(o.all, o.order[0].key)
 		o.order[0] = nil
 		o.order = o.order[1:]
@@ -73,7 +73,7 @@ func (o *onceResults) end(r *onceResult, location string) {
 		delete(o.all, r.key)
 	} else {
 		o.order = append(o.order, r)
-		o.forget(onceLimit)
+		o.forget()
 	}
 	close(r.done)
 }
