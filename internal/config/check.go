@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/seal"
@@ -54,7 +55,7 @@ func (c *Config) checkAddresses() error {
 // Loopback reports whether a listener on host is reachable only from this
 // machine.
 func Loopback(host string) bool {
-	if host == "localhost" {
+	if strings.EqualFold(host, "localhost") {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)

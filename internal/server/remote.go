@@ -76,15 +76,15 @@ func ownHost(c *config.Config) func(*http.Request) bool {
 	}
 	own := ""
 	if u, err := url.Parse(c.WebOrigin); err == nil {
-		own = u.Hostname()
+		own = strings.ToLower(u.Hostname())
 	}
 	return func(r *http.Request) bool {
-		host := (&url.URL{Host: r.Host}).Hostname()
+		host := hostOf(r.Host)
 		if _, err := netip.ParseAddr(host); err == nil || r.TLS != nil {
 			return true
 		}
 		host = strings.TrimSuffix(strings.ToLower(host), ".")
-		return host == "localhost" || strings.HasSuffix(host, ".localhost") || host == strings.ToLower(own) && own != ""
+		return host == "localhost" || strings.HasSuffix(host, ".localhost") || host == own && own != ""
 	}
 }
 

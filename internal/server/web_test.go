@@ -27,6 +27,7 @@ func TestOwnHost(t *testing.T) {
 		{"127.0.0.1:8086", "", "127.0.0.1.evil.example", "http://127.0.0.1.evil.example", false, 403, 403},
 		{"127.0.0.1:8086", "", "", "", false, 403, 422},
 		{"localhost:8086", "", "evil.example", "http://evil.example", false, 403, 403},
+		{"LocalHost:8086", "", "evil.example", "http://evil.example", false, 403, 403},
 		{"[::1]:8086", "", "evil.example", "http://evil.example", false, 403, 403},
 		{"127.0.0.1:8086", "", "localhost:8086", "http://localhost:8086", false, 200, 422},
 		{"127.0.0.1:8086", "", "LOCALHOST.", "http://LOCALHOST.", false, 200, 422},
@@ -34,6 +35,7 @@ func TestOwnHost(t *testing.T) {
 		{"127.0.0.1:8086", "", "127.0.0.1:8086", "http://127.0.0.1:8086", false, 200, 422},
 		{"127.0.0.1:8086", "", "[::1]:8086", "http://[::1]:8086", false, 200, 422},
 		{"127.0.0.1:8086", "", "localhost:8086", "http://evil.example", false, 200, 403},
+		{"127.0.0.1:8086", "", "localhost:8086", "null", false, 200, 403}, // such as a sandboxed frame
 		{"127.0.0.1:8086", "https://keep.example:8443", "keep.example", "https://keep.example", false, 200, 422},
 		{"127.0.0.1:8086", "https://keep.example", "evil.example", "http://evil.example", false, 403, 403},
 		{"127.0.0.1:8086", "", "keep.example", "https://keep.example", true, 200, 422},
