@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
-	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 	"github.com/fluxkeep/fluxkeep/internal/web"
@@ -353,17 +352,12 @@ func TestOnceHoldsNoForm(t *testing.T) {
 func TestMemoryOfStrangers(t *testing.T) {
 	k := newKit(t, nil)
 	b := k.browser(t)
-	limits := &httpapi.Limits{Memory: httpapi.NewBudget(512<<20, 0)}
-	b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &httpapi.Exchange{Limits: limits}
-		defer x.Release()
-		k.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
-	})
+	memory := b.limit(512 << 20)
 	path := k.path("/secrets/new")
 	if p := b.do("POST", path, "value="+strings.Repeat("x", keep.MaxValue)); p.status != 401 {
 		t.Error("the largest value is answered with", p.status)
 	}
-	if p := b.do("POST", path, "value="+strings.Repeat(`"`, 4<<20-6)); p.status != 413 || limits.Memory.Used() > 0 {
+	if p := b.do("POST", path, "value="+strings.Repeat(`"`, 4<<20-6)); p.status != 413 || memory.Used() > 0 {
 		t.Error("a page of 20 MiB is answered with", p.status)
 	}
 }
@@ -381,15 +375,10 @@ func TestMemoryOfPages(t *testing.T) {
 	b.get(k.path("/secrets")).has(t, 200)
 	b.post(k.path("/secrets/snippets"), "all", "1").has(t, 422, "up to 1,000 secrets")
 	b.post(k.path("/secrets/snippets"), "all", "1", "filter", "99").has(t, 200)
-	limits := &httpapi.Limits{Memory: httpapi.NewBudget(1<<20, 0)}
-	b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &httpapi.Exchange{Limits: limits}
-		defer x.Release()
-		k.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
-	})
+	memory := b.limit(1 << 20)
 	b.get(k.path("/secrets")).has(t, 413, "--max-request-memory")
 	b.get(k.path("/history")).has(t, 200)
-	if n := limits.Memory.Used(); n > 0 {
+	if n := memory.Used(); n > 0 {
 		t.Errorf("%d bytes stay reserved", n)
 	}
 }
@@ -399,12 +388,7 @@ func TestMemoryOfPages(t *testing.T) {
 func TestMemoryOfImports(t *testing.T) {
 	k := newKit(t, nil)
 	b := k.admin(t)
-	limits := &httpapi.Limits{Memory: httpapi.NewBudget(16<<20, 0)}
-	b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := &httpapi.Exchange{Limits: limits}
-		defer x.Release()
-		k.handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
-	})
+	memory := b.limit(16 << 20)
 	paste := func(content string) *page {
 		return b.post(k.path("/secrets/import"), "mode", "merge", "format", "yaml", "content", content)
 	}
@@ -414,7 +398,7 @@ func TestMemoryOfImports(t *testing.T) {
 	if p := paste(strings.Repeat("a:\n", 170<<10)); p.status != 413 {
 		t.Error("170,000 names are answered with", p.status)
 	}
-	if n := limits.Memory.Used(); n > 0 {
+	if n := memory.Used(); n > 0 {
 		t.Errorf("%d bytes stay reserved", n)
 	}
 }
@@ -432,11 +416,11 @@ func TestFormByScript(t *testing.T) {
 	k := newKit(t, nil)
 	b := k.admin(t)
 	b.header.Set("X-Requested-With", "XMLHttpRequest")
-	p := b.post(k.orgURL("/secrets/new"), "name", "a", "value", "1")
+	p := b.post(k.path("/secrets/new"), "name", "a", "value", "1")
 	if to := p.header.Get("Location"); p.status != http.StatusNoContent || !strings.HasSuffix(to, "?done=added") || p.body != "" {
 		t.Errorf("%d to %q: %s", p.status, to, p.body)
 	}
-	if p := b.post(k.orgURL("/secrets/new"), "name", "", "value", "1"); p.status != http.StatusUnprocessableEntity || p.doc == nil {
+	if p := b.post(k.path("/secrets/new"), "name", "", "value", "1"); p.status != http.StatusUnprocessableEntity || p.doc == nil {
 		t.Errorf("a form with a mistake: %d %s", p.status, p.body)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 	"github.com/fluxkeep/fluxkeep/internal/web"
@@ -72,6 +73,18 @@ func (k *kit) withToken(tb testing.TB, n keep.NewToken) *browser {
 		tb.Fatalf("sign-in with a token: %d %s", p.status, p.body)
 	}
 	return b
+}
+
+// limit limits the memory of the browser's requests, and returns what they use.
+func (b *browser) limit(total int64) *httpapi.Budget {
+	limits := &httpapi.Limits{Memory: httpapi.NewBudget(total, 0)}
+	handler := b.handler
+	b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := &httpapi.Exchange{Limits: limits}
+		defer x.Release()
+		handler.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), x)))
+	})
+	return limits.Memory
 }
 
 func (b *browser) signIn(user, password string) {

@@ -12,9 +12,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/web"
 )
 
-// orgURL returns the path of a page of the kit's organization.
-func (k *kit) orgURL(rest string) string { return "/ui/orgs/" + k.Org.String() + rest }
-
 // text returns the text of the element with an ID.
 func (p *page) text(id string) string {
 	for _, tag := range []string{"pre", "p", "dd"} {
@@ -42,12 +39,12 @@ func TestTokenByRecipe(t *testing.T) {
 	k := newKit(t, nil)
 	k.MustChange(t, keep.Change{Set: map[string]string{"telegraf_key": "s3cret", "other": "s3cret"}})
 	b := k.admin(t)
-	b.get(k.orgURL("/access")).wantText(t, "admin's Token", "everything, in all organizations", "moments ago · influxdb", "Deactivate")
-	b.get(k.orgURL("/access/new")).wantText(t, "influxd", "A CI job that writes", "Read-only for some names")
-	b.get(k.orgURL("/access/new?recipe=names")).wantText(t, "It may read secrets with names that match", "It can’t write secrets, manage tokens")
+	b.get(k.path("/access")).wantText(t, "admin's Token", "everything, in all organizations", "moments ago · influxdb", "Deactivate")
+	b.get(k.path("/access/new")).wantText(t, "influxd", "A CI job that writes", "Read-only for some names")
+	b.get(k.path("/access/new?recipe=names")).wantText(t, "It may read secrets with names that match", "It can’t write secrets, manage tokens")
 
 	fields := []string{"recipe", "names", "description", "telegraf", "names", "telegraf_*\n\n", "expires", "7", "once", "1"}
-	made := b.post(k.orgURL("/access/new"), fields...)
+	made := b.post(k.path("/access/new"), fields...)
 	value := made.text("token")
 	if made.status != http.StatusOK || len(value) < 80 {
 		t.Fatalf("a new token: %d %s", made.status, made.main())
@@ -61,10 +58,10 @@ func TestTokenByRecipe(t *testing.T) {
 	if err != nil || len(d.Secrets) != 1 || d.Secrets[0].Name != "telegraf_key" {
 		t.Errorf("the token reads %v, %v", d.Secrets, err)
 	}
-	path := k.orgURL("/access/" + caller.Token.String())
+	path := k.path("/access/" + caller.Token.String())
 
 	// The same form again leads to the token's page, which doesn't have the token.
-	again := b.follow(b.post(k.orgURL("/access/new"), fields...))
+	again := b.follow(b.post(k.path("/access/new"), fields...))
 	if strings.Contains(again.body, value) || !strings.HasPrefix(again.path, path) {
 		t.Errorf("the form was sent twice, and then %s was shown", again.path)
 	}
@@ -100,7 +97,7 @@ func TestNewTokenErrors(t *testing.T) {
 		"unknown lifetime":   {[]string{"recipe", "ci", "description", "x", "names", "", "expires", "1"}, 400, "Nothing was changed"},
 		"unexpected fields":  {[]string{"recipe", "ci", "description", "x", "expires", "0", "permissions", "all"}, 400, "Nothing was changed"},
 	} {
-		p := b.post(k.orgURL("/access/new"), c.fields...)
+		p := b.post(k.path("/access/new"), c.fields...)
 		if p.status != c.status || !strings.Contains(p.main(), c.text) {
 			t.Errorf("%s: %d %s", name, p.status, p.main())
 		}
@@ -152,17 +149,17 @@ func TestMembersAndUsers(t *testing.T) {
 	b.follow(b.post(user+"/password", "password", "battery staple 1", "repeat", "battery staple 1")).wantText(t, "The password was set")
 
 	for name, want := range map[string]string{"": "Enter the name of a user", "nobody": "There is no such user"} {
-		if p := b.post(k.orgURL("/members"), "name", name, "role", "member"); p.status != 422 || !strings.Contains(p.main(), want) {
+		if p := b.post(k.path("/members"), "name", name, "role", "member"); p.status != 422 || !strings.Contains(p.main(), want) {
 			t.Errorf("adding %q: %d %s", name, p.status, p.main())
 		}
 	}
-	b.follow(b.post(k.orgURL("/members"), "name", "ann", "role", "owner")).wantText(t, "The user was added", "ann", "owner", "Remove")
-	if p := b.post(k.orgURL("/members"), "name", "ann", "role", "member"); p.status != http.StatusConflict || !strings.Contains(p.main(), "already an owner") {
+	b.follow(b.post(k.path("/members"), "name", "ann", "role", "owner")).wantText(t, "The user was added", "ann", "owner", "Remove")
+	if p := b.post(k.path("/members"), "name", "ann", "role", "member"); p.status != http.StatusConflict || !strings.Contains(p.main(), "already an owner") {
 		t.Errorf("adding a user twice: %d %s", p.status, p.main())
 	}
 	ann := k.browser(t)
 	ann.signIn("ann", "battery staple 1")
-	ann.get(k.orgURL("/members")).wantText(t, "Remove")
+	ann.get(k.path("/members")).wantText(t, "Remove")
 	for _, path := range []string{"/ui/users", "/ui/server", "/ui/audit", "/ui/server/keys", "/ui/server/backup", user} {
 		if p := ann.get(path); p.status != http.StatusNotFound {
 			t.Errorf("an owner gets %s: %d", path, p.status)
@@ -170,12 +167,12 @@ func TestMembersAndUsers(t *testing.T) {
 	}
 
 	b.follow(b.post(user+"/status", "status", "inactive")).wantText(t, "inactive", "Activate")
-	if p := ann.get(k.orgURL("/secrets")); p.status == http.StatusOK {
+	if p := ann.get(k.path("/secrets")); p.status == http.StatusOK {
 		t.Error("an inactive user has a session")
 	}
 	b.follow(b.post(user+"/status", "status", "active"))
 	id := user[strings.LastIndexByte(user, '/')+1:]
-	b.follow(b.post(k.orgURL("/members/"+id+"/remove"))).wantText(t, "The user was removed")
+	b.follow(b.post(k.path("/members/"+id+"/remove"))).wantText(t, "The user was removed")
 	b.get(user+"/delete").wantText(t, "Delete the user ann?")
 	b.follow(b.post(user+"/delete")).wantText(t, "The user was deleted")
 }
@@ -185,9 +182,9 @@ func TestAuditPages(t *testing.T) {
 	b := k.admin(t)
 	k.MustChange(t, keep.Change{Set: map[string]string{"db_password": "1"}})
 	k.MustChange(t, keep.Change{Set: map[string]string{"a": "1", "b": "1", "c": "1", "d": "1", "e": "1"}})
-	b.get(k.orgURL("/audit")).wantText(t, "secrets.write", "a, b, c and 2 more", "admin's Token · influxdb")
+	b.get(k.path("/audit")).wantText(t, "secrets.write", "a, b, c and 2 more", "admin's Token · influxdb")
 	b.get("/ui/audit").wantText(t, "Audit log of the server", "setup", "in an unbroken chain")
-	p := b.post(k.orgURL("/audit"), "secret", "db_password", "action", "secrets.*", "outcome", "allowed", "protocol", "", "actor", "", "since", "", "until", "")
+	p := b.post(k.path("/audit"), "secret", "db_password", "action", "secrets.*", "outcome", "allowed", "protocol", "", "actor", "", "since", "", "until", "")
 	p.wantText(t, "db_password", `"action": "secrets.write"`)
 	if strings.Contains(p.main(), "and 2 more") || p.header.Get("Content-Encoding") != "" {
 		t.Errorf("the filter shows %s", p.main())
@@ -222,7 +219,7 @@ func TestManagementNeedsRights(t *testing.T) {
 	reader := k.withToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
 	missing := reader.get("/ui/nothing").body
 	paths := []string{"/ui/users", "/ui/users/" + k.Admin.String(), "/ui/server", "/ui/server/keys", "/ui/server/backup", "/ui/audit",
-		k.orgURL("/access"), k.orgURL("/access/new"), k.orgURL("/access/" + token.ID.String()), k.orgURL("/access/" + token.ID.String() + "/delete"), k.orgURL("/audit")}
+		k.path("/access"), k.path("/access/new"), k.path("/access/" + token.ID.String()), k.path("/access/" + token.ID.String() + "/delete"), k.path("/audit")}
 	for _, path := range paths {
 		if p := reader.get(path); p.status != http.StatusNotFound || withoutOnce(p.body) != withoutOnce(missing) {
 			t.Errorf("a reader gets %s: %d %s", path, p.status, p.main())
@@ -233,15 +230,15 @@ func TestManagementNeedsRights(t *testing.T) {
 		"/ui/users/" + k.Admin.String() + "/status":   {"status", "inactive"},
 		"/ui/users/" + k.Admin.String() + "/password": {"password", "battery staple 1", "repeat", "battery staple 1"},
 		"/ui/users/" + k.Admin.String() + "/delete":   nil,
-		"/ui/server/keys":       nil,
-		"/ui/server/backup":     nil,
-		"/ui/audit":             {"secret", "x"},
-		"/ui/me/password":       {"old", "x", "password", "battery staple 1", "repeat", "battery staple 1"},
-		k.orgURL("/access/new"): {"recipe", "ci", "description", "x", "names", "", "expires", "0"},
-		k.orgURL("/access/" + token.ID.String() + "/status"): {"status", "inactive"},
-		k.orgURL("/access/" + token.ID.String() + "/delete"): nil,
-		k.orgURL("/members/" + k.Admin.String() + "/remove"): nil,
-		k.orgURL("/audit"):                     {"secret", "x"},
+		"/ui/server/keys":     nil,
+		"/ui/server/backup":   nil,
+		"/ui/audit":           {"secret", "x"},
+		"/ui/me/password":     {"old", "x", "password", "battery staple 1", "repeat", "battery staple 1"},
+		k.path("/access/new"): {"recipe", "ci", "description", "x", "names", "", "expires", "0"},
+		k.path("/access/" + token.ID.String() + "/status"): {"status", "inactive"},
+		k.path("/access/" + token.ID.String() + "/delete"): nil,
+		k.path("/members/" + k.Admin.String() + "/remove"): nil,
+		k.path("/audit"):                       {"secret", "x"},
 		"/ui/orgs/0000000000000001/access/new": {"recipe", "ci", "description", "x", "names", "", "expires", "0"},
 	} {
 		if p := reader.post(path, fields...); p.status != http.StatusNotFound || withoutOnce(p.body) != withoutOnce(missing) {
@@ -328,18 +325,18 @@ func TestMemberSeesLittle(t *testing.T) {
 	}
 	b := k.browser(t)
 	b.signIn("bob", "battery staple 1")
-	p := b.get(k.orgURL("/members"))
+	p := b.get(k.path("/members"))
 	p.wantText(t, "bob", "member", "admin", "owner")
 	if strings.Contains(p.main(), "Remove") || strings.Contains(p.main(), "Add a user") {
 		t.Error("a member can change members")
 	}
-	for _, path := range []string{k.orgURL("/audit"), k.orgURL("/access/new")} {
+	for _, path := range []string{k.path("/audit"), k.path("/access/new")} {
 		if p := b.get(path); p.status != http.StatusNotFound {
 			t.Errorf("a member gets %s: %d", path, p.status)
 		}
 	}
 	if acl.Member(k.Org).Allows(acl.Permission{Action: acl.Read, Resource: acl.Resource{Type: acl.Authorizations, OrgID: k.Org}}) {
-		if p := b.get(k.orgURL("/access")); strings.Contains(p.main(), "admin's Token") {
+		if p := b.get(k.path("/access")); strings.Contains(p.main(), "admin's Token") {
 			t.Error("a member sees the operator's token")
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// org returns a path of the kit's organization.
+// path returns the path of a page of the kit's organization.
 func (k *kit) path(rest string) string { return "/ui/orgs/" + k.Org.String() + rest }
 
 // ref returns the reference of a name.
