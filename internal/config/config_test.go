@@ -242,6 +242,8 @@ func TestConfigErrors(t *testing.T) {
 		{name: "endpoints without etcd", args: "--etcd-endpoints=http://a:1", want: "--etcd-endpoints is only for --store etcd"},
 		{name: "endpoint without a scheme", args: "--store=etcd --etcd-endpoints=a:1", want: `invalid argument "a:1" for "--etcd-endpoints" flag: must be URLs`},
 		{name: "endpoint with a password", args: "--store=etcd --etcd-endpoints=http://u:p@a:1", want: "--etcd-endpoints must not contain a user or a password"},
+		{name: "endpoint with a password and a path", args: "--store=etcd --etcd-endpoints=http://u:p@a:1/x", want: "--etcd-endpoints must not contain a user or a password"},
+		{name: "endpoint with a password that divides it", args: "--store=etcd --etcd-endpoints=http://u:p,q@a:1", want: "--etcd-endpoints must not contain a user or a password"},
 		{name: "endpoints with and without TLS", args: "--store=etcd --etcd-endpoints=https://a:1,http://b:1", want: "--etcd-endpoints must be all https or all http"},
 		{name: "authority without TLS", args: "--store=etcd --etcd-endpoints=http://a:1 --etcd-ca=x", want: "--etcd-ca is only for endpoints that start with https://"},
 		{name: "half a client certificate", args: "--store=etcd --etcd-endpoints=https://a:1 --etcd-cert=x", want: "--etcd-key is required with --etcd-cert"},
