@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -67,24 +68,32 @@ type scene struct {
 	bring    func(*tab) // leads the tab there, from the scene before
 }
 
+// titles returns the titles that the scene's template can have, none if any is possible.
+func (s scene) titles(t *testing.T) []string {
+	t.Helper()
+	source, err := os.ReadFile("../../internal/web/templates/pages/" + s.template + ".html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?m)^{{define "title"}}(.*){{end}}$`).FindSubmatch(source)
+	if found == nil {
+		t.Fatalf("%s has no title", s.template)
+	}
+	texts := regexp.MustCompile(`{{.*?}}`).Split(string(found[1]), -1)
+	return slices.DeleteFunc(texts, func(text string) bool { return text == "" })
+}
+
 // notScenes are the templates that no scene shows, and why.
 var notScenes = map[string]string{
 	"reload": "it opens the page that was asked for at once",
 }
 
 // beforeSetup are the scenes of a server that isn't set up.
-func beforeSetup(s *server) []scene {
-	fill := func(b *tab, again string) {
-		b.fill("#username", s.user)
-		b.fill("#password", s.password)
-		b.fill("#again", again)
-		b.fill("#org", s.name)
-		b.button("Set up")
-	}
+func beforeSetup() []scene {
 	return []scene{
 		{"setup", "", func(b *tab) { b.goTo("/ui/setup") }},
-		{"setup", "error", func(b *tab) { fill(b, "something else"); b.awaitErrors() }},
-		{"setup-done", "", func(b *tab) { fill(b, s.password); b.await("This token is shown once") }},
+		{"setup", "error", func(b *tab) { b.fillSetup("something else"); b.awaitErrors() }},
+		{"setup-done", "", func(b *tab) { b.setUp() }},
 	}
 }
 
@@ -185,11 +194,15 @@ func TestAccessible(t *testing.T) {
 		t.Helper()
 		for _, scene := range scenes {
 			scene.bring(b)
+			title := strings.TrimSuffix(eval[string](b, "document.title"), " – Fluxkeep")
+			if titles := scene.titles(t); len(titles) > 0 && !slices.Contains(titles, title) {
+				t.Errorf("a scene of %s shows the page %q", scene.template, title)
+			}
 			b.checkAccess(strings.TrimSuffix(scene.template+": "+scene.state, ": "), script)
 			seen[scene.template] = true
 		}
 	}
-	show(empty.open("/ui/setup"), beforeSetup(empty))
+	show(empty.open("/ui/setup"), beforeSetup())
 	show(s.open("/ui/sign-in"), afterSetup(s, pages))
 
 	files, err := filepath.Glob("../../internal/web/templates/pages/*.html")

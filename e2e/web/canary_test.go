@@ -36,14 +36,7 @@ func TestCanaryDay(t *testing.T) {
 
 	profile := newProfile(t)
 	b := s.openIn(profile, "/")
-	b.await("Set up Fluxkeep")
-	b.fill("#username", s.user)
-	b.fill("#password", s.password)
-	b.fill("[autocomplete=new-password]:not(#password)", s.password)
-	b.fill("#org", s.name)
-	b.button("Set up")
-	b.await("This token is shown once")
-	s.token = eval[string](b, `document.querySelector("#token").textContent`)
+	b.setUp()
 	confidential["the operator token"] = s.token
 	b.click("input[type=checkbox][required]")
 	b.button("Continue")

@@ -624,6 +624,25 @@ func eval[T any](b *tab, expression string) (out T) {
 	return out
 }
 
+// setUp sets the server up through the page, up to where it shows the operator token.
+func (b *tab) setUp() {
+	b.t.Helper()
+	b.await("Set up Fluxkeep")
+	b.fillSetup(b.s.password)
+	b.await("This token is shown once")
+	b.s.token = eval[string](b, `document.querySelector("#token").textContent`)
+}
+
+// fillSetup sends the form that sets the server up.
+func (b *tab) fillSetup(again string) {
+	b.t.Helper()
+	b.fill("#username", b.s.user)
+	b.fill("#password", b.s.password)
+	b.fill("#again", again)
+	b.fill("#org", b.s.name)
+	b.button("Set up")
+}
+
 // signIn signs the first user in.
 func (b *tab) signIn() {
 	b.t.Helper()
