@@ -74,6 +74,24 @@ func TestResolve(t *testing.T) {
 			name: "the same server with the default port", file: "[a]\nurl = \"https://keep\"\ntoken = \"t\"\n", args: "--host https://keep:443",
 			want: Settings{Host: "https://keep:443", Token: "t", Profile: "a"},
 		}, {
+			name: "a host that only looks the same in lower case", file: "[a]\nurl = \"http://influx:1\"\ntoken = \"t\"\n", args: "--host http://İnflux:1",
+			want: Settings{Host: "http://İnflux:1", Profile: "a", Withheld: "http://influx:1"},
+		}, {
+			name: "the profile's host as a user name", file: twoProfiles, args: "--host http://file:1@flag",
+			want: Settings{Host: "http://file:1@flag", Org: "file-org", Profile: "default", Withheld: "http://file:1"},
+		}, {
+			name: "the same server by its address", file: "[a]\nurl = \"https://[2001:DB8::1]/\"\ntoken = \"t\"\n", args: "--host https://[2001:db8::1]:443",
+			want: Settings{Host: "https://[2001:db8::1]:443", Token: "t", Profile: "a"},
+		}, {
+			name: "two URLs of no server", file: "[a]\nurl = \"ann:s3cret@keep\"\ntoken = \"t\"\n", args: "--host evil:1",
+			want: Settings{Host: "evil:1", Profile: "a", Withheld: "an invalid URL"},
+		}, {
+			name: "a profile whose URL is of no server, for another", file: "[a]\nurl = \"keep:1\"\ntoken = \"t\"\n", args: "--host http://evil:1",
+			want: Settings{Host: "http://evil:1", Profile: "a", Withheld: "an invalid URL"},
+		}, {
+			name: "a profile whose URL is of no server", file: "[a]\nurl = \"keep:1\"\ntoken = \"t\"\n",
+			want: Settings{Host: "keep:1", Token: "t", Profile: "a"},
+		}, {
 			name: "a password for another server", file: "[a]\nurl = \"http://ann:s3cret@a\"\ncookie = \"" + base64.StdEncoding.EncodeToString([]byte("ann:s3cret")) + "\"\n",
 			args: "--host http://b",
 			want: Settings{Host: "http://b", Profile: "a", Withheld: "http://a:80"},

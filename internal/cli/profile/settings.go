@@ -105,7 +105,8 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
-	s := Settings{Host: cmp.Or(f.Host, getenv("INFLUX_HOST"), p.URL, DefaultHost), Profile: p.Name}
+	own := cmp.Or(p.URL, DefaultHost)
+	s := Settings{Host: cmp.Or(f.Host, getenv("INFLUX_HOST"), own), Profile: p.Name}
 	if s.SkipVerify, err = f.skip(getenv); err != nil {
 		return Settings{}, err
 	}
@@ -118,8 +119,8 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	case getenv("INFLUX_TOKEN") != "":
 		s.Token, s.TokenFrom = getenv("INFLUX_TOKEN"), "INFLUX_TOKEN"
 	case p.Token == "" && p.Cookie == "":
-	case server(s.Host) != server(cmp.Or(p.URL, DefaultHost)):
-		s.Withheld = server(cmp.Or(p.URL, DefaultHost))
+	case !sameServer(s.Host, own):
+		s.Withheld = cmp.Or(server(own), "an invalid URL")
 	case p.Token != "":
 		s.Token = p.Token
 	default:
@@ -130,6 +131,10 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	return s, nil
 }
 
+// sameServer reports whether two URLs identify the same server. One that identifies none
+// is only the same as itself.
+func sameServer(a, b string) bool { return a == b || server(a) != "" && server(a) == server(b) }
+
 // server returns the part of a URL that identifies a server, in a normal form and
 // without user and password. It is "" for a URL that can't be one of a server.
 func server(address string) string {
@@ -137,11 +142,19 @@ func server(address string) string {
 	if err != nil || u.Hostname() == "" {
 		return ""
 	}
-	host, port := strings.ToLower(u.Hostname()), u.Port()
+	host, port := strings.Map(lower, u.Hostname()), u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return u.Scheme + "://" + net.JoinHostPort(host, port) + strings.TrimRight(u.EscapedPath(), "/")
+}
+
+// lower is for ASCII only: for İ, unicode.ToLower returns i, which is another host.
+func lower(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r - 'A' + 'a'
+	}
+	return r
 }
 
 // ResolveServer finds only the server. It uses a profile only if one is named:
