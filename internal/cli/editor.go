@@ -69,6 +69,7 @@ func newEditDir(place string) (dir string, lock *os.File, err error) {
 		if errors.Is(err, errors.ErrUnsupported) {
 			return dir, nil, nil
 		}
+		_ = os.Remove(dir) // if it is still there
 	}
 	return "", nil, err
 }
@@ -78,7 +79,7 @@ func lockDir(dir string) (*os.File, error) {
 	if runtime.GOOS == "windows" {
 		return nil, errors.ErrUnsupported // an open folder could not be removed
 	}
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_NONBLOCK, 0) // or another user's pipe with this name would block
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +96,12 @@ func lockDir(dir string) (*os.File, error) {
 // removeLeftovers removes the folders of commands that were killed and whose editors
 // have ended.
 func removeLeftovers(place string) {
-	dirs, _ := filepath.Glob(filepath.Join(place, editPrefix()+"*"))
-	for _, dir := range dirs {
+	entries, _ := os.ReadDir(place)
+	for _, entry := range entries {
+		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), editPrefix()) {
+			continue
+		}
+		dir := filepath.Join(place, entry.Name())
 		if lock, err := lockDir(dir); err == nil {
 			_ = os.RemoveAll(dir) // the next editor tries again
 			lock.Close()

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -67,5 +70,39 @@ func TestEditBrokenPipe(t *testing.T) {
 	}
 	if !gone() {
 		t.Error("the values are left")
+	}
+}
+
+// TestRemoveLeftovers puts into the place what another user can put there: only folders
+// that nobody uses go, and nothing blocks.
+func TestRemoveLeftovers(t *testing.T) {
+	place := filepath.Join(t.TempDir(), "[shm]")
+	if err := os.Mkdir(place, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	left, lock, err := newEditDir(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	used, lock, err := newEditDir(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	pipe, link := filepath.Join(place, editPrefix()+"pipe"), filepath.Join(place, editPrefix()+"link")
+	other := filepath.Join(place, "other")
+	if err := errors.Join(os.WriteFile(filepath.Join(left, "values"), nil, 0o600), syscall.Mkfifo(pipe, 0o600), os.Mkdir(other, 0o700), os.Symlink(other, link)); err != nil {
+		t.Fatal(err)
+	}
+	removeLeftovers(place)
+	got, err := filepath.Glob(filepath.Dir(place) + "/*/*")
+	want := []string{used, pipe, link, other}
+	slices.Sort(want)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q is left, %v; want %q", got, err, want)
+	}
+	if lock, err := lockDir(pipe); err == nil { // a folder was there a moment before
+		lock.Close()
 	}
 }
