@@ -4,13 +4,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"math/big"
 	"slices"
 	"strings"
 
-	"github.com/fluxkeep/fluxkeep/internal/cli/process"
 	"github.com/spf13/cobra"
 )
 
@@ -95,7 +95,7 @@ func (c *secretGenerate) run(cmd *cobra.Command, names []string) error {
 		}
 	}
 	if c.r.format == formatEnv { // before anything is set
-		if _, err := process.Variables("", secrets); err != nil {
+		if err := printEnv(io.Discard, secrets); err != nil {
 			return err
 		}
 	}
