@@ -96,7 +96,7 @@ func (c *change) on(content map[string]string, n uint64, empty bool, before func
 			return effect{}, fmt.Errorf("version %d is not known", c.from)
 		}
 		set, replace = old, true
-	case c.cas == nil || *c.cas == n-1:
+	case c.cas == nil || *c.cas == n-1 && !(c.merge && empty):
 	case !c.merge || *c.cas > n-1:
 		return effect{}, fmt.Errorf("it was made for version %d", *c.cas)
 	case *c.cas == 0 && empty:

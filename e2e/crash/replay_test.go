@@ -39,6 +39,8 @@ func TestOn(t *testing.T) {
 		"removed in conflict":          {change: change{set: m{"b": "1"}, replace: true, cas: number(1), merge: true}, refuse: `"a" was changed`},
 		"merged without having read":   {change: change{set: m{"d": "3"}, replace: true, cas: number(0), merge: true}, want: m{"a": "2", "b": "1", "c": "2", "d": "3"}, set: "d"},
 		"the same without a document":  {change: change{set: m{"d": "3"}, replace: true, cas: number(0), merge: true}, empty: true, want: m{"d": "3"}, set: "d"},
+		"merged after a deletion":      {change: change{set: m{"b": "1", "c": "2", "a": "2", "d": "3"}, replace: true, cas: number(2), merge: true}, empty: true, want: m{"d": "3"}, set: "d"},
+		"deleted in conflict":          {change: change{set: m{"a": "3"}, replace: true, cas: number(2), merge: true}, empty: true, refuse: `"a" was changed`},
 		"starts from nothing":          {change: change{set: m{"a": "2"}}, empty: true, want: m{"a": "2"}, set: "a"},
 		"needs a document":             {change: change{set: m{"a": "2"}, exists: true}, empty: true, refuse: "no document"},
 		"rolls back":                   {change: change{from: 1}, want: contents[1], set: "a", gone: "c"},
