@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,7 +120,7 @@ var quick = func() timing {
 	return t
 }()
 
-func newScene(t *testing.T, c *etcdtest.Cluster, omit omissions) *scene {
+func newScene(t *testing.T, c *etcdtest.Cluster) *scene {
 	s := &scene{cluster: c, rng: rand.New(rand.NewPCG(rand.Uint64(), 0))}
 	prefix := newPrefix()
 	for i := range 3 {
@@ -129,7 +128,7 @@ func newScene(t *testing.T, c *etcdtest.Cluster, omit omissions) *scene {
 		proxies := c.Proxies(t)
 		// Each store prefers another member.
 		o.Endpoints = append(proxies.Endpoints()[i:], proxies.Endpoints()[:i]...)
-		o.timing, o.omit = quick, omit
+		o.timing = quick
 		s.proxies = append(s.proxies, proxies)
 		s.stores = append(s.stores, mustOpen(t, o))
 	}
@@ -153,21 +152,16 @@ func (s *scene) play(faults []fault, stop <-chan struct{}) {
 	}
 }
 
-// checkHistory checks one history with the given faults.
+// checkHistory checks one history while the given faults disturb it.
 func checkHistory(t *testing.T, c *etcdtest.Cluster, faults ...fault) {
-	s := newScene(t, c, omissions{})
-	s.perform(t, faults...)
-	s.checkCopies(t)
-}
-
-// perform checks a history while the scene is disturbed. It reports to tb.
-func (s *scene) perform(tb testing.TB, faults ...fault) {
+	s := newScene(t, c)
 	stop := make(chan struct{})
 	var playing sync.WaitGroup
 	playing.Go(func() { s.play(faults, stop) })
-	storetest.CheckLinearizable(tb, s.stores, 8, 60)
+	storetest.CheckLinearizable(t, s.stores, 8, 60)
 	close(stop)
 	playing.Wait()
+	s.checkCopies(t)
 }
 
 // checkCopies checks that all stores agree in the end, and a new one that loads its
@@ -220,54 +214,5 @@ func TestHistories(t *testing.T) {
 		for end, i := time.Now().Add(d), 0; time.Now().Before(end) && !t.Failed(); i++ {
 			t.Run(fmt.Sprintf("more/%d", i), func(t *testing.T) { checkHistory(t, c, faults...) })
 		}
-	}
-}
-
-// observer notices errors without failing the test.
-type observer struct {
-	testing.TB
-	failed atomic.Bool
-}
-
-func (o *observer) Errorf(format string, args ...any) {
-	o.failed.Store(true)
-	o.Logf(format, args...)
-}
-
-// TestProtections takes one protection out at a time, and checks that histories
-// show what it is for. TestErrorFromStaleCopy, TestViewDuringHeldRead and
-// TestChunks do the same for those that histories rarely need.
-func TestProtections(t *testing.T) {
-	if testing.Short() {
-		t.Skip("long")
-	}
-	t.Parallel()
-	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
-	byName := map[string]fault{}
-	for _, f := range faults {
-		byName[f.name] = f
-	}
-	for _, test := range []struct {
-		name  string
-		omit  omissions
-		fault string
-	}{
-		{"compare the commit key", omissions{compare: true}, "no fault"},
-		{"find out about lost answers", omissions{doubt: true}, "replies lost"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			for range 20 {
-				s := newScene(t, c, test.omit)
-				o := &observer{TB: t}
-				s.perform(o, byName[test.fault])
-				for _, st := range s.stores {
-					// A store that notices that the chain is broken stops.
-					if o.failed.Load() || errors.Is(st.refusal(), ErrRestored) {
-						return
-					}
-				}
-			}
-			t.Error("no history shows what the protection is for")
-		})
 	}
 }

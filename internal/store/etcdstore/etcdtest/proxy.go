@@ -21,7 +21,6 @@ type Proxy struct {
 	lose   bool // replies
 	closed bool
 	holds  struct{ requests, replies bool }
-	held   int // transfers that wait
 }
 
 func newProxy(tb testing.TB, scheme, target string) *Proxy {
@@ -54,15 +53,6 @@ func (p *Proxy) HoldRequests() { p.change(func() { p.holds.requests = true }) }
 
 // HoldReplies delays what the member sends until Mend.
 func (p *Proxy) HoldReplies() { p.change(func() { p.holds.replies = true }) }
-
-// AwaitHeld waits until something is held.
-func (p *Proxy) AwaitHeld() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for p.held == 0 && !p.closed {
-		p.wake.Wait()
-	}
-}
 
 // Mend ends all disturbances. Held requests are delivered; connections that have
 // lost something end.
@@ -169,10 +159,7 @@ func (p *Proxy) gate(hold, lose *bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for *hold && !p.closed {
-		p.held++
-		p.wake.Broadcast()
 		p.wake.Wait()
-		p.held--
 	}
 	return !p.closed && (lose == nil || !*lose)
 }
