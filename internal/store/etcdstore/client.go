@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -43,6 +42,11 @@ var defaultTiming = timing{
 	lock:     5 * time.Second,
 	help:     time.Second,
 }
+
+// maxReply is the number of bytes of a reply. Pages of records are as large as fits, and
+// so are the pieces of watch responses: etcd divides them at its own limit for requests,
+// for which it recommends 10 MiB at most.
+const maxReply = 16 << 20
 
 // client talks to the members of the etcd cluster. It chooses the member itself,
 // because only the store knows which requests may be sent again: all of its
@@ -118,7 +122,7 @@ func newMember(o Options, endpoint string) (*member, error) {
 		}),
 		// etcd ends connections that ask more often than every 5 s.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 2 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply)),
 		grpc.WithChainUnaryInterceptor(checkReplies),
 		grpc.WithChainStreamInterceptor(checkStream),
 	}, o.dial...)...)

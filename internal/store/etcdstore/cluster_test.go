@@ -669,7 +669,7 @@ func TestPages(t *testing.T) {
 			slices.Sort(keys)
 			var got []string
 			requests, counted := 0, 0
-			p := pages{next: []byte(prefix), end: []byte("/p/k0"), prefix: len(prefix)}
+			p := newPages([]byte(prefix), []byte("/p/k0"))
 			for ; !p.done(); requests++ {
 				r := p.request(1)
 				from, _ := slices.BinarySearch(keys, string(r.Key))

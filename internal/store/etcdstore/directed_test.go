@@ -811,3 +811,31 @@ func TestSizes(t *testing.T) {
 		t.Errorf("%d big records", got)
 	}
 }
+
+// TestLargeRecords loads, and catches up with, more large records than fit into one reply.
+func TestLargeRecords(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=1073741824"}})
+	prefix := newPrefix()
+	behind := options(t, c, prefix, "behind")
+	b := mustOpen(t, behind)
+	must(t, b.Close())
+	a := mustOpen(t, options(t, c, prefix, "a"))
+	const n = 2 * maxReply / maxValue
+	want := strings.Repeat("x", maxValue-len("k00"))
+	for i := range n {
+		must(t, appendTo(a, fmt.Sprintf("k%02d", i), want))
+		must(t, appendTo(a, fmt.Sprintf("s%02d", i), "small"))
+	}
+	stores := map[string]*Store{"loaded": mustOpen(t, options(t, c, prefix, "loaded")), "behind": mustOpen(t, behind)}
+	for name, s := range stores {
+		for i := range n {
+			if got := valueOf(t, s, fmt.Sprintf("k%02d", i)); got != want {
+				t.Fatalf("%s: record %d has %d bytes", name, i, len(got))
+			}
+		}
+		if got := count(t, s, ""); got != 2*n {
+			t.Errorf("%s: %d records, want %d", name, got, 2*n)
+		}
+	}
+}

@@ -76,9 +76,14 @@ func (s *Store) fill(ctx context.Context, c *localCopy, h *head) error {
 	patient.preferred.Store(s.client.preferred.Load())
 	patient.timing.attempt *= 10
 	patient.timing.patience *= 10
-	from, to := s.keys.records(nil, nil)
-	for p := (pages{next: from, end: to, prefix: len(from)}); !p.done(); {
-		resp, err := patient.rangeOf(ctx, p.request(h.revision))
+	for p := newPages(s.keys.records(nil, nil)); !p.done(); {
+		var resp *pb.RangeResponse
+		err := patient.call(ctx, func(ctx context.Context, m *member) (err error) {
+			if resp, err = m.kv.Range(ctx, p.request(h.revision)); err != nil {
+				p.shrink()
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -106,11 +111,18 @@ const pageSize = 2000
 
 // pages divides a range into pages. A limit alone would be slow: for each page,
 // etcd counts all keys up to the end of the range. So each page also has an end,
-// which is estimated from the density of the keys before it.
+// which is estimated from the density of the keys before it. The limit is lower
+// where records are so large that a page would be larger than a reply may be.
 type pages struct {
 	next, end []byte
 	prefix    int     // bytes that all keys share
 	width     big.Int // of a page, as a difference of positions
+	limit     int64   // keys of the next page
+}
+
+// newPages returns the pages of all keys in [from, to) that begin with from.
+func newPages(from, to []byte) *pages {
+	return &pages{next: from, end: to, prefix: len(from), limit: pageSize}
 }
 
 // positionBytes is the number of bytes after the prefix that give a key's position.
@@ -137,10 +149,20 @@ func (p *pages) stop() []byte {
 }
 
 func (p *pages) request(revision int64) *pb.RangeRequest {
-	return &pb.RangeRequest{Key: p.next, RangeEnd: p.stop(), Limit: pageSize, Revision: revision}
+	return &pb.RangeRequest{Key: p.next, RangeEnd: p.stop(), Limit: p.limit, Revision: revision}
 }
 
+// shrink lowers the limit after a page that etcd could not answer with.
+func (p *pages) shrink() { p.limit = max(p.limit/16, 1) }
+
 func (p *pages) got(resp *pb.RangeResponse) {
+	size := 0
+	for _, kv := range resp.Kvs {
+		size += len(kv.Key) + len(kv.Value)
+	}
+	if size < maxReply/4 {
+		p.limit = min(2*p.limit, pageSize)
+	}
 	from := p.position(p.next)
 	if resp.More {
 		// The page was too wide: half of what the keys fill is right.

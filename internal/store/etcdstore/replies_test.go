@@ -4,9 +4,11 @@ package etcdstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -222,4 +224,87 @@ func TestLies(t *testing.T) {
 	if got := valueOf(t, honest, "k"); got != "12" {
 		t.Errorf("the honest store has %q", got)
 	}
+}
+
+// endless is an etcd whose replies are too large.
+type endless struct{ pb.UnimplementedKVServer }
+
+func (endless) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	return &pb.RangeResponse{Header: &pb.ResponseHeader{Revision: 1}, Kvs: []*mvccpb.KeyValue{{Key: r.Key, Value: make([]byte, maxReply)}}}, nil
+}
+
+func TestReplyLimit(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	server := grpc.NewServer()
+	pb.RegisterKVServer(server, endless{})
+	served := make(chan struct{})
+	go func() { defer close(served); _ = server.Serve(l) }()
+	defer func() { server.Stop(); <-served }()
+	client, err := newClient(Options{Endpoints: []string{"http://" + l.Addr().String()}, timing: timing{attempt: 20 * time.Second, patience: 100 * time.Millisecond}})
+	must(t, err)
+	defer client.close()
+	if _, err := client.rangeOf(t.Context(), &pb.RangeRequest{Key: []byte("k")}); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a reply of more than %d bytes: %v", maxReply, err)
+	}
+}
+
+// TestEndlessRevision reports a revision without an end: the store does not collect all
+// its events.
+func TestEndlessRevision(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	o := options(t, c, newPrefix(), "a")
+	var e endlessEvents
+	o.dial = []grpc.DialOption{grpc.WithChainStreamInterceptor(e.intercept)}
+	s := mustOpen(t, o)
+	must(t, appendTo(s, "k", "1"))
+	e.left.Store(1000)
+	must(t, appendTo(s, "k", "2"))
+	eventually(t, "the watch begins again", func() bool { return e.watches.Load() > 1 })
+	if left := e.left.Swap(0); left < 1000-maxReply>>20-2 {
+		t.Errorf("the store has received %d fragments of one revision", 1000-left)
+	}
+	must(t, appendTo(s, "k", "3"))
+	if got := valueOf(t, s, "k"); got != "123" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// endlessEvents adds fragments of 1 MiB to watch responses.
+type endlessEvents struct {
+	left    atomic.Int64
+	watches atomic.Int64
+}
+
+func (e *endlessEvents) intercept(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(ctx, desc, conn, method, opts...)
+	if err == nil && strings.HasSuffix(method, "/Watch") {
+		e.watches.Add(1)
+		s = &endlessStream{ClientStream: s, e: e}
+	}
+	return s, err
+}
+
+type endlessStream struct {
+	grpc.ClientStream
+	e     *endlessEvents
+	event *mvccpb.Event // that is reported again and again
+}
+
+// RecvMsg implements grpc.ClientStream.
+func (s *endlessStream) RecvMsg(m any) error {
+	resp := m.(*pb.WatchResponse)
+	if s.event != nil && s.e.left.Add(-1) >= 0 {
+		resp.Header, resp.Fragment, resp.Events = &pb.ResponseHeader{Revision: 1}, true, []*mvccpb.Event{s.event}
+		return nil
+	}
+	err := s.ClientStream.RecvMsg(m)
+	if err == nil && len(resp.Events) > 0 && s.e.left.Load() > 0 {
+		first := proto.Clone(resp.Events[0]).(*mvccpb.Event)
+		first.Kv.Value = make([]byte, 1<<20)
+		resp.Fragment, s.event = true, first
+	}
+	return err
 }

@@ -124,10 +124,11 @@ func (s *Store) watchAt(m *member) error {
 	}()
 	key, end := s.keys.watched()
 	if err := stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{
-		CreateRequest: &pb.WatchCreateRequest{Key: key, RangeEnd: end, StartRevision: from},
+		CreateRequest: &pb.WatchCreateRequest{Key: key, RangeEnd: end, StartRevision: from, Fragment: true},
 	}}); err != nil {
 		return translate(err)
 	}
+	var events []*mvccpb.Event // that are not applied yet
 	for {
 		resp, err := stream.Recv()
 		switch {
@@ -139,18 +140,31 @@ func (s *Store) watchAt(m *member) error {
 		case resp.Canceled:
 			return engine.Unavailable(fmt.Errorf("etcd: watch canceled: %s", resp.CancelReason))
 		}
-		// A response never splits a revision.
-		for events := resp.Events; len(events) > 0; {
+		events = append(events, resp.Events...)
+		for len(events) > 0 {
 			n := 1
 			for n < len(events) && events[n].Kv.ModRevision == events[0].Kv.ModRevision {
 				n++
+			}
+			if n == len(events) && resp.Fragment {
+				break // the rest of the revision may be in the next fragment
 			}
 			if err := s.apply(ctx, events[:n]); err != nil {
 				return err
 			}
 			events = events[n:]
 		}
+		if size := eventBytes(events); size > maxReply {
+			return fmt.Errorf("%w: etcd reported %d bytes of events in one revision", errReload, size)
+		}
 	}
+}
+
+func eventBytes(events []*mvccpb.Event) (n int) {
+	for _, e := range events {
+		n += len(e.Kv.Key) + len(e.Kv.Value)
+	}
+	return n
 }
 
 // resume returns the revision from which the copy needs the events. The member
@@ -202,9 +216,9 @@ func (s *Store) verify(at *client, st *state, revision int64) error {
 	from, to := s.keys.records(nil, nil)
 	r := st.reader()
 	defer r.End()
-	for p := (pages{next: from, end: to, prefix: len(from)}); !p.done(); {
+	for p := newPages(from, to); !p.done(); {
 		req := p.request(revision)
-		req.Limit, req.KeysOnly, req.MinModRevision = 0, true, st.revision+1
+		req.Limit, req.KeysOnly, req.MinModRevision = 1, true, st.revision+1
 		resp, err := at.rangeOf(s.ctx, req)
 		if err != nil {
 			return err
