@@ -33,15 +33,9 @@ type cast struct {
 //	operator  the first user
 var kinds = strings.Fields("nobody stranger reader limited blind writer member owner operator")
 
-func newCast(tb testing.TB) *cast {
+func newCast(tb testing.TB, o *keeptest.Options) *cast {
 	tb.Helper()
-	return newCastIn(tb, nil)
-}
-
-// newCastIn is newCast with another store than the embedded one.
-func newCastIn(tb testing.TB, open keeptest.StoreOpener) *cast {
-	tb.Helper()
-	c := &cast{kit: newKit(tb, &keeptest.Options{OpenStore: open}), people: map[string]*browser{}}
+	c := &cast{kit: newKit(tb, o), people: map[string]*browser{}}
 	ctx, op := tb.Context(), c.Operator(tb, keep.InfluxDB)
 	check := func(err error) {
 		tb.Helper()
@@ -177,7 +171,7 @@ var access = []struct{ route, want string }{
 
 // TestAccess tries everybody at every route. A refusal is the same as for what doesn't
 // exist, byte for byte, and is in the audit log.
-func TestAccess(t *testing.T) { newCast(t).tryAll(t) }
+func TestAccess(t *testing.T) { newCast(t, nil).tryAll(t) }
 
 func (c *cast) tryAll(t *testing.T) {
 	beginning := c
@@ -234,7 +228,7 @@ func (c *cast) tryAll(t *testing.T) {
 
 // TestRecords: a view of a page reads each thing once, and has one audit record for it.
 func TestRecords(t *testing.T) {
-	c := newCast(t)
+	c := newCast(t, nil)
 	b := c.people["operator"]
 	for route, want := range map[string]string{
 		"/help": "", "/me": "", "/session": "", "/server/progress": "",

@@ -19,7 +19,7 @@ import (
 // form has a field or an address that the route table lacks, and nothing is an internal
 // error.
 func TestCrawl(t *testing.T) {
-	beginning := newCast(t)
+	beginning := newCast(t, nil)
 	pages, forms := 0, 0
 	sent := map[string]bool{} // one of each kind of form on each kind of page
 	for i, kind := range kinds {
@@ -223,7 +223,7 @@ func inElement(n *html.Node, tag string) bool {
 // FuzzForms sends any form to any route. Nothing may be an internal error or change a
 // secret that the caller couldn't.
 func FuzzForms(f *testing.F) {
-	c := newCast(f)
+	c := newCast(f, nil)
 	routes := c.handler.Routes()
 	for i := range routes {
 		f.Add(uint8(i), uint8(2), "once=x&user=&name=a&value=b&select=x&filter=%00&version=99999999999999999999")

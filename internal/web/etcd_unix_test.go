@@ -11,5 +11,5 @@ import (
 // TestAccessEtcd is TestAccess with the store in etcd.
 func TestAccessEtcd(t *testing.T) {
 	t.Parallel()
-	newCastIn(t, keeptest.Etcd(t)).tryAll(t)
+	newCast(t, &keeptest.Options{OpenStore: keeptest.Etcd(t)}).tryAll(t)
 }

@@ -140,18 +140,24 @@ func (c *call) backupPage() error {
 	if err != nil {
 		return err
 	}
-	return c.show(http.StatusOK, &backupView{
+	v := &backupView{
 		LastBackup: c.keep.LastBackup(), Backup: progressBox{work.Backup, "backup", "A backup is being made", "records", c.r.URL.Path},
-	})
+	}
+	v.Done = c.done(map[string]string{"made": "This backup was already made. To make another one, download again."})
+	return c.show(http.StatusOK, v)
 }
 
 // downloadBackup sends a backup. A failure after the start breaks the connection, since
-// only that shows the browser that the file is incomplete.
+// only that shows the browser that the file is incomplete. The form leads to its page if it
+// is sent again.
 func (c *call) downloadBackup() error {
 	w := &download{c: c}
 	err := c.keep.Backup(c.ctx(), c.caller, w)
 	if err != nil && w.begun {
 		panic(http.ErrAbortHandler)
+	}
+	if err == nil {
+		c.location = "/ui/server/backup?done=made"
 	}
 	return err
 }

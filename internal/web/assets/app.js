@@ -480,7 +480,9 @@ on("submit", event => {
   }
   checked.delete(form);
   if (form.hasAttribute("data-download")) { // the page stays
-    find("[data-progress]").hidden = false;
+    const box = find("[data-progress]");
+    if (!box.hidden) return event.preventDefault(); // runs already
+    box.hidden = false;
     return watch();
   }
   leaving = true;
