@@ -83,12 +83,26 @@ func (k *Keep) ValuesAt(ctx context.Context, c Caller, org ID, names []string, v
 // RollbackSecret gives a secret the value that it had in a version, in a new
 // version. Needs read and write on the organization's secrets.
 func (k *Keep) RollbackSecret(ctx context.Context, c Caller, org ID, name string, version uint64) (ChangeResult, error) {
+	return k.rollbackSecret(ctx, c, org, name, version, nil)
+}
+
+// RollbackSecretSince is RollbackSecret, but returns ErrSecretChanged like ChangeSince.
+func (k *Keep) RollbackSecretSince(ctx context.Context, c Caller, org ID, name string, version, since uint64) (ChangeResult, error) {
+	return k.rollbackSecret(ctx, c, org, name, version, &since)
+}
+
+func (k *Keep) rollbackSecret(ctx context.Context, c Caller, org ID, name string, version uint64, since *uint64) (ChangeResult, error) {
 	rec := c.record("secrets.rollback", org)
 	rec.Names = []string{name}
 	return k.restore(ctx, c, org, rec, func(t *tx) (ChangeResult, error) {
 		ch := Change{Set: map[string]string{name: ""}}
 		if err := validate(ch, &c, org); err != nil {
 			return ChangeResult{}, err
+		}
+		if since != nil {
+			if err := t.unchanged(org, []string{name}, *since); err != nil {
+				return ChangeResult{}, err
+			}
 		}
 		m, err := t.knownMap(&c, org)
 		if err != nil {

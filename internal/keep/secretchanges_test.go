@@ -87,6 +87,14 @@ func TestSecretChanges(t *testing.T) {
 	if w, err = k.RollbackSecret(ctx, op, k.Org, "db_password", 1); err != nil || w.Changed {
 		t.Errorf("rolled back again: %+v, %v", w, err)
 	}
+	for _, since := range []uint64{0, 27} {
+		if _, err := k.RollbackSecretSince(ctx, op, k.Org, "db_password", 2, since); !errors.Is(err, keep.ErrSecretChanged) {
+			t.Errorf("rolled back what has changed since version %d: %v", since, err)
+		}
+	}
+	if w, err = k.RollbackSecretSince(ctx, op, k.Org, "db_password", 1, 28); err != nil || w.Changed {
+		t.Errorf("rolled back as seen: %+v, %v", w, err)
+	}
 	for name, version := range map[string]uint64{"db_password": 10, "db_user": 1, "nope": 2} {
 		if _, err := k.RollbackSecret(ctx, op, k.Org, name, version); !errors.Is(err, keep.ErrVersionNotFound) {
 			t.Errorf("%s rolled back to %d: %v", name, version, err)

@@ -129,7 +129,7 @@ var access = []struct{ route, want string }{
 	{"POST /orgs/{org}/secrets/import", "401 404 404 400 400 400 404 400 400"},
 	{"GET /orgs/{org}/secrets/{ref}", "401 404 200 404 404 200 200 200 200"},
 	{"POST /orgs/{org}/secrets/{ref}/value", "401 404 200 404 404 200 200 200 200"},
-	{"POST /orgs/{org}/secrets/{ref}/restore", "401 404 400 404 404 400 400 400 400"},
+	{"POST /orgs/{org}/secrets/{ref}/restore", "401 404 404 404 404 400 404 400 400"},
 	{"GET /orgs/{org}/secrets/{ref}/edit", "401 404 404 404 404 200 404 200 200"},
 	{"POST /orgs/{org}/secrets/{ref}/edit", "401 404 404 404 404 422 404 422 422"},
 	{"GET /orgs/{org}/history", "401 404 200 200 404 200 200 200 200"},

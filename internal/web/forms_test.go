@@ -2,12 +2,15 @@ package web_test
 
 import (
 	"context"
+	"html"
 	"maps"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -29,8 +32,8 @@ type filledForm struct {
 	// to is where sending the form a second time leads, if the first time shows what is
 	// never shown again.
 	to string
-	// meanwhile is a change by somebody else that the form must not undo.
-	meanwhile *keep.Change
+	// meanwhile is a change by somebody else that conflicts with the form's.
+	meanwhile map[string]string
 }
 
 // filledForms are the forms of all routes that need a session.
@@ -38,20 +41,20 @@ var filledForms = []filledForm{
 	{route: "/sign-out", page: "/me", button: "Sign out", record: "sessions.delete"},
 	{route: "/orgs/{org}/secrets", page: "/orgs/{org}/secrets", button: "Filter", typed: []string{"filter", "b"}},
 	{route: "/orgs/{org}/secrets/new", page: "/orgs/{org}/secrets/new", button: "Add the secret", typed: []string{"name", "new", "value", "typed"}, record: "secrets.write",
-		meanwhile: &keep.Change{Set: map[string]string{"new": "theirs"}}},
+		meanwhile: map[string]string{"new": "theirs"}},
 	{route: "/orgs/{org}/secrets/delete", page: "/orgs/{org}/secrets", button: "Delete…", typed: []string{"select", "{ref}"}},
 	{route: "/orgs/{org}/secrets/delete", page: "/orgs/{org}/secrets/{ref}", first: []string{"Delete…"}, button: "Delete 1 secret", typed: []string{"count", "1"}, record: "secrets.write",
-		meanwhile: &keep.Change{Set: map[string]string{"a": "theirs"}}},
+		meanwhile: map[string]string{"a": "theirs"}},
 	{route: "/orgs/{org}/secrets/snippets", page: "/orgs/{org}/secrets", button: "Copy as…", typed: []string{"select", "{ref}"}},
 	{route: "/orgs/{org}/secrets/import", page: "/orgs/{org}/secrets/import", button: "Preview", typed: []string{"content", "pasted=1\n"}},
 	{route: "/orgs/{org}/secrets/import", page: "/orgs/{org}/secrets/import", first: []string{"Preview", "content", "a=pasted\n"}, button: "Apply as one version", record: "secrets.write",
-		meanwhile: &keep.Change{Set: map[string]string{"a": "theirs"}}},
+		meanwhile: map[string]string{"a": "theirs"}},
 	{route: "/orgs/{org}/secrets/{ref}/restore", page: "/orgs/{org}/secrets/{ref}", button: "Restore", record: "secrets.rollback",
-		meanwhile: &keep.Change{Set: map[string]string{"a": "theirs"}}},
+		meanwhile: map[string]string{"a": "theirs"}},
 	{route: "/orgs/{org}/secrets/{ref}/edit", page: "/orgs/{org}/secrets/{ref}/edit", button: "Save the new value", typed: []string{"value", "typed"}, record: "secrets.write",
-		meanwhile: &keep.Change{Set: map[string]string{"a": "theirs"}}},
+		meanwhile: map[string]string{"a": "theirs"}},
 	{route: "/orgs/{org}/history/{version}/restore", page: "/orgs/{org}/history/{version}/restore", button: "Restore as version 3", record: "secrets.rollback",
-		meanwhile: &keep.Change{Set: map[string]string{"c": "theirs"}}},
+		meanwhile: map[string]string{"c": "theirs"}},
 	{route: "/orgs/{org}/access/new", page: "/orgs/{org}/access/new?recipe=ci", button: "Create the token", typed: []string{"description", "deploy"}, record: "tokens.create",
 		to: `^/ui/orgs/[0-9a-f]{16}/access/[0-9a-f]{16}\?done=created$`},
 	{route: "/orgs/{org}/access/{token}/status", page: "/orgs/{org}/access/{token}", button: "Deactivate", record: "tokens.update"},
@@ -70,14 +73,12 @@ var filledForms = []filledForm{
 	{route: "/me/preferences", page: "/me", button: "Save"},
 }
 
-// otherForms are those that no page has as a form, or that need no session.
+// otherForms are the forms of routes that need no session, or that no page has.
 var otherForms = map[string]string{
 	"/setup":                          "TestSetup",
 	"/sign-in":                        "makes a session each time",
 	"/orgs/{org}/secrets/{ref}/value": "a read by the page's script",
 }
-
-func (f *filledForm) name() string { return f.route + " " + f.button }
 
 // open opens the page and fills in the form.
 func (f *filledForm) open(t *testing.T, c *cast, b *browser) (action string, fields []string) {
@@ -204,4 +205,120 @@ func TestDoubleClick(t *testing.T) {
 		f.carriedOut(t, c, first, start)
 		f.leadsBack(t, first, second)
 	})
+}
+
+// keeps fails unless a page shows what was typed into the form, but for passwords, which
+// no page ever shows.
+func (f *filledForm) keeps(t *testing.T, c *cast, p *page) {
+	t.Helper()
+	for i := 0; i < len(f.typed); i += 2 {
+		name, text := f.typed[i], c.fill(f.typed[i+1])
+		if name != "password" && name != "repeat" && !strings.Contains(html.UnescapeString(p.body), text) {
+			t.Errorf("the answer has lost the %s that was typed: %s", name, p.main())
+		}
+	}
+}
+
+// TestEveryFormWithoutSession: a form that arrives after the session has ended is carried
+// out once its user has signed in again and confirms it.
+func TestEveryFormWithoutSession(t *testing.T) {
+	forEachForm(t, nil, func(t *testing.T, f *filledForm, c *cast) {
+		if f.route == "/sign-out" {
+			t.Skip("it ends the session")
+		}
+		b := c.people["operator"]
+		action, fields := f.open(t, c, b)
+		contents := c.Contents(t)
+		c.Clock.Advance(2 * time.Hour)
+		_, start := c.AuditRecords(t, 0)
+		p := b.post(action, fields...)
+		p.has(t, http.StatusUnauthorized, "Your session has ended.")
+		f.keeps(t, c, p)
+		if !maps.Equal(contents, c.Contents(t)) {
+			t.Error("it changes something without a session")
+		}
+		p = b.press(p, "Sign in", "username", "admin", "password", c.Password)
+		p.has(t, http.StatusOK, "You are signed in again")
+		f.carriedOut(t, c, b.press(p, "Send it now"), start)
+	})
+}
+
+// TestEveryConflict: a form doesn't undo what somebody else has changed since it was
+// opened, and keeps what was typed.
+func TestEveryConflict(t *testing.T) {
+	forEachForm(t, nil, func(t *testing.T, f *filledForm, c *cast) {
+		if f.meanwhile == nil {
+			t.Skip("nothing conflicts with it")
+		}
+		b := c.people["operator"]
+		action, fields := f.open(t, c, b)
+		c.MustChange(t, keep.Change{Set: f.meanwhile})
+		p := b.post(action, fields...)
+		p.has(t, http.StatusConflict)
+		f.keeps(t, c, p)
+		got := c.MustValues(t)
+		for name, value := range f.meanwhile {
+			if got[name] != value {
+				t.Errorf("%s is now %q", name, got[name])
+			}
+		}
+	})
+}
+
+// fullDisk is a store that can be full.
+type fullDisk struct {
+	store.Store
+	full *atomic.Bool
+}
+
+func (s *fullDisk) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if s.full.Load() {
+		return store.ErrFull
+	}
+	return s.Store.Update(ctx, fn)
+}
+
+// TestEveryFormOnFullDisk: a form that can't be carried out changes nothing and keeps what
+// was typed, so that it can be sent again later.
+func TestEveryFormOnFullDisk(t *testing.T) {
+	var full atomic.Bool
+	wrap := func(s store.Store) store.Store { return &fullDisk{s, &full} }
+	forEachForm(t, wrap, func(t *testing.T, f *filledForm, c *cast) {
+		b := c.people["operator"]
+		action, fields := f.open(t, c, b)
+		contents := c.Contents(t)
+		_, start := c.AuditRecords(t, 0)
+		full.Store(true)
+		p := b.post(action, fields...)
+		full.Store(false)
+		if !maps.Equal(contents, c.Contents(t)) {
+			t.Error("it changes something")
+		}
+		if f.record == "" || f.record == "backup" || f.record == "keys.rotate" { // not a change of the store
+			f.carriedOut(t, c, p, start)
+			return
+		}
+		p.has(t, http.StatusServiceUnavailable, "too little space", "Trying again is safe.")
+		f.keeps(t, c, p)
+		if n := f.records(t, c, start); n > 0 {
+			t.Errorf("there are %d records of %s", n, f.record)
+		}
+		f.carriedOut(t, c, b.post(action, fields...), start)
+	})
+}
+
+// TestEveryFormTooLarge: a form that is too large changes nothing.
+func TestEveryFormTooLarge(t *testing.T) {
+	c := newCast(t, nil)
+	contents := c.Contents(t)
+	for _, r := range c.handler.Routes() {
+		if r.Method != http.MethodPost {
+			continue
+		}
+		p := c.people["operator"].do(http.MethodPost, c.fill(r.Pattern), "user="+strings.Repeat("x", 4<<20+1))
+		p.has(t, http.StatusRequestEntityTooLarge, "Nothing was changed.")
+	}
+	if !maps.Equal(contents, c.Contents(t)) {
+		t.Error("something was changed")
+	}
 }

@@ -59,7 +59,7 @@ func routes() []route {
 	org(post, "/secrets/import", (*call).importSecrets, "content", "format", "mode", "tag", "digest", "apply").limit = largeForm
 	org(get, "/secrets/{ref}", (*call).secretPage)
 	org(post, "/secrets/{ref}/value", (*call).value, "version")
-	org(post, "/secrets/{ref}/restore", (*call).restoreSecret, "version")
+	org(post, "/secrets/{ref}/restore", (*call).restoreSecret, "version", "seen")
 	org(get, "/secrets/{ref}/edit", (*call).editSecretPage)
 	org(post, "/secrets/{ref}/edit", (*call).editSecret, "value", "crlf", "version", "anyway").limit = largeForm
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -310,16 +311,30 @@ func (c *call) secretPage() error {
 	if err != nil {
 		return err
 	}
+	v, err := c.secretView(name)
+	if err != nil {
+		return err
+	}
+	version := fmt.Sprintf("Saved as version %s.", count(int(v.Last.Version)))
+	v.Done = c.done(map[string]string{
+		"added": "Added. " + version, "changed": version, "restored": version,
+		"same": "The value was the same, so nothing was changed.",
+	})
+	return c.show(http.StatusOK, v)
+}
+
+// secretView returns the view of the secret in the path, which has a name.
+func (c *call) secretView(name string) (*secretView, error) {
 	var history []keep.SecretChange
 	var readers []keep.SecretReaders
-	err = c.keep.ViewSecrets(c.ctx(), c.caller, "secrets.history", c.org, []string{name}, func(s *keep.SecretsView) (err error) {
+	err := c.keep.ViewSecrets(c.ctx(), c.caller, "secrets.history", c.org, []string{name}, func(s *keep.SecretsView) (err error) {
 		if history, err = s.History(name); err == nil {
 			readers, err = s.Readers([]string{name})
 		}
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v := &secretView{
 		Name: name, Ref: c.r.PathValue("ref"), Last: history[0], By: authorOf(history[0]),
@@ -334,16 +349,22 @@ func (c *call) secretPage() error {
 			v.Readers = append(v.Readers, readerRow{r, readerOf(r)})
 		}
 	}
-	version := fmt.Sprintf("Saved as version %s.", count(int(v.Last.Version)))
-	v.Done = c.done(map[string]string{
-		"added": "Added. " + version, "changed": version, "restored": version,
-		"same": "The value was the same, so nothing was changed.",
-	})
-	return c.show(http.StatusOK, v)
+	return v, nil
+}
+
+// Seen is the version for keep.ChangeSince.
+func (v *secretView) Seen() uint64 {
+	if v.Last.Removed {
+		return 0
+	}
+	return v.Last.Version
 }
 
 // restoreSecret gives the secret an earlier value back.
 func (c *call) restoreSecret() error {
+	if err := c.keep.CheckWrite(c.ctx(), c.caller, c.org); err != nil {
+		return err
+	}
 	ref := c.r.PathValue("ref")
 	name, err := c.keep.SecretName(c.ctx(), c.caller, c.org, ref)
 	if err != nil {
@@ -353,9 +374,20 @@ func (c *call) restoreSecret() error {
 	if err != nil || version == 0 {
 		return errForm
 	}
-	out, err := c.keep.RollbackSecret(c.ctx(), c.caller, c.org, name, version)
+	seen, err := strconv.ParseUint(c.form.get("seen"), 10, 64)
 	if err != nil {
-		return err
+		return errForm
+	}
+	out, err := c.keep.RollbackSecretSince(c.ctx(), c.caller, c.org, name, version, seen)
+	if errors.Is(err, keep.ErrSecretChanged) {
+		err = &problem{status: http.StatusConflict, message: "the secret was changed after you opened this page. Check its versions again."}
+	}
+	if err != nil {
+		v, verr := c.secretView(name)
+		if verr != nil {
+			return verr
+		}
+		return c.showError(v, "", "Not restored: ", err)
 	}
 	word := "restored"
 	if !out.Changed {

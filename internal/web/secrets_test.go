@@ -498,7 +498,7 @@ func TestDelete(t *testing.T) {
 	again.has(t, 409, "a secret was changed after you opened this page")
 	b.follow(b.press(again, "Delete 1 secret", "count", "1"))
 	b.get(k.secretPath(t, "db", "")).has(t, 200, "This secret was deleted", "You can restore an earlier value below.")
-	b.follow(b.post(k.secretPath(t, "db", "/restore"), "version", "1")).has(t, 200, "Saved as version")
+	b.follow(b.post(k.secretPath(t, "db", "/restore"), "version", "1", "seen", "0")).has(t, 200, "Saved as version")
 
 	confirm = b.post(k.path("/secrets/delete"), "all", "1", "filter", "N")
 	confirm.has(t, 200, "Delete 11 secrets?", "Type 11 to confirm")

@@ -28,6 +28,7 @@ function say(text, ...more) {
 
 // Requests. A session that has ended asks to sign in, and then goes on.
 
+const json = {Accept: "application/json"};
 const unreachable = "The server can’t be reached. Try again.";
 
 async function ask(url, fields) {
@@ -36,7 +37,7 @@ async function ask(url, fields) {
     try {
       response = await fetch(url, {
         method: fields ? "POST" : "GET", cache: "no-store",
-        headers: {Accept: "application/json"}, body: fields && new URLSearchParams(fields),
+        headers: json, body: fields && new URLSearchParams(fields),
       });
       answer = await response.json();
     } catch {
@@ -61,7 +62,7 @@ function signInAgain() {
       const fields = new URLSearchParams(new FormData(form));
       error.hidden = true;
       try {
-        const response = await fetch(form.action, {method: "POST", headers: {Accept: "application/json"}, body: fields});
+        const response = await fetch(form.action, {method: "POST", headers: json, body: fields});
         const answer = await response.json();
         if (!response.ok) throw new Error(answer.error);
         if (answer.user !== document.body.dataset.user) { leaving = true; location.reload(); return; }
@@ -174,13 +175,11 @@ function show(place, value, note) {
   return text;
 }
 
-const canCopy = () => isSecureContext && navigator.clipboard?.write && window.ClipboardItem;
-
 // copy copies what get returns. Passing the promise to the clipboard keeps the
 // click valid while the value is fetched.
 async function copy(get, fallback, secret) {
   const text = get();
-  if (canCopy()) {
+  if (isSecureContext && navigator.clipboard?.write && window.ClipboardItem) {
     try {
       const blob = text.then(t => new Blob([t], {type: "text/plain"}));
       await navigator.clipboard.write([new ClipboardItem({"text/plain": blob})]);
@@ -279,7 +278,7 @@ function counted(form) {
   if (every) every.checked = n > 0 && n === all("tbody tr:not([hidden]) [name=select]", form).length;
 }
 
-// Forms: leaving with input that isn't saved asks first, and a session that has
+// Forms: leaving with input that isn't saved asks first; a session that has
 // ended is renewed before anything is sent.
 
 let dirty = false, leaving = false;
@@ -335,7 +334,7 @@ function sizeOf(field) {
   line.textContent = value ? ["Stored as " + describe(value), marks(value)].filter(Boolean).join(". ") + "." : "";
 }
 
-// Long work. A [data-progress] shows one kind of it; the page is loaded again when it
+// Long work. A [data-progress] shows one kind of it. The page is loaded again when it
 // ends.
 
 const works = () => all("[data-progress]");
@@ -343,7 +342,7 @@ const works = () => all("[data-progress]");
 async function poll() {
   let work = {};
   try {
-    const response = await fetch(ui + "/server/progress", {cache: "no-store", headers: {Accept: "application/json"}});
+    const response = await fetch(ui + "/server/progress", {cache: "no-store", headers: json});
     if (response.status === 401) return;
     work = await response.json();
   } catch { /* the server may be restarting */ }
@@ -475,13 +474,12 @@ on("submit", event => {
   if (leaving) return event.preventDefault(); // sent already
   if (ui && !checked.has(form)) {
     event.preventDefault();
-    check(form, event.submitter);
-    return;
+    return check(form, event.submitter);
   }
   checked.delete(form);
   if (form.hasAttribute("data-download")) { // the page stays
     const box = find("[data-progress]");
-    if (!box.hidden) return event.preventDefault(); // runs already
+    if (!box.hidden) return event.preventDefault(); // it runs
     box.hidden = false;
     return watch();
   }
