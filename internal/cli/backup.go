@@ -111,17 +111,8 @@ func (b *backupCommand) write(cmd *cobra.Command) (backupReport, error) {
 		return r, err
 	}
 	r, err = b.receive(cmd, f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = durable.Rename(f.Name(), b.file)
-	}
-	if err != nil {
-		return r, errors.Join(err, os.Remove(f.Name()))
-	}
 	r.File = b.file
-	return r, nil
+	return r, durable.Commit(f, b.file, err)
 }
 
 // backupReport describes a backup.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/fluxkeep/fluxkeep/client"
@@ -127,13 +126,9 @@ func writePrivate(path string, data []byte, overwrite bool) error {
 	if err != nil {
 		return err
 	}
-	_, werr := f.Write(data)
-	err = errors.Join(werr, f.Sync(), f.Close())
-	if err == nil {
-		err = durable.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
+	_, err = f.Write(data)
+	if err := durable.Commit(f, path, err); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }

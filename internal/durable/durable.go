@@ -18,8 +18,7 @@ const TempSuffix = ".new"
 var ErrLocked = errors.New("in use by another process")
 
 // CreateFile creates a file for reading and writing. It fails if the name
-// exists, even as a dangling symbolic link. SyncDir or Rename makes the name
-// durable.
+// exists, even as a dangling symbolic link. SyncDir makes the name durable.
 func CreateFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -31,7 +30,7 @@ func CreateFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-// CreateTemp creates a file with a unique name in dir, for use with Rename.
+// CreateTemp creates a file with a unique name in dir, for use with Commit.
 func CreateTemp(dir, pattern string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, pattern)
 	if err != nil {
@@ -41,6 +40,22 @@ func CreateTemp(dir, pattern string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return f, nil
+}
+
+// Commit syncs and closes a file, and gives it its final name in the same folder,
+// replacing any file of that name. If that fails, or err says that writing the content
+// did, it removes the file.
+func Commit(f *os.File, path string, err error) error {
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return SyncDir(filepath.Dir(path))
 }
 
 // WriteNewFile writes a file that must not exist yet. If it fails, it removes
@@ -70,7 +85,10 @@ func ReplaceFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return Rename(temp, path)
+	if err := os.Rename(temp, path); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
 }
 
 // write creates a file and syncs its content, but not its name. If it fails,
@@ -88,15 +106,6 @@ func write(path string, content []byte) error {
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil
-}
-
-// Rename renames a file with synced content within a folder, replacing any
-// file of that name.
-func Rename(from, to string) error {
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return SyncDir(filepath.Dir(to))
 }
 
 // MkdirAll creates a folder and its missing parents.

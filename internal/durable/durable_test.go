@@ -68,6 +68,30 @@ func TestReplaceFile(t *testing.T) {
 	wantFiles(t, dir, map[string]string{"a": "3"})
 }
 
+func TestCommit(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	for _, c := range []struct {
+		content, want string
+		err           error
+	}{{"1", "1", nil}, {"2", "2", nil}, {"3", "2", errors.New("the disk is full")}} {
+		f, err := durable.CreateTemp(dir, "*.tmp")
+		must(t, err)
+		_, err = f.WriteString(c.content)
+		must(t, err)
+		if err := durable.Commit(f, path, c.err); !errors.Is(err, c.err) {
+			t.Errorf("%q: %v", c.content, err)
+		}
+		wantFiles(t, dir, map[string]string{"file": c.want})
+	}
+	f, err := durable.CreateTemp(dir, "*.tmp")
+	must(t, err)
+	if err := durable.Commit(f, filepath.Join(path, "below"), nil); err == nil {
+		t.Error("a file in a file")
+	}
+	wantFiles(t, dir, map[string]string{"file": "2"})
+}
+
 func TestSymbolicLinksAreNotFollowed(t *testing.T) {
 	dir := t.TempDir()
 	link, victim := filepath.Join(dir, "link"), filepath.Join(dir, "victim")

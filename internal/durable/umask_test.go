@@ -22,8 +22,7 @@ func TestUmask(t *testing.T) {
 			must(t, durable.WriteNewFile(filepath.Join(dir, "new"), []byte("1")))
 			temp, err := durable.CreateTemp(dir, "*")
 			must(t, err)
-			must(t, temp.Close())
-			must(t, durable.Rename(temp.Name(), filepath.Join(dir, "renamed")))
+			must(t, durable.Commit(temp, filepath.Join(dir, "renamed"), nil))
 			must(t, durable.ReplaceFile(filepath.Join(dir, "replaced"), []byte("1")))
 		}()
 		for name, want := range map[string]os.FileMode{

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/fluxkeep/fluxkeep/internal/durable"
 )
 
 // Activate makes a profile the active one, also for influx. The one that was
@@ -41,16 +39,11 @@ func rewrite(path, name string, edit func(text []byte, name string) ([]byte, err
 	if err != nil {
 		return fmt.Errorf("write the configs file %s: %w", path, err)
 	}
-	temp, err := durable.CreateTemp(filepath.Dir(path), ".configs-*")
+	temp, err := createTemp(path)
 	if err != nil {
-		return fmt.Errorf("write the configs file: %w", err)
+		return err
 	}
-	w := Writer{path: path, temp: temp}
-	defer w.Close()
-	if err := w.commit(text); err != nil {
-		return fmt.Errorf("write the configs file: %w", err)
-	}
-	return nil
+	return commit(temp, path, text)
 }
 
 // activate returns the text of a configs file with another active profile.

@@ -56,13 +56,12 @@ func NewWriter(path, name string, replace bool) (*Writer, error) {
 		return nil, &ExistsError{path, name}
 	}
 	before, _, _ := f.Active() // more than one counts as none
-	dir := filepath.Dir(path)
-	if err := durable.MkdirAll(dir); err != nil {
+	if err := durable.MkdirAll(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("write the configs file: %w", err)
 	}
-	temp, err := durable.CreateTemp(dir, ".configs-*")
+	temp, err := createTemp(path)
 	if err != nil {
-		return nil, fmt.Errorf("write the configs file: %w", err)
+		return nil, err
 	}
 	return &Writer{path, name, replace, before, temp}, nil
 }
@@ -94,21 +93,25 @@ func (w *Writer) Write(p Profile) error {
 	if err != nil {
 		return fmt.Errorf("write the configs file %s: %w", w.path, err)
 	}
-	if err := w.commit(text); err != nil {
-		return fmt.Errorf("write the configs file: %w", err)
-	}
-	return nil
+	err = commit(w.temp, w.path, text)
+	w.temp = nil
+	return err
 }
 
-func (w *Writer) commit(text []byte) error {
-	_, werr := w.temp.Write(text)
-	if err := errors.Join(werr, w.temp.Sync(), w.temp.Close()); err != nil {
-		return err
+// createTemp creates the file that becomes the configs file.
+func createTemp(path string) (*os.File, error) {
+	temp, err := durable.CreateTemp(filepath.Dir(path), ".configs-*")
+	if err != nil {
+		return nil, fmt.Errorf("write the configs file: %w", err)
 	}
-	if err := durable.Rename(w.temp.Name(), w.path); err != nil {
-		return err
+	return temp, nil
+}
+
+func commit(temp *os.File, path string, text []byte) error {
+	_, err := temp.Write(text)
+	if err := durable.Commit(temp, path, err); err != nil {
+		return fmt.Errorf("write the configs file: %w", err)
 	}
-	w.temp = nil
 	return nil
 }
 
