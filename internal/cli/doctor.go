@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
@@ -109,12 +108,8 @@ func examine(cmd *cobra.Command, o *offline) (doctorReport, error) {
 		}
 	}
 	switch {
-	case errors.Is(err, datadir.ErrLocked):
-		return r, withHint(err, "stop the server first")
-	case errors.Is(err, fs.ErrNotExist):
-		return r, withHint(err, "set --data-dir to the data folder and --key-file to its key")
 	case err != nil:
-		return r, err
+		return r, hintAtFolder(err)
 	case len(r.Damage) > 0:
 		return r, withHint(fmt.Errorf("%w in %s: %s", errDamaged, o.config.DataDir, count(len(r.Damage), "place")),
 			"keep a copy of the folder; unlisted data can still be read; an earlier backup may have the rest")

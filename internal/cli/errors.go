@@ -35,8 +35,7 @@ func withHint(err error, format string, args ...any) error {
 // printError prints an error, the server it came from, and a hint.
 func printError(w io.Writer, err error) {
 	fmt.Fprintf(w, "fluxkeep: %s\n", oneLine(err.Error()))
-	var at *serverError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*serverError](err); ok {
 		fmt.Fprintf(w, "server: %s\n", oneLine(at.server.String()))
 	}
 	if h := hintFor(err); h != "" {
@@ -47,49 +46,37 @@ func printError(w io.Writer, err error) {
 // hintFor returns the hint that the command gave, or the default hint for this
 // kind of error.
 func hintFor(err error) string {
-	var h *hinted
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[*hinted](err); ok {
 		return h.hint
 	}
-	var refused *client.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*client.Error](err); ok {
 		return refusalHint(refused)
 	}
-	var (
-		provider  *datadir.ProviderError
-		ambiguous *profile.AmbiguousError
-		unknown   *profile.UnknownError
-		empty     *profile.EmptyError
-		influxDB  *influxDBError
-		clash     *process.ClashError
-		name      *secretfile.NameError
-		dns       *net.DNSError
-		authority x509.UnknownAuthorityError
-		hostname  x509.HostnameError
-		expired   x509.CertificateInvalidError
-	)
-	switch {
-	case errors.As(err, &provider) && provider.Kind == seal.KindTransit:
-		return "no data was changed: check that the server at --transit-address runs and is unsealed, that --transit-key exists, and that the token in --transit-token-file is valid and may encrypt and decrypt with it; then try again"
-	case errors.As(err, &provider):
+	if provider, ok := errors.AsType[*datadir.ProviderError](err); ok {
+		if provider.Kind == seal.KindTransit {
+			return "no data was changed: check that the server at --transit-address runs and is unsealed, that --transit-key exists, and that the token in --transit-token-file is valid and may encrypt and decrypt with it; then try again"
+		}
 		return "no data was changed: check that the service can be reached, that the key is enabled, and that the credentials may encrypt and decrypt with it; then try again"
-	case errors.As(err, &ambiguous):
-		return "choose one with --active-config NAME or INFLUX_ACTIVE_CONFIG"
-	case errors.As(err, &unknown) && len(unknown.Names) > 0:
+	}
+	if unknown, ok := errors.AsType[*profile.UnknownError](err); ok && len(unknown.Names) > 0 {
 		return "the profiles are: " + strings.Join(unknown.Names, ", ")
-	case errors.As(err, &empty):
+	}
+	switch {
+	case is[*profile.AmbiguousError](err):
+		return "choose one with --active-config NAME or INFLUX_ACTIVE_CONFIG"
+	case is[*profile.EmptyError](err):
 		return "is the variable set that it comes from? leave the flag out to use the environment or the profile"
-	case errors.As(err, &influxDB):
+	case is[*influxDBError](err):
 		return `choose another server with --host or --active-config; "fluxkeep import influxdb" moves an InfluxDB's secrets`
-	case errors.As(err, &clash):
+	case is[*process.ClashError](err):
 		return "rename one of them, or choose with --only"
-	case errors.As(err, &name):
+	case is[*secretfile.NameError](err):
 		return "use --format json or --format yaml, which hold any name"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return `is the server running? "fluxkeep serve" starts one; --host, INFLUX_HOST or the profile says where it is`
-	case errors.As(err, &dns):
+	case is[*net.DNSError](err):
 		return "is the host's name right? --host or INFLUX_HOST says where the server is"
-	case errors.As(err, &authority), errors.As(err, &hostname), errors.As(err, &expired):
+	case is[x509.UnknownAuthorityError](err), is[x509.HostnameError](err), is[x509.CertificateInvalidError](err):
 		return "trust the certificate's authority, for one command with SSL_CERT_FILE=FILE; --skip-verify trusts anybody"
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "the server doesn't use TLS: use http:// instead of https://"
@@ -101,9 +88,15 @@ func hintFor(err error) string {
 	return ""
 }
 
+// is reports whether an error is, or wraps, one of type E.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
 func isTimeout(err error) bool {
-	var t net.Error
-	return errors.As(err, &t) && t.Timeout()
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
 }
 
 // refusalHint returns the hint for a server's refusal.

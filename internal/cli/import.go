@@ -68,11 +68,8 @@ func (im *dataImport) run(cmd *cobra.Command, source keep.Import, r *importResul
 		report, r.NewFolder, err = datadir.PlanImport(cmd.Context(), im.config, source)
 		r.take(report)
 	}
-	switch {
-	case errors.Is(err, datadir.ErrLocked):
-		return withHint(err, "stop the server first, or give another --data-dir")
-	case err != nil:
-		return err
+	if err != nil {
+		return hintAtLock(err)
 	}
 	return r.print(cmd, &im.output)
 }
@@ -83,10 +80,8 @@ func (im *dataImport) run(cmd *cobra.Command, source keep.Import, r *importResul
 func (im *dataImport) runNamed(cmd *cobra.Command, source keep.Import, r *importResult) error {
 	_, newFolder, err := datadir.PlanImport(cmd.Context(), im.config, keep.Import{})
 	switch {
-	case errors.Is(err, datadir.ErrLocked):
-		return withHint(err, "stop the server first, or give another --data-dir")
 	case err != nil:
-		return err
+		return hintAtLock(err)
 	case newFolder:
 		return withHint(errors.New("there is no data in "+im.config.DataDir), `create it first: run "fluxkeep serve" and "fluxkeep setup", then stop the server`)
 	}

@@ -74,18 +74,14 @@ func (k *keyRewrap) run(cmd *cobra.Command) error {
 	// Ignore environment and file: they describe the server's current key.
 	k.to.DataDir = k.config.DataDir
 	if err := k.to.Load(nil); err != nil {
-		var wrong *config.Error
-		if errors.As(err, &wrong) {
+		if wrong, ok := errors.AsType[*config.Error](err); ok {
 			wrong.Setting = newKeyPrefix + wrong.Setting
 		}
 		return err
 	}
 	done, err := datadir.Rewrap(cmd.Context(), k.config, k.to)
-	switch {
-	case errors.Is(err, datadir.ErrLocked):
-		return withHint(err, "stop the server first")
-	case err != nil:
-		return err
+	if err != nil {
+		return hintAtLock(err)
 	}
 	return k.report(cmd, done)
 }

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/datadir"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -31,6 +34,22 @@ func (o *offline) addTo(cmd *cobra.Command) *pflag.FlagSet {
 
 // load completes the settings, as a server would.
 func (o *offline) load() error { return o.config.Load(os.Environ()) }
+
+// hintAtLock says what to do about a folder that a server has open.
+func hintAtLock(err error) error {
+	if errors.Is(err, datadir.ErrLocked) {
+		return withHint(err, "stop the server first")
+	}
+	return err
+}
+
+// hintAtFolder also says how to find a folder that isn't there.
+func hintAtFolder(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return withHint(err, "set --data-dir to the data folder and --key-file to its key")
+	}
+	return hintAtLock(err)
+}
 
 // addLogFlags adds the server's flags that locate the audit log.
 func addLogFlags(fs *pflag.FlagSet, c *config.Config) {

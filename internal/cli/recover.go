@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/fluxkeep/fluxkeep/client"
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -180,13 +179,7 @@ func (r recovery) open(cmd *cobra.Command, do func(*keep.Keep) error) error {
 		cmd.SetContext(ctx)
 		return do(k)
 	})
-	switch {
-	case errors.Is(err, datadir.ErrLocked):
-		return withHint(err, "stop the server first")
-	case errors.Is(err, fs.ErrNotExist):
-		return withHint(err, "set --data-dir to the data folder and --key-file to its key")
-	}
-	return err
+	return hintAtFolder(err)
 }
 
 // withUser opens the data and finds the user that an argument names.

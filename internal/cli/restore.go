@@ -75,14 +75,13 @@ func restoreBackup(cmd *cobra.Command, o *offline, path string) error {
 }
 
 func restoreHint(err error) error {
-	var key *datadir.BackupKeyError
 	switch {
-	case errors.As(err, &key):
+	case is[*datadir.BackupKeyError](err):
 		return withHint(err, "nothing was changed; give that key with --key-file, --passphrase-file or the flags of its provider")
 	case errors.Is(err, backup.ErrDamaged):
 		return withHint(err, "nothing was changed; take another backup, or copy this one again from where it is whole")
 	case errors.Is(err, backup.ErrNewerFormat):
 		return withHint(err, "nothing was changed; restore it with the version that wrote it, or a newer one")
 	}
-	return err
+	return hintAtLock(err)
 }
