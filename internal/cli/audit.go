@@ -108,7 +108,7 @@ func hintAtDamage(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return withHint(err, noLogHint)
-	case errors.As(err, new(*audit.DamageError)):
+	case is[*audit.DamageError](err):
 		return withHint(err, "the log was changed; the lines before that place are as the server wrote them")
 	}
 	return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -219,9 +220,7 @@ func planExport(ctx context.Context, s, influx *session, org client.Organization
 	if e.values, _, err = s.Values(ctx, org.ID, nil); err != nil || len(e.values.Secrets) == 0 {
 		return e, err
 	}
-	if theirs == "" {
-		theirs = org.Name
-	}
+	theirs = cmp.Or(theirs, org.Name)
 	e.to, err = find(ctx, theirs, influx.Organization, influx.OrganizationByName)
 	if err != nil {
 		return e, influxError(influx, fmt.Errorf("organization %s: %w", printable(theirs), err))

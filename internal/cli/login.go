@@ -193,8 +193,7 @@ func createLoginToken(cmd *cobra.Command, s *session, org client.Organization, e
 		n.Permissions = permissionsIn(self, org.ID)
 	}
 	token, err := s.CreateToken(cmd.Context(), n)
-	var refused *client.Error
-	if errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
+	if refused, ok := errors.AsType[*client.Error](err); ok && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
 		err = withHint(fmt.Errorf("you may not create a token in %s: %w", printable(org.Name), err),
 			`ask an owner for one ("fluxkeep token create --user NAME --read-secrets") and store it with "fluxkeep config create", or use --store-password`)
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -37,8 +36,7 @@ func (n *newProfile) writer() (*profile.Writer, error) {
 		return nil, err
 	}
 	w, err := profile.NewWriter(path, n.name, n.force)
-	var exists *profile.ExistsError
-	if errors.As(err, &exists) {
+	if is[*profile.ExistsError](err) {
 		return nil, withHint(err, "give the new one another --name, or overwrite with --force")
 	}
 	return w, err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -40,7 +41,20 @@ func parseDuration(text string) (time.Duration, bool) {
 	if text == "" {
 		return 0, false
 	}
-	days := map[byte]time.Duration{'d': 1, 'w': 7}[text[len(text)-1]]
-	n, err := strconv.ParseUint(text[:len(text)-1], 10, 12)
-	return time.Duration(n) * days * 24 * time.Hour, err == nil && days > 0
+	unit := map[byte]time.Duration{'d': 24 * time.Hour, 'w': 7 * 24 * time.Hour}[text[len(text)-1]]
+	n, err := strconv.ParseUint(text[:len(text)-1], 10, 63)
+	if err != nil || unit == 0 || n > uint64(math.MaxInt64/unit) {
+		return 0, false
+	}
+	return time.Duration(n) * unit, true
+}
+
+// parseTime reads a time or a date.
+func parseTime(text string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), true
+		}
+	}
+	return time.Time{}, false
 }

@@ -8,12 +8,7 @@ import (
 )
 
 func matchesAny(patterns []string, name string) bool {
-	for _, p := range patterns {
-		if matches(p, name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
 }
 
 // matches reports whether a name matches a pattern, in which * matches any
@@ -43,10 +38,8 @@ func matches(pattern, name string) bool {
 // exact returns the patterns if they are all plain names, so the server can
 // select by them. Otherwise it returns nil, which selects all names.
 func exact(patterns []string) []string {
-	for _, p := range patterns {
-		if strings.Contains(p, "*") {
-			return nil
-		}
+	if slices.ContainsFunc(patterns, func(p string) bool { return strings.Contains(p, "*") }) {
+		return nil
 	}
 	return patterns
 }

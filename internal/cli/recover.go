@@ -159,8 +159,7 @@ func (r recovery) newActivateCommand() *cobra.Command {
 		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.withUser(cmd, args[0], func(k *keep.Keep, u keep.User) error {
-				active := true
-				u, err := k.UpdateUser(cmd.Context(), keep.Offline(), u.ID, keep.UserUpdate{Active: &active})
+				u, err := k.UpdateUser(cmd.Context(), keep.Offline(), u.ID, keep.UserUpdate{Active: new(true)})
 				if err != nil {
 					return err
 				}

@@ -28,11 +28,11 @@ func Main() int {
 
 // report prints a command's error and returns its exit status.
 func report(ctx context.Context, w io.Writer, err error) int {
-	var exit *exitError
+	exit, exits := errors.AsType[*exitError](err)
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &exit) && exit.err == nil:
+	case exits && exit.err == nil:
 		return exit.status
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(w, "fluxkeep: interrupted")
@@ -40,7 +40,7 @@ func report(ctx context.Context, w io.Writer, err error) int {
 	}
 	// Also after a signal: a server that fails to stop cleanly says why.
 	printError(w, err)
-	if exit != nil {
+	if exits {
 		return exit.status
 	}
 	return 1

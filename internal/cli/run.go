@@ -68,8 +68,7 @@ or 128 plus the number of the signal that ended it.`,
 		Args: arguments(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := c.run(cmd, args)
-			var exit *exitError
-			if err != nil && !errors.As(err, &exit) {
+			if err != nil && !is[*exitError](err) {
 				err = &exitError{exitOwn, err}
 			}
 			return err

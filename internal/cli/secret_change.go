@@ -49,8 +49,7 @@ func (c *secretChange) empty() bool { return len(c.Added)+len(c.Changed)+len(c.R
 func (c *secretChange) values(after map[string]string) map[string]*string {
 	out := make(map[string]*string)
 	for _, name := range slices.Concat(c.Added, c.Changed) {
-		value := after[name]
-		out[name] = &value
+		out[name] = new(after[name])
 	}
 	for _, name := range c.Removed {
 		out[name] = nil

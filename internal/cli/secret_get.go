@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -86,11 +85,8 @@ func getSecrets(cmd *cobra.Command, s *session, org client.Organization, names [
 }
 
 func noValueError(name string, version uint64) error {
-	err := error(&client.Error{
-		Status: http.StatusNotFound, Code: client.ErrNotFound,
-		Message: fmt.Sprintf("version %d has no value of %s, or is no longer stored", version, printable(name)),
-	})
-	return withHint(err, `"fluxkeep secret history NAME" shows the versions in which a secret changed`)
+	return withHint(fmt.Errorf("version %d has no value of %s, or is no longer stored", version, printable(name)),
+		`"fluxkeep secret history NAME" shows the versions in which a secret changed`)
 }
 
 func missingOf(names []string, secrets map[string]string) []string {
@@ -98,11 +94,7 @@ func missingOf(names []string, secrets map[string]string) []string {
 }
 
 func missingError(names []string) error {
-	err := error(&client.Error{
-		Status: http.StatusNotFound, Code: client.ErrNotFound,
-		Message: fmt.Sprintf("there is no secret %s", some(names, 10)),
-	})
-	return withHint(err, `"fluxkeep secret list" shows the names that there are`)
+	return withHint(fmt.Errorf("there is no secret %s", some(names, 10)), `"fluxkeep secret list" shows the names that there are`)
 }
 
 // printValue prints the exact value. On a terminal it adds a missing line

@@ -174,8 +174,8 @@ func (im *secretImport) preview(cmd *cobra.Command, s *session, org client.Organ
 // isPermission reports whether the token lacks a permission, instead of being
 // unknown.
 func isPermission(err error) bool {
-	var e *client.Error
-	return errors.As(err, &e) && e.Message != "unauthorized access"
+	e, ok := errors.AsType[*client.Error](err)
+	return ok && e.Message != "unauthorized access"
 }
 
 // ask shows the preview and asks whether to continue.

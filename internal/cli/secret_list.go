@@ -169,11 +169,5 @@ func addReaders(cmd *cobra.Command, s *session, org client.Organization, list []
 // changedBy names the author of a change: a token by its description or ID, a user
 // by name.
 func changedBy(c client.SecretChange) string {
-	switch {
-	case c.Description != "":
-		return c.Description
-	case c.User != "":
-		return c.User
-	}
-	return cmp.Or(c.TokenID, c.UserID)
+	return cmp.Or(c.Description, c.User, c.TokenID, c.UserID)
 }

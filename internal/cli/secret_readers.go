@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,17 +55,7 @@ Tokens and users that you may not see have no name. The audit log has every read
 
 // readerName names a reader: a token by its description or ID, a user by name.
 func readerName(r client.SecretReader) string {
-	switch {
-	case r.Description != "":
-		return r.Description
-	case r.TokenID != "":
-		return r.TokenID
-	case r.User != "":
-		return r.User
-	case r.UserID != "":
-		return r.UserID
-	}
-	return "(somebody else)"
+	return cmp.Or(r.Description, r.TokenID, r.User, r.UserID, "(somebody else)")
 }
 
 const (
@@ -94,7 +85,7 @@ func recentReaders(cmd *cobra.Command, s *session, orgID string, names []string,
 		var who []string
 		for _, r := range secret.Readers {
 			if now.Sub(r.ReadAt) < recently {
-				who = append(who, printable(readerName(r))+" ("+ago(now.Sub(r.ReadAt))+")")
+				who = append(who, printable(readerName(r))+" ("+formatPast(r.ReadAt, now, false)+")")
 			}
 		}
 		switch {
@@ -109,17 +100,4 @@ func recentReaders(cmd *cobra.Command, s *session, orgID string, names []string,
 		out = append(out, fmt.Sprintf("%s more were read in the last 30 days.", count(more, "secret")))
 	}
 	return out
-}
-
-// ago describes a time that has passed.
-func ago(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return "now"
-	case d < time.Hour:
-		return count(int(d/time.Minute), "minute") + " ago"
-	case d < 48*time.Hour:
-		return count(int(d/time.Hour), "hour") + " ago"
-	}
-	return count(int(d/(24*time.Hour)), "day") + " ago"
 }

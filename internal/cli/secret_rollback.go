@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -110,7 +109,7 @@ func (rb *secretRollback) all(cmd *cobra.Command, arg string) error {
 	}
 	at := slices.IndexFunc(history, func(v client.Version) bool { return v.Number == version })
 	if at < 0 {
-		return &client.Error{Status: http.StatusNotFound, Code: client.ErrNotFound, Message: fmt.Sprintf("version %d is not stored", version)}
+		return withHint(fmt.Errorf("version %d is not stored", version), `"fluxkeep secret history" shows the stored versions`)
 	}
 	touched := touchedSince(history, version)
 	if err := confirm(cmd, rb.yes, "Roll %s back to version %d of %s, with %s? Touched since: %s.", printable(org.Name), version,

@@ -53,8 +53,8 @@ audit log file. The server's own log goes to standard error.`,
 
 // portHint names the program that uses the server's port, and proposes another.
 func portHint(err error, bind string) error {
-	var taken *net.OpError
-	if !errors.Is(err, syscall.EADDRINUSE) || !errors.As(err, &taken) {
+	taken, ok := errors.AsType[*net.OpError](err)
+	if !ok || !errors.Is(err, syscall.EADDRINUSE) {
 		return err
 	}
 	host, _, herr := net.SplitHostPort(bind)

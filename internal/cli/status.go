@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -85,11 +86,7 @@ func (st *serverStatus) table(now time.Time) *table {
 	row("Profile", st.Profile)
 	row("Version", st.Version)
 	row("Health", st.Health)
-	user := st.User
-	if user == "" {
-		user = st.UserID
-	}
-	row("User", user)
+	row("User", cmp.Or(st.User, st.UserID))
 	switch {
 	case st.TokenID == "":
 		row("Token", "none, signed in with a password")
@@ -98,11 +95,7 @@ func (st *serverStatus) table(now time.Time) *table {
 	default:
 		row("Token", st.TokenID+" "+st.Description)
 	}
-	organization := st.Organization
-	if organization == "" {
-		organization = "none is chosen: give --org NAME"
-	}
-	row("Organization", organization)
+	row("Organization", cmp.Or(st.Organization, "none is chosen: give --org NAME"))
 	row("May", st.May)
 	row("Names", strings.Join(st.Names, " "))
 	if st.ExpiresAt.IsZero() {

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
@@ -138,34 +137,19 @@ func (c *tokenCreate) everything(cmd *cobra.Command, s *session, orgID string) (
 	return out, nil
 }
 
-var errExpiry = errors.New("--expires must be a time such as 12h, 30d or 2w, or a date such as 2030-01-31 or 2030-01-31T12:00:00Z")
-
-// parseExpiry reads when a token ends; zero is never.
-func parseExpiry(s string, now time.Time) (time.Time, error) {
-	if s == "" {
+// parseExpiry reads when a token expires; "" is never, the zero time.
+func parseExpiry(text string, now time.Time) (time.Time, error) {
+	if text == "" {
 		return time.Time{}, nil
 	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return later(t.UTC(), now)
-		}
+	t, ok := parseTime(text)
+	if d, after := parseDuration(text); after {
+		t, ok = now.Add(d).UTC().Truncate(time.Second), true
 	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return later(now.Add(d).UTC().Truncate(time.Second), now)
-	}
-	n, err := strconv.ParseUint(s[:len(s)-1], 10, 16)
-	if err != nil {
-		return time.Time{}, errExpiry
-	}
-	days := map[byte]int{'d': 1, 'w': 7}[s[len(s)-1]]
-	if days == 0 {
-		return time.Time{}, errExpiry
-	}
-	return later(now.AddDate(0, 0, int(n)*days).UTC().Truncate(time.Second), now)
-}
-
-func later(t, now time.Time) (time.Time, error) {
-	if !t.After(now) {
+	switch {
+	case !ok:
+		return time.Time{}, errors.New("--expires must be a time such as 12h, 30d or 2w, or a date such as 2030-01-31 or 2030-01-31T12:00:00Z")
+	case !t.After(now):
 		return time.Time{}, fmt.Errorf("--expires: %s is not in the future", formatTime(t))
 	}
 	return t, nil

@@ -172,8 +172,7 @@ func (c *tokenRotate) deactivate(cmd *cobra.Command, s *session, old client.Toke
 			return withHint(errors.New("interrupted: the old token is still active"), "deactivate it with: %s", again)
 		}
 	}
-	inactive := client.Inactive
-	if _, err := s.UpdateToken(cmd.Context(), old.ID, client.TokenUpdate{Status: &inactive}); err != nil {
+	if _, err := s.UpdateToken(cmd.Context(), old.ID, client.TokenUpdate{Status: new(client.Inactive)}); err != nil {
 		return withHint(fmt.Errorf("the new token exists, and the old one is still active: %w", err), "deactivate it with: %s", again)
 	}
 	c.r.note(cmd, "The old token %s is inactive; if something still needs it: fluxkeep token activate %s", old.ID, old.ID)

@@ -97,7 +97,7 @@ func TestChosen(t *testing.T) {
 	} {
 		got, err := chosen(c.patterns, secrets)
 		if c.err != "" {
-			if !errors.Is(err, client.ErrNotFound) || err.Error() != c.err {
+			if err == nil || err.Error() != c.err {
 				t.Errorf("%q: error %v", c.patterns, err)
 			}
 		} else if err != nil || len(got) != c.want {
@@ -117,6 +117,7 @@ func TestParseExpiry(t *testing.T) {
 		"90m":                       "2026-03-01T13:30:00Z",
 		"30d":                       "2026-03-31T12:00:00Z",
 		"2w":                        "2026-03-15T12:00:00Z",
+		"7305d":                     "2046-03-01T12:00:00Z",
 		"2030-01-31":                "2030-01-31T00:00:00Z",
 		"2030-01-31T12:00:00+02:00": "2030-01-31T10:00:00Z",
 	} {
@@ -128,6 +129,22 @@ func TestParseExpiry(t *testing.T) {
 	for _, s := range []string{"yesterday", "d", "-1d", "1y", "30", "0d", "-5m", "2020-01-01", "2026-13-01", "99999999999d", "ü"} {
 		if got, err := parseExpiry(s, now); err == nil {
 			t.Errorf("%q is %s", s, got)
+		}
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	const day = 24 * time.Hour
+	for text, want := range map[string]time.Duration{
+		"0": 0, "90m": 90 * time.Minute, "0d": 0, "30d": 30 * day, "2w": 14 * day, "5000d": 5000 * day, "106751d": 106751 * day,
+	} {
+		if got, ok := parseDuration(text); !ok || got != want {
+			t.Errorf("%q is %v, %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "d", "-1d", "-5m", "+1d", "1y", "30", "106752d", "15251w", "99999999999999999999d", "ü"} {
+		if got, ok := parseDuration(text); ok {
+			t.Errorf("%q is %v", text, got)
 		}
 	}
 }

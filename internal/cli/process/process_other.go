@@ -16,8 +16,7 @@ import (
 func Exec(path string, args, env []string) error {
 	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	err := cmd.Run()
-	var exit *exec.ExitError
-	if err == nil || errors.As(err, &exit) {
+	if _, ended := errors.AsType[*exec.ExitError](err); err == nil || ended {
 		os.Exit(cmd.ProcessState.ExitCode())
 	}
 	return fmt.Errorf("run %s: %w", args[0], err)

@@ -118,8 +118,7 @@ func (s *Supervisor) start(env []string, tty *terminal) (*child, error) {
 	}
 	p, err := os.StartProcess(s.Path, s.Args, &os.ProcAttr{Env: env, Files: []*os.File{s.Stdin, s.Stdout, s.Stderr}, Sys: attr})
 	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
+		if path, ok := errors.AsType[*os.PathError](err); ok {
 			err = path.Err
 		}
 		return nil, fmt.Errorf("run %s: %w", s.Args[0], err)

@@ -102,8 +102,7 @@ func field[T any](table map[string]any, key string, to *T) error {
 func decode(data []byte) (map[string]any, error) {
 	out := make(map[string]any)
 	if err := toml.Unmarshal(data, &out); err != nil {
-		var p toml.ParseError
-		if errors.As(err, &p) {
+		if p, ok := errors.AsType[toml.ParseError](err); ok {
 			return nil, fmt.Errorf("line %d is not valid TOML", p.Position.Line)
 		}
 		return nil, errors.New("it is not valid TOML")
