@@ -71,7 +71,7 @@ A search through a long log can take a while; --since limits it.`,
 	fs.StringVar(&l.until, "until", "", "only records before this `time`")
 	fs.IntVarP(&l.most, "lines", "n", 100, "`number` of records; -1 for all")
 	fs.BoolVarP(&l.follow, "follow", "f", false, "print new records as they are added, oldest first")
-	_ = cmd.RegisterFlagCompletionFunc("outcome", cobra.FixedCompletions([]string{audit.Allowed, audit.Refused, audit.Failed}, cobra.ShellCompDirectiveNoFileComp))
+	completeValues(cmd, "outcome", audit.Allowed, audit.Refused, audit.Failed)
 	l.addToOperator(cmd)
 	addLogFlags(fs, l.config)
 	addKeyFlags(fs, l.config)

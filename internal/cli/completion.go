@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -66,11 +65,13 @@ func (r *remote) complete(cmd *cobra.Command, ask func(context.Context, *session
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	list, err := ask(ctx, s)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
+	list, _ := ask(ctx, s)
 	return list, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeValues makes a flag complete with fixed values.
+func completeValues(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // completions makes them of names. One with a tab or a line break would be
@@ -136,16 +137,15 @@ func (r *remote) completeVersions(cmd *cobra.Command, _ []string, _ string) ([]c
 	})
 }
 
-func (r *remote) completeProfiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	path, err := r.flags.Path(os.Getenv)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// completeProfiles completes with the profiles in the configs file of some flags.
+func completeProfiles(flags *profile.Flags) completion {
+	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		f, err := loadProfiles(flags)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return f.Names(), cobra.ShellCompDirectiveNoFileComp
 	}
-	f, err := profile.Load(path)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return f.Names(), cobra.ShellCompDirectiveNoFileComp
 }
 
 // onlyFirst completes no more than one argument.

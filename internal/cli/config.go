@@ -40,7 +40,7 @@ Tokens are never shown.`,
 	)
 	cmd.Use = "config [NAME | COMMAND]"
 	cmd.Args = arguments(0, 1)
-	cmd.ValidArgsFunction = onlyFirst(c.completeNames)
+	cmd.ValidArgsFunction = onlyFirst(completeProfiles(&c.flags))
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return c.show(cmd, "")
@@ -53,8 +53,8 @@ Tokens are never shown.`,
 	return cmd
 }
 
-func (c *configCommand) load() (*profile.File, error) {
-	path, err := c.flags.Path(os.Getenv)
+func loadProfiles(flags *profile.Flags) (*profile.File, error) {
+	path, err := flags.Path(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (c *configCommand) listCommand() *cobra.Command {
   fluxkeep config list --json`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := c.load()
+			f, err := loadProfiles(&c.flags)
 			if err != nil {
 				return err
 			}
@@ -126,7 +126,7 @@ what the token may do.`,
 		Example: `  fluxkeep config show
   fluxkeep config show production`,
 		Args:              arguments(0, 1),
-		ValidArgsFunction: onlyFirst(c.completeNames),
+		ValidArgsFunction: onlyFirst(completeProfiles(&c.flags)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				return c.show(cmd, args[0])
@@ -138,7 +138,7 @@ what the token may do.`,
 
 // show shows a profile; an empty name is the active one.
 func (c *configCommand) show(cmd *cobra.Command, name string) error {
-	f, err := c.load()
+	f, err := loadProfiles(&c.flags)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (c *configCommand) show(cmd *cobra.Command, name string) error {
 }
 
 func (c *configCommand) activate(cmd *cobra.Command, name string) error {
-	f, err := c.load()
+	f, err := loadProfiles(&c.flags)
 	if err != nil {
 		return err
 	}
@@ -189,9 +189,9 @@ the token of a login too, and "fluxkeep token delete" any token.
 A token that is stored nowhere else is lost with its profile.`,
 		Example:           `  fluxkeep config remove old`,
 		Args:              arguments(1, -1),
-		ValidArgsFunction: c.completeNames,
+		ValidArgsFunction: completeProfiles(&c.flags),
 		RunE: func(cmd *cobra.Command, names []string) error {
-			f, err := c.load()
+			f, err := loadProfiles(&c.flags)
 			if err != nil {
 				return err
 			}
@@ -226,14 +226,6 @@ func noteLeft(cmd *cobra.Command, o *output, path string) error {
 		o.note(cmd, "fluxkeep now uses the only profile that is left, %q (%s).", p.Name, p.URL)
 	}
 	return nil
-}
-
-func (c *configCommand) completeNames(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	f, err := c.load()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return f.Names(), cobra.ShellCompDirectiveNoFileComp
 }
 
 type configCreate struct {

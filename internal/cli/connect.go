@@ -28,7 +28,7 @@ func (r *remote) addTo(cmd *cobra.Command) {
 	r.output.addFlags(cmd, fs)
 	r.flags.Add(fs)
 	_ = cmd.RegisterFlagCompletionFunc("org", r.completeOrgs)
-	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
+	_ = cmd.RegisterFlagCompletionFunc("active-config", completeProfiles(&r.flags))
 	nameServer(cmd, &r.server)
 }
 
@@ -39,7 +39,7 @@ func (r *remote) addToOperator(cmd *cobra.Command) {
 	r.output.addFlags(cmd, fs)
 	r.flags.AddServer(fs)
 	fs.StringVarP(&r.flags.Token, "token", "t", "", "`token` of an operator [$INFLUX_TOKEN]")
-	_ = cmd.RegisterFlagCompletionFunc("active-config", r.completeProfiles)
+	_ = cmd.RegisterFlagCompletionFunc("active-config", completeProfiles(&r.flags))
 	nameServer(cmd, &r.server)
 }
 

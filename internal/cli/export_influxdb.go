@@ -71,7 +71,7 @@ InfluxDB keeps no earlier values: the command asks for confirmation unless you g
 	cmd.MarkFlagsMutuallyExclusive("url-token-file", "to-config")
 	cmd.MarkFlagsMutuallyExclusive("all", "org")
 	cmd.MarkFlagsMutuallyExclusive("all", "org-id")
-	_ = cmd.RegisterFlagCompletionFunc("to-config", c.completeProfiles)
+	_ = cmd.RegisterFlagCompletionFunc("to-config", completeProfiles(&c.flags))
 	return cmd
 }
 

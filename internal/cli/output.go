@@ -83,8 +83,7 @@ func (o *output) addFormat(cmd *cobra.Command, fs *pflag.FlagSet) {
 		fs.BoolVar(&json, "json", false, "print JSON, as --output json does")
 		fs.Var(&o.format, "output", "`format` of the output: table, json, yaml or env")
 		cmd.MarkFlagsMutuallyExclusive("json", "output")
-		_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(
-			[]string{string(formatTable), string(formatJSON), string(formatYAML), string(formatEnv)}, cobra.ShellCompDirectiveNoFileComp))
+		completeValues(cmd, "output", string(formatTable), string(formatJSON), string(formatYAML), string(formatEnv))
 	}
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if json {

@@ -86,9 +86,9 @@ or 128 plus the number of the signal that ended it.`,
 	nameServer(cmd, &c.r.server)
 	_ = cmd.RegisterFlagCompletionFunc("only", c.r.completeSecrets)
 	_ = cmd.RegisterFlagCompletionFunc("org", c.r.completeOrgs)
-	_ = cmd.RegisterFlagCompletionFunc("active-config", c.r.completeProfiles)
-	_ = cmd.RegisterFlagCompletionFunc("watch", cobra.FixedCompletions([]string{watchRestart, watchSignal}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("signal", cobra.FixedCompletions([]string{"HUP", "INT", "TERM", "USR1", "USR2"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("active-config", completeProfiles(&c.r.flags))
+	completeValues(cmd, "watch", watchRestart, watchSignal)
+	completeValues(cmd, "signal", "HUP", "INT", "TERM", "USR1", "USR2")
 	return cmd
 }
 

@@ -46,7 +46,7 @@ var alphabets = map[string]string{
 
 func newSecretGenerateCommand(r *remote) *cobra.Command {
 	c := secretGenerate{r: r}
-	names := strings.Join(slices.Sorted(maps.Keys(alphabets)), ", ")
+	names := slices.Sorted(maps.Keys(alphabets))
 	cmd := &cobra.Command{
 		Use:     "generate NAME…",
 		Aliases: []string{"gen"},
@@ -56,7 +56,7 @@ func newSecretGenerateCommand(r *remote) *cobra.Command {
 A secret that exists is not overwritten without --replace. Its previous value stays in
 the history.
 
-The alphabets are ` + names + `; symbols includes letters and digits.`,
+The alphabets are ` + strings.Join(names, ", ") + `; symbols includes letters and digits.`,
 		Example: `  fluxkeep secret generate session_key
   fluxkeep secret generate db_password --length 24 --alphabet symbols --replace
   fluxkeep secret generate pin --length 6 --alphabet digits --show`,
@@ -73,7 +73,7 @@ The alphabets are ` + names + `; symbols includes letters and digits.`,
 	fs.BoolVar(&c.replace, "replace", false, "overwrite secrets that exist")
 	fs.BoolVar(&c.show, "show", false, "print the values")
 	cmd.MarkFlagsMutuallyExclusive("alphabet", "characters")
-	_ = cmd.RegisterFlagCompletionFunc("alphabet", cobra.FixedCompletions(slices.Sorted(maps.Keys(alphabets)), cobra.ShellCompDirectiveNoFileComp))
+	completeValues(cmd, "alphabet", names...)
 	return cmd
 }
 

@@ -66,7 +66,7 @@ func registerFormats(cmd *cobra.Command) {
 	for _, f := range secretfile.Formats() {
 		names = append(names, string(f))
 	}
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	completeValues(cmd, "format", names...)
 }
 
 func (im *secretImport) run(cmd *cobra.Command, path string) error {

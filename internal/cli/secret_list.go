@@ -46,8 +46,7 @@ A pattern that matches nothing is an error; a --filter that matches nothing is n
 	fs.Var(&l.sort, "sort", "`order` of the list: name, changed (the latest first), by or version")
 	fs.BoolVarP(&l.long, "long", "l", false, "also show the protocol of the change, and the last reader")
 	addUTC(cmd, &l.utc)
-	_ = cmd.RegisterFlagCompletionFunc("sort", cobra.FixedCompletions(
-		[]string{string(byName), string(byChange), string(byAuthor), string(byVersion)}, cobra.ShellCompDirectiveNoFileComp))
+	completeValues(cmd, "sort", string(byName), string(byChange), string(byAuthor), string(byVersion))
 	return cmd
 }
 

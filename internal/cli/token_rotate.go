@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
@@ -137,15 +136,11 @@ func (c *tokenRotate) rotateOwn(cmd *cobra.Command, s *session, expires time.Tim
 
 // profile prepares to overwrite a profile.
 func (c *tokenRotate) profile(name string) (*profile.Writer, profile.Profile, error) {
-	path, err := c.r.flags.Path(os.Getenv)
+	f, err := loadProfiles(&c.r.flags)
 	if err != nil {
 		return nil, profile.Profile{}, err
 	}
-	f, err := profile.Load(path)
-	if err != nil {
-		return nil, profile.Profile{}, err
-	}
-	w, err := profile.NewWriter(path, name, true)
+	w, err := profile.NewWriter(f.Path, name, true)
 	return w, f.Profiles[name], err
 }
 

@@ -89,7 +89,7 @@ and only owns tokens.
 	cmd.Flags().BoolVar(&u.noPassword, "no-password", false, "create the user without a password")
 	cmd.Flags().StringVar(&u.role, "role", "", "`role` in the organization: member or owner (default none)")
 	cmd.MarkFlagsMutuallyExclusive("password-file", "no-password")
-	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"member", "owner"}, cobra.ShellCompDirectiveNoFileComp))
+	completeValues(cmd, "role", string(client.RoleMember), string(client.RoleOwner))
 	return cmd
 }
 
