@@ -147,13 +147,15 @@ func (b *backupCommand) receive(cmd *cobra.Command, to io.Writer) (backupReport,
 		_ = in.CloseWithError(err) // also stops the copy if the backup is damaged
 		checked <- err
 	}()
-	counted := &meter{w: to, show: newMeter(cmd.ErrOrStderr(), b.structured() || b.quiet)}
+	counted := &meter{w: to, progress: b.progress(cmd)}
 	err = s.Backup(cmd.Context(), io.MultiWriter(counted, out))
 	_ = out.CloseWithError(err) // never fails
 	if cerr := <-checked; err == nil {
 		err = cerr
 	}
-	counted.end()
+	if counted.n > 0 {
+		counted.show(true)
+	}
 	r.Bytes = counted.n
 	return r, err
 }
@@ -169,43 +171,16 @@ func (r *backupReport) read(in io.Reader) error {
 
 // meter counts written bytes and shows the progress.
 type meter struct {
-	w    io.Writer
-	n    int64
-	show func(n int64, last bool) // nil when nobody would see it
+	w        io.Writer
+	n        int64
+	progress *progress
 }
 
 func (m *meter) Write(p []byte) (int, error) {
 	n, err := m.w.Write(p)
 	m.n += int64(n)
-	if m.show != nil {
-		m.show(m.n, false)
-	}
+	m.show(false)
 	return n, err
 }
 
-func (m *meter) end() {
-	if m.show != nil {
-		m.show(m.n, true)
-	}
-}
-
-func newMeter(w io.Writer, off bool) func(n int64, last bool) {
-	if off || !isTerminal(w) {
-		return nil
-	}
-	var shown time.Time
-	return func(n int64, last bool) {
-		now := time.Now()
-		if !last && now.Sub(shown) < 100*time.Millisecond {
-			return
-		}
-		if last && shown.IsZero() {
-			return // too short to show anything
-		}
-		shown = now
-		fmt.Fprintf(w, "\rreceived %.1f MiB", float64(n)/(1<<20))
-		if last {
-			fmt.Fprintln(w)
-		}
-	}
-}
+func (m *meter) show(last bool) { m.progress.show(last, "received %s", megabytes(m.n)) }

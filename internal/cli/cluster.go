@@ -106,8 +106,6 @@ func (r *remote) printCluster(cmd *cobra.Command, s client.Cluster) error {
 	return nil
 }
 
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
-
 func newAcceptRestoredCommand() *cobra.Command {
 	var yes bool
 	o := newOffline()

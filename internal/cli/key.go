@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/client"
@@ -114,7 +113,7 @@ func (k *keyRotate) run(cmd *cobra.Command) error {
 		return withHint(err, `"fluxkeep key status" shows how far it is`)
 	}
 	if err == nil && k.wait {
-		keys, err = awaitRotation(cmd.Context(), s.DataKeys, rotationProgress(cmd.ErrOrStderr(), k.structured() || k.quiet))
+		keys, err = awaitRotation(cmd.Context(), s, k.progress(cmd))
 	}
 	if err != nil {
 		return err
@@ -128,13 +127,18 @@ const rotationPoll = time.Second
 
 // awaitRotation polls until a single key is left or the server reports an
 // error.
-func awaitRotation(ctx context.Context, ask func(context.Context) (client.DataKeys, error), show func(done, total int64, last bool)) (client.DataKeys, error) {
+func awaitRotation(ctx context.Context, s *session, shown *progress) (client.DataKeys, error) {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, rotationPoll) {
-		keys, err := ask(ctx)
+		keys, err := s.DataKeys(ctx)
 		if err != nil {
 			return keys, err
 		}
-		show(keys.Done, keys.Total, !keys.Rotating)
+		if done := keys.Done; keys.Total > 0 {
+			if !keys.Rotating {
+				done = keys.Total
+			}
+			shown.show(!keys.Rotating, "re-encrypted %d of %d records", done, keys.Total)
+		}
 		switch {
 		case !keys.Rotating:
 			return keys, nil
@@ -146,25 +150,6 @@ func awaitRotation(ctx context.Context, ask func(context.Context) (client.DataKe
 		case <-ctx.Done():
 			return keys, ctx.Err()
 		case <-time.After(pause):
-		}
-	}
-}
-
-// rotationProgress shows a rotation's progress on a terminal.
-func rotationProgress(w io.Writer, off bool) func(done, total int64, last bool) {
-	if off || !isTerminal(w) {
-		return func(int64, int64, bool) {}
-	}
-	return func(done, total int64, last bool) {
-		if total == 0 {
-			return
-		}
-		if last {
-			done = total
-		}
-		fmt.Fprintf(w, "\rre-encrypted %d of %d records", done, total)
-		if last {
-			fmt.Fprintln(w)
 		}
 	}
 }

@@ -308,6 +308,8 @@ func count(n int, one string) string {
 	return strconv.Itoa(n) + " " + one + "s"
 }
 
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
 // some lists names, and says how many more there are.
 func some(names []string, most int) string {
 	shown := make([]string, 0, most)

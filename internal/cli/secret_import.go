@@ -3,11 +3,9 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
-	"time"
 	"unicode/utf8"
 
 	"github.com/fluxkeep/fluxkeep/client"
@@ -194,7 +192,12 @@ func (im *secretImport) ask(cmd *cobra.Command, org client.Organization, p *secr
 // write sends only the differences, on condition that the secrets haven't
 // changed since, or all secrets if there is no preview.
 func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organization, secrets map[string]string, p *secretChange) (client.WriteResult, error) {
-	o := &client.WriteOptions{Progress: newProgress(cmd.ErrOrStderr(), im.r.structured() || im.r.quiet)}
+	shown := im.r.progress(cmd)
+	o := &client.WriteOptions{Progress: func(sent, total int64) {
+		if total >= 1<<20 {
+			shown.show(sent == total, "sent %.1f of %s (%d%%)", float64(sent)/(1<<20), megabytes(total), 100*sent/total)
+		}
+	}}
 	if p == nil && im.replace {
 		return s.ReplaceValues(cmd.Context(), org.ID, secrets, o)
 	}
@@ -208,25 +211,4 @@ func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organiz
 		err = withHint(errors.New("the secrets have changed since they were compared with the file"), "nothing was written: run the command again")
 	}
 	return w, err
-}
-
-// newProgress returns a function that shows a large request's progress, or nil
-// if there is no terminal to show it on.
-func newProgress(w io.Writer, off bool) func(sent, total int64) {
-	if off || !isTerminal(w) {
-		return nil
-	}
-	const large, mega, pause = 1 << 20, 1 << 20, 100 * time.Millisecond
-	var shown time.Time
-	return func(sent, total int64) {
-		now := time.Now()
-		if total < large || sent < total && now.Sub(shown) < pause {
-			return
-		}
-		shown = now
-		fmt.Fprintf(w, "\rsent %.1f of %.1f MiB (%d%%)", float64(sent)/mega, float64(total)/mega, 100*sent/total)
-		if sent == total {
-			fmt.Fprintln(w)
-		}
-	}
 }
