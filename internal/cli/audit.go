@@ -78,9 +78,7 @@ The exit status is 0 if the log is unchanged, and 1 if it isn't.`,
 	fs.StringVar(&since, "since", "", "`checkpoint` that the log must hold, NUMBER:HASH")
 	o.addFormat(cmd, fs)
 	o.addQuiet(cmd, fs, "print only the checkpoint")
-	addLogFlags(fs, c)
-	addKeyFlags(fs, c)
-	addStoreFlags(fs, c)
+	addDataFlags(fs, c)
 	return cmd
 }
 

@@ -73,9 +73,7 @@ A search through a long log can take a while; --since limits it.`,
 	fs.BoolVarP(&l.follow, "follow", "f", false, "print new records as they are added, oldest first")
 	completeValues(cmd, "outcome", audit.Allowed, audit.Refused, audit.Failed)
 	l.addToOperator(cmd)
-	addLogFlags(fs, l.config)
-	addKeyFlags(fs, l.config)
-	addStoreFlags(fs, l.config)
+	addDataFlags(fs, l.config)
 	return cmd
 }
 

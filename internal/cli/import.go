@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"os"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
@@ -30,8 +29,7 @@ secrets from a file of names and values, see "fluxkeep secret import".`,
 
 // dataImport holds what imports into a data folder share.
 type dataImport struct {
-	output
-	config         *config.Config
+	offline
 	apply          bool
 	update         bool
 	restoreDeleted bool
@@ -44,13 +42,8 @@ func (im *dataImport) addFlags(cmd *cobra.Command, fs *pflag.FlagSet, from strin
 	fs.BoolVar(&im.update, "update", false, "apply what was changed or deleted in "+from+" since the last import")
 	fs.BoolVar(&im.restoreDeleted, "restore-deleted", false, "import objects again that were deleted here")
 	im.addFormat(cmd, fs)
-	addLogFlags(fs, im.config)
-	addKeyFlags(fs, im.config)
-	addStoreFlags(fs, im.config)
+	addDataFlags(fs, im.config)
 }
-
-// load completes the settings, as a server would.
-func (im *dataImport) load() error { return im.config.Load(os.Environ()) }
 
 // run imports, or shows what would be imported. r describes the source.
 func (im *dataImport) run(cmd *cobra.Command, source keep.Import, r *importResult) (err error) {

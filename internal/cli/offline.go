@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"slices"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
@@ -56,6 +55,13 @@ func addLogFlags(fs *pflag.FlagSet, c *config.Config) {
 	addServerFlags(fs, c, "config", "data-dir", "audit-log")
 }
 
+// addDataFlags adds the server's flags that locate its data, its key and its audit log.
+func addDataFlags(fs *pflag.FlagSet, c *config.Config) {
+	addLogFlags(fs, c)
+	addKeyFlags(fs, c)
+	addStoreFlags(fs, c)
+}
+
 // addKeyFlags adds the server's flags that select the key-encryption key.
 func addKeyFlags(fs *pflag.FlagSet, c *config.Config) {
 	addServerFlags(fs, c, "key-provider", "key-file", "passphrase-file", "transit-address", "transit-token-file",
@@ -64,7 +70,11 @@ func addKeyFlags(fs *pflag.FlagSet, c *config.Config) {
 
 // addStoreFlags adds the server's flags that say where the data is.
 func addStoreFlags(fs *pflag.FlagSet, c *config.Config) {
-	addServerFlags(fs, c, slices.DeleteFunc(slices.Clone(config.StoreFlags), func(name string) bool { return name == "etcd-compact" })...)
+	for _, name := range config.StoreFlags {
+		if name != "etcd-compact" { // for a running server
+			addServerFlags(fs, c, name)
+		}
+	}
 }
 
 func addServerFlags(fs *pflag.FlagSet, c *config.Config, names ...string) {

@@ -34,9 +34,7 @@ recorded in the audit log with the protocol "offline".`,
 	)
 	pf := cmd.PersistentFlags()
 	r.output.addFlags(cmd, pf)
-	addLogFlags(pf, r.config)
-	addKeyFlags(pf, r.config)
-	addStoreFlags(pf, r.config)
+	addDataFlags(pf, r.config)
 	return cmd
 }
 
