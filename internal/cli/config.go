@@ -272,11 +272,10 @@ func (c *configCreate) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer w.Close()
-	token, err := c.token.read(cmd, "Token", false)
+	token, err := c.token.readCredential(cmd, "Token", false)
 	if err != nil {
 		return err
 	}
-	token = trimLineEnd(token)
 	if token == "" {
 		return errors.New("the token is empty: no profile was created")
 	}

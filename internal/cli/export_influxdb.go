@@ -60,7 +60,7 @@ InfluxDB keeps no earlier values: the command asks for confirmation unless you g
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&c.url, "url", "", "`URL` of the InfluxDB")
-	fs.StringVar(&c.tokenFile, "url-token-file", "", "`file` with InfluxDB's token")
+	fs.StringVar(&c.tokenFile, "url-token-file", "", "`file` with InfluxDB's token; \"-\" for standard input")
 	fs.StringVar(&c.toConfig, "to-config", "", "`name` of the profile of the InfluxDB")
 	fs.BoolVar(&c.all, "all", false, "export all organizations")
 	fs.StringArrayVar(&c.mapping, "map", nil, "`names` OURS=THEIRS: an organization and its name or ID in InfluxDB; repeatable")
@@ -201,8 +201,7 @@ func onlyConfigsPath(name string) string {
 // token reads InfluxDB's token.
 func (c *exportInfluxDB) token(cmd *cobra.Command) (string, error) {
 	if c.tokenFile != "" {
-		data, err := os.ReadFile(c.tokenFile)
-		return trimLineEnd(string(data)), err
+		return input{file: c.tokenFile}.readCredential(cmd, "", false)
 	}
 	if t := os.Getenv("INFLUXDB_TOKEN"); t != "" {
 		return t, nil

@@ -61,7 +61,7 @@ The import is atomic.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&im.source.Address, "address", "", "`URL` of the Vault [$VAULT_ADDR]")
-	fs.StringVar(&im.tokenFile, "token-file", "", "`file` with the token (default: $VAULT_TOKEN)")
+	fs.StringVar(&im.tokenFile, "token-file", "", "`file` with the token; \"-\" for standard input (default: $VAULT_TOKEN)")
 	fs.StringVar(&im.source.Namespace, "namespace", "", "`namespace` of the engine [$VAULT_NAMESPACE]")
 	fs.StringVar(&im.source.Mount, "mount", "secret", "`path` of the secrets engine")
 	fs.StringArrayVar(&im.mapping, "map", nil, "`rule` PATTERN=ORGANIZATION: where matching documents go; repeatable, the first match counts")
@@ -88,11 +88,9 @@ func (im *importVault) run(cmd *cobra.Command) error {
 	s.Namespace = cmp.Or(s.Namespace, os.Getenv("VAULT_NAMESPACE"))
 	s.Token = os.Getenv("VAULT_TOKEN")
 	if im.tokenFile != "" {
-		data, err := os.ReadFile(im.tokenFile)
-		if err != nil {
+		if s.Token, err = (input{file: im.tokenFile}).readCredential(cmd, "", false); err != nil {
 			return err
 		}
-		s.Token = trimLineEnd(string(data))
 	}
 	switch {
 	case s.Address == "":

@@ -131,11 +131,8 @@ func (l *loginCommand) signIn(cmd *cobra.Command, c *client.Client) (password st
 	if l.user == "" {
 		return "", usageError(cmd, errors.New("--username is missing"))
 	}
-	if password, err = l.password.read(cmd, "Password", false); err != nil {
+	if password, err = l.password.readCredential(cmd, "Password", false); err != nil {
 		return "", err
-	}
-	if l.password.file != "" {
-		password = trimLineEnd(password)
 	}
 	err = c.SignIn(cmd.Context(), l.user, password)
 	if errors.Is(err, client.ErrUnauthorized) {

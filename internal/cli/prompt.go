@@ -154,14 +154,14 @@ type input struct {
 	file     string // --file
 }
 
-// readPassword reads a password. A line break at the end of a file isn't part
-// of it: nobody could type it.
-func (in input) readPassword(cmd *cobra.Command) (string, error) {
-	p, err := in.read(cmd, "Password", true)
+// readCredential reads a password or a token. A line break at the end of a file
+// isn't part of it.
+func (in input) readCredential(cmd *cobra.Command, what string, twice bool) (string, error) {
+	text, err := in.read(cmd, what, twice)
 	if in.file != "" {
-		p = trimLineEnd(p)
+		text = trimLineEnd(text)
 	}
-	return p, err
+	return text, err
 }
 
 // read reads the value as the flags say, from a prompt or, without a terminal,

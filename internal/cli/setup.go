@@ -119,7 +119,7 @@ func (s *setupCommand) ask(cmd *cobra.Command) error {
 		}
 	}
 	var err error
-	q.Password, err = s.password.readPassword(cmd)
+	q.Password, err = s.password.readCredential(cmd, "Password", true)
 	if err == nil && q.Password == "" {
 		err = withHint(errors.New("the password is empty"), "give it by standard input or --password-file")
 	}

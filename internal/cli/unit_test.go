@@ -274,7 +274,7 @@ func TestReadPassword(t *testing.T) {
 	for name, in := range map[string]input{"file": {file: file}, "standard input": {file: "-"}, "nothing said": {}} {
 		cmd := &cobra.Command{}
 		cmd.SetIn(strings.NewReader("correct horse\n"))
-		if p, err := in.readPassword(cmd); p != "correct horse" || err != nil {
+		if p, err := in.readCredential(cmd, "Password", true); p != "correct horse" || err != nil {
 			t.Errorf("%s: read %q, %v", name, p, err)
 		}
 	}

@@ -141,7 +141,7 @@ func unfinished(err error, what, next string) error {
 
 // readPassword reads a password, and knows what the server will say to it.
 func readPassword(cmd *cobra.Command, in input) (string, error) {
-	p, err := in.readPassword(cmd)
+	p, err := in.readCredential(cmd, "Password", true)
 	if err == nil && (len(p) < 8 || len(p) > 72) {
 		err = errors.New("passwords must be between 8 and 72 characters long")
 	}
