@@ -7,7 +7,6 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
-	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -37,11 +36,7 @@ func (d *Data) accept(ctx context.Context, c *config.Config) error {
 	if err := open(); err != nil {
 		return err
 	}
-	var openKeys func(context.Context, []byte) (*seal.Keys, error)
-	if c.Store == config.StoreEtcd {
-		openKeys = saveKeysIn(d.dir, d.keys, discardLog()).open
-	}
-	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys, openKeys, d.dir.server)
+	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys, d.shared, d.dir.server)
 	s := d.Store
 	d.Store = nil
 	return errors.Join(err, s.Close())

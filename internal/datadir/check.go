@@ -71,12 +71,12 @@ func (d *Data) checkStoreRecords(ctx context.Context, c *config.Config, done *Ch
 }
 
 func (d *Data) checkRecords(ctx context.Context, server keep.ID, done *CheckResult, found func(keep.Damage)) (*audit.Checkpoint, error) {
-	report, err := keep.Check(ctx, d.Store, d.keys.Keys, found)
+	report, err := keep.Check(ctx, d.Store, d.keys.Keys, d.shared, found)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	done.CheckReport = report
-	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, server)
+	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, d.shared, server)
 	if err != nil {
 		return nil, nil // Check has reported it
 	}

@@ -29,8 +29,9 @@ type Data struct {
 	Reserve func(ctx context.Context, bytes int64) error
 
 	dir     *dataDir
-	keys    *openedKeys // as they were opened
-	newKeys *newKeys    // for a new folder, nil otherwise
+	keys    *openedKeys      // as they were opened
+	shared  *keep.SharedKeys // nil if the folder holds the keyset
+	newKeys *newKeys         // for a new folder, nil otherwise
 	saved   *savedKeys
 	newLog  bool // created by this start
 	// temporary is a folder that Close removes, "" for none.
@@ -138,7 +139,8 @@ func (d *Data) openShared(ctx context.Context, c *config.Config, kc keep.Config)
 	if err := d.openAudit(c, kc.Logger); err != nil {
 		return err
 	}
-	kc.OpenKeys, kc.WrapKeys = d.saved.open, d.saved.wrap
+	d.shared.Wrap = d.saved.wrap
+	kc.SharedKeys = d.shared
 	kc.Cluster = member{d.dir.server, d.Etcd}
 	if err := d.openKeep(ctx, kc); err != nil {
 		return err

@@ -118,7 +118,19 @@ func (d *Data) openServer(ctx context.Context, c *config.Config, logger *slog.Lo
 	if err != nil {
 		return fmt.Errorf("load the keyset from etcd: %w", err)
 	}
+	return d.unlockShared(ctx, stored, c)
+}
+
+// unlockShared unlocks the keyset in the store.
+func (d *Data) unlockShared(ctx context.Context, stored keep.StoredKeyset, c *config.Config) (err error) {
 	d.keys, err = unlock(ctx, stored.Wrapped, c.SealConfig())
+	d.shared = &keep.SharedKeys{Loaded: stored, Open: func(ctx context.Context, wrapped []byte) (*seal.Keys, error) {
+		keys, err := unlock(ctx, wrapped, c.SealConfig())
+		if err != nil {
+			return nil, err
+		}
+		return keys.Keys, nil
+	}}
 	return err
 }
 
@@ -178,8 +190,7 @@ func openReader(ctx context.Context, c *config.Config) (d *Data, err error) {
 	if err != nil {
 		return d, err
 	}
-	d.keys, err = unlock(ctx, stored.Wrapped, c.SealConfig())
-	return d, err
+	return d, d.unlockShared(ctx, stored, c)
 }
 
 // serverOf returns the ID of the server that a data folder belongs to, 0 if there is
@@ -218,15 +229,18 @@ func rewrapEtcd(ctx context.Context, c, to *config.Config) (done RewrapResult, e
 		return done, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	stored, err := keep.LoadKeyset(ctx, d.Store)
+	return d.rewrap(ctx, to)
+}
+
+func (d *Data) rewrap(ctx context.Context, to *config.Config) (done RewrapResult, err error) {
+	wrapped, err := done.wrap(ctx, d.keys, to)
 	if err != nil {
 		return done, err
 	}
-	var wrapped []byte
-	if wrapped, err = done.wrap(ctx, d.keys, to); err != nil {
-		return done, err
+	err = keep.RewrapKeyset(ctx, d.Store, d.shared.Loaded, wrapped)
+	if errors.Is(err, keep.ErrKeysetChanged) {
+		err = fmt.Errorf("%w in the meantime: try again", err)
 	}
-	err = keep.RewrapKeyset(ctx, d.Store, stored, wrapped)
 	if err != nil && done.NewKeyFile != "" && !errors.Is(err, store.ErrUnavailable) {
 		_ = os.Remove(done.NewKeyFile) // nothing is wrapped with it
 	}

@@ -3,6 +3,7 @@
 package datadir
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore"
 	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
 )
@@ -69,5 +71,42 @@ func TestAcceptInEtcd(t *testing.T) {
 	done, err := Check(t.Context(), c, func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) })
 	if err != nil || done.Records == 0 || done.Lines < 2 {
 		t.Errorf("%d records, %d audit records, %v", done.Records, done.Lines, err)
+	}
+}
+
+// TestRewrapDuringRotation changes the data keys in etcd after a tool has read them: it
+// must not put the old ones back, or what was sealed with the new ones is lost.
+func TestRewrapDuringRotation(t *testing.T) {
+	cluster := etcdtest.Start(t, etcdtest.Options{})
+	c := testConfig(t, filepath.Join(t.TempDir(), "data"))
+	c.Store, c.Etcd.Endpoints, c.Etcd.Prefix = config.StoreEtcd, cluster.Endpoints(), "/fluxkeep/"
+	if err := Accept(t.Context(), c); err != nil { // makes the store
+		t.Fatal(err)
+	}
+	d, err := openReader(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	next, err := d.keys.WithNewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped, err := next.Wrap(t.Context(), d.keys.provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotated := d.shared.Loaded.Next(wrapped)
+	if err := record.ReplaceKeyset(t.Context(), d.Store, d.shared.Loaded, rotated); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.rewrap(t.Context(), c); !errors.Is(err, keep.ErrKeysetChanged) {
+		t.Errorf("rewrap: %v", err)
+	}
+	if stored, err := keep.LoadKeyset(t.Context(), d.Store); err != nil || !bytes.Equal(stored.Wrapped, wrapped) {
+		t.Errorf("the keyset was replaced: %v", err)
+	}
+	if _, err := Rewrap(t.Context(), c, c); err != nil {
+		t.Errorf("once more: %v", err)
 	}
 }

@@ -81,7 +81,7 @@ func AuditCheckpoint(ctx context.Context, c *config.Config) (at audit.Checkpoint
 	if err != nil {
 		return at, err
 	}
-	return keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, server)
+	return keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, d.shared, server)
 }
 
 // AuditLog returns a page of a stopped server's audit log, with the names that its
@@ -93,5 +93,5 @@ func AuditLog(ctx context.Context, c *config.Config, q keep.AuditQuery) (page ke
 		return page, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	return keep.AuditLogOffline(ctx, d.Store, d.keys.Keys, c.AuditLog, q)
+	return keep.AuditLogOffline(ctx, d.Store, d.keys.Keys, d.shared, c.AuditLog, q)
 }

@@ -114,15 +114,6 @@ func (s *savedKeys) checkShared(ctx context.Context, now *openedKeys) error {
 	return err
 }
 
-// open unwraps a keyset in the store.
-func (s *savedKeys) open(ctx context.Context, wrapped []byte) (*seal.Keys, error) {
-	keys, err := unlock(ctx, wrapped, s.latest().config)
-	if err != nil {
-		return nil, err
-	}
-	return keys.Keys, nil
-}
-
 // wrap wraps changed data keys for the store. All servers must be able to open them.
 func (s *savedKeys) wrap(ctx context.Context, keys *seal.Keys) ([]byte, error) {
 	stored, err := keep.LoadKeyset(ctx, s.shared)

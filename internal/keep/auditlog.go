@@ -11,7 +11,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/directory"
-	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"golang.org/x/sync/semaphore"
@@ -112,8 +111,8 @@ func (k *Keep) AuditLog(ctx context.Context, c Caller, q AuditQuery) (AuditPage,
 
 // AuditLogOffline is AuditLog for an operator, for a log at path and the store of a
 // stopped server. It leaves no record.
-func AuditLogOffline(ctx context.Context, s store.Store, keys *seal.Keys, path string, q AuditQuery) (AuditPage, error) {
-	k := &Keep{records: record.New(s, keys, time.Now)}
+func AuditLogOffline(ctx context.Context, s store.Store, keys *seal.Keys, shared *SharedKeys, path string, q AuditQuery) (AuditPage, error) {
+	k := &Keep{records: offlineRecords(s, keys, shared)}
 	k.directory = directory.New(k.records)
 	k.directory.OnDamage(func(error) {}) // it has no name then
 	c := Offline()

@@ -65,12 +65,12 @@ func (k *Keep) Backup(ctx context.Context, c Caller, w io.Writer) error {
 	err = k.records.View(ctx, func(r *record.Reader) error {
 		unlock()
 		v := k.view(r)
-		stored, shared, err := r.Wrapped()
+		own, shared, err := r.Keyset()
 		if err != nil {
 			return err
 		}
-		if shared {
-			keys, wrapped = k.records.Keys(), stored
+		if shared != nil {
+			keys, wrapped = own, shared
 		}
 		err = v.eachInBackup(func(key, sealed []byte) error {
 			k.backups.done.Add(1)

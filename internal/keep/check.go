@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/directory"
@@ -38,12 +37,12 @@ type CheckReport struct {
 // with each that can't be opened or decoded or is inconsistent with others. It
 // reports each damage once, without its consequences elsewhere. It changes
 // nothing and continues after damage. It takes no Caller: anyone who can run it
-// has the files and the key.
-func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damage)) (CheckReport, error) {
+// has the files and the key. shared is Config.SharedKeys.
+func Check(ctx context.Context, s store.Store, keys *seal.Keys, shared *SharedKeys, found func(Damage)) (CheckReport, error) {
 	c := &checker{
 		found: record.NewFindings(func(what string, err error) { found(Damage{what, err}) }),
 	}
-	err := record.New(s, keys, time.Now).View(ctx, func(r *record.Reader) (err error) {
+	err := offlineRecords(s, keys, shared).View(ctx, func(r *record.Reader) (err error) {
 		c.view = &view{Reader: r, dir: directory.New(r.DB()).Read(r)}
 		c.directory = directory.NewChecker(c.dir)
 		if c.maps, err = secretmap.NewChecker(r); err != nil {
@@ -64,19 +63,13 @@ func Check(ctx context.Context, s store.Store, keys *seal.Keys, found func(Damag
 
 // Accept recomputes the sums of a store that no server has open, so that its
 // records are trusted as they are. It stores an audit record, which the next Open of
-// the server moves to its audit log; server is 0 if the store is its own. open is
-// Config.OpenKeys, for a store whose keys other servers may change in the meantime. Like
-// Check, it takes no Caller.
-func Accept(ctx context.Context, s store.Store, keys *seal.Keys, open func(context.Context, []byte) (*seal.Keys, error), server ID) error {
+// the server moves to its audit log; server is 0 if the store is its own. Like Check, it
+// takes no Caller.
+func Accept(ctx context.Context, s store.Store, keys *seal.Keys, shared *SharedKeys, server ID) error {
 	c := Offline()
 	rec := c.record("damage.accept", 0)
 	rec.ID, rec.Outcome = audit.NewIDs().Next(), audit.Allowed
-	records := record.New(s, keys, time.Now)
-	defer records.Close()
-	if open != nil {
-		records.FollowKeyset(open)
-	}
-	return records.Accept(ctx, func(w *record.Writer) error {
+	return offlineRecords(s, keys, shared).Accept(ctx, func(w *record.Writer) error {
 		rec.Time = w.Now
 		if err := w.Put(outboxKey(server, rec.ID), rec.Append(nil)); err != nil {
 			return err

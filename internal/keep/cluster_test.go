@@ -16,9 +16,11 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
+	"github.com/fluxkeep/fluxkeep/internal/backup"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
 	"github.com/fluxkeep/fluxkeep/internal/record"
+	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -529,6 +531,43 @@ func TestRotationByOtherServers(t *testing.T) {
 		if err := k.Backup(t.Context(), k.Operator(t, keep.InfluxDB), &file); err != nil {
 			t.Errorf("backup: %v", err)
 		}
+	}
+}
+
+// TestBackupDuringRotation ends a rotation at one server while another has begun a backup
+// and knows the new keys already: the backup has the keyset that opens its records.
+func TestBackupDuringRotation(t *testing.T) {
+	c := newCluster()
+	a := keeptest.New(t, c.options(serverA))
+	late := &lateView{}
+	o := c.options(serverB)
+	o.Wrap = func(s store.Store) store.Store { late.Store = s; return late }
+	b := a.Beside(t, o)
+	a.MustChange(t, set("name", "1"))
+	c.lead(serverA)
+	op := b.Operator(t, keep.InfluxDB)
+	late.opened = func() {
+		if err := a.RotateKeys(t.Context(), a.Operator(t, keep.InfluxDB)); err != nil {
+			t.Error(err)
+		}
+		for {
+			s, err := b.KeyStatus(t.Context(), b.Operator(t, keep.InfluxDB))
+			if err != nil || s.Err != "" {
+				t.Fatal(err, s.Err)
+			}
+			if b.MustValues(t); len(s.Keys) == 1 && s.Keys[0].ID != b.Keys().PrimaryKeyID() {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	var file bytes.Buffer
+	if err := b.Backup(t.Context(), op, &file); err != nil {
+		t.Fatal(err)
+	}
+	n, err := keep.VerifyBackup(t.Context(), &file, func(h backup.Header) (*seal.Keys, error) { return b.OpenKeys(t.Context(), h.Keyset) })
+	if err != nil || n == 0 {
+		t.Errorf("the backup has %d records, %v", n, err)
 	}
 }
 

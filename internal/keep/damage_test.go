@@ -293,7 +293,7 @@ func certain(found []keep.Damage) (out []keep.Damage) {
 func (d *damageable) examine(t *testing.T) (keep.CheckReport, []keep.Damage) {
 	t.Helper()
 	var found []keep.Damage
-	r, err := keep.Check(t.Context(), d.Store(), d.Keys(), func(x keep.Damage) { found = append(found, x) })
+	r, err := keep.Check(t.Context(), d.Store(), d.Keys(), nil, func(x keep.Damage) { found = append(found, x) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func TestSetupStaysClosed(t *testing.T) {
 	if _, err := k.Setup(ctx, keep.Anonymous(keeptest.Origin(keep.InfluxDB)), q); keep.CodeOf(err) != keep.CodeConflict {
 		t.Errorf("set up again: %v", err)
 	}
-	r, err := keep.Check(ctx, k.Store(), k.Keys(), func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) })
+	r, err := keep.Check(ctx, k.Store(), k.Keys(), nil, func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) })
 	if err != nil || r.Users != 0 {
 		t.Errorf("checked: %+v, %v", r, err)
 	}

@@ -477,7 +477,7 @@ func TestImportCutShort(t *testing.T) {
 			}
 			mustImport(t, k, in)
 			checkImported(t, k, in)
-			report, err := keep.Check(t.Context(), k.Store(), k.Keys(), func(d keep.Damage) { t.Errorf("cut at %d: %s: %v", n, d.What, d.Err) })
+			report, err := keep.Check(t.Context(), k.Store(), k.Keys(), nil, func(d keep.Damage) { t.Errorf("cut at %d: %s: %v", n, d.What, d.Err) })
 			if err != nil || report.Damaged > 0 || report.Tokens != 4 {
 				t.Fatalf("cut at %d: %+v, %v", n, report, err)
 			}

@@ -59,10 +59,9 @@ type Config struct {
 	// SaveKeys makes a changed keyset durable. Without it keys can't be
 	// rotated.
 	SaveKeys func(context.Context, *seal.Keys) error
-	// OpenKeys is set if the store holds the keyset, because servers share both. It
-	// unwraps what WrapKeys has wrapped, and SaveKeys and WrappedKeys aren't used.
-	OpenKeys func(ctx context.Context, wrapped []byte) (*seal.Keys, error)
-	WrapKeys func(context.Context, *seal.Keys) ([]byte, error)
+	// SharedKeys is set if the store holds the keyset, because servers share both.
+	// SaveKeys and WrappedKeys aren't used then.
+	SharedKeys *SharedKeys
 	// WrappedKeys returns the wrapped form of exactly the given keys, which are
 	// in use. Without it, backups are refused.
 	WrappedKeys func(*seal.Keys) ([]byte, error)
@@ -221,7 +220,6 @@ func (k *Keep) resume(ctx context.Context) error {
 func (k *Keep) Close() error {
 	k.stop()
 	k.done.Wait()
-	k.records.Close()
 	k.save(context.Background(), 1)
 	err := k.recordRefusals(true)
 	if err != nil {

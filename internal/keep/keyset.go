@@ -3,6 +3,7 @@ package keep
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
@@ -14,6 +15,24 @@ import (
 
 // StoredKeyset is the wrapped keyset in a store that servers share.
 type StoredKeyset = record.StoredKeyset
+
+// SharedKeys opens and changes the keyset in a store that servers share.
+type SharedKeys struct {
+	Loaded StoredKeyset // that the keys in use come from
+	// Open unwraps what Wrap has wrapped.
+	Open func(ctx context.Context, wrapped []byte) (*seal.Keys, error)
+	Wrap func(context.Context, *seal.Keys) ([]byte, error)
+}
+
+// offlineRecords returns the records of a store without a Keep. Unless the store is its
+// own, shared is set: other servers may change the keys.
+func offlineRecords(s store.Store, keys *seal.Keys, shared *SharedKeys) *record.DB {
+	db := record.New(s, keys, time.Now)
+	if shared != nil {
+		db.FollowKeyset(shared.Loaded, shared.Open)
+	}
+	return db
+}
 
 // LoadKeyset returns the keyset in a store, or store.ErrNotFound if the store is empty.
 func LoadKeyset(ctx context.Context, s store.Store) (StoredKeyset, error) {
@@ -32,6 +51,9 @@ func RewrapKeyset(ctx context.Context, s store.Store, old StoredKeyset, wrapped 
 	rewrapped.Wrapped = wrapped
 	return record.ReplaceKeyset(ctx, s, old, rewrapped)
 }
+
+// ErrKeysetChanged says that another server has changed the keyset in the meantime.
+var ErrKeysetChanged = record.ErrKeysetChanged
 
 // ErrNotEmpty says that a store already has data.
 var ErrNotEmpty = record.ErrNotEmpty

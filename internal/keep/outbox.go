@@ -191,8 +191,8 @@ func (k *Keep) retryMissed() error {
 // AuditCheckpoint returns the position up to which the store vouches for the audit
 // log of a server, zero if there is none yet. server is 0 if the store is its own.
 // It takes no Caller because it is for offline verification.
-func AuditCheckpoint(ctx context.Context, s store.Store, keys *seal.Keys, server ID) (audit.Checkpoint, error) {
-	return auditCheckpoint(ctx, record.New(s, keys, time.Now), server)
+func AuditCheckpoint(ctx context.Context, s store.Store, keys *seal.Keys, shared *SharedKeys, server ID) (audit.Checkpoint, error) {
+	return auditCheckpoint(ctx, offlineRecords(s, keys, shared), server)
 }
 
 func auditCheckpoint(ctx context.Context, records *record.DB, server ID) (audit.Checkpoint, error) {

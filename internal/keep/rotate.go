@@ -103,10 +103,10 @@ func (k *Keep) RotateKeys(ctx context.Context, c Caller) error {
 func (k *Keep) useKeys(c Config) {
 	k.wrappedKeys = c.WrappedKeys
 	switch {
-	case c.OpenKeys != nil:
-		k.records.FollowKeyset(c.OpenKeys)
+	case c.SharedKeys != nil:
+		k.records.FollowKeyset(c.SharedKeys.Loaded, c.SharedKeys.Open)
 		k.saveKeys = func(ctx context.Context, stored record.StoredKeyset, next *seal.Keys) error {
-			wrapped, err := c.WrapKeys(ctx, next)
+			wrapped, err := c.SharedKeys.Wrap(ctx, next)
 			if err != nil {
 				return err
 			}

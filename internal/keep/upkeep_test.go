@@ -60,7 +60,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if err := keep.Restore(t.Context(), bytes.NewReader(file.Bytes()), s, d.Keys()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := keep.Check(t.Context(), s, d.Keys(), func(x keep.Damage) { t.Errorf("restored: %s: %v", x.What, x.Err) })
+	r, err := keep.Check(t.Context(), s, d.Keys(), nil, func(x keep.Damage) { t.Errorf("restored: %s: %v", x.What, x.Err) })
 	if err != nil || r.Organizations != 2 || r.Versions != 4 {
 		t.Errorf("restored %+v, %v", r, err)
 	}
@@ -250,11 +250,11 @@ func TestRotateKeys(t *testing.T) {
 	if len(saved) != 4 || len(last.KeyInfos()) != 1 {
 		t.Fatalf("%d keysets were saved, the last with %d keys", len(saved), len(last.KeyInfos()))
 	}
-	if _, err := keep.Check(t.Context(), k.Store(), last, func(x keep.Damage) { t.Errorf("%s: %v", x.What, x.Err) }); err != nil {
+	if _, err := keep.Check(t.Context(), k.Store(), last, nil, func(x keep.Damage) { t.Errorf("%s: %v", x.What, x.Err) }); err != nil {
 		t.Fatal(err)
 	}
 	stale := 0
-	if _, err := keep.Check(t.Context(), k.Store(), k.Keys(), func(keep.Damage) { stale++ }); err != nil || stale == 0 {
+	if _, err := keep.Check(t.Context(), k.Store(), k.Keys(), nil, func(keep.Damage) { stale++ }); err != nil || stale == 0 {
 		t.Errorf("the first key still opens everything: %v", err)
 	}
 }

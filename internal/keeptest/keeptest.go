@@ -162,21 +162,27 @@ func (k *Kit) openStore(tb testing.TB, dir string) (s store.Store) {
 func (k *Kit) shareKeys(tb testing.TB, c *keep.Config) {
 	tb.Helper()
 	c.WrappedKeys = nil
-	c.OpenKeys = func(ctx context.Context, wrapped []byte) (*seal.Keys, error) {
-		return seal.Load(ctx, wrapped, k.kek)
+	c.SharedKeys = &keep.SharedKeys{
+		Open: k.OpenKeys,
+		Wrap: func(ctx context.Context, keys *seal.Keys) ([]byte, error) { return keys.Wrap(ctx, k.kek) },
 	}
-	c.WrapKeys = func(ctx context.Context, keys *seal.Keys) ([]byte, error) { return keys.Wrap(ctx, k.kek) }
-	wrapped, err := c.WrapKeys(context.Background(), k.keys)
+	wrapped, err := k.keys.Wrap(context.Background(), k.kek)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	stored, err := record.CreateKeyset(context.Background(), k.store, wrapped)
 	if err == nil {
-		c.Keys, err = c.OpenKeys(context.Background(), stored.Wrapped)
+		c.SharedKeys.Loaded = stored
+		c.Keys, err = k.OpenKeys(context.Background(), stored.Wrapped)
 	}
 	if err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// OpenKeys unwraps a keyset.
+func (k *Kit) OpenKeys(ctx context.Context, wrapped []byte) (*seal.Keys, error) {
+	return seal.Load(ctx, wrapped, k.kek)
 }
 
 // Close closes the Keep. A second call does nothing.
@@ -213,7 +219,7 @@ func (k *Kit) verifySums(tb testing.TB) {
 	ctx := context.Background()
 	records := record.New(k.store, k.saved.Load(), time.Now)
 	if k.opts.KeysInStore {
-		records.FollowKeyset(func(ctx context.Context, wrapped []byte) (*seal.Keys, error) { return seal.Load(ctx, wrapped, k.kek) })
+		records.FollowKeyset(record.StoredKeyset{}, k.OpenKeys)
 	}
 	err := records.View(ctx, func(r *record.Reader) error {
 		_, err := r.VerifySums(func(d *record.DamageError) { tb.Errorf("after the test: %v", d) })

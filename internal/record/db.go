@@ -16,7 +16,7 @@ type DB struct {
 	now   func() time.Time
 	keys  atomic.Pointer[seal.Keys]
 	// previous has the keys that the last rotation dropped, for reads that began
-	// before it ended. It is nil soon after.
+	// before it ended. It is nil soon after, and always if the store holds the keyset.
 	previous atomic.Pointer[seal.Keys]
 	follower *follower // nil if the store doesn't hold the keyset
 	cache    *cache
@@ -28,15 +28,6 @@ func New(s store.Store, keys *seal.Keys, now func() time.Time) *DB {
 	db := &DB{store: s, now: now, cache: newCache()}
 	db.keys.Store(keys)
 	return db
-}
-
-// Close ends background work. It doesn't close the store.
-func (db *DB) Close() {
-	if f := db.follower; f != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.stop()
-	}
 }
 
 // Exclusive is store.Store.Exclusive.
@@ -66,10 +57,6 @@ func (db *DB) DropKeys(keys *seal.Keys) (forget func()) {
 	if db.follower != nil {
 		return func() {}
 	}
-	return db.dropKeys(keys)
-}
-
-func (db *DB) dropKeys(keys *seal.Keys) (forget func()) {
 	before := db.keys.Load()
 	db.previous.Store(before)
 	db.keys.Store(keys)

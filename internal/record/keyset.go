@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
@@ -52,10 +51,6 @@ var ErrKeysetChanged = errors.New("the keyset was changed by another server")
 
 // errRestoring says that a restore was interrupted.
 var errRestoring = errors.New("a restore into the store has not ended: if it was interrupted, remove everything in the store and restore again")
-
-// previousKeys is how long keys stay in use that were dropped from the keyset, for
-// reads that began before. It is longer than any request.
-const previousKeys = 5 * time.Minute
 
 func storedKeyset(r store.Reader) (StoredKeyset, error) {
 	var k StoredKeyset
@@ -167,23 +162,22 @@ type follower struct {
 	// opening is held to open a keyset, which may take as long as a service takes to
 	// answer. It has room for one value.
 	opening chan struct{}
-	// seen is the revision of the newest keyset that was looked at.
-	seen    atomic.Uint64
-	mu      sync.Mutex   // not held while opening
-	current StoredKeyset // that the keys in use come from
-	opened  openedKeyset // the last one
-	forget  *time.Timer  // drops the previous keys; nil before the first change
+	newest  atomic.Pointer[openedKeyset] // that a durable state has
+	mu      sync.Mutex                   // held to replace newest; guards other
+	other   openedKeyset                 // the last one opened that was not the newest
 }
 
 type openedKeyset struct {
 	StoredKeyset
-	keys *seal.Keys
+	keys     *seal.Keys
+	revision uint64 // of the state from which on it is the newest
 }
 
 // FollowKeyset makes each transaction use the keyset in the store, which open
-// unwraps. Call it before anything else.
-func (db *DB) FollowKeyset(open func(ctx context.Context, wrapped []byte) (*seal.Keys, error)) {
+// unwraps. The DB's keys come from loaded. Call it before anything else.
+func (db *DB) FollowKeyset(loaded StoredKeyset, open func(ctx context.Context, wrapped []byte) (*seal.Keys, error)) {
 	db.follower = &follower{open: open, opening: make(chan struct{}, 1)}
+	db.follower.newest.Store(&openedKeyset{StoredKeyset: loaded, keys: db.Keys()})
 }
 
 // unopenedError says that a transaction sees a keyset that was not opened yet.
@@ -231,30 +225,32 @@ func (f *follower) unwrap(ctx context.Context, k StoredKeyset) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.opened = openedKeyset{k, keys}
+	f.other = openedKeyset{StoredKeyset: k, keys: keys}
 	return nil
 }
 
-// keysOf returns the keys of the keyset that was opened last, or nil if that is not k.
-// It must be called with mu locked.
+// keysOf returns the keys of a keyset, or nil if it must be opened. It must be called
+// with mu locked.
 func (f *follower) keysOf(k StoredKeyset) *seal.Keys {
-	if !f.opened.sameKeys(k) {
-		return nil
+	for _, opened := range []*openedKeyset{f.newest.Load(), &f.other} {
+		if opened.sameKeys(k) {
+			return opened.keys
+		}
 	}
-	return f.opened.keys
+	return nil
 }
 
-// follow makes sure that the keys in use open the state that a transaction sees. It
-// returns keys of the transaction's own if it sees a keyset that isn't durable: should
-// that never be, nothing else may be sealed with them.
-func (db *DB) follow(r store.Reader) (own *seal.Keys, err error) {
+// follow returns the keys that open the state that a transaction sees, nil if the store
+// doesn't hold the keyset. They remain the transaction's own: the state may be an older
+// one by now, and its keyset may never become durable.
+func (db *DB) follow(r store.Reader) (*seal.Keys, error) {
 	f := db.follower
 	if f == nil {
 		return nil, nil
 	}
 	revision := r.Revision(TableKeyset)
-	if revision != 0 && revision <= f.seen.Load() {
-		return nil, nil
+	if newest := f.newest.Load(); revision != 0 && revision == newest.revision {
+		return newest.keys, nil
 	}
 	stored, err := storedKeyset(r)
 	if err != nil {
@@ -262,33 +258,16 @@ func (db *DB) follow(r store.Reader) (own *seal.Keys, err error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	pending := revision == 0
-	if !pending && revision <= f.seen.Load() {
-		return nil, nil // the state is an older one by now
+	keys := f.keysOf(stored)
+	if keys == nil {
+		return nil, unopenedError{stored}
 	}
-	if !stored.sameKeys(f.current) {
-		keys := f.keysOf(stored)
-		if keys == nil {
-			return nil, unopenedError{stored}
-		}
-		if pending {
-			return keys, nil
-		}
-		f.stop()
-		f.forget = time.AfterFunc(previousKeys, db.dropKeys(keys))
+	if revision > f.newest.Load().revision {
+		f.newest.Store(&openedKeyset{stored, keys, revision})
+		f.other = openedKeyset{}
+		db.keys.Store(keys)
 	}
-	if !pending {
-		f.current = stored
-		f.seen.Store(revision)
-	}
-	return nil, nil
-}
-
-// stop stops the timer. It must be called with mu locked.
-func (f *follower) stop() {
-	if f.forget != nil {
-		f.forget.Stop()
-	}
+	return keys, nil
 }
 
 // Keyset returns the newest keys and, if the store holds them, their keyset there.
@@ -299,9 +278,8 @@ func (db *DB) Keyset(ctx context.Context) (*seal.Keys, StoredKeyset, error) {
 	if err := db.View(ctx, func(*Reader) error { return nil }); err != nil {
 		return nil, StoredKeyset{}, err
 	}
-	db.follower.mu.Lock()
-	defer db.follower.mu.Unlock()
-	return db.Keys(), db.follower.current, nil
+	newest := db.follower.newest.Load()
+	return newest.keys, newest.StoredKeyset, nil
 }
 
 // ReplaceKeyset replaces the keyset in the store.
@@ -309,12 +287,12 @@ func (db *DB) ReplaceKeyset(ctx context.Context, old, k StoredKeyset) error {
 	return ReplaceKeyset(ctx, db.store, old, k)
 }
 
-// Wrapped returns the wrapped keyset that opens the records of the transaction's
-// state. ok is false if the store doesn't hold it.
-func (r *Reader) Wrapped() (wrapped []byte, ok bool, err error) {
+// Keyset returns the keys that open the records of the transaction's state, and their
+// wrapped form, which is nil if the store doesn't hold it.
+func (r *Reader) Keyset() (keys *seal.Keys, wrapped []byte, err error) {
 	if r.db.follower == nil {
-		return nil, false, nil
+		return r.keys(), nil, nil
 	}
 	k, err := storedKeyset(r.store)
-	return k.Wrapped, true, err
+	return r.keys(), k.Wrapped, err
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
@@ -71,36 +70,47 @@ func TestKeysetInStore(t *testing.T) {
 	}
 }
 
-// TestPreviousKeysAreDropped checks that the keys before a rotation are dropped some time
-// after another server has ended it, by a timer that Close stops.
-func TestPreviousKeysAreDropped(t *testing.T) {
-	for _, closed := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			s, err := pebblestore.Open(t.TempDir(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			if _, err := record.CreateKeyset(t.Context(), s, []byte("wrapped")); err != nil {
-				t.Fatal(err)
-			}
-			keys := recordtest.New(t).Keys()
-			db := record.New(s, keys, time.Now)
-			db.FollowKeyset(func(context.Context, []byte) (*seal.Keys, error) { return keys, nil })
-			if err := db.View(t.Context(), func(*record.Reader) error { return nil }); err != nil {
-				t.Fatal(err)
-			}
-			if !db.Previous() {
-				t.Error("the previous keys were dropped at once")
-			}
-			if closed {
-				db.Close()
-			}
-			time.Sleep(time.Hour)
-			if db.Previous() != closed {
-				t.Errorf("closed %t: after an hour, the previous keys are there: %t", closed, db.Previous())
-			}
-		})
+// TestKeysetOfAnOldState reads a state from before another server has changed the keyset,
+// when this server uses the new one already.
+func TestKeysetOfAnOldState(t *testing.T) {
+	k := recordtest.New(t)
+	first := record.StoredKeyset{Number: 1, Wrapped: []byte("first")}
+	keys := map[string]*seal.Keys{"first": k.Keys(), "second": recordtest.New(t).Keys()}
+	if err := k.Store.Update(t.Context(), putKeyset(first)); err != nil {
+		t.Fatal(err)
+	}
+	key := record.Key(record.TableUser, 1)
+	if err := k.Update(t.Context(), func(w *record.Writer) error { return w.PutJSON(key, object{Name: "x"}) }); err != nil {
+		t.Fatal(err)
+	}
+	opened := 0
+	db := record.New(k.Store, k.Keys(), k.DB.Now)
+	db.FollowKeyset(first, func(_ context.Context, wrapped []byte) (*seal.Keys, error) {
+		opened++
+		return keys[string(wrapped)], nil
+	})
+	uses := func(r *record.Reader, name string) {
+		t.Helper()
+		if used, wrapped, err := r.Keyset(); err != nil || used != keys[name] || string(wrapped) != name {
+			t.Errorf("the transaction doesn't use the %s keys, but those wrapped as %q, %v", name, wrapped, err)
+		}
+	}
+	if err := db.View(t.Context(), func(r *record.Reader) error {
+		uses(r, "first")
+		if err := record.ReplaceKeyset(t.Context(), k.Store, first, first.Next([]byte("second"))); err != nil {
+			return err
+		}
+		if err := db.View(t.Context(), func(r *record.Reader) error { uses(r, "second"); return nil }); err != nil {
+			return err
+		}
+		uses(r, "first")
+		_, err := record.Load[object](r, key)
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if opened != 1 {
+		t.Errorf("keysets were opened %d times, want once: the first one is known", opened)
 	}
 }
 
@@ -158,7 +168,7 @@ func TestKeysetThatWasLost(t *testing.T) {
 	s := &losing{Store: k.Store}
 	server := func() *record.DB {
 		db := record.New(s, keys["first"], k.DB.Now)
-		db.FollowKeyset(func(_ context.Context, wrapped []byte) (*seal.Keys, error) { return keys[string(wrapped)], nil })
+		db.FollowKeyset(record.StoredKeyset{}, func(_ context.Context, wrapped []byte) (*seal.Keys, error) { return keys[string(wrapped)], nil })
 		return db
 	}
 	db := server()
@@ -191,8 +201,7 @@ func TestKeyServiceFails(t *testing.T) {
 	}
 	var answer func() error
 	db := record.New(k.Store, k.Keys(), k.DB.Now)
-	defer db.Close()
-	db.FollowKeyset(func(context.Context, []byte) (*seal.Keys, error) { return k.Keys(), answer() })
+	db.FollowKeyset(record.StoredKeyset{}, func(context.Context, []byte) (*seal.Keys, error) { return k.Keys(), answer() })
 	view := func(ctx context.Context) error { return db.View(ctx, func(*record.Reader) error { return nil }) }
 	update := func() error {
 		return db.Update(t.Context(), func(w *record.Writer) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -144,7 +145,7 @@ func (w *Writer) deferSums() error {
 			return fmt.Errorf("the state of organization %s was changed, but its sums were not written", org.id)
 		}
 	}
-	w.tx.Defer(&gridChanges{db: w.db, root: c.root, directory: c.directory})
+	w.tx.Defer(&gridChanges{db: w.db, own: w.own, root: c.root, directory: c.directory})
 	return nil
 }
 
@@ -152,13 +153,14 @@ func (w *Writer) deferSums() error {
 // transaction, or the order to write both from the records that are there.
 type gridChanges struct {
 	db              *DB
+	own             *seal.Keys
 	root, directory []gridChange
 	rebuild         bool
 }
 
 // Commit implements store.Deferred.
 func (c *gridChanges) Commit(tx store.Tx, others []store.Deferred) error {
-	w := &Writer{Reader: Reader{Now: c.db.now(), ctx: context.Background(), db: c.db, store: tx}, tx: tx}
+	w := &Writer{Reader: Reader{Now: c.db.now(), ctx: context.Background(), db: c.db, own: c.own, store: tx}, tx: tx}
 	for _, o := range others {
 		o := o.(*gridChanges)
 		c.rebuild = c.rebuild || o.rebuild
@@ -266,7 +268,7 @@ func (db *DB) Accept(ctx context.Context, sumHeads func(*Writer) error) error {
 
 func (db *DB) rebuild(ctx context.Context, sumHeads func(*Writer) error) error {
 	return db.update(ctx, func(w *Writer) error {
-		w.tx.Defer(&gridChanges{db: db, rebuild: true})
+		w.tx.Defer(&gridChanges{db: db, own: w.own, rebuild: true})
 		return sumHeads(w)
 	})
 }

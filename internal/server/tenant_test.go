@@ -108,7 +108,7 @@ func TestOwnerStaysInOrganization(t *testing.T) {
 // mustName checks that a token with a misplaced permission is reported, also at start.
 func (w *world) mustName(t *testing.T, token keep.ID) {
 	t.Helper()
-	report, err := keep.Check(t.Context(), w.Store(), w.Keys(), func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) })
+	report, err := keep.Check(t.Context(), w.Store(), w.Keys(), nil, func(d keep.Damage) { t.Errorf("%s: %v", d.What, d.Err) })
 	if err != nil || !slices.Contains(report.Misplaced, token) {
 		t.Errorf("Check names %v, %v, and not %v", report.Misplaced, err, token)
 	}
