@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -10,7 +11,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/store/etcdstore/etcdtest"
 )
@@ -21,7 +24,9 @@ import (
 //	<!-- tried with telegraf -->     run it if there is a telegraf
 //	<!-- tried without influx -->    run it if there is no influx
 //	<!-- tried, server 8087 -->      leave it running, and go on when it answers
-//	<!-- tried, background -->       leave it running
+//	<!-- tried, background m1 -->    leave it running
+//	<!-- tried, stop m1 -->          stop the block with this name or port; no block follows
+//	<!-- tried, again m1 -->         run that block again; no block follows
 //	<!-- tried, file NAME -->        make a file of it
 //
 // One shell runs all blocks of a document in order, in a folder that contains the
@@ -48,17 +53,19 @@ type block struct {
 	text       string
 	needs      []string
 	instead    []string // it is needed if one of these programs is missing
+	background string   // its name, if it is left running
 	port       string   // to wait for
-	background bool
+	stop       string   // the name of a block to stop, instead of running a block
 	file       string
 }
 
-var triedComment = regexp.MustCompile(`^<!-- tried((?: with \w+| without \w+|, with \w+|, server \d+|, background|, file \S+)*) -->$`)
+var triedComment = regexp.MustCompile(`^<!-- tried((?: with \w+| without \w+|, with \w+|, server \d+|, background \w+|, stop \w+|, again \w+|, file \S+)*) -->$`)
 
 // triedBlocks returns the blocks of a document to run.
 func triedBlocks(t testing.TB, document string) []block {
 	t.Helper()
 	var blocks []block
+	background := map[string]block{}
 	lines := strings.Split(document, "\n")
 	for i := 0; i < len(lines); i++ {
 		if !strings.HasPrefix(lines[i], "<!-- tried") || lines[i] == onServer || lines[i] == besideInfluxDB {
@@ -68,7 +75,7 @@ func triedBlocks(t testing.TB, document string) []block {
 		if m == nil {
 			t.Fatalf("line %d: unknown mark %s", i+1, lines[i])
 		}
-		b := block{line: i + 1}
+		b, again := block{line: i + 1}, ""
 		for option := range strings.SplitSeq(strings.Trim(m[1], " ,"), ", ") {
 			kind, value, _ := strings.Cut(option, " ")
 			switch kind {
@@ -77,16 +84,26 @@ func triedBlocks(t testing.TB, document string) []block {
 			case "without":
 				b.instead = append(b.instead, value)
 			case "server":
-				b.port, b.background = value, true
+				b.port, b.background = value, value
 			case "background":
-				b.background = true
+				b.background = value
+			case "stop":
+				b.stop = value
+			case "again":
+				before := background[value]
+				b.text, b.port, b.background, again = before.text, before.port, before.background, value
 			case "file":
 				b.file = value
 			}
 		}
-		b.text, i = codeBlock(lines, i+1)
-		if b.text == "" {
-			t.Fatalf("line %d: no code block follows", b.line)
+		if name := cmp.Or(b.stop, again); name == "" {
+			b.text, i = codeBlock(lines, i+1)
+			if b.text == "" {
+				t.Fatalf("line %d: no code block follows", b.line)
+			}
+			background[b.background] = b
+		} else if background[name].text == "" {
+			t.Fatalf("line %d: no block has the name %s", b.line, name)
 		}
 		blocks = append(blocks, b)
 	}
@@ -115,8 +132,17 @@ func codeBlock(lines []string, i int) (string, int) {
 // script joins the blocks whose programs are installed into one script.
 func script(blocks []block, has func(program string) bool) (text string, skipped []block) {
 	var s strings.Builder
-	// Each job is its own process group, and ends with the script.
-	s.WriteString("set -euo pipefail\nset -m\ntrap 'for p in $(jobs -p); do kill -- -$p; done 2>/dev/null || true; wait' EXIT\n")
+	// Each job is its own process group, and ends with the script: the servers before what
+	// they need.
+	s.WriteString(`set -euo pipefail
+set -m
+stop() {
+	for p; do kill -- -$p || true; done 2>/dev/null
+	for p; do wait $p || true; done
+}
+servers=
+trap 'stop $servers; stop $(jobs -p)' EXIT
+`)
 	for _, b := range blocks {
 		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) || slices.ContainsFunc(b.instead, has) {
 			skipped = append(skipped, b)
@@ -124,16 +150,18 @@ func script(blocks []block, has func(program string) bool) (text string, skipped
 		}
 		fmt.Fprintf(&s, "echo '== line %d'\n", b.line)
 		switch {
+		case b.stop != "":
+			fmt.Fprintf(&s, "stop $job_%s\n", b.stop)
 		case b.file != "":
 			fmt.Fprintf(&s, "cat > %s <<'END OF FILE'\n%s\nEND OF FILE\n", b.file, b.text)
-		case b.background:
+		case b.background != "":
 			// The subshell ends after what runs in it, so wait waits for that.
-			fmt.Fprintf(&s, "{\ntrap : TERM\n%s\n} </dev/null &\n", b.text)
+			fmt.Fprintf(&s, "{\ntrap : TERM\n%s\n} </dev/null &\njob_%s=$!\n", b.text, b.background)
 		default:
 			fmt.Fprintf(&s, "{\n%s\n} <<<%q\n", b.text, answer)
 		}
 		if b.port != "" {
-			fmt.Fprintf(&s, "until curl -sf http://127.0.0.1:%s/api/v2/setup >/dev/null; do kill -0 $! && sleep 0.1; done\n", b.port)
+			fmt.Fprintf(&s, "servers=\"$servers $!\"\nuntil curl -sf http://127.0.0.1:%s/api/v2/setup >/dev/null; do kill -0 $! && sleep 0.1; done\n", b.port)
 		}
 	}
 	return s.String(), skipped
@@ -171,7 +199,12 @@ func tryPage(t *testing.T, text string, blocks []block) {
 	for _, tool := range []string{"curl", "jq"} {
 		find(t, tool)
 	}
-	for _, port := range []string{"8086", "8087"} {
+	ports := map[string]bool{"8086": true}
+	for _, b := range blocks {
+		ports[b.port] = true
+	}
+	delete(ports, "")
+	for port := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
 			unavailable(t, "the page's port is in use: %v", err)
@@ -192,8 +225,11 @@ func tryPage(t *testing.T, text string, blocks []block) {
 		t.Logf("line %d is skipped: it needs %q without %q", b.line, b.needs, b.instead)
 	}
 	cmd := command(t, home, bash, "-c", program)
+	// Let it stop what it has left running if a command waits for ever.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	defer time.AfterFunc(5*time.Minute, func() { _ = cmd.Cancel() }).Stop()
 	cmd.Env = append(cmd.Env, sources...)
-	cmd.Env = append(cmd.Env, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	cmd.Env = append(cmd.Env, "ETCD_LOG_LEVEL=error", "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -220,8 +256,8 @@ func programsIn(t *testing.T, bin string) func(string) bool {
 		switch name {
 		case "telegraf":
 			path = telegraf(t)
-		case "etcd":
-			path = etcdtest.Program(t)
+		case "etcd", "etcdctl", "etcdutl":
+			path = etcdtest.Program(t, name)
 		}
 		if path != "" {
 			link(name, path)
@@ -307,14 +343,17 @@ func leaveInfluxDB(t *testing.T, home string) {
 func TestTriedBlocks(t *testing.T) {
 	got := triedBlocks(t, strings.Join([]string{
 		"# Title", "", "<!-- tried -->", "", "    one", "", "      two", "", "text", "", "    not this one", "",
-		"<!-- tried with a, with b, server 8087 -->", "```sh", "three", "```", "<!-- tried, file x.conf -->", "    four", "<!-- tried, background -->", "    five", "<!-- tried without a -->", "    six",
+		"<!-- tried with a, with b, server 8087 -->", "```sh", "three", "```", "<!-- tried, file x.conf -->", "    four", "<!-- tried, background e -->", "    five", "<!-- tried without a -->", "    six",
+		"<!-- tried, stop e -->", "", "<!-- tried with a, again 8087 -->", "", "    nor this one",
 	}, "\n"))
 	want := []block{
 		{line: 3, text: "one\n\n  two"},
-		{line: 13, text: "three", needs: []string{"a", "b"}, port: "8087", background: true},
+		{line: 13, text: "three", needs: []string{"a", "b"}, port: "8087", background: "8087"},
 		{line: 17, text: "four", file: "x.conf"},
-		{line: 19, text: "five", background: true},
+		{line: 19, text: "five", background: "e"},
 		{line: 21, text: "six", instead: []string{"a"}},
+		{line: 23, stop: "e"},
+		{line: 25, text: "three", needs: []string{"a"}, port: "8087", background: "8087"},
 	}
 	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
 		t.Errorf("found %+v\nwant %+v", got, want)

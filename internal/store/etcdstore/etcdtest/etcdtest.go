@@ -4,8 +4,8 @@
 // loopback, each behind a proxy that can disturb its connections. It needs a
 // system with POSIX signals.
 //
-// The program is built from etcd's module once, and kept in the user's cache
-// folder. FLUXKEEP_ETCD names another one.
+// etcd is built from its module once, and kept in the user's cache folder, and so are
+// its tools. FLUXKEEP_ETCD names another etcd.
 package etcdtest
 
 import (
@@ -68,7 +68,7 @@ type Member struct {
 // program for etcd, it skips the test.
 func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
-	program := find(tb)
+	program := Program(tb, "etcd")
 	c := &Cluster{token: fmt.Sprintf("test-%d", time.Now().UnixNano())}
 	for i := range max(o.Members, 1) {
 		m := &Member{tb: tb, cluster: c, name: fmt.Sprintf("m%d", i), dir: tb.TempDir(), args: slices.Clone(o.Args)}
@@ -194,7 +194,7 @@ func (m *Member) Kill() {
 func (m *Member) Restart() {
 	m.tb.Helper()
 	m.restarted = true
-	m.start(find(m.tb))
+	m.start(Program(m.tb, "etcd"))
 	m.awaitReady()
 }
 
@@ -314,32 +314,37 @@ func (o *output) String() string {
 
 var building sync.Mutex
 
-// find returns the path of the program, and builds it if needed.
-func find(tb testing.TB) string {
+// Program returns the path of etcd, etcdctl or etcdutl, and builds it if needed. If that
+// fails, it skips the test.
+func Program(tb testing.TB, name string) string {
 	tb.Helper()
-	if path := os.Getenv("FLUXKEEP_ETCD"); path != "" {
+	if path := os.Getenv("FLUXKEEP_ETCD"); path != "" && name == "etcd" {
 		return path
 	}
 	building.Lock()
 	defer building.Unlock()
-	path, err := build()
+	path, err := build(name)
 	if err != nil {
 		if os.Getenv("FLUXKEEP_E2E") == "require" {
-			tb.Fatalf("build etcd: %v", err)
+			tb.Fatalf("build %s: %v", name, err)
 		}
-		tb.Skipf("etcd can't be built: %v", err)
+		tb.Skipf("%s can't be built: %v", name, err)
 	}
 	return path
 }
 
-// build builds the version of etcd that the module e2e/etcd names.
-func build() (string, error) {
+// build builds a program in the version that the module e2e/etcd names.
+func build(name string) (string, error) {
+	source := "go.etcd.io/etcd/" + name + "/v3"
+	if name == "etcd" {
+		source = "go.etcd.io/etcd/server/v3"
+	}
 	root, err := output1("go", "list", "-m", "-f", "{{.Dir}}", "github.com/fluxkeep/fluxkeep")
 	if err != nil {
 		return "", err
 	}
 	module := filepath.Join(root, "e2e", "etcd")
-	version, err := output1("go", "-C", module, "list", "-m", "-f", "{{.Version}}", "go.etcd.io/etcd/server/v3")
+	version, err := output1("go", "-C", module, "list", "-m", "-f", "{{.Version}}", source)
 	if err != nil {
 		return "", err
 	}
@@ -348,7 +353,7 @@ func build() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(cache, "fluxkeep-e2e", "etcd-"+version)
-	path := filepath.Join(dir, "etcd")
+	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
@@ -360,7 +365,7 @@ func build() (string, error) {
 	}
 	// Another process may do the same now.
 	tmp := fmt.Sprintf("%s-%d", path, os.Getpid())
-	if _, err := output1("go", "-C", module, "build", "-trimpath", "-ldflags=-s -w", "-o", tmp, "go.etcd.io/etcd/server/v3"); err != nil {
+	if _, err := output1("go", "-C", module, "build", "-trimpath", "-ldflags=-s -w", "-o", tmp, source); err != nil {
 		return "", err
 	}
 	return path, os.Rename(tmp, path)
