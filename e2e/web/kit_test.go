@@ -275,6 +275,22 @@ const (
 	withoutScript way = "without script"
 )
 
+// inEachWay tells a story in each of the ways.
+func inEachWay(t *testing.T, ways []way, story func(*testing.T, way)) {
+	t.Parallel()
+	for _, w := range ways {
+		t.Run(string(w), func(t *testing.T) {
+			t.Parallel()
+			story(t, w)
+		})
+	}
+}
+
+var (
+	everyWay   = []way{byMouse, byKeyboard, onPhone, withoutScript}
+	withScript = []way{byMouse, byKeyboard, onPhone} // for what only script can do
+)
+
 // sentForm is a form that the tab sent.
 type sentForm struct{ url, body string }
 
@@ -285,6 +301,17 @@ const patience = 90 * time.Second
 func (s *server) open(path string) *tab {
 	s.t.Helper()
 	return s.openIn(newProfile(s.t), path)
+}
+
+// openBy opens a tab of a new browser, for somebody who uses the page in a way.
+func (s *server) openBy(w way, path string) *tab {
+	s.t.Helper()
+	b := s.open(path)
+	if w != byMouse {
+		b.use(w)
+		b.goTo(path)
+	}
+	return b
 }
 
 // newProfile returns a folder for a browser's profile. The browser's processes still
@@ -322,7 +349,9 @@ func (b *tab) another(path string) *tab {
 	b.t.Helper()
 	ctx, end := chromedp.NewContext(b.ctx)
 	b.t.Cleanup(end)
-	return b.s.tab(ctx, path)
+	other := b.s.tab(ctx, path)
+	other.use(b.way)
+	return other
 }
 
 // front brings the tab to the front.
@@ -427,21 +456,37 @@ const phoneWidth = 360
 // fill replaces what is in a field.
 func (b *tab) fill(field, text string) {
 	b.t.Helper()
+	b.focus(field)
+	b.do(chromedp.Evaluate("document.activeElement.select()", nil), chromedp.KeyEvent(text))
+}
+
+// focus moves the focus to a field.
+func (b *tab) focus(field string) {
+	b.t.Helper()
 	if b.way == byKeyboard {
 		b.tabTo(field)
-		b.do(chromedp.Evaluate("document.activeElement.select()", nil), chromedp.KeyEvent(text))
 		return
 	}
 	b.click(field)
-	b.do(chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q).select()", field), nil), chromedp.SendKeys(field, text, chromedp.ByQuery))
 }
 
-// click clicks an element, or presses Enter on it.
+// click clicks an element, or presses the key for it.
 func (b *tab) click(selector string) {
 	b.t.Helper()
 	if b.way == byKeyboard {
-		b.tabTo(selector)
-		b.press(kb.Enter)
+		switch eval[string](b, fmt.Sprintf(`document.querySelector(%q)?.type ?? ""`, selector)) {
+		case "radio": // Tab reaches the chosen one of the group, and the arrows choose
+			b.tabUntil(selector, fmt.Sprintf(`e.name === document.querySelector(%q).name`, selector))
+			for !eval[bool](b, fmt.Sprintf("document.activeElement.matches(%q)", selector)) {
+				b.press(kb.ArrowDown)
+			}
+		case "checkbox":
+			b.tabTo(selector)
+			b.press(" ")
+		default:
+			b.tabTo(selector)
+			b.press(kb.Enter)
+		}
 		return
 	}
 	b.do(chromedp.WaitVisible(selector, chromedp.ByQuery), chromedp.ScrollIntoView(selector, chromedp.ByQuery), chromedp.Click(selector, chromedp.ByQuery))
@@ -653,9 +698,12 @@ func (b *tab) signIn() {
 }
 
 // signedIn opens a page of the organization as the first user.
-func (s *server) signedIn(rest string) *tab {
+func (s *server) signedIn(rest string) *tab { s.t.Helper(); return s.signedInBy(byMouse, rest) }
+
+// signedInBy is signedIn for somebody who uses the page in a way.
+func (s *server) signedInBy(w way, rest string) *tab {
 	s.t.Helper()
-	b := s.open("/ui/sign-in")
+	b := s.openBy(w, "/ui/sign-in")
 	b.signIn()
 	b.goTo(s.orgPath(rest))
 	return b

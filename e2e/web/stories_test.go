@@ -21,39 +21,33 @@ import (
 // The stories of people who use the page for the first time.
 
 func TestFirstStart(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	b := s.open("/")
-	b.setUp()
-	b.click("input[type=checkbox][required]")
-	b.button("Continue")
-	b.await("No secrets in acme yet")
-	var orgs struct{ Orgs []struct{ ID, Name string } }
-	s.api("GET", "/api/v2/orgs", nil, &orgs)
-	if len(orgs.Orgs) != 1 || orgs.Orgs[0].Name != s.name {
-		t.Errorf("the organizations are %v", orgs)
-	}
-	// Back leads to no token.
-	b.back()
-	b.until("page without the token", func() bool { return !strings.Contains(b.text(), s.token) })
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		b := s.openBy(w, "/")
+		b.setUp()
+		b.click("input[type=checkbox][required]")
+		b.button("Continue")
+		b.await("No secrets in acme yet")
+		var orgs struct{ Orgs []struct{ ID, Name string } }
+		s.api("GET", "/api/v2/orgs", nil, &orgs)
+		if len(orgs.Orgs) != 1 || orgs.Orgs[0].Name != s.name {
+			t.Errorf("the organizations are %v", orgs)
+		}
+		// Back leads to no token.
+		b.back()
+		b.until("page without the token", func() bool { return !strings.Contains(b.text(), s.token) })
+	})
 }
 
 // What people do every day, in each way. Each form is then sent a second time.
 func TestEveryDay(t *testing.T) {
-	t.Parallel()
-	for _, w := range []way{byMouse, byKeyboard, onPhone, withoutScript} {
-		t.Run(string(w), func(t *testing.T) {
-			t.Parallel()
-			s := start(t)
-			s.setUp(map[string]string{"db_password": "1", "mqtt_token": "1"})
-			b := s.open("/ui/sign-in")
-			b.use(w)
-			b.goTo("/ui/sign-in")
-			b.signIn()
-			b.await("db_password", "mqtt_token", "2 secrets")
-			everyDay(t, s, b)
-		})
-	}
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"db_password": "1", "mqtt_token": "1"})
+		b := s.signedInBy(w, "/secrets")
+		b.await("db_password", "mqtt_token", "2 secrets")
+		everyDay(t, s, b)
+	})
 }
 
 func everyDay(t *testing.T, s *server, b *tab) {
@@ -201,204 +195,222 @@ func TestKeys(t *testing.T) {
 }
 
 func TestGenerate(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(nil)
-	b := s.signedIn("/secrets/new")
-	b.fill("#name", "generated")
-	b.button("Generate a value")
-	b.fill("#length", "40")
-	b.click("[data-do=generate]")
-	b.click("main form button.main")
-	b.until("saved secret", func() bool { return len(s.values()["generated"]) == 40 })
+	inEachWay(t, withScript, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(nil)
+		b := s.signedInBy(w, "/secrets/new")
+		b.fill("#name", "generated")
+		b.button("Generate a value")
+		b.fill("#length", "40")
+		b.click("[data-do=generate]")
+		b.click("main form button.main")
+		b.until("saved secret", func() bool { return len(s.values()["generated"]) == 40 })
+	})
 }
 
 func TestPaste(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"stays": "1", "changes": "1", "goes": "1"})
-	b := s.signedIn("/secrets")
-	b.button("Paste .env")
-	b.do(chromedp.SetValue("#content", "stays=1\nchanges=2\nadded='three words here'\n", chromedp.ByQuery))
-	b.click("[value=replace]")
-	b.button("Preview")
-	b.await("1 added", "1 changed", "1 removed", "Nothing has been written yet")
-	if len(s.values()) != 3 || s.values()["changes"] != "1" {
-		t.Error("the preview has changed something")
-	}
-	b.button("Apply as one version")
-	b.until("applied file", func() bool {
-		v := s.values()
-		return len(v) == 3 && v["changes"] == "2" && v["added"] == "three words here" && v["goes"] == ""
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"stays": "1", "changes": "1", "goes": "1"})
+		b := s.signedInBy(w, "/secrets")
+		b.button("Paste .env")
+		b.fill("#content", "stays=1\nchanges=2\nadded='three words here'\n")
+		b.click("[value=replace]")
+		b.button("Preview")
+		b.await("1 added", "1 changed", "1 removed", "Nothing has been written yet")
+		if len(s.values()) != 3 || s.values()["changes"] != "1" {
+			t.Error("the preview has changed something")
+		}
+		b.button("Apply as one version")
+		b.until("applied file", func() bool {
+			v := s.values()
+			return len(v) == 3 && v["changes"] == "2" && v["added"] == "three words here" && v["goes"] == ""
+		})
 	})
 }
 
 func TestRevealAndCopy(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"db_password": "hunter\nsecond line"})
-	b := s.signedIn("/secrets")
-	b.await("db_password")
-	b.click("[data-do=show]")
-	b.await("second line", "Keep showing")
-	b.button("Keep showing")
-	b.click(".shown button:last-of-type")
-	b.until("hidden value", func() bool { return !strings.Contains(b.text(), "second line") })
-	b.click("[data-do=copy]")
-	b.await("It stays in the clipboard until you copy something else")
-	b.button("Empty the clipboard")
-	b.await("The clipboard is empty")
+	inEachWay(t, withScript, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"db_password": "hunter\nsecond line"})
+		b := s.signedInBy(w, "/secrets")
+		b.await("db_password")
+		b.click("[data-do=show]")
+		b.await("second line", "Keep showing")
+		b.button("Keep showing")
+		b.click(".shown button:last-of-type")
+		b.until("hidden value", func() bool { return !strings.Contains(b.text(), "second line") })
+		b.click("[data-do=copy]")
+		b.await("It stays in the clipboard until you copy something else")
+		b.button("Empty the clipboard")
+		b.await("The clipboard is empty")
 
-	// The reads are remembered as reads through the page.
-	b.click("tbody th a")
-	b.await("Read by", s.user, "web")
+		// The reads are remembered as reads through the page.
+		b.click("tbody th a")
+		b.await("Read by", s.user, "web")
 
-	// A page that comes back from the browser's cache shows nothing.
-	b.click("[data-do=show]")
-	b.await("second line")
-	b.goTo("/ui/me")
-	b.back()
-	b.await("Read by")
-	if strings.Contains(b.text(), "second line") {
-		t.Error("Back shows the value")
-	}
+		// A page that comes back from the browser's cache shows nothing.
+		b.click("[data-do=show]")
+		b.await("second line")
+		b.goTo("/ui/me")
+		b.back()
+		b.await("Read by")
+		if strings.Contains(b.text(), "second line") {
+			t.Error("Back shows the value")
+		}
 
-	b.click("[data-do=copy]")
-	b.await("It stays in the clipboard until you copy something else")
-	b.goTo(s.orgPath("/secrets/new"))
-	b.click("#value")
-	b.shortcut("v", "paste")
-	if got := eval[string](b, `document.querySelector("#value").value`); got != "hunter\nsecond line" {
-		t.Errorf("the clipboard has %q", got)
-	}
+		b.click("[data-do=copy]")
+		b.await("It stays in the clipboard until you copy something else")
+		b.goTo(s.orgPath("/secrets/new"))
+		b.focus("#value")
+		b.shortcut("v", "paste")
+		if got := eval[string](b, `document.querySelector("#value").value`); got != "hunter\nsecond line" {
+			t.Errorf("the clipboard has %q", got)
+		}
+	})
 }
 
 func TestDeleteWithReaders(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"db_password": "1", "unread": "1"})
-	s.values() // as the operator's token
-	b := s.signedIn("/secrets")
-	b.click("tbody th a")
-	b.button("Delete…")
-	b.await("admin's Token read it", "Type 1 to confirm")
-	b.fill("#count", "1")
-	b.button("Delete 1 secret")
-	b.await("unread")
-	if v := s.values(); len(v) != 1 {
-		t.Errorf("after the deletion there are %d secrets", len(v))
-	}
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"db_password": "1", "unread": "1"})
+		s.values() // as the operator's token
+		b := s.signedInBy(w, "/secrets")
+		b.click("tbody th a")
+		b.button("Delete…")
+		b.await("admin's Token read it", "Type 1 to confirm")
+		b.fill("#count", "1")
+		b.button("Delete 1 secret")
+		b.await("unread")
+		if v := s.values(); len(v) != 1 {
+			t.Errorf("after the deletion there are %d secrets", len(v))
+		}
+	})
 }
 
 func TestCompareAndRestore(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"a": "before"})
-	s.set(map[string]string{"a": "after", "b": "new"})
-	b := s.signedIn("/history")
-	b.await("current")
-	b.button("Compare")
-	b.await("Version 1 and version 2", "not there")
-	b.click("tbody td:nth-of-type(2) [data-do=show]")
-	b.await("before")
-	b.goTo(s.orgPath("/history/1/restore"))
-	b.await("Restore version 1?")
-	b.button("Restore as version 3")
-	b.until("restored version", func() bool { v := s.values(); return len(v) == 1 && v["a"] == "before" })
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"a": "before"})
+		s.set(map[string]string{"a": "after", "b": "new"})
+		b := s.signedInBy(w, "/history")
+		b.await("current")
+		b.button("Compare")
+		b.await("Version 1 and version 2", "not there")
+		if w != withoutScript {
+			b.click("tbody td:nth-of-type(2) [data-do=show]")
+			b.await("before")
+		}
+		b.goTo(s.orgPath("/history/1/restore"))
+		b.await("Restore version 1?")
+		b.button("Restore as version 3")
+		b.until("restored version", func() bool { v := s.values(); return len(v) == 1 && v["a"] == "before" })
+	})
 }
 
 func TestTokenByRecipe(t *testing.T) {
-	t.Parallel()
-	for name, phone := range map[string]bool{"desktop": false, "phone": true} {
-		t.Run(name, func(t *testing.T) {
-			s := start(t)
-			s.setUp(map[string]string{"telegraf_key": "1", "other": "2"})
-			b := s.signedIn("/access")
-			if phone {
-				b.use(onPhone)
-				b.goTo(s.orgPath("/access"))
-			}
-			b.button("New token")
-			b.button("Read-only for some names")
-			b.await("It may read secrets with names that match")
-			b.fill("#description", "telegraf-eu")
-			b.fill("#names", "telegraf_*")
-			b.button("Create the token")
-			b.await("This token is shown once")
-			token := eval[string](b, `document.querySelector("#token").textContent`)
-			operator := s.token
-			s.token = token
-			if v := s.values(); len(v) != 1 || v["telegraf_key"] != "1" {
-				t.Errorf("the token reads %v", v)
-			}
-			s.token = operator
-			b.click("input[type=checkbox][required]")
-			b.button("Continue")
-			b.await("telegraf-eu", "telegraf_*", "influxdb")
-			b.button("Deactivate")
-			b.await("Programs that use it are refused")
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"telegraf_key": "1", "other": "2"})
+		b := s.signedInBy(w, "/access")
+		b.button("New token")
+		b.button("Read-only for some names")
+		b.await("It may read secrets with names that match")
+		b.fill("#description", "telegraf-eu")
+		b.fill("#names", "telegraf_*")
+		b.button("Create the token")
+		b.await("This token is shown once")
+		token := eval[string](b, `document.querySelector("#token").textContent`)
+		operator := s.token
+		s.token = token
+		if v := s.values(); len(v) != 1 || v["telegraf_key"] != "1" {
+			t.Errorf("the token reads %v", v)
+		}
+		s.token = operator
+		b.click("input[type=checkbox][required]")
+		b.button("Continue")
+		b.await("telegraf-eu", "telegraf_*", "influxdb")
+		b.button("Deactivate")
+		b.await("Programs that use it are refused")
 
-			// A sign-in with a token ends with the token.
-			other := s.open("/ui/sign-in")
-			other.button("Use a token instead")
-			other.fill("#token", token)
-			other.do(chromedp.Submit("#token", chromedp.ByQuery))
-			other.await("This token doesn't exist, has expired, or is inactive.")
-			b.button("Activate")
-			b.await("The token is active")
-			other.fill("#token", token)
-			other.do(chromedp.Submit("#token", chromedp.ByQuery))
-			other.await("telegraf_key")
-			b.button("Delete…")
-			b.button("Delete the token")
-			b.await("The token was deleted")
-			other.goTo(s.orgPath("/secrets"))
-			other.await("Sign in")
-		})
-	}
+		// A sign-in with a token ends with the token.
+		other := s.openBy(w, "/ui/sign-in")
+		other.button("Use a token instead")
+		other.fill("#token", token)
+		other.button("Sign in")
+		other.await("This token doesn't exist, has expired, or is inactive.")
+		b.button("Activate")
+		b.await("The token is active")
+		other.fill("#token", token)
+		other.button("Sign in")
+		other.await("telegraf_key")
+		b.button("Delete…")
+		b.button("Delete the token")
+		b.await("The token was deleted")
+		other.goTo(s.orgPath("/secrets"))
+		other.await("Sign in")
+	})
 }
 
 func TestAuditFilter(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"a": "1"})
-	s.set(map[string]string{"b": "1"})
-	b := s.signedIn("/audit")
-	b.await("secrets.write")
-	b.fill("#secret", "b")
-	b.fill("#action", "secrets.write")
-	b.button("Filter")
-	b.until("one record", func() bool { return eval[int](b, `document.querySelectorAll("tbody tr").length`) == 1 })
-	b.button("secrets.write")
-	b.await(`"action": "secrets.write"`)
-	if strings.Contains(b.path(), "?") {
-		t.Errorf("the filter is in the address: %s", b.path())
-	}
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"a": "1"})
+		s.set(map[string]string{"b": "1"})
+		b := s.signedInBy(w, "/audit")
+		b.await("secrets.write")
+		b.fill("#secret", "b")
+		b.fill("#action", "secrets.write")
+		b.button("Filter")
+		b.until("one record", func() bool { return eval[int](b, `document.querySelectorAll("tbody tr").length`) == 1 })
+		b.button("secrets.write")
+		b.await(`"action": "secrets.write"`)
+		if strings.Contains(b.path(), "?") {
+			t.Errorf("the filter is in the address: %s", b.path())
+		}
+	})
 }
 
 func TestRotateAndBackup(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"a": "1"})
-	b := s.signedIn("/secrets")
-	b.goTo("/ui/server")
-	b.await("There is no backup.", "The key-encryption key is in the same folder")
-	b.button("Data keys")
-	b.button("Rotate the data key")
-	b.await("A new data key is in use")
-	b.await("Rotate the data key") // the page shows the end by itself
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"a": "1"})
+		b := s.signedInBy(w, "/secrets")
+		b.goTo("/ui/server")
+		b.await("There is no backup.", "The key-encryption key is in the same folder")
+		b.button("Data keys")
+		b.button("Rotate the data key")
+		b.await("A new data key is in use")
+		b.until("end of the rotation", func() bool {
+			if w == withoutScript { // else the page shows it by itself
+				b.goTo("/ui/server/keys")
+			}
+			return strings.Contains(b.text(), "Rotate the data key")
+		})
 
-	b.goTo("/ui/server/backup")
-	b.await("Last backup: none")
-	b.do(browser.SetDownloadBehavior(browser.SetDownloadBehaviorBehaviorAllow).WithDownloadPath(t.TempDir()),
-		chromedp.Evaluate(slowProgress, nil))
-	b.button("Download a backup")
-	b.await("A backup is being made: 5 of 1,234 records")
-	if bar := eval[float64](b, `document.querySelector("progress").value`); bar != 5 {
-		t.Errorf("the bar is at %v", bar)
-	}
-	b.do(chromedp.Evaluate("window.fetch = realFetch; 0", nil))
-	b.await("Last backup: moments ago")
+		b.goTo("/ui/server/backup")
+		b.await("Last backup: none")
+		downloads := t.TempDir()
+		b.do(browser.SetDownloadBehavior(browser.SetDownloadBehaviorBehaviorAllow).WithDownloadPath(downloads))
+		if w != withoutScript {
+			b.do(chromedp.Evaluate(slowProgress, nil))
+		}
+		b.button("Download a backup")
+		b.until("downloaded backup", func() bool {
+			files, err := filepath.Glob(filepath.Join(downloads, "fluxkeep-*.backup"))
+			return err == nil && len(files) == 1
+		})
+		if w == withoutScript {
+			b.goTo("/ui/server/backup")
+		} else {
+			b.await("A backup is being made: 5 of 1,234 records")
+			if bar := eval[float64](b, `document.querySelector("progress").value`); bar != 5 {
+				t.Errorf("the bar is at %v", bar)
+			}
+			b.do(chromedp.Evaluate("window.fetch = realFetch; 0", nil))
+		}
+		b.await("Last backup: moments ago")
+	})
 }
 
 // slowProgress makes the page believe that a backup takes its time.
@@ -407,241 +419,240 @@ const slowProgress = `window.realFetch = fetch; window.fetch = (url, options) =>
 
 // After signing out, Back shows nothing.
 func TestSignOut(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"db_password": "hunter2"})
-	b := s.signedIn("/secrets")
-	b.await("db_password")
-	b.goTo(s.orgPath("/history"))
-	b.await("History")
-	b.click("details.menu:not(.narrow) > summary")
-	b.button("Sign out")
-	b.await("Sign in")
-	for range 2 {
-		b.back()
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"db_password": "hunter2"})
+		b := s.signedInBy(w, "/secrets")
+		b.await("db_password")
+		b.navigate("/history")
+		b.await("History")
+		b.click("details.menu:not(.narrow) > summary")
+		b.button("Sign out")
 		b.await("Sign in")
-		if strings.Contains(b.text(), "db_password") {
-			t.Fatal("Back shows the list")
+		for range 2 {
+			b.back()
+			b.await("Sign in")
+			if strings.Contains(b.text(), "db_password") {
+				t.Fatal("Back shows the list")
+			}
 		}
-	}
+	})
 }
 
 // Signing out in one tab ends the others' session. They ask, and go on.
 func TestSignOutInAnotherTab(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"db_password": "hunter2"})
-	b := s.signedIn("/secrets")
-	b.await("db_password")
-	b.click("[data-do=show]")
-	b.await("hunter2")
-	other := b.another(s.orgPath("/history"))
-	other.front()
-	other.await("History")
-	other.click("details.menu:not(.narrow) > summary")
-	other.button("Sign out")
-	other.await("You are signed out.")
-	other.back()
-	other.await("Sign in")
-	if strings.Contains(other.text(), "db_password") {
-		t.Error("Back shows the history")
-	}
+	inEachWay(t, withScript, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"db_password": "hunter2"})
+		b := s.signedInBy(w, "/secrets")
+		b.await("db_password")
+		b.click("[data-do=show]")
+		b.await("hunter2")
+		other := b.another(s.orgPath("/history"))
+		other.front()
+		other.await("History")
+		other.click("details.menu:not(.narrow) > summary")
+		other.button("Sign out")
+		other.await("You are signed out.")
+		other.back()
+		other.await("Sign in")
+		if strings.Contains(other.text(), "db_password") {
+			t.Error("Back shows the history")
+		}
 
-	b.front()
-	b.click("[data-do=copy]")
-	b.await("Your session has ended")
-	if strings.Contains(b.text(), "hunter2") {
-		t.Error("the value is still shown")
-	}
-	b.fill("#again-password", s.password)
-	b.click("#again button.main")
-	b.until("closed dialog", func() bool { return !eval[bool](b, `!!document.querySelector("#again[open]")`) })
-	b.goTo(s.orgPath("/history"))
-	b.await("current")
+		b.front()
+		b.click("[data-do=copy]")
+		b.await("Your session has ended")
+		if strings.Contains(b.text(), "hunter2") {
+			t.Error("the value is still shown")
+		}
+		b.fill("#again-password", s.password)
+		b.click("#again button.main")
+		b.until("closed dialog", func() bool { return !eval[bool](b, `!!document.querySelector("#again[open]")`) })
+		b.goTo(s.orgPath("/history"))
+		b.await("current")
+	})
 }
 
 // A write as influxd's removes most names. The version before it is pinned until
 // somebody restores them, or says that it was intended.
 func TestPinnedVersions(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	all := map[string]string{"a": "1", "b": "1", "c": "1", "d": "1"}
-	s.setUp(all)
-	drop := func(version int) {
-		t.Helper()
-		s.api("PUT", "/influxd/v1/secret/data/"+s.org, map[string]any{"data": map[string]string{"a": "1"}, "options": map[string]int{"cas": version}}, nil)
-	}
-	drop(1)
-	b := s.signedIn("/secrets")
-	b.await("3 names disappeared with version 2.")
-	b.button("See what is missing")
-	b.await("Version 1 is pinned")
-	b.button("Deletion was intended")
-	b.await("The version is no longer pinned.")
-	b.navigate("/secrets")
-	b.await("1 secret")
-	if strings.Contains(b.text(), "disappeared") || len(s.values()) != 1 {
-		t.Errorf("after \"Deletion was intended\" there are %d secrets, and the page shows\n%s", len(s.values()), b.text())
-	}
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		all := map[string]string{"a": "1", "b": "1", "c": "1", "d": "1"}
+		s.setUp(all)
+		drop := func(version int) {
+			t.Helper()
+			s.api("PUT", "/influxd/v1/secret/data/"+s.org, map[string]any{"data": map[string]string{"a": "1"}, "options": map[string]int{"cas": version}}, nil)
+		}
+		drop(1)
+		b := s.signedInBy(w, "/secrets")
+		b.await("3 names disappeared with version 2.")
+		b.button("See what is missing")
+		b.await("Version 1 is pinned")
+		b.button("Deletion was intended")
+		b.await("The version is no longer pinned.")
+		b.navigate("/secrets")
+		b.await("1 secret")
+		if strings.Contains(b.text(), "disappeared") || len(s.values()) != 1 {
+			t.Errorf("after \"Deletion was intended\" there are %d secrets, and the page shows\n%s", len(s.values()), b.text())
+		}
 
-	s.set(all)
-	drop(3)
-	s.set(map[string]string{"a": "2"})
-	b.goTo(s.orgPath("/secrets"))
-	b.await("3 names disappeared with version 4.")
-	b.button("See what is missing")
-	b.await("Version 3 is pinned")
-	b.button("Restore the missing names")
-	b.await("Restored as version 6.")
-	if v := s.values(); len(v) != 4 || v["a"] != "2" {
-		t.Errorf("the restored secrets are %v", v)
-	}
-	b.navigate("/secrets")
-	b.await("4 secrets")
-	if strings.Contains(b.text(), "disappeared") {
-		t.Error("the list still warns")
-	}
-	b.sendAgain()
+		s.set(all)
+		drop(3)
+		s.set(map[string]string{"a": "2"})
+		b.goTo(s.orgPath("/secrets"))
+		b.await("3 names disappeared with version 4.")
+		b.button("See what is missing")
+		b.await("Version 3 is pinned")
+		b.button("Restore the missing names")
+		b.await("Restored as version 6.")
+		if v := s.values(); len(v) != 4 || v["a"] != "2" {
+			t.Errorf("the restored secrets are %v", v)
+		}
+		b.navigate("/secrets")
+		b.await("4 secrets")
+		if strings.Contains(b.text(), "disappeared") {
+			t.Error("the list still warns")
+		}
+		b.sendAgain()
+	})
 }
 
 // A form that is sent after the session has ended keeps what was typed.
 func TestSessionEndsInForm(t *testing.T) {
-	t.Parallel()
 	value := strings.Repeat("0123456789abcde\n", 1<<16) // 1 MiB
-	for name, noScript := range map[string]bool{"with script": false, "without script": true} {
-		t.Run(name, func(t *testing.T) {
-			s := start(t)
-			s.setUp(nil)
-			b := s.signedIn("/secrets/new")
-			b.fill("#name", "large")
-			b.do(chromedp.SetValue("#value", value, chromedp.ByQuery))
-			b.do(storage.ClearCookies())
-			if noScript {
-				b.use(withoutScript)
-			}
-			b.click("main form button.main")
-			b.await("Your session has ended")
-			if noScript {
-				b.fill("#username", s.user)
-				b.fill("#password", s.password)
-				b.do(chromedp.Submit("#password", chromedp.ByQuery))
-				b.await("You are signed in again")
-				b.button("Send it now")
-			} else {
-				b.fill("#again-password", s.password)
-				b.click("#again button.main")
-			}
-			b.until("saved secret", func() bool { return s.values()["large"] == value })
-		})
-	}
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(nil)
+		b := s.signedInBy(w, "/secrets/new")
+		b.fill("#name", "large")
+		b.do(chromedp.SetValue("#value", value, chromedp.ByQuery))
+		b.do(storage.ClearCookies())
+		b.click("main form button.main")
+		b.await("Your session has ended")
+		if w == withoutScript {
+			b.fill("#username", s.user)
+			b.fill("#password", s.password)
+			b.button("Sign in")
+			b.await("You are signed in again")
+			b.button("Send it now")
+		} else {
+			b.fill("#again-password", s.password)
+			b.click("#again button.main")
+		}
+		b.until("saved secret", func() bool { return s.values()["large"] == value })
+	})
 }
 
 // A form that isn't answered, or only with an error, stays as it is, and can be sent again.
 func TestFormFails(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(nil)
-	b := s.signedIn("/secrets/new")
-	b.fill("#name", "typed")
-	b.do(chromedp.Evaluate(`document.querySelector("#value").value = ("é".repeat(15) + String.fromCharCode(10)).repeat(5e4); 0`, nil))
-	b.button("Add the secret")
-	b.await("What you sent is too large. Nothing was changed.")
-	b.do(chromedp.SetValue("#value", "shorter", chromedp.ByQuery))
+	inEachWay(t, withScript, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(nil)
+		b := s.signedInBy(w, "/secrets/new")
+		b.fill("#name", "typed")
+		b.do(chromedp.Evaluate(`document.querySelector("#value").value = ("é".repeat(15) + String.fromCharCode(10)).repeat(5e4); 0`, nil))
+		b.button("Add the secret")
+		b.await("What you sent is too large. Nothing was changed.")
+		b.do(chromedp.SetValue("#value", "shorter", chromedp.ByQuery))
 
-	sent := func() int { b.mu.Lock(); defer b.mu.Unlock(); return len(b.sent) }
-	before := sent()
-	b.do(fetch.Enable().WithPatterns([]*fetch.RequestPattern{{URLPattern: "*/secrets/new"}})) // which nobody continues
-	b.button("Add the secret")
-	b.until("sent form", func() bool { return sent() > before })
-	b.do(chromedp.Evaluate("stop()", nil))
-	b.await("The server can’t be reached. Try again.")
-	b.do(fetch.Disable())
+		sent := func() int { b.mu.Lock(); defer b.mu.Unlock(); return len(b.sent) }
+		before := sent()
+		b.do(fetch.Enable().WithPatterns([]*fetch.RequestPattern{{URLPattern: "*/secrets/new"}})) // which nobody continues
+		b.button("Add the secret")
+		b.until("sent form", func() bool { return sent() > before })
+		b.do(chromedp.Evaluate("stop()", nil))
+		b.await("The server can’t be reached. Try again.")
+		b.do(fetch.Disable())
 
-	b.button("Add the secret")
-	b.await("Added. Saved as version 1.")
-	if got := s.values(); len(got) != 1 || got["typed"] != "shorter" {
-		t.Errorf("the secrets are %v", got)
-	}
-	b.goTo(s.orgPath("/secrets/new"))
-	b.fill("#name", "typed")
-	s.stop()
-	b.button("Add the secret")
-	b.await("The server can’t be reached. Try again.", "typed")
+		b.button("Add the secret")
+		b.await("Added. Saved as version 1.")
+		if got := s.values(); len(got) != 1 || got["typed"] != "shorter" {
+			t.Errorf("the secrets are %v", got)
+		}
+		b.goTo(s.orgPath("/secrets/new"))
+		b.fill("#name", "typed")
+		s.stop()
+		b.button("Add the secret")
+		b.await("The server can’t be reached. Try again.", "typed")
+	})
 }
 
 // Two people change one secret: the second one is asked each time that somebody was
 // faster, and loses nothing.
 func TestConflict(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.setUp(map[string]string{"a": "1"})
-	edit := func() *tab {
-		b := s.signedIn("/secrets")
-		b.button("a")
-		b.await("Read by")
-		b.button("Change")
-		b.fill("#value", "mine")
-		return b
-	}
-	mine, theirs := edit(), edit()
-	theirs.fill("#value", "theirs")
-	theirs.button("Save the new value")
-	theirs.await("Saved as version 2.")
-	asked := func(version int) {
-		t.Helper()
-		mine.await(fmt.Sprintf("Version %d changed this secret", version), "What you typed is still here")
-		if typed := eval[string](mine, `document.querySelector("#value").value`); typed != "mine" {
-			t.Errorf("the field has %q", typed)
+	inEachWay(t, everyWay, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"a": "1"})
+		edit := func() *tab {
+			b := s.signedInBy(w, "/secrets")
+			b.button("a")
+			b.await("Read by")
+			b.button("Change")
+			b.fill("#value", "mine")
+			return b
 		}
-		if s.values()["a"] == "mine" {
-			t.Fatal("a change was overwritten")
+		mine, theirs := edit(), edit()
+		theirs.fill("#value", "theirs")
+		theirs.button("Save the new value")
+		theirs.await("Saved as version 2.")
+		asked := func(version int) {
+			t.Helper()
+			mine.await(fmt.Sprintf("Version %d changed this secret", version), "What you typed is still here")
+			if typed := eval[string](mine, `document.querySelector("#value").value`); typed != "mine" {
+				t.Errorf("the field has %q", typed)
+			}
+			if s.values()["a"] == "mine" {
+				t.Fatal("a change was overwritten")
+			}
 		}
-	}
-	mine.button("Save the new value")
-	asked(2)
-	s.set(map[string]string{"a": "newest"})
-	mine.button("Save mine as version 3")
-	asked(3)
-	mine.button("Save mine as version 4")
-	mine.await("Saved as version 4.")
-	if got := s.values()["a"]; got != "mine" {
-		t.Errorf("the value is %q", got)
-	}
+		mine.button("Save the new value")
+		asked(2)
+		s.set(map[string]string{"a": "newest"})
+		mine.button("Save mine as version 3")
+		asked(3)
+		mine.button("Save mine as version 4")
+		mine.await("Saved as version 4.")
+		if got := s.values()["a"]; got != "mine" {
+			t.Errorf("the value is %q", got)
+		}
+	})
 }
 
 // Copying works over HTTPS. Over plain HTTP, a browser on another machine lets no page
 // copy: the value is selected instead, and the page doesn't claim that it was copied.
 func TestCopyFromElsewhere(t *testing.T) {
-	t.Parallel()
 	for _, scheme := range []string{"https", "http"} {
 		t.Run(scheme, func(t *testing.T) {
-			t.Parallel()
-			s := startElsewhere(t, scheme)
-			s.setUp(map[string]string{"db_password": "hunter\nsecond line"})
-			b := s.signedIn("/secrets")
-			b.await("db_password")
-			b.click("[data-do=copy]")
-			if scheme == "https" {
-				b.await("It stays in the clipboard until you copy something else")
-				if strings.Contains(b.text(), "second line") {
-					t.Error("the value is shown")
+			inEachWay(t, withScript, func(t *testing.T, w way) {
+				s := startElsewhere(t, scheme)
+				s.setUp(map[string]string{"db_password": "hunter\nsecond line"})
+				b := s.signedInBy(w, "/secrets")
+				b.await("db_password")
+				b.click("[data-do=copy]")
+				if scheme == "https" {
+					b.await("It stays in the clipboard until you copy something else")
+					if strings.Contains(b.text(), "second line") {
+						t.Error("the value is shown")
+					}
+				} else {
+					b.await("Press Ctrl+C to copy the selected text.", "second line")
+					if strings.Contains(b.text(), "Copied") {
+						t.Error("the page claims that the value was copied")
+					}
+					if selected := eval[string](b, "getSelection().toString()"); selected != "hunter\nsecond line" {
+						t.Errorf("%q is selected", selected)
+					}
+					b.shortcut("c", "copy")
 				}
-			} else {
-				b.await("Press Ctrl+C to copy the selected text.", "second line")
-				if strings.Contains(b.text(), "Copied") {
-					t.Error("the page claims that the value was copied")
+				b.goTo(s.orgPath("/secrets/new"))
+				b.focus("#value")
+				b.shortcut("v", "paste")
+				if got := eval[string](b, `document.querySelector("#value").value`); got != "hunter\nsecond line" {
+					t.Errorf("the clipboard has %q", got)
 				}
-				if selected := eval[string](b, "getSelection().toString()"); selected != "hunter\nsecond line" {
-					t.Errorf("%q is selected", selected)
-				}
-				b.shortcut("c", "copy")
-			}
-			b.goTo(s.orgPath("/secrets/new"))
-			b.click("#value")
-			b.shortcut("v", "paste")
-			if got := eval[string](b, `document.querySelector("#value").value`); got != "hunter\nsecond line" {
-				t.Errorf("the clipboard has %q", got)
-			}
+			})
 		})
 	}
 }
