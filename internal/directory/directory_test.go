@@ -342,8 +342,14 @@ func TestExpired(t *testing.T) {
 			t.Fatalf("empty: %t, %v", expired.Empty(), err)
 		}
 	})
-	for range 2 { // a second time is no error
-		k.update(t, func(w directory.Writer) error { return w.RemoveExpired(expired) })
+	for steps := 0; !expired.Empty(); steps++ {
+		if steps == 2 {
+			t.Fatal("there are more than a session and a login token")
+		}
+		one := expired.Take(1)
+		for range 2 { // a second time is no error
+			k.update(t, func(w directory.Writer) error { return w.RemoveExpired(one) })
+		}
 	}
 	k.view(t, func(d directory.Reader) {
 		if again, _, err := d.Expired(); err != nil || !again.Empty() {

@@ -138,18 +138,32 @@ func (s *Session) Owner() ID {
 
 // Expired lists expired sessions, and login tokens that can't be used any more.
 type Expired struct {
-	sessions map[Hash]ID // and their users or tokens
+	sessions []sessionOf
 	logins   []ID
+}
+
+type sessionOf struct {
+	hash  Hash
+	owner ID
 }
 
 // Empty reports whether nothing has expired.
 func (e *Expired) Empty() bool { return len(e.sessions)+len(e.logins) == 0 }
 
+// Take removes up to n entries from e and returns them.
+func (e *Expired) Take(n int) *Expired {
+	sessions := min(n, len(e.sessions))
+	logins := min(n-sessions, len(e.logins))
+	some := &Expired{e.sessions[:sessions], e.logins[:logins]}
+	e.sessions, e.logins = e.sessions[sessions:], e.logins[logins:]
+	return some
+}
+
 // Expired finds expired sessions, and login tokens that have expired or depend on a
 // token that was deleted. valid counts the other login tokens by the token that they
 // represent.
 func (d Reader) Expired() (e *Expired, valid map[ID]int, err error) {
-	e = &Expired{sessions: make(map[Hash]ID)}
+	e = new(Expired)
 	err = d.r.ScanPrefix(record.Key(record.TableSession), func(key, sealed []byte) (bool, error) {
 		var r sessionRecord
 		if err := d.r.OpenJSON(key, sealed, &r); err != nil {
@@ -160,7 +174,7 @@ func (d Reader) Expired() (e *Expired, valid map[ID]int, err error) {
 			return false, record.Damaged(key, errors.New("its key is of another length"))
 		}
 		if !d.r.Now.Before(r.Expires) {
-			e.sessions[h] = r.owner()
+			e.sessions = append(e.sessions, sessionOf{h, r.owner()})
 		}
 		return true, nil
 	})
@@ -210,8 +224,8 @@ func (d Reader) Expired() (e *Expired, valid map[ID]int, err error) {
 
 // RemoveExpired removes the sessions and login tokens that Expired found.
 func (d Writer) RemoveExpired(e *Expired) error {
-	for h, owner := range e.sessions {
-		if err := d.EndSession(h, owner); err != nil {
+	for _, s := range e.sessions {
+		if err := d.EndSession(s.hash, s.owner); err != nil {
 			return err
 		}
 	}

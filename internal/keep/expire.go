@@ -8,7 +8,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-const sweepInterval = 10 * time.Minute
+const (
+	sweepInterval = 10 * time.Minute
+	// expireBatch is the number of sessions and login tokens for one transaction.
+	expireBatch = 256
+)
 
 // sweepExpired periodically counts the valid login tokens and, on the server that
 // leads, removes sessions and login tokens that can't be used any more.
@@ -31,8 +35,11 @@ func (k *Keep) removeExpired(ctx context.Context) error {
 		return err
 	}
 	k.logins.replace(valid)
-	if expired.Empty() || !k.leads() {
-		return nil
+	for k.leads() && !expired.Empty() {
+		some := expired.Take(expireBatch)
+		if err := k.updateUnaudited(store.WithReserve(ctx), func(t *tx) error { return t.dir.RemoveExpired(some) }); err != nil {
+			return err
+		}
 	}
-	return k.updateUnaudited(store.WithReserve(ctx), func(t *tx) error { return t.dir.RemoveExpired(expired) })
+	return nil
 }

@@ -1,14 +1,70 @@
 package keep_test
 
 import (
+	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
+
+// deletions counts what the transactions of a store delete.
+type deletions struct {
+	store.Store
+	mu        sync.Mutex
+	most, all int // in one transaction, and in all
+}
+
+type countingTx struct {
+	store.Tx
+	deleted *int
+}
+
+func (t *countingTx) Delete(key []byte) error {
+	*t.deleted++
+	return t.Tx.Delete(key)
+}
+
+func (d *deletions) Update(ctx context.Context, fn func(store.Tx) error) error {
+	deleted := 0
+	err := d.Store.Update(ctx, func(tx store.Tx) error { deleted = 0; return fn(&countingTx{tx, &deleted}) })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.most, d.all = max(d.most, deleted), d.all+deleted
+	return err
+}
+
+// TestManyExpiredSessions removes more expired sessions than one transaction should.
+func TestManyExpiredSessions(t *testing.T) {
+	var d deletions
+	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { d.Store = s; return &d }})
+	const n = 1000
+	for range n {
+		if _, err := k.SignInToken(t.Context(), keep.Anonymous(keeptest.Origin(keep.Web)), k.OperatorToken); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.Clock.Advance(2 * time.Hour)
+	if err := k.FlushOutbox(t.Context()); err != nil { // it deletes, too
+		t.Fatal(err)
+	}
+	d.mu.Lock()
+	d.most, d.all = 0, 0
+	d.mu.Unlock()
+	if err := k.RemoveExpired(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all < 2*n || d.most > 2*256 {
+		t.Errorf("%d records were deleted, up to %d in one transaction", d.all, d.most)
+	}
+}
 
 // TestTokenSession: a session that was signed in with a token can do what the token
 // can, as the token, and ends when the token does.
