@@ -108,11 +108,15 @@ type backupRecord struct {
 	Completed time.Time `json:"completed"`
 }
 
-// saveLastBackup stores when the last backup was completed, so that monitoring
-// doesn't forget it at a restart.
+// saveLastBackup stores when a backup was completed, so that monitoring doesn't forget
+// it at a restart. Another one may have been completed since.
 func (k *Keep) saveLastBackup(ctx context.Context, at time.Time) {
-	k.lastBackup.Store(&at)
+	k.noteLastBackup(at)
 	err := k.updateUnaudited(ctx, func(t *tx) error {
+		last, err := record.Load[backupRecord](t.Reader, record.Key(record.TableBackup))
+		if err != nil || last != nil && !at.After(last.Completed) {
+			return err
+		}
 		return t.w.PutJSON(record.Key(record.TableBackup), backupRecord{at})
 	})
 	if err != nil {
@@ -124,11 +128,21 @@ func (k *Keep) saveLastBackup(ctx context.Context, at time.Time) {
 func (k *Keep) resumeLastBackup(ctx context.Context) error {
 	return k.readUnaudited(ctx, func(v *view) error {
 		r, err := record.Load[backupRecord](v.Reader, record.Key(record.TableBackup))
-		if err == nil && r != nil && r.Completed.After(k.LastBackup()) {
-			k.lastBackup.Store(&r.Completed)
+		if err == nil && r != nil {
+			k.noteLastBackup(r.Completed)
 		}
 		return err
 	})
+}
+
+// noteLastBackup remembers when a backup was completed, unless it knows of a later one.
+func (k *Keep) noteLastBackup(at time.Time) {
+	for {
+		last := k.lastBackup.Load()
+		if last != nil && !at.After(*last) || k.lastBackup.CompareAndSwap(last, &at) {
+			return
+		}
+	}
 }
 
 // noteBackup has watchBackups look for a backup of another server.

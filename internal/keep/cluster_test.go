@@ -438,6 +438,23 @@ func TestBackupByAnotherServer(t *testing.T) {
 	}
 }
 
+// TestBackupsAtTheSameTime completes backups at two servers, one of which is slow to say
+// so: the last one counts, also after a restart.
+func TestBackupsAtTheSameTime(t *testing.T) {
+	a, b, c := twoServers(t)
+	first := a.Clock.Now()
+	last := first.Add(time.Minute)
+	b.SaveLastBackup(t.Context(), last)
+	a.SaveLastBackup(t.Context(), first)
+	b.SaveLastBackup(t.Context(), first)
+	if got := b.LastBackup(); !got.Equal(last) {
+		t.Errorf("the server says %v, want %v", got, last)
+	}
+	if got := a.Beside(t, c.options(0xc1)).LastBackup(); !got.Equal(last) {
+		t.Errorf("a server that starts says %v, want %v", got, last)
+	}
+}
+
 // TestClocksOfOtherServers checks that what has expired at one server has expired at
 // one whose clock is behind, and that one whose clock is ahead makes no changes.
 func TestClocksOfOtherServers(t *testing.T) {

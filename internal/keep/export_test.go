@@ -2,6 +2,7 @@ package keep
 
 import (
 	"context"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"golang.org/x/crypto/bcrypt"
@@ -20,6 +21,9 @@ func (k *Keep) TakeOver(ctx context.Context) error { return k.takeOver(ctx) }
 
 // FlushOutbox empties the outbox now, without waiting for the background task.
 func (k *Keep) FlushOutbox(ctx context.Context) error { return k.flushOutbox(ctx) }
+
+// SaveLastBackup does what Backup does when it is complete.
+func (k *Keep) SaveLastBackup(ctx context.Context, at time.Time) { k.saveLastBackup(ctx, at) }
 
 // DropCaches empties all caches.
 func (k *Keep) DropCaches() {
