@@ -108,22 +108,27 @@ func (im *importVault) run(cmd *cobra.Command) error {
 	return im.runNamed(cmd, source, r)
 }
 
-// documentRule says where documents go.
-type documentRule struct{ before, after, org string }
+// documentRule says where documents go: those with a path, or all whose paths start
+// with before and end with after.
+type documentRule struct {
+	path          string
+	before, after string
+	org           string
+}
 
 // parseRules reads --map.
 func parseRules(list []string) ([]documentRule, error) {
 	var out []documentRule
 	for _, m := range list {
 		pattern, org, ok := strings.Cut(m, "=")
-		before, after, wild := strings.Cut(pattern, "*")
-		if !ok || pattern == "" || org == "" || strings.Contains(after, "*") {
+		r := documentRule{path: pattern, org: org}
+		if before, after, wild := strings.Cut(pattern, "*"); wild {
+			r = documentRule{before: before, after: after, org: org}
+		}
+		if !ok || pattern == "" || org == "" || strings.Contains(r.after, "*") {
 			return nil, fmt.Errorf("--map %q must have the form PATTERN=ORGANIZATION, with one * at most", m)
 		}
-		if !wild {
-			after = "="
-		}
-		out = append(out, documentRule{before, after, org})
+		out = append(out, r)
 	}
 	return out, nil
 }
@@ -135,8 +140,8 @@ func target(rules []documentRule, path, separator string) (org, prefix string, o
 		return path, "", true
 	}
 	for _, r := range rules {
-		if r.after == "=" {
-			if path == r.before {
+		if r.path != "" {
+			if path == r.path {
 				return r.org, "", true
 			}
 			continue

@@ -182,8 +182,7 @@ func createLoginToken(cmd *cobra.Command, s *session, org client.Organization, e
 		n.Description += " on " + host
 	}
 	if self.Operator {
-		n.Permissions, err = (&tokenCreate{operator: true}).everything(cmd, s, org.ID)
-		if err != nil {
+		if n.Permissions, err = s.allPermissions(cmd.Context(), ""); err != nil {
 			return client.Token{}, err
 		}
 	} else {

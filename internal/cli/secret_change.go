@@ -74,6 +74,24 @@ func (c *secretChange) print(w io.Writer, most int) error {
 	return err
 }
 
+// setAll returns the change that sets secrets.
+func setAll(secrets map[string]string) map[string]*string {
+	out := make(map[string]*string, len(secrets))
+	for name, value := range secrets {
+		out[name] = &value
+	}
+	return out
+}
+
+// removeAll returns the change that removes secrets.
+func removeAll(names []string) map[string]*string {
+	out := make(map[string]*string, len(names))
+	for _, name := range names {
+		out[name] = nil
+	}
+	return out
+}
+
 // updateAttempts limits how often an update is tried again because somebody
 // else wrote in between.
 const updateAttempts = 10

@@ -151,12 +151,7 @@ func (c *secretCopy) across(cmd *cobra.Command, s *session, from, to client.Orga
 		if err := refuseExisting(now, to, c.replace, names...); err != nil {
 			return nil, err
 		}
-		change := make(map[string]*string, len(names))
-		for _, n := range names {
-			value := secrets[n]
-			change[n] = &value
-		}
-		return change, nil
+		return setAll(secrets), nil
 	})
 	if err != nil {
 		return err
@@ -165,14 +160,12 @@ func (c *secretCopy) across(cmd *cobra.Command, s *session, from, to client.Orga
 		return c.r.written(cmd, to, w, "Copied "+some(names, 10)+" from "+printable(from.Name), printable(to.Name)+" has all of this already")
 	}
 	removed, err := s.update(cmd.Context(), from.ID, names, func(now map[string]string) (map[string]*string, error) {
-		change := make(map[string]*string, len(names))
 		for _, n := range names {
 			if value, ok := now[n]; ok && value != secrets[n] {
 				return nil, fmt.Errorf("%s has changed since it was copied", printable(n))
 			}
-			change[n] = nil
 		}
-		return change, nil
+		return removeAll(names), nil
 	})
 	if err != nil {
 		return withHint(fmt.Errorf("the secrets are in %s now, and still in %s too: %w", printable(to.Name), printable(from.Name), err),

@@ -42,11 +42,7 @@ confirmation, unless you give --yes; without a terminal, --yes is required.`,
 			if err := confirm(cmd, yes, "Delete %s of %s: %s?", count(len(names), "secret"), printable(org.Name), some(names, 10)); err != nil {
 				return err
 			}
-			change := make(map[string]*string, len(names))
-			for _, n := range names {
-				change[n] = nil
-			}
-			w, err := s.WriteValues(cmd.Context(), org.ID, change, nil)
+			w, err := s.WriteValues(cmd.Context(), org.ID, removeAll(names), nil)
 			if err != nil {
 				return err
 			}

@@ -142,6 +142,15 @@ type difference struct {
 	To     *string `json:"to,omitempty"`
 }
 
+// shownValue returns a value, and what a table shows of it.
+func shownValue(secrets map[string]string, name string) (*string, string) {
+	value, ok := secrets[name]
+	if !ok {
+		return nil, ""
+	}
+	return &value, strconv.Quote(value)
+}
+
 func (c *secretDiff) print(cmd *cobra.Command, change *secretChange, before, after map[string]string) error {
 	t := table{header: []string{"", "NAME"}}
 	if c.show {
@@ -156,16 +165,10 @@ func (c *secretDiff) print(cmd *cobra.Command, change *secretChange, before, aft
 			d := difference{Name: name, Change: kind.word}
 			row := []string{kind.sign, name}
 			if c.show {
-				for _, side := range []struct {
-					secrets map[string]string
-					value   **string
-				}{{before, &d.From}, {after, &d.To}} {
-					shown := ""
-					if value, ok := side.secrets[name]; ok {
-						*side.value, shown = &value, fmt.Sprintf("%q", value)
-					}
-					row = append(row, shown)
-				}
+				var from, to string
+				d.From, from = shownValue(before, name)
+				d.To, to = shownValue(after, name)
+				row = append(row, from, to)
 			}
 			list = append(list, d)
 			t.add(name, row...)

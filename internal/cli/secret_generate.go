@@ -107,7 +107,7 @@ func (c *secretGenerate) run(cmd *cobra.Command, names []string) error {
 		if err := refuseExisting(now, org, c.replace, names...); err != nil {
 			return nil, err
 		}
-		return compareSecrets(nil, secrets).values(secrets), nil
+		return setAll(secrets), nil
 	})
 	if err != nil {
 		return err

@@ -201,11 +201,10 @@ func (im *secretImport) write(cmd *cobra.Command, s *session, org client.Organiz
 	if p == nil && im.replace {
 		return s.ReplaceValues(cmd.Context(), org.ID, secrets, o)
 	}
-	if p == nil {
-		p = &secretChange{Added: slices.Collect(maps.Keys(secrets))}
+	change := setAll(secrets)
+	if p != nil {
+		change, o.IfMatch = p.values(secrets), p.etag
 	}
-	o.IfMatch = p.etag
-	change := p.values(secrets)
 	w, err := s.WriteValues(cmd.Context(), org.ID, change, o)
 	if errors.Is(err, client.ErrChanged) {
 		err = withHint(errors.New("the secrets have changed since they were compared with the file"), "nothing was written: run the command again")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -80,7 +81,7 @@ func (c *tokenCreate) run(cmd *cobra.Command) error {
 		}
 		n.UserID = u.ID
 	}
-	if n.Permissions, err = c.permissions(cmd, s, org.ID); err != nil {
+	if n.Permissions, err = c.permissions(cmd.Context(), s, org.ID); err != nil {
 		return err
 	}
 	t, err := s.CreateToken(cmd.Context(), n)
@@ -100,9 +101,12 @@ func (o *output) printNewToken(cmd *cobra.Command, t client.Token) error {
 	return nil
 }
 
-func (c *tokenCreate) permissions(cmd *cobra.Command, s *session, orgID string) ([]client.Permission, error) {
-	if c.allAccess || c.operator {
-		return c.everything(cmd, s, orgID)
+func (c *tokenCreate) permissions(ctx context.Context, s *session, orgID string) ([]client.Permission, error) {
+	switch {
+	case c.operator:
+		return s.allPermissions(ctx, "")
+	case c.allAccess:
+		return s.allPermissions(ctx, orgID)
 	}
 	var actions []client.Action
 	if c.read {
@@ -114,10 +118,10 @@ func (c *tokenCreate) permissions(cmd *cobra.Command, s *session, orgID string) 
 	return client.SecretPermissions(orgID, actions...), nil
 }
 
-// everything returns the permissions for all types of resource, in the
-// organization or in all.
-func (c *tokenCreate) everything(cmd *cobra.Command, s *session, orgID string) ([]client.Permission, error) {
-	types, err := s.ResourceTypes(cmd.Context())
+// allPermissions returns the permissions for all types of resource in an
+// organization or, with "", in all.
+func (s *session) allPermissions(ctx context.Context, orgID string) ([]client.Permission, error) {
+	types, err := s.ResourceTypes(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +131,7 @@ func (c *tokenCreate) everything(cmd *cobra.Command, s *session, orgID string) (
 		switch {
 		case kind == "instance": // not for tokens
 			continue
-		case c.operator:
-			r.OrgID = ""
-		case kind == "orgs":
+		case kind == "orgs" && orgID != "":
 			r = client.Resource{Type: kind, ID: orgID}
 		}
 		out = append(out, client.Permission{Action: client.Read, Resource: r}, client.Permission{Action: client.Write, Resource: r})
