@@ -58,7 +58,7 @@ A value is UTF-8 text of up to 1 MiB; an empty one needs --allow-empty. A name h
 
 func (c *secretSet) run(cmd *cobra.Command, args []string) error {
 	c.in.hasValue = cmd.Flags().Changed("value")
-	name, pairs, err := c.parse(cmd, args)
+	name, secrets, err := c.parse(cmd, args)
 	if err != nil {
 		return err
 	}
@@ -66,23 +66,23 @@ func (c *secretSet) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if len(pairs) == 0 {
+	if len(secrets) == 0 {
 		value, err := c.in.read(cmd, "Value of "+printable(name), false)
 		if err != nil {
 			return err
 		}
-		pairs = map[string]*string{name: &value}
+		secrets = map[string]string{name: value}
 	}
-	names := slices.Sorted(maps.Keys(pairs))
+	names := slices.Sorted(maps.Keys(secrets))
 	for _, n := range names {
-		switch value := *pairs[n]; {
+		switch value := secrets[n]; {
 		case !utf8.ValidString(value):
 			return withHint(errors.New("the value is not valid UTF-8"), "keep it as text: base64 FILE | fluxkeep secret set NAME")
 		case value == "" && !c.allowEmpty:
 			return withHint(fmt.Errorf("the value of %s is empty: nothing was set", printable(n)), "add --allow-empty if that is what you want")
 		}
 	}
-	w, err := s.WriteValues(cmd.Context(), org.ID, pairs, nil)
+	w, err := s.WriteValues(cmd.Context(), org.ID, setAll(secrets), nil)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (c *secretSet) run(cmd *cobra.Command, args []string) error {
 
 // parse returns the name of the one secret to set, or all names with their
 // values. Its errors don't repeat arguments, which may be values.
-func (c *secretSet) parse(cmd *cobra.Command, args []string) (name string, pairs map[string]*string, err error) {
+func (c *secretSet) parse(cmd *cobra.Command, args []string) (name string, secrets map[string]string, err error) {
 	if cmd.Flags().Changed("name") {
 		if len(args) > 0 {
 			return "", nil, usageError(cmd, errors.New("--name replaces the argument: give only one of them"))
@@ -112,19 +112,20 @@ func (c *secretSet) parse(cmd *cobra.Command, args []string) (name string, pairs
 	if c.in.hasValue || c.in.file != "" {
 		return "", nil, withHint(errors.New("--value and --file go with one name"), `a name with a "=" in it needs --name`)
 	}
-	pairs = make(map[string]*string, len(args))
+	secrets = make(map[string]string, len(args))
 	for _, arg := range args {
 		name, value, ok := strings.Cut(arg, "=")
+		_, twice := secrets[name]
 		switch {
 		case !ok:
 			return "", nil, withHint(errors.New("set takes one name, or arguments of the form NAME=VALUE"), "to be asked for each value, set one secret at a time")
 		case name == "":
 			return "", nil, usageError(cmd, errors.New("a name is empty"))
-		case pairs[name] != nil:
+		case twice:
 			return "", nil, usageError(cmd, fmt.Errorf("%s is given twice", printable(name)))
 		}
-		pairs[name] = &value
+		secrets[name] = value
 	}
 	warn(cmd, "values on the command line stay in the shell's history; leave out =VALUE to be asked for them")
-	return "", pairs, nil
+	return "", secrets, nil
 }
