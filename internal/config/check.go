@@ -62,12 +62,15 @@ func Loopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-func (c *Config) checkTLS() error {
+func (c *Config) checkTLS() error { return c.checkPair("tls-cert", "tls-key") }
+
+// checkPair makes sure that of two settings both are given, or none.
+func (c *Config) checkPair(a, b string) error {
 	switch {
-	case c.TLSCert != "" && c.TLSKey == "":
-		return c.wrong("tls-key", "is required with --tls-cert")
-	case c.TLSKey != "" && c.TLSCert == "":
-		return c.wrong("tls-cert", "is required with --tls-key")
+	case c.given(a) && !c.given(b):
+		return c.wrong(b, "is required with --%s", a)
+	case c.given(b) && !c.given(a):
+		return c.wrong(a, "is required with --%s", b)
 	}
 	return nil
 }

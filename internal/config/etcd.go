@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"net/url"
 	"strings"
@@ -67,14 +68,9 @@ func (c *Config) checkStore() error {
 		return c.wrong("etcd-endpoints", "is required with --store etcd")
 	case strings.Trim(e.Prefix, "/") == "":
 		return c.wrong("etcd-prefix", "must not be empty: servers share what is under it")
-	case e.Cert != "" && e.Key == "":
-		return c.wrong("etcd-key", "is required with --etcd-cert")
-	case e.Key != "" && e.Cert == "":
-		return c.wrong("etcd-cert", "is required with --etcd-key")
-	case e.Username != "" && e.PasswordFile == "":
-		return c.wrong("etcd-password-file", "is required with --etcd-username")
-	case e.PasswordFile != "" && e.Username == "":
-		return c.wrong("etcd-username", "is required with --etcd-password-file")
+	}
+	if err := cmp.Or(c.checkPair("etcd-cert", "etcd-key"), c.checkPair("etcd-username", "etcd-password-file")); err != nil {
+		return err
 	}
 	secure := strings.HasPrefix(e.Endpoints[0], "https:")
 	for _, endpoint := range e.Endpoints {

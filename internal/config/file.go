@@ -74,8 +74,7 @@ func parseConfigFile(name, text string) ([]fileEntry, error) {
 	var values map[string]toml.Primitive
 	md, err := toml.Decode(text, &values)
 	if err != nil {
-		var wrong toml.ParseError
-		if errors.As(err, &wrong) {
+		if wrong, ok := errors.AsType[toml.ParseError](err); ok {
 			return nil, fmt.Errorf("%s:%d: %s", name, wrong.Position.Line, wrong.Message)
 		}
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -109,8 +108,7 @@ func locate(md *toml.MetaData, v toml.Primitive) (value any, line int) {
 
 func lineOf(md *toml.MetaData, v toml.Primitive) (value any, line int) {
 	var p position
-	var found toml.ParseError
-	if err := md.PrimitiveDecode(v, &p); errors.As(err, &found) {
+	if found, ok := errors.AsType[toml.ParseError](md.PrimitiveDecode(v, &p)); ok {
 		line = found.Position.Line
 	}
 	return p.value, line

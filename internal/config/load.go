@@ -95,9 +95,9 @@ func (c *Config) Load(environ []string) error {
 // apply applies settings from the file.
 func (c *Config) apply(entries []fileEntry) error {
 	for _, e := range entries {
-		f, err := c.known(e)
-		if err != nil {
-			return err
+		f := c.flags.Lookup(e.key)
+		if f == nil || f.Name == "config" {
+			return fmt.Errorf("%s: there is no setting %q", e.where(), e.key)
 		}
 		if f.Changed || c.sources[f.Name].kind == fromEnvironment {
 			// An overridden value must be valid too, or a start without the
@@ -115,19 +115,9 @@ func (c *Config) apply(entries []fileEntry) error {
 	return nil
 }
 
-func (c *Config) known(e fileEntry) (*pflag.Flag, error) {
-	f := c.flags.Lookup(e.key)
-	if f == nil || f.Name == "config" {
-		return nil, fmt.Errorf("%s: there is no setting %q", e.where(), e.key)
-	}
-	return f, nil
-}
-
+// set applies a setting that exists.
 func (c *Config) set(e fileEntry) error {
-	f, err := c.known(e)
-	if err != nil {
-		return err
-	}
+	f := c.flags.Lookup(e.key)
 	text, err := e.text()
 	if err == nil {
 		err = f.Value.Set(text)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -79,7 +80,7 @@ func (s *size) Set(text string) error {
 		*s = size(n * u.bytes)
 		return nil
 	}
-	return fmt.Errorf("must be a number of bytes such as 65536, 512KiB, 64MiB or 1GiB")
+	return errors.New("must be a number of bytes such as 65536, 512KiB, 64MiB or 1GiB")
 }
 
 // level is a log level.
@@ -100,7 +101,7 @@ func (l *level) String() string { return strings.ToLower(slog.Level(*l).String()
 func (l *level) Set(s string) error {
 	v, ok := levels[strings.ToLower(s)]
 	if !ok {
-		return fmt.Errorf("must be debug, info, warn or error")
+		return errors.New("must be debug, info, warn or error")
 	}
 	*l = level(v)
 	return nil
@@ -131,7 +132,7 @@ func (p *prefixes) Set(s string) error {
 			n, err = addr.WithZone("").Prefix(addr.BitLen())
 		}
 		if err != nil {
-			return fmt.Errorf("must be addresses or networks such as 10.0.0.0/8, separated by commas")
+			return errors.New("must be addresses or networks such as 10.0.0.0/8, separated by commas")
 		}
 		read = append(read, n.Masked())
 	}
