@@ -37,7 +37,5 @@ func (d *Data) accept(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys, d.shared, d.dir.server)
-	s := d.Store
-	d.Store = nil
-	return errors.Join(err, s.Close())
+	return errors.Join(err, d.closeStore())
 }

@@ -219,9 +219,7 @@ func (d *Data) Close() error {
 	if d.Audit != nil {
 		errs = append(errs, d.Audit.Close())
 	}
-	if d.Store != nil {
-		errs = append(errs, d.Store.Close())
-	}
+	errs = append(errs, d.closeStore())
 	if d.dir != nil {
 		errs = append(errs, d.dir.close())
 	}
@@ -229,6 +227,15 @@ func (d *Data) Close() error {
 		errs = append(errs, os.RemoveAll(d.temporary))
 	}
 	return errors.Join(errs...)
+}
+
+func (d *Data) closeStore() error {
+	s := d.Store
+	if s == nil {
+		return nil
+	}
+	d.Store = nil
+	return s.Close()
 }
 
 // discardLog is for commands, which report errors themselves.

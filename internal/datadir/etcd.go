@@ -138,8 +138,8 @@ func (d *Data) unlockShared(ctx context.Context, stored keep.StoredKeyset, c *co
 // If another server is faster, it returns that one's keyset.
 func createKeyset(ctx context.Context, s store.Store, c *config.Config) (keep.StoredKeyset, error) {
 	sc := c.SealConfig()
-	provider, err := seal.OpenProvider(ctx, sc)
-	if sc.Kind == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
+	provider, missing, err := openProvider(ctx, sc)
+	if missing {
 		provider, _, err = makeKeyFile(c.KeyFile())
 	}
 	if err != nil {

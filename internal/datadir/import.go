@@ -59,9 +59,7 @@ func PlanImport(ctx context.Context, c *config.Config, in keep.Import) (report k
 	d, err := openOffline(ctx, c)
 	if errors.Is(err, errNoData) {
 		newFolder = true
-		if d, err = openScratch(ctx, c); err == nil {
-			defer func() { err = errors.Join(err, os.RemoveAll(d.dir.path)) }()
-		}
+		d, err = openScratch(ctx, c)
 	}
 	if err != nil {
 		return report, newFolder, err
@@ -74,17 +72,17 @@ func PlanImport(ctx context.Context, c *config.Config, in keep.Import) (report k
 // openScratch opens a new data folder in a temporary place with a new key, after it
 // has made sure that there is a usable key.
 func openScratch(ctx context.Context, c *config.Config) (d *Data, err error) {
-	if _, err := seal.OpenProvider(ctx, c.SealConfig()); err != nil && !(c.Key.Provider == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)) {
+	if _, _, err := openProvider(ctx, c.SealConfig()); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "fluxkeep-import-")
 	if err != nil {
 		return nil, err
 	}
-	d = new(Data)
+	d = &Data{temporary: dir}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.Close(), os.RemoveAll(dir))
+			err = errors.Join(err, d.Close())
 			d = nil
 		}
 	}()

@@ -48,8 +48,8 @@ func openKeys(ctx context.Context, dir *dataDir, c *config.Config) (*openedKeys,
 
 // unlock opens wrapped data keys with a key-encryption key.
 func unlock(ctx context.Context, wrapped []byte, c seal.Config) (*openedKeys, error) {
-	provider, err := seal.OpenProvider(ctx, c)
-	if c.Kind == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
+	provider, missing, err := openProvider(ctx, c)
+	if missing {
 		return nil, &missingKeyError{c.KeyFile}
 	}
 	if err != nil {
@@ -60,6 +60,15 @@ func unlock(ctx context.Context, wrapped []byte, c seal.Config) (*openedKeys, er
 		return nil, providerError(provider, err)
 	}
 	return &openedKeys{keys, wrapped, provider, c}, nil
+}
+
+// openProvider opens a key-encryption key. missing says that its file doesn't exist.
+func openProvider(ctx context.Context, c seal.Config) (p seal.Provider, missing bool, err error) {
+	p, err = seal.OpenProvider(ctx, c)
+	if c.Kind == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist) {
+		return nil, true, nil
+	}
+	return p, false, err
 }
 
 // missingKeyError says that a complete folder's key file is missing.
@@ -160,9 +169,8 @@ type newKeys struct {
 // nothing is created.
 func prepareKeys(ctx context.Context, dir *dataDir, c *config.Config) (*newKeys, error) {
 	sc := c.SealConfig()
-	provider, err := seal.OpenProvider(ctx, sc)
-	missing := sc.Kind == seal.KindKeyFile && errors.Is(err, fs.ErrNotExist)
-	if err != nil && !missing {
+	provider, missing, err := openProvider(ctx, sc)
+	if err != nil {
 		return nil, err
 	}
 	if wrapped, err := dir.readKeyset(); err == nil && dir.state == stateMaking {

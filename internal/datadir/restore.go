@@ -24,9 +24,9 @@ type RestoreResult struct {
 	Key     seal.Info // the key-encryption key that it needs
 }
 
-// Restore puts a backup into a data folder that is empty or not there, or into an
-// empty store in etcd. It first reads the whole backup and opens every record of it, before it writes
-// anything; when it fails, nothing has changed.
+// Restore puts a backup into a data folder that is empty or doesn't exist, or into an
+// empty store in etcd. Before it writes anything, it reads the whole backup and opens
+// every record. If it fails, nothing has changed.
 func Restore(ctx context.Context, c *config.Config, file io.ReadSeeker) (done RestoreResult, err error) {
 	d := new(Data)
 	defer func() { err = errors.Join(err, d.Close()) }()
@@ -100,9 +100,7 @@ func (d *Data) restore(ctx context.Context, keyset []byte, file io.Reader) (err 
 	if err := keep.Restore(ctx, file, d.Store, d.keys.Keys); err != nil {
 		return err
 	}
-	s := d.Store
-	d.Store = nil
-	if err := s.Close(); err != nil {
+	if err := d.closeStore(); err != nil {
 		return err
 	}
 	return d.dir.finish()
@@ -122,11 +120,7 @@ func missingFolders(path string) (missing []string) {
 
 // removeCreated removes everything that a failed restore has created.
 func (d *Data) removeCreated(folders []string) error {
-	var errs []error
-	if d.Store != nil {
-		errs = append(errs, d.Store.Close())
-		d.Store = nil
-	}
+	errs := []error{d.closeStore()}
 	dir := d.dir
 	// Remove format last: until then, it identifies the rest.
 	for _, name := range []string{storeName, keysetName, keysetName + durable.TempSuffix, formatName + durable.TempSuffix, formatName} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
@@ -17,10 +16,10 @@ type RewrapResult struct {
 	NewKeyFile    string // the file that was created, "" for none
 }
 
-// Rewrap wraps the data keys of a stopped server's data folder, or of a store in etcd, with the
-// key-encryption key that to names. The data doesn't change. A missing key file is
-// created. The previous keyset is kept until a server has started with the new one.
-// If Rewrap fails, the folder is unchanged.
+// Rewrap wraps the data keys of a stopped server's data folder, or of a store in etcd,
+// with the key-encryption key that to names. The data doesn't change. A missing key
+// file is created. The previous keyset is kept until a server has started with the new
+// one. If Rewrap fails, the folder is unchanged.
 func Rewrap(ctx context.Context, c, to *config.Config) (done RewrapResult, err error) {
 	if c.Store == config.StoreEtcd {
 		return rewrapEtcd(ctx, c, to)
@@ -68,8 +67,7 @@ func makeMissingKey(ctx context.Context, c *config.Config) (string, error) {
 	if c.Key.Provider != seal.KindKeyFile {
 		return "", nil
 	}
-	_, err := seal.OpenProvider(ctx, c.SealConfig())
-	if !errors.Is(err, fs.ErrNotExist) {
+	if _, missing, err := openProvider(ctx, c.SealConfig()); !missing {
 		return "", err
 	}
 	if _, made, err := makeKeyFile(c.KeyFile()); err != nil || !made {
