@@ -24,59 +24,74 @@ type CheckResult struct {
 // Check reads everything in a stopped server's data folder, and calls found with
 // all damage. It changes no data. It returns an error if it couldn't check: a
 // server is running, there is no data, or the key is wrong.
-func Check(ctx context.Context, c *config.Config, found func(keep.Damage)) (done CheckResult, err error) {
-	tell := func(what string, err error) {
-		done.Damaged++
-		found(keep.Damage{What: what, Err: err})
-	}
-	d := new(Data)
-	defer func() { err = errors.Join(err, d.Close()) }()
+func Check(ctx context.Context, c *config.Config, found func(keep.Damage)) (CheckResult, error) {
+	k := &checker{Data: new(Data), config: c, found: found}
+	check := k.checkOwn
 	if c.Store == config.StoreEtcd {
-		return done, d.checkEtcd(ctx, c, &done, tell, found)
+		check = k.checkEtcd
 	}
-	if d.dir, err = lockWhole(c); err != nil {
-		return done, err
+	err := check(ctx)
+	return k.result, errors.Join(err, k.Close())
+}
+
+// checker is a Check under way.
+type checker struct {
+	*Data
+	config *config.Config
+	found  func(keep.Damage)
+	result CheckResult
+}
+
+func (k *checker) damaged(what string, err error) {
+	k.result.Damaged++
+	k.found(keep.Damage{What: what, Err: err})
+}
+
+// checkOwn checks a folder that holds the data.
+func (k *checker) checkOwn(ctx context.Context) (err error) {
+	if k.dir, err = lockWhole(k.config); err != nil {
+		return err
 	}
-	checkpoint, err := d.checkStoreRecords(ctx, c, &done, tell, found)
+	checkpoint, err := k.checkStore(ctx)
 	if err != nil {
-		return done, err
+		return err
 	}
-	return done, checkAudit(ctx, c, &done, checkpoint, tell)
+	return k.checkAudit(ctx, checkpoint)
 }
 
-// checkStoreRecords returns the position up to which the store vouches for the
-// audit log, nil if that is unknown.
-func (d *Data) checkStoreRecords(ctx context.Context, c *config.Config, done *CheckResult, tell func(string, error), found func(keep.Damage)) (*audit.Checkpoint, error) {
+// checkStore returns the position up to which the store vouches for the audit log,
+// nil if that is unknown.
+func (k *checker) checkStore(ctx context.Context) (*audit.Checkpoint, error) {
 	var err error
-	if d.keys, err = openKeys(ctx, d.dir, c); err != nil {
-		if !keysetDamaged(d.dir, err) {
+	if k.keys, err = openKeys(ctx, k.dir, k.config); err != nil {
+		if !keysetDamaged(k.dir, err) {
 			return nil, err
 		}
-		tell("the keyset", err)
+		k.damaged("the keyset", err)
 		return nil, nil
 	}
-	if err := d.dir.checkStore(); err != nil {
-		tell("the store", err)
+	if err := k.dir.checkStore(); err != nil {
+		k.damaged("the store", err)
 		return nil, nil
 	}
-	if err := d.readStore(); err != nil {
-		var corrupt *store.CorruptError
-		if !errors.As(err, &corrupt) {
+	if err := k.readStore(); err != nil {
+		corrupt, ok := errors.AsType[*store.CorruptError](err)
+		if !ok {
 			return nil, err
 		}
-		tell(corrupt.What, corrupt.Err)
+		k.damaged(corrupt.What, corrupt.Err)
 		return nil, nil
 	}
-	return d.checkRecords(ctx, 0, done, found)
+	return k.checkRecords(ctx, 0)
 }
 
-func (d *Data) checkRecords(ctx context.Context, server keep.ID, done *CheckResult, found func(keep.Damage)) (*audit.Checkpoint, error) {
-	report, err := keep.Check(ctx, d.Store, d.keys.Keys, d.shared, found)
+func (k *checker) checkRecords(ctx context.Context, server keep.ID) (*audit.Checkpoint, error) {
+	report, err := keep.Check(ctx, k.Store, k.keys.Keys, k.shared, k.found)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
-	done.CheckReport = report
-	at, err := keep.AuditCheckpoint(ctx, d.Store, d.keys.Keys, d.shared, server)
+	k.result.CheckReport = report
+	at, err := keep.AuditCheckpoint(ctx, k.Store, k.keys.Keys, k.shared, server)
 	if err != nil {
 		return nil, nil // Check has reported it
 	}
@@ -85,21 +100,21 @@ func (d *Data) checkRecords(ctx context.Context, server keep.ID, done *CheckResu
 
 // checkEtcd checks the data in etcd, and the audit log of the server that the folder
 // belongs to, if any. Servers may be running.
-func (d *Data) checkEtcd(ctx context.Context, c *config.Config, done *CheckResult, tell func(string, error), found func(keep.Damage)) error {
-	server, err := serverOf(c)
+func (k *checker) checkEtcd(ctx context.Context) error {
+	server, err := serverOf(k.config)
 	if err != nil {
 		return err
 	}
-	reader, err := openReader(ctx, c)
+	reader, err := openReader(ctx, k.config)
 	if err != nil {
 		return err
 	}
-	*d = *reader
-	checkpoint, err := d.checkRecords(ctx, server, done, found)
+	k.Data = reader
+	checkpoint, err := k.checkRecords(ctx, server)
 	if err != nil || server == 0 {
 		return err
 	}
-	return checkAudit(ctx, c, done, checkpoint, tell)
+	return k.checkAudit(ctx, checkpoint)
 }
 
 // keysetDamaged reports whether the keyset is damaged or lost, rather than the key
@@ -112,24 +127,25 @@ func keysetDamaged(dir *dataDir, err error) bool {
 }
 
 // checkAudit verifies the audit log, including the checkpoint in the store.
-func checkAudit(ctx context.Context, c *config.Config, done *CheckResult, checkpoint *audit.Checkpoint, tell func(string, error)) error {
-	if c.AuditLog == "-" {
+func (k *checker) checkAudit(ctx context.Context, checkpoint *audit.Checkpoint) error {
+	path := k.config.AuditLog
+	if path == "-" {
 		return nil
 	}
 	if checkpoint != nil && *checkpoint == (audit.Checkpoint{}) {
 		checkpoint = nil
 	}
-	report, err := audit.Verify(ctx, c.AuditLog, checkpoint)
-	done.Lines = report.Lines
-	var damage *audit.DamageError
+	report, err := audit.Verify(ctx, path, checkpoint)
+	k.result.Lines = report.Lines
+	_, isDamage := errors.AsType[*audit.DamageError](err)
 	switch {
 	case err == nil:
-	case errors.As(err, &damage), errors.Is(err, audit.ErrCheckpoint):
-		tell("the audit log", err)
+	case isDamage, errors.Is(err, audit.ErrCheckpoint):
+		k.damaged("the audit log", err)
 	case errors.Is(err, fs.ErrNotExist):
 		// It may have been moved away, which the next start accepts.
 		if checkpoint != nil {
-			tell("the audit log", fmt.Errorf("%s is missing", filepath.Base(c.AuditLog)))
+			k.damaged("the audit log", fmt.Errorf("%s is missing", filepath.Base(path)))
 		}
 	default:
 		return err

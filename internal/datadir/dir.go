@@ -58,7 +58,7 @@ const (
 var ErrLocked = durable.ErrLocked
 
 // errRestoring says that a restore was interrupted.
-var errRestoring = errors.New("a restore into it did not end: remove all that is in it, and restore again")
+var errRestoring = errors.New("a restore into it did not finish: remove everything in it, and restore again")
 
 // dirState is the state of a data folder.
 type dirState int
@@ -144,7 +144,7 @@ func (d *dataDir) inspect() (dirState, error) {
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case name == keysetName, name == previousName, name == storeName, name == copyName:
-			return 0, fmt.Errorf("%s has data and no file %s, which says of which format: it is damaged", d.path, formatName)
+			return 0, fmt.Errorf("%s has data but no file %s, which identifies it: it is damaged", d.path, formatName)
 		case name == "lost+found", name == lockName, name == formatName+durable.TempSuffix, slices.Contains(d.allowed, d.file(name)):
 		default:
 			foreign = true

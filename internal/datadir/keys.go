@@ -176,7 +176,7 @@ func prepareKeys(ctx context.Context, dir *dataDir, c *config.Config) (*newKeys,
 	if wrapped, err := dir.readKeyset(); err == nil && dir.state == stateMaking {
 		keys, err := unlock(ctx, wrapped, sc)
 		if err != nil {
-			return nil, fmt.Errorf("%w; %s comes from a first start that did not end, and there is nothing in it: remove it and start again", err, dir.path)
+			return nil, fmt.Errorf("%w; %s comes from a first start that did not finish, and holds no data: remove it and start again", err, dir.path)
 		}
 		return &newKeys{keys, true}, nil
 	}

@@ -232,8 +232,8 @@ func TestRestoreTakesBack(t *testing.T) {
 func TestRestoreCutShort(t *testing.T) {
 	dir, _ := wholeFolder(t)
 	replace(t, filepath.Join(dir, "format"), "format 1", "format 1, being restored")
-	refused(t, dir, "a restore into it did not end")
-	if _, err := datadir.Restore(t.Context(), testConfig(t, dir), strings.NewReader("")); err == nil || !strings.Contains(err.Error(), "a restore into it did not end") {
+	refused(t, dir, "a restore into it did not finish")
+	if _, err := datadir.Restore(t.Context(), testConfig(t, dir), strings.NewReader("")); err == nil || !strings.Contains(err.Error(), "a restore into it did not finish") {
 		t.Errorf("another restore: %v", err)
 	}
 }
