@@ -19,32 +19,36 @@ func TestFlux(t *testing.T) {
 	s.set(map[string]string{name: value, s.secretName("empty"): ""})
 	reader := s.newToken(client.Read)
 
-	if got, err := s.evaluate(program, reader.Token, name); err != nil || got != value {
+	get := func(token, name string) (string, error) {
+		t.Helper()
+		return s.evaluate(program, token, fmt.Sprintf("import \"influxdata/influxdb/secrets\"\n\npassword = secrets.get(key: %q)", name), "password")
+	}
+	if got, err := get(reader.Token, name); err != nil || got != value {
 		t.Errorf("secrets.get gives %q, %v; want %q", got, err, value)
 	}
-	if got, err := s.evaluate(program, reader.Token, s.secretName("empty")); err != nil || got != "" {
+	if got, err := get(reader.Token, s.secretName("empty")); err != nil || got != "" {
 		t.Errorf("secrets.get of an empty secret gives %q, %v", got, err)
 	}
-	if _, err := s.evaluate(program, reader.Token, s.secretName("none")); err == nil || !strings.Contains(err.Error(), "not found") {
+	if _, err := get(reader.Token, s.secretName("none")); err == nil || !strings.Contains(err.Error(), "not found") {
 		t.Errorf("secrets.get of a missing secret: %v", err)
 	}
-	if _, err := s.evaluate(program, s.private("wrong"), name); err == nil || !strings.Contains(err.Error(), "unauthorized") {
+	if _, err := get(s.private("wrong"), name); err == nil || !strings.Contains(err.Error(), "unauthorized") {
 		t.Errorf("with a wrong token: %v", err)
 	}
 	s.set(map[string]string{name: s.private("new")})
-	if got, err := s.evaluate(program, reader.Token, name); err != nil || got != s.private("new") {
+	if got, err := get(reader.Token, name); err != nil || got != s.private("new") {
 		t.Errorf("after a change secrets.get gives %q, %v", got, err)
 	}
 }
 
-// evaluate runs a script that puts a secret into a column, and returns the value.
-func (s *server) evaluate(program, token, name string) (string, error) {
+// evaluate runs a script that defines a variable, puts it into a column, and returns the
+// value.
+func (s *server) evaluate(program, token, script, variable string) (string, error) {
 	s.t.Helper()
 	cmd := command(s.t, s.home, program)
 	cmd.Env = append(cmd.Env, "INFLUX_HOST="+s.url, "INFLUX_TOKEN="+token, "INFLUX_ORG="+s.org)
-	cmd.Stdin = strings.NewReader(fmt.Sprintf(`
-import "csv"
-import "influxdata/influxdb/secrets"
+	cmd.Stdin = strings.NewReader(`import "csv"
+` + script + `
 
 hosts = "
 #datatype,string,long,string
@@ -54,8 +58,8 @@ hosts = "
 ,,0,web
 "
 
-csv.from(csv: hosts) |> set(key: "password", value: secrets.get(key: %q))
-`, name))
+csv.from(csv: hosts) |> set(key: "password", value: ` + variable + `)
+`)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

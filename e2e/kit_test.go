@@ -28,6 +28,9 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "vault" {
+		os.Exit(vaultGet(os.Args[1:]))
+	}
 	status, err := buildAndRun(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)

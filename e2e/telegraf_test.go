@@ -62,9 +62,9 @@ type collector struct {
 	program, config, result string
 }
 
-// newCollector writes a configuration that collects from g with the secret called
-// name from the given secret store (its TOML).
-func (s *server) newCollector(program, store string, g *guarded, name string) collector {
+// newCollector writes a configuration that collects from g with the secret that a
+// reference to the given secret store (its TOML) has.
+func (s *server) newCollector(program, store string, g *guarded, reference string) collector {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	c := collector{program, filepath.Join(dir, "telegraf.conf"), filepath.Join(dir, "metrics")}
@@ -77,10 +77,10 @@ func (s *server) newCollector(program, store string, g *guarded, name string) co
 [[inputs.http]]
   urls = [%q]
   data_format = "json"
-  headers = {"X-Api-Key" = "@{kept:%s}"}
+  headers = {"X-Api-Key" = %q}
 [[outputs.file]]
   files = [%q]
-`, g.URL, name, c.result)
+`, g.URL, reference, c.result)
 	if err := os.WriteFile(c.config, []byte(config), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestTelegraf(t *testing.T) {
 			if kind == "vault" {
 				store = s.vaultStore(s.url, s.newToken(client.Read))
 			}
-			c := s.newCollector(program, store, g, name)
+			c := s.newCollector(program, store, g, "@{kept:"+name+"}")
 			output(t, c.command(s, "--once"))
 			metrics, err := os.ReadFile(c.result)
 			if err != nil || !strings.Contains(string(metrics), "temperature=21.5") || g.denied > 0 {
@@ -163,7 +163,7 @@ func TestTelegrafGoesOn(t *testing.T) {
 	name := s.secretName("api_key")
 	s.set(map[string]string{name: s.private("first")})
 	g := newGuarded(t, s.private("first"))
-	c := s.newCollector(program, s.vaultStore(s.url, s.newToken(client.Read)), g, name)
+	c := s.newCollector(program, s.vaultStore(s.url, s.newToken(client.Read)), g, "@{kept:"+name+"}")
 	cmd := c.command(s)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -208,7 +208,7 @@ func TestTelegrafSets(t *testing.T) {
 			before := map[string]string{s.secretName("a"): s.private("1"), s.secretName("b"): s.private("2"), s.secretName("c"): s.private("3")}
 			s.set(before)
 			token := s.newToken(client.Read, client.Write)
-			telegraf := s.newCollector(program, s.vaultStore(s.url+c.path, token), newGuarded(t, ""), s.secretName("a"))
+			telegraf := s.newCollector(program, s.vaultStore(s.url+c.path, token), newGuarded(t, ""), "@{kept:"+s.secretName("a")+"}")
 			telegraf.secrets(s, "set", "kept", s.secretName("a"), s.private("new"))
 			s.wantValues(map[string]string{s.secretName("a"): s.private("new")})
 

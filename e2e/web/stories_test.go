@@ -1,11 +1,7 @@
 package web
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -706,59 +702,29 @@ func TestGoKeys(t *testing.T) {
 	}
 }
 
-// The snippets on the page of a secret work as they are.
-func TestSnippets(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	secrets := map[string]string{"db_password": "hunter2\nsecond line\n", "it's $HOME `x` \"y\" --json": "$(id)", "-n": "3", "ключ&a=b#c": "4"}
-	s.setUp(secrets)
-	b := s.signedIn("/secrets")
-	run := func(id string) string {
-		t.Helper()
-		cmd := exec.Command("sh", "-c", eval[string](b, `document.querySelector("#`+id+`").textContent`))
-		cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "INFLUX_TOKEN="+s.token, "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Errorf("%s: %v", cmd.Args[2], err)
+// The page copies what it shows for several secrets, as it is.
+func TestCopyAs(t *testing.T) {
+	inEachWay(t, withScript, func(t *testing.T, w way) {
+		s := start(t)
+		s.setUp(map[string]string{"it's $HOME `x` \"y\"\nof two lines": "1", "-n": "2", "ключ&a=b#c": "3"})
+		b := s.signedInBy(w, "/secrets")
+		for row := range 3 {
+			b.click(fmt.Sprintf("tbody tr:nth-child(%d) [name=select]", row+1))
 		}
-		return string(out)
-	}
-	object := func(id string) (out map[string]string) {
-		t.Helper()
-		if err := json.Unmarshal([]byte(run(id)), &out); err != nil {
-			t.Errorf("%s prints no object: %v", id, err)
+		b.await("3 selected")
+		b.button("Copy as…")
+		b.await("Copy 3 secrets as…")
+		if focus := eval[string](b, "document.activeElement.id"); focus != "main" {
+			t.Errorf("the focus is on %q, not on the page that answers the form", focus)
 		}
-		return out
-	}
-	for row := range len(secrets) {
-		b.goTo(s.orgPath("/secrets"))
-		b.click(fmt.Sprintf("tbody tr:nth-child(%d) th a", row+1))
-		b.await("Copy as…")
-		curl := object("snippet-curl")
-		if len(curl) != 1 {
-			t.Fatalf("curl reads %q", curl)
+		shown := eval[string](b, `document.querySelector("#snippet-curl").textContent`)
+		b.click("[data-from=snippet-curl]")
+		b.await("Copied.")
+		b.goTo(s.orgPath("/secrets/new"))
+		b.focus("#value")
+		b.shortcut("v", "paste")
+		if got := eval[string](b, `document.querySelector("#value").value`); got != shown || !strings.Contains(got, "of two lines") {
+			t.Errorf("the clipboard has %q, want %q", got, shown)
 		}
-		for name, value := range curl {
-			if value != secrets[name] {
-				t.Errorf("curl reads %q as %q", name, value)
-			}
-			if got := run("snippet-cli"); strings.TrimSuffix(got, "\n") != strings.TrimSuffix(value, "\n") {
-				t.Errorf("fluxkeep reads %q as %q, want %q", name, got, value)
-			}
-		}
-	}
-	b.goTo(s.orgPath("/secrets"))
-	b.click("[data-every]")
-	b.button("Copy as…")
-	b.await("Copy 4 secrets as…")
-	if focus := eval[string](b, "document.activeElement.id"); focus != "main" {
-		t.Errorf("the focus is on %q, not on the page that answers the form", focus)
-	}
-	if got := object("snippet-curl"); !maps.Equal(got, secrets) {
-		t.Errorf("curl reads %q", got)
-	}
-	if got := object("snippet-cli"); !maps.Equal(got, secrets) {
-		t.Errorf("fluxkeep reads %q", got)
-	}
+	})
 }
