@@ -256,6 +256,9 @@ func (k *worker) ask(a *api, method, path string, in any, o *org, what kind, c c
 		}
 		return r
 	}
+	if k.world.left.Add(-1) == 0 {
+		_ = k.server.cmd.Process.Kill() // it may have exited
+	}
 	if err := op.take(path, r, k.world.broken.Load()); err != nil {
 		k.world.wrong("%s: %w", op, err)
 	}

@@ -28,6 +28,7 @@ type world struct {
 	records  []*record // read from the log, but not checked yet
 
 	clock  atomic.Int64 // orders requests and answers
+	left   atomic.Int64 // answers until the server is killed at a random moment
 	broken atomic.Bool  // the disk is broken, so 503 is allowed
 
 	mu      sync.Mutex
