@@ -15,6 +15,7 @@ import (
 // TestAttackAudit checks that every refusal is recorded, whatever the request
 // contains, and that refusals can't fill the disk.
 func TestAttackAudit(t *testing.T) {
+	long(t, "attacks take minutes")
 	t.Run("large requests", attackAuditBySize)
 	t.Run("many strangers", attackAuditByNumber)
 	t.Run("reads and refusals at once", attackAuditAtOnce)
@@ -98,10 +99,7 @@ func attackAuditByNumber(t *testing.T) {
 	x := startTenants(t)
 	off := x.newTokenOf(x.attackerID, x.attackerOrg, x.ownerRights(), object{"status": "inactive"})
 	powerless := x.newTokenOf(x.attackerID, x.attackerOrg, []object{permission("read", "buckets", "", x.attackerOrg)})
-	times := 4000
-	if testing.Short() {
-		times = 1000
-	}
+	const times = 4000
 	org := "/api/v2/orgs/" + x.orgID
 	requests := []string{
 		"GET /api/v2/me", "DELETE " + org, "PATCH " + org, "GET " + org + "/secrets", "PATCH " + org + "/secrets", "PUT " + org + "/secrets/values", "DELETE " + org + "/secrets/x",
@@ -219,11 +217,7 @@ func attackAuditAtOnce(t *testing.T) {
 // attackAuditByKill kills the server in the middle of refusals and changes.
 func attackAuditByKill(t *testing.T) {
 	x := startTenants(t)
-	rounds := 3
-	if testing.Short() {
-		rounds = 1
-	}
-	for range rounds {
+	for range 3 {
 		var acknowledged atomic.Int64
 		done := make(chan struct{})
 		go func() {

@@ -18,6 +18,7 @@ import (
 // TestAttackDisk checks that the next start finds every acknowledged change,
 // whatever happens to the files of a running server.
 func TestAttackDisk(t *testing.T) {
+	long(t, "attacks take minutes")
 	t.Run("files vanish", attackFilesVanish)
 	t.Run("older files", attackOlderFiles)
 	t.Run("no space", func(t *testing.T) { attackFullDisk(t, "size=64m", 1<<20) })
@@ -49,9 +50,6 @@ func attackFilesVanish(t *testing.T) {
 		{"the store", "store"}, {"everything", "*"},
 	} {
 		for _, busy := range []bool{false, true} {
-			if busy && testing.Short() {
-				continue
-			}
 			t.Run(fmt.Sprintf("%s, busy=%t", c.name, busy), func(t *testing.T) {
 				t.Parallel()
 				x := startTenants(t)

@@ -20,6 +20,7 @@ import (
 // a multiple of its wait on an idle server, and the server's memory stays within
 // a bound.
 func TestAttackFloods(t *testing.T) {
+	long(t, "attacks take minutes")
 	program := unraced(t)
 	const mib = 1 << 20
 	for _, attack := range []struct {
@@ -159,7 +160,7 @@ func (f *attacked) makeToken(rights, state string) string {
 
 // send opens a connection from one of a few addresses and sends text.
 func (f *attacked) send(i int, text string) {
-	d := net.Dialer{Timeout: 10 * time.Second}
+	d := net.Dialer{Timeout: time.Minute}
 	if addr := net.IPv4(127, 0, 1, byte(1+i%8)); i%2 == 0 {
 		d.LocalAddr = &net.TCPAddr{IP: addr}
 	}
@@ -248,7 +249,7 @@ func (f *attacked) honestWait() time.Duration {
 	begin := time.Now()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	honest := http.Client{Transport: transport, Timeout: 30 * time.Second}
+	honest := http.Client{Transport: transport, Timeout: 2 * time.Minute}
 	name := f.secretName("HONEST")
 	for _, step := range []struct{ method, path, body string }{
 		{"PATCH", "/api/v2/orgs/" + f.orgID + "/secrets", fmt.Sprintf(`{%q:"x"}`, name)},
@@ -296,7 +297,7 @@ func (f *attacked) waited(quiet time.Duration, waits []time.Duration) {
 // healthy checks that health checks and metrics are answered.
 func (f *attacked) healthy() {
 	for _, path := range []string{"/health", "/ready", "/metrics"} {
-		r, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}).Get(f.url + path)
+		r, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}).Get(f.url + path)
 		if err != nil {
 			f.t.Errorf("%s: %v", path, err)
 			continue

@@ -26,6 +26,7 @@ import (
 // of its own. During each flood, the server answers an honest client and its
 // memory stays within a bound. Afterwards, requests hold none of the budgets.
 func TestAttackHTTP2(t *testing.T) {
+	long(t, "attacks take minutes")
 	program := unraced(t)
 	const mib = 1 << 20
 	for _, attack := range []struct {
@@ -161,7 +162,7 @@ type multiplexed struct {
 }
 
 func (f *attacked) dialHTTP2() *multiplexed {
-	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
+	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: time.Minute}, Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}
 	conn, err := d.DialContext(f.t.Context(), "tcp", f.attackAddress)
 	if err != nil {
 		return nil // the server refuses the attacker's connection

@@ -29,6 +29,7 @@ var varying = regexp.MustCompile(`"request_id":"[^"]*"`)
 // TestAttackRights checks that nobody gains a right that nobody granted, and that
 // no refusal reveals what exists.
 func TestAttackRights(t *testing.T) {
+	long(t, "attacks take minutes")
 	t.Run("an owner wants to be operator", attackByOwner)
 	t.Run("a name wants to be an ID", attackByName)
 	t.Run("a path means more than it names", attackByPath)
@@ -44,6 +45,7 @@ func TestAttackRights(t *testing.T) {
 
 // TestAttackRightsEtcd is TestAttackRights with the store in etcd.
 func TestAttackRightsEtcd(t *testing.T) {
+	long(t, "attacks take minutes")
 	t.Setenv(attackedStoreVariable, "etcd")
 	TestAttackRights(t)
 }
@@ -78,12 +80,8 @@ func attackByOwner(t *testing.T) {
 	for _, p := range single {
 		try(fmt.Sprint(p), []object{p}, nil)
 	}
-	pairs := 200
-	if testing.Short() {
-		pairs = 40
-	}
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range pairs {
+	for range 200 {
 		two := []object{single[rng.IntN(len(single))], single[rng.IntN(len(single))]}
 		try(fmt.Sprint(two), two, nil)
 	}

@@ -234,7 +234,7 @@ func (d *day) send(text string) {
 		d.t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		d.t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, text); err != nil {

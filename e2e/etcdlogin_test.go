@@ -122,6 +122,7 @@ func refusedServe(t *testing.T, args ...string) string {
 // TestEtcdLogin uses an etcd with TLS and users: by certificate and by password. A server
 // that may not use it says in one line why.
 func TestEtcdLogin(t *testing.T) {
+	long(t, "starts real servers on etcd")
 	t.Parallel()
 	const user = "keeper"
 	files, foreign := etcdtest.NewTLSFiles(t, user), etcdtest.NewTLSFiles(t, user)

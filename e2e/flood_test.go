@@ -37,6 +37,7 @@ type flood struct {
 // checks each time that its memory stays within a bound and that an honest
 // client's writes and reads work, over new connections.
 func TestFlood(t *testing.T) {
+	long(t, "attacks take minutes")
 	program := unraced(t)
 	startFlood := func(t *testing.T, args ...string) *flood {
 		t.Helper()

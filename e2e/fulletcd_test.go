@@ -19,6 +19,7 @@ import (
 // TestFullEtcd fills an etcd nearly up to its quota: reads, deletions and taking rights
 // away go on, other changes are refused, and they work again when etcd has room.
 func TestFullEtcd(t *testing.T) {
+	long(t, "starts real servers on etcd")
 	t.Parallel()
 	const quota = 32 << 20
 	etcd := etcdtest.Start(t, etcdtest.Options{Args: []string{fmt.Sprint("--quota-backend-bytes=", quota)}})

@@ -63,9 +63,9 @@ func startUnread(t *testing.T, args ...string) *unreadPipe {
 	return p
 }
 
-// get returns the status of an answer, 0 for none within half a minute.
+// get returns the status of an answer, 0 for none within two minutes.
 func (p *unreadPipe) get(path string) int {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
 	if err != nil {
@@ -118,6 +118,7 @@ func (p *unreadPipe) end() {
 // request gets 503, the health and metrics say so, and service comes back by
 // itself when the pipe is read. SIGTERM ends the server all the same.
 func TestUnreadAuditLog(t *testing.T) {
+	long(t, "waits for time limits")
 	p := startUnread(t, "--audit-log", "-")
 	go io.Copy(io.Discard, p.log) // until the process ends
 	for _, round := range []string{"first", "second"} {

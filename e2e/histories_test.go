@@ -525,9 +525,7 @@ func (c *historian) send(x *server, method, path, token string, content []byte, 
 // trouble alone and during all at the same time. FLUXKEEP_CLUSTER_HISTORIES is a number of
 // further histories.
 func TestClusterHistories(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a minute; skipped with -short")
-	}
+	long(t, "takes a minute")
 	t.Parallel()
 	s := newStage(t)
 	for _, x := range troubles {

@@ -81,6 +81,14 @@ func unraced(t *testing.T) string {
 	return path
 }
 
+// long skips a test in short mode.
+func long(t testing.TB, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skipf("%s; skipped with -short", why)
+	}
+}
+
 // command prepares a program to run in an environment without settings for this
 // machine's InfluxDB, Vault or Fluxkeep. It is killed if the test takes too long.
 func command(t testing.TB, home string, name string, args ...string) *exec.Cmd {

@@ -174,6 +174,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 // TestAlerts: Prometheus accepts the rules, each alert fires in a test, and the
 // dashboard's queries can be parsed.
 func TestAlerts(t *testing.T) {
+	long(t, "runs promtool")
 	promtool := debianProgram(t, "promtool", "prometheus")
 	for _, args := range [][]string{{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		cmd := exec.Command(promtool, args...)

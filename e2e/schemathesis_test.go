@@ -19,7 +19,7 @@ func TestSchemathesis(t *testing.T) {
 	s.set(map[string]string{s.secretName("DB"): s.private("value")})
 
 	cmd := command(t, s.home, interpreter, "-m", "schemathesis.cli", "--config-file", s.script("schemathesis", "schemathesis.toml"),
-		"run", s.url+"/api/v2/swagger.json", "--url", s.url, "--continue-on-failure", "--max-time", "60", "--seed", "1")
+		"run", s.url+"/api/v2/swagger.json", "--url", s.url, "--continue-on-failure", "--seed", "1")
 	cmd.Env = append(cmd.Env, "PYTHONPATH="+packages, "PYTHONDONTWRITEBYTECODE=1",
 		"E2E_HOOKS="+s.script("schemathesis", "hooks.py"), "E2E_USER="+s.user, "E2E_PASSWORD="+s.password, "E2E_TOKEN="+s.token,
 		"E2E_TOKEN_ID="+r.Auth.ID, "E2E_USER_ID="+r.User.ID, "E2E_ORG_ID="+s.orgID)

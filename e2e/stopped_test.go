@@ -200,9 +200,7 @@ func (c *contest) checkLogs() {
 
 // TestStoppedServer stops a server that holds what others need, and lets it go on later.
 func TestStoppedServer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for leases to end; skipped with -short")
-	}
+	long(t, "waits for leases to end")
 	t.Parallel()
 	c := newContest(t)
 	for _, test := range []struct {
@@ -273,9 +271,7 @@ func TestStoppedServer(t *testing.T) {
 // TestDeadServer kills a server at each step of a large change. The others and a new server
 // show the old state or the new one, and nothing of the change stays behind.
 func TestDeadServer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for locks to end; skipped with -short")
-	}
+	long(t, "waits for locks to end")
 	t.Parallel()
 	c := newContest(t)
 	moving := func(from int) func() bool {

@@ -105,7 +105,7 @@ func TestInDoubtWakesWaiters(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	// A background task resolves changes in doubt.
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := k.Wait(ctx, op, k.Org, d.Tag); err != nil || ctx.Err() != nil {
 		t.Fatalf("the waiting caller wasn't woken: %v", err)

