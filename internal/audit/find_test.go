@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 // newVariedLog writes a log of several files with records that differ in every
@@ -73,6 +75,7 @@ func (q *Query) selects(e *Entry) bool {
 // TestFindAgreesWithAModel compares random queries, page by page, with a plain
 // reading of the whole log.
 func TestFindAgreesWithAModel(t *testing.T) {
+	race.SkipSequential(t)
 	const lines, disorder = 600, 20
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 1))

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 // pendingOf yields bodies with their IDs, reusing one buffer.
@@ -405,6 +407,7 @@ func (d *domain) start(tb testing.TB, path string, opts *Options) *Log {
 // TestCrashAtEachPoint checks that a process that ends at any point, and again
 // at any point of the following start, neither loses nor duplicates a record.
 func TestCrashAtEachPoint(t *testing.T) {
+	race.SkipSequential(t)
 	passed := make(map[Point]bool)
 	d := newDomain()
 	path := logPath(t)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 func TestOpenCreates(t *testing.T) {
@@ -180,6 +182,7 @@ func TestOpenDoesNotTouchAnotherFile(t *testing.T) {
 }
 
 func TestOpenVerifiesLongLines(t *testing.T) {
+	race.SkipSequential(t)
 	path := logPath(t)
 	l := mustOpen(t, path, nil)
 	w := newWriter()

@@ -8,6 +8,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 func tailSeqs(tb testing.TB, path string, n int) []uint64 {
@@ -61,6 +63,7 @@ func TestTail(t *testing.T) {
 }
 
 func TestLocate(t *testing.T) {
+	race.SkipSequential(t)
 	path := logPath(t)
 	newLogWith(t, path, 2000)
 	segs, err := openSegments(path)

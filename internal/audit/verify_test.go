@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 func TestVerifyReport(t *testing.T) {
@@ -74,6 +76,7 @@ func TestVerifyNothing(t *testing.T) {
 // newline, without which it is reported as a torn line. With the checkpoint of
 // the last line, there is none.
 func TestVerifyFindsEachChangedByte(t *testing.T) {
+	race.SkipSequential(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))

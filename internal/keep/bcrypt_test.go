@@ -9,6 +9,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 func from(network string) keep.Caller {
@@ -82,6 +83,7 @@ func TestStrangersLockNobodyOut(t *testing.T) {
 
 // TestRightAttemptsAreNotCounted checks that successful attempts have no limit.
 func TestRightAttemptsAreNotCounted(t *testing.T) {
+	race.SkipSequential(t)
 	k := keeptest.New(t, nil)
 	role := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
 	for i := range 200 {

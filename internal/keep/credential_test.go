@@ -8,6 +8,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"golang.org/x/crypto/bcrypt"
 )
 
@@ -41,6 +42,7 @@ func TestNoTokenIsNotAToken(t *testing.T) {
 }
 
 func TestImportRefusesDangerousCredentials(t *testing.T) {
+	race.SkipSequential(t)
 	costly, err := bcrypt.GenerateFromPassword([]byte(annPassword), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)

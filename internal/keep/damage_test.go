@@ -13,6 +13,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
@@ -165,6 +166,7 @@ func (d *damageable) check(t *testing.T, what string) (errs int) {
 // TestDamagedRecords flips a byte of each record, truncates it, and replaces it with
 // another record's content.
 func TestDamagedRecords(t *testing.T) {
+	race.SkipSequential(t)
 	d := newDamageable(t)
 	all := raw(t, d.Kit)
 	keys := slices.Sorted(maps.Keys(all))
@@ -306,6 +308,7 @@ func (d *damageable) examine(t *testing.T) (keep.CheckReport, []keep.Damage) {
 // TestCheckFindsDamage damages each record in turn, and expects Check to name only that
 // record.
 func TestCheckFindsDamage(t *testing.T) {
+	race.SkipSequential(t)
 	d := newDamageable(t)
 	d.stop(t)
 	r, found := d.examine(t)

@@ -20,6 +20,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 
 	"golang.org/x/crypto/bcrypt"
@@ -519,6 +520,7 @@ func checkEachOnce(t *testing.T, path string, in keep.Import) {
 
 // TestImportOfMany imports more than one batch.
 func TestImportOfMany(t *testing.T) {
+	race.SkipSequential(t)
 	k := keeptest.New(t, &keeptest.Options{Fresh: true})
 	in := keep.Import{Secrets: map[keep.ID]map[string]string{}}
 	for i := keep.ID(1); i <= 600; i++ {

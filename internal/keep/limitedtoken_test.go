@@ -14,6 +14,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 // words returns all texts of up to n letters.
@@ -199,6 +200,7 @@ func observed(t *testing.T, k *keeptest.Kit, c keep.Caller) string {
 // TestLimitedTokenLearnsNothing checks that changes of names outside a token's limits
 // don't change what it reads, and don't conflict with its writes.
 func TestLimitedTokenLearnsNothing(t *testing.T) {
+	race.SkipSequential(t)
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		k := keeptest.New(t, nil)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 var errBusy = errors.New("busy")
@@ -61,6 +62,7 @@ func TestAnswersAreReserved(t *testing.T) {
 // TestListsAreReserved checks that a list, and the first read of a large map, take no
 // more memory than the request may hold.
 func TestListsAreReserved(t *testing.T) {
+	race.SkipSequential(t)
 	var memory reservation
 	k := keeptest.New(t, &keeptest.Options{Configure: func(c *keep.Config) { c.Reserve = memory.reserve }})
 	ctx, op := t.Context(), k.Operator(t, keep.InfluxDB)

@@ -16,6 +16,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore"
@@ -226,6 +227,7 @@ func (d *tampering) try(t *testing.T, ways ...tampered) {
 // TestTampering removes and reverts each record of a store, and pairs of them, while the
 // server is stopped. No old value is ever returned as current, and each case is noticed.
 func TestTampering(t *testing.T) {
+	race.SkipSequential(t)
 	d := newTampering(t)
 	t.Logf("%d cases, %d of them removals", len(d.ways), len(slices.Collect(maps.Keys(d.stored(t, nil)))))
 	random := rand.New(rand.NewPCG(1, 2))
@@ -264,6 +266,7 @@ func TestTampering(t *testing.T) {
 
 // TestMissingSums checks that a store without its sums isn't taken for a new one.
 func TestMissingSums(t *testing.T) {
+	race.SkipSequential(t)
 	d := newTampering(t)
 	open := func() error {
 		s, err := pebblestore.Open(filepath.Join(d.Dir, "store"), nil)

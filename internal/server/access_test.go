@@ -12,6 +12,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 // access is a row of the access table: a route, a request body, and the status that
@@ -315,6 +316,7 @@ func TestAccessIsComplete(t *testing.T) {
 // TestAccess tries every caller at every route. A refused request changes nothing,
 // reveals nothing, not even what exists, and is in the audit log.
 func TestAccess(t *testing.T) {
+	race.SkipSequential(t)
 	beginning := newWorld(t)
 	for protocol, rows := range table() {
 		t.Run(protocol, func(t *testing.T) {

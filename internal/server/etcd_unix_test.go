@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 // TestAccessEtcd is TestAccess with the store in etcd. It tries every fifth row, and all
 // of them nightly.
 func TestAccessEtcd(t *testing.T) {
+	race.SkipSequential(t)
 	t.Parallel()
 	step := 5
 	if os.Getenv("FLUXKEEP_E2E_NIGHTLY") != "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
@@ -482,6 +483,7 @@ func (u *universe) try(t *testing.T, p *person, d *deed) bool {
 // action, ID and organization: as the only permission and together with all other
 // types, limited and unlimited.
 func TestRightsModel(t *testing.T) {
+	race.SkipSequential(t)
 	u := newUniverse(t)
 	eve := u.users[2]
 	all := acl.Set{}

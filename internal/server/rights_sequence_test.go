@@ -15,6 +15,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 )
 
 // attack is a sequence of steps of an attacker who has some rights.
@@ -332,6 +333,7 @@ func (a *attack) stop(t *testing.T, before *universe) {
 // TestNoSequenceGivesRights checks that no sequence of up to four steps gives an
 // attacker a right that was never granted, or one that outlives its limits.
 func TestNoSequenceGivesRights(t *testing.T) {
+	race.SkipSequential(t)
 	u := newUniverse(t)
 	u.dry.on.Store(false)
 	deeds := u.deeds()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
@@ -37,7 +38,10 @@ func TestCompact(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	s := mustOpen(t, dir, nil)
 	const marker = "this-must-not-stay"
-	const keys = 60_000
+	keys := 60_000
+	if testing.Short() {
+		keys = 20_000
+	}
 	key := func(i int) []byte { return fmt.Appendf(nil, "k%07d", i) }
 	write := func(from, to int, value func(i int) []byte) {
 		t.Helper()
@@ -139,6 +143,7 @@ func settle(tb testing.TB, s *Store) {
 // TestCompactLevels builds a store of many levels and checks that every table
 // is rewritten.
 func TestCompactLevels(t *testing.T) {
+	race.SkipSequential(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "db")
 	s := mustOpen(t, dir, nil)

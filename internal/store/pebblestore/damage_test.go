@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
@@ -257,6 +258,7 @@ func readAllBut(tb testing.TB, s *Store, key string) int {
 
 // TestDamageAnywhere flips random bits in random files.
 func TestDamageAnywhere(t *testing.T) {
+	race.SkipSequential(t)
 	t.Parallel()
 	folders := damageStores(t)
 	seed := uint64(time.Now().UnixNano())
@@ -300,6 +302,7 @@ func TestDamageAnywhere(t *testing.T) {
 // TestTornTail cuts off the last change of a log in various ways, as a crash
 // does: the store must open with all other changes.
 func TestTornTail(t *testing.T) {
+	race.SkipSequential(t)
 	t.Parallel()
 	const block = 32 << 10 // of Pebble's log
 	dir := t.TempDir()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
@@ -135,7 +136,10 @@ func TestFaults(t *testing.T) {
 		{"removal", syscall.EIO, ofKind(errorfs.OpRemove), true},
 		{"sometimes", syscall.EIO, every(100, writes), false},
 	}
-	for _, c := range cases {
+	for i, c := range cases {
+		if race.Enabled && testing.Short() && i%3 > 0 {
+			continue // all go through the same code that is concurrent
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -300,6 +304,7 @@ func mustRecover(t *testing.T, s *Store) {
 // TestFaultsAtOpen fails each step of opening a store: Open must return an
 // error, and the next Open must find everything.
 func TestFaultsAtOpen(t *testing.T) {
+	race.SkipSequential(t)
 	t.Parallel()
 	for _, fresh := range []bool{true, false} {
 		t.Run(fmt.Sprintf("fresh=%t", fresh), func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/store/pebblestore/integrity"
 	"github.com/fluxkeep/fluxkeep/internal/store/storetest"
@@ -172,6 +173,7 @@ func wantPairs(t *testing.T, s *Store, want ...string) {
 // TestEngineFilesAreNoAlarm checks that the engine's own file changes are not
 // mistaken for foreign ones.
 func TestEngineFilesAreNoAlarm(t *testing.T) {
+	race.SkipSequential(t)
 	t.Parallel()
 	s := mustOpen(t, t.TempDir(), nil)
 	value := make([]byte, 1<<20)
