@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -386,56 +387,110 @@ func (s *server) wantServed(t *testing.T) {
 	}
 }
 
-// TestRestoredEtcd puts etcd back to an earlier state. No server serves it before an
-// operator has accepted it.
+// TestRestoredEtcd restores etcd to the state from before the data keys were rotated and
+// the keyset was wrapped with another key. No server serves it before an operator has
+// accepted it, and the audit logs still say what was lost.
 func TestRestoredEtcd(t *testing.T) {
 	long(t, "starts real servers on etcd")
 	t.Parallel()
-	s := startServers(t, 1, 2)
+	s := startServers(t, 1, 3)
 	for _, x := range s.all {
 		x.troubled = true
 	}
-	a, b, member := s.all[0], s.all[1], s.etcd.Members[0]
-	kept, lost := a.secretName("kept"), a.secretName("lost")
-	a.set(map[string]string{kept: a.private("1")})
+	accepting, running, away, member := s.all[0], s.all[1], s.all[2], s.etcd.Members[0]
+	kept, lost := accepting.secretName("kept"), accepting.secretName("lost")
+	want := map[string]string{kept: accepting.private("1")}
+	accepting.set(want)
+	token := accepting.newToken(client.Read)
 	member.Kill()
-	earlier := filepath.Join(t.TempDir(), "earlier")
-	if err := os.CopyFS(earlier, os.DirFS(member.Dir())); err != nil {
+	snapshot := filepath.Join(t.TempDir(), "snapshot")
+	if err := os.CopyFS(snapshot, os.DirFS(member.Dir())); err != nil {
 		t.Fatal(err)
 	}
 	member.Restart()
 	eventually(t, "success of a change", func() bool {
-		value := a.private("2")
-		_, err := a.operator().WriteValues(t.Context(), a.orgID, map[string]*string{lost: &value}, nil)
-		return err == nil
+		return accepting.ask("PATCH", influxPath(accepting.orgID), accepting.token, object{lost: accepting.private("2")}).ok()
 	})
-	eventually(t, "change at the other server", func() bool {
-		v, _, err := b.operator().Values(t.Context(), b.orgID, nil)
-		return err == nil && v.Secrets[lost] != ""
-	})
+
+	// What follows is lost. The servers get to know it.
+	accepting.fluxkeep("", "key", "rotate", "--wait")
+	newKey := filepath.Join(t.TempDir(), "new")
+	s.offline("key", "rewrap", "--new-key-file", newKey)
+	if err := accepting.operator().DeleteToken(t.Context(), token.ID); err != nil {
+		t.Fatal(err)
+	}
+	accepting.set(map[string]string{kept: accepting.private("4"), lost: accepting.private("5")})
+	for _, x := range s.all {
+		x.wantValues(map[string]string{kept: x.private("4"), lost: x.private("5")})
+		if r := x.ask("GET", influxPath(x.orgID), token.Token, nil); r.status != 401 {
+			t.Errorf("a deleted token: %v", r)
+		}
+	}
+	away.kill()
+
 	member.Kill()
-	if err := errors.Join(os.RemoveAll(member.Dir()), os.CopyFS(member.Dir(), os.DirFS(earlier))); err != nil {
+	if err := errors.Join(os.RemoveAll(member.Dir()), os.CopyFS(member.Dir(), os.DirFS(snapshot))); err != nil {
 		t.Fatal(err)
 	}
 	member.Restart()
-	for _, x := range s.all {
+	refuses := func(x *server) {
+		t.Helper()
 		eventually(t, "line in the log about the older state", func() bool { return strings.Contains(x.log(), "restored to an older state") })
-		if r := x.ask("GET", "/api/v2/orgs/"+x.orgID+"/secrets", x.token, nil); r.status != 503 {
-			t.Errorf("an older state is served: %v", r)
+		for _, with := range []string{x.token, token.Token} {
+			if r := x.ask("GET", influxPath(x.orgID), with, nil); r.status != 503 {
+				t.Errorf("an older state is served: %v", r)
+			}
 		}
 	}
-	a.stop()
-	accept := command(t, a.home, program, append([]string{"cluster", "accept-restored", "--yes", "--data-dir", a.dir}, s.args[2:4]...)...)
-	output(t, accept)
-	a.again()
-	for _, x := range s.all {
-		eventually(t, "server that goes on", func() bool { return x.ask("GET", "/ready", "", nil).status == 200 })
-		x.wantValues(map[string]string{kept: x.private("1")})
+	refuses(accepting)
+	refuses(running)
+
+	accept := func() *exec.Cmd {
+		return command(t, accepting.home, program, append([]string{"cluster", "accept-restored", "--yes", "--data-dir", accepting.dir}, s.args[2:4]...)...)
 	}
+	if out, err := accept().CombinedOutput(); err == nil || !strings.Contains(string(out), "stop this server first") {
+		t.Errorf("accept-restored with the folder of a running server: %v\n%s", err, out)
+	}
+	accepting.stop()
+	output(t, accept())
+	accepting.again()
+	serves := func(all ...*server) {
+		t.Helper()
+		for _, x := range all {
+			eventually(t, "server that goes on", func() bool { return x.ask("GET", "/ready", "", nil).status == 200 })
+			x.wantValues(want)
+		}
+	}
+	serves(accepting, running)
+	if out, err := accept().CombinedOutput(); err == nil {
+		t.Errorf("the state is accepted twice\n%s", out)
+	}
+
 	// A version has the number of one that was lost.
-	b.set(map[string]string{a.secretName("after"): a.private("3")})
-	for _, x := range s.all {
-		x.wantValues(map[string]string{kept: x.private("1"), x.secretName("after"): x.private("3")})
+	want[accepting.secretName("after")] = accepting.private("3")
+	running.set(map[string]string{accepting.secretName("after"): accepting.private("3")})
+
+	// The server that was away needs the key that the keyset was wrapped with.
+	keyAt := slices.Index(away.args, "--key-file") + 1
+	oldKey := away.args[keyAt]
+	refused := command(t, away.home, program, append([]string{"serve", "--http-bind-address", "127.0.0.1:0", "--data-dir", away.dir, "--key-file", newKey}, s.args[:4]...)...)
+	if out, err := refused.CombinedOutput(); err == nil || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("a server with another key: %v\n%s", err, out)
+	}
+	away.args[keyAt] = oldKey
+	away.again()
+	serves(s.all...)
+	accepting.fluxkeep("", "key", "rotate", "--wait")
+	serves(s.all...)
+
+	if out := accepting.fluxkeep("", append([]string{"audit", "verify"}, logs(s.all)...)...); !strings.Contains(out, "together they have") {
+		t.Errorf("audit verify says %q", out)
+	}
+	log := readLogs(t, logs(s.all))
+	for _, action := range []string{"keys.rotate", "tokens.delete"} {
+		if !strings.Contains(log, action) {
+			t.Errorf("the audit logs don't have %s", action)
+		}
 	}
 }
 

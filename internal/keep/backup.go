@@ -145,28 +145,6 @@ func (k *Keep) noteLastBackup(at time.Time) {
 	}
 }
 
-// noteBackup has watchBackups look for a backup of another server.
-func (k *Keep) noteBackup() {
-	select {
-	case k.backupNoted <- struct{}{}:
-	default:
-	}
-}
-
-// watchBackups finds out about the backups that other servers make.
-func (k *Keep) watchBackups(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-k.backupNoted:
-		}
-		if err := k.resumeLastBackup(ctx); err != nil && k.sleep(ctx, clusterPeriod) == nil {
-			k.noteBackup()
-		}
-	}
-}
-
 // LastBackup returns when the last backup was completed, or the zero time.
 func (k *Keep) LastBackup() time.Time {
 	if at := k.lastBackup.Load(); at != nil {

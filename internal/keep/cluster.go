@@ -51,13 +51,37 @@ func (k *Keep) follow() {
 			if org, err := record.IDAt(key, 1); err == nil {
 				k.watchers.notify(org)
 			}
-		case record.TableBackup:
-			k.noteBackup()
+		case record.TableBackup, record.TableKeyset:
+			k.noteShared()
 		case 0:
 			k.watchers.notifyAll()
-			k.noteBackup()
+			k.noteShared()
 		}
 	}})
+}
+
+// noteShared wakes watchShared.
+func (k *Keep) noteShared() {
+	select {
+	case k.sharedNoted <- struct{}{}:
+	default:
+	}
+}
+
+// watchShared finds out about other servers' backups and keysets. A transaction opens the
+// keyset that it sees. An idle server must not leave that to its next request: by then,
+// the keyset may be wrapped with a key that it doesn't have.
+func (k *Keep) watchShared(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.sharedNoted:
+		}
+		if err := k.resumeLastBackup(ctx); err != nil && k.sleep(ctx, clusterPeriod) == nil {
+			k.noteShared()
+		}
+	}
 }
 
 // checkAhead refuses a change while this server's clock is far ahead of the others',

@@ -115,8 +115,8 @@ type Keep struct {
 
 	clockSaved time.Time // the latest time that is durable
 	lastBackup atomic.Pointer[time.Time]
-	// backupNoted receives a value when a server may have made a backup.
-	backupNoted chan struct{}
+	// sharedNoted receives a value when a server may have made a backup or changed the keyset.
+	sharedNoted chan struct{}
 	backups     counter
 
 	stop context.CancelFunc
@@ -144,7 +144,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	}
 	k.outbox.wake = make(chan struct{}, 1)
 	k.rotation.start = make(chan struct{}, 1)
-	k.backupNoted = make(chan struct{}, 1)
+	k.sharedNoted = make(chan struct{}, 1)
 	k.lineBuffers.New = func() any { return new([]byte) }
 	if k.logger == nil {
 		k.logger = slog.New(slog.DiscardHandler)
@@ -195,7 +195,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 	k.done.Go(func() { k.warnMisplaced(background) })
 	if k.cluster != nil {
 		k.done.Go(func() { k.watchCluster(background) })
-		k.done.Go(func() { k.watchBackups(background) })
+		k.done.Go(func() { k.watchShared(background) })
 	}
 	return k, nil
 }

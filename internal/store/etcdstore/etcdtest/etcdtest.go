@@ -93,6 +93,7 @@ func Start(tb testing.TB, o Options) *Cluster {
 	}
 	for _, m := range c.Members {
 		m.start(program)
+		tb.Cleanup(m.Kill) // here, so that it happens after what the test starts later
 	}
 	for _, m := range c.Members {
 		m.awaitReady()
@@ -163,10 +164,6 @@ func (m *Member) start(program string) {
 		_ = cmd.Wait()
 		close(exited)
 	}()
-	m.tb.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-exited
-	})
 }
 
 // awaitReady waits until the member listens for clients.
