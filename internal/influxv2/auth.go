@@ -90,7 +90,7 @@ const maxSessions = 4
 // stale. It ignores those of a change that another site made the browser send.
 func (h *Handler) sessions(r *http.Request) []string {
 	cookies := r.CookiesNamed(sessionCookie)
-	if len(cookies) == 0 || h.crossOrigin.Check(r) != nil {
+	if len(cookies) == 0 || h.config.CrossOrigin.Check(r) != nil {
 		return nil
 	}
 	var keys []string

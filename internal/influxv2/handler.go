@@ -27,6 +27,9 @@ type Config struct {
 	// session's cookie is for such connections only. By default that is a
 	// request that came over TLS; behind a proxy the server knows more.
 	Secure func(*http.Request) bool
+	// CrossOrigin refuses what the page of another site makes a browser send. It
+	// defaults to one that trusts no other origin.
+	CrossOrigin *http.CrossOriginProtection
 	// OwnHost reports whether browsers reach the server by the Host header of a
 	// request. By default any host is the server's.
 	OwnHost func(*http.Request) bool
@@ -44,12 +47,11 @@ type Warning struct {
 // Handler serves /api/v2, /health, /ready and /ping. It is safe for concurrent
 // use.
 type Handler struct {
-	keep        *keep.Keep
-	config      Config
-	mux         *httpapi.Mux
-	links       []byte
-	buffers     httpapi.Buffers
-	crossOrigin http.CrossOriginProtection
+	keep    *keep.Keep
+	config  Config
+	mux     *httpapi.Mux
+	links   []byte
+	buffers httpapi.Buffers
 	// maxImport limits the size of an import, compressed and decompressed.
 	maxImport int64
 
@@ -87,6 +89,9 @@ func New(k *keep.Keep, c Config) *Handler {
 	}
 	if c.Settings == nil {
 		c.Settings = func() map[string]any { return nil }
+	}
+	if c.CrossOrigin == nil {
+		c.CrossOrigin = http.NewCrossOriginProtection()
 	}
 	if c.OwnHost == nil {
 		c.OwnHost = func(*http.Request) bool { return true }

@@ -48,7 +48,7 @@ func (c *call) fromOtherSite() bool {
 	if c.r.Header.Get("Origin") == "" && c.r.Header.Get("Sec-Fetch-Site") == "" {
 		return false
 	}
-	return c.crossOrigin.Check(c.r) != nil || !c.config.OwnHost(c.r)
+	return c.config.CrossOrigin.Check(c.r) != nil || !c.config.OwnHost(c.r)
 }
 
 // setup responds with the requested bucket, because InfluxDB's clients read

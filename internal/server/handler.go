@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"path"
@@ -61,10 +62,16 @@ type handler struct {
 
 // newHandler returns a handler for the protocols. about describes the server for
 // InfluxDB's protocol; newHandler sets the fields that come from the configuration.
-// info, which may be nil, describes it for the web page.
-func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influxv2.Config, info func() web.ServerInfo) (*handler, error) {
+// info, which may be nil, describes it for the web page. bound is the server's address.
+func newHandler(c *config.Config, bound net.Addr, k *keep.Keep, logger *slog.Logger, about influxv2.Config, info func() web.ServerInfo) (*handler, error) {
+	about.CrossOrigin = http.NewCrossOriginProtection()
+	if c.WebOrigin != "" {
+		if err := about.CrossOrigin.AddTrustedOrigin(c.WebOrigin); err != nil {
+			return nil, fmt.Errorf("trust --web-origin: %w", err)
+		}
+	}
 	about.Version, about.Commit, about.Started = c.Version, c.Commit, time.Now()
-	about.OwnHost = ownHost(c)
+	about.OwnHost = ownHost(c, bound)
 	about.Secure = func(r *http.Request) bool { return secure(r, c.TrustedProxies) }
 	h := &handler{
 		requestContext: k.RequestContext,
@@ -81,7 +88,7 @@ func newHandler(c *config.Config, k *keep.Keep, logger *slog.Logger, about influ
 	protocols := []protocol{h.influx, h.vault}
 	if c.Web != config.WebOff {
 		page, err := web.New(k, web.Config{
-			Version: c.Version, Origin: c.WebOrigin, Base: c.WebBase, OwnHost: about.OwnHost, Secure: about.Secure,
+			Version: c.Version, Origin: c.WebOrigin, Base: c.WebBase, CrossOrigin: about.CrossOrigin, OwnHost: about.OwnHost, Secure: about.Secure,
 			Started: about.Started, Server: info,
 		})
 		if err != nil {

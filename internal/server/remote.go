@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -70,8 +71,10 @@ func isTrusted(host string, trusted []netip.Prefix) bool {
 // resolve to a loopback address (DNS rebinding), and the browser then treats the server
 // as part of that page's site. So a server that listens only on loopback accepts no names
 // except localhost and that of its page's origin, at which a proxy serves it.
-func ownHost(c *config.Config) func(*http.Request) bool {
-	if !config.Loopback(hostOf(c.BindAddress)) {
+//
+// bound is the address that the server listens on: many names resolve to loopback.
+func ownHost(c *config.Config, bound net.Addr) func(*http.Request) bool {
+	if !config.Loopback(hostOf(bound.String())) {
 		return func(*http.Request) bool { return true }
 	}
 	own := ""

@@ -152,7 +152,7 @@ func (s *Server) assemble(ctx context.Context) (err error) {
 	if s.tracing, err = openTracing(ctx, c, s.logger); err != nil {
 		return fmt.Errorf("open tracing: %w", err)
 	}
-	h, err := newHandler(c, s.data.Keep, s.logger, influxv2.Config{
+	h, err := newHandler(c, s.Addr(), s.data.Keep, s.logger, influxv2.Config{
 		Ready: s.ready, Warnings: s.warnings, Done: s.stopping,
 		Settings: func() map[string]any { return *s.settings.Load() },
 	}, s.pageInfo)

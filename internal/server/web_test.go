@@ -2,8 +2,10 @@ package server
 
 import (
 	"crypto/tls"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -17,17 +19,15 @@ import (
 func TestOwnHost(t *testing.T) {
 	w := newWorld(t)
 	for _, tt := range []struct {
-		bind, origin, host, from string // from: the page that sends the setup, "" for a program
-		tls                      bool
-		page, setup              int
+		bound, origin, host, from string // from: the page that sends the setup, "" for a program
+		tls                       bool
+		page, setup               int
 	}{
 		{"127.0.0.1:8086", "", "evil.example:8086", "http://evil.example:8086", false, 403, 403},
 		{"127.0.0.1:8086", "", "evil.example:8086", "", false, 403, 422}, // InfluxDB's clients send any host
 		{"127.0.0.1:8086", "", "localhost.evil.example", "http://localhost.evil.example", false, 403, 403},
 		{"127.0.0.1:8086", "", "127.0.0.1.evil.example", "http://127.0.0.1.evil.example", false, 403, 403},
 		{"127.0.0.1:8086", "", "", "", false, 403, 422},
-		{"localhost:8086", "", "evil.example", "http://evil.example", false, 403, 403},
-		{"LocalHost:8086", "", "evil.example", "http://evil.example", false, 403, 403},
 		{"[::1]:8086", "", "evil.example", "http://evil.example", false, 403, 403},
 		{"127.0.0.1:8086", "", "localhost:8086", "http://localhost:8086", false, 200, 422},
 		{"127.0.0.1:8086", "", "LOCALHOST.", "http://LOCALHOST.", false, 200, 422},
@@ -37,15 +37,16 @@ func TestOwnHost(t *testing.T) {
 		{"127.0.0.1:8086", "", "localhost:8086", "http://evil.example", false, 200, 403},
 		{"127.0.0.1:8086", "", "localhost:8086", "null", false, 200, 403}, // such as a sandboxed frame
 		{"127.0.0.1:8086", "https://keep.example:8443", "keep.example", "https://keep.example", false, 200, 422},
+		{"127.0.0.1:8086", "https://keep.example", "127.0.0.1:8086", "https://keep.example", false, 200, 422}, // a proxy changes Host
 		{"127.0.0.1:8086", "https://keep.example", "evil.example", "http://evil.example", false, 403, 403},
 		{"127.0.0.1:8086", "", "keep.example", "https://keep.example", true, 200, 422},
-		{":8086", "", "keep.example:8086", "http://keep.example:8086", false, 200, 422},
+		{"[::]:8086", "", "keep.example:8086", "http://keep.example:8086", false, 200, 422},
 		{"0.0.0.0:8086", "", "keep", "http://keep", false, 200, 422},
 		{"0.0.0.0:8086", "", "keep.example", "http://evil.example", false, 200, 403},
 	} {
 		c := config.New()
-		c.BindAddress, c.WebOrigin = tt.bind, tt.origin
-		h, err := newHandler(c, w.Keep, w.handler.logger, influxv2.Config{}, nil)
+		c.WebOrigin = tt.origin
+		h, err := newHandler(c, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(tt.bound)), w.Keep, w.handler.logger, influxv2.Config{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,13 +73,39 @@ func TestOwnHost(t *testing.T) {
 	}
 }
 
+// TestOwnHostOfNames: the names that resolve to loopback count as its addresses do.
+func TestOwnHostOfNames(t *testing.T) {
+	for _, name := range []string{"localhost", "LocalHost", "localhost.", "ip6-localhost"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(name, "0"))
+		if err != nil {
+			t.Logf("this machine doesn't know %s: %v", name, err)
+			continue
+		}
+		l.Close()
+		s := start(t, t.TempDir(), "--http-bind-address", net.JoinHostPort(name, "0"))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.Addr().String()+"/ui/sign-in", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "evil.example"
+		answer, err := s.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusForbidden {
+			t.Errorf("a server at %s answers another site's name with %d", name, answer.StatusCode)
+		}
+	}
+}
+
 // TestWebPage: browsers get the page, programs get the API's answers as before, and
 // --web=off serves no page at all.
 func TestWebPage(t *testing.T) {
 	w := newWorld(t)
 	off := config.New()
 	off.Web = config.WebOff
-	without, err := newHandler(off, w.Keep, w.handler.logger, influxv2.Config{}, nil)
+	without, err := newHandler(off, &net.TCPAddr{}, w.Keep, w.handler.logger, influxv2.Config{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

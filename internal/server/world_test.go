@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -109,10 +111,10 @@ func (w *world) forget(tb testing.TB) {
 func (w *world) serve(tb testing.TB) {
 	tb.Helper()
 	c := config.New()
-	c.Version, c.LogLevel, c.BindAddress = "1.2.3", -8, ":8086"
+	c.Version, c.LogLevel, c.BindAddress = "1.2.3", -8, "[::]:8086"
 	logger, _ := NewLogger(w.log, c)
 	var err error
-	w.handler, err = newHandler(c, w.Keep, logger, influxv2.Config{
+	w.handler, err = newHandler(c, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(c.BindAddress)), w.Keep, logger, influxv2.Config{
 		Settings: func() map[string]any { return map[string]any{"data-dir": "data"} },
 	}, nil)
 	if err != nil {

@@ -174,7 +174,11 @@ func TestCrossOrigin(t *testing.T) {
 			t.Errorf("%s: the cookies are %v", c.name, b.cookies)
 		}
 	}
-	trusting, err := web.New(k.Keep, web.Config{Origin: "https://secrets.example"})
+	trusted := http.NewCrossOriginProtection()
+	if err := trusted.AddTrustedOrigin("https://secrets.example"); err != nil {
+		t.Fatal(err)
+	}
+	trusting, err := web.New(k.Keep, web.Config{CrossOrigin: trusted})
 	if err != nil {
 		t.Fatal(err)
 	}

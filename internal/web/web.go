@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"html/template"
 	"net/http"
 	"strings"
@@ -20,6 +19,9 @@ type Config struct {
 	Origin string
 	// Base is the prefix that a reverse proxy removes from the page's paths.
 	Base string
+	// CrossOrigin refuses what the page of another site makes a browser send. It
+	// defaults to one that trusts no other origin.
+	CrossOrigin *http.CrossOriginProtection
 	// OwnHost reports whether browsers reach the server by the Host header of a
 	// request. By default any host is the server's.
 	OwnHost func(*http.Request) bool
@@ -37,14 +39,13 @@ type Config struct {
 // Handler serves all paths under /ui/, and browsers at /. It is safe for concurrent
 // use.
 type Handler struct {
-	keep        *keep.Keep
-	config      Config
-	mux         *httpapi.Mux
-	pages       map[string]*template.Template
-	assets      *assets
-	crossOrigin *http.CrossOriginProtection
-	once        *onceResults
-	cookie      string // the name of the session's cookie, without __Host-
+	keep   *keep.Keep
+	config Config
+	mux    *httpapi.Mux
+	pages  map[string]*template.Template
+	assets *assets
+	once   *onceResults
+	cookie string // the name of the session's cookie, without __Host-
 }
 
 // New returns a Handler. It fails if a template is invalid, or if pages and
@@ -59,15 +60,10 @@ func New(k *keep.Keep, c Config) (*Handler, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	h := &Handler{
-		keep: k, config: c, once: newOnceResults(c.Now), cookie: "fluxkeep-" + k.ServerID(),
-		crossOrigin: http.NewCrossOriginProtection(),
+	if c.CrossOrigin == nil {
+		c.CrossOrigin = http.NewCrossOriginProtection()
 	}
-	if c.Origin != "" {
-		if err := h.crossOrigin.AddTrustedOrigin(c.Origin); err != nil {
-			return nil, fmt.Errorf("trust the origin of the web page: %w", err)
-		}
-	}
+	h := &Handler{keep: k, config: c, once: newOnceResults(c.Now), cookie: "fluxkeep-" + k.ServerID()}
 	var err error
 	if h.assets, err = loadAssets(); err != nil {
 		return nil, err
@@ -102,7 +98,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, h.config.Base+"/ui/", http.StatusSeeOther)
 		return
 	}
-	if err := h.crossOrigin.Check(r); err != nil {
+	if err := h.config.CrossOrigin.Check(r); err != nil {
 		h.newCall(w, r).fail(errOrigin)
 		return
 	}
