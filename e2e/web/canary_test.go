@@ -2,9 +2,11 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -103,8 +105,15 @@ func TestCanaryDay(t *testing.T) {
 	if !bytes.Contains(proxy.log.Bytes(), []byte("/ui/orgs/"+s.org+"/secrets")) || !bytes.Contains(s.log.Bytes(), []byte("route=")) || files < 50 {
 		t.Errorf("the logs or the %d files have less than they should", files)
 	}
-	if !contains(t, profile, s.org) {
-		t.Error("the profile doesn't have the pages that were open, so the search finds nothing")
+	for what, text := range map[string]string{"the pages that were open": s.org, "the script, which is compressed": "hideValues"} {
+		if !contains(t, profile, text) {
+			t.Errorf("the profile doesn't have %s, so the search finds nothing", what)
+		}
+	}
+	for line := range strings.Lines(proxy.log.String()) {
+		if strings.Contains(line, "Content-Encoding") && !strings.Contains(line, "gzip") {
+			t.Errorf("the search can't decompress what came with %s", line)
+		}
 	}
 }
 
@@ -149,12 +158,32 @@ func (p *loggingProxy) start(t *testing.T, to string) string {
 // search looks for confidential texts in some content, in every form that they may have.
 func search(t *testing.T, where string, content []byte, confidential map[string]string) {
 	t.Helper()
+	for _, part := range unpacked(content) {
+		search(t, where+", decompressed", part, confidential)
+	}
 	for what, text := range confidential {
 		for form, encoded := range encodings(text) {
 			if bytes.Contains(content, []byte(encoded)) {
 				t.Errorf("%s is in %s, %s", what, where, form)
 			}
 		}
+	}
+}
+
+// unpacked returns what the gzip streams in some content hold. The server compresses its
+// pages, and the browser's cache has them as they came.
+func unpacked(content []byte) (parts [][]byte) {
+	for {
+		_, after, found := bytes.Cut(content, []byte{0x1f, 0x8b, 8})
+		if !found {
+			return parts
+		}
+		if z, err := gzip.NewReader(bytes.NewReader(content[len(content)-len(after)-3:])); err == nil {
+			z.Multistream(false)
+			part, _ := io.ReadAll(z) // what comes before damage counts too
+			parts = append(parts, part)
+		}
+		content = after
 	}
 }
 
@@ -183,7 +212,11 @@ func searchFiles(t *testing.T, dir string, confidential map[string]string) (file
 
 func contains(t *testing.T, dir, text string) (found bool) {
 	t.Helper()
-	each(t, dir, func(_ string, content []byte) { found = found || bytes.Contains(content, []byte(text)) })
+	each(t, dir, func(_ string, content []byte) {
+		for _, part := range append(unpacked(content), content) {
+			found = found || bytes.Contains(part, []byte(text))
+		}
+	})
 	return found
 }
 

@@ -108,29 +108,35 @@ func (k *Keep) Organizations(ctx context.Context, c Caller, f OrganizationFilter
 			}
 			return v.addOrg(&c, id, unknownOrgName(f.Name), &out)
 		}
-		ids, err := v.orgIDs(&c, f.User)
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			if c.mayOrg(acl.Read, id) != nil {
-				continue
-			}
-			o, err := v.dir.Organization(id)
-			if err == nil {
-				if err := v.reserveItem(len(o.Name) + len(o.Description)); err != nil {
-					return err
-				}
-				out = append(out, o)
-			}
-			if err := v.dir.SkipDamaged(err); err != nil {
-				return err
-			}
-		}
-		out = cut(f.Page, out, func(o Organization) ID { return o.ID })
-		return nil
+		all, err := v.organizations(&c, f.User)
+		out = cut(f.Page, all, func(o Organization) ID { return o.ID })
+		return err
 	})
 	return out, err
+}
+
+// organizations returns the organizations of a user that the caller may read, 0 for all.
+func (v *view) organizations(c *Caller, user ID) (out []Organization, err error) {
+	ids, err := v.orgIDs(c, user)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if c.mayOrg(acl.Read, id) != nil {
+			continue
+		}
+		o, err := v.dir.Organization(id)
+		if err == nil {
+			if err := v.reserveItem(len(o.Name) + len(o.Description)); err != nil {
+				return nil, err
+			}
+			out = append(out, o)
+		}
+		if err := v.dir.SkipDamaged(err); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // addOrg appends the organization if it exists and is readable. Only callers who

@@ -75,16 +75,24 @@ func (v *view) ownToken(c *Caller, a acl.Action, id ID) (Token, error) {
 // Token returns one token. Needs read on it and on its user.
 func (k *Keep) Token(ctx context.Context, c Caller, id ID) (Token, error) {
 	var out Token
+	err := k.readToken(ctx, c, id, func(_ *view, t Token) error { out = t; return nil })
+	return out, err
+}
+
+// readToken calls fn with one token.
+func (k *Keep) readToken(ctx context.Context, c Caller, id ID, fn func(*view, Token) error) error {
 	rec := c.record("tokens.read", 0)
 	rec.Target = id.String()
-	err := k.read(ctx, rec, func(v *view) error {
+	return k.read(ctx, rec, func(v *view) error {
 		t, err := v.ownToken(&c, acl.Read, id)
 		if err == nil {
-			out, err = v.dir.Describe(t)
+			t, err = v.dir.Describe(t)
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return fn(v, t)
 	})
-	return out, err
 }
 
 // Memory for parts of a token in a list.
@@ -144,32 +152,64 @@ type TokenUse struct {
 func (k *Keep) TokenUses(ctx context.Context, c Caller, f TokenFilter) ([]TokenUse, error) {
 	var out []TokenUse
 	err := k.read(ctx, c.record("tokens.uses", f.Org), func(v *view) error {
-		out = nil
 		tokens, err := v.tokens(&c, f)
-		if err != nil {
-			return err
+		if err == nil {
+			out, err = v.uses(tokens)
 		}
-		byOrg := map[ID]map[ID]bool{}
-		for _, t := range tokens {
-			if byOrg[t.Org] == nil {
-				byOrg[t.Org] = map[ID]bool{}
-			}
-			byOrg[t.Org][t.ID] = true
-		}
-		for _, org := range slices.Sorted(maps.Keys(byOrg)) {
-			stored, seen, err := v.activity(org)
-			if err = v.dir.SkipDamaged(err); err != nil {
-				return err
-			}
-			for _, use := range stored.mergeUses(seen, v.Now) {
-				if byOrg[org][use.Token] {
-					out = append(out, TokenUse{use.Token, time.UnixMicro(use.At).UTC(), use.Protocol})
-				}
-			}
-		}
-		return nil
+		return err
 	})
 	return out, err
+}
+
+// UsedTokens is Tokens with the last uses of those that were used.
+func (k *Keep) UsedTokens(ctx context.Context, c Caller, f TokenFilter) ([]Token, []TokenUse, error) {
+	var tokens []Token
+	var uses []TokenUse
+	err := k.read(ctx, c.record("tokens.list", f.Org), func(v *view) (err error) {
+		if tokens, err = v.tokens(&c, f); err == nil {
+			uses, err = v.uses(tokens)
+		}
+		return err
+	})
+	return tokens, uses, err
+}
+
+// UsedToken is Token with its last use, which is zero if there was none.
+func (k *Keep) UsedToken(ctx context.Context, c Caller, id ID) (Token, TokenUse, error) {
+	var out Token
+	var use TokenUse
+	err := k.readToken(ctx, c, id, func(v *view, t Token) error {
+		out, use = t, TokenUse{}
+		uses, err := v.uses([]Token{t})
+		if len(uses) > 0 {
+			use = uses[0]
+		}
+		return err
+	})
+	return out, use, err
+}
+
+// uses returns the last uses of those tokens that were used.
+func (v *view) uses(tokens []Token) (out []TokenUse, err error) {
+	byOrg := map[ID]map[ID]bool{}
+	for _, t := range tokens {
+		if byOrg[t.Org] == nil {
+			byOrg[t.Org] = map[ID]bool{}
+		}
+		byOrg[t.Org][t.ID] = true
+	}
+	for _, org := range slices.Sorted(maps.Keys(byOrg)) {
+		stored, seen, err := v.activity(org)
+		if err = v.dir.SkipDamaged(err); err != nil {
+			return nil, err
+		}
+		for _, use := range stored.mergeUses(seen, v.Now) {
+			if byOrg[org][use.Token] {
+				out = append(out, TokenUse{use.Token, time.UnixMicro(use.At).UTC(), use.Protocol})
+			}
+		}
+	}
+	return out, nil
 }
 
 // addToken appends the token if it exists and is readable. Only callers who may

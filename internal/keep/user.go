@@ -22,17 +22,36 @@ type UserFilter struct {
 // User returns one user. Needs read on it.
 func (k *Keep) User(ctx context.Context, c Caller, id ID) (User, error) {
 	var out User
+	err := k.readUser(ctx, c, id, func(_ *view, u User) error { out = u; return nil })
+	return out, err
+}
+
+// UserIn is User with those of its organizations that the caller may read.
+func (k *Keep) UserIn(ctx context.Context, c Caller, id ID) (User, []Organization, error) {
+	var user User
+	var orgs []Organization
+	err := k.readUser(ctx, c, id, func(v *view, u User) (err error) {
+		user = u
+		orgs, err = v.organizations(&c, id)
+		return err
+	})
+	return user, orgs, err
+}
+
+// readUser calls fn with one user.
+func (k *Keep) readUser(ctx context.Context, c Caller, id ID, fn func(*view, User) error) error {
 	rec := c.record("users.read", 0)
 	rec.Target = id.String()
-	err := k.read(ctx, rec, func(v *view) error {
+	return k.read(ctx, rec, func(v *view) error {
 		if err := c.mayUser(acl.Read, id); err != nil {
 			return err
 		}
-		var err error
-		out, err = v.dir.User(id)
-		return err
+		u, err := v.dir.User(id)
+		if err != nil {
+			return err
+		}
+		return fn(v, u)
 	})
-	return out, err
 }
 
 // Me returns the caller's own user. Needs read on it, as in InfluxDB.

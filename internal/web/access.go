@@ -30,27 +30,13 @@ func (t tokenRow) Label() string {
 
 const expiresSoon = 7 * 24 * time.Hour
 
-// tokenRows adds to tokens of an organization when they were last used.
-func (c *call) tokenRows(tokens []keep.Token, f keep.TokenFilter) ([]tokenRow, error) {
-	uses, err := c.keep.TokenUses(c.ctx(), c.caller, f)
-	if err != nil {
-		return nil, err
-	}
-	byToken := make(map[keep.ID]keep.TokenUse, len(uses))
-	for _, u := range uses {
-		byToken[u.Token] = u
-	}
+func (c *call) tokenRow(t keep.Token, use keep.TokenUse) tokenRow {
 	now := c.config.Now()
-	rows := make([]tokenRow, len(tokens))
-	for i, t := range tokens {
-		use := byToken[t.ID]
-		over := t.Expired(now)
-		rows[i] = tokenRow{
-			Token: t, May: permissionWords(t.Permissions, t.Org), Used: use.Time, Protocol: use.Protocol,
-			Over: over, Soon: !over && !t.Expires.IsZero() && t.Expires.Sub(now) < expiresSoon,
-		}
+	over := t.Expired(now)
+	return tokenRow{
+		Token: t, May: permissionWords(t.Permissions, t.Org), Used: use.Time, Protocol: use.Protocol,
+		Over: over, Soon: !over && !t.Expires.IsZero() && t.Expires.Sub(now) < expiresSoon,
 	}
-	return rows, nil
 }
 
 // permissionWords says what permissions allow to do with secrets, and how many others
@@ -107,14 +93,17 @@ func (c *call) accessPage() error {
 	if !c.mayTokens(acl.Read) {
 		return c.refuse("tokens.list")
 	}
-	f := keep.TokenFilter{Org: c.org}
-	tokens, err := c.keep.Tokens(c.ctx(), c.caller, f)
+	tokens, uses, err := c.keep.UsedTokens(c.ctx(), c.caller, keep.TokenFilter{Org: c.org})
 	if err != nil {
 		return err
 	}
+	used := make(map[keep.ID]keep.TokenUse, len(uses))
+	for _, u := range uses {
+		used[u.Token] = u
+	}
 	v := &accessView{Change: c.mayTokens(acl.Write)}
-	if v.Tokens, err = c.tokenRows(tokens, f); err != nil {
-		return err
+	for _, t := range tokens {
+		v.Tokens = append(v.Tokens, c.tokenRow(t, used[t.ID]))
 	}
 	slices.SortStableFunc(v.Tokens, func(a, b tokenRow) int {
 		return strings.Compare(strings.ToLower(a.Label()), strings.ToLower(b.Label()))
@@ -138,18 +127,14 @@ func (c *call) token() (*tokenView, error) {
 	if err != nil {
 		return nil, errMissing
 	}
-	t, err := c.keep.Token(c.ctx(), c.caller, id)
+	t, use, err := c.keep.UsedToken(c.ctx(), c.caller, id)
 	if err != nil {
 		return nil, err
 	}
 	if t.Org != c.org {
 		return nil, errMissing
 	}
-	rows, err := c.tokenRows([]keep.Token{t}, keep.TokenFilter{ID: id})
-	if err != nil {
-		return nil, err
-	}
-	return &tokenView{Token: rows[0], Change: c.mayTokens(acl.Write)}, nil
+	return &tokenView{Token: c.tokenRow(t, use), Change: c.mayTokens(acl.Write)}, nil
 }
 
 func (c *call) tokenPage() error {

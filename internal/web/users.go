@@ -74,11 +74,7 @@ func (c *call) user() (*userView, error) {
 	if err != nil {
 		return nil, errMissing
 	}
-	u, err := c.keep.User(c.ctx(), c.caller, id)
-	if err != nil {
-		return nil, err
-	}
-	orgs, err := c.keep.Organizations(c.ctx(), c.caller, keep.OrganizationFilter{User: id})
+	u, orgs, err := c.keep.UserIn(c.ctx(), c.caller, id)
 	return &userView{User: u, Self: id == c.caller.User, Orgs: orgs}, err
 }
 
