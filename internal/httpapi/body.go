@@ -67,8 +67,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		if packed {
 			err = GzipError(err)
 		}
-		var max *http.MaxBytesError
-		if errors.As(err, &max) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			err = ErrTooLarge
 		}
 		return nil, err
@@ -119,13 +118,13 @@ func IsGzip(r *http.Request) (bool, error) {
 // ErrTooLarge if the body exceeds its limit. It returns the connection's
 // errors unchanged.
 func GzipError(err error) error {
-	var max *http.MaxBytesError
-	var corrupt flate.CorruptInputError
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	_, corrupt := errors.AsType[flate.CorruptInputError](err)
 	switch {
-	case errors.As(err, &max):
+	case tooLarge:
 		return ErrTooLarge
 	// No errors.Is: a wrapped error does not come from package gzip.
-	case err == gzip.ErrHeader, err == gzip.ErrChecksum, err == io.EOF, err == io.ErrUnexpectedEOF, errors.As(err, &corrupt):
+	case err == gzip.ErrHeader, err == gzip.ErrChecksum, err == io.EOF, err == io.ErrUnexpectedEOF, corrupt:
 		return ErrGzip
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -135,20 +136,10 @@ func loneSurrogate(data []byte) error {
 	return nil
 }
 
-func hex4(b []byte) (u uint32, ok bool) {
+func hex4(b []byte) (u uint16, ok bool) {
 	if len(b) < 4 {
 		return 0, false
 	}
-	for _, c := range b[:4] {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			c = c | 0x20 - 'a' + 10
-		default:
-			return 0, false
-		}
-		u = u<<4 | uint32(c)
-	}
-	return u, true
+	n, err := strconv.ParseUint(string(b[:4]), 16, 16)
+	return uint16(n), err == nil
 }

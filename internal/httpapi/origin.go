@@ -14,11 +14,6 @@ type Origin struct {
 	Trace   string // the trace ID, "" when the client sent none
 }
 
-// WithOrigin adds an exchange with this origin to a request's context.
-func WithOrigin(ctx context.Context, o *Origin) context.Context {
-	return WithExchange(ctx, &Exchange{Origin: *o})
-}
-
 // OriginOf returns the origin of the exchange in the context, or a zero
 // Origin.
 func OriginOf(ctx context.Context) Origin { return ExchangeOf(ctx).Origin }

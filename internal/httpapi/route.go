@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -64,12 +65,7 @@ func NewMux(routes []Route, c MuxConfig) *Mux {
 }
 
 func dispatch(pattern string, methods map[string]*Route, c MuxConfig) http.Handler {
-	var names []string
-	for method := range methods {
-		names = append(names, method)
-	}
-	slices.Sort(names)
-	allow := strings.Join(names, ", ")
+	allow := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
 	var wildcards []string
 	for segment := range strings.SplitSeq(pattern, "/") {
 		if strings.HasPrefix(segment, "{") {

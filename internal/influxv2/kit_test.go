@@ -32,7 +32,7 @@ func newAPI(tb testing.TB, o *keeptest.Options) *api {
 
 // ServeHTTP is the Handler with the wrappers that the server adds.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx := httpapi.WithOrigin(r.Context(), &httpapi.Origin{Remote: "192.0.2.1", Request: "req-1", Trace: "trace-1"})
+	ctx := httpapi.WithExchange(r.Context(), &httpapi.Exchange{Origin: httpapi.Origin{Remote: "192.0.2.1", Request: "req-1", Trace: "trace-1"}})
 	a.handler.ServeHTTP(w, r.WithContext(ctx))
 }
 

@@ -108,7 +108,7 @@ func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if attempt.MatchString(r.URL.Path) {
 		f.Kit.Clock.Advance(10 * time.Second) // attempts are limited
 	}
-	ctx := httpapi.WithOrigin(r.Context(), &httpapi.Origin{Remote: "192.0.2.1", Request: f.request})
+	ctx := httpapi.WithExchange(r.Context(), &httpapi.Exchange{Origin: httpapi.Origin{Remote: "192.0.2.1", Request: f.request}})
 	f.Handler.ServeHTTP(w, r.WithContext(context.WithValue(ctx, planKey{}, f.plan)))
 }
 

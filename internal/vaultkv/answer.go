@@ -73,16 +73,6 @@ func (c *call) respondBoth(data map[string]any, warnings []string) error {
 	return c.sendJSON(http.StatusOK, all)
 }
 
-// asMap converts a struct to the map that its JSON is.
-func asMap(v any) (map[string]any, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	var m map[string]any
-	return m, json.Unmarshal(b, &m)
-}
-
 // sendJSON sends a response without an envelope.
 func (c *call) sendJSON(status int, v any) error {
 	b, err := json.Marshal(v)
@@ -151,7 +141,7 @@ func appendVersion(b []byte, v *keep.VersionInfo, custom map[string]string) []by
 	b = append(b, `,"deletion_time":`...)
 	b = appendTime(b, v.Deleted)
 	b = append(b, `,"destroyed":`...)
-	b = appendBool(b, v.Destroyed)
+	b = strconv.AppendBool(b, v.Destroyed)
 	b = append(b, `,"version":`...)
 	b = appendUint(b, v.Number)
 	return append(b, '}')
@@ -162,7 +152,7 @@ func appendCustom(b []byte, custom map[string]string) []byte {
 		return append(b, "null"...)
 	}
 	b = append(b, '{')
-	for i, name := range sortedKeys(custom) {
+	for i, name := range slices.Sorted(maps.Keys(custom)) {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -182,8 +172,4 @@ func appendTime(b []byte, t time.Time) []byte {
 	return append(b, '"')
 }
 
-func appendBool(b []byte, v bool) []byte { return strconv.AppendBool(b, v) }
-
 func appendUint(b []byte, v uint64) []byte { return strconv.AppendUint(b, v, 10) }
-
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

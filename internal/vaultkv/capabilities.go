@@ -58,7 +58,7 @@ func (f fields) paths() ([]string, error) {
 		case json.Unmarshal(raw, &text) == nil:
 			list = strings.Split(text, ",")
 		case json.Unmarshal(raw, &list) != nil:
-			return nil, invalid(`error converting input for field "` + name + `": a list of paths is wanted`)
+			return nil, wrongField(name, "a list of paths is wanted")
 		}
 		for _, path := range list {
 			if path = strings.TrimSpace(path); path != "" {

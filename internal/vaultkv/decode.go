@@ -67,12 +67,12 @@ func parseFields(body []byte) (fields, error) {
 
 // jsonProblem describes an error in a document without quoting the document.
 func jsonProblem(err error) string {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fmt.Sprintf("invalid after %d bytes", syntax.Offset)
-	case errors.As(err, &kind):
+	}
+	_, kind := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case kind:
 		return "an object is wanted"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "it ends too early"
@@ -118,7 +118,7 @@ func (f fields) object(name string) (fields, error) {
 func asObject(name string, raw json.RawMessage) (fields, error) {
 	var out fields
 	if raw[0] != '{' || json.Unmarshal(raw, &out) != nil {
-		return nil, invalid(fmt.Sprintf("error converting input for field %q: an object is wanted", name))
+		return nil, wrongField(name, "an object is wanted")
 	}
 	return out, nil
 }
@@ -168,7 +168,7 @@ func (f fields) content(patch bool) (content, error) {
 	}
 	if raw, given := f["version"]; given { // has no effect in a write
 		if _, err := parseInt(raw); err != nil {
-			return content{}, invalid(fmt.Sprintf("error converting input for field %q: %v", "version", err))
+			return content{}, wrongField("version", err)
 		}
 	}
 	out.warnings = append(warnUnknown(f, "data", "options", "version", "path"), f.warnReplaced()...)
@@ -198,11 +198,10 @@ func parseCAS(raw json.RawMessage) (*uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	cas := uint64(math.MaxUint64)
-	if n >= 0 {
-		cas = uint64(n)
+	if n < 0 {
+		return new(uint64(math.MaxUint64)), nil
 	}
-	return &cas, nil
+	return new(uint64(n)), nil
 }
 
 var errNumber = errors.New("a whole number is wanted")
@@ -289,7 +288,7 @@ func versionsIn(text string) ([]uint64, error) {
 }
 
 func badVersions() error {
-	return invalid(`error converting input for field "versions": a list of version numbers is wanted`)
+	return wrongField("versions", "a list of version numbers is wanted")
 }
 
 // settings reads the body of a metadata write or patch. null resets a field to
@@ -317,7 +316,7 @@ func (f fields) settings(patch bool) (keep.SettingsUpdate, error) {
 			err = f.custom(patch, &u)
 		}
 		if err != nil {
-			return u, invalid(fmt.Sprintf("error converting input for field %q: %v", name, err))
+			return u, wrongField(name, err)
 		}
 	}
 	return u, nil
@@ -376,8 +375,7 @@ func parseCount(raw json.RawMessage) (*int, error) {
 	if err == nil && (n < 0 || n > math.MaxInt32) {
 		err = errors.New("out of range")
 	}
-	count := int(n)
-	return &count, err
+	return new(int(n)), err
 }
 
 // parseBool reads what Vault accepts as a boolean: also 1 and 0, and strings
@@ -439,6 +437,5 @@ func inSeconds(n int64) (*time.Duration, error) {
 	if n < 0 || n > int64(maxDuration/time.Second) {
 		return nil, errDuration
 	}
-	d := time.Duration(n) * time.Second
-	return &d, nil
+	return new(time.Duration(n) * time.Second), nil
 }

@@ -25,7 +25,7 @@ func (c *call) readDocument() error {
 func (c *call) readSubkeys() error {
 	if depth := c.r.URL.Query().Get("depth"); depth != "" {
 		if _, err := parseNumber(depth); err != nil {
-			return invalid(`error converting input for field "depth": a whole number is wanted`)
+			return wrongField("depth", errNumber)
 		}
 	}
 	d, warnings, err := c.document("version", "depth")
@@ -96,7 +96,7 @@ func versionOf(query url.Values) (uint64, error) {
 	}
 	n, err := parseNumber(given[0])
 	if err != nil || n < 0 || len(given) > 1 {
-		return 0, invalid(`error converting input for field "version": one version number is wanted`)
+		return 0, wrongField("version", "one version number is wanted")
 	}
 	return uint64(n), nil
 }

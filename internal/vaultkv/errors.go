@@ -21,6 +21,11 @@ func (e *statusError) Error() string { return e.message }
 
 func invalid(message string) error { return &keep.Error{Code: keep.CodeInvalid, Message: message} }
 
+// wrongField refuses the value of a field or a parameter.
+func wrongField(name string, problem any) error {
+	return invalid(fmt.Sprintf("error converting input for field %q: %v", name, problem))
+}
+
 // bodyError converts an error from reading a body.
 func bodyError(err error, limit int64) error {
 	switch {
@@ -57,13 +62,12 @@ func statusOf(code keep.Code) int {
 
 // fail responds with an error.
 func (c *call) fail(err error) {
-	var s *statusError
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[*statusError](err); ok {
 		c.writeErrors(c.w, s.status, s.message)
 		return
 	}
-	var e *keep.Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*keep.Error](err)
+	if !ok {
 		e = &keep.Error{Code: keep.CodeInternal}
 	}
 	httpapi.SetRetryAfter(c.w.Header(), e.RetryAfter)

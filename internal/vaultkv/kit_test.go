@@ -30,7 +30,7 @@ func newServer(tb testing.TB, o *keeptest.Options) *server {
 	k := keeptest.New(tb, o)
 	v := vaultkv.New(k.Keep, vaultkv.Config{Version: "1.2.3", Started: k.Clock.Now()})
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v.ServeHTTP(w, r.WithContext(httpapi.WithOrigin(r.Context(), &httpapi.Origin{Remote: "192.0.2.7", Trace: "t1"})))
+		v.ServeHTTP(w, r.WithContext(httpapi.WithExchange(r.Context(), &httpapi.Exchange{Origin: httpapi.Origin{Remote: "192.0.2.7", Trace: "t1"}})))
 	})
 	return &server{Kit: k, Handler: h, vault: v}
 }

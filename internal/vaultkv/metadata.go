@@ -27,7 +27,7 @@ func (c *call) readMetadata() error {
 
 func appendMetadata(b []byte, m *keep.Metadata) []byte {
 	b = append(b, `{"cas_required":`...)
-	b = appendBool(b, m.CASRequired)
+	b = strconv.AppendBool(b, m.CASRequired)
 	b = append(b, `,"created_time":`...)
 	b = appendTime(b, m.Created)
 	b = append(b, `,"current_metadata_version":`...)
@@ -41,7 +41,7 @@ func appendMetadata(b []byte, m *keep.Metadata) []byte {
 	b = append(b, `,"max_versions":`...)
 	b = strconv.AppendInt(b, int64(m.MaxVersions), 10)
 	b = append(b, `,"metadata_cas_required":`...)
-	b = appendBool(b, m.MetadataCASRequired)
+	b = strconv.AppendBool(b, m.MetadataCASRequired)
 	b = append(b, `,"oldest_version":`...)
 	b = appendUint(b, m.Oldest)
 	b = append(b, `,"updated_time":`...)
@@ -59,29 +59,21 @@ func appendMetadata(b []byte, m *keep.Metadata) []byte {
 		b = append(b, `,"deletion_time":`...)
 		b = appendTime(b, v.Deleted)
 		b = append(b, `,"destroyed":`...)
-		b = appendBool(b, v.Destroyed)
+		b = strconv.AppendBool(b, v.Destroyed)
 		b = append(b, '}')
 	}
 	return append(b, '}', '}')
 }
 
-func (c *call) writeMetadata() error {
+func (c *call) writeMetadata() error { return c.updateSettings(false) }
+
+func (c *call) patchMetadata() error { return c.updateSettings(true) }
+
+func (c *call) updateSettings(patch bool) error {
 	f, err := c.fieldsOfWriter()
 	if err != nil {
 		return err
 	}
-	return c.updateSettings(f, false)
-}
-
-func (c *call) patchMetadata() error {
-	f, err := c.fieldsOfWriter()
-	if err != nil {
-		return err
-	}
-	return c.updateSettings(f, true)
-}
-
-func (c *call) updateSettings(f fields, patch bool) error {
 	update, err := f.settings(patch)
 	if err != nil {
 		return err
@@ -122,7 +114,7 @@ func (c *call) listDocuments() error {
 	query := c.r.URL.Query()
 	limit, err := parseNumber(query.Get("limit"))
 	if err != nil {
-		return invalid(`error converting input for field "limit": ` + err.Error())
+		return wrongField("limit", err)
 	}
 	after := query.Get("after")
 	if c.r.Method == methodScan {

@@ -1,6 +1,7 @@
 package vaultkv
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
@@ -146,8 +147,12 @@ func (c *call) readMountAt(prefix, missing string) error {
 
 // respondMount sends an object both in the envelope and at the top level.
 func (c *call) respondMount(v any) error {
-	data, err := asMap(v)
+	b, err := json.Marshal(v)
 	if err != nil {
+		return err
+	}
+	var data map[string]any
+	if err := json.Unmarshal(b, &data); err != nil {
 		return err
 	}
 	return c.respondBoth(data, nil)

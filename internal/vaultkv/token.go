@@ -52,10 +52,8 @@ func (c *call) renewSelf() error {
 	if err != nil {
 		return err
 	}
-	if raw, ok := f["increment"]; ok {
-		if _, err := parseDuration(raw); err != nil {
-			return invalid(`error converting input for field "increment": ` + err.Error())
-		}
+	if _, err := f.duration("increment"); err != nil {
+		return err
 	}
 	l, err := c.keep.RenewLogin(c.r.Context(), c.caller)
 	if err != nil {
@@ -119,90 +117,12 @@ var childParameters = []string{
 // child reads the body of a request for a token.
 func (f fields) child(policies []string) (keep.Child, error) {
 	child := keep.Child{Description: "token"}
-	wrong := func(name string, err error) error {
-		return invalid(fmt.Sprintf("error converting input for field %q: %v", name, err))
-	}
-	length := func(name string) (time.Duration, error) {
-		raw, ok := f[name]
-		if !ok {
-			return 0, nil
-		}
-		d, err := parseDuration(raw)
-		if err != nil {
-			return 0, wrong(name, err)
-		}
-		return *d, nil
-	}
-	ttl, err := length("ttl")
-	if err == nil && ttl == 0 {
-		ttl, err = length("lease")
-	}
-	if err != nil {
+	var err error
+	if child.Length, child.Fixed, err = f.lifetime(); err != nil {
 		return child, err
 	}
-	child.Length = ttl
-	most, err := length("explicit_max_ttl")
-	if err != nil {
+	if err := f.refuseChild(policies); err != nil {
 		return child, err
-	}
-	if most > 0 {
-		child.Fixed = true
-		if ttl == 0 || ttl > most {
-			child.Length = most
-		}
-	}
-	if period, err := length("period"); err != nil || period != 0 {
-		return child, cmp.Or(err, invalid("root or sudo privileges required to create periodic token"))
-	}
-	flag := func(name string, otherwise bool) (bool, error) {
-		raw, ok := f[name]
-		if !ok || isNull(raw) {
-			return otherwise, nil
-		}
-		on, err := parseBool(raw)
-		if err != nil {
-			return false, wrong(name, err)
-		}
-		return *on, nil
-	}
-	renewable, err := flag("renewable", true)
-	if err != nil {
-		return child, err
-	}
-	child.Fixed = child.Fixed || !renewable
-	for _, refused := range []struct{ name, because string }{
-		{"no_parent", "root or sudo privileges required to create orphan token"},
-		{"no_default_policy", "a token without the default policy is not supported"},
-	} {
-		if on, err := flag(refused.name, false); err != nil || on {
-			return child, cmp.Or(err, invalid(refused.because))
-		}
-	}
-	for name, accepted := range map[string][]string{"type": {"", "default", "service"}, "entity_alias": {""}, "id": {""}} {
-		text, err := f.text(name)
-		if err != nil {
-			return child, err
-		}
-		if !slices.Contains(accepted, text) {
-			return child, invalid(fmt.Sprintf("this %s is not supported", name))
-		}
-	}
-	if raw, ok := f["num_uses"]; ok {
-		if n, err := parseInt(raw); err != nil {
-			return child, wrong("num_uses", err)
-		} else if n != 0 {
-			return child, invalid("a limited number of uses is not supported")
-		}
-	}
-	if raw, ok := f["policies"]; ok && !isNull(raw) {
-		var wanted []string
-		if json.Unmarshal(raw, &wanted) != nil {
-			return child, wrong("policies", errors.New("a list is wanted"))
-		}
-		slices.Sort(wanted)
-		if wanted = slices.Compact(wanted); len(wanted) > 0 && !slices.Equal(wanted, policies) {
-			return child, invalid("child policies must be those of the parent")
-		}
 	}
 	name, err := f.text("display_name")
 	if name != "" {
@@ -211,10 +131,99 @@ func (f fields) child(policies []string) (keep.Child, error) {
 	return child, err
 }
 
+// lifetime reads how long a token lives, 0 for the default, and whether it can't be
+// renewed.
+func (f fields) lifetime() (length time.Duration, fixed bool, err error) {
+	length, err = f.duration("ttl")
+	if err == nil && length == 0 {
+		length, err = f.duration("lease")
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	most, err := f.duration("explicit_max_ttl")
+	if err != nil {
+		return 0, false, err
+	}
+	if most > 0 && (length == 0 || length > most) {
+		length = most
+	}
+	renewable, err := f.flag("renewable", true)
+	return length, most > 0 || !renewable, err
+}
+
+// refuseChild refuses a request for a token of a kind that doesn't exist here.
+func (f fields) refuseChild(policies []string) error {
+	if period, err := f.duration("period"); err != nil || period != 0 {
+		return cmp.Or(err, invalid("root or sudo privileges required to create periodic token"))
+	}
+	for _, refused := range []struct{ name, because string }{
+		{"no_parent", "root or sudo privileges required to create orphan token"},
+		{"no_default_policy", "a token without the default policy is not supported"},
+	} {
+		if on, err := f.flag(refused.name, false); err != nil || on {
+			return cmp.Or(err, invalid(refused.because))
+		}
+	}
+	for name, accepted := range map[string][]string{"type": {"", "default", "service"}, "entity_alias": {""}, "id": {""}} {
+		text, err := f.text(name)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(accepted, text) {
+			return invalid(fmt.Sprintf("this %s is not supported", name))
+		}
+	}
+	if raw, ok := f["num_uses"]; ok {
+		if n, err := parseInt(raw); err != nil {
+			return wrongField("num_uses", err)
+		} else if n != 0 {
+			return invalid("a limited number of uses is not supported")
+		}
+	}
+	if raw, ok := f["policies"]; ok && !isNull(raw) {
+		var wanted []string
+		if json.Unmarshal(raw, &wanted) != nil {
+			return wrongField("policies", "a list is wanted")
+		}
+		slices.Sort(wanted)
+		if wanted = slices.Compact(wanted); len(wanted) > 0 && !slices.Equal(wanted, policies) {
+			return invalid("child policies must be those of the parent")
+		}
+	}
+	return nil
+}
+
+// duration reads a duration, 0 if it is absent.
+func (f fields) duration(name string) (time.Duration, error) {
+	raw, ok := f[name]
+	if !ok {
+		return 0, nil
+	}
+	d, err := parseDuration(raw)
+	if err != nil {
+		return 0, wrongField(name, err)
+	}
+	return *d, nil
+}
+
+// flag reads a boolean, which has another value if it is absent or null.
+func (f fields) flag(name string, otherwise bool) (bool, error) {
+	raw, ok := f[name]
+	if !ok || isNull(raw) {
+		return otherwise, nil
+	}
+	on, err := parseBool(raw)
+	if err != nil {
+		return false, wrongField(name, err)
+	}
+	return *on, nil
+}
+
 // text reads a string field, "" if it is absent or null.
 func (f fields) text(name string) (text string, err error) {
 	if raw, ok := f[name]; ok && json.Unmarshal(raw, &text) != nil {
-		err = invalid(fmt.Sprintf("error converting input for field %q: a string is wanted", name))
+		err = wrongField(name, "a string is wanted")
 	}
 	return text, err
 }
@@ -248,9 +257,7 @@ func (c *call) lookup() error {
 	if err != nil {
 		return err
 	}
-	if value == "" {
-		value = c.token
-	}
+	value = cmp.Or(value, c.token)
 	t, err := c.keep.TokenByValue(c.r.Context(), c.caller, value)
 	if errors.Is(err, keep.ErrTokenNotFound) {
 		return &statusError{http.StatusForbidden, "bad token"}
@@ -320,8 +327,7 @@ func (c *call) respondToken(t keep.Token, value string, warnings ...string) erro
 		data.DisplayName, data.Path = "approle", "auth/approle/login"
 	}
 	if !t.Expires.IsZero() {
-		ends := t.Expires.UTC().Format(time.RFC3339Nano)
-		data.ExpireTime = &ends
+		data.ExpireTime = new(t.Expires.UTC().Format(time.RFC3339Nano))
 		data.CreationTTL = seconds(t.Expires.Sub(t.Updated))
 		data.TTL = max(0, seconds(t.Expires.Sub(c.keep.Now())))
 	}
