@@ -72,8 +72,8 @@ func bodyError(err error) error {
 // errors; these messages are part of InfluxDB's protocol, so they contain
 // InfluxDB's type names.
 func describe(err error) string {
-	var e *json.UnmarshalTypeError
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
 		return err.Error()
 	}
 	typ, root := influxdbName(e.Type.String()), e.Struct
@@ -193,6 +193,5 @@ func (s *status) isActive() *bool {
 	if s == nil {
 		return nil
 	}
-	is := *s == active
-	return &is
+	return new(*s == active)
 }

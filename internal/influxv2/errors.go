@@ -52,15 +52,6 @@ func statusOf(code keep.Code) int {
 	return http.StatusInternalServerError
 }
 
-// codes lists all codes that a response can have.
-func codes() []keep.Code {
-	return []keep.Code{
-		keep.CodeInternal, codeNotImplemented, keep.CodeNotFound, keep.CodeConflict, keep.CodeInvalid,
-		keep.CodeUnprocessable, keep.CodeEmptyValue, keep.CodeUnavailable, keep.CodeForbidden, keep.CodeTooMany,
-		keep.CodeUnauthorized, CodeMethodNotAllowed, keep.CodeTooLarge, codeMediaType, codePrecondition,
-	}
-}
-
 func invalid(message string) error {
 	return &keep.Error{Code: keep.CodeInvalid, Message: message}
 }
@@ -69,10 +60,10 @@ const internalMessage = "an internal error has occurred"
 
 // publicError returns what a client may know about an error.
 func publicError(err error) *keep.Error {
-	var e *keep.Error
-	switch {
-	case errors.As(err, &e):
+	if e, ok := errors.AsType[*keep.Error](err); ok {
 		return e
+	}
+	switch {
 	case errors.Is(err, httpapi.ErrBusy):
 		return &keep.Error{Code: keep.CodeTooMany, Message: "too many requests at a time, try again", RetryAfter: time.Second}
 	case errors.Is(err, httpapi.ErrTooLarge):

@@ -11,7 +11,13 @@ import (
 func StatusOf(code string) int { return statusOf(keep.Code(code)) }
 
 // Codes returns all codes.
-func Codes() []keep.Code { return codes() }
+func Codes() []keep.Code {
+	return []keep.Code{
+		keep.CodeInternal, codeNotImplemented, keep.CodeNotFound, keep.CodeConflict, keep.CodeInvalid,
+		keep.CodeUnprocessable, keep.CodeEmptyValue, keep.CodeUnavailable, keep.CodeForbidden, keep.CodeTooMany,
+		keep.CodeUnauthorized, CodeMethodNotAllowed, keep.CodeTooLarge, codeMediaType, codePrecondition,
+	}
+}
 
 // DecodeSecrets exposes the decoder of PATCH secrets.
 func DecodeSecrets(body []byte) (map[string]string, error) { return decodeSecrets(body) }

@@ -70,12 +70,12 @@ func (c *call) readImport(org keep.ID, ch *keep.Change) error {
 
 // importError converts an error from reading an import.
 func importError(err error) error {
-	var e *keep.Error
-	var lost *connectionError
+	_, ours := errors.AsType[*keep.Error](err)
+	_, lost := errors.AsType[*connectionError](err)
 	switch {
-	case err == nil, errors.As(err, &e), errors.Is(err, httpapi.ErrTooLarge), errors.Is(err, httpapi.ErrGzip), errors.Is(err, httpapi.ErrBusy):
+	case err == nil, ours, errors.Is(err, httpapi.ErrTooLarge), errors.Is(err, httpapi.ErrGzip), errors.Is(err, httpapi.ErrBusy):
 		return err
-	case errors.As(err, &lost):
+	case lost:
 		return bodyError(err)
 	}
 	return invalid(badJSON + err.Error())
@@ -110,14 +110,14 @@ type bodyReader struct {
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
-	var long *http.MaxBytesError
+	_, long := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case err == nil:
 	case err == io.EOF:
 		// What follows is the server's own work, which a silent client must
 		// not interrupt.
 		_ = b.control.SetWriteDeadline(time.Now().Add(importTime)) // fails for a writer without deadlines, which is fine
-	case errors.As(err, &long):
+	case long:
 		err = httpapi.ErrTooLarge
 	default:
 		err = &connectionError{err}

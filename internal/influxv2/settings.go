@@ -24,8 +24,7 @@ func (c *call) getSettings() error {
 	if err != nil {
 		return hideOrganization(err)
 	}
-	after := s.DeleteVersionAfter.String()
-	return c.respond(http.StatusOK, settingsBody{&s.MaxVersions, &s.CASRequired, &after})
+	return c.respond(http.StatusOK, settingsBody{&s.MaxVersions, &s.CASRequired, new(s.DeleteVersionAfter.String())})
 }
 
 func (c *call) patchSettings() error {

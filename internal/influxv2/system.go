@@ -75,8 +75,7 @@ func newCheck(name string, err error) check {
 	}
 	// Everyone can read this; the details are in the server's log.
 	message := "not ready"
-	var e *keep.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*keep.Error](err); ok {
 		message = e.Message
 	}
 	return check{name, "fail", message}

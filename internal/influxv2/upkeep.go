@@ -139,8 +139,7 @@ func (c *call) clusterStatus() error {
 	for i, v := range s.Servers {
 		b := serverBody{ID: v.ID, Name: v.Name, Version: v.Version, Address: v.Address, Since: v.Since, Leads: v.Leads}
 		if v.Reported {
-			skew := v.Skew.Seconds()
-			b.Behind, b.ClockSkew = &v.Behind, &skew
+			b.Behind, b.ClockSkew = &v.Behind, new(v.Skew.Seconds())
 		}
 		body.Servers[i] = b
 	}

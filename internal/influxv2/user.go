@@ -15,11 +15,7 @@ type userAnswer struct {
 }
 
 func userAnswerOf(u keep.User) userAnswer {
-	return userAnswer{userLinks(u.ID), u.ID, u.Name, statusWord(u.Active)}
-}
-
-func userLinks(id keep.ID) map[string]string {
-	return map[string]string{"self": "/api/v2/users/" + id.String()}
+	return userAnswer{map[string]string{"self": "/api/v2/users/" + u.ID.String()}, u.ID, u.Name, statusWord(u.Active)}
 }
 
 type usersAnswer struct {
