@@ -77,7 +77,7 @@ func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 	case record.TableOrgName, record.TableUserName, record.TableTokenHash:
 		var r entryRecord
 		if err = json.Unmarshal(plain, &r); err == nil {
-			c.entries = append(c.entries, entry{record.Describe(key), objectTable[table], r.ID})
+			c.entries = append(c.entries, entry{record.Describe(key), objectsOf(table), r.ID})
 		}
 	case record.TableSession:
 		var r sessionRecord
@@ -100,10 +100,6 @@ func (c *Checker) Record(key, plain []byte) (ok bool, err error) {
 		return false, nil
 	}
 	return true, err
-}
-
-var objectTable = map[record.Table]record.Table{
-	record.TableOrgName: record.TableOrg, record.TableUserName: record.TableUser, record.TableTokenHash: record.TableToken,
 }
 
 func (c *Checker) session(key []byte, note func(s *foundSession, owner ID)) {

@@ -42,7 +42,7 @@ func (d *Directory) OnDamage(fn func(error)) { d.damaged = fn }
 // error. Lists use it to skip damaged objects, so one of them doesn't hide the
 // others.
 func (d Reader) SkipDamaged(err error) error {
-	if errors.As(err, new(*record.DamageError)) {
+	if _, ok := errors.AsType[*record.DamageError](err); ok {
 		d.d.damaged(err)
 		return nil
 	}

@@ -35,7 +35,7 @@ func (d Reader) org(id ID) (*orgRecord, error) {
 	if err != nil || r == nil {
 		return nil, err
 	}
-	if err := d.checkEntry(record.TableOrgName, d.orgHash(r.Name), record.TableOrg, id, r.Revision); err != nil {
+	if err := d.checkEntry(record.TableOrgName, d.orgHash(r.Name), id, r.Revision); err != nil {
 		return nil, err
 	}
 	s.orgs.Put(id, r)
@@ -86,11 +86,7 @@ func (d Reader) findOrganization(name string) (ID, error) {
 
 // OrganizationNamed returns the organization with a name, 0 if there is none.
 func (d Reader) OrganizationNamed(name string) (ID, error) {
-	e, err := d.entry(record.TableOrgName, d.orgHash(name))
-	if err != nil || e == nil {
-		return 0, err
-	}
-	return e.ID, nil
+	return d.idOf(record.TableOrgName, d.orgHash(name))
 }
 
 // EachOrganization calls fn with the ID of each organization, in order.
@@ -103,23 +99,17 @@ func (d Writer) PutOrganization(o Organization) error {
 		return err
 	}
 	r := &orgRecord{Name: o.Name, Description: o.Description, Created: o.Created, Updated: o.Updated}
-	renamed := old != nil && UniqueName(old.Name) != UniqueName(r.Name)
-	if old == nil || renamed {
-		if has, err := d.OrganizationNamed(r.Name); err != nil {
-			return err
-		} else if has != 0 {
-			return errcode.Errorf(errcode.Conflict, "organization with name %s already exists", r.Name)
-		}
-	}
+	var before Hash
 	if old != nil {
-		r.Revision = old.Revision + 1
+		r.Revision, before = old.Revision+1, d.orgHash(old.Name)
 	}
-	if renamed {
-		if err := d.w.Delete(record.HashKey(record.TableOrgName, d.orgHash(old.Name))); err != nil {
-			return err
-		}
+	h := d.orgHash(r.Name)
+	if err := d.takeName(record.TableOrgName, before, h); errors.Is(err, errTaken) {
+		return errcode.Errorf(errcode.Conflict, "organization with name %s already exists", r.Name)
+	} else if err != nil {
+		return err
 	}
-	return d.put(record.TableOrgName, d.orgHash(r.Name), record.TableOrg, o.ID, r.Revision, r)
+	return d.put(record.TableOrgName, h, o.ID, r.Revision, r)
 }
 
 // DeleteOrganization removes an organization and its memberships. It returns
@@ -129,7 +119,7 @@ func (d Writer) DeleteOrganization(id ID) error {
 	if err != nil {
 		return err
 	}
-	if err := d.delete(record.TableOrgName, d.orgHash(o.Name), record.TableOrg, id); err != nil {
+	if err := d.delete(record.TableOrgName, d.orgHash(o.Name), id); err != nil {
 		return err
 	}
 	if err := d.markSetUp(); err != nil {

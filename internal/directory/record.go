@@ -1,7 +1,9 @@
 package directory
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
@@ -90,10 +92,7 @@ type sessionRecord struct {
 
 // owner returns the user or the token whose session it is.
 func (r *sessionRecord) owner() ID {
-	if r.Token != 0 {
-		return r.Token
-	}
-	return r.User
+	return cmp.Or(r.Token, r.User)
 }
 
 type memberRecord struct {
@@ -107,19 +106,40 @@ type entryRecord struct {
 	ID       ID     `json:"id,omitzero"`
 }
 
+// objectsOf returns the table of the objects that the lookup entries in a table point
+// to.
+func objectsOf(table record.Table) record.Table {
+	switch table {
+	case record.TableOrgName:
+		return record.TableOrg
+	case record.TableUserName:
+		return record.TableUser
+	}
+	return record.TableToken
+}
+
 // entry returns the lookup entry for a hash, nil if there is none.
 func (d Reader) entry(table record.Table, h Hash) (*entryRecord, error) {
 	return record.Load[entryRecord](d.r, record.HashKey(table, h))
 }
 
+// idOf returns the ID in the lookup entry for a hash, 0 if there is none.
+func (d Reader) idOf(table record.Table, h Hash) (ID, error) {
+	e, err := d.entry(table, h)
+	if err != nil || e == nil {
+		return 0, err
+	}
+	return e.ID, nil
+}
+
 // checkEntry checks that an object's lookup entry points to it and was written
 // together with it.
-func (d Reader) checkEntry(table record.Table, h Hash, object record.Table, id ID, revision uint64) error {
+func (d Reader) checkEntry(table record.Table, h Hash, id ID, revision uint64) error {
 	e, err := d.entry(table, h)
 	if err != nil {
 		return err
 	}
-	key := record.Key(object, id)
+	key := record.Key(objectsOf(table), id)
 	if e == nil || e.ID != id {
 		return record.Damaged(key, record.ErrNoEntry)
 	}
@@ -127,17 +147,37 @@ func (d Reader) checkEntry(table record.Table, h Hash, object record.Table, id I
 }
 
 // put writes an object and its lookup entry.
-func (d Writer) put(table record.Table, h Hash, object record.Table, id ID, revision uint64, r any) error {
+func (d Writer) put(table record.Table, h Hash, id ID, revision uint64, r any) error {
 	if err := d.w.PutJSON(record.HashKey(table, h), entryRecord{Revision: revision, ID: id}); err != nil {
 		return err
 	}
-	return d.w.PutJSON(record.Key(object, id), r)
+	return d.w.PutJSON(record.Key(objectsOf(table), id), r)
 }
 
 // delete removes an object and its lookup entry.
-func (d Writer) delete(table record.Table, h Hash, object record.Table, id ID) error {
+func (d Writer) delete(table record.Table, h Hash, id ID) error {
 	if err := d.w.Delete(record.HashKey(table, h)); err != nil {
 		return err
 	}
-	return d.w.Delete(record.Key(object, id))
+	return d.w.Delete(record.Key(objectsOf(table), id))
+}
+
+// errTaken says that another object has a name.
+var errTaken = errors.New("name taken")
+
+// takeName makes sure that no object has the name with hash h, and removes the entry
+// of the name before, zero for a new object.
+func (d Writer) takeName(table record.Table, before, h Hash) error {
+	if before == h {
+		return nil
+	}
+	if id, err := d.idOf(table, h); err != nil {
+		return err
+	} else if id != 0 {
+		return errTaken
+	}
+	if before == (Hash{}) {
+		return nil
+	}
+	return d.w.Delete(record.HashKey(table, before))
 }

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -130,10 +131,7 @@ func sessionKey(k []byte) (h Hash, user ID, ok bool) {
 
 // Owner returns the user or the token whose session it is.
 func (s *Session) Owner() ID {
-	if s.Token != 0 {
-		return s.Token
-	}
-	return s.User
+	return cmp.Or(s.Token, s.User)
 }
 
 // Expired lists expired sessions, and login tokens that can't be used any more.

@@ -119,7 +119,7 @@ func (d Reader) token(id ID) (*tokenRecord, error) {
 
 // checkToken checks a token's record against its lookup entry.
 func (d Reader) checkToken(id ID, r *tokenRecord) error {
-	return d.checkEntry(record.TableTokenHash, r.Hash, record.TableToken, id, r.Revision)
+	return d.checkEntry(record.TableTokenHash, r.Hash, id, r.Revision)
 }
 
 // scanTokens calls fn with each token's record, before checkToken. It skips
@@ -174,11 +174,7 @@ func (d Reader) EachToken(fn func(Token) error) error {
 
 // TokenByHash returns the token with a hash, 0 if there is none.
 func (d Reader) TokenByHash(h Hash) (ID, error) {
-	e, err := d.entry(record.TableTokenHash, h)
-	if err != nil || e == nil {
-		return 0, err
-	}
-	return e.ID, nil
+	return d.idOf(record.TableTokenHash, h)
 }
 
 // TokenHashed reports whether a token has one of the hashes.
@@ -260,7 +256,7 @@ func (d Writer) putToken(t Token, r tokenRecord) error {
 	r.Org, r.User, r.Inactive, r.Description = t.Org, t.User, !t.Active, t.Description
 	r.Permissions, r.Names, r.Parent = permissions(t.Permissions), t.Names, t.Parent
 	r.Created, r.Updated, r.Expires, r.Wall, r.Fixed = t.Created, t.Updated, t.Expires, t.Wall, t.Fixed
-	return d.put(record.TableTokenHash, r.Hash, record.TableToken, t.ID, r.Revision, r)
+	return d.put(record.TableTokenHash, r.Hash, t.ID, r.Revision, r)
 }
 
 // DeleteToken removes a token, or returns ErrTokenNotFound. Its login tokens stop
@@ -270,7 +266,7 @@ func (d Writer) DeleteToken(id ID) error {
 	if err != nil {
 		return err
 	}
-	return d.delete(record.TableTokenHash, r.Hash, record.TableToken, id)
+	return d.delete(record.TableTokenHash, r.Hash, id)
 }
 
 // A login token represents the token that it was created with, usually for an hour

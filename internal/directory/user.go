@@ -32,7 +32,7 @@ func (d Reader) user(id ID) (*userRecord, error) {
 	if err != nil || r == nil {
 		return nil, err
 	}
-	return r, d.checkEntry(record.TableUserName, d.userHash(r.Name), record.TableUser, id, r.Revision)
+	return r, d.checkEntry(record.TableUserName, d.userHash(r.Name), id, r.Revision)
 }
 
 // Account returns a user's account, or ErrUserNotFound.
@@ -65,11 +65,7 @@ func (d Reader) activeUser(id ID) (Account, error) {
 
 // UserNamed returns the user with a name, 0 if there is none.
 func (d Reader) UserNamed(name string) (ID, error) {
-	e, err := d.entry(record.TableUserName, d.userHash(name))
-	if err != nil || e == nil {
-		return 0, err
-	}
-	return e.ID, nil
+	return d.idOf(record.TableUserName, d.userHash(name))
 }
 
 // EachUser calls fn with the ID of each user, in order.
@@ -87,23 +83,17 @@ func (d Writer) PutAccount(a Account) error {
 	r := &userRecord{
 		Name: a.Name, Inactive: !a.Active, Owner: a.Owner, Password: a.Password, Created: a.Created, Updated: a.Updated,
 	}
-	renamed := old != nil && old.Name != r.Name
-	if old == nil || renamed {
-		if has, err := d.UserNamed(r.Name); err != nil {
-			return err
-		} else if has != 0 {
-			return errcode.Errorf(errcode.Conflict, "user with name %s already exists", r.Name)
-		}
-	}
+	var before Hash
 	if old != nil {
-		r.Revision = old.Revision + 1
+		r.Revision, before = old.Revision+1, d.userHash(old.Name)
 	}
-	if renamed {
-		if err := d.w.Delete(record.HashKey(record.TableUserName, d.userHash(old.Name))); err != nil {
-			return err
-		}
+	h := d.userHash(r.Name)
+	if err := d.takeName(record.TableUserName, before, h); errors.Is(err, errTaken) {
+		return errcode.Errorf(errcode.Conflict, "user with name %s already exists", r.Name)
+	} else if err != nil {
+		return err
 	}
-	return d.put(record.TableUserName, d.userHash(r.Name), record.TableUser, a.ID, r.Revision, r)
+	return d.put(record.TableUserName, h, a.ID, r.Revision, r)
 }
 
 // DeleteUser removes a user and the user's memberships. It returns
@@ -113,7 +103,7 @@ func (d Writer) DeleteUser(id ID) error {
 	if err != nil {
 		return err
 	}
-	if err := d.delete(record.TableUserName, d.userHash(u.Name), record.TableUser, id); err != nil {
+	if err := d.delete(record.TableUserName, d.userHash(u.Name), id); err != nil {
 		return err
 	}
 	if err := d.markSetUp(); err != nil {
