@@ -36,6 +36,6 @@ func (d *Data) accept(ctx context.Context, c *config.Config) error {
 	if err := open(); err != nil {
 		return err
 	}
-	err := keep.Accept(store.WithReserve(ctx), d.Store, d.keys.Keys, d.shared, d.dir.server)
+	err := keep.Accept(store.WithReserve(ctx, store.LastReserve), d.Store, d.keys.Keys, d.shared, d.dir.server)
 	return errors.Join(err, d.closeStore())
 }

@@ -22,5 +22,5 @@ func Recover(ctx context.Context, c *config.Config, do func(context.Context, *ke
 	if err := d.Open(ctx, c, discardLog()); err != nil {
 		return err
 	}
-	return errors.Join(do(store.WithReserve(ctx), d.Keep), d.Close())
+	return errors.Join(do(store.WithReserve(ctx, store.LastReserve), d.Keep), d.Close())
 }

@@ -124,15 +124,21 @@ func (d Reader) SessionIdentity(h Hash) (Session, *Identity, error) {
 		i, err := d.sessionToken(session.Token)
 		return session, i, err
 	}
-	s := d.snapshot()
-	if i, ok := s.users.Get(session.User); ok {
-		return session, i, nil
-	}
-	i, err := d.userIdentity(session.User)
-	if err == nil {
-		s.users.Put(session.User, i)
-	}
+	i, err := d.UserIdentity(session.User)
 	return session, i, err
+}
+
+// UserIdentity returns the identity of a user's sessions.
+func (d Reader) UserIdentity(id ID) (*Identity, error) {
+	s := d.snapshot()
+	if i, ok := s.users.Get(id); ok {
+		return i, nil
+	}
+	i, err := d.userIdentity(id)
+	if err == nil {
+		s.users.Put(id, i)
+	}
+	return i, err
 }
 
 // sessionToken returns the identity of the token that was signed in with.

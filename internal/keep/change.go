@@ -128,11 +128,10 @@ func (k *Keep) change(ctx context.Context, c Caller, org ID, ch Change, o change
 	adopted := false
 	rec := c.record("secrets.write", org)
 	rec.Names, rec.Removed = slices.Sorted(maps.Keys(ch.Set)), ch.Remove
-	update := k.update
 	if len(ch.Set) == 0 {
-		update = k.remove
+		ctx = removing(ctx)
 	}
-	err := update(ctx, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		out, adopted = ChangeResult{}, false
 		err := t.allowSecrets(&c, acl.Write, org)
 		if errors.Is(err, ErrOrganizationNotFound) && o.adopt && c.may(acl.Write, acl.Resource{Type: acl.Secrets}) == nil && !c.Limited() {

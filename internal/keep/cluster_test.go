@@ -239,7 +239,7 @@ type dying struct {
 }
 
 func (d *dying) Update(ctx context.Context, fn func(store.Tx) error) error {
-	if d.died.Load() && store.MayUseReserve(ctx) { // only the outbox is emptied with it
+	if d.died.Load() && store.ReserveOf(ctx) == store.LastReserve { // only the outbox is emptied with it
 		return store.ErrUnavailable
 	}
 	return d.sharedStore.Update(ctx, fn)

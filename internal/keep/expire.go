@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/directory"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 const (
@@ -37,7 +36,7 @@ func (k *Keep) removeExpired(ctx context.Context) error {
 	k.logins.replace(valid)
 	for k.leads() && !expired.Empty() {
 		some := expired.Take(expireBatch)
-		if err := k.updateUnaudited(store.WithReserve(ctx), func(t *tx) error { return t.dir.RemoveExpired(some) }); err != nil {
+		if err := k.updateUnaudited(removing(ctx), func(t *tx) error { return t.dir.RemoveExpired(some) }); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/acl"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/secretmap"
-	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // VersionInfo describes a version of an organization's secrets.
@@ -54,7 +53,7 @@ func (k *Keep) updateVersions(ctx context.Context, c Caller, action string, org 
 // one. Versions that don't exist are ignored. Needs write on the organization's
 // secrets.
 func (k *Keep) DeleteVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
-	return k.updateVersions(store.WithReserve(ctx), c, "secrets.delete", org, "delete versions", func(w *secretmap.Writer) error {
+	return k.updateVersions(removing(ctx), c, "secrets.delete", org, "delete versions", func(w *secretmap.Writer) error {
 		return w.DeleteVersions(versions...)
 	})
 }
@@ -70,7 +69,7 @@ func (k *Keep) UndeleteVersions(ctx context.Context, c Caller, org ID, versions 
 // DestroyVersions permanently removes the values that only these versions have.
 // Needs write on the organization's secrets.
 func (k *Keep) DestroyVersions(ctx context.Context, c Caller, org ID, versions ...uint64) error {
-	return k.updateVersions(store.WithReserve(ctx), c, "secrets.destroy", org, "destroy versions", func(w *secretmap.Writer) error {
+	return k.updateVersions(removing(ctx), c, "secrets.destroy", org, "destroy versions", func(w *secretmap.Writer) error {
 		return w.DestroyVersions(versions...)
 	})
 }
@@ -86,7 +85,7 @@ func (k *Keep) Unpin(ctx context.Context, c Caller, org ID, version uint64) erro
 // DeleteAll removes an organization's secrets with all their versions and
 // settings. Needs write on the organization's secrets.
 func (k *Keep) DeleteAll(ctx context.Context, c Caller, org ID) error {
-	err := k.remove(ctx, c.record("secrets.delete-all", org), func(t *tx) error {
+	err := k.update(removing(ctx), c.record("secrets.delete-all", org), func(t *tx) error {
 		if err := t.allowSecrets(&c, acl.Write, org); err != nil {
 			return err
 		}

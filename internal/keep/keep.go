@@ -333,12 +333,20 @@ func (k *Keep) update(ctx context.Context, rec *audit.Record, fn func(*tx) error
 	return k.recordOutcome(rec, k.now(), domain(err))
 }
 
-// remove is update for a change that takes data or rights away and adds none. It may use
-// the store's reserve: rights can be revoked in an emergency, and deleting is how users
-// make room. It writes a little itself, so the store still refuses it when the reserve is
-// used up.
-func (k *Keep) remove(ctx context.Context, rec *audit.Record, fn func(*tx) error) error {
-	return k.update(store.WithReserve(ctx), rec, fn)
+// removing returns the context for a change that only removes data, because that is how
+// users make room.
+func removing(ctx context.Context) context.Context {
+	return store.WithReserve(ctx, store.RemovalReserve)
+}
+
+// revoking returns the context for a change that only takes rights away. Operators must be
+// able to do that after others have used up the space for removals. No others may: some of
+// these changes can be repeated endlessly.
+func revoking(ctx context.Context, c *Caller) context.Context {
+	if !c.Operator() {
+		return removing(ctx)
+	}
+	return store.WithReserve(ctx, store.LastReserve)
 }
 
 // readUnaudited reads without an audit record, in preparation for a step that has

@@ -272,7 +272,7 @@ func (k *Keep) TokenSelf(ctx context.Context, c Caller) (Token, error) {
 func (k *Keep) RevokeSelf(ctx context.Context, c Caller) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = c.Token.String()
-	return k.remove(ctx, rec, func(t *tx) error {
+	return k.update(revoking(ctx, &c), rec, func(t *tx) error {
 		if err := c.maySelf(); err != nil {
 			return err
 		}

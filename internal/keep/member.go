@@ -94,7 +94,7 @@ func withArticle(r Role) string {
 func (k *Keep) RemoveMember(ctx context.Context, c Caller, org, user ID) error {
 	rec := c.record("members.remove", org)
 	rec.Target = user.String()
-	return k.remove(ctx, rec, func(t *tx) error {
+	return k.update(revoking(ctx, &c), rec, func(t *tx) error {
 		if err := t.writableMembers(&c, org); err != nil {
 			return err
 		}

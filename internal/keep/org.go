@@ -288,7 +288,7 @@ func (k *Keep) UpdateOrganization(ctx context.Context, c Caller, id ID, u Organi
 // its secrets. Needs write on it.
 func (k *Keep) DeleteOrganization(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("organizations.delete", id)
-	return k.remove(ctx, rec, func(t *tx) error {
+	return k.update(removing(ctx), rec, func(t *tx) error {
 		if err := c.mayChangeOrg(id); err != nil {
 			return err
 		}

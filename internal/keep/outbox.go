@@ -125,7 +125,7 @@ func (k *Keep) flushOutbox(ctx context.Context) error {
 	o.flush.Lock()
 	defer o.flush.Unlock()
 	// This frees more space than it takes, and Open depends on it.
-	ctx = store.WithReserve(ctx)
+	ctx = store.WithReserve(ctx, store.LastReserve)
 	if err := k.acknowledgeTaken(ctx); err != nil {
 		return fmt.Errorf("log what other servers took over: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/directory"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 func (k *Keep) sessionHash(value string) directory.Hash {
@@ -28,6 +29,15 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 	if err != nil {
 		return Session{}, k.recordOutcome(rec, k.now(), domain(err))
 	}
+	if err := k.readUnaudited(ctx, func(v *view) error {
+		i, err := v.dir.UserIdentity(user)
+		if err == nil {
+			ctx = signingIn(ctx, c.Origin, i)
+		}
+		return err
+	}); err != nil && !errors.Is(err, ErrUserInactive) {
+		return Session{}, k.recordOutcome(rec, k.now(), domain(err))
+	}
 	s := Session{Key: directory.NewTokenValue()}
 	err = k.update(ctx, rec, func(t *tx) error {
 		rec.User = user.String()
@@ -48,6 +58,15 @@ func (k *Keep) SignIn(ctx context.Context, c Caller, name, password string) (Ses
 	}
 	k.limiter.succeeded(k.now(), a)
 	return s, nil
+}
+
+// signingIn returns the context for adding a session of an identity. An operator without a
+// token must get in to make room in the store. Sessions are small and expire.
+func signingIn(ctx context.Context, o Origin, i *directory.Identity) context.Context {
+	if c := newCaller(o, i); c.Operator() {
+		return store.WithReserve(ctx, store.LastReserve)
+	}
+	return ctx
 }
 
 // proveUser finds the user with a name and a right password, or returns
@@ -93,6 +112,7 @@ func (k *Keep) SignInToken(ctx context.Context, c Caller, token string) (Session
 	if err != nil {
 		return Session{}, k.recordOutcome(rec, k.now(), domain(k.limitFailed(err, &c, "", "sign in")))
 	}
+	ctx = signingIn(ctx, c.Origin, i)
 	s := Session{Key: directory.NewTokenValue()}
 	err = k.update(ctx, rec, func(t *tx) error {
 		if err := find(&t.view); err != nil {
@@ -111,7 +131,7 @@ func (k *Keep) SignInToken(ctx context.Context, c Caller, token string) (Session
 // SignOut ends the sessions with the keys, of which one at least must exist.
 func (k *Keep) SignOut(ctx context.Context, c Caller, keys ...string) error {
 	rec := c.record("sessions.delete", 0)
-	return k.remove(ctx, rec, func(t *tx) error {
+	return k.update(revoking(ctx, &c), rec, func(t *tx) error {
 		var result error = ErrUnauthenticated
 		for _, key := range keys {
 			h := k.sessionHash(key)

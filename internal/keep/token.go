@@ -354,11 +354,10 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 	var out Token
 	rec := c.record("tokens.update", 0)
 	rec.Target, rec.Detail = id.String(), activation(u.Active)
-	update := k.update
 	if u.onlyDeactivates() {
-		update = k.remove
+		ctx = revoking(ctx, &c)
 	}
-	err := update(ctx, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if _, err := t.ownToken(&c, acl.Read, id); err != nil {
 			return err
 		}
@@ -390,7 +389,7 @@ func (k *Keep) UpdateToken(ctx context.Context, c Caller, id ID, u TokenUpdate) 
 func (k *Keep) DeleteToken(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("tokens.delete", 0)
 	rec.Target = id.String()
-	return k.remove(ctx, rec, func(t *tx) error {
+	return k.update(revoking(ctx, &c), rec, func(t *tx) error {
 		token, err := t.ownToken(&c, acl.Write, id)
 		if err != nil {
 			return err

@@ -187,11 +187,10 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 	var out User
 	rec := c.record("users.update", 0)
 	rec.Target, rec.Detail = id.String(), activation(u.Active)
-	update := k.update
 	if u.onlyDeactivates() {
-		update = k.remove
+		ctx = revoking(ctx, &c)
 	}
-	err := update(ctx, rec, func(t *tx) error {
+	err := k.update(ctx, rec, func(t *tx) error {
 		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}
@@ -220,7 +219,7 @@ func (k *Keep) UpdateUser(ctx context.Context, c Caller, id ID, u UserUpdate) (U
 func (k *Keep) DeleteUser(ctx context.Context, c Caller, id ID) error {
 	rec := c.record("users.delete", 0)
 	rec.Target = id.String()
-	return k.remove(ctx, rec, func(t *tx) error {
+	return k.update(revoking(ctx, &c), rec, func(t *tx) error {
 		if err := c.mayChangeUser(id); err != nil {
 			return err
 		}

@@ -39,19 +39,33 @@ type CorruptError struct {
 func (e *CorruptError) Error() string { return fmt.Sprintf("store: damaged: %s: %v", e.What, e.Err) }
 func (e *CorruptError) Unwrap() error { return e.Err }
 
+// A Reserve is a part of a store's space that is left to some changes, when others are
+// refused with ErrFull.
+type Reserve int
+
+const (
+	NoReserve Reserve = iota
+	// RemovalReserve is for changes that only remove. They write a little themselves, and
+	// whoever may write can make many of them.
+	RemovalReserve
+	// LastReserve is what these can't use up. It is for small changes of operators and of
+	// the server, on which it depends that the store gets out of this state.
+	LastReserve
+)
+
 type reserveKey struct{}
 
-// WithReserve returns a context that lets changes use part of the space that the
-// store holds in reserve, when others are refused with ErrFull. It is for changes
-// that only remove, and for small ones that starting or recovering the server
-// depends on.
-func WithReserve(ctx context.Context) context.Context {
-	return context.WithValue(ctx, reserveKey{}, true)
+// WithReserve returns a context that lets changes use a reserve, and those before it.
+func WithReserve(ctx context.Context, r Reserve) context.Context {
+	return context.WithValue(ctx, reserveKey{}, max(r, ReserveOf(ctx)))
 }
 
-// MayUseReserve reports whether ctx comes from WithReserve. It is for
+// ReserveOf returns the reserve that changes with a context may use. It is for
 // implementations.
-func MayUseReserve(ctx context.Context) bool { return ctx.Value(reserveKey{}) != nil }
+func ReserveOf(ctx context.Context) Reserve {
+	r, _ := ctx.Value(reserveKey{}).(Reserve)
+	return r
+}
 
 type barrierKey struct{}
 

@@ -527,29 +527,43 @@ func TestStatus(t *testing.T) {
 // starts, and deleting works when there is room again.
 func TestNoSpace(t *testing.T) {
 	t.Parallel()
-	c := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=8388608"}})
+	c := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=67108864"}})
 	o := options(t, c, newPrefix(), "a")
 	o.timing.report = 50 * time.Millisecond
 	a := mustOpen(t, o)
 	must(t, appendTo(a, "k", "1"))
-	var err error
-	for i := 0; err == nil && i < 1000; i++ {
-		err = a.Update(t.Context(), func(tx store.Tx) error { return tx.Set(fmt.Appendf(nil, "f%d", i%10), make([]byte, 256<<10)) })
+	fill := func(ctx context.Context, size int) (changes int, err error) {
+		for ; err == nil && changes < 10_000; changes++ {
+			err = a.Update(ctx, func(tx store.Tx) error { return tx.Set(fmt.Appendf(nil, "f%d", changes%10), make([]byte, size)) })
+		}
+		return changes - 1, err
 	}
-	if !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "quota") {
-		t.Fatalf("a full etcd: %v", err)
+	eventually(t, "the quota is known", func() bool { return a.space.quota.Load() > 0 })
+	if err := a.Update(t.Context(), func(tx store.Tx) error {
+		for i := range 40 {
+			if err := tx.Set(fmt.Appendf(nil, "l%d", i), make([]byte, 1<<20)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); !errors.Is(err, store.ErrFull) {
+		t.Errorf("a large change that needs more than there is: %v", err)
+	}
+	// Each kind of change leaves space to the next.
+	for r, size := range []int{store.NoReserve: 256 << 10, store.RemovalReserve: 16 << 10, store.LastReserve: 16 << 10} {
+		n, err := fill(store.WithReserve(t.Context(), store.Reserve(r)), size)
+		if !errors.Is(err, store.ErrFull) || !strings.Contains(err.Error(), "quota") || n == 0 {
+			t.Fatalf("changes with reserve %d: %v after %d changes", r, err, n)
+		}
 	}
 	if got := valueOf(t, a, "k"); got != "1" {
 		t.Errorf("a View: %q", got)
 	}
-	// Changes that may use the reserve fill it up.
-	ctx := store.WithReserve(t.Context())
-	err = nil
-	for i := 0; err == nil && i < 1000; i++ {
-		err = a.Update(ctx, func(tx store.Tx) error { return tx.Set(fmt.Appendf(nil, "f%d", i%10), make([]byte, 256<<10)) })
+	if st, err := a.Status(t.Context()); err != nil || len(st.Alarms) > 0 {
+		t.Errorf("the store has used up etcd's quota: %v, %v", st.Alarms, err)
 	}
-	if !errors.Is(err, store.ErrUnavailable) {
-		t.Fatalf("an etcd without any space: %v", err)
+	for i, err := 0, error(nil); err == nil; i++ {
+		_, err = a.client.txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{put(fmt.Appendf(nil, "/other/%d", i), make([]byte, 1<<20))}})
 	}
 	ob := options(t, c, o.Prefix, "b")
 	ob.timing.patience = 5 * time.Second

@@ -48,6 +48,7 @@ type committer struct {
 	closed  bool             // the queue is closed
 	single  bool             // the next group takes only one request
 	locking bool             // the next request needs the lock of a large change
+	reserve store.Reserve    // that the last request may use
 
 	took   time.Duration // smoothed duration of a commit
 	asked  int64         // revision in which this server asked for a turn, or 0
@@ -63,10 +64,8 @@ func newCommitter(s *Store) *committer {
 	c := &committer{s: s, took: 10 * time.Millisecond}
 	c.g.Few, c.g.MaxValue = 1, maxValue
 	c.g.Check = func(ctx context.Context) error {
-		if s.nearQuota.Load() && !store.MayUseReserve(ctx) {
-			return errNoSpace
-		}
-		return nil
+		c.reserve = store.ReserveOf(ctx)
+		return s.space.allows(c.reserve, c.g.Size())
 	}
 	return c
 }
@@ -157,6 +156,10 @@ func (c *committer) cycle() error {
 		c.retry()
 		return nil
 	case w.large():
+		// It is written twice: as chunks, and to the records.
+		if c.outcome = c.s.space.allows(c.reserve, 2*w.bytes); c.outcome != nil {
+			break
+		}
 		// Others may have committed while the function ran.
 		c.locking = true
 		c.retry()

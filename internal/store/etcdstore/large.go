@@ -154,6 +154,7 @@ func (s *Store) whileLocked(ctx context.Context, locked *state, key, value []byt
 	if err != nil {
 		return false, err
 	}
+	s.space.used.Add(int64(len(value)))
 	return resp.Succeeded, nil
 }
 

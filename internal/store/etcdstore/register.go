@@ -101,7 +101,7 @@ func (s *Store) awaitRegistration() error {
 	case <-changed:
 		return nil
 	case <-timer.C:
-		if s.nearQuota.Load() {
+		if s.space.refused.Load() {
 			return errNoSpace
 		}
 		return engine.Unavailable(errors.New("the server could not register in etcd yet"))
@@ -118,7 +118,7 @@ func (s *Store) keepRegistered() {
 	for s.ctx.Err() == nil {
 		lease, err := s.register(&seen)
 		if err != nil {
-			s.nearQuota.Store(errors.Is(err, errNoSpace))
+			s.space.refused.Store(errors.Is(err, errNoSpace))
 			s.log.Debug("store: not registered in etcd yet", "error", err)
 			if s.sleep(t.lease/20) != nil {
 				return

@@ -221,10 +221,6 @@ func (s *Store) Compact(ctx context.Context, before time.Time) error {
 	return err
 }
 
-// quotaShare is the share of etcd's quota above which changes are refused that
-// may not use the reserve, so that there is room left for deleting.
-const quotaShare = 0.9
-
 // periodic reports this server's state and looks at the cluster's.
 func (s *Store) periodic(lease int64) {
 	value, err := json.Marshal(report{Commit: s.newest.Load().head.N, Skew: s.skew().Milliseconds()})
@@ -241,15 +237,7 @@ func (s *Store) periodic(lease int64) {
 	}
 	servers, err := s.servers(s.ctx)
 	s.elected.Store(err == nil && len(servers) > 0 && servers[0].ID == s.opts.Server.ID)
-	var size, quota int64
-	err = s.client.call(s.ctx, func(ctx context.Context, m *member) error {
-		resp, err := m.maintenance.Status(ctx, &pb.StatusRequest{})
-		size, quota = resp.GetDbSize(), resp.GetDbSizeQuota()
-		return err
-	})
-	if err == nil {
-		s.nearQuota.Store(quota > 0 && float64(size) > quotaShare*float64(quota))
-	}
+	s.measureSpace()
 }
 
 // AcceptRestored makes all servers accept what is in etcd now, after it was

@@ -48,10 +48,10 @@ type Store struct {
 	// stopped is why the store refuses to work, or nil.
 	stopped atomic.Pointer[error]
 
-	samples   samples
-	follower  atomic.Pointer[Follower]
-	elected   atomic.Bool
-	nearQuota atomic.Bool
+	samples  samples
+	space    space
+	follower atomic.Pointer[Follower]
+	elected  atomic.Bool
 }
 
 var _ store.Store = (*Store)(nil)

@@ -241,6 +241,7 @@ func (s *Store) verify(at *client, st *state, revision int64) error {
 
 // apply applies the events of one revision.
 func (s *Store) apply(ctx context.Context, events []*mvccpb.Event) error {
+	s.space.wrote(events)
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	var raw []byte

@@ -17,10 +17,12 @@ const (
 	// to create, on file systems that can run out of inodes.
 	reserveFiles = 64
 
-	// Opening the engine, and changes with store.WithReserve, may use all but
-	// one part in reservePart of the reserve.
-	reservePart = 4
+	// openPart is the part of the reserve, as 1/openPart, that opening the engine leaves.
+	openPart = 4
 )
+
+// leftParts are the parts of the reserve that changes leave.
+var leftParts = [...]uint64{store.NoReserve: 1, store.RemovalReserve: 2, store.LastReserve: openPart}
 
 // space is the free space of the file system, as far as known.
 type space struct{ bytes, files uint64 }
@@ -44,18 +46,13 @@ func (s *Store) freeSpace() space {
 
 // spaceFor returns an error if a change of n bytes would use the reserve.
 func (s *Store) spaceFor(ctx context.Context, free space, n int) error {
-	err := s.leaves(free, n, 1)
-	if err != nil && store.MayUseReserve(ctx) {
-		err = s.leaves(free, n, reservePart)
-	}
-	if err != nil {
+	if err := s.leaves(free, n, leftParts[store.ReserveOf(ctx)]); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrFull, err)
 	}
 	return nil
 }
 
-// leaves returns an error if n more bytes would use the reserve, or the last
-// part of it.
+// leaves returns an error if n more bytes would leave less than 1/part of the reserve.
 func (s *Store) leaves(free space, n int, part uint64) error {
 	if s.opts.Reserve < 0 {
 		return nil
@@ -88,7 +85,7 @@ func (s *Store) spaceToOpen() error {
 		}
 		logs += info.Size()
 	}
-	return s.leaves(s.freeSpace(), int(logs), reservePart)
+	return s.leaves(s.freeSpace(), int(logs), openPart)
 }
 
 // isFull reports whether err means that the disk is full.

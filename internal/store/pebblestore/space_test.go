@@ -52,8 +52,8 @@ func (f *lowSpace) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: f.free.Load(), TotalBytes: 1 << 40}, nil
 }
 
-// TestWithReserve checks that changes with WithReserve may use three quarters
-// of the reserve while others are refused.
+// TestWithReserve checks that changes that only remove may use half of the reserve, and
+// urgent ones three quarters of it, while others are refused.
 func TestWithReserve(t *testing.T) {
 	fs := &lowSpace{FS: vfs.Default}
 	fs.free.Store(1 << 30)
@@ -62,17 +62,23 @@ func TestWithReserve(t *testing.T) {
 	set := func(ctx context.Context, value string) error {
 		return s.Update(ctx, func(tx store.Tx) error { return tx.Set([]byte("a"), []byte(value)) })
 	}
-	urgent := store.WithReserve(t.Context())
+	removing := store.WithReserve(t.Context(), store.RemovalReserve)
+	urgent := store.WithReserve(t.Context(), store.LastReserve)
 	for _, c := range []struct {
-		free   uint64
-		urgent bool // may be made
-	}{{7 << 20, true}, {2<<20 + 4096, true}, {2 << 20, false}, {0, false}} {
+		free             uint64
+		removing, urgent bool // may be made
+	}{{7 << 20, true, true}, {4<<20 + 4096, true, true}, {4 << 20, false, true}, {2<<20 + 4096, false, true}, {2 << 20, false, false}, {0, false, false}} {
 		fs.free.Store(c.free)
 		var wg sync.WaitGroup
 		for range 8 { // some of them share a group
 			wg.Go(func() {
 				if err := set(t.Context(), "ordinary"); !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("%d bytes free: an ordinary change: %v", c.free, err)
+				}
+			})
+			wg.Go(func() {
+				if err := set(removing, "urgent"); (err == nil) != c.removing || err != nil && !errors.Is(err, store.ErrUnavailable) {
+					t.Errorf("%d bytes free: a change that only removes: %v", c.free, err)
 				}
 			})
 			wg.Go(func() {
@@ -128,7 +134,7 @@ func TestOpenWithoutSpace(t *testing.T) {
 			set := func(ctx context.Context) error {
 				return s.Update(ctx, func(tx store.Tx) error { return tx.Set([]byte("a"), []byte("2")) })
 			}
-			for _, ctx := range []context.Context{t.Context(), store.WithReserve(t.Context())} {
+			for _, ctx := range []context.Context{t.Context(), store.WithReserve(t.Context(), store.LastReserve)} {
 				if err := set(ctx); !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("update: %v", err)
 				}
@@ -164,7 +170,7 @@ func TestReadOnly(t *testing.T) {
 		if got := storetest.MustDump(t, s); len(got) != 1 || got[0].Value != "1" {
 			t.Errorf("got %v", got)
 		}
-		err := s.Update(store.WithReserve(t.Context()), func(tx store.Tx) error { return tx.Delete([]byte("a")) })
+		err := s.Update(store.WithReserve(t.Context(), store.LastReserve), func(tx store.Tx) error { return tx.Delete([]byte("a")) })
 		if !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("update: %v", err)
 		}

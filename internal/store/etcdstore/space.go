@@ -1,0 +1,74 @@
+package etcdstore
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fluxkeep/fluxkeep/internal/store"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+)
+
+// shares are the shares of etcd's quota that changes may use, by their reserve. No change
+// may use all of it: etcd then raises an alarm, and takes no change at all until an
+// operator has disarmed it, even after it was compacted.
+var shares = [...]float64{store.NoReserve: 0.9, store.RemovalReserve: 0.95, store.LastReserve: 0.98}
+
+// space is the use of etcd's quota, as far as known.
+type space struct {
+	quota atomic.Int64 // bytes, or 0 if it is unknown
+	size  atomic.Int64 // of the database, when it was last measured
+	// used is the part of it that was in use then, and what was written since: it grows
+	// only when that no longer fits.
+	used atomic.Int64
+	// refused says that etcd itself has refused something for lack of space.
+	refused atomic.Bool
+}
+
+// allows returns an error if a change of n bytes, which may use a reserve, would use more
+// than its share.
+func (s *space) allows(r store.Reserve, n int) error {
+	if quota := s.quota.Load(); quota > 0 && float64(max(s.size.Load(), s.used.Load())+int64(n)) > shares[r]*float64(quota) {
+		return errNoSpace
+	}
+	return nil
+}
+
+// keyOverhead is what etcd reckons with for a key, besides its own and its value's bytes.
+const keyOverhead = 256
+
+// wrote adds what etcd has written since the space was measured.
+func (s *space) wrote(events []*mvccpb.Event) {
+	s.used.Add(int64(eventBytes(events) + keyOverhead*len(events)))
+}
+
+// measureSpace asks the members how much of the quota is used. Each has a database of its
+// own, and refuses what is too much for it.
+func (s *Store) measureSpace() {
+	var mu sync.Mutex
+	var size, used, quota int64
+	var asked sync.WaitGroup
+	for _, m := range s.client.members {
+		asked.Go(func() {
+			_ = m.try(s.ctx, s.opts.timing.attempt, func(ctx context.Context, m *member) error {
+				resp, err := m.maintenance.Status(ctx, &pb.StatusRequest{})
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if quota == 0 || resp.DbSizeQuota-resp.DbSize < quota-size {
+					size, used, quota = resp.DbSize, resp.DbSizeInUse, resp.DbSizeQuota
+				}
+				return nil
+			})
+		})
+	}
+	asked.Wait()
+	if quota > 0 {
+		s.space.quota.Store(quota)
+		s.space.size.Store(size)
+		s.space.used.Store(used)
+	}
+}
