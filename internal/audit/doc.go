@@ -10,8 +10,9 @@
 // [Find] selects lines. Servers that share a store have a log each, and
 // [VerifyTogether] checks that they agree.
 //
-// The domain (package keep) is the only caller that writes. It decides what to record, when a
-// record is required, and what to do when the log cannot be written. This
-// package knows nothing about secrets, permissions or stores; records contain
-// only metadata. DESIGN.md explains what the chain can and cannot prove.
+// The domain (package keep) is the only caller that writes. It decides what to
+// record, when a record is required, and what to do when the log cannot be
+// written. This package knows nothing about secrets, permissions or stores;
+// records contain only metadata. DESIGN.md explains what the chain can and cannot
+// prove.
 package audit

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -90,10 +91,8 @@ func wholeEnd(r io.ReaderAt, size int64) (int64, error) {
 		if _, err := r.ReadAt(b, start); err != nil && err != io.EOF {
 			return 0, err
 		}
-		for i := len(b) - 1; i >= 0; i-- {
-			if b[i] == '\n' {
-				return start + int64(i) + 1, nil
-			}
+		if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
+			return start + int64(i) + 1, nil
 		}
 		end = start
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
@@ -56,26 +57,9 @@ func (s *IDSource) Next() ID {
 // decodeHex decodes text into dst. The text must have the exact length and be
 // in lower case, so that each value has only one spelling.
 func decodeHex(dst, text []byte) bool {
-	if len(text) != 2*len(dst) {
+	if len(text) != 2*len(dst) || bytes.ContainsAny(text, "ABCDEF") {
 		return false
 	}
-	for i := range dst {
-		hi, lo := nibble(text[2*i]), nibble(text[2*i+1])
-		if hi > 0xf || lo > 0xf {
-			return false
-		}
-		dst[i] = hi<<4 | lo
-	}
-	return true
-}
-
-// nibble returns the value of a hexadecimal digit, or 0xff.
-func nibble(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	}
-	return 0xff
+	_, err := hex.Decode(dst, text)
+	return err == nil
 }

@@ -410,3 +410,12 @@ func zero(name string, from, to int64) error {
 	}
 	return nil
 }
+
+// readRecord parses a record from Record.Append.
+func readRecord(body []byte) (Record, error) {
+	id, err := checkBody(body)
+	if err != nil {
+		return Record{}, err
+	}
+	return parseRecord(body, id)
+}

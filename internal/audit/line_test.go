@@ -36,11 +36,11 @@ func TestParseSecondID(t *testing.T) {
 	if err != nil || e.ID.String() != goodID {
 		t.Errorf("Parse gives record %v, %v", e.ID, err)
 	}
-	r, err := ParseRecord([]byte(goodBody[:len(goodBody)-1] + other))
+	r, err := readRecord([]byte(goodBody[:len(goodBody)-1] + other))
 	if err != nil || r.ID.String() != goodID {
-		t.Errorf("ParseRecord gives record %v, %v", r.ID, err)
+		t.Errorf("readRecord gives record %v, %v", r.ID, err)
 	}
-	if _, err := ParseRecord([]byte(goodLine)); err == nil {
+	if _, err := readRecord([]byte(goodLine)); err == nil {
 		t.Error("a line was accepted as a record")
 	}
 }

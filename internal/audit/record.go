@@ -192,17 +192,8 @@ func appendList(dst []byte, key string, values []string) []byte {
 	return append(dst, ']')
 }
 
-// ParseRecord parses a record from [Record.Append]. It ignores unknown fields,
+// parseRecord parses an object that starts with the given ID. It ignores unknown fields,
 // so that an older program can read a newer one's log.
-func ParseRecord(body []byte) (Record, error) {
-	id, err := checkBody(body)
-	if err != nil {
-		return Record{}, err
-	}
-	return parseRecord(body, id)
-}
-
-// parseRecord parses an object that starts with the given ID.
 func parseRecord(object []byte, id ID) (Record, error) {
 	var r Record
 	if err := json.Unmarshal(object, &r); err != nil {

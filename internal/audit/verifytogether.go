@@ -7,12 +7,6 @@ import (
 	"fmt"
 )
 
-// SharedLog is the log of one of several servers that share a store.
-type SharedLog struct {
-	Path  string
-	Check *Checkpoint // as for Verify
-}
-
 // TogetherReport is the result of [VerifyTogether].
 type TogetherReport struct {
 	Logs    []Report // in the order of the logs
@@ -22,19 +16,19 @@ type TogetherReport struct {
 	Copies uint64
 }
 
-// VerifyTogether verifies the logs of servers that share a store: each by
-// itself, as [Verify] does, and that every record counts once. When a server
+// VerifyTogether verifies the logs of servers that share a store, given by their
+// paths: each by itself, as [Verify] does, and that every record counts once. When a server
 // takes over the records of another that seems dead, both may log them. So a
 // record may be in several logs, but only with the same content, and all of
 // these logs except one must have an entry that says who took it over.
 //
 // It holds the ID of each record in memory. If the logs contradict each other,
 // the error is a *DamageError.
-func VerifyTogether(ctx context.Context, logs []SharedLog) (TogetherReport, error) {
+func VerifyTogether(ctx context.Context, paths []string) (TogetherReport, error) {
 	t := together{seen: map[ID]copyOf{}, given: map[givenAway]bool{}}
-	for i, log := range logs {
+	for i, path := range paths {
 		t.log = i
-		report, err := verify(ctx, log.Path, log.Check, t.line)
+		report, err := verify(ctx, path, nil, t.line)
 		t.report.Logs = append(t.report.Logs, report)
 		if err != nil {
 			return t.report, err
@@ -48,8 +42,8 @@ func VerifyTogether(ctx context.Context, logs []SharedLog) (TogetherReport, erro
 		case t.given[givenAway{kept.log, c.id}]:
 			t.seen[c.id] = c
 		default:
-			return t.report, &DamageError{logs[c.log].Path, 0, fmt.Errorf(
-				"line %d of the log repeats line %d of %s, but neither log says that another server took the record over", c.seq, kept.seq, logs[kept.log].Path)}
+			return t.report, &DamageError{paths[c.log], 0, fmt.Errorf(
+				"line %d of the log repeats line %d of %s, but neither log says that another server took the record over", c.seq, kept.seq, paths[kept.log])}
 		}
 	}
 	t.report.Records = uint64(len(t.seen))

@@ -42,7 +42,7 @@ func TestVerifyTogether(t *testing.T) {
 		{"the other content", [][][]byte{{own(1), gave(3, 1)}, {TakeOver(other.Append(nil), "a1")}}, 0, 0, "ID of another record"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var logs []SharedLog
+			var logs []string
 			for _, bodies := range tt.logs {
 				path := filepath.Join(t.TempDir(), "audit.log")
 				log, err := Open(path, nil)
@@ -57,7 +57,7 @@ func TestVerifyTogether(t *testing.T) {
 				if err := log.Close(); err != nil {
 					t.Fatal(err)
 				}
-				logs = append(logs, SharedLog{Path: path})
+				logs = append(logs, path)
 			}
 			report, err := VerifyTogether(t.Context(), logs)
 			if tt.problem != "" {
@@ -80,7 +80,7 @@ func TestTakenOverRecords(t *testing.T) {
 	r.For = ""
 	body := r.Append(nil)
 	taken := TakeOver(body, "00000000000000a1")
-	got, err := ParseRecord(taken)
+	got, err := readRecord(taken)
 	if err != nil || got.For != "00000000000000a1" {
 		t.Errorf("%+v, %v", got, err)
 	}

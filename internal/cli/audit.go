@@ -120,11 +120,7 @@ type togetherReport struct {
 }
 
 func verifyTogether(cmd *cobra.Command, o *output, logs []string) error {
-	var shared []audit.SharedLog
-	for _, path := range logs {
-		shared = append(shared, audit.SharedLog{Path: path})
-	}
-	report, err := audit.VerifyTogether(cmd.Context(), shared)
+	report, err := audit.VerifyTogether(cmd.Context(), logs)
 	if err != nil {
 		return hintAtDamage(err)
 	}

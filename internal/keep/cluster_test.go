@@ -304,7 +304,7 @@ func TestTakeOver(t *testing.T) {
 			if all, taken := changes(); all != 3 || taken != 3 {
 				t.Fatalf("%d of %d records were taken over, want 3 of 3", taken, all)
 			}
-			logs := []audit.SharedLog{{Path: a.Audit}, {Path: b.Audit}}
+			logs := []string{a.Audit, b.Audit}
 			_, err := audit.VerifyTogether(t.Context(), logs)
 			if unexplained := errors.As(err, new(*audit.DamageError)); unexplained != tt.logged {
 				t.Fatalf("before the dead server is back: %v", err)
@@ -385,7 +385,7 @@ func TestPausedServer(t *testing.T) {
 	if err := b.FlushOutbox(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	report, err := audit.VerifyTogether(t.Context(), []audit.SharedLog{{Path: a.Audit}, {Path: b.Audit}})
+	report, err := audit.VerifyTogether(t.Context(), []string{a.Audit, b.Audit})
 	if err != nil || report.Copies != 1 {
 		t.Errorf("%d copies, %v; want 1", report.Copies, err)
 	}
