@@ -77,9 +77,7 @@ type AuditRecord struct {
 // AuditLog returns a page of the audit log. An operator reads all records, and an
 // organization's owner those of the organization.
 func (c *Client) AuditLog(ctx context.Context, q AuditQuery) (AuditPage, error) {
-	var out AuditPage
-	err := c.get(ctx, &out, q.values(), "fluxkeep", "audit")
-	return out, err
+	return get[AuditPage](ctx, c, q.values(), "fluxkeep", "audit")
 }
 
 func (q *AuditQuery) values() url.Values {

@@ -103,7 +103,5 @@ func (c *Client) RollbackSecret(ctx context.Context, orgID, name string, version
 		Version uint64 `json:"version"`
 		Name    string `json:"name"`
 	}{version, name}
-	var out WriteResult
-	err := c.send(ctx, call{method: http.MethodPost, in: in, out: &out, once: true}, "orgs", orgID, "secrets", "rollback")
-	return out, err
+	return send[WriteResult](ctx, c, call{method: http.MethodPost, in: in, once: true}, "orgs", orgID, "secrets", "rollback")
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -51,10 +52,7 @@ func New(c Config) (*Client, error) {
 	if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return nil, errors.New("the token contains a character that tokens never contain, such as a space or a line break")
 	}
-	out := &Client{base: base, token: c.Token, agent: c.UserAgent}
-	if out.agent == "" {
-		out.agent = "fluxkeep-client"
-	}
+	out := &Client{base: base, token: c.Token, agent: cmp.Or(c.UserAgent, "fluxkeep-client")}
 	h := http.Client{Transport: newTransport(c.TLS)}
 	if c.HTTPClient != nil {
 		h = *c.HTTPClient

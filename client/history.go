@@ -49,9 +49,7 @@ type versionBody struct {
 
 // Rollback creates a new version with the content of an earlier one.
 func (c *Client) Rollback(ctx context.Context, orgID string, version uint64) (WriteResult, error) {
-	var out WriteResult
-	err := c.send(ctx, call{method: http.MethodPost, in: versionBody{version}, out: &out, once: true}, "orgs", orgID, "secrets", "rollback")
-	return out, err
+	return send[WriteResult](ctx, c, call{method: http.MethodPost, in: versionBody{version}, once: true}, "orgs", orgID, "secrets", "rollback")
 }
 
 // Unpin lets the server prune a pinned version again.

@@ -38,9 +38,7 @@ func (c *Client) organizations(ctx context.Context, q url.Values) ([]Organizatio
 
 // Organization returns one organization by its ID.
 func (c *Client) Organization(ctx context.Context, id string) (Organization, error) {
-	var out Organization
-	err := c.get(ctx, &out, nil, "orgs", id)
-	return out, err
+	return get[Organization](ctx, c, nil, "orgs", id)
 }
 
 // OrganizationByName returns one organization by its name. If there is none,
@@ -68,9 +66,7 @@ func (c *Client) CreateOrganization(ctx context.Context, name, description strin
 		Name        string `json:"name"`
 		Description string `json:"description,omitempty"`
 	}{name, description}
-	var out Organization
-	err := c.send(ctx, call{method: http.MethodPost, in: in, out: &out, once: true}, "orgs")
-	return out, err
+	return send[Organization](ctx, c, call{method: http.MethodPost, in: in, once: true}, "orgs")
 }
 
 // OrganizationUpdate changes the fields that are not nil.
@@ -81,9 +77,7 @@ type OrganizationUpdate struct {
 
 // UpdateOrganization changes an organization's name or description.
 func (c *Client) UpdateOrganization(ctx context.Context, id string, u OrganizationUpdate) (Organization, error) {
-	var out Organization
-	err := c.send(ctx, call{method: http.MethodPatch, in: u, out: &out}, "orgs", id)
-	return out, err
+	return send[Organization](ctx, c, call{method: http.MethodPatch, in: u}, "orgs", id)
 }
 
 // DeleteOrganization deletes an organization with all its secrets and their

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,14 +65,11 @@ func (c *Client) do(ctx context.Context, r call) (answer, error) {
 	for attempt := 1; ; attempt++ {
 		begin := time.Now()
 		a, err := c.try(ctx, &r, body)
-		var refused *Error
-		if r.once || attempt == maxAttempts || time.Since(begin) > slowRefusal || !errors.As(err, &refused) || !refused.temporary() {
+		refused, ok := errors.AsType[*Error](err)
+		if r.once || attempt == maxAttempts || time.Since(begin) > slowRefusal || !ok || !refused.temporary() {
 			return a, err
 		}
-		wait := refused.RetryAfter
-		if wait == 0 {
-			wait = jitter(firstDelay << (attempt - 1))
-		}
+		wait := cmp.Or(refused.RetryAfter, jitter(firstDelay<<(attempt-1)))
 		if deadline, ok := ctx.Deadline(); wait > maxDelay || ok && time.Until(deadline) < wait {
 			return a, err
 		}
@@ -205,8 +203,7 @@ func (b *countingBody) Close() error { return nil }
 // unreachable is the error of a request that got no answer. It omits the path
 // and the query, which contain names of secrets.
 func (c *Client) unreachable(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return fmt.Errorf("request to %s: %w", c.URL(), err)
@@ -280,6 +277,19 @@ func (c *Client) send(ctx context.Context, r call, segments ...string) error {
 	r.path = p
 	_, err = c.do(ctx, r)
 	return err
+}
+
+// get is Client.get for an answer of type T.
+func get[T any](ctx context.Context, c *Client, query url.Values, segments ...string) (out T, err error) {
+	err = c.get(ctx, &out, query, segments...)
+	return out, err
+}
+
+// send is Client.send for an answer of type T.
+func send[T any](ctx context.Context, c *Client, r call, segments ...string) (out T, err error) {
+	r.out = &out
+	err = c.send(ctx, r, segments...)
+	return out, err
 }
 
 const pageSize = 100 // InfluxDB's largest

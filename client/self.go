@@ -26,9 +26,7 @@ type Self struct {
 
 // Self returns what the server knows about the caller.
 func (c *Client) Self(ctx context.Context) (Self, error) {
-	var out Self
-	err := c.get(ctx, &out, nil, "fluxkeep", "self")
-	return out, err
+	return get[Self](ctx, c, nil, "fluxkeep", "self")
 }
 
 // RevokeSelf deletes the caller's own token, for which it needs no permission.

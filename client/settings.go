@@ -51,8 +51,7 @@ func (c *Client) UpdateVersionSettings(ctx context.Context, orgID string, u Vers
 		DeleteVersionAfter *string `json:"deleteVersionAfter,omitempty"`
 	}{u.MaxVersions, u.CASRequired, nil}
 	if u.DeleteVersionAfter != nil {
-		after := u.DeleteVersionAfter.String()
-		in.DeleteVersionAfter = &after
+		in.DeleteVersionAfter = new(u.DeleteVersionAfter.String())
 	}
 	return c.send(ctx, call{method: http.MethodPatch, in: in}, "orgs", orgID, "secrets", "settings")
 }

@@ -39,7 +39,5 @@ func (c *Client) SetupAllowed(ctx context.Context) (bool, error) {
 // Setup creates the first user, the first organization and an operator token.
 // It needs no token, and works only once.
 func (c *Client) Setup(ctx context.Context, q SetupRequest) (SetupResult, error) {
-	var out SetupResult
-	err := c.send(ctx, call{method: http.MethodPost, in: q, out: &out, once: true}, "setup")
-	return out, err
+	return send[SetupResult](ctx, c, call{method: http.MethodPost, in: q, once: true}, "setup")
 }

@@ -63,9 +63,7 @@ func SecretPermissions(orgID string, actions ...Action) []Permission {
 
 // ResourceTypes returns the resource types that permissions can name.
 func (c *Client) ResourceTypes(ctx context.Context) ([]string, error) {
-	var out []string
-	err := c.get(ctx, &out, nil, "resources")
-	return out, err
+	return get[[]string](ctx, c, nil, "resources")
 }
 
 // TokenFilter selects tokens; empty fields match all.
@@ -86,9 +84,7 @@ func (c *Client) Tokens(ctx context.Context, f TokenFilter) ([]Token, error) {
 
 // Token returns one token by its ID, without the token itself.
 func (c *Client) Token(ctx context.Context, id string) (Token, error) {
-	var out Token
-	err := c.get(ctx, &out, nil, "authorizations", id)
-	return out, err
+	return get[Token](ctx, c, nil, "authorizations", id)
 }
 
 // TokenUse is the last use of a token.
@@ -123,9 +119,7 @@ type NewToken struct {
 
 // CreateToken creates a token. Only its answer contains the token itself.
 func (c *Client) CreateToken(ctx context.Context, n NewToken) (Token, error) {
-	var out Token
-	err := c.send(ctx, call{method: http.MethodPost, in: n, out: &out, once: true}, "authorizations")
-	return out, err
+	return send[Token](ctx, c, call{method: http.MethodPost, in: n, once: true}, "authorizations")
 }
 
 // TokenUpdate changes the fields that are not nil.
@@ -136,9 +130,7 @@ type TokenUpdate struct {
 
 // UpdateToken changes a token's description, or activates or deactivates it.
 func (c *Client) UpdateToken(ctx context.Context, id string, u TokenUpdate) (Token, error) {
-	var out Token
-	err := c.send(ctx, call{method: http.MethodPatch, in: u, out: &out}, "authorizations", id)
-	return out, err
+	return send[Token](ctx, c, call{method: http.MethodPatch, in: u}, "authorizations", id)
 }
 
 // DeleteToken deletes a token permanently.

@@ -36,18 +36,14 @@ type DataKey struct {
 
 // DataKeys returns the data keys.
 func (c *Client) DataKeys(ctx context.Context) (DataKeys, error) {
-	var out DataKeys
-	err := c.get(ctx, &out, nil, "fluxkeep", "keys")
-	return out, err
+	return get[DataKeys](ctx, c, nil, "fluxkeep", "keys")
 }
 
 // RotateKeys makes the server use a new data key and start re-encrypting its
 // data. DataKeys reports the progress. The error is ErrConflict while another
 // rotation is running.
 func (c *Client) RotateKeys(ctx context.Context) (DataKeys, error) {
-	var out DataKeys
-	err := c.send(ctx, call{method: http.MethodPost, out: &out, once: true}, "fluxkeep", "keys", "rotate")
-	return out, err
+	return send[DataKeys](ctx, c, call{method: http.MethodPost, once: true}, "fluxkeep", "keys", "rotate")
 }
 
 // Scrub says how far the server has verified its stored data since it started.
@@ -61,9 +57,7 @@ type Scrub struct {
 
 // Scrub returns how far the server has verified its stored data.
 func (c *Client) Scrub(ctx context.Context) (Scrub, error) {
-	var out Scrub
-	err := c.get(ctx, &out, nil, "fluxkeep", "scrub")
-	return out, err
+	return get[Scrub](ctx, c, nil, "fluxkeep", "scrub")
 }
 
 // Cluster is the state of servers that share their data, and of the etcd cluster
@@ -104,9 +98,7 @@ type EtcdMember struct {
 // Cluster returns the servers that share the server's data, and the etcd members
 // that hold it.
 func (c *Client) Cluster(ctx context.Context) (Cluster, error) {
-	var out Cluster
-	err := c.get(ctx, &out, nil, "fluxkeep", "cluster")
-	return out, err
+	return get[Cluster](ctx, c, nil, "fluxkeep", "cluster")
 }
 
 // Compact purges deleted data from the server's disk.

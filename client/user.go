@@ -24,9 +24,7 @@ type User struct {
 
 // Me returns the user that the token or the session belongs to.
 func (c *Client) Me(ctx context.Context) (User, error) {
-	var out User
-	err := c.get(ctx, &out, nil, "me")
-	return out, err
+	return get[User](ctx, c, nil, "me")
 }
 
 // Users returns all users that the caller may read.
@@ -50,9 +48,7 @@ func (c *Client) users(ctx context.Context, q url.Values) ([]User, error) {
 
 // User returns one user by its ID.
 func (c *Client) User(ctx context.Context, id string) (User, error) {
-	var out User
-	err := c.get(ctx, &out, nil, "users", id)
-	return out, err
+	return get[User](ctx, c, nil, "users", id)
 }
 
 // UserByName returns one user by its name, or ErrNotFound.
@@ -74,9 +70,7 @@ func (c *Client) CreateUser(ctx context.Context, name string) (User, error) {
 	in := struct {
 		Name string `json:"name"`
 	}{name}
-	var out User
-	err := c.send(ctx, call{method: http.MethodPost, in: in, out: &out, once: true}, "users")
-	return out, err
+	return send[User](ctx, c, call{method: http.MethodPost, in: in, once: true}, "users")
 }
 
 // UserUpdate changes the fields that are not nil.
@@ -87,9 +81,7 @@ type UserUpdate struct {
 
 // UpdateUser renames, activates or deactivates a user.
 func (c *Client) UpdateUser(ctx context.Context, id string, u UserUpdate) (User, error) {
-	var out User
-	err := c.send(ctx, call{method: http.MethodPatch, in: u, out: &out}, "users", id)
-	return out, err
+	return send[User](ctx, c, call{method: http.MethodPatch, in: u}, "users", id)
 }
 
 // DeleteUser deletes a user. The user's tokens stop working.

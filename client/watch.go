@@ -104,6 +104,6 @@ func pollOnce(ctx context.Context, poll func(context.Context) (bool, error)) (bo
 }
 
 func final(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Status < 500 && e.Status != http.StatusTooManyRequests && e.Status != http.StatusRequestTimeout
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status < 500 && e.Status != http.StatusTooManyRequests && e.Status != http.StatusRequestTimeout
 }
