@@ -119,6 +119,7 @@ func (p *unreadPipe) end() {
 // itself when the pipe is read. SIGTERM ends the server all the same.
 func TestUnreadAuditLog(t *testing.T) {
 	long(t, "waits for time limits")
+	t.Parallel()
 	p := startUnread(t, "--audit-log", "-")
 	go io.Copy(io.Discard, p.log) // until the process ends
 	for _, round := range []string{"first", "second"} {
@@ -179,6 +180,7 @@ func isClosed(c chan struct{}) bool {
 // TestUnreadLog writes the server's own log into a pipe that nobody reads, which
 // no request notices.
 func TestUnreadLog(t *testing.T) {
+	t.Parallel()
 	p := startUnread(t, "--log-level", "debug")
 	for range 20 {
 		if statuses := p.refused(20); statuses[http.StatusUnauthorized] != 20 {

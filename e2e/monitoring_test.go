@@ -175,6 +175,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 // dashboard's queries can be parsed.
 func TestAlerts(t *testing.T) {
 	long(t, "runs promtool")
+	t.Parallel()
 	promtool := debianProgram(t, "promtool", "prometheus")
 	for _, args := range [][]string{{"check", "rules", "alerts.yml"}, {"test", "rules", "alerts_test.yml"}} {
 		cmd := exec.Command(promtool, args...)

@@ -231,7 +231,7 @@ func TestTampering(t *testing.T) {
 	d := newTampering(t)
 	t.Logf("%d cases, %d of them removals", len(d.ways), len(slices.Collect(maps.Keys(d.stored(t, nil)))))
 	random := rand.New(rand.NewPCG(1, 2))
-	pairs, single := 1000, 1
+	pairs, single := 200, 1
 	if testing.Short() {
 		pairs, single = 10, 20
 	}

@@ -152,7 +152,11 @@ func TestCompactLevels(t *testing.T) {
 	// several levels.
 	value := make([]byte, 2000)
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 60 {
+	changes := 60
+	if testing.Short() {
+		changes = 15
+	}
+	for range changes {
 		storetest.MustUpdate(t, s, func(tx store.Tx) error {
 			for range 1000 {
 				if err := tx.Set(benchKey(nil, rng.Uint64N(1<<20)), value); err != nil {
