@@ -356,10 +356,11 @@ func (c *poller) get(t *testing.T, path, tag string) (status int, body, etag str
 }
 
 func TestWait(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t, nil)
 	server := httptest.NewUnstartedServer(a)
 	// Shorter than the wait.
-	server.Config.ReadTimeout, server.Config.WriteTimeout = time.Second, time.Second
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 5*time.Second, 5*time.Second
 	server.Start()
 	defer server.Close()
 	c := &poller{server.Config, server.URL, a.OperatorToken}
@@ -369,7 +370,7 @@ func TestWait(t *testing.T) {
 	}
 
 	start := time.Now()
-	if status, body, same := c.get(t, a.secrets("/values?wait=2s"), tag); status != 304 || body != "" || same != tag || time.Since(start) < 2*time.Second {
+	if status, body, same := c.get(t, a.secrets("/values?wait=6s"), tag); status != 304 || body != "" || same != tag || time.Since(start) < 6*time.Second {
 		t.Errorf("nothing changes: %d %q %q after %v", status, body, same, time.Since(start))
 	}
 	// Without a current tag there is nothing to wait for.
@@ -386,7 +387,7 @@ func TestWait(t *testing.T) {
 			done <- fmt.Sprint(status, body)
 		}()
 	}
-	time.Sleep(1500 * time.Millisecond) // longer than the server's timeouts
+	time.Sleep(6 * time.Second) // longer than the server's timeouts
 	a.MustChange(t, keep.Change{Set: map[string]string{"a": "1"}})
 	for range 3 {
 		select {

@@ -73,22 +73,27 @@ func TestBodyInParts(t *testing.T) {
 
 // A waiting request may take longer than reading or writing it may.
 func TestWaitingIsNotSlow(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=1s", "--write-timeout=1s", "--read-header-timeout=1s")
+	t.Parallel()
+	ts := start(t, filepath.Join(t.TempDir(), "data"), "--read-timeout=5s", "--write-timeout=5s", "--read-header-timeout=5s")
 	ts.setUp(t)
 	ts.putSecret(t, "a", "b")
 	tag := ts.do(t, "GET", ts.secrets()+"/values", "").header.Get("ETag")
-	if a := ts.do(t, "GET", ts.secrets()+"/values?wait=3s", "", "If-None-Match", tag); a.status != http.StatusNotModified {
+	if a := ts.do(t, "GET", ts.secrets()+"/values?wait=7s", "", "If-None-Match", tag); a.status != http.StatusNotModified {
 		t.Errorf("answered %d %s", a.status, a.body)
 	}
 }
 
 // A client that doesn't read its answer can't keep a connection forever.
 func TestSlowReader(t *testing.T) {
-	ts := start(t, filepath.Join(t.TempDir(), "data"), "--write-timeout=1s")
-	ts.setUp(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	before := start(t, dir)
+	before.setUp(t)
 	for i := range 24 {
-		ts.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", 1<<20))
+		before.putSecret(t, fmt.Sprint("n", i), strings.Repeat("x", 1<<20))
 	}
+	before.stop(t)
+	ts := start(t, dir, "--write-timeout=1s")
+	ts.token, ts.org = before.token, before.org
 	c := slowRequest(t, ts.Addr().String(), fmt.Sprintf("GET %s/values HTTP/1.1\r\nHost: x\r\nAuthorization: Token %s\r\n\r\n", ts.secrets(), ts.token))
 	eventually(t, "a request in flight", func() bool { return ts.handler.inFlight.Load() == 1 })
 	eventually(t, "the end of it", func() bool { return ts.handler.inFlight.Load() == 0 })
