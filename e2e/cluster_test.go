@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +39,25 @@ func startServers(t testing.TB, members, n int) *servers {
 // startServersOn starts a server for each list of endpoints.
 func startServersOn(t testing.TB, etcd *etcdtest.Cluster, endpoints ...[]string) *servers {
 	t.Helper()
+	return startProgramsOn(t, program, etcd, endpoints...)
+}
+
+// startPushable starts servers whose clocks can be pushed.
+func startPushable(t testing.TB, etcd *etcdtest.Cluster, endpoints ...[]string) *servers {
+	t.Helper()
+	program, err := programWithFaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startProgramsOn(t, program, etcd, endpoints...)
+	for _, x := range s.all {
+		x.troubled = true
+	}
+	return s
+}
+
+func startProgramsOn(t testing.TB, program string, etcd *etcdtest.Cluster, endpoints ...[]string) *servers {
+	t.Helper()
 	s := &servers{t: t, etcd: etcd}
 	key := filepath.Join(t.TempDir(), "key")
 	args := func(endpoints []string) []string {
@@ -44,7 +65,7 @@ func startServersOn(t testing.TB, etcd *etcdtest.Cluster, endpoints ...[]string)
 	}
 	s.args = args(etcd.Endpoints())
 	s.all = make([]*server, len(endpoints))
-	together(len(endpoints), func(i int) { s.all[i] = start(t, args(endpoints[i])...) })
+	together(len(endpoints), func(i int) { s.all[i] = startProgram(t, program, anyAddress, args(endpoints[i])...) })
 	first := s.all[0]
 	first.setUp()
 	for _, other := range s.all[1:] {
@@ -490,6 +511,95 @@ func TestRestoredEtcd(t *testing.T) {
 	for _, action := range []string{"keys.rotate", "tokens.delete"} {
 		if !strings.Contains(log, action) {
 			t.Errorf("the audit logs don't have %s", action)
+		}
+	}
+}
+
+// TestClocks pushes the clock of one of three servers an hour ahead, back, and an hour
+// behind. No token is refused by the others before its time or accepted after it, and
+// operators see which clock is wrong.
+func TestClocks(t *testing.T) {
+	long(t, "waits for reports")
+	t.Parallel()
+	etcd := etcdtest.Start(t, etcdtest.Options{})
+	s := startPushable(t, etcd, slices.Repeat([][]string{etcd.Endpoints()}, 3)...)
+	right, wrong := s.all[0], s.all[2]
+	change := func(by *server) reply {
+		return by.ask("PATCH", influxPath(by.orgID), by.token, object{by.secretName("any"): by.private("1")})
+	}
+	status := func(of *server, token string) int { return of.ask("GET", influxPath(of.orgID), token, nil).status }
+	expiring := func(in time.Duration) string {
+		at := time.Now().Add(in)
+		token, err := right.operator().CreateToken(t.Context(), client.NewToken{OrgID: right.orgID, Permissions: client.SecretPermissions(right.orgID, client.Read), ExpiresAt: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return right.confide(token.Token)
+	}
+	// shown waits until the wrong clock is shown everywhere.
+	shown := func(hours float64) {
+		t.Helper()
+		near := func(seconds float64) bool { return math.Abs(seconds-hours*3600) < 120 }
+		eventually(t, "clock in the status of the cluster", func() bool {
+			now, err := right.operator().Cluster(t.Context())
+			return err == nil && slices.ContainsFunc(now.Servers, func(v client.ClusterServer) bool {
+				return v.Address == wrong.address() && v.ClockSkew != nil && near(*v.ClockSkew)
+			})
+		})
+		eventually(t, "clock in the metrics", func() bool {
+			_, after, _ := strings.Cut(wrong.ask("GET", "/metrics", "", nil).body, "\nfluxkeep_cluster_clock_skew_seconds ")
+			line, _, _ := strings.Cut(after, "\n")
+			skew, err := strconv.ParseFloat(line, 64)
+			return err == nil && near(skew)
+		})
+		if r := wrong.ask("GET", "/health", "", nil); !strings.Contains(r.body, "clock") {
+			t.Errorf("the health of a server with a wrong clock: %v", r)
+		}
+	}
+
+	later := expiring(30 * time.Minute)
+	change(right)
+	wrong.pushClock(time.Hour)
+	eventually(t, "refusal", func() bool { return change(wrong).status == 503 })
+	if r := change(wrong); !strings.Contains(r.body, "clock is wrong") {
+		t.Errorf("a change while the clock is ahead: %v", r)
+	}
+	shown(1)
+	if got := status(wrong, wrong.token); got != 200 {
+		t.Errorf("a read while the clock is ahead: %d", got)
+	}
+	for _, x := range s.all[:2] {
+		if r := change(x); !r.ok() {
+			t.Errorf("a change while another server's clock is ahead: %v", r)
+		}
+		if got := status(x, later); got != 200 {
+			t.Errorf("a token that is valid for half an hour: %d", got)
+		}
+	}
+
+	wrong.pushClock(0)
+	eventually(t, "change after the clock was corrected", func() bool { return change(wrong).ok() })
+	for _, x := range s.all {
+		if got := status(x, later); got != 200 {
+			t.Errorf("a token that is valid for half an hour, after the clock was corrected: %d", got)
+		}
+	}
+
+	wrong.pushClock(-time.Hour)
+	brief := expiring(2 * time.Second)
+	if r := change(wrong); !r.ok() {
+		t.Errorf("a change while the clock is behind: %v", r)
+	}
+	eventually(t, "end of the token", func() bool { return status(right, brief) == 401 })
+	eventually(t, "end of the token where the clock is behind", func() bool { return status(wrong, brief) == 401 })
+	shown(-1)
+	wrong.kill()
+	wrong.again()
+	eventually(t, "end of the token after a restart", func() bool { return status(wrong, brief) == 401 })
+	wrong.pushClock(0)
+	for _, x := range s.all {
+		if got := status(x, later); got != 200 {
+			t.Errorf("a token that is valid for half an hour, in the end: %d", got)
 		}
 	}
 }

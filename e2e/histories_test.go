@@ -47,10 +47,7 @@ func newStage(t *testing.T) *stage {
 		all := proxies.Endpoints()
 		endpoints = append(endpoints, slices.Concat(all[i:], all[:i]))
 	}
-	s.servers = startServersOn(t, etcd, endpoints...)
-	for _, x := range s.all {
-		x.troubled = true
-	}
+	s.servers = startPushable(t, etcd, endpoints...)
 	return s
 }
 
@@ -86,6 +83,14 @@ var troubles = []trouble{
 	{"requests held", "connections", func(h *history) func() { p := h.connections(); p.HoldRequests(); return p.Mend }},
 	{"replies held", "connections", func(h *history) func() { p := h.connections(); p.HoldReplies(); return p.Mend }},
 	{"replies lost", "connections", func(h *history) func() { p := h.connections(); p.LoseReplies(); return p.Mend }},
+	{"clock pushed", "clocks", func(h *history) func() {
+		x, by := h.server(), time.Hour
+		if rand.IntN(2) == 0 {
+			by = -by
+		}
+		x.pushClock(by)
+		return func() { x.pushClock(0) }
+	}},
 	{"compaction", "changes", func(h *history) func() { _ = h.etcd.Compact(); return func() {} }}, // while a member is down, it may fail
 	{"large change", "changes", func(h *history) func() { h.newClient().large(); return func() {} }},
 }

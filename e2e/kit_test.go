@@ -20,12 +20,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
-// program is the path of the program under test. TestMain sets it.
-var program string
+// program is the path of the program under test. programWithFaults builds the one whose
+// clock can be pushed. TestMain sets them.
+var (
+	program           string
+	programWithFaults func() (path string, err error)
+)
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "vault" {
@@ -49,11 +54,15 @@ func buildAndRun(m *testing.M) (status int, err error) {
 	if err := build(program, race.Enabled); err != nil {
 		return 0, err
 	}
+	programWithFaults = sync.OnceValues(func() (string, error) {
+		path := filepath.Join(dir, "with-faults")
+		return path, build(path, race.Enabled, "-tags=failpoints")
+	})
 	return m.Run(), nil
 }
 
-func build(path string, raced bool) error {
-	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", path}
+func build(path string, raced bool, flags ...string) error {
+	args := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", path}, flags...)
 	cgo := "CGO_ENABLED=0"
 	if raced {
 		// The race detector needs cgo.

@@ -126,6 +126,9 @@ func (s *server) tryServe(address string) bool {
 	// Without command, since the server outlives the test's context.
 	s.cmd = exec.Command(s.program, append([]string{"serve", "--http-bind-address", address, "--data-dir", s.dir}, s.args...)...)
 	s.cmd.Env = append(cleanEnviron(), "HOME="+s.home)
+	if s.program != program {
+		s.cmd.Env = append(s.cmd.Env, "FLUXKEEP_FAILPOINTS="+s.faults())
+	}
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -211,6 +214,22 @@ func (s *server) wait() error {
 func (s *server) again() {
 	s.t.Helper()
 	s.serve(s.address())
+}
+
+// faults is the file that pushes the server's clock, if its program can do that.
+func (s *server) faults() string { return s.logFile + ".faults" }
+
+// pushClock pushes the server's clock until it is pushed by 0.
+func (s *server) pushClock(by time.Duration) {
+	s.t.Helper()
+	file := s.faults()
+	err := os.WriteFile(file+".new", []byte("clock "+by.String()), 0o600)
+	if err == nil {
+		err = os.Rename(file+".new", file)
+	}
+	if err != nil {
+		s.t.Error(err)
+	}
 }
 
 // checkLog reports errors in the server's log.

@@ -9,7 +9,8 @@
 //
 // Servers that share a store see the time of each other's changes. The clock that is
 // furthest ahead counts for all, so that what has expired on one server has expired
-// on every other. That is why a server whose clock is ahead of all others must not make changes.
+// on every other. That is why a server whose clock is far ahead of all others must not make
+// changes, and forgets that time once the clock is right again.
 package clock
 
 import (
@@ -83,10 +84,15 @@ func (c *Clock) Skew() (ahead time.Duration, known bool) {
 	now := reading{c.wall().Round(0), time.Since(c.start)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.others.wall.IsZero() || now.passed-c.heard > recent {
+	return c.skew(now)
+}
+
+// skew is Skew at a reading. It must be called with mu locked.
+func (c *Clock) skew(r reading) (ahead time.Duration, known bool) {
+	if c.others.wall.IsZero() || r.passed-c.heard > recent {
 		return 0, false
 	}
-	return now.ahead(c.others), true
+	return r.ahead(c.others), true
 }
 
 // AheadErr returns an error if the system's clock is too far ahead of the other
@@ -96,6 +102,19 @@ func (c *Clock) AheadErr() error {
 		return fmt.Errorf("the system's clock is %s ahead of the other servers'", ahead.Round(time.Second))
 	}
 	return nil
+}
+
+// Shared returns the time for a change that other servers will Observe: Now, or their
+// time if the system's clock is too far ahead of it.
+func (c *Clock) Shared() time.Time {
+	now, _, own := c.read()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := reading{own, time.Since(c.start)}
+	if ahead, known := c.skew(r); known && ahead > tolerance {
+		return own.Add(-ahead)
+	}
+	return now
 }
 
 // Now returns the time for expiration.
@@ -171,7 +190,7 @@ func (c *Clock) note(r reading) (jump time.Duration, latest, others time.Time) {
 		jump, c.jump, c.steady = by, by, r
 	}
 	c.last = r
-	if r.wall.After(c.latest.wall) &&
+	if ahead, known := c.skew(r); (!known || ahead <= tolerance) && r.wall.After(c.latest.wall) &&
 		(c.latest.wall.IsZero() || r.ahead(c.latest) <= believed || r.passed-c.steady.passed >= settled) {
 		c.latest = r
 	}

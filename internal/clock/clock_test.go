@@ -176,6 +176,24 @@ func TestOtherServers(t *testing.T) {
 			t.Error("the time of a server that has gone still counts")
 		}
 	})
+	run("ahead of the others for a while", func(t *testing.T, m *machine) {
+		c := m.start(time.Time{})
+		c.Observe(time.Now())
+		m.set = time.Hour
+		if got := c.Now(); !got.Equal(time.Now().Add(time.Hour)) {
+			t.Errorf("it is %v, want that of the system's clock", got)
+		}
+		if got := c.Shared(); !got.Equal(time.Now()) {
+			t.Errorf("for changes it is %v, want %v", got, time.Now())
+		}
+		time.Sleep(time.Minute)
+		m.set = 0
+		for name, got := range map[string]time.Time{"it": c.Now(), "for changes it": c.Shared(), "the latest time": c.Latest()} {
+			if got.After(time.Now()) {
+				t.Errorf("%s is %v after the clock was corrected, want %v", name, got, time.Now())
+			}
+		}
+	})
 	run("one of the others is behind", func(t *testing.T, m *machine) {
 		c := m.start(time.Time{})
 		c.Observe(time.Now())

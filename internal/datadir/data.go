@@ -152,6 +152,7 @@ func (d *Data) openShared(ctx context.Context, c *config.Config, kc keep.Config)
 }
 
 func (d *Data) openKeep(ctx context.Context, kc keep.Config) (err error) {
+	kc.Now = d.faults.now()
 	kc.Store, kc.Keys, kc.Audit = d.faults.changes(d.Store), d.keys.Keys, d.Audit
 	d.Keep, err = keep.Open(ctx, kc)
 	return err

@@ -4,6 +4,7 @@ package datadir
 
 import (
 	"os"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/fluxkeep/fluxkeep/internal/audit"
@@ -34,6 +35,14 @@ func (f faults) changes(s store.Store) store.Store {
 		return s
 	}
 	return f.points.Store(s)
+}
+
+// now is the server's clock, nil for the system's.
+func (f faults) now() func() time.Time {
+	if f.points == nil {
+		return nil
+	}
+	return f.points.Now
 }
 
 func (f faults) audit() audit.FS {

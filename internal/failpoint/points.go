@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Points executes the commands of a control file at named points. The file may
@@ -18,13 +19,18 @@ import (
 //
 // where ACTION is kill, EIO, ENOSPC or EROFS, and PATTERN matches the names of
 // points as in path.Match. The action happens from the Nth match on, counted
-// since the file was written. N is 1 by default.
+// since the file was written. N is 1 by default. The line
+//
+//	clock DURATION
+//
+// pushes the process's clock by so much.
 type Points struct {
 	file string
 
 	mu    sync.Mutex
 	seen  os.FileInfo // the file that was read, nil for none
 	lines []line
+	ahead time.Duration // of the clock
 }
 
 type line struct {
@@ -76,22 +82,36 @@ func (p *Points) reach(point string) (kill bool, err error) {
 	return kill, err
 }
 
+// Now returns the time of the process's clock, which the file may push.
+func (p *Points) Now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.load() // an error fails every step
+	return time.Now().Add(p.ahead)
+}
+
 // load rereads the file if it has changed.
 func (p *Points) load() error {
 	now, err := os.Stat(p.file)
 	if err != nil {
-		p.seen, p.lines = nil, nil // no file, no actions
+		p.seen, p.lines, p.ahead = nil, nil, 0 // no file, no actions
 		return nil
 	}
 	if p.seen != nil && os.SameFile(now, p.seen) && now.ModTime().Equal(p.seen.ModTime()) {
 		return nil
 	}
-	p.seen, p.lines = now, nil
+	p.seen, p.lines, p.ahead = now, nil, 0
 	text, err := os.ReadFile(p.file)
 	if err != nil {
 		return err
 	}
 	for text := range strings.Lines(string(text)) {
+		if ahead, ok := strings.CutPrefix(text, "clock "); ok {
+			if p.ahead, err = time.ParseDuration(strings.TrimSpace(ahead)); err != nil {
+				return fmt.Errorf("%s: %w", p.file, err)
+			}
+			continue
+		}
 		l, err := parse(strings.Fields(text))
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.file, err) // fails every step, to be noticed

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -48,7 +49,12 @@ func TestReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("store.log.write.before", nil)
-	for _, wrong := range []string{"EIO", "burn store.*", "EIO store.* 0", "EIO store.* x", "EIO [", "EIO a 1 2"} {
+	write(t, file, "EIO store.*", "clock -1h")
+	if ahead := time.Until(p.Now()); ahead.Round(time.Minute) != -time.Hour {
+		t.Errorf("the clock is ahead by %v", ahead)
+	}
+	want("store.log.write.before", syscall.EIO)
+	for _, wrong := range []string{"clock much", "EIO", "burn store.*", "EIO store.* 0", "EIO store.* x", "EIO [", "EIO a 1 2"} {
 		write(t, file, wrong)
 		if err := p.Reach("store.log.write.before"); err == nil {
 			t.Errorf("%q was accepted", wrong)

@@ -45,7 +45,7 @@ func (k *Keep) follow() {
 	if k.cluster == nil {
 		return
 	}
-	k.cluster.Follow(Follower{Now: k.now, Made: k.clock.Observe, Skew: k.ClockSkew, Changed: func(key []byte) {
+	k.cluster.Follow(Follower{Now: k.clock.Shared, Made: k.clock.Observe, Skew: k.ClockSkew, Changed: func(key []byte) {
 		switch record.TableOf(key) {
 		case record.TableHead:
 			if org, err := record.IDAt(key, 1); err == nil {
