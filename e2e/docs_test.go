@@ -110,6 +110,18 @@ func triedBlocks(t testing.TB, document string) []block {
 	return blocks
 }
 
+// tried returns the first block to run under a heading of a document.
+func tried(t *testing.T, page, heading string) string {
+	t.Helper()
+	_, section, _ := strings.Cut(readText(t, page), "\n## "+heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := triedBlocks(t, section)
+	if len(blocks) == 0 {
+		t.Fatalf("%s has no block to run under %q", page, heading)
+	}
+	return blocks[0].text
+}
+
 // codeBlock returns the code block that starts at a line, or after empty lines, and
 // its last line.
 func codeBlock(lines []string, i int) (string, int) {

@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,8 @@ import (
 )
 
 // TestFullEtcd fills an etcd nearly up to its quota: reads, deletions and taking rights
-// away go on, other changes are refused, and they work again when etcd has room.
+// away go on, and other changes are refused. At the quota, reads go on. All of it works again
+// once the commands of docs/cluster.md have made room.
 func TestFullEtcd(t *testing.T) {
 	long(t, "starts real servers on etcd")
 	t.Parallel()
@@ -77,22 +80,28 @@ func TestFullEtcd(t *testing.T) {
 		t.Errorf("a token that was deactivated: %v", r)
 	}
 
-	// What an operator does by "etcdctl compact" and "etcdctl defrag".
-	eventually(t, "change", func() bool {
-		if change().status == http.StatusNoContent {
-			return true
-		}
-		now, err := pb.NewKVClient(conn).Range(t.Context(), &pb.RangeRequest{Key: []byte("none")})
-		if err == nil {
-			_, _ = pb.NewKVClient(conn).Compact(t.Context(), &pb.CompactionRequest{Revision: now.Header.Revision, Physical: true})
-			_, err = maintenance.Defragment(t.Context(), &pb.DefragmentRequest{})
-		}
-		if err != nil {
-			t.Log(err)
-		}
-		time.Sleep(time.Second)
-		return false
+	// Another program uses the rest, and etcd raises its alarm.
+	kv := pb.NewKVClient(conn)
+	for full := false; !full; {
+		_, err := kv.Put(t.Context(), &pb.PutRequest{Key: []byte("/another/program"), Value: make([]byte, 1<<20)})
+		full = err != nil
+	}
+	s.wantValues(want)
+	if r := change(); r.status != http.StatusServiceUnavailable {
+		t.Errorf("a change of a full etcd: %v", r)
+	}
+	eventually(t, "alarm in the status of the cluster", func() bool {
+		now, err := s.operator().Cluster(t.Context())
+		return err == nil && len(now.Alarms) == 1 && strings.HasPrefix(now.Alarms[0], "NOSPACE")
 	})
+
+	bin := t.TempDir()
+	programsIn(t, bin)("etcdctl")
+	find(t, "jq")
+	makeRoom := command(t, s.home, find(t, "bash"), "-euc", tried(t, "../docs/cluster.md", "Space in etcd"))
+	makeRoom.Env = append(makeRoom.Env, "ENDPOINTS="+etcd.Endpoints()[0], "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	output(t, makeRoom)
+	eventually(t, "change", func() bool { return change().ok() })
 	want[more] = s.private("3")
 	s.wantValues(want)
 }
