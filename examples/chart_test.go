@@ -19,6 +19,7 @@ import (
 	"helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -248,6 +249,51 @@ func TestChartKeys(t *testing.T) {
 	}
 }
 
+// TestChartEtcd: several servers share an etcd, with the settings that the server knows and
+// the files that they name.
+func TestChartEtcd(t *testing.T) {
+	var config []byte
+	for _, file := range []string{"config", "etcd"} {
+		text, err := os.ReadFile("../internal/config/" + file + ".go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		config = append(config, text...)
+	}
+	set := rendered(t, "etcd: {endpoints: ['https://a:2379', 'https://b:2379'], tls: {secret: fluxkeep-etcd}}")["StatefulSet"].(*appsv1.StatefulSet)
+	if *set.Spec.Replicas != 3 || set.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType || len(set.Spec.VolumeClaimTemplates) != 1 {
+		t.Errorf("the StatefulSet is %+v", set.Spec)
+	}
+	pod := set.Spec.Template.Spec
+	settings := settingsOf(set)
+	for name, value := range map[string]string{"STORE": "etcd", "ETCD_ENDPOINTS": "https://a:2379,https://b:2379", "ETCD_PREFIX": "/fluxkeep/"} {
+		if settings["FLUXKEEP_"+name] != value {
+			t.Errorf("%s is %q, want %q", name, settings["FLUXKEEP_"+name], value)
+		}
+	}
+	secrets := map[string]string{}
+	for _, v := range pod.Volumes {
+		secrets[v.Name] = v.Secret.SecretName
+	}
+	for name, value := range settings {
+		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "FLUXKEEP_"), "_", "-"))
+		if !strings.Contains(string(config), strconv.Quote(flag)) {
+			t.Errorf("the server has no setting %s", flag)
+		}
+		if strings.HasPrefix(value, "/run/") && !slices.ContainsFunc(pod.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool {
+			return strings.HasPrefix(value, m.MountPath+"/") && secrets[m.Name] != ""
+		}) {
+			t.Errorf("no Secret has the file of %s, %s", flag, value)
+		}
+	}
+	if secrets["etcd"] != "fluxkeep-etcd" {
+		t.Errorf("the Secrets are %q", secrets)
+	}
+	if alone := rendered(t, "")["StatefulSet"].(*appsv1.StatefulSet); *alone.Spec.Replicas != 1 {
+		t.Errorf("%d servers without etcd", *alone.Spec.Replicas)
+	}
+}
+
 // TestChartRefuses: the schema refuses values that have no effect or can't work.
 func TestChartRefuses(t *testing.T) {
 	c, err := loader.Load(chartFolder)
@@ -259,6 +305,7 @@ func TestChartRefuses(t *testing.T) {
 		"backup: {keep: 0}", "storage: {size: much}", "tls: true", "image: {repository: ''}",
 		"key: {secret: ''}", "key: {provider: vault}", "key: {provider: aws-kms}", "key: {provider: gcp-kms, awsKMSKey: a}",
 		"key: {provider: transit, transit: {address: 'https://vault', key: k}}", "settings: {aws-kms-key: a}",
+		"etcd: {endpoints: 'https://a:2379'}", "etcd: {endpoints: ['a:2379']}", "etcd: {servers: 0}", "settings: {store: etcd}",
 	} {
 		if _, err := render(c, values); err == nil {
 			t.Errorf("%s is accepted", values)
