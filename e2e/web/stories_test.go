@@ -1,12 +1,14 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/storage"
@@ -726,5 +728,51 @@ func TestCopyAs(t *testing.T) {
 		if got := eval[string](b, `document.querySelector("#value").value`); got != shown || !strings.Contains(got, "of two lines") {
 			t.Errorf("the clipboard has %q, want %q", got, shown)
 		}
+	})
+}
+
+// All rows of a long list are there for assistive technology, also those out of view, which
+// "content-visibility: auto" would leave out; and for the keyboard and the filter.
+func TestLongList(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.setUp(manySecrets(1000))
+	b := s.signedIn("/secrets")
+	b.await("secret_00000", "1,000 secrets")
+
+	roles := map[string]int{}
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		var tree struct { // not cdproto's, which knows too few properties
+			Nodes []struct {
+				Role struct {
+					Value string `json:"value"`
+				} `json:"role"`
+			} `json:"nodes"`
+		}
+		err := cdp.Execute(ctx, "Accessibility.getFullAXTree", nil, &tree)
+		for _, n := range tree.Nodes {
+			roles[n.Role.Value]++
+		}
+		return err
+	}))
+	for role, want := range map[string]int{"table": 1, "row": 1001, "columnheader": 6, "rowheader": 1000, "cell": 5000} {
+		if roles[role] != want {
+			t.Errorf("the list has the role %s %d times, want %d", role, roles[role], want)
+		}
+	}
+
+	b.press("k") // to the last row
+	b.until("focused last row", func() bool { return eval[string](b, "document.activeElement.textContent") == "secret_00999" })
+	for what, condition := range map[string]string{
+		"the focused row isn't in view":  `(r => r.top >= 0 && r.bottom <= innerHeight)(document.activeElement.getBoundingClientRect())`,
+		"the table's head isn't in view": `document.querySelector("thead th").getBoundingClientRect().top === 0`,
+	} {
+		if !eval[bool](b, condition) {
+			t.Error(what)
+		}
+	}
+	b.fill("#filter", "0077")
+	b.until("filtered list", func() bool {
+		return b.names() == "secret_00077 secret_00770 secret_00771 secret_00772 secret_00773 secret_00774 secret_00775 secret_00776 secret_00777 secret_00778 secret_00779"
 	})
 }
