@@ -32,7 +32,7 @@ const (
 	fewChanges = 8
 	// A name's own history is pruned at every historyEvery-th change of it, or
 	// more rarely if it is long: finding its records costs a scan.
-	historyEvery = 8
+	historyEvery = 16
 )
 
 // prune drops the oldest versions until no more than max_versions are left.
