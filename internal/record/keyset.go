@@ -190,7 +190,10 @@ func (unopenedError) Error() string { return "the keyset is not opened yet" }
 func (db *DB) following(ctx context.Context, transaction func() error) error {
 	for {
 		err := transaction()
-		var unopened unopenedError
+		if err == nil {
+			return nil
+		}
+		var unopened unopenedError // it is on the heap
 		if !errors.As(err, &unopened) {
 			return err
 		}
