@@ -96,8 +96,7 @@ func (c *checker) records() error {
 		c.record(k, sealed)
 		return true, nil
 	})
-	var corrupt *store.CorruptError
-	if errors.As(err, &corrupt) {
+	if corrupt, ok := errors.AsType[*store.CorruptError](err); ok {
 		c.found.Add(corrupt.What, corrupt.Err)
 		return nil
 	}
@@ -114,8 +113,7 @@ func (c *checker) record(k, sealed []byte) {
 	if err == nil {
 		return
 	}
-	var d *record.DamageError
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*record.DamageError](err); ok {
 		err = d.Err
 	}
 	c.found.Add(record.Describe(k), err)

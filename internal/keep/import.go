@@ -339,40 +339,11 @@ func (i *importer) apply(ctx context.Context) error {
 			records = append(records, p.record(i.c))
 			return p.write(t)
 		}, func(p *plannedSecrets) error {
-			for _, r := range p.remember {
-				if err := t.putPast(r); err != nil {
-					return err
-				}
+			more, out, err := i.applySecrets(t, p)
+			if len(more) > 0 {
+				records, written[p.org] = append(records, more...), out
 			}
-			for _, r := range p.forget {
-				if err := t.deletePast(r); err != nil {
-					return err
-				}
-			}
-			if len(p.add)+len(p.update)+len(p.remove) == 0 {
-				return nil
-			}
-			set := maps.Clone(p.add)
-			maps.Copy(set, p.update)
-			changes := append(p.earlier, Change{Set: set, Remove: p.remove, Replace: len(p.earlier) > 0})
-			for n, ch := range changes {
-				version := p.version + uint64(n)
-				ch.CAS, ch.Always = &version, n < len(p.earlier)
-				rec := i.c.record("import", p.org)
-				rec.Detail = ImportSecretKind
-				records = append(records, rec)
-				w, err := t.writer(i.c, p.org)
-				if err != nil {
-					return err
-				}
-				out, err := w.Apply(ch)
-				recordResult(rec, out, err)
-				if err != nil && !errors.Is(err, errUnchanged) {
-					return err
-				}
-				written[p.org] = out
-			}
-			return nil
+			return err
 		})
 		return records, err
 	})
@@ -383,6 +354,43 @@ func (i *importer) apply(ctx context.Context) error {
 		i.k.announceChange(org, out)
 	}
 	return nil
+}
+
+// applySecrets makes the changes that a plan for an organization's secrets has, each
+// with a record. It returns the result of the last one.
+func (i *importer) applySecrets(t *tx, p *plannedSecrets) (records []*audit.Record, out ChangeResult, err error) {
+	for _, r := range p.remember {
+		if err := t.putPast(r); err != nil {
+			return nil, out, err
+		}
+	}
+	for _, r := range p.forget {
+		if err := t.deletePast(r); err != nil {
+			return nil, out, err
+		}
+	}
+	if len(p.add)+len(p.update)+len(p.remove) == 0 {
+		return nil, out, nil
+	}
+	set := maps.Clone(p.add)
+	maps.Copy(set, p.update)
+	changes := append(p.earlier, Change{Set: set, Remove: p.remove, Replace: len(p.earlier) > 0})
+	for n, ch := range changes {
+		ch.CAS, ch.Always = new(p.version+uint64(n)), n < len(p.earlier)
+		rec := i.c.record("import", p.org)
+		rec.Detail = ImportSecretKind
+		records = append(records, rec)
+		w, err := t.writer(i.c, p.org)
+		if err != nil {
+			return nil, out, err
+		}
+		out, err = w.Apply(ch)
+		recordResult(rec, out, err)
+		if err != nil && !errors.Is(err, errUnchanged) {
+			return nil, out, err
+		}
+	}
+	return records, out, nil
 }
 
 // updateEach is update for several objects, each with its own audit record. It

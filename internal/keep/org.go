@@ -45,8 +45,7 @@ func checkOrganizationName(name string) error {
 
 // checkNewOrganizationName also refuses a name that can't be used in a path: one
 // that HTTP clients change or that is a folder to Vault's, and one that looks like an
-// ID. The organization's own
-// ID is allowed: adopted organizations are named after it.
+// ID. The organization's own ID is allowed: adopted organizations are named after it.
 func checkNewOrganizationName(id ID, name string) error {
 	if unique := directory.UniqueName(name); acl.LooksLikeID(unique) && !strings.EqualFold(unique, id.String()) {
 		return errorf(CodeInvalid, "organization name must not have the form of an ID, which is 16 hexadecimal digits")
