@@ -52,6 +52,7 @@ func TestRightsBeforePasswords(t *testing.T) {
 // TestStrangersLockNobodyOut checks that the right password and the right role are
 // accepted, whatever strangers try, from any address.
 func TestStrangersLockNobodyOut(t *testing.T) {
+	race.SkipSequential(t)
 	k := keeptest.New(t, nil)
 	ctx := t.Context()
 	role := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
@@ -97,6 +98,7 @@ func TestRightAttemptsAreNotCounted(t *testing.T) {
 }
 
 func TestAttemptsPerAddress(t *testing.T) {
+	race.SkipSequential(t)
 	k := keeptest.New(t, nil)
 	tried := 0
 	for i := range 200 {
