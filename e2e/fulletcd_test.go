@@ -107,6 +107,10 @@ func TestFullEtcd(t *testing.T) {
 		now, err := s.operator().Cluster(t.Context())
 		return err == nil && len(now.Alarms) == 1 && strings.HasPrefix(now.Alarms[0], "NOSPACE")
 	})
+	eventually(t, "warning in /health, which passes", func() bool {
+		r := s.ask("GET", "/health", "", nil)
+		return r.ok() && strings.Contains(r.body, "etcd has raised an alarm")
+	})
 
 	bin := t.TempDir()
 	programsIn(t, bin)("etcdctl")

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,14 @@ type cluster struct {
 func (c *cluster) available() error {
 	if err := c.err.Load(); err != nil {
 		return *err
+	}
+	return nil
+}
+
+// alarm returns an error if a member of etcd had raised an alarm a moment ago.
+func (c *cluster) alarm() error {
+	if s := c.status.Load(); s != nil && len(s.Alarms) > 0 {
+		return errors.New(strings.Join(s.Alarms, ", "))
 	}
 	return nil
 }

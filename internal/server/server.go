@@ -296,12 +296,16 @@ func (s *Server) warnings() []influxv2.Warning {
 	if n := len(s.data.Keep.Scrubbed().Damage); n > 0 {
 		damaged = fmt.Errorf("%d damaged", n)
 	}
-	return []influxv2.Warning{
+	all := []influxv2.Warning{
 		warn("stored-data", damaged, "stored data is damaged; the server's log and \"fluxkeep scrub status\" name it"),
 		warn("key-provider", keys.Provider, "the key-encryption key can't be used; the server works, but couldn't start again"),
 		{Name: "clock", Err: clockErr},
 		warn("keyset", keys.File, "the keyset in the data folder is missing or changed; the server works, but couldn't start again"),
 	}
+	if s.cluster != nil {
+		all = append(all, warn("etcd", s.cluster.alarm(), "etcd has raised an alarm, so changes may fail; \"fluxkeep cluster status\" names it"))
+	}
+	return all
 }
 
 // watchKeys periodically checks that the data keys can still be opened.
