@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -190,6 +192,34 @@ func TestCluster(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Error("a change through another server wakes nobody")
 		}
+	})
+
+	t.Run("a command that is restarted when a secret changes", func(t *testing.T) {
+		at, by := s.all[0], s.all[1]
+		name := by.secretName("watched")
+		write(by, "watched", "first")
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		cmd := command(t, at.home, program, "run", "--watch", "restart", "--only", name, "--", "sh", "-c", `echo "has $`+name+`"; exec sleep 600`)
+		cmd.Env = append(cmd.Env, "INFLUX_HOST="+at.url, "INFLUX_TOKEN="+at.token, "INFLUX_ORG="+at.org)
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = cmd.Process.Signal(syscall.SIGTERM) // which it forwards
+			_ = cmd.Wait()
+		}()
+		has := func(value string) {
+			t.Helper()
+			eventually(t, "command with the value", func() bool { return strings.Contains(readText(t, out.Name()), "has "+by.private(value)+"\n") })
+		}
+		has("first")
+		write(by, "watched", "second")
+		has("second")
 	})
 
 	leads := func(by *server) string {
@@ -386,6 +416,8 @@ func TestCluster(t *testing.T) {
 		}
 	})
 
+	t.Run("recover and import", s.checkRecoveryAndImport)
+
 	t.Run("rewrap", func(t *testing.T) {
 		key := filepath.Join(t.TempDir(), "new")
 		s.offline("key", "rewrap", "--new-key-file", key)
@@ -398,6 +430,123 @@ func TestCluster(t *testing.T) {
 		one.again()
 		one.wantServed(t)
 	})
+
+	t.Run("etcd's files", func(t *testing.T) {
+		for _, x := range s.all {
+			(&day{server: x}).traffic()
+		}
+		s.wantSealed(t)
+	})
+}
+
+// checkRecoveryAndImport runs the commands that work as one more server: beside the
+// others with a new folder, and with the folder of one of them when all are stopped.
+func (s *servers) checkRecoveryAndImport(t *testing.T) {
+	one, added := s.all[0], filepath.Join(t.TempDir(), "data")
+	prepare := func(dir string, args ...string) *exec.Cmd {
+		return command(t, one.home, program, slices.Concat(args, []string{"--data-dir", dir}, s.args)...)
+	}
+	importInto := func(dir, variant string) (served func()) {
+		t.Helper()
+		files, err := filepath.Abs("../internal/influxbolt/testdata/" + variant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var has struct {
+			Organizations []struct {
+				ID      string
+				Secrets map[string]string
+			}
+			Tokens []struct{ Org, Description, Token string }
+		}
+		if err := json.Unmarshal([]byte(readText(t, files+".json")), &has); err != nil {
+			t.Fatal(err)
+		}
+		org, token := has.Organizations[0], has.Tokens[1]
+		if token.Org != org.ID || len(org.Secrets) == 0 {
+			t.Fatalf("token %q doesn't read secrets", token.Description)
+		}
+		one.confide(token.Token)
+		output(t, prepare(dir, "import", "influxdb", "--bolt-path", files+".bolt", "--apply"))
+		return func() {
+			t.Helper()
+			for _, x := range s.all {
+				got, _, err := x.client(token.Token).Values(t.Context(), org.ID, nil)
+				if err != nil || !maps.Equal(got.Secrets, org.Secrets) {
+					t.Errorf("the imported secrets are %q, %v", got.Secrets, err)
+				}
+			}
+		}
+	}
+
+	if out, err := prepare(one.dir, "recover", "users").CombinedOutput(); err == nil || !strings.Contains(string(out), "stop the server first") {
+		t.Errorf("recover with the folder of a running server: %v\n%s", err, out)
+	}
+	token := one.confide(strings.TrimSpace(output(t, prepare(added, "recover", "token", one.user, "--quiet"))))
+	for _, x := range s.all {
+		if r := x.ask("GET", influxPath(x.orgID), token, nil); r.status != 200 {
+			t.Errorf("a recovered token: %v", r)
+		}
+	}
+	importInto(added, "hashed-tokens")()
+
+	session, old := one.signIn(one.user, one.password), one.password
+	for _, x := range s.all {
+		x.stop()
+	}
+	password := prepare(one.dir, "recover", "password", one.user)
+	password.Stdin = strings.NewReader(one.private("recovered"))
+	output(t, password)
+	served := importInto(one.dir, "plain-tokens")
+	together(len(s.all), func(i int) { s.all[i].again() })
+	served()
+	for _, x := range s.all {
+		x.password = one.private("recovered")
+		if x.signIn(x.user, x.password) == "" || x.signIn(x.user, old) != "" {
+			t.Error("the recovered password isn't the only one")
+		}
+		if r := x.ask("GET", influxPath(x.orgID), "", nil, "Cookie", session); r.status != 401 {
+			t.Errorf("a session from before the recovery: %v", r)
+		}
+	}
+
+	files := append(logs(s.all), filepath.Join(added, "audit.log"))
+	if out := one.fluxkeep("", append([]string{"audit", "verify"}, files...)...); !strings.Contains(out, "together they have") {
+		t.Errorf("audit verify says %q", out)
+	}
+	for _, file := range []string{files[0], files[len(files)-1]} {
+		if !strings.Contains(readText(t, file), `"offline"`) {
+			t.Errorf("%s has no record of an offline command", file)
+		}
+	}
+}
+
+// wantSealed searches the files of etcd's members and of all servers for what any of the
+// servers was told.
+func (s *servers) wantSealed(t *testing.T) {
+	t.Helper()
+	told := &confidential{name: s.all[0].secrets.name, other: s.all[0].secrets.other}
+	var paths []string
+	for _, x := range s.all {
+		told.tokens = append(told.tokens, x.secrets.tokens...)
+		paths = append(paths, x.dir, x.logFile)
+	}
+	for _, m := range s.etcd.Members {
+		paths = append(paths, m.Dir())
+		keys := &confidential{name: "/fluxkeep/k/", other: "/fluxkeep/k/"}
+		found, _, err := keys.search(m.Dir())
+		if all := strings.Join(found, "\n"); err != nil || !strings.Contains(all, " in db") || !strings.Contains(all, ".wal") {
+			t.Errorf("the search doesn't find the keys of records in %s: %v\n%s", m.Dir(), err, all)
+		}
+	}
+	found, searched, err := told.search(paths...)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, f := range found {
+		t.Errorf("readable: %s", f)
+	}
+	t.Logf("%d files searched for %d texts", searched, len(told.tokens)+2)
 }
 
 // wantServed checks that the server answers with secrets.

@@ -116,6 +116,7 @@ func (c *confidential) search(paths ...string) (found []string, searched int, er
 				return nil
 			}
 			searched++
+			content = bytes.TrimRight(content, "\x00") // etcd reserves space
 			isAudit := strings.HasPrefix(d.Name(), "audit.log")
 			for _, f := range c.in(append(content, d.Name()...), isAudit) {
 				found = append(found, f+" in "+d.Name())
