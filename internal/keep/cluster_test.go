@@ -615,14 +615,20 @@ func putBack(t *testing.T, before map[string][]byte, servers ...*keeptest.Kit) {
 	for _, k := range servers {
 		k.Tamper()
 	}
-	a := servers[0]
-	for key := range raw(t, a) {
-		if _, ok := before[key]; !ok {
-			write(t, a, key, nil)
+	// At once, as etcd is: a server must not see a part of it.
+	err := servers[0].Store().Update(t.Context(), func(w store.Tx) error {
+		if err := w.DeleteRange([]byte{0}, nil); err != nil {
+			return err
 		}
-	}
-	for key, value := range before {
-		write(t, a, key, value)
+		for key, value := range before {
+			if err := w.Set([]byte(key), value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
