@@ -148,13 +148,24 @@ func (s *Store) await(ctx context.Context, c *commit) error {
 			s.watchAgain()
 			behind.Reset(s.opts.timing.behind)
 		case <-patience.C:
-			return engine.Unavailable(fmt.Errorf("the copy of etcd is at commit %d, and %d is needed", s.newest.Load().head.N, c.N))
+			return engine.Unavailable(s.behind(c))
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.ctx.Done():
 			return store.ErrClosed
 		}
 	}
+}
+
+// behind returns an error that says why the newest state doesn't include c. The cause
+// isn't wrapped: a damaged copy is not damaged data.
+func (s *Store) behind(c *commit) error {
+	st := s.acquire()
+	defer st.release()
+	if cause := st.copy.failure.Load(); cause != nil {
+		return fmt.Errorf("the copy of etcd has failed at commit %d, and %d is needed: %v", st.head.N, c.N, *cause)
+	}
+	return fmt.Errorf("the copy of etcd is at commit %d, and %d is needed", st.head.N, c.N)
 }
 
 // watchAgain makes the watch go on at another member.

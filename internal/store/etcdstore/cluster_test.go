@@ -386,6 +386,14 @@ func TestDiskFails(t *testing.T) {
 		})
 		return err == nil && n == count(t, b, "many/")
 	})
+
+	// Operators read why the copy is behind.
+	broken.Store(true)
+	eventually(t, "an error that names the cause", func() bool {
+		must(t, appendTo(b, "k", "2"))
+		err := a.View(t.Context(), func(store.Reader) error { return nil })
+		return errors.Is(err, store.ErrUnavailable) && strings.Contains(err.Error(), syscall.ENOSPC.Error())
+	})
 }
 
 // TestFolderDeleted deletes the folder of the copy while the store runs.

@@ -129,7 +129,7 @@ func (c *committer) cycle() error {
 	st := c.s.acquire()
 	defer st.release()
 	switch {
-	case st.copy.broken.Load():
+	case st.copy.failure.Load() != nil:
 		if !c.s.changedWithin(st, c.s.opts.timing.patience) {
 			return engine.Unavailable(errors.New("the copy of etcd is being loaded"))
 		}

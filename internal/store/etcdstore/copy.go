@@ -24,7 +24,7 @@ type localCopy struct {
 	refs atomic.Int64 // states, plus one for the store
 	gone atomic.Bool  // the files are removed in the end
 
-	broken atomic.Bool // the copy must be loaded again
+	failure atomic.Pointer[error] // why the copy must be loaded again, or nil
 }
 
 // position is what the copy says about itself. It is stored as one of the

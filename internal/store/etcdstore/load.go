@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/big"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,9 +53,9 @@ func (s *Store) loadOnce(ctx context.Context) error {
 	}
 	s.applying.Lock()
 	defer s.applying.Unlock()
-	if c.broken.Load() {
+	if cause := c.failure.Load(); cause != nil {
 		c.discard()
-		return engine.Unavailable(errors.New("the disk with the copy of etcd does not work"))
+		return engine.Unavailable(fmt.Errorf("the new copy of etcd has failed: %v", *cause))
 	}
 	if s.newest.Load() != known {
 		// A commit of this server was under way.

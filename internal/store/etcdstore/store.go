@@ -258,7 +258,7 @@ func (s *Store) checkRead(st *state, err error) {
 
 // giveUp makes the watch load the copy again.
 func (s *Store) giveUp(c *localCopy, cause error) {
-	if c.broken.CompareAndSwap(false, true) {
+	if c.failure.CompareAndSwap(nil, &cause) {
 		s.log.Error("store: the copy has failed and will be loaded again", "error", cause.Error())
 	}
 	s.watchAgain()

@@ -172,7 +172,7 @@ func eventBytes(events []*mvccpb.Event) (n int) {
 func (s *Store) resume(m *member) (int64, error) {
 	st := s.acquire()
 	defer st.release()
-	if st.copy.broken.Load() {
+	if st.copy.failure.Load() != nil {
 		return 0, errReload
 	}
 	one := &client{timing: s.client.timing, members: []*member{m}}
