@@ -439,8 +439,8 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-// checkRecoveryAndImport runs the commands that work as one more server: beside the
-// others with a new folder, and with the folder of one of them when all are stopped.
+// checkRecoveryAndImport runs the commands that work as one more server: with a new
+// folder while the others run, and with the folder of one of them when all are stopped.
 func (s *servers) checkRecoveryAndImport(t *testing.T) {
 	one, added := s.all[0], filepath.Join(t.TempDir(), "data")
 	prepare := func(dir string, args ...string) *exec.Cmd {
@@ -521,14 +521,14 @@ func (s *servers) checkRecoveryAndImport(t *testing.T) {
 	}
 }
 
-// wantSealed searches the files of etcd's members and of all servers for what any of the
-// servers was told.
+// wantSealed searches the files of etcd's members and of all servers for the confidential
+// text of any server.
 func (s *servers) wantSealed(t *testing.T) {
 	t.Helper()
-	told := &confidential{name: s.all[0].secrets.name, other: s.all[0].secrets.other}
+	secrets := &confidential{name: s.all[0].secrets.name, other: s.all[0].secrets.other}
 	var paths []string
 	for _, x := range s.all {
-		told.tokens = append(told.tokens, x.secrets.tokens...)
+		secrets.tokens = append(secrets.tokens, x.secrets.tokens...)
 		paths = append(paths, x.dir, x.logFile)
 	}
 	for _, m := range s.etcd.Members {
@@ -539,14 +539,14 @@ func (s *servers) wantSealed(t *testing.T) {
 			t.Errorf("the search doesn't find the keys of records in %s: %v\n%s", m.Dir(), err, all)
 		}
 	}
-	found, searched, err := told.search(paths...)
+	found, searched, err := secrets.search(paths...)
 	if err != nil {
 		t.Error(err)
 	}
 	for _, f := range found {
 		t.Errorf("readable: %s", f)
 	}
-	t.Logf("%d files searched for %d texts", searched, len(told.tokens)+2)
+	t.Logf("%d files searched for %d texts", searched, len(secrets.tokens)+2)
 }
 
 // wantServed checks that the server answers with secrets.
