@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -221,22 +222,44 @@ func mount(args ...string) error {
 	return nil
 }
 
-// fill fills a disk with a file, leaving a number of bytes free.
+// fill fills a disk with a file, down to about a number of free bytes and, unless that
+// is 0, never below it.
 func fill(file string, leave int64) error {
+	if leave > 0 {
+		free, err := freeSpace(filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(file, make([]byte, max(0, free-leave)), 0o600)
+	}
 	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	var size int64
 	block := make([]byte, 1<<20)
 	for len(block) > 0 {
-		n, err := f.Write(block)
-		if size += int64(n); err != nil {
+		if _, err := f.Write(block); err != nil {
 			block = block[:len(block)/2] // to the last page
 		}
 	}
-	return f.Truncate(max(0, size-leave))
+	return nil
+}
+
+// freeSpace asks df, whose POSIX format has the free kilobytes of the disk in the fourth
+// column.
+func freeSpace(dir string) (int64, error) {
+	out, err := exec.Command("df", "-Pk", dir).Output()
+	if err != nil {
+		return 0, fmt.Errorf("df %s: %w", dir, err)
+	}
+	_, line, _ := strings.Cut(string(out), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 6 {
+		return 0, fmt.Errorf("df %s printed %q", dir, out)
+	}
+	kilobytes, err := strconv.ParseInt(fields[3], 10, 64)
+	return kilobytes << 10, err
 }
 
 // readOnly makes the disk read-only, while the server runs if the system
