@@ -529,6 +529,38 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestProgressEnds: a transport that still reads the body of a request that has its answer
+// reports no more progress.
+func TestProgressEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var bodies []io.Reader
+		refuse := roundTrip(func(r *http.Request) (*http.Response, error) {
+			bodies = append(bodies, r.Body)
+			if _, err := r.Body.Read(make([]byte, 10)); err != nil {
+				t.Error(err)
+			}
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
+		})
+		cl, err := client.New(client.Config{URL: "http://keep", HTTPClient: &http.Client{Transport: refuse}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls := 0
+		_, err = cl.ReplaceValues(t.Context(), "o", map[string]string{"a": "value"}, &client.WriteOptions{Progress: func(int64, int64) { calls++ }})
+		if err == nil || len(bodies) < 2 || calls != len(bodies) {
+			t.Errorf("sent %d times with %d calls, %v", len(bodies), calls, err)
+		}
+		for _, b := range bodies {
+			if _, err := io.Copy(io.Discard, b); err != nil {
+				t.Error(err)
+			}
+		}
+		if calls != len(bodies) {
+			t.Errorf("%d calls after the answers", calls-len(bodies))
+		}
+	})
+}
+
 // FuzzSecretPath checks that the server decodes a path to the name it was made
 // from.
 func FuzzSecretPath(f *testing.F) {

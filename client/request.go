@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -114,7 +115,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 func (c *Client) try(ctx context.Context, r *call, body []byte) (answer, error) {
-	req, err := c.request(ctx, r, body)
+	progress, stop := stoppable(r.progress)
+	defer stop()
+	req, err := c.request(ctx, r, body, progress)
 	if err != nil {
 		return answer{}, err
 	}
@@ -137,7 +140,7 @@ func (c *Client) try(ctx context.Context, r *call, body []byte) (answer, error) 
 	return a, c.decode(resp.Body, r.out)
 }
 
-func (c *Client) request(ctx context.Context, r *call, body []byte) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, r *call, body []byte, progress func(sent, total int64)) (*http.Request, error) {
 	u := *c.base
 	raw := c.base.EscapedPath() + r.path
 	plain, err := url.PathUnescape(raw)
@@ -151,7 +154,7 @@ func (c *Client) request(ctx context.Context, r *call, body []byte) (*http.Reque
 	}
 	if body != nil {
 		req.ContentLength = int64(len(body))
-		req.GetBody = func() (io.ReadCloser, error) { return newBody(body, r.progress), nil }
+		req.GetBody = func() (io.ReadCloser, error) { return newBody(body, progress), nil }
 		req.Body, _ = req.GetBody()
 		req.Header.Set("Content-Type", "application/json; charset=utf-8")
 	}
@@ -176,6 +179,24 @@ func (c *Client) authenticate(req *http.Request, r *call) {
 	case c.token != "":
 		req.Header.Set("Authorization", "Token "+c.token)
 	}
+}
+
+// stoppable returns a function that calls progress until stop is called: a transport may
+// still read the body of a request that has its answer.
+func stoppable(progress func(sent, total int64)) (call func(sent, total int64), stop func()) {
+	if progress == nil {
+		return nil, func() {}
+	}
+	var mu sync.Mutex
+	stopped := false
+	call = func(sent, total int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !stopped {
+			progress(sent, total)
+		}
+	}
+	return call, func() { mu.Lock(); defer mu.Unlock(); stopped = true }
 }
 
 // newBody returns a reader of data that reports how much has been read.

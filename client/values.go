@@ -63,7 +63,8 @@ type WriteOptions struct {
 	// secrets have changed since, nothing is written and the error is
 	// ErrChanged.
 	IfMatch string
-	// Progress is called while the request is being sent.
+	// Progress is called while the request is being sent, by one goroutine at a time, and
+	// not after it was answered. It starts anew when the request is sent again.
 	Progress func(sent, total int64)
 }
 
