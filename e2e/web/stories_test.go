@@ -405,7 +405,10 @@ func TestRotateAndBackup(t *testing.T) {
 			if bar := eval[float64](b, `document.querySelector("progress").value`); bar != 5 {
 				t.Errorf("the bar is at %v", bar)
 			}
-			b.do(chromedp.Evaluate("window.fetch = realFetch; 0", nil))
+			// A session that ends meanwhile ends the display of the progress, until the next click.
+			b.do(chromedp.Evaluate(noSession, nil))
+			b.until("end of the display", func() bool { return eval[bool](b, "window.fetch === realFetch") })
+			b.button("Download a backup")
 		}
 		b.await("Last backup: moments ago")
 	})
@@ -414,6 +417,9 @@ func TestRotateAndBackup(t *testing.T) {
 // slowProgress makes the page believe that a backup takes its time.
 const slowProgress = `window.realFetch = fetch; window.fetch = (url, options) => !url.endsWith("/server/progress") ? realFetch(url, options) :
 	Promise.resolve(new Response(JSON.stringify({backup: {running: true, done: 5, total: 1234}}))); 0`
+
+// noSession answers the page's next request as if the session had ended.
+const noSession = `window.fetch = () => { window.fetch = realFetch; return Promise.resolve(new Response("{}", {status: 401})); }; 0`
 
 // After signing out, Back shows nothing.
 func TestSignOut(t *testing.T) {

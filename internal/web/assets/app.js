@@ -479,7 +479,7 @@ on("submit", event => {
   checked.delete(form);
   if (form.hasAttribute("data-download")) { // the page stays
     const box = find("[data-progress]");
-    if (!box.hidden) return event.preventDefault(); // it runs
+    if (!box.hidden) event.preventDefault(); // it runs
     box.hidden = false;
     return watch();
   }
