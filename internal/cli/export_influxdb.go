@@ -177,7 +177,7 @@ func (c *exportInfluxDB) target(cmd *cobra.Command, s *session) (*session, error
 		}
 		to.Token = token
 	}
-	if strings.TrimRight(to.Host, "/") == strings.TrimRight(s.settings.Host, "/") {
+	if profile.SameServer(to.Host, s.settings.Host) {
 		return nil, withHint(errors.New("the InfluxDB has the same URL as the Fluxkeep server"), "--url says where InfluxDB is, and --host or the profile where Fluxkeep is")
 	}
 	influx, err := client.New(client.Config{URL: to.Host, Token: to.Token, UserAgent: "fluxkeep/" + readVersion().Version})

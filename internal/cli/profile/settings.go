@@ -119,7 +119,7 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	case getenv("INFLUX_TOKEN") != "":
 		s.Token, s.TokenFrom = getenv("INFLUX_TOKEN"), "INFLUX_TOKEN"
 	case p.Token == "" && p.Cookie == "":
-	case !sameServer(s.Host, own):
+	case !SameServer(s.Host, own):
 		s.Withheld = cmp.Or(server(own), "an invalid URL")
 	case p.Token != "":
 		s.Token = p.Token
@@ -131,9 +131,9 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 	return s, nil
 }
 
-// sameServer reports whether two URLs identify the same server. One that identifies none
+// SameServer reports whether two URLs identify the same server. One that identifies none
 // is only the same as itself.
-func sameServer(a, b string) bool { return a == b || server(a) != "" && server(a) == server(b) }
+func SameServer(a, b string) bool { return a == b || server(a) != "" && server(a) == server(b) }
 
 // server returns the part of a URL that identifies a server, in a normal form and
 // without user and password. It is "" for a URL that can't be one of a server.
