@@ -201,7 +201,7 @@ func onlyConfigsPath(name string) string {
 // token reads InfluxDB's token.
 func (c *exportInfluxDB) token(cmd *cobra.Command) (string, error) {
 	if c.tokenFile != "" {
-		return input{file: c.tokenFile}.readCredential(cmd, "", false)
+		return input{file: c.tokenFile}.readCredential(cmd, "Token", false)
 	}
 	if t := os.Getenv("INFLUXDB_TOKEN"); t != "" {
 		return t, nil

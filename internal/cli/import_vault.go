@@ -88,7 +88,7 @@ func (im *importVault) run(cmd *cobra.Command) error {
 	s.Namespace = cmp.Or(s.Namespace, os.Getenv("VAULT_NAMESPACE"))
 	s.Token = os.Getenv("VAULT_TOKEN")
 	if im.tokenFile != "" {
-		if s.Token, err = (input{file: im.tokenFile}).readCredential(cmd, "", false); err != nil {
+		if s.Token, err = (input{file: im.tokenFile}).readCredential(cmd, "Token", false); err != nil {
 			return err
 		}
 	}

@@ -154,12 +154,15 @@ type input struct {
 	file     string // --file
 }
 
-// readCredential reads a password or a token. A line break at the end of a file
-// isn't part of it.
+// readCredential reads a password or a token, which is never empty. A line break at the
+// end of a file isn't part of it.
 func (in input) readCredential(cmd *cobra.Command, what string, twice bool) (string, error) {
 	text, err := in.read(cmd, what, twice)
 	if in.file != "" {
 		text = trimLineEnd(text)
+	}
+	if err == nil && text == "" {
+		err = withHint(fmt.Errorf("the %s is empty", strings.ToLower(what)), "give it by standard input or in a file")
 	}
 	return text, err
 }

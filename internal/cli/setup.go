@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 
@@ -120,9 +119,6 @@ func (s *setupCommand) ask(cmd *cobra.Command) error {
 	}
 	var err error
 	q.Password, err = s.password.readCredential(cmd, "Password", true)
-	if err == nil && q.Password == "" {
-		err = withHint(errors.New("the password is empty"), "give it by standard input or --password-file")
-	}
 	return err
 }
 
