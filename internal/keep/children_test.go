@@ -1,12 +1,16 @@
 package keep_test
 
 import (
+	"context"
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 // TestChildrenAreLimited: at most so many login tokens that depend on one token are
@@ -103,6 +107,47 @@ func TestChildrenOfRevoked(t *testing.T) {
 		}
 		if got := records(t, k, tokens); got != before {
 			t.Fatalf("%d tokens are stored, want %d", got, before)
+		}
+	}
+}
+
+// unscannable is a store of which a part can't be read for a while.
+type unscannable struct {
+	store.Store
+	broken atomic.Bool
+}
+
+type unscannableReader struct{ store.Reader }
+
+func (unscannableReader) Scan([]byte, []byte, func(key, value []byte) (bool, error)) error {
+	return &store.CorruptError{What: "a block", Err: errors.New("wrong checksum")}
+}
+
+func (u *unscannable) View(ctx context.Context, fn func(store.Reader) error) error {
+	return u.Store.View(ctx, func(r store.Reader) error {
+		if u.broken.Load() {
+			r = unscannableReader{r}
+		}
+		return fn(r)
+	})
+}
+
+// TestLoginsInDamagedStore: login tokens that can't be counted don't add up until nobody
+// can log in any more.
+func TestLoginsInDamagedStore(t *testing.T) {
+	u := &unscannable{}
+	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { u.Store = s; return u }})
+	k.LimitLogins(1, 1)
+	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	u.broken.Store(true)
+	defer u.broken.Store(false)
+	for range 3 {
+		if _, err := k.Login(t.Context(), keep.Anonymous(keeptest.Origin(keep.Vault)), token.ID.String(), token.Value); err != nil {
+			t.Error(err)
+		}
+		k.Clock.Advance(2 * time.Hour)
+		if err := k.RemoveExpired(t.Context()); !errors.As(err, new(*store.CorruptError)) {
+			t.Errorf("a sweep of a damaged store: %v", err)
 		}
 	}
 }

@@ -30,10 +30,12 @@ func (k *Keep) removeExpired(ctx context.Context) error {
 		expired, valid, err = v.dir.Expired()
 		return err
 	})
+	// What can't be counted is forgotten: numbers that only grew would refuse every login in
+	// the end.
+	k.logins.replace(valid)
 	if err != nil {
 		return err
 	}
-	k.logins.replace(valid)
 	for k.leads() && !expired.Empty() {
 		some := expired.Take(expireBatch)
 		if err := k.updateUnaudited(removing(ctx), func(t *tx) error { return t.dir.RemoveExpired(some) }); err != nil {

@@ -136,7 +136,7 @@ func Open(ctx context.Context, c Config) (*Keep, error) {
 		sessionLength:  c.SessionLength,
 		ids:            audit.NewIDs(),
 		limiter:        newAttemptLimiter(),
-		logins:         loginCounts{maxChildren: maxChildren, maxLogins: maxLogins, of: map[ID]int{}},
+		logins:         loginCounts{maxChildren: maxChildren, maxLogins: maxLogins},
 		refusals:       newRefusals(c.SingleRefusals),
 		reserve:        c.Reserve,
 		auditSearches:  newAuditSearches(),

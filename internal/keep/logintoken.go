@@ -116,6 +116,9 @@ func (c *loginCounts) count(token ID) int {
 func (c *loginCounts) add(token ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[ID]int{}
+	}
 	c.of[token]++
 }
 
