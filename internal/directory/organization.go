@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
-	"github.com/fluxkeep/fluxkeep/internal/errcode"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
@@ -104,9 +103,7 @@ func (d Writer) PutOrganization(o Organization) error {
 		r.Revision, before = old.Revision+1, d.orgHash(old.Name)
 	}
 	h := d.orgHash(r.Name)
-	if err := d.takeName(record.TableOrgName, before, h); errors.Is(err, errTaken) {
-		return errcode.Errorf(errcode.Conflict, "organization with name %s already exists", r.Name)
-	} else if err != nil {
+	if err := d.takeName(record.TableOrgName, before, h, "organization", r.Name); err != nil {
 		return err
 	}
 	return d.put(record.TableOrgName, h, o.ID, r.Revision, r)

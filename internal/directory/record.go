@@ -3,10 +3,10 @@ package directory
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/errcode"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
@@ -162,19 +162,16 @@ func (d Writer) delete(table record.Table, h Hash, id ID) error {
 	return d.w.Delete(record.Key(objectsOf(table), id))
 }
 
-// errTaken says that another object has a name.
-var errTaken = errors.New("name taken")
-
-// takeName makes sure that no object has the name with hash h, and removes the entry
-// of the name before, zero for a new object.
-func (d Writer) takeName(table record.Table, before, h Hash) error {
+// takeName makes sure that no object of a kind has the name with hash h, and removes
+// the entry of the name before, zero for a new object.
+func (d Writer) takeName(table record.Table, before, h Hash, kind, name string) error {
 	if before == h {
 		return nil
 	}
 	if id, err := d.idOf(table, h); err != nil {
 		return err
 	} else if id != 0 {
-		return errTaken
+		return errcode.Errorf(errcode.Conflict, "%s with name %s already exists", kind, name)
 	}
 	if before == (Hash{}) {
 		return nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/fluxkeep/fluxkeep/internal/errcode"
 	"github.com/fluxkeep/fluxkeep/internal/record"
 )
 
@@ -88,9 +87,7 @@ func (d Writer) PutAccount(a Account) error {
 		r.Revision, before = old.Revision+1, d.userHash(old.Name)
 	}
 	h := d.userHash(r.Name)
-	if err := d.takeName(record.TableUserName, before, h); errors.Is(err, errTaken) {
-		return errcode.Errorf(errcode.Conflict, "user with name %s already exists", r.Name)
-	} else if err != nil {
+	if err := d.takeName(record.TableUserName, before, h, "user", r.Name); err != nil {
 		return err
 	}
 	return d.put(record.TableUserName, h, a.ID, r.Revision, r)
