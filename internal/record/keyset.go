@@ -190,11 +190,8 @@ func (unopenedError) Error() string { return "the keyset is not opened yet" }
 func (db *DB) following(ctx context.Context, transaction func() error) error {
 	for {
 		err := transaction()
-		if err == nil {
-			return nil
-		}
-		var unopened unopenedError // it is on the heap
-		if !errors.As(err, &unopened) {
+		unopened, ok := errors.AsType[unopenedError](err)
+		if !ok {
 			return err
 		}
 		if err := db.follower.unwrap(ctx, unopened.StoredKeyset); err != nil {
