@@ -195,16 +195,20 @@ func (l *lateView) View(ctx context.Context, fn func(store.Reader) error) error 
 	})
 }
 
+// lateServers is twoServers; late lets something happen during a View of the second.
+func lateServers(t *testing.T) (a, b *keeptest.Kit, late *lateView, c *cluster) {
+	c, late = newCluster(), &lateView{}
+	a = keeptest.New(t, c.options(serverA))
+	o := c.options(serverB)
+	o.Wrap = func(s store.Store) store.Store { late.Store = s; return late }
+	return a, a.Beside(t, o), late, c
+}
+
 // TestCacheFilledByAnOldView checks that what a transaction has read from an older
 // state, and put into a cache after another server has changed it, is never used
 // for the new state.
 func TestCacheFilledByAnOldView(t *testing.T) {
-	c := newCluster()
-	a := keeptest.New(t, c.options(serverA))
-	late := &lateView{}
-	o := c.options(serverB)
-	o.Wrap = func(s store.Store) store.Store { late.Store = s; return late }
-	b := a.Beside(t, o)
+	a, b, late, _ := lateServers(t)
 
 	token := a.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(a.Org)})
 	off := false
@@ -554,12 +558,7 @@ func TestRotationByOtherServers(t *testing.T) {
 // TestBackupDuringRotation ends a rotation at one server while another has begun a backup
 // and knows the new keys already: the backup has the keyset that opens its records.
 func TestBackupDuringRotation(t *testing.T) {
-	c := newCluster()
-	a := keeptest.New(t, c.options(serverA))
-	late := &lateView{}
-	o := c.options(serverB)
-	o.Wrap = func(s store.Store) store.Store { late.Store = s; return late }
-	b := a.Beside(t, o)
+	a, b, late, c := lateServers(t)
 	a.MustChange(t, set("name", "1"))
 	c.lead(serverA)
 	op := b.Operator(t, keep.InfluxDB)
