@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -259,25 +260,31 @@ func TestReplyLimit(t *testing.T) {
 func TestEndlessRevision(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
-	o := options(t, c, newPrefix(), "a")
-	var e endlessEvents
-	o.dial = []grpc.DialOption{grpc.WithChainStreamInterceptor(e.intercept)}
-	s := mustOpen(t, o)
-	must(t, appendTo(s, "k", "1"))
-	e.left.Store(1000)
-	must(t, appendTo(s, "k", "2"))
-	eventually(t, "the watch begins again", func() bool { return e.watches.Load() > 1 })
-	if left := e.left.Swap(0); left < 1000-maxReply>>20-2 {
-		t.Errorf("the store has received %d fragments of one revision", 1000-left)
-	}
-	must(t, appendTo(s, "k", "3"))
-	if got := valueOf(t, s, "k"); got != "123" {
-		t.Errorf("got %q", got)
+	for _, e := range []*endlessEvents{{count: 1, size: 1 << 20}, {count: 4096, size: 0}} {
+		t.Run(fmt.Sprintf("size=%d", e.size), func(t *testing.T) {
+			o := options(t, c, newPrefix(), "a")
+			o.dial = []grpc.DialOption{grpc.WithChainStreamInterceptor(e.intercept)}
+			s := mustOpen(t, o)
+			must(t, appendTo(s, "k", "1"))
+			e.left.Store(1000)
+			must(t, appendTo(s, "k", "2"))
+			eventually(t, "the watch begins again", func() bool { return e.watches.Load() > 1 })
+			if left := e.left.Swap(0); left < 1000-maxReply>>20-2 {
+				t.Errorf("the store has received %d fragments of one revision", 1000-left)
+			}
+			must(t, appendTo(s, "k", "3"))
+			if got := valueOf(t, s, "k"); got != "123" {
+				t.Errorf("got %q", got)
+			}
+		})
 	}
 }
 
-// endlessEvents adds fragments of 1 MiB to watch responses.
+// endlessEvents adds fragments to watch responses, which have a number of events with
+// values of a size.
 type endlessEvents struct {
+	count   int
+	size    int
 	left    atomic.Int64
 	watches atomic.Int64
 }
@@ -301,13 +308,13 @@ type endlessStream struct {
 func (s *endlessStream) RecvMsg(m any) error {
 	resp := m.(*pb.WatchResponse)
 	if s.event != nil && s.e.left.Add(-1) >= 0 {
-		resp.Header, resp.Fragment, resp.Events = &pb.ResponseHeader{Revision: 1}, true, []*mvccpb.Event{s.event}
+		resp.Header, resp.Fragment, resp.Events = &pb.ResponseHeader{Revision: 1}, true, slices.Repeat([]*mvccpb.Event{s.event}, s.e.count)
 		return nil
 	}
 	err := s.ClientStream.RecvMsg(m)
 	if err == nil && len(resp.Events) > 0 && s.e.left.Load() > 0 {
 		first := proto.Clone(resp.Events[0]).(*mvccpb.Event)
-		first.Kv.Value = make([]byte, 1<<20)
+		first.Kv.Value = make([]byte, s.e.size)
 		resp.Fragment, s.event = true, first
 	}
 	return err

@@ -35,13 +35,8 @@ func (s *space) allows(r store.Reserve, n int) error {
 	return nil
 }
 
-// keyOverhead is what etcd reckons with for a key, besides its own and its value's bytes.
-const keyOverhead = 256
-
 // wrote adds what etcd has written since the space was measured.
-func (s *space) wrote(events []*mvccpb.Event) {
-	s.used.Add(int64(eventBytes(events) + keyOverhead*len(events)))
-}
+func (s *space) wrote(events []*mvccpb.Event) { s.used.Add(int64(eventBytes(events))) }
 
 // measureSpace asks the members how much of the quota is used. Each has a database of its
 // own, and refuses what is too much for it.

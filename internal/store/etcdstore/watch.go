@@ -160,9 +160,13 @@ func (s *Store) watchAt(m *member) error {
 	}
 }
 
+// keyOverhead is what etcd reckons with for a key, besides its own and its value's bytes.
+const keyOverhead = 256
+
+// eventBytes returns about how many bytes events take, here and in etcd.
 func eventBytes(events []*mvccpb.Event) (n int) {
 	for _, e := range events {
-		n += len(e.Kv.Key) + len(e.Kv.Value)
+		n += len(e.Kv.Key) + len(e.Kv.Value) + keyOverhead
 	}
 	return n
 }
