@@ -279,24 +279,6 @@ func (c *client) txn(ctx context.Context, req *pb.TxnRequest) (*pb.TxnResponse, 
 	return resp, err
 }
 
-// checkVersions returns ErrOldEtcd if a member that answers has bugs that break
-// the store: before 3.5.28 and 3.6.9, a member that was paused could answer a
-// linearizable read with an old state, and older ones can lose watch events.
-func (c *client) checkVersions(ctx context.Context) error {
-	for _, m := range c.members {
-		var version string
-		err := m.try(ctx, c.timing.attempt, func(ctx context.Context, m *member) error {
-			resp, err := m.maintenance.Status(ctx, &pb.StatusRequest{})
-			version = resp.GetVersion()
-			return err
-		})
-		if err == nil && !recent(version) {
-			return fmt.Errorf("%w (%s has %s)", ErrOldEtcd, m.endpoint, version)
-		}
-	}
-	return nil
-}
-
 // recent reports whether a version of etcd has none of the known bugs. Versions
 // that it does not understand are newer.
 func recent(version string) bool {

@@ -25,7 +25,10 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // TestCreate starts two servers at once on an empty prefix: they must have one store,
@@ -539,6 +542,9 @@ func TestNoSpace(t *testing.T) {
 	o := options(t, c, newPrefix(), "a")
 	o.timing.report = 50 * time.Millisecond
 	a := mustOpen(t, o)
+	if a.space.quota.Load() == 0 {
+		t.Error("the first changes know no quota")
+	}
 	must(t, appendTo(a, "k", "1"))
 	fill := func(ctx context.Context, size int) (changes int, err error) {
 		for ; err == nil && changes < 10_000; changes++ {
@@ -546,7 +552,6 @@ func TestNoSpace(t *testing.T) {
 		}
 		return changes - 1, err
 	}
-	eventually(t, "the quota is known", func() bool { return a.space.quota.Load() > 0 })
 	if err := a.Update(t.Context(), func(tx store.Tx) error {
 		for i := range 40 {
 			if err := tx.Set(fmt.Appendf(nil, "l%d", i), make([]byte, 1<<20)); err != nil {
@@ -599,6 +604,41 @@ func TestNoSpace(t *testing.T) {
 	}))
 	for _, s := range []*Store{a, b} {
 		eventually(t, "changes work again", func() bool { return appendTo(s, "k", "3") == nil })
+	}
+}
+
+// TestQuotas asks members whose quotas differ: the one with the least space left counts.
+func TestQuotas(t *testing.T) {
+	type answer struct{ quota, size int64 } // size 0: none
+	var answers atomic.Pointer[[3]answer]
+	reply := func(_ context.Context, _ string, _, reply any, conn *grpc.ClientConn, _ grpc.UnaryInvoker, _ ...grpc.CallOption) error {
+		a := answers.Load()[conn.Target()[len(conn.Target())-1]-'0']
+		if a.size == 0 {
+			return status.Error(codes.Unavailable, "")
+		}
+		proto.Merge(reply.(proto.Message), &pb.StatusResponse{Header: &pb.ResponseHeader{}, Version: "3.6.9", DbSize: a.size, DbSizeQuota: a.quota})
+		return nil
+	}
+	o := Options{Endpoints: []string{"http://m0", "http://m1", "http://m2"}, dial: []grpc.DialOption{grpc.WithChainUnaryInterceptor(reply)}, timing: patient}
+	client, err := newClient(o)
+	must(t, err)
+	defer client.close()
+	s := &Store{client: client, opts: o}
+	for _, test := range []struct {
+		answers [3]answer
+		want    answer
+	}{
+		{[3]answer{{2000, 500}, {1000, 100}, {2000, 1500}}, answer{2000, 1500}},
+		{[3]answer{{0, 900}, {1000, 100}, {-1, 900}}, answer{1000, 100}}, // older than 3.6, and without a quota
+		{[3]answer{{1000, 100}, {-1, 900}, {1000, 400}}, answer{1000, 400}},
+		{[3]answer{}, answer{1000, 400}},
+		{[3]answer{{-1, 900}, {}, {0, 900}}, answer{}},
+	} {
+		answers.Store(&test.answers)
+		must(t, s.askMembers(t.Context()))
+		if got := (answer{s.space.quota.Load(), s.space.size.Load()}); got != test.want {
+			t.Errorf("%v: the store knows %v, want %v", test.answers, got, test.want)
+		}
 	}
 }
 

@@ -117,8 +117,8 @@ func (s *Store) keepRegistered() {
 	var seen rival
 	for s.ctx.Err() == nil {
 		lease, err := s.register(&seen)
+		s.space.refused.Store(errors.Is(err, errNoSpace))
 		if err != nil {
-			s.space.refused.Store(errors.Is(err, errNoSpace))
 			s.log.Debug("store: not registered in etcd yet", "error", err)
 			if s.sleep(t.lease/20) != nil {
 				return

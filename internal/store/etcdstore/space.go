@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,7 @@ var shares = [...]float64{store.NoReserve: 0.9, store.RemovalReserve: 0.95, stor
 
 // space is the use of etcd's quota, as far as known.
 type space struct {
-	quota atomic.Int64 // bytes, or 0 if it is unknown
+	quota atomic.Int64 // bytes, or 0 if there is none or it is unknown
 	size  atomic.Int64 // of the database, when it was last measured
 	// used is the part of it that was in use then, and what was written since: it grows
 	// only when that no longer fits.
@@ -38,22 +39,31 @@ func (s *space) allows(r store.Reserve, n int) error {
 // wrote adds what etcd has written since the space was measured.
 func (s *space) wrote(events []*mvccpb.Event) { s.used.Add(int64(eventBytes(events))) }
 
-// measureSpace asks the members how much of the quota is used. Each has a database of its
-// own, and refuses what is too much for it.
-func (s *Store) measureSpace() {
+// askMembers asks all members how much of the quota is used: each has a database of its own,
+// and refuses what is too much for it. Some may have no quota, or not report it.
+//
+// It returns ErrOldEtcd if one of them has bugs that break the store: before 3.5.28 and
+// 3.6.9, a member that was paused could answer a linearizable read with an old state, and
+// older ones can lose watch events.
+func (s *Store) askMembers(ctx context.Context) (old error) {
 	var mu sync.Mutex
 	var size, used, quota int64
+	answered := false
 	var asked sync.WaitGroup
 	for _, m := range s.client.members {
 		asked.Go(func() {
-			_ = m.try(s.ctx, s.opts.timing.attempt, func(ctx context.Context, m *member) error {
+			_ = m.try(ctx, s.opts.timing.attempt, func(ctx context.Context, m *member) error {
 				resp, err := m.maintenance.Status(ctx, &pb.StatusRequest{})
 				if err != nil {
 					return err
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if quota == 0 || resp.DbSizeQuota-resp.DbSize < quota-size {
+				if !recent(resp.Version) {
+					old = fmt.Errorf("%w (%s has %s)", ErrOldEtcd, m.endpoint, resp.Version)
+				}
+				answered = true
+				if resp.DbSizeQuota > 0 && (quota == 0 || resp.DbSizeQuota-resp.DbSize < quota-size) {
 					size, used, quota = resp.DbSize, resp.DbSizeInUse, resp.DbSizeQuota
 				}
 				return nil
@@ -61,9 +71,10 @@ func (s *Store) measureSpace() {
 		})
 	}
 	asked.Wait()
-	if quota > 0 {
+	if answered {
 		s.space.quota.Store(quota)
 		s.space.size.Store(size)
 		s.space.used.Store(used)
 	}
+	return old
 }

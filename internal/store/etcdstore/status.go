@@ -237,7 +237,7 @@ func (s *Store) periodic(lease int64) {
 	}
 	servers, err := s.servers(s.ctx)
 	s.elected.Store(err == nil && len(servers) > 0 && servers[0].ID == s.opts.Server.ID)
-	s.measureSpace()
+	_ = s.askMembers(s.ctx) // an old one doesn't stop a store that is open
 }
 
 // AcceptRestored makes all servers accept what is in etcd now, after it was

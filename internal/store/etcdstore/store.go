@@ -94,7 +94,7 @@ func Open(ctx context.Context, opts Options) (_ *Store, err error) {
 
 // start brings the copy to a state from which the watch can go on.
 func (s *Store) start(ctx context.Context) error {
-	if err := s.client.checkVersions(ctx); err != nil {
+	if err := s.askMembers(ctx); err != nil {
 		return err
 	}
 	c, at := openCopy(s.opts, s.giveUp)
