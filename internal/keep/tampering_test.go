@@ -219,7 +219,10 @@ func (d *tampering) try(t *testing.T, ways ...tampered) {
 			t.Errorf("%s: %s", what, problem)
 		}
 	}
-	if len(ways) == 1 && errs > len(d.right)/2 {
+	// One damaged object leaves the others alone. The grids are about all of them: which
+	// records share a place with one that has changed since is chance, as IDs are.
+	grid := ways[0].key[0] == byte(record.TableRoot) || ways[0].key[0] == byte(record.TableDirectory)
+	if len(ways) == 1 && !grid && errs > len(d.right)/2 {
 		t.Errorf("%s: %d of %d questions have no answer", what, errs, len(d.right))
 	}
 }

@@ -484,6 +484,35 @@ func TestBarrier(t *testing.T) {
 	eventually(t, "Views again", func() bool { return view(t.Context()) == nil })
 }
 
+// TestStatusOfReturnedMember checks that a member that answers again isn't called silent
+// because connecting to it failed a moment ago.
+func TestStatusOfReturnedMember(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{Members: 3})
+	o := options(t, c, newPrefix(), "a")
+	o.timing.attempt = time.Minute
+	s := mustOpen(t, o)
+	silent := func(limit time.Duration) (endpoints []string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		st, err := s.Status(ctx)
+		must(t, err)
+		for _, m := range st.Members {
+			if m.Err != nil {
+				endpoints = append(endpoints, m.Endpoint)
+			}
+		}
+		return endpoints
+	}
+	c.Members[2].Kill()
+	eventually(t, "silence of the member", func() bool { return len(silent(3*time.Second)) == 1 })
+	c.Members[2].Restart()
+	if endpoints := silent(2 * time.Minute); len(endpoints) > 0 {
+		t.Errorf("silent: %q", endpoints)
+	}
+}
+
 // TestStatus looks at the cluster, and checks that background work is taken over.
 func TestStatus(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/store"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
 )
 
 // Status is the state of the cluster, for operators.
@@ -118,8 +119,9 @@ func (s *Store) members(ctx context.Context) ([]MemberStatus, []string) {
 	for i, m := range s.client.members {
 		wg.Go(func() {
 			all[i] = MemberStatus{Endpoint: m.endpoint}
-			all[i].Err = translate(m.try(ctx, s.opts.timing.attempt, func(ctx context.Context, m *member) error {
-				resp, err := m.maintenance.Status(ctx, &pb.StatusRequest{})
+			// A member that has just come back is connected again after a second at most.
+			all[i].Err = translate(m.try(ctx, 2*s.opts.timing.attempt, func(ctx context.Context, m *member) error {
+				resp, err := m.maintenance.Status(ctx, &pb.StatusRequest{}, grpc.WaitForReady(true))
 				if err != nil {
 					return err
 				}
