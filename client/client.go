@@ -71,7 +71,7 @@ func parseURL(s string) (*url.URL, error) {
 		// The error from net/url repeats the URL, which may contain a
 		// password.
 		return nil, errors.New("the server URL is invalid; use the form http://host:port")
-	case u.User != nil:
+	case u.User != nil || u.Host == "" && strings.Contains(s, "@"): // without "//", as in ann:password@host
 		return nil, errors.New("the server URL must not contain a user name or a password; use a token")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("the server URL %q must start with http:// or https://", s)
