@@ -79,7 +79,7 @@ func shown(p profile.Profile) shownProfile {
 	case p.Cookie != "":
 		with = "password"
 	}
-	return shownProfile{p.Name, p.URL, p.Org, with, p.Active, p.Previous}
+	return shownProfile{p.Name, profile.Redacted(p.URL), p.Org, with, p.Active, p.Previous}
 }
 
 func (c *configCommand) print(cmd *cobra.Command, value any, list ...shownProfile) error {
@@ -223,7 +223,7 @@ func noteLeft(cmd *cobra.Command, o *output, path string) error {
 	case err != nil:
 		o.note(cmd, "No profile is active now; to choose one of %s: fluxkeep config NAME", strings.Join(f.Names(), ", "))
 	case ok && !p.Active:
-		o.note(cmd, "fluxkeep now uses the only profile that is left, %q (%s).", p.Name, p.URL)
+		o.note(cmd, "fluxkeep now uses the only profile that is left, %q (%s).", p.Name, profile.Redacted(p.URL))
 	}
 	return nil
 }

@@ -274,7 +274,7 @@ func logout(cmd *cobra.Command, r *remote) error {
 	if err := profile.Remove(path, settings.Profile); err != nil {
 		return err
 	}
-	r.note(cmd, "Logged out of %s and removed the profile %q.", settings.Host, settings.Profile)
+	r.note(cmd, "Logged out of %s and removed the profile %q.", profile.Redacted(settings.Host), settings.Profile)
 	return noteLeft(cmd, &r.output, path)
 }
 

@@ -54,7 +54,7 @@ func (n *newProfile) askActive(cmd *cobra.Command, before profile.Profile) error
 	case !interactive(cmd):
 		return nil
 	}
-	answer, err := ask(cmd, fmt.Sprintf("influx and fluxkeep use profile %q (%s) now. Use %q from now on? [y/N] ", before.Name, before.URL, n.name))
+	answer, err := ask(cmd, fmt.Sprintf("influx and fluxkeep use profile %q (%s) now. Use %q from now on? [y/N] ", before.Name, profile.Redacted(before.URL), n.name))
 	n.activate = isYes(answer)
 	return err
 }
@@ -64,6 +64,6 @@ func (n *newProfile) noteActive(cmd *cobra.Command, what string, before profile.
 	if n.activate {
 		n.note(cmd, "%s is in the profile %q, which influx and fluxkeep use from now on; store secrets with: fluxkeep secret set NAME", what, n.name)
 	} else {
-		n.note(cmd, "%s is in the profile %q; influx and fluxkeep still use %q (%s). Store secrets with: fluxkeep secret set NAME --active-config %s", what, n.name, before.Name, before.URL, n.name)
+		n.note(cmd, "%s is in the profile %q; influx and fluxkeep still use %q (%s). Store secrets with: fluxkeep secret set NAME --active-config %s", what, n.name, before.Name, profile.Redacted(before.URL), n.name)
 	}
 }

@@ -189,6 +189,25 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+func TestRedacted(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://keep:8086/a":       "https://keep:8086/a",
+		"https://ann@keep":          "https://ann@keep",
+		"https://ann:s3cret@keep/a": "https://ann:xxxxx@keep/a",
+		"//ann:s3cret@keep":         "//ann:xxxxx@keep",
+		"https://ann:s3c%zz@keep":   "an invalid URL",
+		"https://ann:s3/cret@keep":  "an invalid URL",
+		"https:/ann:s3cret@keep":    "an invalid URL",
+		"ann:s3cret@keep":           "an invalid URL",
+		"keep:8086":                 "keep:8086",
+		"":                          "",
+	} {
+		if got := Redacted(address); got != want {
+			t.Errorf("Redacted(%q) = %q, want %q", address, got, want)
+		}
+	}
+}
+
 func TestAdd(t *testing.T) {
 	added := Profile{URL: "http://new", Token: "new-token==", Org: "new-org", Active: true}
 	const block = "[new]\n  active = true\n  org = \"new-org\"\n  token = \"new-token==\"\n  url = \"http://new\"\n"

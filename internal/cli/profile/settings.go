@@ -16,6 +16,9 @@ import (
 // DefaultHost is the server's URL if nothing else gives one.
 const DefaultHost = "http://localhost:8086"
 
+// invalidURL replaces a URL that can't be shown: part of it may be a password.
+const invalidURL = "an invalid URL"
+
 // Flags are the command line's flags for the connection. They have the same
 // names as influx's.
 type Flags struct {
@@ -120,7 +123,7 @@ func Resolve(f *Flags, getenv func(string) string) (Settings, error) {
 		s.Token, s.TokenFrom = getenv("INFLUX_TOKEN"), "INFLUX_TOKEN"
 	case p.Token == "" && p.Cookie == "":
 	case !SameServer(s.Host, own):
-		s.Withheld = cmp.Or(server(own), "an invalid URL")
+		s.Withheld = cmp.Or(server(own), invalidURL)
 	case p.Token != "":
 		s.Token = p.Token
 	default:
@@ -147,6 +150,18 @@ func server(address string) string {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	return u.Scheme + "://" + net.JoinHostPort(host, port) + strings.TrimRight(u.EscapedPath(), "/")
+}
+
+// Redacted returns a URL to show to people, without its password.
+func Redacted(address string) string {
+	u, err := url.Parse(address)
+	switch {
+	case !strings.Contains(address, "@"):
+		return address
+	case err != nil || u.Host == "":
+		return invalidURL
+	}
+	return u.Redacted()
 }
 
 // lower is for ASCII only: for İ, unicode.ToLower returns i, which is another host.
