@@ -105,7 +105,7 @@ func (c *Client) UploadTraces(ctx context.Context, spans []*tracepb.ResourceSpan
 func (c *Client) post(ctx context.Context, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 	if err != nil {
-		return backoff.Permanent(withoutURL(err))
+		return backoff.Permanent(errors.New("the collector's URL is invalid"))
 	}
 	req.Header = c.header.Clone()
 	req.Header.Set("Content-Type", "application/x-protobuf")

@@ -75,7 +75,7 @@ func (c awsCredentials) webIdentity(ctx context.Context, file, role string) (aws
 		"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"},
 		"RoleArn": {role}, "RoleSessionName": {session}, "WebIdentityToken": {strings.TrimSpace(string(token))},
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.sts, strings.NewReader(form.Encode()))
+	req, err := newRequest(ctx, http.MethodPost, c.sts, strings.NewReader(form.Encode()))
 	if err != nil {
 		return aws.Credentials{}, err
 	}
@@ -121,7 +121,7 @@ func (c awsCredentials) container(ctx context.Context, endpoint string) (aws.Cre
 			}
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+	req, err := newRequest(ctx, http.MethodGet, endpoint, nil)
 	if err != nil {
 		return aws.Credentials{}, err
 	}

@@ -168,7 +168,7 @@ func (k *awsKey) signed(ctx context.Context, action string, body []byte) (*http.
 	if err != nil {
 		return nil, fmt.Errorf("find the credentials: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, k.endpoint, bytes.NewReader(body))
+	req, err := newRequest(ctx, http.MethodPost, k.endpoint, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

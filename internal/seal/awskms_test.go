@@ -293,6 +293,8 @@ func TestAWSCredentials(t *testing.T) {
 		"web identity": {env{"AWS_WEB_IDENTITY_TOKEN_FILE": file, "AWS_ROLE_ARN": "arn:role", "AWS_ENDPOINT_URL_STS": server.URL + "/sts"}, ""},
 		"web identity of another role": {env{"AWS_WEB_IDENTITY_TOKEN_FILE": file, "AWS_ROLE_ARN": "arn:other", "AWS_ENDPOINT_URL_STS": server.URL + "/sts"},
 			"refuses the token"},
+		"web identity, invalid address": {env{"AWS_WEB_IDENTITY_TOKEN_FILE": file, "AWS_ROLE_ARN": "arn:role", "AWS_ENDPOINT_URL_STS": "https://ann:marker%zz@sts"},
+			"not a valid URL"},
 		"container":                 {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": file}, ""},
 		"container, token":          {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.URL + "/container", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "marker-token"}, ""},
 		"container far away":        {env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://192.0.2.1/container"}, "this machine or an agent"},
@@ -352,6 +354,20 @@ func TestAWSEndpoint(t *testing.T) {
 				t.Errorf("asked %q, %v, want %q", asked, err, c.want)
 			}
 		})
+	}
+}
+
+// TestAWSInvalidEndpoint checks that an address that can't be used isn't repeated in an
+// error.
+func TestAWSInvalidEndpoint(t *testing.T) {
+	newAWSFake(t) // for its identity
+	t.Setenv("AWS_ENDPOINT_URL_KMS", "https://ann:marker%zz@kms")
+	p, err := seal.NewAWSKMS(seal.AWSKMSConfig{KeyARN: awsKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newKeys(t).Wrap(t.Context(), p); err == nil || strings.Contains(err.Error(), "marker") {
+		t.Errorf("wrapped with an invalid address: %v", err)
 	}
 }
 

@@ -198,7 +198,7 @@ func (k *gcpKey) authorized(ctx context.Context, method string, body []byte) (*h
 		}
 		endpoint = "https://cloudkms." + universe
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint+"/v1/"+k.name+":"+method, bytes.NewReader(body))
+	req, err := newRequest(ctx, http.MethodPost, endpoint+"/v1/"+k.name+":"+method, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

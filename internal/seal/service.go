@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,16 @@ func serviceClient(c *http.Client) *http.Client {
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &client
+}
+
+// newRequest is http.NewRequestWithContext, but its errors don't repeat the address, which
+// may contain a password.
+func newRequest(ctx context.Context, method, address string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return nil, errors.New("the service's address is not a valid URL")
+	}
+	return req, nil
 }
 
 // exchange sends a request and reads the whole response. It can contain a key,

@@ -227,9 +227,9 @@ func (c *transitClient) post(ctx context.Context, operation string, request any)
 		return nil, fmt.Errorf("transit: get the token: %w", err)
 	}
 	u := c.base.JoinPath(operation, c.key)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	req, err := newRequest(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("transit: build the request")
+		return nil, fmt.Errorf("transit: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Vault-Token", string(token))
