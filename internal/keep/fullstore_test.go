@@ -1,7 +1,6 @@
 package keep_test
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -13,27 +12,11 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
-// fullStore is a store that has only a reserve left.
-type fullStore struct {
-	store.Store
-	left atomic.Int64 // the store.Reserve that a change must have
-}
-
-func (s *fullStore) Update(ctx context.Context, fn func(store.Tx) error) error {
-	return s.Store.Update(ctx, func(tx store.Tx) error {
-		err := fn(tx)
-		if err == nil && int64(store.ReserveOf(ctx)) < s.left.Load() {
-			err = store.ErrFull
-		}
-		return err
-	})
-}
-
 // TestFullStore checks which actions an almost full store takes: those that only remove,
 // and in the end those with which operators take rights away, and their sign-in.
 func TestFullStore(t *testing.T) {
-	s := &fullStore{}
-	k := keeptest.New(t, &keeptest.Options{Wrap: func(inner store.Store) store.Store { s.Store = inner; return s }})
+	var left atomic.Int64
+	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { return &keeptest.FullStore{Store: s, Left: &left} }})
 	ctx, op := t.Context(), k.Operator(t, keep.InfluxDB)
 	must := func(err error) {
 		t.Helper()
@@ -57,6 +40,8 @@ func TestFullStore(t *testing.T) {
 	session, err := k.SignIn(ctx, origin, "admin", k.Password)
 	must(err)
 	expiring, err := k.SignIn(ctx, origin, "admin", k.Password)
+	must(err)
+	replaced, err := k.SignInToken(ctx, origin, ownToken.Value)
 	must(err)
 	name, yes, no := "new", true, false
 
@@ -84,6 +69,7 @@ func TestFullStore(t *testing.T) {
 		{"sign in as an operator", store.LastReserve, func() error { _, err := k.SignIn(ctx, origin, "admin", k.Password); return err }},
 		{"sign in with an operator token", store.LastReserve, func() error { _, err := k.SignInToken(ctx, origin, k.OperatorToken); return err }},
 		{"sign out", store.LastReserve, func() error { return k.SignOut(ctx, op, session.Key) }},
+		{"sign in instead of another", store.LastReserve, func() error { return k.ReplaceSession(ctx, own, replaced.Key, op) }},
 		{"create a user", store.NoReserve, func() error { _, err := k.CreateUser(ctx, op, "bob", true); return err }},
 		{"set a password", store.NoReserve, func() error { return k.SetPassword(ctx, op, user, "battery staple 2") }},
 		{"rename a user", store.NoReserve, func() error { _, err := k.UpdateUser(ctx, op, user, keep.UserUpdate{Name: &name}); return err }},
@@ -123,11 +109,11 @@ func TestFullStore(t *testing.T) {
 			return err
 		}},
 	} {
-		refused := func(left store.Reserve) {
+		refused := func(reserve store.Reserve) {
 			t.Helper()
-			s.left.Store(int64(left))
+			left.Store(int64(reserve))
 			if err := tt.do(); keep.CodeOf(err) != keep.CodeUnavailable || !errors.Is(err, store.ErrFull) || !strings.Contains(err.Error(), "quota") {
-				t.Errorf("%s, with reserve %d left: %v", tt.what, left, err)
+				t.Errorf("%s, with reserve %d left: %v", tt.what, reserve, err)
 			}
 		}
 		switch tt.needs {
@@ -138,12 +124,12 @@ func TestFullStore(t *testing.T) {
 		case store.RemovalReserve:
 			refused(store.LastReserve)
 		}
-		s.left.Store(int64(tt.needs))
+		left.Store(int64(tt.needs))
 		if err := tt.do(); err != nil {
 			t.Errorf("%s, with reserve %d left: %v", tt.what, tt.needs, err)
 		}
 	}
 
-	s.left.Store(int64(store.NoReserve))
+	left.Store(int64(store.NoReserve))
 	k.MustChange(t, set("a", "3"))
 }

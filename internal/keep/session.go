@@ -128,6 +128,12 @@ func (k *Keep) SignInToken(ctx context.Context, c Caller, token string) (Session
 	return s, nil
 }
 
+// ReplaceSession ends the session of old, in whose browser another caller has signed in.
+// An operator must get in even if old may not use the store's last reserve.
+func (k *Keep) ReplaceSession(ctx context.Context, old Caller, key string, by Caller) error {
+	return k.SignOut(revoking(ctx, &by), old, key)
+}
+
 // SignOut ends the sessions with the keys, of which one at least must exist.
 func (k *Keep) SignOut(ctx context.Context, c Caller, keys ...string) error {
 	rec := c.record("sessions.delete", 0)

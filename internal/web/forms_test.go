@@ -265,32 +265,19 @@ func TestEveryConflict(t *testing.T) {
 	})
 }
 
-// fullDisk is a store that can be full.
-type fullDisk struct {
-	store.Store
-	full *atomic.Bool
-}
-
-func (s *fullDisk) Update(ctx context.Context, fn func(store.Tx) error) error {
-	if s.full.Load() {
-		return store.ErrFull
-	}
-	return s.Store.Update(ctx, fn)
-}
-
 // TestEveryFormOnFullDisk: a form that can't be carried out changes nothing and keeps what
 // was typed, so that it can be sent again later.
 func TestEveryFormOnFullDisk(t *testing.T) {
-	var full atomic.Bool
-	wrap := func(s store.Store) store.Store { return &fullDisk{s, &full} }
+	var left atomic.Int64
+	wrap := func(s store.Store) store.Store { return &keeptest.FullStore{Store: s, Left: &left} }
 	forEachForm(t, wrap, func(t *testing.T, f *filledForm, c *cast) {
 		b := c.people["operator"]
 		action, fields := f.open(t, c, b)
 		contents := c.Contents(t)
 		_, start := c.AuditRecords(t, 0)
-		full.Store(true)
+		left.Store(int64(store.LastReserve) + 1)
 		p := b.post(action, fields...)
-		full.Store(false)
+		left.Store(0)
 		if !maps.Equal(contents, c.Contents(t)) {
 			t.Error("it changes something")
 		}

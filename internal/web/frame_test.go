@@ -8,13 +8,17 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/acl"
+	"github.com/fluxkeep/fluxkeep/internal/audit"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 	"github.com/fluxkeep/fluxkeep/internal/web"
 )
 
@@ -132,6 +136,29 @@ func TestSignIn(t *testing.T) {
 	if p := old.get("/ui/orgs?all"); p.status != http.StatusUnauthorized {
 		t.Errorf("the session before the last sign-in: %d", p.status)
 	}
+}
+
+// TestSignInLastReserve: an operator gets in even if only the store's last reserve is left
+// and somebody else's session is still in the browser. That session ends.
+func TestSignInLastReserve(t *testing.T) {
+	var left atomic.Int64
+	k := newKit(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { return &keeptest.FullStore{Store: s, Left: &left} }})
+	b := k.withToken(t, keep.NewToken{Org: k.Org, Permissions: keeptest.ReadSecrets(k.Org)})
+	old := b.clone()
+	left.Store(int64(store.LastReserve))
+	b.signIn("admin", k.Password)
+	b.get("/ui/users").has(t, http.StatusOK)
+	if p := old.get("/ui/orgs?all"); p.status != http.StatusUnauthorized {
+		t.Errorf("the session before: %d", p.status)
+	}
+	records, _ := k.AuditRecords(t, 0)
+	record := func(action string) audit.Record {
+		return records[slices.IndexFunc(records, func(r audit.Record) bool { return r.Action == action })]
+	}
+	if in, out := record("sessions.create"), record("sessions.delete"); in.User != out.User || in.Token != out.Token || out.Outcome != audit.Allowed {
+		t.Errorf("the session of %s, %s was ended by %s, %s: %s", in.User, in.Token, out.User, out.Token, out.Outcome)
+	}
+	left.Store(int64(store.NoReserve))
 }
 
 // TestManyCookies: a cookie for another path or another server does no harm.

@@ -196,7 +196,7 @@ func (c *call) signIn() error {
 		return err
 	}
 	if c.signedIn() { // leave no session behind
-		if err := c.keep.SignOut(c.ctx(), c.caller, c.key); err != nil && !errors.Is(err, keep.ErrUnauthenticated) {
+		if err := c.keep.ReplaceSession(c.ctx(), c.caller, c.key, caller); err != nil && !errors.Is(err, keep.ErrUnauthenticated) {
 			return err
 		}
 	}
