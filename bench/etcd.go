@@ -81,12 +81,12 @@ func (b *bench) findEtcd(ctx context.Context) error {
 }
 
 func (c *cluster) startMembers(ctx context.Context) error {
+	addresses, err := freeAddresses(2 * clusterSize)
+	if err != nil {
+		return err
+	}
 	var clients, peers, initial []string
-	for i := range 2 * clusterSize {
-		address, err := freeAddress()
-		if err != nil {
-			return err
-		}
+	for i, address := range addresses {
 		if i < clusterSize {
 			clients = append(clients, "http://"+address)
 		} else {

@@ -149,15 +149,28 @@ func (p *process) proc(file string) string {
 	return filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), file)
 }
 
-// freeAddress returns an unused address. Its port is below the range that
-// systems assign to connections and to servers without a fixed port, so that
-// it is still free when a server restarts.
-func freeAddress() (address string, err error) {
-	for range 20 {
-		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))); err == nil {
-			return l.Addr().String(), l.Close()
+// freeAddress returns an unused address.
+func freeAddress() (string, error) {
+	all, err := freeAddresses(1)
+	if err != nil {
+		return "", err
+	}
+	return all[0], nil
+}
+
+// freeAddresses returns different unused addresses. Their ports are below the range that
+// systems assign to connections and to servers without a fixed port, so that they are
+// still free when a server restarts.
+func freeAddresses(n int) (all []string, err error) {
+	for range 20 * n {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(6_000)))
+		if err != nil {
+			continue // another one may be free
+		}
+		defer l.Close()
+		if all = append(all, l.Addr().String()); len(all) == n {
+			return all, nil
 		}
 	}
-	return "", fmt.Errorf("find a free port: %w", err)
+	return nil, fmt.Errorf("only %d of %d ports were found free", len(all), n)
 }

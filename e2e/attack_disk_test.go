@@ -120,10 +120,7 @@ func attackOlderFiles(t *testing.T) {
 			t.Parallel()
 			x := startTenants(t)
 			x.troubled = true
-			older := t.TempDir()
-			if err := os.CopyFS(older, os.DirFS(x.dir)); err != nil {
-				t.Fatal(err)
-			}
+			older := x.copyFolder()
 			if !x.change("since") {
 				t.Fatal("the server takes no changes")
 			}

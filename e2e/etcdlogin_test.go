@@ -42,7 +42,7 @@ func newEtcdAdmin(t *testing.T, member *etcdtest.Member, files etcdtest.TLSFiles
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(pair.Leaf)
-	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(member.Direct(), "https://"),
+	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(member.Endpoint(), "https://"),
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots})))
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -96,8 +99,16 @@ func (s *server) setUp() client.SetupResult {
 const anyAddress = ""
 
 // newAddress returns an address with a port below the range from which systems choose
-// ports: another process could get such a port as soon as the server has stopped.
-func newAddress() string { return fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)) }
+// ports: another process could get such a port as soon as the server has stopped. No two
+// tests get the same, and tests in other folders use other ranges.
+func newAddress() string {
+	return fmt.Sprintf("127.0.0.1:%d", 20_000+(firstPort+addresses.Add(1))%6_000)
+}
+
+var (
+	firstPort = rand.Int64N(6_000) // another run of the tests probably has another one
+	addresses atomic.Int64
+)
 
 // serve starts the process and waits until it listens.
 func (s *server) serve(address string) {
@@ -230,6 +241,20 @@ func (s *server) pushClock(by time.Duration) {
 	if err != nil {
 		s.t.Error(err)
 	}
+}
+
+// copyFolder copies the data folder of a running server, which may remove files meanwhile.
+func (s *server) copyFolder() (copied string) {
+	s.t.Helper()
+	eventually(s.t, "copy without a missing file", func() bool {
+		copied = filepath.Join(s.t.TempDir(), "copied")
+		err := os.CopyFS(copied, os.DirFS(s.dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.t.Fatal(err)
+		}
+		return err == nil
+	})
+	return copied
 }
 
 // checkLog reports errors in the server's log.

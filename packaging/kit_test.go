@@ -215,7 +215,7 @@ type served struct {
 func serve(t testing.TB, start func(address string) *exec.Cmd) *served {
 	t.Helper()
 	for range 20 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		address := fmt.Sprintf("127.0.0.1:%d", 31_000+rand.IntN(1_000))
 		s := &served{url: "http://" + address, cmd: start(address), log: new(bytes.Buffer)}
 		s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 		if err := s.cmd.Start(); err != nil {

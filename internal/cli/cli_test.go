@@ -99,6 +99,13 @@ func serverOf(ts *testscript.TestScript) *scriptServer {
 	return ts.Value(serverKey{}).(*scriptServer)
 }
 
+// The next script's server has the port after the last one's. Another run of the tests
+// probably begins elsewhere.
+var (
+	firstPort = rand.Int64N(4_000)
+	addresses atomic.Int64
+)
+
 var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
 
 func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
@@ -107,9 +114,10 @@ func cmdServer(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: server [flag…], once")
 	}
 	for range 20 {
-		// A port below the range from which systems choose ports: another process
-		// could get such a port while the server is stopped.
-		address := cmp.Or(s.address, fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		// A port below the range from which systems choose ports: another process could get
+		// such a port while the server is stopped. No two scripts get the same, and tests
+		// in other folders use other ranges.
+		address := cmp.Or(s.address, fmt.Sprintf("127.0.0.1:%d", 26_000+(firstPort+addresses.Add(1))%4_000))
 		if s.start(ts, address, args) {
 			ts.Setenv("SERVER", "http://"+s.address)
 			return

@@ -13,11 +13,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -254,24 +256,25 @@ func (c *Cluster) Count(prefix string) (int, error) {
 func (c *Cluster) read(prefix string, count bool, answer any) error {
 	end := []byte(prefix)
 	end[len(end)-1]++
-	return c.Members[0].post("/v3/kv/range", map[string]any{"key": []byte(prefix), "range_end": end, "count_only": count}, answer)
+	return c.Members[0].post(time.Minute, "/v3/kv/range", map[string]any{"key": []byte(prefix), "range_end": end, "count_only": count}, answer)
 }
 
 func (m *Member) compact() error {
 	var newest struct{ Header struct{ Revision string } }
-	if err := m.post("/v3/kv/range", map[string]any{"key": []byte("none")}, &newest); err != nil {
+	const limit = 5 * time.Second // it may be paused
+	if err := m.post(limit, "/v3/kv/range", map[string]any{"key": []byte("none")}, &newest); err != nil {
 		return err
 	}
-	return m.post("/v3/kv/compaction", map[string]any{"revision": newest.Header.Revision}, &newest)
+	return m.post(limit, "/v3/kv/compaction", map[string]any{"revision": newest.Header.Revision}, &newest)
 }
 
 // post uses the API for programs without gRPC, in which large numbers are text.
-func (m *Member) post(path string, in, out any) error {
+func (m *Member) post(limit time.Duration, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: limit}
 	r, err := client.Post(m.Direct()+path, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return err
@@ -283,10 +286,16 @@ func (m *Member) post(path string, in, out any) error {
 	return json.NewDecoder(r.Body).Decode(out)
 }
 
-// freeAddress returns an address that nothing listens on.
+// freeAddress returns an address that nothing listens on. Until the member does, and while
+// it is down, the system may give the port to anybody. So where loopback has 16 million
+// addresses, this is not the one that all others use.
 func freeAddress(tb testing.TB) string {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ip := "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		ip = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+	}
+	l, err := net.Listen("tcp", ip+":0")
 	if err != nil {
 		tb.Fatal(err)
 	}
