@@ -163,7 +163,7 @@ func afterSetup(s *server, pages map[string]string) []scene {
 			b.goTo(pages["edit: new"])
 			b.do(storage.ClearCookies())
 			// Not even the script knows that the form is sent.
-			b.do(chromedp.Evaluate(`(f => { f.elements.name.value = "sent later"; f.elements.value.value = "1"; f.submit(); })(document.querySelector("#value").form)`, nil))
+			b.do(chromedp.Evaluate(`(f => { f.elements.name.value = "sent later"; f.elements.value.value = "1"; setTimeout(() => f.submit()); })(document.querySelector("#value").form); 0`, nil))
 			b.await("Your session has ended")
 		}},
 		{"continue", "", func(b *tab) {
@@ -179,6 +179,7 @@ func afterSetup(s *server, pages map[string]string) []scene {
 func (b *tab) awaitErrors() {
 	b.t.Helper()
 	b.do(chromedp.WaitVisible("#errors", chromedp.ByQuery))
+	b.complete()
 }
 
 // TestAccessible runs axe-core's rules for WCAG 2.2 AA on every page, in light and dark

@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,10 +87,28 @@ type server struct {
 	url, address         string
 	org, token           string // after setUp
 	cmd                  *exec.Cmd
-	log                  *bytes.Buffer
+	log                  *output
 	dir                  string
 	exited               chan struct{}
 	user, password, name string // the first user's, and the organization's name
+}
+
+// output is what a server has printed.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // start runs a server that isn't set up.
@@ -149,11 +168,12 @@ func startAt(t testing.TB, host string, args ...string) *server {
 }
 
 func (s *server) serve(host string, args ...string) bool {
-	// Below the range from which systems choose ports.
-	port := strconv.Itoa(20_000 + rand.IntN(12_000))
+	// Below the range from which systems choose ports, and above those of tests in other
+	// folders. No two tests get the same.
+	port := strconv.Itoa(int(30_000 + (firstPort+ports.Add(1))%1_000))
 	s.address = net.JoinHostPort("127.0.0.1", port)
 	s.dir = s.t.TempDir()
-	s.url, s.log = "http://"+s.address, &bytes.Buffer{}
+	s.url, s.log = "http://"+s.address, &output{}
 	s.cmd = exec.Command(program, append([]string{"serve", "--http-bind-address", net.JoinHostPort(host, port), "--data-dir", filepath.Join(s.dir, "data")}, args...)...)
 	s.cmd.Env = append(os.Environ(), "HOME="+s.dir)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
@@ -164,18 +184,20 @@ func (s *server) serve(host string, args ...string) bool {
 	s.exited = exited
 	go func() { _ = s.cmd.Wait(); close(exited) }()
 	s.t.Cleanup(s.stop)
-	for {
+	for !strings.Contains(s.log.String(), "msg=listening ") {
 		select {
 		case <-exited:
 			return false
 		case <-time.After(20 * time.Millisecond):
 		}
-		if conn, err := net.Dial("tcp", s.address); err == nil {
-			conn.Close()
-			return true
-		}
 	}
+	return true
 }
+
+var (
+	firstPort = rand.Int64N(1_000) // another run of the tests probably has another one
+	ports     atomic.Int64
+)
 
 // stop stops the server.
 func (s *server) stop() {
@@ -519,17 +541,16 @@ func (b *tab) tabTo(selector string) {
 	b.tabUntil(selector, fmt.Sprintf("e.matches(%q)", selector))
 }
 
-// tabUntil presses Tab until the condition holds for the focused element e.
+// tabUntil presses Tab until the condition holds for the focused element e, on the next page
+// if the tab is on its way there.
 func (b *tab) tabUntil(what, condition string) {
 	b.t.Helper()
 	condition = fmt.Sprintf("(e => !!e && %s)(document.activeElement)", condition)
-	for range 100 {
-		if eval[bool](b, condition) {
-			return
+	for end := time.Now().Add(patience); !eval[bool](b, condition); b.press(kb.Tab) {
+		if time.Now().After(end) {
+			b.t.Fatalf("Tab doesn't reach %s at %s", what, b.path())
 		}
-		b.press(kb.Tab)
 	}
-	b.t.Fatalf("Tab doesn't reach %s at %s", what, b.path())
 }
 
 // navigate opens a page of the organization through the page's navigation.
@@ -557,10 +578,16 @@ func (b *tab) await(parts ...string) {
 	for _, part := range parts {
 		b.until(fmt.Sprintf("%q", part), func() bool { return strings.Contains(b.text(), part) })
 	}
-	b.until("whole page", func() bool { return eval[string](b, "document.readyState") == "complete" })
+	b.complete()
 	if b.way == onPhone {
 		b.fits(phoneWidth)
 	}
+}
+
+// complete waits until the page is complete.
+func (b *tab) complete() {
+	b.t.Helper()
+	b.until("whole page", func() bool { return eval[string](b, "document.readyState") == "complete" })
 }
 
 // fits checks that the page isn't wider than the window.
@@ -593,10 +620,17 @@ func (b *tab) shortcut(key, command string) {
 		input.DispatchKeyEvent(input.KeyUp).WithKey(key).WithModifiers(input.ModifierCtrl))
 }
 
-// back goes back in the browser's history.
+// back goes back in the browser's history. A script that does the same may be gone before
+// the driver has its result.
 func (b *tab) back() {
 	b.t.Helper()
-	b.do(chromedp.Evaluate("history.back()", nil))
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		current, entries, err := page.GetNavigationHistory().Do(ctx)
+		if err != nil {
+			return err
+		}
+		return page.NavigateToHistoryEntry(entries[current-1].ID).Do(ctx)
+	}))
 }
 
 // sendAgain sends each form that the tab sent to the organization a second time, and
@@ -695,6 +729,7 @@ func (b *tab) signIn() {
 	b.fill("#password", b.s.password)
 	b.button("Sign in")
 	b.until("session", func() bool { return !strings.Contains(b.path(), "/sign-in") })
+	b.complete()
 }
 
 // signedIn opens a page of the organization as the first user.

@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -661,16 +662,25 @@ func TestCopyFromElsewhere(t *testing.T) {
 	}
 }
 
+// slowTimers makes the page wait longer, so that two keys follow each other quickly on any
+// machine.
+const slowTimers = `{ const wait = setTimeout; window.setTimeout = (fn, time) => wait(fn, 100 * time); }`
+
 // The other single keys go to pages, move by arrows, and can be turned off.
 func TestGoKeys(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.setUp(map[string]string{"alpha": "1", "beta": "2"})
 	b := s.signedIn("/secrets")
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(slowTimers).Do(ctx)
+		return err
+	}))
+	b.goTo(s.orgPath("/secrets"))
 	at := func(path string) {
 		t.Helper()
 		b.until("page "+path, func() bool { return b.path() == path })
-		b.until("whole page", func() bool { return eval[string](b, "document.readyState") == "complete" })
+		b.complete()
 	}
 	for _, to := range []struct{ key, path string }{
 		{"h", s.orgPath("/history")}, {"a", s.orgPath("/access")}, {"u", s.orgPath("/audit")}, {"s", s.orgPath("/secrets")},
