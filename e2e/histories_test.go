@@ -199,8 +199,8 @@ func (h *history) prepare() {
 	})
 	x.confide(h.token.Token)
 	c := h.newClient()
-	c.replace(h.org, map[string]string{x.secretName("count"): "0"}, nil)
-	c.large()
+	eventually(h.t, "count", func() bool { return c.replace(h.org, map[string]string{x.secretName("count"): "0"}, nil) })
+	eventually(h.t, "large document", c.large)
 }
 
 // end reads everything from each server, once it can answer.
@@ -323,21 +323,21 @@ func (c *historian) next(now seen) (name, number string) {
 }
 
 // replace replaces all secrets.
-func (c *historian) replace(org string, secrets map[string]string, based *uint64) {
+func (c *historian) replace(org string, secrets map[string]string, based *uint64) (made bool) {
 	body := object{"data": secrets}
 	if based != nil {
 		body["options"] = object{"cas": *based}
 	}
-	c.change(deed{of: org, set: secrets, whole: true, based: based}, "POST", vaultPath(org), body)
+	return c.change(deed{of: org, set: secrets, whole: true, based: based}, "POST", vaultPath(org), body)
 }
 
 // large makes a change that the store splits.
-func (c *historian) large() {
+func (c *historian) large() (made bool) {
 	value, secrets := c.newValue(), map[string]string{}
 	for i := range 4 {
 		secrets[c.all[0].secretName(fmt.Sprint("n", i))] = value + "|" + strings.Repeat("x", 512<<10)
 	}
-	c.replace(c.bulky, secrets, nil)
+	return c.replace(c.bulky, secrets, nil)
 }
 
 // short returns secrets as they are recorded, without what makes them large.
@@ -417,8 +417,8 @@ func (c *historian) read(org string) (seen, bool) {
 	return s, true
 }
 
-// change asks for a change.
-func (c *historian) change(d deed, method, path string, body any, header ...string) {
+// change asks for a change, and reports whether it was certainly made.
+func (c *historian) change(d deed, method, path string, body any, header ...string) (made bool) {
 	if d.kind == reading {
 		d.kind = changing
 	}
@@ -443,9 +443,10 @@ func (c *historian) change(d deed, method, path string, body any, header ...stri
 		f.refused = true
 	default:
 		c.t.Errorf("a change: %s", e)
-		return
+		return false
 	}
 	c.record(d, f, e)
+	return !f.unknown && !f.refused
 }
 
 func (c *historian) record(d deed, f finding, e exchange) {

@@ -149,7 +149,7 @@ func (p *process) gone() bool {
 	select {
 	case <-p.exited:
 		return true
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		return false
 	}
 }

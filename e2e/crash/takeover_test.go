@@ -98,8 +98,15 @@ func (x *takeOver) run(ctx context.Context) error {
 	if err := x.gone.arm("kill " + x.death); err != nil {
 		return err
 	}
-	for err == nil {
-		err = x.change(ctx, gone)
+	if err := eventually(ctx, "killed", func() error {
+		select {
+		case <-gone.exited:
+			return nil
+		default:
+			return errors.Join(errors.New("the server lives"), x.change(ctx, gone))
+		}
+	}); err != nil {
+		return err
 	}
 	if err := gone.dead(); err != nil {
 		return err
@@ -185,12 +192,16 @@ func (x *takeOver) change(ctx context.Context, p *process) error {
 }
 
 // newest returns the newest version.
-func (x *takeOver) newest(ctx context.Context, p *process) (uint64, error) {
-	d, ok, err := documentOf((&api{p.url, x.token, newHTTP()}).do(ctx, "GET", vaultKV+"/data/"+x.org, nil))
-	if err == nil && !ok {
-		err = errors.New("there are no secrets")
-	}
-	return d.version, err
+func (x *takeOver) newest(ctx context.Context, p *process) (newest uint64, err error) {
+	err = eventually(ctx, "answered", func() error {
+		d, ok, err := documentOf((&api{p.url, x.token, newHTTP()}).do(ctx, "GET", vaultKV+"/data/"+x.org, nil))
+		if err == nil && !ok {
+			err = errors.New("there are no secrets")
+		}
+		newest = d.version
+		return err
+	})
+	return newest, err
 }
 
 // check checks that the logs fit together and have each version up to the newest one,
