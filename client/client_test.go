@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -408,7 +407,7 @@ func TestRetry(t *testing.T) {
 		status     int
 		failures   int // failures before a success
 		retryAfter string
-		requests   int32
+		requests   int
 		ok         bool
 	}{
 		{"a read, unavailable", read, 503, 2, "", 3, true},
@@ -419,27 +418,34 @@ func TestRetry(t *testing.T) {
 		{"not when asked to wait for hours", read, 503, 1, "7200", 1, false},
 		{"not other errors", read, 500, 1, "", 1, false},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			var requests atomic.Int32
-			cl := newClient(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if body, _ := io.ReadAll(r.Body); r.Method == "PATCH" && string(body) != "{\"a\":\"1\"}\n" {
-					t.Errorf("sent %q", body)
+		synctest.Test(t, func(t *testing.T) { // the client doesn't repeat what was refused slowly
+			requests := 0
+			answer := roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.Method == "PATCH" {
+					if body, _ := io.ReadAll(r.Body); string(body) != "{\"a\":\"1\"}\n" {
+						t.Errorf("%s: sent %q", c.name, body)
+					}
 				}
-				if int(requests.Add(1)) <= c.failures {
+				w := httptest.NewRecorder()
+				if requests++; requests <= c.failures {
 					w.Header().Set("Retry-After", c.retryAfter)
 					w.WriteHeader(c.status)
-					return
+				} else {
+					io.WriteString(w, "{}")
 				}
-				io.WriteString(w, "{}")
-			}))
+				return w.Result(), nil
+			})
+			cl, err := client.New(client.Config{URL: "http://fluxkeep.example", HTTPClient: &http.Client{Transport: answer}})
+			if err != nil {
+				t.Fatal(err)
+			}
 			start := time.Now()
-			err := c.call(t.Context(), cl)
-			if (err == nil) != c.ok || requests.Load() != c.requests {
-				t.Errorf("%d requests, error %v", requests.Load(), err)
+			err = c.call(t.Context(), cl)
+			if (err == nil) != c.ok || requests != c.requests {
+				t.Errorf("%s: %d requests, error %v", c.name, requests, err)
 			}
 			if c.retryAfter == "1" && time.Since(start) < time.Second {
-				t.Error("did not wait as long as asked")
+				t.Errorf("%s: did not wait as long as asked", c.name)
 			}
 		})
 	}

@@ -179,46 +179,51 @@ func TestOtherServersChanges(t *testing.T) {
 	}
 }
 
-// lateView lets something happen while a View is open.
-type lateView struct {
-	sharedStore
-	opened func() // called once
-}
+// lateView is a store that calls the context's function while a View is open.
+type lateView struct{ sharedStore }
 
-func (l *lateView) View(ctx context.Context, fn func(store.Reader) error) error {
+type openedKey struct{}
+
+func (l lateView) View(ctx context.Context, fn func(store.Reader) error) error {
 	return l.sharedStore.View(ctx, func(r store.Reader) error {
-		if opened := l.opened; opened != nil {
-			l.opened = nil
+		if opened, ok := ctx.Value(openedKey{}).(func()); ok {
 			opened()
 		}
 		return fn(r)
 	})
 }
 
-// lateServers is twoServers; late lets something happen during a View of the second.
-func lateServers(t *testing.T) (a, b *keeptest.Kit, late *lateView, c *cluster) {
-	c, late = newCluster(), &lateView{}
+// whileOpen returns a context with which lateView calls a function in the first View.
+func whileOpen(t *testing.T, opened func()) context.Context {
+	return context.WithValue(t.Context(), openedKey{}, sync.OnceFunc(opened))
+}
+
+// lateServers is twoServers; the second has a lateView.
+func lateServers(t *testing.T) (a, b *keeptest.Kit, c *cluster) {
+	c = newCluster()
 	a = keeptest.New(t, c.options(serverA))
 	o := c.options(serverB)
-	o.Wrap = func(s store.Store) store.Store { late.Store = s; return late }
-	return a, a.Beside(t, o), late, c
+	o.Wrap = func(s store.Store) store.Store { return lateView{sharedStore{s}} }
+	return a, a.Beside(t, o), c
 }
 
 // TestCacheFilledByAnOldView checks that what a transaction has read from an older
 // state, and put into a cache after another server has changed it, is never used
 // for the new state.
 func TestCacheFilledByAnOldView(t *testing.T) {
-	a, b, late, _ := lateServers(t)
+	a, b, _ := lateServers(t)
 
 	token := a.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(a.Org)})
-	off := false
-	late.opened = func() {
+	off, changed := false, false
+	ctx := whileOpen(t, func() {
+		changed = true
 		if _, err := a.UpdateToken(t.Context(), a.Operator(t, keep.InfluxDB), token.ID, keep.TokenUpdate{Active: &off}); err != nil {
 			t.Error(err)
 		}
-	}
-	if c := b.MustCaller(t, keep.Vault, token.Value); c.Permissions() == nil {
-		t.Fatal("a View that began before the change must not show it")
+	})
+	c, err := b.Authenticate(ctx, keeptest.Origin(keep.Vault), token.Value)
+	if err != nil || c.Permissions() == nil || !changed {
+		t.Fatalf("%v; a View that began before the change must not show it", err)
 	}
 	if c := b.MustCaller(t, keep.Vault, token.Value); c.Permissions() != nil {
 		t.Error("the token is let in after it was deactivated")
@@ -226,9 +231,13 @@ func TestCacheFilledByAnOldView(t *testing.T) {
 
 	a.MustChange(t, set("name", "old"))
 	op := b.Operator(t, keep.Vault)
-	late.opened = func() { a.MustChange(t, set("name", "new")) }
-	if _, err := b.Values(t.Context(), op, b.Org, nil, ""); err != nil {
-		t.Fatal(err)
+	changed = false
+	ctx = whileOpen(t, func() {
+		changed = true
+		a.MustChange(t, set("name", "new"))
+	})
+	if _, err := b.Values(ctx, op, b.Org, nil, ""); err != nil || !changed {
+		t.Fatal(changed, err)
 	}
 	if got := b.MustValues(t)["name"]; got != "new" {
 		t.Errorf("the server shows %q", got)
@@ -558,11 +567,13 @@ func TestRotationByOtherServers(t *testing.T) {
 // TestBackupDuringRotation ends a rotation at one server while another has begun a backup
 // and knows the new keys already: the backup has the keyset that opens its records.
 func TestBackupDuringRotation(t *testing.T) {
-	a, b, late, c := lateServers(t)
+	a, b, c := lateServers(t)
 	a.MustChange(t, set("name", "1"))
 	c.lead(serverA)
 	op := b.Operator(t, keep.InfluxDB)
-	late.opened = func() {
+	rotated := false
+	ctx := whileOpen(t, func() {
+		rotated = true
 		if err := a.RotateKeys(t.Context(), a.Operator(t, keep.InfluxDB)); err != nil {
 			t.Error(err)
 		}
@@ -576,10 +587,10 @@ func TestBackupDuringRotation(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-	}
+	})
 	var file bytes.Buffer
-	if err := b.Backup(t.Context(), op, &file); err != nil {
-		t.Fatal(err)
+	if err := b.Backup(ctx, op, &file); err != nil || !rotated {
+		t.Fatal(rotated, err)
 	}
 	n, err := keep.VerifyBackup(t.Context(), &file, func(h backup.Header) (*seal.Keys, error) { return b.OpenKeys(t.Context(), h.Keyset) })
 	if err != nil || n == 0 {

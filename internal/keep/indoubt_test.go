@@ -115,16 +115,14 @@ func TestInDoubtWakesWaiters(t *testing.T) {
 	}
 }
 
-// queueing calls a function before the first change.
-type queueing struct {
-	store.Store
-	first func() // called once
-}
+// queueing is a store that calls the context's function before a change.
+type queueing struct{ store.Store }
 
-func (q *queueing) Update(ctx context.Context, fn func(store.Tx) error) error {
-	if first := q.first; first != nil {
-		q.first = nil
-		first()
+type queuedKey struct{}
+
+func (q queueing) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if queued, ok := ctx.Value(queuedKey{}).(func()); ok {
+		queued()
 	}
 	return q.Store.Update(ctx, fn)
 }
@@ -132,16 +130,19 @@ func (q *queueing) Update(ctx context.Context, fn func(store.Tx) error) error {
 // TestWriteThatWaited checks that a write doesn't see secrets that were deleted
 // while it waited for the store.
 func TestWriteThatWaited(t *testing.T) {
-	q := &queueing{}
-	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { q.Store = s; return q }})
+	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { return queueing{s} }})
 	op := k.Operator(t, keep.Vault)
 	k.MustChange(t, set("deleted", "1"))
-	q.first = func() {
+	waited := false
+	ctx := context.WithValue(t.Context(), queuedKey{}, func() {
+		waited = true
 		if err := k.DeleteVersions(t.Context(), op, k.Org); err != nil {
 			t.Error(err)
 		}
+	})
+	if _, err := k.Change(ctx, op, k.Org, set("new", "2")); err != nil || !waited {
+		t.Fatal(waited, err)
 	}
-	k.MustChange(t, set("new", "2"))
 	if got := k.MustValues(t); !maps.Equal(got, map[string]string{"new": "2"}) {
 		t.Errorf("the secrets are %v", got)
 	}

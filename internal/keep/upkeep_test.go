@@ -76,6 +76,7 @@ func TestBackupAndRestore(t *testing.T) {
 func TestBackupOfDamage(t *testing.T) {
 	d := newDamageable(t)
 	op := d.Operator(t, keep.Vault)
+	d.outbox.hold()
 	all := raw(t, d.Kit)
 	damaged := 0
 	for key, good := range all {

@@ -272,7 +272,7 @@ func TestModel(t *testing.T) {
 					m.age()
 				}
 				r.what = fmt.Sprintf("step %d, map %s, %s", step, org, r.what)
-				for org := range r.models {
+				for _, org := range slices.Sorted(maps.Keys(r.models)) { // each comparison draws
 					r.compare(org)
 				}
 				if step%50 == 49 {

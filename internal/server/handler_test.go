@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
@@ -255,28 +256,30 @@ func TestHandlerDraining(t *testing.T) {
 }
 
 func TestHandlerRateLimit(t *testing.T) {
-	h := newTestHandler(io.Discard, func(http.ResponseWriter, *http.Request) {})
-	h.limiter = newRateLimiter(0.5)
-	for i := range 10 {
-		if w := serveOne(h, "GET", "/api/v2/things/x"); w.Code != 200 {
-			t.Fatalf("request %d: %d", i, w.Code)
+	synctest.Test(t, func(t *testing.T) {
+		h := newTestHandler(io.Discard, func(http.ResponseWriter, *http.Request) {})
+		h.limiter = newRateLimiter(0.5)
+		for i := range 10 {
+			if w := serveOne(h, "GET", "/api/v2/things/x"); w.Code != 200 {
+				t.Fatalf("request %d: %d", i, w.Code)
+			}
 		}
-	}
-	for path, want := range map[string]string{"/api/v2/things/x": "influx: too many requests", "/v1/things/x": "vault: too many requests"} {
-		w := serveOne(h, "GET", path)
-		if w.Code != 429 || !strings.HasPrefix(w.Body.String(), want) {
-			t.Errorf("%s: %d %q", path, w.Code, w.Body)
+		for path, want := range map[string]string{"/api/v2/things/x": "influx: too many requests", "/v1/things/x": "vault: too many requests"} {
+			w := serveOne(h, "GET", path)
+			if w.Code != 429 || !strings.HasPrefix(w.Body.String(), want) {
+				t.Errorf("%s: %d %q", path, w.Code, w.Body)
+			}
+			if after := w.Header().Get("Retry-After"); after != "2" {
+				t.Errorf("%s: Retry-After %q, want 2", path, after)
+			}
 		}
-		if after := w.Header().Get("Retry-After"); after != "2" {
-			t.Errorf("%s: Retry-After %q, want 2", path, after)
+		if n := testutil.ToFloat64(h.requests.limited); n != 2 {
+			t.Errorf("%v refusals counted", n)
 		}
-	}
-	if n := testutil.ToFloat64(h.requests.limited); n != 2 {
-		t.Errorf("%v refusals counted", n)
-	}
-	if w := serveOne(h, "GET", "/metrics"); w.Code != 200 {
-		t.Errorf("/metrics: %d", w.Code)
-	}
+		if w := serveOne(h, "GET", "/metrics"); w.Code != 200 {
+			t.Errorf("/metrics: %d", w.Code)
+		}
+	})
 }
 
 func TestMetricsMethods(t *testing.T) {

@@ -309,7 +309,8 @@ func TestTornTail(t *testing.T) {
 	live := filepath.Join(dir, "live")
 	s := mustOpen(t, live, nil)
 	log := func() string { return filepath.Join(live, s.gen.Load().disk.newestLog.Load().name) }
-	// No waiting for rest: the ledger must not cover the last change.
+	rest := &s.gen.Load().restMu
+	rest.Lock() // the ledger must not cover the last change
 	storetest.MustSet(t, s, "a", "1")
 	storetest.MustSet(t, s, "b", strings.Repeat("2", block-3000))
 	before, err := os.ReadFile(log())
@@ -323,6 +324,7 @@ func TestTornTail(t *testing.T) {
 	crashed := filepath.Join(dir, "crashed")
 	copyDir(t, live, crashed)
 	name := filepath.Base(log())
+	rest.Unlock()
 	storetest.MustClose(t, s)
 
 	rng := rand.New(rand.NewPCG(1, 2))
