@@ -45,7 +45,8 @@ var defaultTiming = timing{
 
 // maxReply is the number of bytes of a reply. Pages of records are as large as fits, and
 // so are the pieces of watch responses: etcd divides them at its own limit for requests,
-// for which it recommends 10 MiB at most.
+// for which it recommends 10 MiB at most. If a watch response is larger, the copy is loaded
+// again.
 const maxReply = 16 << 20
 
 // client talks to the members of the etcd cluster. It chooses the member itself,

@@ -156,10 +156,6 @@ func (c *committer) cycle() error {
 		c.retry()
 		return nil
 	case w.large():
-		// It is written twice: as chunks, and to the records.
-		if c.outcome = c.s.space.allows(c.reserve, 2*w.bytes); c.outcome != nil {
-			break
-		}
 		// Others may have committed while the function ran.
 		c.locking = true
 		c.retry()
@@ -238,14 +234,22 @@ func (c *committer) nextRequest() *group.Request {
 	return r
 }
 
-// collect does the group's deferred work and returns its writes.
+// collect does the group's deferred work and returns its writes: none if the group as a
+// whole has failed.
 func (c *committer) collect(st *state) (*writes, error) {
 	base := st.reader()
 	defer base.End()
 	if c.outcome = c.g.Deferred(base); c.outcome != nil {
 		return new(writes), nil
 	}
-	return collect(&c.g, base)
+	w, err := collect(&c.g, base)
+	if err == nil && w.large() && c.g.Len() == 1 {
+		// It is written twice: as chunks, and to the records.
+		if c.outcome = c.s.space.allows(c.reserve, 2*w.bytes); c.outcome != nil {
+			return new(writes), nil
+		}
+	}
+	return w, err
 }
 
 // successor returns a commit that follows st.

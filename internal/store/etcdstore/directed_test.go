@@ -596,6 +596,83 @@ func TestSlowFunction(t *testing.T) {
 	}
 }
 
+// deferredError is deferred work that fails.
+type deferredError struct{ error }
+
+func (d deferredError) Commit(store.Tx, []store.Deferred) error { return d }
+
+// heldWatches lets no watch report anything while it is locked.
+type heldWatches struct{ sync.Mutex }
+
+func (h *heldWatches) intercept(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(ctx, desc, conn, method, opts...)
+	if err == nil && strings.HasSuffix(method, "/Watch") {
+		s = &heldWatch{s, h}
+	}
+	return s, err
+}
+
+type heldWatch struct {
+	grpc.ClientStream
+	h *heldWatches
+}
+
+func (w *heldWatch) RecvMsg(m any) error {
+	err := w.ClientStream.RecvMsg(m)
+	w.h.Lock()
+	defer w.h.Unlock()
+	return err
+}
+
+// TestFailureUnderLock makes changes that fail once others have been faster so often that
+// the commit key is locked: nothing of them is left.
+func TestFailureUnderLock(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=67108864"}})
+	var watches heldWatches
+	a, b, _ := pair(t, c, func(o *Options) { o.dial = []grpc.DialOption{grpc.WithChainStreamInterceptor(watches.intercept)} })
+	failure := deferredError{errors.New("the deferred work fails")}
+	for name, test := range map[string]struct {
+		fn   func(store.Tx) error
+		want error
+	}{
+		"no space": {want: store.ErrFull, fn: func(tx store.Tx) error {
+			for i := range 40 {
+				if err := tx.Set(fmt.Appendf(nil, "new/%d", i), make([]byte, 1<<20)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		"deferred work": {want: failure, fn: func(tx store.Tx) error {
+			tx.Defer(failure)
+			return fill(tx, "new/", 1)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var hold sync.Once
+			err := a.Update(t.Context(), func(tx store.Tx) error {
+				if a.newest.Load().head.Large != nil {
+					hold.Do(watches.Lock) // what the store shows then comes from its own commits
+					return test.fn(tx)
+				}
+				return errors.Join(appendTo(b, "k", "x"), fill(tx, "new/", 1))
+			})
+			hold.Do(watches.Lock)
+			watches.Unlock()
+			if !errors.Is(err, test.want) {
+				t.Errorf("the change: %v, want %v", err, test.want)
+			}
+			for _, s := range []*Store{a, b} {
+				must(t, appendTo(s, "k", "x"))
+				if n := count(t, s, "new/"); n > 0 {
+					t.Errorf("%s shows %d records of it", s.opts.Server.ID, n)
+				}
+			}
+		})
+	}
+}
+
 // TestSlowFunctionKeepsLock lets a function run under the lock until it has shown
 // several signs of life, while another server waits to break the lock.
 func TestSlowFunctionKeepsLock(t *testing.T) {
@@ -812,30 +889,36 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// TestLargeRecords loads, and catches up with, more large records than fit into one reply.
+// TestLargeRecords loads, and catches up with, more large records than fit into one reply,
+// also if etcd's limit for requests doesn't make it divide its watch responses.
 func TestLargeRecords(t *testing.T) {
 	t.Parallel()
-	c := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=1073741824"}})
-	prefix := newPrefix()
-	behind := options(t, c, prefix, "behind")
-	b := mustOpen(t, behind)
-	must(t, b.Close())
-	a := mustOpen(t, options(t, c, prefix, "a"))
-	const n = 2 * maxReply / maxValue
-	want := strings.Repeat("x", maxValue-len("k00"))
-	for i := range n {
-		must(t, appendTo(a, fmt.Sprintf("k%02d", i), want))
-		must(t, appendTo(a, fmt.Sprintf("s%02d", i), "small"))
-	}
-	stores := map[string]*Store{"loaded": mustOpen(t, options(t, c, prefix, "loaded")), "behind": mustOpen(t, behind)}
-	for name, s := range stores {
-		for i := range n {
-			if got := valueOf(t, s, fmt.Sprintf("k%02d", i)); got != want {
-				t.Fatalf("%s: record %d has %d bytes", name, i, len(got))
+	for _, arg := range []string{"--max-request-bytes=1572864", "--max-request-bytes=67108864"} {
+		t.Run(arg, func(t *testing.T) {
+			t.Parallel()
+			c := etcdtest.Start(t, etcdtest.Options{Args: []string{"--quota-backend-bytes=1073741824", arg}})
+			prefix := newPrefix()
+			behind := options(t, c, prefix, "behind")
+			b := mustOpen(t, behind)
+			must(t, b.Close())
+			a := mustOpen(t, options(t, c, prefix, "a"))
+			const n = 2 * maxReply / maxValue
+			want := strings.Repeat("x", maxValue-len("k00"))
+			for i := range n {
+				must(t, appendTo(a, fmt.Sprintf("k%02d", i), want))
+				must(t, appendTo(a, fmt.Sprintf("s%02d", i), "small"))
 			}
-		}
-		if got := count(t, s, ""); got != 2*n {
-			t.Errorf("%s: %d records, want %d", name, got, 2*n)
-		}
+			stores := map[string]*Store{"loaded": mustOpen(t, options(t, c, prefix, "loaded")), "behind": mustOpen(t, behind)}
+			for name, s := range stores {
+				for i := range n {
+					if got := valueOf(t, s, fmt.Sprintf("k%02d", i)); got != want {
+						t.Fatalf("%s: record %d has %d bytes", name, i, len(got))
+					}
+				}
+				if got := count(t, s, ""); got != 2*n {
+					t.Errorf("%s: %d records, want %d", name, got, 2*n)
+				}
+			}
+		})
 	}
 }

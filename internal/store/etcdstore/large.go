@@ -88,7 +88,11 @@ func (c *committer) large(base *state) error {
 	next := c.successor(st)
 	if !w.large() {
 		// It is not large, or not on this state, or has failed. The signs of life go.
-		made, err = c.commit(st, next, w, &c.g, remove(c.s.keys.allChunks()))
+		g := &c.g
+		if c.outcome != nil {
+			g = nil // its writes are not made
+		}
+		made, err = c.commit(st, next, w, g, remove(c.s.keys.allChunks()))
 	} else {
 		parts := w.chunks()
 		for i, part := range parts {

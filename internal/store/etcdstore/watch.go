@@ -13,6 +13,8 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/store/group"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // errReload means that the copy can't follow the commits and must be loaded.
@@ -132,6 +134,9 @@ func (s *Store) watchAt(m *member) error {
 	for {
 		resp, err := stream.Recv()
 		switch {
+		case status.Code(err) == codes.ResourceExhausted:
+			// Asking again would bring the same response.
+			return fmt.Errorf("%w: %s: lower etcd's --max-request-bytes", errReload, status.Convert(err).Message())
 		case err != nil:
 			m.expired(used, err)
 			return translate(err)
