@@ -132,6 +132,60 @@ func (u *unscannable) View(ctx context.Context, fn func(store.Reader) error) err
 	})
 }
 
+// unremovable is a store with a session that can't be removed: the first one that anybody
+// tries to remove once it is broken.
+type unremovable struct {
+	store.Store
+	broken atomic.Bool
+	key    string
+}
+
+const sessionsOf = 'E' // the table
+
+type unremovableTx struct {
+	store.Tx
+	u *unremovable
+}
+
+func (t unremovableTx) Get(key []byte) ([]byte, error) {
+	if t.u.key == "" && key[0] == sessionsOf && t.u.broken.Load() {
+		t.u.key = string(key)
+	}
+	if string(key) == t.u.key {
+		return nil, &store.CorruptError{What: "a block", Err: errors.New("wrong checksum")}
+	}
+	return t.Tx.Get(key)
+}
+
+func (u *unremovable) Update(ctx context.Context, fn func(store.Tx) error) error {
+	return u.Store.Update(ctx, func(tx store.Tx) error { return fn(unremovableTx{tx, u}) })
+}
+
+// TestExpiredThatCantBeRemoved: what has expired and can't be removed doesn't keep the rest.
+func TestExpiredThatCantBeRemoved(t *testing.T) {
+	u := &unremovable{}
+	k := keeptest.New(t, &keeptest.Options{Wrap: func(s store.Store) store.Store { u.Store = s; return u }})
+	token := k.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(k.Org)})
+	const tokens = 't'
+	before := records(t, k, tokens)
+	for range 3 {
+		if _, err := k.SignIn(t.Context(), keep.Anonymous(keeptest.Origin(keep.InfluxDB)), "admin", k.Password); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Login(t.Context(), keep.Anonymous(keeptest.Origin(keep.Vault)), token.ID.String(), token.Value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.Clock.Advance(2 * time.Hour)
+	u.broken.Store(true)
+	if err := k.RemoveExpired(t.Context()); !errors.As(err, new(*store.CorruptError)) {
+		t.Errorf("a session that can't be removed: %v", err)
+	}
+	if sessions, logins := records(t, k, sessionsOf), records(t, k, tokens)-before; sessions != 1 || logins != 0 {
+		t.Errorf("%d sessions and %d login tokens are left, want the session that can't be removed", sessions, logins)
+	}
+}
+
 // TestLoginsInDamagedStore: login tokens that can't be counted don't add up until nobody
 // can log in any more.
 func TestLoginsInDamagedStore(t *testing.T) {

@@ -1,10 +1,13 @@
 package keep
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/directory"
+	"github.com/fluxkeep/fluxkeep/internal/store"
 )
 
 const (
@@ -36,11 +39,23 @@ func (k *Keep) removeExpired(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return k.removeAll(ctx, expired, expireBatch)
+}
+
+// removeAll removes what has expired, up to batch entries in one transaction. If that fails,
+// it removes them one by one, so that an entry that can't be removed doesn't keep the others.
+// It returns the first error.
+func (k *Keep) removeAll(ctx context.Context, expired *directory.Expired, batch int) (failed error) {
 	for k.leads() && !expired.Empty() {
-		some := expired.Take(expireBatch)
-		if err := k.updateUnaudited(removing(ctx), func(t *tx) error { return t.dir.RemoveExpired(some) }); err != nil {
+		some := expired.Take(batch)
+		err := k.updateUnaudited(removing(ctx), func(t *tx) error { return t.dir.RemoveExpired(some) })
+		switch {
+		case ctx.Err() != nil || errors.Is(err, store.ErrUnavailable):
 			return err
+		case err != nil && batch > 1:
+			err = k.removeAll(ctx, some, 1)
 		}
+		failed = cmp.Or(failed, err)
 	}
-	return nil
+	return failed
 }
