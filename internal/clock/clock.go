@@ -42,6 +42,7 @@ type Clock struct {
 	last   reading
 	steady reading // since when the wall clock has not jumped
 	latest reading // the latest time that is believed
+	agreed reading // the part of it that counts even if this clock turns out to be wrong
 	jump   time.Duration
 	others reading       // the time of other servers' changes that is furthest ahead
 	heard  time.Duration // when the last one came, as in reading.passed
@@ -64,6 +65,7 @@ func (c *Clock) Resume(latest time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.latest = reading{latest, time.Since(c.start)}
+	c.agreed = c.latest
 }
 
 // Observe takes the time of a change that another server has just made. From now
@@ -190,9 +192,16 @@ func (c *Clock) note(r reading) (jump time.Duration, latest, others time.Time) {
 		jump, c.jump, c.steady = by, by, r
 	}
 	c.last = r
-	if ahead, known := c.skew(r); (!known || ahead <= tolerance) && r.wall.After(c.latest.wall) &&
+	if ahead, known := c.skew(reading{c.latest.wall, r.passed}); known && ahead > tolerance {
+		c.latest = c.agreed // the others were not heard when this clock was ahead
+	}
+	ahead, known := c.skew(r)
+	if (!known || ahead <= tolerance) && r.wall.After(c.latest.wall) &&
 		(c.latest.wall.IsZero() || r.ahead(c.latest) <= believed || r.passed-c.steady.passed >= settled) {
 		c.latest = r
+	}
+	if known {
+		c.agreed = c.latest
 	}
 	if !c.others.wall.IsZero() {
 		others = c.others.wall.Add(r.passed - c.others.passed) // time passes there as it does here

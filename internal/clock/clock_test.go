@@ -2,6 +2,7 @@ package clock
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,41 @@ func TestOtherServers(t *testing.T) {
 			if got.After(time.Now()) {
 				t.Errorf("%s is %v after the clock was corrected, want %v", name, got, time.Now())
 			}
+		}
+	})
+	for _, heard := range []bool{true, false} {
+		run(fmt.Sprintf("ahead while the others are silent, corrected when they are heard: %t", heard), func(t *testing.T, m *machine) {
+			c := m.start(time.Now().Add(-time.Minute))
+			for range 2 { // at the start, and later
+				m.set = time.Hour
+				if got := c.Now(); !got.Equal(time.Now().Add(time.Hour)) {
+					t.Errorf("it is %v, want that of the system's clock", got)
+				}
+				if heard {
+					c.Observe(time.Now())
+					if c.AheadErr() == nil {
+						t.Error("the clock is right")
+					}
+					c.Now()
+				}
+				time.Sleep(time.Minute)
+				m.set = 0
+				c.Observe(time.Now())
+				for name, got := range map[string]time.Time{"it": c.Now(), "for changes it": c.Shared(), "the latest time": c.Latest()} {
+					if !got.Equal(time.Now()) {
+						t.Errorf("%s is %v after the clock was corrected, want %v", name, got, time.Now())
+					}
+				}
+				time.Sleep(2 * recent)
+			}
+		})
+	}
+	run("a latest time that is stored counts", func(t *testing.T, m *machine) {
+		latest := time.Now().Add(time.Hour)
+		c := m.start(latest)
+		c.Observe(time.Now())
+		if got := c.Now(); !got.Equal(latest) {
+			t.Errorf("it is %v, want %v", got, latest)
 		}
 	})
 	run("one of the others is behind", func(t *testing.T, m *machine) {
