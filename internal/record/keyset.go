@@ -27,8 +27,8 @@ var keysetKey = Key(TableKeyset)
 // StoredKeyset is the wrapped keyset in a shared store.
 type StoredKeyset struct {
 	// Number grows with each change of the data keys, and ID is another one after each.
-	// A store that was put back to an older state can have the same number twice. Both
-	// stay the same when only the key-encryption key changes.
+	// A store that was put back to an older state, or emptied, can have the same number
+	// twice. Both stay the same when only the key-encryption key changes.
 	Number  uint64 `json:"number"`
 	ID      string `json:"id,omitempty"`
 	Wrapped []byte `json:"wrapped"`
@@ -93,7 +93,7 @@ func CreateKeyset(ctx context.Context, s store.Store, wrapped []byte) (k StoredK
 		if err = lostKeyset(tx, err); !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		k = StoredKeyset{Number: 1, Wrapped: wrapped}
+		k = StoredKeyset{}.Next(wrapped)
 		return putKeyset(tx, k)
 	})
 	return k, err
@@ -122,7 +122,9 @@ func RestoreKeyset(ctx context.Context, s store.Store, wrapped []byte) error {
 		if err = lostKeyset(tx, err); !errors.Is(err, store.ErrNotFound) {
 			return errors.Join(ErrNotEmpty, err)
 		}
-		return putKeyset(tx, StoredKeyset{Number: 1, Wrapped: wrapped, Restoring: true})
+		k := StoredKeyset{}.Next(wrapped)
+		k.Restoring = true
+		return putKeyset(tx, k)
 	})
 }
 
@@ -264,7 +266,7 @@ func (db *DB) follow(r store.Reader) (*seal.Keys, error) {
 	}
 	if revision > f.newest.Load().revision {
 		f.newest.Store(&openedKeyset{stored, keys, revision})
-		f.other = openedKeyset{}
+		f.other = openedKeyset{} // replaced keys don't stay in memory; an older state opens its own again
 		db.keys.Store(keys)
 	}
 	return keys, nil

@@ -114,6 +114,47 @@ func TestKeysetOfAnOldState(t *testing.T) {
 	}
 }
 
+// TestKeysetOfAnotherStore empties the store of a server, as an operator can do in etcd, and
+// puts another first keyset there: the server doesn't take it for the one that it knows.
+func TestKeysetOfAnotherStore(t *testing.T) {
+	create := func(ctx context.Context, s store.Store, wrapped []byte) error {
+		_, err := record.CreateKeyset(ctx, s, wrapped)
+		return err
+	}
+	restore := func(ctx context.Context, s store.Store, wrapped []byte) error {
+		return errors.Join(record.RestoreKeyset(ctx, s, wrapped), record.EndRestore(ctx, s))
+	}
+	for name, second := range map[string]func(context.Context, store.Store, []byte) error{"created": create, "restored": restore} {
+		t.Run(name, func(t *testing.T) {
+			k := recordtest.New(t)
+			keys := map[string]*seal.Keys{"first": k.Keys(), "second": recordtest.New(t).Keys()}
+			empty := func() error {
+				return k.Store.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteRange([]byte{0}, nil) })
+			}
+			if err := empty(); err != nil {
+				t.Fatal(err)
+			}
+			first, err := record.CreateKeyset(t.Context(), k.Store, []byte("first"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			db := record.New(k.Store, k.Keys(), k.DB.Now)
+			db.FollowKeyset(first, func(_ context.Context, wrapped []byte) (*seal.Keys, error) { return keys[string(wrapped)], nil })
+			if err := errors.Join(empty(), second(t.Context(), k.Store, []byte("second"))); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.View(t.Context(), func(r *record.Reader) error {
+				if used, wrapped, err := r.Keyset(); err != nil || used != keys["second"] {
+					t.Errorf("the server doesn't use the keys of the keyset %q, %v", wrapped, err)
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // losing is a store that runs a change together with the one that before makes, and
 // loses both. Then it runs the change alone.
 type losing struct {
