@@ -577,7 +577,7 @@ func TestBackupDuringRotation(t *testing.T) {
 		if err := a.RotateKeys(t.Context(), a.Operator(t, keep.InfluxDB)); err != nil {
 			t.Error(err)
 		}
-		for {
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 			s, err := b.KeyStatus(t.Context(), b.Operator(t, keep.InfluxDB))
 			if err != nil || s.Err != "" {
 				t.Fatal(err, s.Err)
@@ -585,7 +585,9 @@ func TestBackupDuringRotation(t *testing.T) {
 			if b.MustValues(t); len(s.Keys) == 1 && s.Keys[0].ID != b.Keys().PrimaryKeyID() {
 				break
 			}
-			time.Sleep(time.Millisecond)
+			if time.Now().After(deadline) {
+				t.Fatalf("the rotation has not ended within 2 minutes: %+v", s)
+			}
 		}
 	})
 	var file bytes.Buffer
