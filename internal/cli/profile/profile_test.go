@@ -83,6 +83,9 @@ func TestResolve(t *testing.T) {
 			name: "the same server by its address", file: "[a]\nurl = \"https://[2001:DB8::1]/\"\ntoken = \"t\"\n", args: "--host https://[2001:db8::1]:443",
 			want: Settings{Host: "https://[2001:db8::1]:443", Token: "t", Profile: "a"},
 		}, {
+			name: "the address in another zone", file: "[a]\nurl = \"http://[fe80::1%25Lan]:1\"\ntoken = \"t\"\n", args: "--host http://[fe80::1%25lan]:1",
+			want: Settings{Host: "http://[fe80::1%25lan]:1", Profile: "a", Withheld: "http://[fe80::1%Lan]:1"},
+		}, {
 			name: "two URLs of no server", file: "[a]\nurl = \"ann:s3cret@keep\"\ntoken = \"t\"\n", args: "--host evil:1",
 			want: Settings{Host: "evil:1", Profile: "a", Withheld: "an invalid URL"},
 		}, {

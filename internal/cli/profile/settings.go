@@ -145,7 +145,11 @@ func server(address string) string {
 	if err != nil || u.Hostname() == "" {
 		return ""
 	}
-	host, port := strings.Map(lower, u.Hostname()), u.Port()
+	host, zone, zoned := strings.Cut(u.Hostname(), "%")
+	if host = strings.Map(lower, host); zoned {
+		host += "%" + zone // which is case-sensitive
+	}
+	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
