@@ -148,13 +148,19 @@ func TestSetup(t *testing.T) {
 	b.press(p, "Set up", "username", "ann").has(t, 422, "Choose a password.", "Choose a name for the first organization.")
 	b.press(p, "Set up", "username", "ann", "password", "short", "again", "short", "org", "acme").has(t, 400, "Passwords must be between 8 and 72 characters long.")
 	b.press(p, "Set up", "username", "ann", "password", "battery staple", "again", "battery stable", "org", "acme").has(t, 422, "The two passwords differ.")
-	done := b.press(p, "Set up", "username", "ann", "password", "battery staple", "again", "battery staple", "org", "acme")
+	action, fields := p.filled(t, "Set up", "username", "ann", "password", "battery staple", "again", "battery staple", "org", "acme")
+	answers := make(chan *page)
+	for range 2 { // a double click
+		go func() { answers <- b.clone().post(action, fields...) }()
+	}
+	done, twice := <-answers, <-answers
 	done.has(t, 200, "This token is shown once.", "I have stored the token")
-	var token string
-	for _, n := range done.all("pre") {
-		if attr(n, "id") == "token" {
-			token = text(n)
-		}
+	token := done.text("token")
+	if twice.text("token") != token {
+		t.Errorf("the second click shows the token %q: %s", twice.text("token"), twice.main())
+	}
+	if p := b.post(action, fields...); p.text("token") != token {
+		t.Errorf("a late second click is answered with %d: %s", p.status, p.main())
 	}
 	if _, err := k.Authenticate(t.Context(), keeptest.Origin(keep.InfluxDB), token); err != nil {
 		t.Errorf("the token %q: %v", token, err)

@@ -39,13 +39,14 @@ type Config struct {
 // Handler serves all paths under /ui/, and browsers at /. It is safe for concurrent
 // use.
 type Handler struct {
-	keep   *keep.Keep
-	config Config
-	mux    *httpapi.Mux
-	pages  map[string]*template.Template
-	assets *assets
-	once   *onceResults
-	cookie string // the name of the session's cookie, without __Host-
+	keep      *keep.Keep
+	config    Config
+	mux       *httpapi.Mux
+	pages     map[string]*template.Template
+	assets    *assets
+	once      *onceResults
+	setupOnce setupOnce
+	cookie    string // the name of the session's cookie, without __Host-
 }
 
 // New returns a Handler. It fails if a template is invalid, or if pages and
