@@ -190,7 +190,7 @@ func TestDuplicate(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, etcdtest.Options{})
 	o := options(t, c, newPrefix(), "a")
-	o.timing.lease, o.timing.report = 3*time.Second, 300*time.Millisecond
+	o.timing.lease, o.timing.report = 20*time.Second, time.Second // a busy server must not seem dead
 	a := mustOpen(t, o)
 	must(t, appendTo(a, "k", "1"))
 	o.Dir = t.TempDir()
@@ -368,7 +368,13 @@ func TestDiskFails(t *testing.T) {
 			}
 			return err == nil
 		})
-		want = valueOf(t, a, "k")
+		eventually(t, "its value", func() bool {
+			return a.View(t.Context(), func(r store.Reader) error {
+				v, err := r.Get([]byte("k"))
+				want = string(v)
+				return err
+			}) == nil
+		})
 		broken.Store(true)
 		for range 3 {
 			err := a.Update(t.Context(), func(tx store.Tx) error { return fill(tx, "many/", 1000*(round+1)) })
@@ -719,9 +725,13 @@ func TestTLS(t *testing.T) {
 	o.timing.attempt, o.timing.patience = time.Second, 2*time.Second
 	for _, wrong := range []*tls.Config{nil, {RootCAs: pool}, {Certificates: []tls.Certificate{pair}}} {
 		o.TLS = wrong
-		if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "tls") {
-			t.Errorf("TLS with %+v: %v", wrong, err)
-		}
+		eventually(t, fmt.Sprintf("an error that names TLS, with %+v", wrong), func() bool {
+			_, err := Open(t.Context(), o)
+			if err == nil {
+				t.Fatalf("TLS with %+v: no error", wrong)
+			}
+			return strings.Contains(err.Error(), "tls")
+		})
 	}
 	o.timing = patient
 	o.TLS = &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}

@@ -4,6 +4,7 @@ package etcdstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -57,9 +58,17 @@ func options(tb testing.TB, c *etcdtest.Cluster, prefix, server string) Options 
 	}
 }
 
+// mustOpen opens a store, also if a busy machine needs longer than the store's time limits.
 func mustOpen(tb testing.TB, o Options) *Store {
 	tb.Helper()
-	return storetest.MustOpen(tb, storetest.OpenerFunc(func(ctx context.Context) (store.Store, error) { return Open(ctx, o) })).(*Store)
+	return storetest.MustOpen(tb, storetest.OpenerFunc(func(ctx context.Context) (store.Store, error) {
+		for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			s, err := Open(ctx, o)
+			if !errors.Is(err, store.ErrUnavailable) || time.Now().After(deadline) {
+				return s, err
+			}
+		}
+	})).(*Store)
 }
 
 func TestStore(t *testing.T) {
