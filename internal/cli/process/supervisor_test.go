@@ -241,6 +241,24 @@ func TestSupervisorStopIsFinal(t *testing.T) {
 	s.expect("stopping")
 	s.kill(syscall.SIGINT)
 	s.ends(4)
+
+	// Also over one that comes while the command ends.
+	s = start(t, "1m", `if [ "$SECRET" = second ]; then exit 5; fi; trap 'echo stopping' TERM; trap 'exit 4' USR1; echo "$SECRET"; while :; do sleep 0.05; done`)
+	s.expect("first")
+	s.kill(syscall.SIGTERM)
+	s.expect("stopping")
+	s.change("second")
+	s.kill(syscall.SIGUSR1)
+	s.ends(4)
+
+	// But a command that doesn't end is restarted later.
+	s = start(t, "10ms", `trap 'trap "" TERM; echo stays' TERM; echo "$SECRET"; while :; do sleep 0.05; done`)
+	s.expect("first")
+	s.kill(syscall.SIGTERM)
+	s.expect("stays")
+	s.change("second")
+	s.expect("second")
+	s.kill(syscall.SIGKILL)
 }
 
 // TestSupervisorLeavesNothing checks that the command's children end with it, even if the

@@ -67,17 +67,26 @@ func (s *Supervisor) attend(ctx context.Context, c *child, signals <-chan os.Sig
 		}
 	}
 	done := ctx.Done()
+	// A signal that is meant to stop the command wins over changes before and after it. If
+	// the command goes on nevertheless, so do changes.
+	var goesOn <-chan time.Time
 	for {
+		wanted := changes
+		if goesOn != nil {
+			wanted = nil
+		}
 		select {
 		case <-c.ended:
 			c.sweep(s.Grace)
 			return next
 		case sig := <-signals:
 			if slices.Contains(ending, sig) {
-				next = nil // the sender doesn't want a restart
+				next, goesOn = nil, time.After(s.Grace)
 			}
 			c.signal(sig.(syscall.Signal))
-		case change, ok := <-changes:
+		case <-goesOn:
+			goesOn = nil
+		case change, ok := <-wanted:
 			switch {
 			case !ok:
 				changes = nil
