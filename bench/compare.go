@@ -221,7 +221,7 @@ func (b *bench) readBesideWriters(ctx context.Context, s *fluxkeep) (reads, writ
 	writing := b.prepare(s.patching(writers))
 	go func() {
 		var err error
-		writes, err = b.run(ctx, writing, b.duration+2*margin)
+		writes, err = b.runBeside(ctx, writing, b.duration+2*margin)
 		failed <- err
 	}()
 	select {

@@ -210,7 +210,7 @@ func (c *cluster) loadServers(ctx context.Context, servers []*fluxkeep, target f
 	var all sync.WaitGroup
 	for i, s := range servers {
 		prepared := c.bench.prepare(target(s))
-		all.Go(func() { got[i], errs[i] = c.bench.run(ctx, prepared, c.bench.duration) })
+		all.Go(func() { got[i], errs[i] = c.bench.runBeside(ctx, prepared, c.bench.duration) })
 	}
 	all.Wait()
 	for _, x := range got {
@@ -323,8 +323,8 @@ func (c *cluster) readsBesideChanges(ctx context.Context) error {
 		errs := make([]error, 3)
 		r, w := c.bench.prepare(reading), c.bench.prepare(writing)
 		var all sync.WaitGroup
-		all.Go(func() { reads, errs[0] = c.bench.run(ctx, r, c.bench.duration) })
-		all.Go(func() { writes, errs[1] = c.bench.run(ctx, w, c.bench.duration) })
+		all.Go(func() { reads, errs[0] = c.bench.runBeside(ctx, r, c.bench.duration) })
+		all.Go(func() { writes, errs[1] = c.bench.runBeside(ctx, w, c.bench.duration) })
 		all.Go(func() {
 			var mu sync.Mutex
 			_, errs[2] = c.loadEtcd(ctx, clients, func(ctx context.Context, m *member, n uint64) error {
@@ -429,16 +429,20 @@ func (c *cluster) outages(ctx context.Context) error {
 }
 
 func (c *cluster) leader(ctx context.Context) (*member, error) {
-	for _, m := range c.members {
-		status, err := m.Status(ctx, &pb.StatusRequest{})
-		if err != nil {
-			return nil, err
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for { // during an election there is none
+		for _, m := range c.members {
+			status, err := m.Status(ctx, &pb.StatusRequest{}, grpc.WaitForReady(true))
+			if err != nil {
+				return nil, fmt.Errorf("find etcd's leader: %w", err)
+			}
+			if status.Leader == status.Header.MemberId {
+				return m, nil
+			}
 		}
-		if status.Leader == status.Header.MemberId {
-			return m, nil
-		}
+		time.Sleep(50 * time.Millisecond)
 	}
-	return nil, errors.New("etcd has no leader")
 }
 
 // bigImport measures how long one change of many secrets takes, and how long a
