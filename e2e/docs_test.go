@@ -145,15 +145,17 @@ func codeBlock(lines []string, i int) (string, int) {
 func script(blocks []block, has func(program string) bool) (text string, skipped []block) {
 	var s strings.Builder
 	// Each job is its own process group, and ends with the script: the servers before what
-	// they need.
+	// they need. The script ends with the test, also if that is killed: what it left running
+	// would have the ports of the next test.
 	s.WriteString(`set -euo pipefail
+watcher=$({ while kill -0 $PPID; do sleep 1; done; kill $$; } >/dev/null 2>&1 & echo $!)
 set -m
 stop() {
 	for p; do kill -- -$p || true; done 2>/dev/null
 	for p; do wait $p || true; done
 }
 servers=
-trap 'stop $servers; stop $(jobs -p)' EXIT
+trap 'kill $watcher 2>/dev/null || true; stop $servers; stop $(jobs -p)' EXIT
 `)
 	for _, b := range blocks {
 		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) || slices.ContainsFunc(b.instead, has) {

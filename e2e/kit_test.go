@@ -144,9 +144,9 @@ func output(t testing.TB, cmd *exec.Cmd) string {
 // generous.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("timeout after a minute: no %s", what)
+			t.Fatalf("timeout after two minutes: no %s", what)
 		}
 	}
 }
