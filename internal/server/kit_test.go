@@ -28,7 +28,7 @@ const (
 )
 
 // patience bounds every wait. It is long, since the machine may be slow.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // syncBuffer is a log that can be read while it is written.
 type syncBuffer struct {

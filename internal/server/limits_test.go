@@ -18,13 +18,12 @@ import (
 // It waits less than the server's default timeouts.
 func closed(t *testing.T, c net.Conn) string {
 	t.Helper()
-	const limit = 30 * time.Second
-	if err := c.SetReadDeadline(time.Now().Add(limit)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	b, err := io.ReadAll(c)
 	if e, ok := err.(net.Error); ok && e.Timeout() {
-		t.Fatalf("the connection is still open after %v", limit)
+		t.Fatalf("the connection is still open after %v", patience)
 	}
 	return string(b)
 }
