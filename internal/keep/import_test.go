@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -432,13 +433,23 @@ func TestImportedTokensAreTokens(t *testing.T) {
 // cutStore fails every Update from the n-th on, either before or after applying it.
 type cutStore struct {
 	store.Store
-	left    int // updates until the first failure; -1: never
 	applied bool
+	mu      sync.Mutex
+	left    int // updates until the first failure; -1: never
 }
 
 var errCut = fmt.Errorf("%w: cut", store.ErrUnavailable)
 
+// cut sets the number of updates until the first failure.
+func (s *cutStore) cut(left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = left
+}
+
 func (s *cutStore) Update(ctx context.Context, fn func(store.Tx) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.left == 0 && !s.applied {
 		return errCut
 	}
@@ -459,19 +470,19 @@ func TestImportCutShort(t *testing.T) {
 	cuts := 0
 	for _, applied := range []bool{false, true} {
 		for n, done := 0, false; !done; n++ {
-			cut := &cutStore{left: -1, applied: applied}
-			k := keeptest.New(t, &keeptest.Options{Fresh: true, Wrap: func(s store.Store) store.Store { cut.Store = s; return cut }})
-			cut.left = n
+			c := &cutStore{left: -1, applied: applied}
+			k := keeptest.New(t, &keeptest.Options{Fresh: true, Wrap: func(s store.Store) store.Store { c.Store = s; return c }})
+			c.cut(n)
 			_, err := k.Import(t.Context(), keep.Offline(), in)
 			if done = err == nil; done {
-				cut.left = -1
+				c.cut(-1)
 				break
 			}
 			cuts++
 			if keep.CodeOf(err) != keep.CodeUnavailable {
 				t.Fatalf("cut at %d: %v", n, err)
 			}
-			cut.left = -1
+			c.cut(-1)
 			k.Reopen(t)
 			if all := mustPlan(t, k, in).Applied(); all != 0 && all != 14 || (all == 0) != applied {
 				t.Fatalf("cut at %d, applied %v: %d of 14 objects are missing", n, applied, all)

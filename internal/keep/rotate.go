@@ -155,11 +155,7 @@ func (k *Keep) rotate(ctx context.Context) {
 	}
 }
 
-const (
-	resealBatch = 256
-	// dropDelay is longer than any request.
-	dropDelay = 5 * time.Minute
-)
+const resealBatch = 256
 
 // reseal re-encrypts records until none needs an old key, and then drops the old
 // keys.
@@ -208,15 +204,8 @@ func (k *Keep) reseal(ctx context.Context) error {
 		return err
 	}
 	k.keysChange.Lock()
-	forget := k.records.DropKeys(keys)
+	k.records.SetKeys(keys)
 	k.keysChange.Unlock()
-	k.done.Go(func() {
-		defer forget()
-		select {
-		case <-ctx.Done():
-		case <-time.After(dropDelay):
-		}
-	})
 	k.logger.Info("all records use the new data key; the old one was dropped", "key", fmt.Sprintf("%08x", keys.PrimaryKeyID()))
 	return nil
 }

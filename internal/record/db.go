@@ -12,12 +12,9 @@ import (
 
 // DB is a store of sealed records. It is safe for concurrent use.
 type DB struct {
-	store store.Store
-	now   func() time.Time
-	keys  atomic.Pointer[seal.Keys]
-	// previous has the keys that the last rotation dropped, for reads that began
-	// before it ended. It is nil soon after, and always if the store holds the keyset.
-	previous atomic.Pointer[seal.Keys]
+	store    store.Store
+	now      func() time.Time
+	keys     atomic.Pointer[seal.Keys]
 	follower *follower // nil if the store doesn't hold the keyset
 	cache    *cache
 	suspects atomic.Pointer[Suspects]
@@ -42,25 +39,12 @@ func (db *DB) Revision(tables ...Table) uint64 { return db.store.Revision(tables
 // Keys returns the keys in use.
 func (db *DB) Keys() *seal.Keys { return db.keys.Load() }
 
-// SetKeys replaces the keys. The new ones must open everything that the old ones
-// open. It does nothing if the store holds the keyset: the next transaction uses that.
+// SetKeys replaces the keys. The new ones must open everything in the store. It does
+// nothing if the store holds the keyset: the next transaction uses that.
 func (db *DB) SetKeys(keys *seal.Keys) {
 	if db.follower == nil {
 		db.keys.Store(keys)
 	}
-}
-
-// DropKeys replaces the keys with fewer that still open every record in the store.
-// Transactions that see an earlier state can use the old ones until forget is
-// called. Like SetKeys, it does nothing if the store holds the keyset.
-func (db *DB) DropKeys(keys *seal.Keys) (forget func()) {
-	if db.follower != nil {
-		return func() {}
-	}
-	before := db.keys.Load()
-	db.previous.Store(before)
-	db.keys.Store(keys)
-	return func() { db.previous.CompareAndSwap(before, nil) }
 }
 
 // Hash returns the keyed hash for lookups by exact text. Hashes for different
@@ -78,10 +62,17 @@ func (db *DB) View(ctx context.Context, fn func(*Reader) error) error {
 
 func (db *DB) view(r *Reader, fn func(*Reader) error) error {
 	return db.following(r.ctx, func() error {
+		keys := db.Keys()
 		return db.store.View(r.ctx, func(s store.Reader) error {
 			var err error
 			if r.own, err = db.follow(s); err != nil {
 				return err
+			}
+			if r.own == nil {
+				if db.Keys() != keys { // those of s are unknown
+					return errKeysReplaced
+				}
+				r.own = keys
 			}
 			r.Now, r.store = db.now(), s
 			return fn(r)
@@ -135,7 +126,9 @@ type associatedData struct{ buffer [keySpace]byte }
 
 func (a *associatedData) of(key []byte) []byte { return append(append(a.buffer[:0], key...), summed) }
 
-// keys returns the keys for the transaction's records.
+// keys returns the keys for the transaction's records. A View keeps those of its state,
+// whose records may be older than the end of a rotation. An Update of a store that doesn't
+// hold the keyset uses the newest: changes are made one after another.
 func (r *Reader) keys() *seal.Keys {
 	if r.own != nil {
 		return r.own
@@ -148,14 +141,7 @@ func (r *Reader) seal(key, plain []byte) ([]byte, error) {
 }
 
 func (r *Reader) open(key, sealed []byte) ([]byte, error) {
-	plain, err := open(r.keys(), key, sealed, &r.associated)
-	if errors.Is(err, seal.ErrUnknownKey) {
-		// A snapshot of the store from before the end of a rotation.
-		if previous := r.db.previous.Load(); previous != nil {
-			return open(previous, key, sealed, &r.associated)
-		}
-	}
-	return plain, err
+	return open(r.keys(), key, sealed, &r.associated)
 }
 
 // Open opens the record at key, or returns a DamageError.

@@ -187,11 +187,17 @@ type unopenedError struct{ StoredKeyset }
 
 func (unopenedError) Error() string { return "the keyset is not opened yet" }
 
-// following runs a transaction that calls follow, and again whenever a keyset must be
+// errKeysReplaced says that the keys were replaced while a View began.
+var errKeysReplaced = errors.New("the keys were replaced")
+
+// following runs a transaction, and again if its keys were replaced or a keyset must be
 // opened: others must not wait for that in the store.
 func (db *DB) following(ctx context.Context, transaction func() error) error {
 	for {
 		err := transaction()
+		if errors.Is(err, errKeysReplaced) {
+			continue
+		}
 		unopened, ok := errors.AsType[unopenedError](err)
 		if !ok {
 			return err

@@ -19,7 +19,7 @@ type Reader struct {
 	ctx     context.Context
 	db      *DB
 	store   store.Reader
-	own     *seal.Keys // see DB.follow
+	own     *seal.Keys // see keys
 	durable bool
 	// pause is not nil in Inspect, where no record is refused as suspect.
 	pause      func() error

@@ -1,8 +1,11 @@
 package record_test
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/record"
 	"github.com/fluxkeep/fluxkeep/internal/record/recordtest"
@@ -169,38 +172,60 @@ func TestPrefixes(t *testing.T) {
 	}
 }
 
-// TestDropKeys checks that transactions that still see records from before a rotation
-// can open them until forget is called.
-func TestDropKeys(t *testing.T) {
-	k := recordtest.New(t)
-	key := record.Key(record.TableOrg, 1)
-	put(t, k, key, "x")
-	old := sealed(t, k, key)
+// slowView is a store with something that happens around the beginning of each View.
+type slowView struct {
+	store.Store
+	before, after func()
+}
 
-	before := k.Keys()
-	next, err := before.WithNewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.SetKeys(next)
-	put(t, k, key, "y")
-	only, err := next.WithoutKey(before.PrimaryKeyID())
-	if err != nil {
-		t.Fatal(err)
-	}
-	forget := k.DropKeys(only)
-	opens := func() error {
-		return k.View(t.Context(), func(r *record.Reader) error {
-			_, err := r.Open(key, old)
+func (s *slowView) View(ctx context.Context, fn func(store.Reader) error) error {
+	s.before()
+	return s.Store.View(ctx, func(r store.Reader) error {
+		s.after()
+		return fn(r)
+	})
+}
+
+// TestKeysOfView checks that a View can open its records whenever, and however often, the
+// keys are replaced.
+func TestKeysOfView(t *testing.T) {
+	key := record.Key(record.TableOrg, 1)
+	for _, when := range []string{"before its snapshot", "after it", "while it reads"} {
+		k := recordtest.New(t)
+		put(t, k, key, "x")
+		s := &slowView{Store: k.Store, before: func() {}, after: func() {}}
+		db := record.New(s, k.Keys(), func() time.Time { return k.Now })
+		rotate := func() {
+			old := db.Keys()
+			both, err := old.WithNewKey()
+			if err != nil {
+				t.Fatal(err)
+			}
+			db.SetKeys(both)
+			if err := db.Update(t.Context(), func(w *record.Writer) error { return w.Reseal(key) }); err != nil {
+				t.Fatal(err)
+			}
+			one, err := both.WithoutKey(old.PrimaryKeyID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			db.SetKeys(one)
+		}
+		twice := sync.OnceFunc(func() { rotate(); rotate() })
+		switch when {
+		case "before its snapshot":
+			s.before = twice
+		case "after it":
+			s.after = twice
+		}
+		err := db.View(t.Context(), func(r *record.Reader) error {
+			twice()
+			_, err := record.Load[object](r, key)
 			return err
 		})
-	}
-	if err := opens(); err != nil {
-		t.Errorf("before the old key is forgotten: %v", err)
-	}
-	forget()
-	if err := opens(); !errors.Is(err, seal.ErrUnknownKey) {
-		t.Errorf("got %v when the old key is forgotten, want %v", err, seal.ErrUnknownKey)
+		if err != nil {
+			t.Errorf("keys replaced %s: %v", when, err)
+		}
 	}
 }
 
