@@ -155,7 +155,7 @@ stop() {
 	for p; do wait $p || true; done
 }
 servers=
-trap 'kill $watcher 2>/dev/null || true; stop $servers; stop $(jobs -p)' EXIT
+trap 'trap "" PIPE; kill $watcher 2>/dev/null || true; stop $servers; stop $(jobs -p)' EXIT
 `)
 	for _, b := range blocks {
 		if slices.ContainsFunc(b.needs, func(p string) bool { return !has(p) }) || slices.ContainsFunc(b.instead, has) {
