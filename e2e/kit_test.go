@@ -102,7 +102,7 @@ func long(t testing.TB, why string) {
 // machine's InfluxDB, Vault or Fluxkeep. It is killed if the test takes too long.
 func command(t testing.TB, home string, name string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(cleanEnviron(), "HOME="+home,
