@@ -121,7 +121,8 @@ type history struct {
 
 const (
 	historyClients = 8
-	historyDeeds   = 60 // of each client
+	historyDeeds   = 60          // of each client
+	historyTime    = time.Minute // at most: what a slow machine can't do in it is left out
 )
 
 // play makes a history during troubles, and judges it.
@@ -129,10 +130,11 @@ func (s *stage) play(t *testing.T, during ...trouble) {
 	h := &history{stage: s, t: t}
 	h.prepare()
 	var clients, directors sync.WaitGroup
+	begin := time.Now()
 	for range historyClients {
 		c := h.newClient()
 		clients.Go(func() {
-			for range historyDeeds {
+			for n := 0; n < historyDeeds && time.Since(begin) < historyTime; n++ {
 				time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // so that there is time for troubles
 				c.act()
 			}
