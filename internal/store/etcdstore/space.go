@@ -47,6 +47,7 @@ func (s *space) wrote(events []*mvccpb.Event) { s.used.Add(int64(eventBytes(even
 // older ones can lose watch events.
 func (s *Store) askMembers(ctx context.Context) (old error) {
 	var mu sync.Mutex
+	before := s.space.used.Load()
 	var size, used, quota int64
 	answered := false
 	var asked sync.WaitGroup
@@ -74,7 +75,7 @@ func (s *Store) askMembers(ctx context.Context) (old error) {
 	if answered {
 		s.space.quota.Store(quota)
 		s.space.size.Store(size)
-		s.space.used.Store(used)
+		s.space.used.Add(used - before) // and what was written meanwhile
 	}
 	return old
 }
