@@ -77,7 +77,7 @@ var troubles = []trouble{
 	{"no trouble", "", func(*history) func() { return func() {} }},
 	{"member killed", "members", func(h *history) func() { m := h.member(); m.Kill(); return m.Restart }},
 	{"member paused", "members", func(h *history) func() { m := h.member(); m.Pause(); return m.Resume }},
-	{"server killed", "servers", func(h *history) func() { x := h.server(); x.kill(); return x.again }},
+	{"server killed", "servers", func(h *history) func() { x := h.server(); x.kill(); return func() { h.restart(x) } }},
 	{"server paused", "servers", func(h *history) func() { x := h.server(); x.pause(); return x.resume }},
 	{"connections cut", "connections", func(h *history) func() { p := h.connections(); p.Cut(); return p.Mend }},
 	{"requests held", "connections", func(h *history) func() { p := h.connections(); p.HoldRequests(); return p.Mend }},
@@ -93,6 +93,17 @@ var troubles = []trouble{
 	}},
 	{"compaction", "changes", func(h *history) func() { _ = h.etcd.Compact(); return func() {} }}, // while a member is down, it may fail
 	{"large change", "changes", func(h *history) func() { h.newClient().large(); return func() {} }},
+}
+
+// restart starts a server again as soon as it can use etcd, which other troubles can delay
+// until they have ended.
+func (h *history) restart(x *server) {
+	for end := time.Now().Add(5 * time.Minute); !x.tryServe(x.address()); {
+		if time.Now().After(end) {
+			h.t.Errorf("a server doesn't start again:\n%s", x.log())
+			return
+		}
+	}
 }
 
 // pause stops the server's process until resume.
