@@ -465,6 +465,36 @@ func TestOtherStore(t *testing.T) {
 	}
 }
 
+// TestOtherStoreMeanwhile puts another store, which has more commits, into the place of the
+// one that a server knows, while that can't reach etcd.
+func TestOtherStoreMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, etcdtest.Options{})
+	a, b, proxies := pair(t, c, nil)
+	eventually(t, "a change", func() bool { return appendTo(a, "k", "1") == nil })
+	must(t, b.Close())
+	proxies.Cut()
+
+	o := options(t, c, b.opts.Prefix, "c")
+	direct, err := newClient(o)
+	must(t, err)
+	defer direct.close()
+	from, to := b.keys.all()
+	_, err = direct.txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{remove(from, to)}})
+	must(t, err)
+	other := mustOpen(t, o)
+	for range 20 {
+		must(t, appendTo(other, "k", "2"))
+	}
+	must(t, c.Compact())
+	proxies.Mend()
+	eventually(t, "a refusal", func() bool { return errors.Is(a.refusal(), ErrOtherStore) })
+	err = a.View(t.Context(), func(store.Reader) error { return nil })
+	if !errors.Is(err, ErrOtherStore) || !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a View: %v", err)
+	}
+}
+
 // TestBarrier makes several Views of one request: only the first needs etcd.
 func TestBarrier(t *testing.T) {
 	t.Parallel()

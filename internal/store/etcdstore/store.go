@@ -313,9 +313,12 @@ func (s *Store) readHeadFrom(ctx context.Context, c *client) (*head, error) {
 	return h, nil
 }
 
-// compare returns ErrRestored if found, which was read after known, shows that
-// etcd has lost known.
+// compare returns ErrRestored if found, which was read after known, shows that etcd has
+// lost known, or ErrOtherStore if etcd has another store now.
 func (s *Store) compare(known, found *commit) error {
+	if found.Store != known.Store {
+		return engine.Unavailable(ErrOtherStore)
+	}
 	if found.Epoch > known.Epoch {
 		return nil // an operator has accepted it
 	}

@@ -66,7 +66,7 @@ func (s *Store) loadAgain() error {
 
 // fatal reports whether only an operator can deal with err.
 func fatal(err error) bool {
-	return slices.ContainsFunc([]error{ErrRestored, errForeign, ErrNewerFormat, ErrNotAStore}, func(e error) bool { return errors.Is(err, e) })
+	return slices.ContainsFunc([]error{ErrRestored, ErrOtherStore, errForeign, ErrNewerFormat, ErrNotAStore}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // awaitAcceptance waits until an operator has accepted the state of etcd, and
