@@ -173,6 +173,30 @@ func TestSetup(t *testing.T) {
 	if b.get("/ui/setup").status != http.StatusSeeOther {
 		t.Error("the form is still there")
 	}
+
+	users, err := k.Users(t.Context(), k.MustCaller(t, keep.InfluxDB, token), keep.UserFilter{Name: "ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.SetPassword(t.Context(), k.MustCaller(t, keep.InfluxDB, token), users[0].ID, "battery staple 2"); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.clone().post(action, fields...); p.status != http.StatusSeeOther || strings.Contains(p.body, token) {
+		t.Errorf("the form with a password that has changed: %d", p.status)
+	}
+}
+
+// TestSetupSignedOut: whoever comes after somebody who has set the server up and signed out
+// doesn't get the token by going back and sending the form again.
+func TestSetupSignedOut(t *testing.T) {
+	k := newKit(t, &keeptest.Options{Fresh: true})
+	b := k.browser(t)
+	action, fields := b.get("/ui/setup").filled(t, "Set up", "username", "ann", "password", "battery staple", "again", "battery staple", "org", "acme")
+	token := b.post(action, fields...).text("token")
+	b.press(b.get("/ui/me"), "Sign out")
+	if p := b.post(action, fields...); token == "" || p.status != http.StatusSeeOther || strings.Contains(p.body, token) {
+		t.Errorf("after signing out, the form of %q is answered with %d", token, p.status)
+	}
 }
 
 func TestAddAndChange(t *testing.T) {

@@ -275,6 +275,7 @@ func (c *call) target(to string) (path string, known bool) {
 // sign the user out of an InfluxDB on the same host.
 func (c *call) signOut() error {
 	if c.signedIn() {
+		c.setupOnce.forget() // the browser may still have the form
 		if err := c.keep.SignOut(c.ctx(), c.caller, c.key); err != nil && !errors.Is(err, keep.ErrUnauthenticated) {
 			return err
 		}

@@ -88,8 +88,11 @@ func (c *call) setup() error {
 		return c.showError(v, "", "", err)
 	}
 	session, err := c.keep.SignIn(c.ctx(), c.caller, v.Username, password)
-	if err == nil {
+	switch {
+	case err == nil:
 		c.setCookie(c.cookieName(), session.Key)
+	case !allowed: // the password has changed since, or the user may not sign in
+		return c.redirect("/ui/")
 	}
 	out := &setupDoneView{Token: token}
 	out.Command = "fluxkeep config create --config-name fluxkeep --host-url " + shell(c.address()) + " --org " + shell(org)
@@ -117,7 +120,7 @@ func (v *setupView) check(password, again string) {
 type setupOnce struct {
 	mu         sync.Mutex
 	form       onceKey // that set the server up
-	token, org string  // "" after onceTime
+	token, org string  // "" after onceTime, or once anybody signs out
 }
 
 // did reports whether the form set the server up a short time ago.
