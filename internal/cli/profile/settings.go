@@ -158,11 +158,11 @@ func server(address string) string {
 
 // Redacted returns a URL to show to people, without its password.
 func Redacted(address string) string {
-	u, err := url.Parse(address)
-	switch {
-	case !strings.Contains(address, "@"):
+	if !strings.Contains(address, "@") {
 		return address
-	case err != nil || u.Host == "":
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
 		return invalidURL
 	}
 	return u.Redacted()
