@@ -101,7 +101,7 @@ var direct = map[string][]string{
 var onlyFile = map[string]string{"internal/server": "internal/cli/serve.go"}
 
 // kits are the packages that only tests may import.
-var kits = []string{"internal/keeptest", "internal/race", "internal/record/recordtest", "internal/store/storetest", "internal/store/etcdstore/etcdtest"}
+var kits = []string{"internal/keeptest", "internal/logtest", "internal/race", "internal/record/recordtest", "internal/store/storetest", "internal/store/etcdstore/etcdtest"}
 
 type pkg struct {
 	ImportPath    string

@@ -1,37 +1,18 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 	"github.com/spf13/pflag"
 )
-
-// serveLog is a log that can be read while it is written.
-type serveLog struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *serveLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *serveLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func runServe(ctx context.Context, w io.Writer, args ...string) error {
 	root := NewRootCommand()
@@ -46,7 +27,7 @@ func TestServe(t *testing.T) {
 	t.Setenv("FLUXKEEP_AUDIT_FLIE", "misspelt-value")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	log := new(serveLog)
+	log := new(logtest.Log)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- runServe(ctx, log, "--data-dir", filepath.Join(t.TempDir(), "data"), "--http-bind-address", "127.0.0.1:0")
@@ -96,7 +77,7 @@ func TestServeErrors(t *testing.T) {
 			for name, value := range tt.env {
 				t.Setenv(name, value)
 			}
-			log := new(serveLog)
+			log := new(logtest.Log)
 			err := runServe(t.Context(), log, append([]string{"--http-bind-address=127.0.0.1:0"}, tt.args...)...)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %s", err, tt.want)

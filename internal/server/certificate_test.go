@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 )
 
 // makeCertificate returns a certificate for 127.0.0.1 and its key, in PEM.
@@ -81,7 +82,7 @@ func (c *certificate) serial() int64 { return c.current.Load().Leaf.SerialNumber
 
 func TestCertificateReload(t *testing.T) {
 	f := newCertificateFiles(t)
-	log := new(syncBuffer)
+	log := new(logtest.Log)
 	logger, _ := NewLogger(log, config.New())
 	c, err := openCertificate(f.cert, f.key, logger)
 	if err != nil {
@@ -90,7 +91,7 @@ func TestCertificateReload(t *testing.T) {
 	// refreshed refreshes three times, and expects each problem to be logged once.
 	refreshed := func(step string, serial int64, logged string) {
 		t.Helper()
-		log.reset()
+		log.Reset()
 		for range 3 {
 			c.refresh()
 		}

@@ -124,7 +124,7 @@ func (l lasting) TempDir() string {
 // again restores the world's initial state.
 func (x *fuzzed) again(t *testing.T) {
 	t.Helper()
-	x.beginning.log.reset()
+	x.beginning.log.Reset()
 	if x.world != nil && !x.stale {
 		return
 	}

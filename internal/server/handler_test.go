@@ -19,6 +19,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -164,7 +165,7 @@ func TestHandlerPanic(t *testing.T) {
 		"text": "can't open " + secretName, "error": errors.New(secretValue), "value": struct{ s string }{secretValue},
 	} {
 		t.Run(name, func(t *testing.T) {
-			log := new(syncBuffer)
+			log := new(logtest.Log)
 			h := newTestHandler(log, func(http.ResponseWriter, *http.Request) { panic(fault) })
 			for path, want := range map[string]string{
 				"/api/v2/things/" + secretName: "influx: internal error: an internal error has occurred",
@@ -195,7 +196,7 @@ func TestHandlerPanic(t *testing.T) {
 		})
 	}
 	t.Run("of the runtime", func(t *testing.T) {
-		log := new(syncBuffer)
+		log := new(logtest.Log)
 		h := newTestHandler(log, func(_ http.ResponseWriter, r *http.Request) { _ = r.TLS.Version })
 		serveOne(h, "GET", "/api/v2/things/x")
 		if !strings.Contains(log.String(), "nil pointer dereference") {
@@ -476,7 +477,7 @@ func TestResponseUnwraps(t *testing.T) {
 }
 
 func TestStartLog(t *testing.T) {
-	out := new(syncBuffer)
+	out := new(logtest.Log)
 	logger, level := NewLogger(out, config.New())
 	held, hold := holdLog(logger)
 	part := held.With("part", "store").WithGroup("g")

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -13,11 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 )
 
 // Texts that must only appear in answers to requests for them.
@@ -30,35 +29,11 @@ const (
 // patience bounds every wait. It is long, since the machine may be slow.
 const patience = 2 * time.Minute
 
-// syncBuffer is a log that can be read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.b.Reset()
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // testServer is a server on its own port, with a client for it.
 type testServer struct {
 	*Server
 	url    string
-	log    *syncBuffer
+	log    *logtest.Log
 	client *http.Client
 	token  string // of the operator, once set up
 	org    string
@@ -81,7 +56,7 @@ func testConfig(t testing.TB, dir string, args ...string) *config.Config {
 
 func tryStart(t testing.TB, c *config.Config) (*testServer, error) {
 	t.Helper()
-	ts := &testServer{log: new(syncBuffer), client: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
+	ts := &testServer{log: new(logtest.Log), client: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
 	logger, level := NewLogger(ts.log, c)
 	var err error
 	if ts.Server, err = Start(t.Context(), c, logger, level); err != nil {

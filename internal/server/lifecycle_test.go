@@ -19,6 +19,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/datadir"
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 	"go.uber.org/goleak"
 )
 
@@ -374,7 +375,7 @@ func TestShutdownEndsWaiting(t *testing.T) {
 func TestRun(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	ctx, cancel := context.WithCancel(t.Context())
-	log := new(syncBuffer)
+	log := new(logtest.Log)
 	ended := make(chan error, 1)
 	go func() { ended <- Run(ctx, testConfig(t, dir), log) }()
 	eventually(t, "listening", func() bool { return strings.Contains(log.String(), "msg=listening") })

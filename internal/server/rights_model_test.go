@@ -16,6 +16,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 	"github.com/fluxkeep/fluxkeep/internal/race"
 	"github.com/fluxkeep/fluxkeep/internal/store"
 )
@@ -348,7 +349,7 @@ type universe struct {
 
 func newUniverse(t *testing.T) *universe {
 	t.Helper()
-	u := &universe{world: &world{log: new(syncBuffer)}, passwords: map[keep.ID]string{}, values: map[keep.ID]string{}}
+	u := &universe{world: &world{log: new(logtest.Log)}, passwords: map[keep.ID]string{}, values: map[keep.ID]string{}}
 	logger, _ := NewLogger(u.log, config.New())
 	u.Kit = keeptest.New(t, &keeptest.Options{
 		Configure: func(c *keep.Config) { c.Logger, c.SessionLength = logger, 100*365*24*time.Hour },

@@ -121,7 +121,7 @@ func TestStartNamesMisplaced(t *testing.T) {
 	bad := w.MustToken(t, keep.NewToken{Permissions: keeptest.ReadSecrets(w.org)})
 	good := w.MustToken(t, keep.NewToken{Permissions: append(acl.Owner(w.org), acl.Self(w.Admin)...)})
 	w.Plant(t, bad.ID, acl.Set{{Action: acl.Write, Resource: acl.Resource{Type: acl.Users, ID: w.Admin, OrgID: w.org}}})
-	w.log.reset()
+	w.log.Reset()
 	w.Reopen(t)
 	eventually(t, "the token is named", func() bool { return strings.Contains(w.log.String(), bad.ID.String()) })
 	w.Close(t)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fluxkeep/fluxkeep/internal/config"
 	"github.com/fluxkeep/fluxkeep/internal/httpapi"
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -174,7 +175,7 @@ func TestTracingCollector(t *testing.T) {
 
 // An unreachable collector costs a line in the log.
 func TestTracingNoCollector(t *testing.T) {
-	log := new(syncBuffer)
+	log := new(logtest.Log)
 	logger, _ := NewLogger(log, config.New())
 	e := &loggedExporter{SpanExporter: failingExporter{}, logger: logger}
 	if err := e.ExportSpans(t.Context(), make([]sdktrace.ReadOnlySpan, 3)); err != nil {

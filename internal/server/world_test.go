@@ -19,6 +19,7 @@ import (
 	"github.com/fluxkeep/fluxkeep/internal/influxv2"
 	"github.com/fluxkeep/fluxkeep/internal/keep"
 	"github.com/fluxkeep/fluxkeep/internal/keeptest"
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 	"github.com/fluxkeep/fluxkeep/internal/seal"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -29,7 +30,7 @@ import (
 type world struct {
 	*keeptest.Kit
 	handler *handler
-	log     *syncBuffer
+	log     *logtest.Log
 	people  []person
 	// The objects in paths: an organization with the secrets "a" and "b1", whose first
 	// version is pinned, and a user and a token that belong to none of the callers.
@@ -69,7 +70,7 @@ func newWorld(tb testing.TB) *world {
 // newWorldIn is newWorld with another store than the embedded one.
 func newWorldIn(tb testing.TB, open keeptest.StoreOpener) *world {
 	tb.Helper()
-	w := &world{log: new(syncBuffer)}
+	w := &world{log: new(logtest.Log)}
 	c := config.New()
 	c.LogLevel = -8
 	logger, _ := NewLogger(w.log, c)

@@ -13,10 +13,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fluxkeep/fluxkeep/internal/logtest"
 )
 
 // The supervisor waits for all children of its process, so each test runs one in its own
@@ -69,25 +70,7 @@ type supervised struct {
 	cmd     *exec.Cmd
 	out     *bufio.Reader
 	changes *os.File
-	errs    said
-}
-
-// said collects the supervisor's output.
-type said struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+	errs    logtest.Log // of the supervisor
 }
 
 func start(t *testing.T, grace, script string) *supervised {
