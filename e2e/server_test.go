@@ -243,7 +243,8 @@ func (s *server) pushClock(by time.Duration) {
 	}
 }
 
-// copyFolder copies the data folder of a running server, which may remove files meanwhile.
+// copyFolder copies the data folder of a running server. It begins again if the server has
+// removed a file in the meantime.
 func (s *server) copyFolder() (copied string) {
 	s.t.Helper()
 	eventually(s.t, "copy without a missing file", func() bool {

@@ -226,7 +226,7 @@ func contains(t *testing.T, dir, text string) (found bool) {
 func each(t *testing.T, dir string, fn func(name string, content []byte)) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
+		if path != dir && errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		if err != nil || !d.Type().IsRegular() {
