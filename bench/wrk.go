@@ -82,8 +82,8 @@ func (b *bench) prepare(t target) numbered {
 	return numbered{t, b.serial}
 }
 
-// runBeside is run for a load beside others, which isn't repeated: a short one can be too
-// short for an answer.
+// runBeside is run for a load beside others, which isn't repeated. If a short one is too
+// short for an answer, its rate is 0, and its times are the least that they can have been.
 func (b *bench) runBeside(ctx context.Context, t numbered, d time.Duration) (sample, error) {
 	s, err := b.run(ctx, t, d)
 	if errors.Is(err, errNoAnswer) && d < patience {
