@@ -575,6 +575,7 @@ func TestRestoredEtcd(t *testing.T) {
 
 	// What follows is lost. The servers get to know it.
 	accepting.fluxkeep("", "key", "rotate", "--wait")
+	s.follow()
 	newKey := filepath.Join(t.TempDir(), "new")
 	s.offline("key", "rewrap", "--new-key-file", newKey)
 	if err := accepting.operator().DeleteToken(t.Context(), token.ID); err != nil {
@@ -653,6 +654,22 @@ func TestRestoredEtcd(t *testing.T) {
 			t.Errorf("the audit logs don't have %s", action)
 		}
 	}
+}
+
+// follow waits until all servers have reported that they have seen what was made so far: a
+// server that sees new data keys only after they were wrapped again can't open them.
+func (s *servers) follow() {
+	at := s.all[0]
+	var made uint64
+	eventually(at.t, "reports of all servers", func() bool {
+		c, err := at.operator().Cluster(at.t.Context())
+		if made == 0 {
+			made = c.Changes
+		}
+		return err == nil && len(c.Servers) == len(s.all) && !slices.ContainsFunc(c.Servers, func(v client.ClusterServer) bool {
+			return v.Behind == nil || c.Changes-*v.Behind < made
+		})
+	})
 }
 
 // TestClocks pushes the clock of one of three servers an hour ahead, back, and an hour

@@ -72,14 +72,17 @@ func (k *Keep) noteShared() {
 // keyset that it sees. An idle server must not leave that to its next request: by then,
 // the keyset may be wrapped with a key that it doesn't have.
 func (k *Keep) watchShared(ctx context.Context) {
+	var again <-chan time.Time // after a failure, but the next change doesn't wait for that
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-k.sharedNoted:
+		case <-again:
 		}
-		if err := k.resumeLastBackup(ctx); err != nil && k.sleep(ctx, clusterPeriod) == nil {
-			k.noteShared()
+		again = nil
+		if err := k.resumeLastBackup(ctx); err != nil {
+			again = time.After(clusterPeriod)
 		}
 	}
 }
